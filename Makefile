@@ -1,0 +1,56 @@
+# The commands of a developer. `make help` lists them; every one installs what it needs from Debian's packages
+# (tests/env/packages.sh). Rust is the one prerequisite.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# rustup's directory is not on the PATH of every shell.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+MACHETE_VERSION := 0.9.2
+MACHETE := .dev/tools/bin/cargo-machete
+
+.PHONY: help run build test lint bench clean-dev
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: build ## build and run both brands with their own PostgreSQL and Redis until Ctrl-C
+	@exec tests/env/run.sh "$(TARGET_DIR)/release/brandgate"
+
+build: ## the release binary
+	@tests/env/packages.sh rust cc ca
+	@cargo build --release --locked
+
+test: ## all tests, on a private PostgreSQL and Redis
+	@tests/env/packages.sh rust cc ca postgresql redis openssl
+	@cargo test --locked
+
+lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, the shell scripts
+	@tests/env/packages.sh rust cc ca shellcheck
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+	@cargo fmt --check
+	@cargo clippy --all-targets --locked -- -D warnings
+	@$(MACHETE)
+	@shellcheck tests/env/*.sh .ci/run $(wildcard bench/*.sh)
+
+# Not phony: built once, and again when the version above changes.
+$(MACHETE): Makefile
+	@tests/env/packages.sh rust cc ca
+	@[[ -x $@ && "$$($@ --version 2>/dev/null)" == "$(MACHETE_VERSION)" ]] || \
+	  cargo install --quiet --locked --root .dev/tools cargo-machete@$(MACHETE_VERSION)
+	@touch $@
+
+bench: build ## the table of speeds and sizes
+	@tests/env/packages.sh postgresql redis openssl curl
+	@exec bench/run.sh
+
+clean-dev: ## end the services of .dev if they run and remove .dev with all its data
+	@[[ -d .dev ]] || exit 0; \
+	exec 9>>.dev/run.lock; \
+	flock -n 9 || { echo 'clean-dev: make run is running here; end it first' >&2; exit 1; }; \
+	tests/env/services.sh discard .dev; \
+	rm -rf .dev

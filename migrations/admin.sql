@@ -1,0 +1,35 @@
+-- What only an administrator can do for a brand: its role, its schema, the shared schema for extensions, and the walls
+-- between brands. `brandgate migrate --admin-url` runs this in one transaction; without an administrator's URL it prints it.
+-- May run again at any time. Takes two settings: brandgate.role, and brandgate.password (may be empty: then it stays).
+do $$
+declare
+    brand_role text := current_setting('brandgate.role');
+    brand_password text := coalesce(current_setting('brandgate.password', true), '');
+begin
+    -- Roles are shared by all databases of a server: two of these at once would stumble over each other.
+    perform pg_advisory_xact_lock(hashtextextended('brandgate:admin', 0));
+
+    if not exists (select from pg_roles where rolname = brand_role) then
+        execute format('create role %I', brand_role);
+    end if;
+    execute format('alter role %I login nosuperuser nocreatedb nocreaterole', brand_role);
+    if brand_password <> '' then
+        execute format('alter role %I password %L', brand_role, brand_password);
+    end if;
+    execute format('alter role %I set search_path = %I, extensions', brand_role, brand_role);
+
+    -- Nobody gets in, or creates anything, by being "public".
+    execute format('revoke all on database %I from public', current_database());
+    execute format('grant connect, temporary on database %I to %I', current_database(), brand_role);
+    revoke create on schema public from public;
+
+    create schema if not exists extensions;
+    execute format('grant usage on schema extensions to %I', brand_role);
+
+    -- An administrator who is no superuser may give a schema only to a role that it belongs to.
+    if not (select rolsuper from pg_roles where rolname = current_user) then
+        execute format('grant %I to current_user', brand_role);
+    end if;
+    execute format('create schema if not exists %I authorization %I', brand_role, brand_role);
+    execute format('revoke all on schema %I from public', brand_role);
+end $$;

@@ -1,0 +1,91 @@
+//! The command line. Each subcommand has a file of its own; this one reads the arguments and the brands' files.
+
+mod catalog;
+mod check;
+mod migrate;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use brandgate::config::{self, BrandConfig};
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Parser)]
+#[command(version, about, max_term_width = 110)]
+struct Arguments {
+    /// Directory of the brands' files, one NAME.toml each
+    #[arg(long, env = "BRANDGATE_BRANDS", default_value = "/etc/brandgate/brands", global = true)]
+    brands: PathBuf,
+    /// Directory of the secrets that the brands' files name
+    #[arg(long, env = "CREDENTIALS_DIRECTORY", global = true)]
+    credentials: Option<PathBuf>,
+    /// How log lines look, on standard error; RUST_LOG chooses which (info unless set)
+    #[arg(long, env = "BRANDGATE_LOG", value_enum, default_value_t = LogFormat::Text, global = true)]
+    log: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve all brands until SIGTERM or SIGINT
+    Serve(serve::Arguments),
+    /// Bring every brand's schema up to date
+    Migrate(migrate::Arguments),
+    /// Look at configuration, certificates, databases and isolation, and say what is wrong
+    Check,
+    /// Get a brand's catalogue in or out
+    #[command(subcommand)]
+    Catalog(catalog::Command),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,tokio_postgres=warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.log {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    let brands = match config::load(&arguments.brands, arguments.credentials.as_deref()) {
+        Ok(brands) => brands,
+        Err(faults) => {
+            for fault in faults {
+                eprintln!("{fault}");
+            }
+            return ExitCode::from(2);
+        }
+    };
+    let ended = match arguments.command {
+        Command::Serve(arguments) => serve::run(brands, arguments).await,
+        Command::Migrate(arguments) => migrate::run(brands, arguments).await,
+        Command::Check => check::run(&brands).await,
+        Command::Catalog(command) => catalog::run(&brands, command).await,
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            if !sentence.is_empty() {
+                eprintln!("brandgate: {sentence}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The brand of that name.
+fn named<'b>(brands: &'b [BrandConfig], name: &str) -> Result<&'b BrandConfig, String> {
+    brands.iter().find(|brand| brand.name == name).ok_or_else(|| {
+        let names: Vec<_> = brands.iter().map(|brand| brand.name.as_str()).collect();
+        format!("there is no brand {name}; the brands are {}", names.join(", "))
+    })
+}

@@ -1,0 +1,46 @@
+//! `brandgate migrate`: schemas up to date; with an administrator's URL also roles, schemas and walls.
+
+use std::str::FromStr;
+
+use brandgate::config::BrandConfig;
+use brandgate::{db, migrate};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// PostgreSQL URL of an administrator, in the brands' database: makes what only an administrator can make
+    #[arg(long, env = "BRANDGATE_ADMIN_URL", hide_env_values = true)]
+    admin_url: Option<String>,
+}
+
+pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), String> {
+    if let Some(url) = &arguments.admin_url {
+        let url = tokio_postgres::Config::from_str(url).map_err(|e| format!("--admin-url: {e}"))?;
+        let mut admin = db::connect_with(&url).await.map_err(|e| format!("--admin-url: {e}"))?;
+        for brand in &brands {
+            migrate::prepare(&mut admin, brand).await.map_err(|e| format!("{}: {e}", brand.name))?;
+        }
+    }
+    let mut failed = Vec::new();
+    for brand in &brands {
+        match migrate::apply(brand).await {
+            Ok(applied) if applied.is_empty() => println!("{}: up to date", brand.name),
+            Ok(applied) => println!("{}: applied {}", brand.name, applied.join(", ")),
+            Err(error) => {
+                eprintln!("brandgate: {}: {error}", brand.name);
+                failed.push(brand);
+            }
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    if arguments.admin_url.is_none() {
+        eprintln!(
+            "If the role or its schema is missing, an administrator of the database runs this (or --admin-url):\n"
+        );
+        for brand in &failed {
+            println!("{}", migrate::admin_script(brand));
+        }
+    }
+    Err(String::new())
+}

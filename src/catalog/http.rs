@@ -1,0 +1,32 @@
+//! The catalogue's endpoints (contract section 3).
+
+use crate::app::Cx;
+use crate::error::Result;
+use crate::net::reply::Reply;
+use crate::net::request::Req;
+
+/// `GET /category`: the tree.
+pub async fn categories(cx: Cx, _: Req) -> Result<Reply> {
+    let (categories, language) = super::categories(&cx).await?;
+    Reply::catalogue(&categories, language)
+}
+
+/// `GET /category/{id}?count=50&skip=0`: items of the category and of all below it.
+pub async fn category_items(cx: Cx, req: Req) -> Result<Reply> {
+    let page = req.page()?;
+    let (items, language) = super::category_items(&cx, req.param("id"), page).await?;
+    Reply::catalogue(&items, language)
+}
+
+/// `GET /item/{id}`: one item, with its newest hundred reviews.
+pub async fn item(cx: Cx, req: Req) -> Result<Reply> {
+    let (item, language) = super::item(&cx, req.param("id")).await?;
+    Reply::catalogue(&item, language)
+}
+
+/// `GET /randomitems?count=5&category=…`.
+pub async fn random_items(cx: Cx, req: Req) -> Result<Reply> {
+    let count = req.count(5)?;
+    let (items, language) = super::random_items(&cx, count, req.query("category")?).await?;
+    Ok(Reply::json(&items)?.in_language(language))
+}

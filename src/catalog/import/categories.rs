@@ -1,0 +1,329 @@
+//! The tree of categories as the files want it: numbers given, parents found, what cannot stand put right and reported.
+//!
+//! Called by `merge` inside its transaction. Feeds name parents after children, parents that do not exist, and circles;
+//! the database takes none of these, so they are settled here. Categories are few; they are worked on in memory.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Transaction;
+
+use super::record::{CategoryRecord, CategoryRef, Parent, Rejected, number_of};
+use super::report::{Changes, Report};
+use crate::error::Result;
+
+/// `category_path_check`: how deep a tree may be.
+const DEEPEST: usize = 20;
+
+/// A category with its number, its id, and its parent's number (0 for none).
+struct Resolved {
+    number: i64,
+    id: String,
+    /// `None` leaves the parent as it is.
+    parent: Option<i64>,
+    record: CategoryRecord,
+}
+
+/// What the shop has already.
+struct Existing {
+    numbers: HashMap<String, i64>,
+    parents: HashMap<i64, i64>,
+}
+
+/// Brings the files' categories into the shop; returns what changed and the numbers that the files named.
+pub(super) async fn merge(
+    transaction: &Transaction<'_>,
+    records: Vec<CategoryRecord>,
+    report: &mut Report,
+) -> Result<(Changes, Vec<i64>)> {
+    if records.is_empty() {
+        return Ok((Changes::default(), Vec::new()));
+    }
+    let rows = transaction.query("select category_id, id, coalesce(parent_id, 0) as parent from category", &[]).await?;
+    let existing = Existing {
+        numbers: rows.iter().map(|row| (row.get("id"), row.get("category_id"))).collect(),
+        parents: rows.iter().map(|row| (row.get("category_id"), row.get("parent"))).collect(),
+    };
+    let resolved = plant(resolve(records, &existing, report), &existing, report);
+    let named = resolved.iter().map(|category| category.number).collect();
+    let (new, old): (Vec<_>, Vec<_>) =
+        resolved.into_iter().partition(|category| !existing.parents.contains_key(&category.number));
+    let inserted = insert(transaction, &new).await?;
+    let mut changed = update(transaction, &old).await?;
+    changed += regions(transaction, new.iter().chain(&old), report).await?.saturating_sub(inserted);
+    Ok((Changes { new: inserted, changed: changed.min(old.len() as u64), removed: 0 }, named))
+}
+
+/// Gives every record its number and finds its parent's. A later record of one number adds to the earlier one.
+fn resolve(records: Vec<CategoryRecord>, existing: &Existing, report: &mut Report) -> Vec<Resolved> {
+    let number_of_record = |record: &CategoryRecord| {
+        let by_id = |id: &String| existing.numbers.get(id).copied();
+        let hashed = |id: &String| number_of("category", id);
+        record.number.or_else(|| record.id.as_ref().map(|id| by_id(id).unwrap_or_else(|| hashed(id)))).unwrap_or(0)
+    };
+    let mut by_id: HashMap<String, i64> = existing.numbers.clone();
+    for record in &records {
+        if let Some(id) = &record.id {
+            by_id.entry(id.clone()).or_insert_with(|| number_of_record(record));
+        }
+    }
+    let known: std::collections::HashSet<i64> =
+        records.iter().map(number_of_record).chain(existing.parents.keys().copied()).collect();
+
+    let mut resolved: Vec<Resolved> = Vec::with_capacity(records.len());
+    let mut places: HashMap<i64, usize> = HashMap::new();
+    for record in records {
+        let number = number_of_record(&record);
+        let label = record.id.clone().map_or_else(|| format!("category {number}"), |id| format!("category {id}"));
+        let is_new = !existing.parents.contains_key(&number);
+        if is_new && record.name.is_none() && !places.contains_key(&number) {
+            report.reject(Rejected::left_out(label, "is new and has no name"));
+            continue;
+        }
+        if let Some(owner) = record.id.as_ref().and_then(|id| by_id.get(id)).filter(|owner| **owner != number) {
+            report.reject(Rejected::left_out(label, format!("its id belongs to the category {owner} already")));
+            continue;
+        }
+        let parent = match &record.parent {
+            None if is_new => Some(0),
+            None => None,
+            Some(Parent::Top) => Some(0),
+            Some(Parent::Of(reference)) => {
+                let found = match reference {
+                    CategoryRef::Number(parent) => Some(*parent).filter(|parent| known.contains(parent)),
+                    CategoryRef::Id(id) => by_id.get(id).copied(),
+                };
+                if found.is_none() {
+                    report.notice(Rejected::kept(label, "its parent does not exist: it stands at the top"));
+                }
+                Some(found.unwrap_or(0))
+            }
+        };
+        match places.get(&number) {
+            Some(&place) => overlay(&mut resolved[place], record, parent),
+            None => {
+                let prefix = if parent.unwrap_or(0) == 0 { "cat" } else { "sub" };
+                let id = record.id.clone().unwrap_or_else(|| format!("{prefix}_{number}"));
+                places.insert(number, resolved.len());
+                resolved.push(Resolved { number, id, parent, record });
+            }
+        }
+    }
+    resolved
+}
+
+/// Two files of one import, or one after the other: the later word stands where it says something.
+fn overlay(earlier: &mut Resolved, later: CategoryRecord, parent: Option<i64>) {
+    let record = &mut earlier.record;
+    if later.parent.is_some() {
+        earlier.parent = parent;
+    }
+    record.name = later.name.or(record.name.take());
+    record.icon = later.icon.or(record.icon.take());
+    record.wide_banner = later.wide_banner.or(record.wide_banner.take());
+    record.project_id = later.project_id.or(record.project_id.take());
+    record.priority = later.priority.or(record.priority);
+    record.visible = later.visible.or(record.visible);
+    record.regions = later.regions.or(record.regions.take());
+    record.translations = later.translations.or(record.translations.take());
+}
+
+/// Cuts circles and branches that are too deep: what closes a circle, or hangs too low, stands at the top.
+fn plant(mut resolved: Vec<Resolved>, existing: &Existing, report: &mut Report) -> Vec<Resolved> {
+    let mut parents = existing.parents.clone();
+    parents.extend(resolved.iter().filter_map(|category| category.parent.map(|parent| (category.number, parent))));
+    for category in &mut resolved {
+        let mut above = parents.get(&category.number).copied().unwrap_or(0);
+        let mut depth = 1;
+        while above != 0 && above != category.number && depth <= DEEPEST {
+            above = parents.get(&above).copied().unwrap_or(0);
+            depth += 1;
+        }
+        if above != 0 {
+            let reason = match above == category.number {
+                true => "is below itself: it stands at the top",
+                false => "is more than 20 levels deep: it stands at the top",
+            };
+            report.notice(Rejected::kept(format!("category {}", category.id), reason));
+            parents.insert(category.number, 0);
+            category.parent = Some(0);
+        }
+    }
+    resolved
+}
+
+/// The columns of many categories, as the arrays that `unnest` takes.
+struct Columns<'a> {
+    numbers: Vec<i64>,
+    ids: Vec<&'a str>,
+    parents: Vec<Option<i64>>,
+    names: Vec<Option<&'a str>>,
+    icons: Vec<Option<&'a str>>,
+    banners: Vec<Option<&'a str>>,
+    projects: Vec<Option<&'a str>>,
+    priorities: Vec<Option<i32>>,
+    visible: Vec<Option<bool>>,
+    translations: Vec<Option<&'a str>>,
+}
+
+fn columns(categories: &[Resolved]) -> Columns<'_> {
+    let record = |f: fn(&CategoryRecord) -> Option<&str>| categories.iter().map(|c| f(&c.record)).collect();
+    Columns {
+        numbers: categories.iter().map(|c| c.number).collect(),
+        ids: categories.iter().map(|c| c.id.as_str()).collect(),
+        parents: categories.iter().map(|c| c.parent).collect(),
+        names: record(|r| r.name.as_deref()),
+        icons: record(|r| r.icon.as_deref()),
+        banners: record(|r| r.wide_banner.as_deref()),
+        projects: record(|r| r.project_id.as_deref()),
+        priorities: categories.iter().map(|c| c.record.priority).collect(),
+        visible: categories.iter().map(|c| c.record.visible).collect(),
+        translations: record(|r| r.translations.as_deref()),
+    }
+}
+
+async fn insert(transaction: &Transaction<'_>, new: &[Resolved]) -> Result<u64> {
+    let c = columns(new);
+    let inserted = transaction
+        .execute(
+            "insert into category (category_id, id, parent_id, name, icon, wide_banner, project_id, priority, visible, \
+                                   translations) \
+             select n.category_id, n.id, nullif(n.parent_id, 0), n.name, n.icon, n.wide_banner, n.project_id, \
+                    coalesce(n.priority, 0), coalesce(n.visible, true), coalesce(n.translations::jsonb, '{}') \
+             from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], \
+                         $8::integer[], $9::boolean[], $10::text[]) \
+                  n (category_id, id, parent_id, name, icon, wide_banner, project_id, priority, visible, translations)",
+            &[
+                &c.numbers,
+                &c.ids,
+                &c.parents,
+                &c.names,
+                &c.icons,
+                &c.banners,
+                &c.projects,
+                &c.priorities,
+                &c.visible,
+                &c.translations,
+            ],
+        )
+        .await?;
+    Ok(inserted)
+}
+
+async fn update(transaction: &Transaction<'_>, old: &[Resolved]) -> Result<u64> {
+    let c = columns(old);
+    let updated = transaction
+        .execute(
+            "update category c set parent_id = n.parent_id, name = n.name, icon = n.icon, wide_banner = n.wide_banner, \
+                    project_id = n.project_id, priority = n.priority, visible = n.visible, translations = n.translations \
+             from ( \
+                 select o.category_id, \
+                        case when n.parent_id is null then o.parent_id else nullif(n.parent_id, 0) end as parent_id, \
+                        coalesce(n.name, o.name) as name, coalesce(n.icon, o.icon) as icon, \
+                        coalesce(n.wide_banner, o.wide_banner) as wide_banner, \
+                        coalesce(n.project_id, o.project_id) as project_id, \
+                        coalesce(n.priority, o.priority) as priority, coalesce(n.visible, o.visible) as visible, \
+                        import_merge_translations(o.translations, n.translations::jsonb) as translations \
+                 from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], \
+                             $7::integer[], $8::boolean[], $9::text[]) \
+                      n (category_id, parent_id, name, icon, wide_banner, project_id, priority, visible, translations) \
+                 join category o using (category_id) \
+             ) n \
+             where c.category_id = n.category_id \
+               and (c.parent_id, c.name, c.icon, c.wide_banner, c.project_id, c.priority, c.visible, c.translations) \
+                   is distinct from \
+                   (n.parent_id, n.name, n.icon, n.wide_banner, n.project_id, n.priority, n.visible, n.translations)",
+            &[
+                &c.numbers,
+                &c.parents,
+                &c.names,
+                &c.icons,
+                &c.banners,
+                &c.projects,
+                &c.priorities,
+                &c.visible,
+                &c.translations,
+            ],
+        )
+        .await?;
+    Ok(updated)
+}
+
+/// Replaces the region lists that the files name; returns how many categories' lists changed.
+async fn regions(
+    transaction: &Transaction<'_>,
+    categories: impl Iterator<Item = &Resolved>,
+    report: &mut Report,
+) -> Result<u64> {
+    let known: Vec<String> =
+        transaction.query("select region_id from region", &[]).await?.iter().map(|row| row.get(0)).collect();
+    let replace = transaction
+        .prepare(
+            "with wanted as (select unnest($2::text[]) as region_id), \
+                  gone as (delete from category_region where category_id = $1 \
+                           and region_id not in (select region_id from wanted) returning 1), \
+                  come as (insert into category_region select $1, region_id from wanted on conflict do nothing returning 1) \
+             select (select count(*) from gone) + (select count(*) from come)",
+        )
+        .await?;
+    let mut changed = 0;
+    for category in categories {
+        let Some(wanted) = &category.record.regions else { continue };
+        if let Some(unknown) = wanted.iter().find(|region| !known.contains(region)) {
+            let reason = format!("names the region {unknown}, which does not exist: its regions stay as they were");
+            report.notice(Rejected::kept(format!("category {}", category.id), reason));
+            continue;
+        }
+        let rows: i64 = transaction.query_one(&replace, &[&category.number, wanted]).await?.get(0);
+        changed += u64::from(rows > 0);
+    }
+    Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn category(number: i64, parent: i64) -> CategoryRecord {
+        CategoryRecord {
+            number: Some(number),
+            parent: Some(Parent::Of(CategoryRef::Number(parent))),
+            name: Some(format!("Категория {number}")),
+            ..CategoryRecord::default()
+        }
+    }
+
+    fn planted(records: Vec<CategoryRecord>) -> (Vec<(i64, i64)>, Report) {
+        let existing = Existing { numbers: HashMap::new(), parents: HashMap::new() };
+        let mut report = Report::default();
+        let resolved = plant(resolve(records, &existing, &mut report), &existing, &mut report);
+        (resolved.iter().map(|c| (c.number, c.parent.unwrap_or(0))).collect(), report)
+    }
+
+    #[test]
+    fn parents_may_come_later_and_orphans_stand_at_the_top() {
+        let top = CategoryRecord { parent: Some(Parent::Top), ..category(1, 0) };
+        let (tree, report) = planted(vec![category(2, 1), category(3, 99), top]);
+        assert_eq!(tree, [(2, 1), (3, 0), (1, 0)]);
+        assert!(report.to_string().contains("its parent does not exist"), "{report}");
+        assert_eq!(report.rejected(), 0);
+    }
+
+    #[test]
+    fn a_circle_is_cut_once_and_a_deep_branch_too() {
+        let (tree, _) = planted(vec![category(1, 2), category(2, 3), category(3, 1), category(4, 1)]);
+        assert_eq!(tree, [(1, 0), (2, 3), (3, 1), (4, 1)]);
+        let chain = (1..=25).map(|n| category(n, if n == 1 { 99 } else { n - 1 })).collect();
+        let (tree, _) = planted(chain);
+        assert_eq!(tree[20], (21, 0), "the twenty-first level begins anew");
+        assert_eq!(tree[24], (25, 24));
+    }
+
+    #[test]
+    fn a_category_without_a_number_gets_one_that_stays() {
+        let by_id = CategoryRecord { number: None, id: Some("sub_001".to_owned()), ..category(0, 0) };
+        let (first, _) = planted(vec![by_id.clone()]);
+        let (second, _) = planted(vec![by_id]);
+        assert_eq!(first, second);
+        assert!(first[0].0 > 1 << 51);
+    }
+}

@@ -1,0 +1,275 @@
+//! From the bytes of a YML feed to clean UTF-8 that begins at `<yml_catalog`.
+//!
+//! Called by `catalog::import` before the `yml` reader. Feeds come in UTF-8 and windows-1251, and those lying on a disk
+//! may have PHP before the XML. What stands before the root (PHP, XML declaration, DOCTYPE with its entities) must never
+//! reach the XML parser, and no file may make this part hold more than a few chunks of it.
+
+use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1251};
+use std::io::{self, BufRead, Read};
+
+const HEAD: u64 = 8 * 1024;
+const CHUNK: usize = 64 * 1024;
+const ROOT: &[u8] = b"<yml_catalog";
+
+/// A feed in UTF-8, from its `<yml_catalog` on.
+pub struct Feed<R> {
+    source: io::Chain<io::Cursor<Vec<u8>>, R>,
+    decoder: Decoder,
+    raw: Box<[u8]>,
+    /// Decoded, of which `text[..at]` has been eaten.
+    text: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+/// Finds the feed's encoding and its root element; fails when the file has no `<yml_catalog`.
+pub fn open<R: Read>(mut reader: R) -> io::Result<Feed<R>> {
+    let mut head = Vec::new();
+    reader.by_ref().take(HEAD).read_to_end(&mut head)?;
+    let mut feed = Feed {
+        decoder: encoding_of(&head).new_decoder_with_bom_removal(),
+        source: io::Cursor::new(head).chain(reader),
+        raw: vec![0; CHUNK].into_boxed_slice(),
+        text: Vec::new(),
+        at: 0,
+        ended: false,
+    };
+    feed.skip_to_root()?;
+    Ok(feed)
+}
+
+impl<R: Read> Feed<R> {
+    fn skip_to_root(&mut self) -> io::Result<()> {
+        loop {
+            if let Some(found) = find_root(&self.text) {
+                self.at = found;
+                return Ok(());
+            }
+            // The last bytes may be the root's beginning.
+            self.at = self.text.len().saturating_sub(ROOT.len());
+            if self.ended {
+                let message = "the file has no <yml_catalog>: it is not a YML feed";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+            self.decode_more()?;
+        }
+    }
+
+    /// Forgets what was eaten and appends one more chunk.
+    fn decode_more(&mut self) -> io::Result<()> {
+        self.text.drain(..self.at);
+        self.at = 0;
+        let read = loop {
+            match self.source.read(&mut self.raw) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        self.ended = read == 0;
+        let mut rest = &self.raw[..read];
+        loop {
+            let kept = self.text.len();
+            // When the length overflows, the decoder just asks for more room below.
+            let room = self.decoder.max_utf8_buffer_length(rest.len()).unwrap_or(CHUNK);
+            self.text.resize(kept + room, 0);
+            let (result, eaten, written, _) = self.decoder.decode_to_utf8(rest, &mut self.text[kept..], self.ended);
+            self.text.truncate(kept + written);
+            rest = &rest[eaten..];
+            if result == CoderResult::InputEmpty {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl<R: Read> BufRead for Feed<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.at == self.text.len() && !self.ended {
+            self.decode_more()?;
+        }
+        Ok(&self.text[self.at..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at = (self.at + amount).min(self.text.len());
+    }
+}
+
+impl<R: Read> Read for Feed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(into)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+fn find_root(text: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(open) = text[from..].iter().position(|b| *b == b'<') {
+        let start = from + open;
+        // The byte after the name is looked at too, so that `<yml_catalogue` is not taken for the root.
+        if text[start..].starts_with(ROOT)
+            && text.get(start + ROOT.len()).is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'))
+        {
+            return Some(start);
+        }
+        from = start + 1;
+    }
+    None
+}
+
+fn encoding_of(head: &[u8]) -> &'static Encoding {
+    if let Some((encoding, _)) = Encoding::for_bom(head) {
+        return encoding;
+    }
+    // Inside the document the words `encoding="…"` are somebody's text.
+    let prolog = &head[..find_root(head).unwrap_or(head.len())];
+    if let Some(encoding) = declared_encoding(prolog) {
+        return encoding;
+    }
+    match std::str::from_utf8(head) {
+        Ok(_) => UTF_8,
+        // A letter that the end of the head cuts in two is no sign of another encoding.
+        Err(error) if error.error_len().is_none() => UTF_8,
+        Err(_) => WINDOWS_1251,
+    }
+}
+
+/// The first known `encoding="…"`, also as PHP writes it: `encoding=\"…\"`.
+fn declared_encoding(prolog: &[u8]) -> Option<&'static Encoding> {
+    const WORD: &[u8] = b"encoding";
+    (0..prolog.len()).filter(|at| prolog[*at..].starts_with(WORD)).find_map(|at| {
+        let rest = prolog[at + WORD.len()..].trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
+        let rest = rest.strip_prefix(b"\\").unwrap_or(rest);
+        let rest = rest.strip_prefix(b"\"").or_else(|| rest.strip_prefix(b"'"))?;
+        let end = rest.iter().position(|b| matches!(b, b'"' | b'\'' | b'\\'))?;
+        // A declaration that can be read byte by byte is not in UTF-16, whatever it says.
+        Encoding::for_label_no_replacement(&rest[..end]).filter(|found| *found != UTF_16LE && *found != UTF_16BE)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one byte a time, so that everything falls on a boundary.
+    struct Drip(io::Cursor<Vec<u8>>);
+
+    impl Read for Drip {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let few = into.len().min(1);
+            self.0.read(&mut into[..few])
+        }
+    }
+
+    fn text_of(bytes: &[u8]) -> String {
+        let mut text = String::new();
+        open(bytes).unwrap().read_to_string(&mut text).unwrap();
+        let mut dripped = String::new();
+        open(Drip(io::Cursor::new(bytes.to_vec()))).unwrap().read_to_string(&mut dripped).unwrap();
+        assert_eq!(text, dripped);
+        text
+    }
+
+    fn cp1251(text: &str) -> Vec<u8> {
+        WINDOWS_1251.encode(text).0.into_owned()
+    }
+
+    #[test]
+    fn windows_1251_is_known_by_its_declaration_also_inside_php() {
+        let catalogue = "<yml_catalog><name>Чайник «Ё»</name></yml_catalog>";
+        for prolog in [
+            "<?xml version=\"1.0\" encoding=\"windows-1251\"?>",
+            "<?xml version='1.0' encoding = 'CP1251' ?>\n",
+            r#"<? header("x"); echo "<"."?xml version=\"1.0\" encoding=\"windows-1251\"?".">"?>"#,
+        ] {
+            assert_eq!(text_of(&cp1251(&format!("{prolog}{catalogue}"))), catalogue);
+        }
+    }
+
+    #[test]
+    fn a_declaration_is_believed_even_where_the_bytes_would_pass_for_utf_8() {
+        let bytes = [b"<?xml encoding=\"windows-1251\"?><yml_catalog>".as_slice(), "я".as_bytes()].concat();
+        assert_eq!(text_of(&bytes), "<yml_catalog>СЏ");
+    }
+
+    #[test]
+    fn other_encodings_are_read_too() {
+        let text = "<? echo '<?xml encoding=\\\"koi8-r\\\"?'; ?><yml_catalog>Ложка";
+        assert!(text.contains(r#"\"koi8-r\""#));
+        assert_eq!(text_of(&encoding_rs::KOI8_R.encode(text).0), "<yml_catalog>Ложка");
+    }
+
+    #[test]
+    fn without_a_declaration_the_bytes_decide() {
+        assert_eq!(text_of("<yml_catalog>Ложка".as_bytes()), "<yml_catalog>Ложка");
+        assert_eq!(text_of(&cp1251("<yml_catalog>Ложка")), "<yml_catalog>Ложка");
+    }
+
+    #[test]
+    fn a_letter_cut_by_the_end_of_the_head_does_not_make_it_windows_1251() {
+        for shift in 0..3 {
+            let text = format!("<yml_catalog>{}{}", "x".repeat(shift), "щ".repeat(HEAD as usize));
+            assert_eq!(text_of(text.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn words_in_the_document_and_unknown_labels_declare_nothing() {
+        for text in ["<yml_catalog a='encoding=\"windows-1251\"'>ё", "<yml_catalog>encoding=\"koi8-r\" ё"] {
+            assert_eq!(text_of(text.as_bytes()), text);
+        }
+        assert_eq!(text_of("<?xml encoding=\"klingon\"?><yml_catalog>ё".as_bytes()), "<yml_catalog>ё");
+        assert_eq!(text_of("<?xml encoding=\"utf-16\"?><yml_catalog>ё".as_bytes()), "<yml_catalog>ё");
+    }
+
+    #[test]
+    fn a_byte_order_mark_wins() {
+        let mut bytes = b"\xEF\xBB\xBF<?xml encoding=\"windows-1251\"?>".to_vec();
+        bytes.extend("<yml_catalog>ё".as_bytes());
+        assert_eq!(text_of(&bytes), "<yml_catalog>ё");
+        let wide: Vec<u8> = "\u{feff}<yml_catalog>ё".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(text_of(&wide), "<yml_catalog>ё");
+    }
+
+    #[test]
+    fn the_root_is_found_across_every_chunk_boundary() {
+        for before in CHUNK - 20..CHUNK + 20 {
+            let text = format!("{}<yml_catalog/>", " ".repeat(before));
+            assert_eq!(text_of(text.as_bytes()), "<yml_catalog/>", "after {before} bytes");
+        }
+    }
+
+    #[test]
+    fn a_doctype_and_a_longer_name_are_skipped() {
+        let bomb = "<!DOCTYPE yml_catalog [<!ENTITY a \"aa\"><!ENTITY x SYSTEM \"file:///etc/passwd\">]>";
+        assert_eq!(text_of(format!("{bomb}<yml_catalogue/><yml_catalog>").as_bytes()), "<yml_catalog>");
+    }
+
+    #[test]
+    fn a_file_without_a_root_is_refused_in_words() {
+        for bytes in [b"".as_slice(), b"<html></html>", b"<yml_catalog", b"<!DOCTYPE yml_catalog>"] {
+            let error = open(bytes).err().expect("no root");
+            assert!(error.to_string().contains("no <yml_catalog>"), "{error}");
+        }
+    }
+
+    #[test]
+    fn little_is_held_however_long_the_file_is() {
+        let mut feed =
+            open(io::repeat(b' ').take(20_000_000).chain(b"<yml_catalog>".as_slice()).chain(io::repeat(b'a')))
+                .expect("has a root");
+        for _ in 0..1_000 {
+            let seen = feed.fill_buf().expect("endless").len();
+            feed.consume(seen);
+        }
+        assert!(feed.text.capacity() < 10 * CHUNK, "{} bytes", feed.text.capacity());
+    }
+
+    #[test]
+    fn broken_bytes_become_replacement_characters() {
+        let mut bytes = b"<?xml encoding=\"utf-8\"?><yml_catalog>".to_vec();
+        bytes.extend([0xC3, 0x28, 0xED, 0xA0, 0x80]);
+        assert_eq!(text_of(&bytes), "<yml_catalog>\u{fffd}(\u{fffd}\u{fffd}\u{fffd}");
+    }
+}

@@ -1,0 +1,176 @@
+//! The members of one JSON record, taken out one by one, each checked for its kind.
+//!
+//! Used by the JSON reader alone. A member that is absent or null says nothing; one of the wrong kind is an error that names
+//! it. No text with a NUL gets through: PostgreSQL cannot hold it.
+
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde_json::{Map, Value};
+
+use crate::money::decimal_from_json;
+
+type Field<T> = Result<Option<T>, String>;
+
+/// The largest number that JavaScript holds exactly.
+const LARGEST_NUMBER: i64 = (1 << 53) - 1;
+
+pub(super) struct Fields {
+    object: Map<String, Value>,
+}
+
+impl Fields {
+    pub(super) fn new(object: Map<String, Value>) -> Fields {
+        Fields { object }
+    }
+
+    /// The member, if it says anything.
+    pub(super) fn take(&mut self, key: &str) -> Option<Value> {
+        self.object.remove(key).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn text(&mut self, key: &str) -> Field<String> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::String(text)) if !text.contains('\0') => Ok(Some(text)),
+            Some(Value::String(_)) => Err(format!("{key}: holds a NUL character")),
+            Some(_) => Err(format!("{key}: expected a text")),
+        }
+    }
+
+    /// A text that says something if it is there at all; a blank one counts as absent.
+    pub(super) fn filled_text(&mut self, key: &str) -> Field<String> {
+        Ok(self.text(key)?.filter(|text| !text.trim().is_empty()))
+    }
+
+    /// A string id: 1 to 200 characters.
+    pub(super) fn id(&mut self, key: &str) -> Field<String> {
+        match self.filled_text(key)? {
+            Some(id) if id.chars().count() > 200 => Err(format!("{key}: at most 200 characters")),
+            id => Ok(id),
+        }
+    }
+
+    /// A numeric id: 1 to 2^53 − 1.
+    pub(super) fn number(&mut self, key: &str) -> Field<i64> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(value) => match value.as_i64() {
+                Some(number @ 1..=LARGEST_NUMBER) => Ok(Some(number)),
+                _ => Err(format!("{key}: expected a whole number from 1 to 2^53 - 1")),
+            },
+        }
+    }
+
+    pub(super) fn integer(&mut self, key: &str) -> Field<i32> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(value) => match value.as_i64().and_then(|number| i32::try_from(number).ok()) {
+                Some(number) => Ok(Some(number)),
+                None => Err(format!("{key}: expected a whole number")),
+            },
+        }
+    }
+
+    pub(super) fn boolean(&mut self, key: &str) -> Field<bool> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(_) => Err(format!("{key}: expected true or false")),
+        }
+    }
+
+    /// A decimal from 0 to `largest`, rounded half up to so many places.
+    pub(super) fn decimal(&mut self, key: &str, largest: Decimal, places: u32) -> Field<Decimal> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let number = match &value {
+            Value::Number(number) => decimal_from_json(&number.to_string()),
+            _ => None,
+        };
+        let rounded =
+            number.map(|number| number.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero));
+        match rounded {
+            Some(number) if number >= Decimal::ZERO && number <= largest => Ok(Some(number)),
+            _ => Err(format!("{key}: expected a number from 0 to {largest}")),
+        }
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&mut self, key: &str) -> Field<Vec<String>> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let list = value.as_array().and_then(|list| list.iter().map(plain_text).collect::<Option<Vec<_>>>());
+        list.map(Some).ok_or_else(|| format!("{key}: expected a list of texts"))
+    }
+
+    /// `regions`: ids, or regions as objects with an id.
+    pub(super) fn region_ids(&mut self) -> Field<Vec<String>> {
+        let Some(value) = self.take("regions") else { return Ok(None) };
+        let id = |entry: &Value| plain_text(entry).or_else(|| plain_text(entry.get("id")?));
+        let list = value.as_array().and_then(|list| list.iter().map(id).collect::<Option<Vec<_>>>());
+        list.map(Some).ok_or_else(|| "regions: expected a list of region ids".to_owned())
+    }
+
+    /// A list of `{"key","value"}`, as compact JSON.
+    pub(super) fn description_fields(&mut self, key: &str) -> Field<String> {
+        self.take(key)
+            .map(|value| description_fields(&value, key).map(|list| Value::Array(list).to_string()))
+            .transpose()
+    }
+
+    /// `translations`: an object by language of these texts (and a description as fields or text), as compact JSON.
+    pub(super) fn translations(&mut self, texts: &[&str]) -> Field<String> {
+        let Some(value) = self.take("translations") else { return Ok(None) };
+        let Value::Object(languages) = value else { return Err("translations: expected an object".to_owned()) };
+        let mut out = Map::new();
+        for (language, translation) in languages {
+            let Value::Object(members) = translation else {
+                return Err(format!("translations.{language}: expected an object"));
+            };
+            let mut kept = Map::new();
+            for (key, value) in members.into_iter().filter(|(_, value)| !value.is_null()) {
+                let path = format!("translations.{language}.{key}");
+                let described = key == "description" || key == "descriptionFields";
+                let value = match value {
+                    list @ Value::Array(_) if described => Value::Array(description_fields(&list, &path)?),
+                    Value::String(text) if text.contains('\0') => return Err(format!("{path}: holds a NUL character")),
+                    Value::String(text) if texts.contains(&key.as_str()) || key == "description" => Value::String(text),
+                    _ if texts.contains(&key.as_str()) || described => return Err(format!("{path}: expected a text")),
+                    _ => continue,
+                };
+                kept.insert(key, value);
+            }
+            if language.contains('\0') {
+                return Err("translations: holds a NUL character".to_owned());
+            }
+            out.insert(language, Value::Object(kept));
+        }
+        Ok(Some(Value::Object(out).to_string()))
+    }
+
+    /// A list of objects, each read by `read`, as compact JSON.
+    pub(super) fn objects(&mut self, key: &str, read: impl Fn(Fields) -> Result<Value, String>) -> Field<String> {
+        Ok(self.object_list(key, read)?.map(|list| Value::Array(list).to_string()))
+    }
+
+    /// The same as values.
+    pub(super) fn object_list<T>(&mut self, key: &str, read: impl Fn(Fields) -> Result<T, String>) -> Field<Vec<T>> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let Value::Array(list) = value else { return Err(format!("{key}: expected a list of objects")) };
+        let entries = list.into_iter().enumerate().map(|(index, entry)| match entry {
+            Value::Object(object) => read(Fields::new(object)).map_err(|reason| format!("{key}[{index}].{reason}")),
+            _ => Err(format!("{key}[{index}]: expected an object")),
+        });
+        Ok(Some(entries.collect::<Result<_, _>>()?))
+    }
+}
+
+fn plain_text(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.contains('\0')).map(str::to_owned)
+}
+
+fn description_fields(value: &Value, path: &str) -> Result<Vec<Value>, String> {
+    let entry = |entry: &Value| {
+        let text = |key: &str| plain_text(entry.get(key)?);
+        Some(serde_json::json!({ "key": text("key")?, "value": text("value")? }))
+    };
+    let list = value.as_array().and_then(|list| list.iter().map(entry).collect::<Option<Vec<_>>>());
+    list.ok_or_else(|| format!("{path}: expected a list of {{\"key\": text, \"value\": text}}"))
+}

@@ -1,0 +1,212 @@
+//! An item of the document's JSON, in the legacy or the BackOffice spelling, or both at once.
+
+use std::fmt::Write;
+
+use rust_decimal::Decimal;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::fields::Fields;
+use crate::catalog::import::record::{CategoryRef, ItemRecord, Stock};
+
+/// `item.price` is numeric(14, 2).
+const LARGEST_PRICE: Decimal = Decimal::from_parts(276_447_231, 23_283, 0, false, 2);
+
+/// Reads an item; errors are sentences that name the field.
+pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
+    let number = fields.number("itemID")?;
+    let id = fields.id("id")?;
+    if number.is_none() && id.is_none() {
+        return Err("itemID: expected a number, or id: a text".to_owned());
+    }
+    let name = fields.filled_text("name")?;
+    if name.as_ref().is_some_and(|name| name.chars().count() > 500) {
+        return Err("name: at most 500 characters".to_owned());
+    }
+    let mut description_fields = fields.description_fields("descriptionFields")?;
+    let description = match fields.take("description") {
+        None => None,
+        Some(Value::String(text)) if !text.contains('\0') => Some(text),
+        Some(list @ Value::Array(_)) => {
+            let mut alone = Fields::new(Map::from_iter([("description".to_owned(), list)]));
+            description_fields = description_fields.or(alone.description_fields("description")?);
+            None
+        }
+        Some(_) => return Err("description: expected a text".to_owned()),
+    };
+    let currency = fields.text("currency")?.map(|code| if code == "RUR" { "RUB".to_owned() } else { code });
+    if currency.as_ref().is_some_and(|code| code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase())) {
+        return Err("currency: expected three capital letters, ISO 4217".to_owned());
+    }
+    let author = id.clone().or_else(|| number.map(|number| number.to_string())).unwrap_or_default();
+    Ok(ItemRecord {
+        number,
+        id,
+        categories: fields.number("categoryID")?.map(CategoryRef::Number).into_iter().collect(),
+        subcategory: fields.id("subcategoryId")?,
+        name,
+        simple_description: fields.text("simpleDescription")?,
+        description,
+        description_fields,
+        currency,
+        price: fields.decimal("price", LARGEST_PRICE, 2)?,
+        discount: fields.decimal("discount", Decimal::ONE_HUNDRED, 2)?,
+        stock: stock(fields)?,
+        rating: fields.decimal("rating", Decimal::from(5), 1)?,
+        visible: fields.boolean("visible")?,
+        priority: fields.integer("priority")?,
+        tags: fields.texts("tags")?,
+        badges: fields.texts("badges")?,
+        photos: photos(fields)?,
+        questions: fields.objects("questions", question)?,
+        translations: fields.translations(&["name", "simpleDescription"])?,
+        regions: fields.region_ids()?,
+        reviews: reviews(fields, &author)?,
+    })
+}
+
+/// A count says more than a level.
+fn stock(fields: &mut Fields) -> Result<Option<Stock>, String> {
+    let quantity = fields.integer("quantity")?;
+    let level = fields.text("remainings")?;
+    match (quantity, level.as_deref()) {
+        (Some(count @ 0..), _) => Ok(Some(Stock::Count(count))),
+        (Some(_), _) => Err("quantity: expected a whole number, 0 or more".to_owned()),
+        (None, None) => Ok(None),
+        (None, Some("high")) => Ok(Some(Stock::Level("high"))),
+        (None, Some("medium")) => Ok(Some(Stock::Level("medium"))),
+        (None, Some("low")) => Ok(Some(Stock::Level("low"))),
+        (None, Some("out")) => Ok(Some(Stock::Level("out"))),
+        (None, Some(_)) => Err("remainings: expected high, medium, low or out".to_owned()),
+    }
+}
+
+/// `photos` and, behind them, those of `imgs` that are not among them.
+fn photos(fields: &mut Fields) -> Result<Option<String>, String> {
+    let photos = fields.object_list("photos", |mut photo| {
+        let mut out = Map::new();
+        out.insert("url".to_owned(), photo.filled_text("url")?.ok_or("url: expected a text")?.into());
+        for key in ["photo", "video", "type"] {
+            photo.text(key)?.map(|value| out.insert(key.to_owned(), value.into()));
+        }
+        Ok(Value::Object(out))
+    })?;
+    let imgs = fields.texts("imgs")?;
+    if photos.is_none() && imgs.is_none() {
+        return Ok(None);
+    }
+    let mut all = photos.unwrap_or_default();
+    for img in imgs.unwrap_or_default() {
+        if all.iter().all(|photo| photo["url"] != img.as_str()) {
+            all.push(json!({ "url": img }));
+        }
+    }
+    Ok(Some(Value::Array(all).to_string()))
+}
+
+fn question(mut fields: Fields) -> Result<Value, String> {
+    Ok(json!({
+        "question": fields.text("question")?.ok_or("question: expected a text")?,
+        "answer": fields.text("answer")?.unwrap_or_default(),
+        "upvotes": fields.integer("upvotes")?.unwrap_or(0),
+        "downvotes": fields.integer("downvotes")?.unwrap_or(0),
+    }))
+}
+
+/// A review in either spelling, all members optional but its text.
+#[derive(Default)]
+struct Review {
+    id: Option<String>,
+    author: Option<String>,
+    stars: Option<i32>,
+    text: String,
+    answer: Option<String>,
+    created_at: Option<String>,
+}
+
+/// `comments` and `callbacks` are two spellings of one list; where both are there, the shop's answers are in `callbacks` alone.
+fn reviews(fields: &mut Fields, item: &str) -> Result<Option<String>, String> {
+    let comments = fields.object_list("comments", |mut comment| {
+        Ok(Review {
+            id: comment.id("id")?,
+            author: comment.filled_text("author")?,
+            stars: stars(&mut comment, "stars")?,
+            text: comment.text("text")?.ok_or("text: expected a text")?,
+            answer: None,
+            created_at: timestamp(&mut comment, "createdAt")?,
+        })
+    })?;
+    let callbacks = fields.object_list("callbacks", |mut callback| {
+        Ok(Review {
+            id: None,
+            author: callback.filled_text("userID")?,
+            stars: stars(&mut callback, "rating")?,
+            text: callback.text("content")?.unwrap_or_default(),
+            answer: callback.filled_text("answer")?,
+            created_at: timestamp(&mut callback, "timestamp")?,
+        })
+    })?;
+    let mut all = match (comments, callbacks) {
+        (None, None) => return Ok(None),
+        (None, Some(callbacks)) => callbacks,
+        (Some(comments), None) => comments,
+        (Some(mut comments), Some(callbacks)) => {
+            for callback in callbacks {
+                let same = |comment: &&mut Review| {
+                    comment.text == callback.text
+                        && comment.author == callback.author
+                        && comment.stars == callback.stars
+                };
+                match comments.iter_mut().find(same) {
+                    Some(comment) => comment.answer = callback.answer,
+                    None => comments.push(callback),
+                }
+            }
+            comments
+        }
+    };
+    let list = all.iter_mut().map(|review| {
+        let id = review.id.take().unwrap_or_else(|| review_id(item, review));
+        json!({ "id": id, "author": review.author, "stars": review.stars, "text": review.text, "answer": review.answer,
+                "createdAt": review.created_at })
+    });
+    Ok(Some(Value::Array(list.collect()).to_string()))
+}
+
+fn stars(fields: &mut Fields, key: &str) -> Result<Option<i32>, String> {
+    match fields.integer(key)? {
+        Some(stars) if !(1..=5).contains(&stars) => Err(format!("{key}: expected a whole number from 1 to 5")),
+        stars => Ok(stars),
+    }
+}
+
+fn timestamp(fields: &mut Fields, key: &str) -> Result<Option<String>, String> {
+    let text = fields.filled_text(key)?;
+    let parsed = text.map(|text| text.parse::<jiff::Timestamp>()).transpose();
+    Ok(parsed.map_err(|_| format!("{key}: expected an RFC 3339 time"))?.map(|time| time.to_string()))
+}
+
+/// An id for a review that has none: the same whenever the same file is read.
+fn review_id(item: &str, review: &Review) -> String {
+    let mut hash = Sha256::new();
+    for part in [item, review.author.as_deref().unwrap_or(""), review.created_at.as_deref().unwrap_or(""), &review.text]
+    {
+        hash.update(part);
+        hash.update([0]);
+    }
+    let mut id = "cmt_".to_owned();
+    for byte in &hash.finalize()[..8] {
+        write!(id, "{byte:02x}").expect("a String takes everything");
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_price_is_what_the_column_holds() {
+        assert_eq!(LARGEST_PRICE.to_string(), "999999999999.99");
+    }
+}

@@ -1,0 +1,314 @@
+//! From what was staged to what the shop sells: the SQL of an import, inside one transaction.
+//!
+//! Called by `import::run`. Files are merged one after another, as if each were an import of its own. City feeds (files with
+//! a region) are united: within one import the first feed that names an item decides its fields, a later one only adds
+//! its region, and a price that differs is reported. What must never happen: a column that a record is silent about is
+//! written, or a row is rewritten that does not change.
+
+use tokio_postgres::Transaction;
+
+use super::record::{RegionRecord, Rejected};
+use super::report::{Changes, Report, Summary};
+use super::stage::Staged;
+use super::{Options, Source, categories};
+use crate::error::Result;
+
+pub(super) async fn merge(
+    transaction: &Transaction<'_>,
+    brand: &str,
+    sources: &[Source],
+    staged: Staged,
+    options: Options,
+    report: &mut Report,
+) -> Result<Summary> {
+    let lock = format!("brandgate:import:{brand}");
+    transaction.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&lock]).await?;
+    transaction.batch_execute("set local work_mem = '64MB'; set local statement_timeout = 0").await?;
+    transaction.batch_execute(CREATE_TOUCHED).await?;
+    let has_categories = !staged.categories.is_empty();
+    let mut summary = Summary { regions: regions(transaction, &staged.regions, report).await?, ..Summary::default() };
+    let (changes, named) = categories::merge(transaction, staged.categories, report).await?;
+    summary.categories = changes;
+    for (file_no, source) in (0..).zip(sources) {
+        file(transaction, file_no, source.region.as_deref(), &mut summary, report).await?;
+    }
+    if options.replace {
+        summary.items.removed = transaction.execute(REMOVE_ITEMS, &[]).await?;
+        transaction.execute(LEAVE_REGIONS, &[]).await?;
+        if has_categories {
+            summary.categories.removed = transaction.execute(REMOVE_CATEGORIES, &[&named]).await?;
+        }
+    }
+    Ok(summary)
+}
+
+/// Merges one file's items.
+async fn file(
+    transaction: &Transaction<'_>,
+    file_no: i32,
+    region: Option<&str>,
+    summary: &mut Summary,
+    report: &mut Report,
+) -> Result<()> {
+    if let Some(region) = region {
+        let known = transaction.query_opt("select from region where region_id = $1", &[&region]).await?;
+        if known.is_none() {
+            let sentence = format!("There is no region {region}: import the regions first.");
+            return Err(crate::error::Error::malformed("unknown_region", sentence));
+        }
+    }
+    transaction.batch_execute("drop table if exists import_ready").await?;
+    transaction.execute(RESOLVE, &[&file_no, &region]).await?;
+    transaction.batch_execute("create index on import_ready (item_id); analyze import_ready").await?;
+    for row in transaction.query(PROBLEMS, &[]).await? {
+        report.reject(Rejected::left_out(row.get::<_, String>("label"), row.get::<_, String>("problem")));
+    }
+    for row in transaction.query(REPEATED, &[&file_no]).await? {
+        report
+            .reject(Rejected::left_out(row.get::<_, String>("label"), "stands twice in the file: the first one stays"));
+    }
+    for row in transaction.query(OTHER_PRICES, &[]).await? {
+        let reason = format!("costs {} in another city: the first feed's price stays", row.get::<_, String>("price"));
+        report.notice(Rejected::kept(row.get::<_, String>("label"), reason));
+    }
+    summary.items_read += transaction.query_one(USABLE, &[]).await?.get::<_, i64>(0) as u64;
+    summary.items.new += transaction.execute(INSERT_ITEMS, &[]).await?;
+    let changed = transaction.execute(UPDATE_ITEMS, &[]).await?;
+    let moved = transaction.query_one(REPLACE_REGIONS, &[]).await?.get::<_, i64>(0) as u64;
+    if let Some(region) = region {
+        transaction.execute(ADD_REGION, &[&region]).await?;
+    }
+    summary.items.changed += changed.max(moved);
+    let reviews = transaction.query_one(MERGE_REVIEWS, &[]).await?;
+    summary.reviews.new += reviews.get::<_, i64>("new") as u64;
+    summary.reviews.changed += reviews.get::<_, i64>("changed") as u64;
+    transaction.execute(TOUCH, &[&region]).await?;
+    Ok(())
+}
+
+async fn regions(transaction: &Transaction<'_>, records: &[RegionRecord], report: &mut Report) -> Result<Changes> {
+    let mut changes = Changes::default();
+    for record in records {
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+            [&record.id, &record.city, &record.country, &record.country_code, &record.timezone, &record.translations];
+        if transaction.query_opt("select from region where region_id = $1", &[&record.id]).await?.is_some() {
+            changes.changed += transaction.execute(UPDATE_REGION, &values).await?;
+        } else if record.city.is_some() && record.country.is_some() && record.country_code.is_some() {
+            changes.new += transaction.execute(INSERT_REGION, &values).await?;
+        } else {
+            let label = format!("region {}", record.id);
+            report.reject(Rejected::left_out(label, "is new and lacks its city, country or countryCode"));
+        }
+    }
+    Ok(changes)
+}
+
+const INSERT_REGION: &str = "
+    insert into region (region_id, city, country, country_code, timezone, translations, position)
+    select $1, $2::text, $3::text, $4::text, $5, coalesce($6::text::jsonb, '{}'), coalesce(max(position), 0) + 1 from region";
+
+const UPDATE_REGION: &str = "
+    update region r
+    set city = n.city, country = n.country, country_code = n.country_code, timezone = n.timezone,
+        translations = n.translations
+    from (select coalesce($2, city) as city, coalesce($3, country) as country, coalesce($4, country_code) as country_code,
+                 coalesce($5, timezone) as timezone, import_merge_translations(translations, $6::text::jsonb) as translations
+          from region where region_id = $1) n
+    where r.region_id = $1
+      and (r.city, r.country, r.country_code, r.timezone, r.translations)
+          is distinct from (n.city, n.country, n.country_code, n.timezone, n.translations)";
+
+/// Items that this import has named so far, with the price that stands and the regions of the feeds that have them.
+const CREATE_TOUCHED: &str = "
+    create temporary table import_touched (
+        item_id bigint primary key, by_feed boolean not null, price numeric(14, 2), regions text[] not null
+    ) on commit drop";
+
+/// Finds what every record of a file is about, and what is wrong with it.
+const RESOLVE: &str = "
+    create temporary table import_ready on commit drop as
+    with numbered as (
+        select distinct on (coalesce(s.number, known.item_id, s.hashed))
+               coalesce(s.number, known.item_id, s.hashed) as item_id, s.*
+        from import_item s
+        left join item known on s.number is null and known.id = s.id
+        where s.file_no = $1
+        order by coalesce(s.number, known.item_id, s.hashed), s.row_no
+    ), resolved as (
+        select s.*, i.item_id is not null as known,
+               coalesce(s.id, i.id, 'item_' || s.item_id) as final_id,
+               $2::text is not null and t.by_feed is true as later_feed,
+               t.price as first_price,
+               named.category_id as named_category_id,
+               sub.category_id as named_subcategory_id,
+               cardinality(s.category_numbers) + cardinality(s.category_ids) > 0 as names_category,
+               owner.item_id as id_owner
+        from numbered s
+        left join item i on i.item_id = s.item_id
+        left join item owner on i.item_id is null and owner.id = coalesce(s.id, 'item_' || s.item_id)
+        left join import_touched t on t.item_id = s.item_id
+        left join lateral (
+            select c.category_id from (
+                select n.number, null::text as id, n.position from unnest(s.category_numbers) with ordinality n (number, position)
+                union all
+                select null, n.id, n.position + 1000 from unnest(s.category_ids) with ordinality n (id, position)
+            ) n join category c on c.category_id = n.number or c.id = n.id
+            order by n.position limit 1
+        ) named on true
+        left join category sub on sub.id = s.subcategory
+    )
+    select r.*,
+           coalesce(r.named_category_id, top.category_id) as category_id,
+           case
+               when r.later_feed then null
+               when not r.known and r.name is null then 'is new and has no name'
+               when not r.known and r.price is null then 'is new and has no price'
+               when r.id_owner is not null then 'its id belongs to another item already'
+               when r.subcategory is not null and r.named_subcategory_id is null then 'its subcategory does not exist'
+               when r.names_category and r.named_category_id is null then 'names no category that exists'
+               when not r.known and r.named_category_id is null and r.named_subcategory_id is null
+                   then 'is new and names no category'
+               when exists (select from unnest(r.regions) n (region_id) left join region using (region_id)
+                            where region.region_id is null) then 'names a region that does not exist'
+           end as problem
+    from resolved r
+    left join lateral (
+        select c.path[1] as category_id from category c where c.category_id = r.named_subcategory_id
+    ) top on true";
+
+const PROBLEMS: &str = "
+    select coalesce('item ' || id, 'item ' || item_id) as label, problem from import_ready
+    where problem is not null order by row_no";
+
+const REPEATED: &str = "
+    select coalesce('item ' || s.id, 'item ' || s.number) as label
+    from import_item s
+    where s.file_no = $1 and not exists (select from import_ready r where r.row_no = s.row_no)
+    order by s.row_no";
+
+const OTHER_PRICES: &str = "
+    select 'item ' || final_id as label, price::text as price from import_ready
+    where later_feed and problem is null and price <> first_price order by row_no";
+
+const USABLE: &str = "select count(*) from import_ready where problem is null";
+
+const INSERT_ITEMS: &str = "
+    insert into item (item_id, id, category_id, subcategory_id, name, simple_description, description, description_fields,
+                      currency, price, discount, quantity, remainings, rating, visible, priority, tags, badges, photos,
+                      questions, translations)
+    select item_id, final_id, category_id, named_subcategory_id, name, simple_description, coalesce(description, ''),
+           coalesce(description_fields, '[]'), coalesce(currency, 'RUB'), price, coalesce(discount, 0), quantity, remainings,
+           coalesce(rating, 0), coalesce(visible, true), coalesce(priority, 0), coalesce(tags, '{}'), coalesce(badges, '{}'),
+           coalesce(photos, '[]'), coalesce(questions, '[]'), coalesce(translations, '{}')
+    from import_ready where not known and problem is null and not later_feed
+    order by item_id";
+
+const UPDATE_ITEMS: &str = "
+    update item i
+    set category_id = n.category_id, subcategory_id = n.subcategory_id, name = n.name,
+        simple_description = n.simple_description, description = n.description,
+        description_fields = n.description_fields, currency = n.currency, price = n.price, discount = n.discount,
+        quantity = n.quantity, remainings = n.remainings, rating = n.rating, visible = n.visible, priority = n.priority,
+        tags = n.tags, badges = n.badges, photos = n.photos, questions = n.questions, translations = n.translations
+    from (
+        select o.item_id,
+               coalesce(s.category_id, o.category_id) as category_id,
+               case when s.named_subcategory_id is not null then s.named_subcategory_id
+                    when coalesce(s.category_id, o.category_id) = o.category_id then o.subcategory_id end as subcategory_id,
+               coalesce(s.name, o.name) as name,
+               coalesce(s.simple_description, o.simple_description) as simple_description,
+               coalesce(s.description, o.description) as description,
+               coalesce(s.description_fields, o.description_fields) as description_fields,
+               coalesce(s.currency, o.currency) as currency,
+               coalesce(s.price, o.price) as price,
+               coalesce(s.discount, o.discount) as discount,
+               case when s.has_stock then s.quantity else o.quantity end as quantity,
+               case when s.has_stock then s.remainings else o.remainings end as remainings,
+               coalesce(s.rating, o.rating) as rating,
+               coalesce(s.visible, o.visible) as visible,
+               coalesce(s.priority, o.priority) as priority,
+               coalesce(s.tags, o.tags) as tags,
+               coalesce(s.badges, o.badges) as badges,
+               coalesce(s.photos, o.photos) as photos,
+               coalesce(s.questions, o.questions) as questions,
+               import_merge_translations(o.translations, s.translations) as translations
+        from import_ready s join item o using (item_id)
+        where s.known and s.problem is null and not s.later_feed
+    ) n
+    where i.item_id = n.item_id
+      and (i.category_id, i.subcategory_id, i.name, i.simple_description, i.description, i.description_fields, i.currency,
+           i.price, i.discount, i.quantity, i.remainings, i.rating, i.visible, i.priority, i.tags, i.badges, i.photos,
+           i.questions, i.translations)
+          is distinct from
+          (n.category_id, n.subcategory_id, n.name, n.simple_description, n.description, n.description_fields, n.currency,
+           n.price, n.discount, n.quantity, n.remainings, n.rating, n.visible, n.priority, n.tags, n.badges, n.photos,
+           n.questions, n.translations)";
+
+/// Lists that a record spells out: what is not in them goes, what is new comes.
+const REPLACE_REGIONS: &str = "
+    with listed as (
+        select item_id, regions from import_ready where regions is not null and problem is null and not later_feed
+    ), gone as (
+        delete from item_region r using listed l where r.item_id = l.item_id and r.region_id <> all (l.regions)
+        returning r.item_id
+    ), come as (
+        insert into item_region select l.item_id, unnest(l.regions) from listed l on conflict do nothing
+        returning item_id
+    )
+    select count(distinct r.item_id) from (select item_id from gone union select item_id from come) r
+    join import_ready using (item_id) where known";
+
+/// A city's feed: what it has is available there. An item that was everywhere before this import stays so.
+const ADD_REGION: &str = "
+    insert into item_region
+    select s.item_id, $1 from import_ready s
+    where s.problem is null
+      and (not s.known or exists (select from item_region r where r.item_id = s.item_id))
+    on conflict do nothing";
+
+const MERGE_REVIEWS: &str = "
+    with incoming as (
+        select distinct on (r.id) r.*, s.item_id
+        from import_ready s,
+             jsonb_to_recordset(s.reviews)
+                 as r (id text, author text, stars smallint, text text, answer text, \"createdAt\" timestamptz)
+        where s.problem is null and not s.later_feed
+        order by r.id
+    ), written as (
+        insert into review (id, item_id, rating, content, author, answer, created_at)
+        select id, item_id, stars, text, author, answer, \"createdAt\" from incoming order by \"createdAt\" nulls first
+        on conflict (id) do update
+        set rating = coalesce(excluded.rating, review.rating), content = excluded.content,
+            author = coalesce(excluded.author, review.author), answer = coalesce(excluded.answer, review.answer),
+            created_at = coalesce(excluded.created_at, review.created_at)
+        where review.item_id = excluded.item_id
+          and (review.rating, review.content, review.author, review.answer, review.created_at) is distinct from
+              (coalesce(excluded.rating, review.rating), excluded.content, coalesce(excluded.author, review.author),
+               coalesce(excluded.answer, review.answer), coalesce(excluded.created_at, review.created_at))
+        returning xmax = 0 as inserted
+    )
+    select count(*) filter (where inserted) as new, count(*) filter (where not inserted) as changed from written";
+
+const TOUCH: &str = "
+    insert into import_touched
+    select item_id, $1::text is not null, price, case when $1::text is null then '{}' else array[$1::text] end
+    from import_ready where problem is null
+    on conflict (item_id) do update set regions = import_touched.regions || excluded.regions";
+
+const REMOVE_ITEMS: &str = "
+    delete from item i where not exists (select from import_touched t where t.item_id = i.item_id)";
+
+/// With `--replace`, the city feeds of one import are all there is: a city whose feed lost an item loses it.
+const LEAVE_REGIONS: &str = "
+    delete from item_region r using import_touched t
+    where r.item_id = t.item_id and t.by_feed and r.region_id <> all (t.regions)";
+
+/// Categories that no file named, unless an item or a category that stays hangs there.
+const REMOVE_CATEGORIES: &str = "
+    delete from category c
+    where c.category_id <> all ($1)
+      and not exists (
+          select from category d
+          where d.path @> array[c.category_id]
+            and (d.category_id = any ($1) or exists (select from item i where i.node_id = d.category_id
+                                                                           or i.category_id = d.category_id)))";

@@ -1,0 +1,112 @@
+//! What an import tells the person who started it: how much changed, and which records were left out and why.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+
+use super::record::Rejected;
+
+/// How many records are named for each reason; the rest is counted.
+const EXAMPLES: usize = 5;
+
+/// Rejected records, counted by reason, and notices: corrections that a person should know of.
+#[derive(Default)]
+pub struct Report {
+    rejected: BTreeMap<String, Reason>,
+    notices: BTreeMap<String, Reason>,
+    /// Where every single one is written, as JSON lines.
+    full: Option<Box<dyn Write + Send>>,
+}
+
+#[derive(Default)]
+struct Reason {
+    count: u64,
+    examples: Vec<String>,
+}
+
+impl Report {
+    /// A report that also writes every record to `full`, a line each.
+    pub fn with_full(full: Box<dyn Write + Send>) -> Report {
+        Report { full: Some(full), ..Report::default() }
+    }
+
+    /// A record that was left out.
+    pub fn reject(&mut self, rejected: Rejected) {
+        self.write_full("rejected", &rejected);
+        note(&mut self.rejected, rejected);
+    }
+
+    /// A record that was taken with a correction.
+    pub fn notice(&mut self, notice: Rejected) {
+        self.write_full("notice", &notice);
+        note(&mut self.notices, notice);
+    }
+
+    /// How many records were left out.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.values().map(|reason| reason.count).sum()
+    }
+
+    fn write_full(&mut self, kind: &str, record: &Rejected) {
+        let Some(full) = &mut self.full else { return };
+        let line = serde_json::json!({ "kind": kind, "record": record.record, "reason": record.reason });
+        if let Err(error) = writeln!(full, "{line}") {
+            tracing::warn!(%error, "the report file cannot be written");
+            self.full = None;
+        }
+    }
+}
+
+fn note(reasons: &mut BTreeMap<String, Reason>, record: Rejected) {
+    let reason = reasons.entry(record.reason).or_default();
+    reason.count += 1;
+    if reason.examples.len() < EXAMPLES {
+        reason.examples.push(record.record);
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (title, reasons) in [("left out", &self.rejected), ("taken with a correction", &self.notices)] {
+            for (reason, Reason { count, examples }) in reasons {
+                let more = if *count > examples.len() as u64 { ", …" } else { "" };
+                writeln!(f, "{title}: {count} × {reason} ({}{more})", examples.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many of one kind of thing an import touched.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Changes {
+    pub new: u64,
+    pub changed: u64,
+    pub removed: u64,
+}
+
+/// What an import did, or with `--dry-run` would do.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    pub regions: Changes,
+    pub categories: Changes,
+    pub items: Changes,
+    pub reviews: Changes,
+    /// Item records of the files that could be used, whether or not they changed anything.
+    pub items_read: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<12}{:>10}{:>10}{:>10}", "", "new", "changed", "removed")?;
+        for (name, changes) in [
+            ("regions", self.regions),
+            ("categories", self.categories),
+            ("items", self.items),
+            ("reviews", self.reviews),
+        ] {
+            writeln!(f, "{name:<12}{:>10}{:>10}{:>10}", changes.new, changes.changed, changes.removed)?;
+        }
+        Ok(())
+    }
+}

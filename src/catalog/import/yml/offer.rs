@@ -1,0 +1,296 @@
+//! One offer: what its elements say, and the item record that they make.
+//!
+//! Called by `yml`, which feeds it element by element. A field that the feed does not have must stay `None`, for `None`
+//! leaves alone what the shop already has.
+
+use super::super::record::{CategoryRef, ItemRecord, Stock, number_of};
+use super::{html, money, text};
+use rust_decimal::Decimal;
+use serde_json::json;
+
+const LONGEST_NAME: usize = 500;
+const LONGEST_DESCRIPTION: usize = 20_000;
+const LONGEST_SUMMARY: usize = 200;
+const LONGEST_PHOTO: usize = 2048;
+const MOST_PHOTOS: usize = 50;
+const LONGEST_KEY: usize = 200;
+const LONGEST_VALUE: usize = 2_000;
+const MOST_FIELDS: usize = 200;
+
+/// The children of `<offer>` that are of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    Name,
+    TypePrefix,
+    Vendor,
+    Model,
+    Title,
+    Price,
+    OldPrice,
+    Currency,
+    Category,
+    Picture,
+    Description,
+    VendorCode,
+    Barcode,
+    Country,
+    Weight,
+    Param,
+    Outlets,
+    Count,
+    QuantityInStock,
+    StockQuantity,
+    Quantity,
+}
+
+impl Field {
+    /// The field of an element's name.
+    pub fn of(element: &str) -> Option<Field> {
+        Some(match element {
+            "name" => Field::Name,
+            "typePrefix" => Field::TypePrefix,
+            "vendor" => Field::Vendor,
+            "model" => Field::Model,
+            "title" => Field::Title,
+            "price" => Field::Price,
+            "oldprice" => Field::OldPrice,
+            "currencyId" => Field::Currency,
+            "categoryId" => Field::Category,
+            "picture" => Field::Picture,
+            "description" => Field::Description,
+            "vendorCode" => Field::VendorCode,
+            "barcode" => Field::Barcode,
+            "country_of_origin" => Field::Country,
+            "weight" => Field::Weight,
+            "param" => Field::Param,
+            "outlets" => Field::Outlets,
+            "count" => Field::Count,
+            "quantity_in_stock" => Field::QuantityInStock,
+            "stock_quantity" => Field::StockQuantity,
+            "quantity" => Field::Quantity,
+            _ => return None,
+        })
+    }
+}
+
+/// An offer as it is read.
+#[derive(Debug, Default)]
+pub struct Offer {
+    /// Its `available`, where it has a meaning.
+    pub available: Option<bool>,
+    /// Texts in the feed's order, entities decoded, otherwise as they stand there.
+    texts: Vec<(Field, String)>,
+    params: Vec<(String, String)>,
+    /// What the outlets have together.
+    outlets: Option<i64>,
+}
+
+impl Offer {
+    /// Takes an element's text.
+    pub fn take(&mut self, field: Field, text: String) {
+        self.texts.push((field, text));
+    }
+
+    /// Takes a `param`.
+    pub fn take_param(&mut self, name: &str, unit: &str, value: &str) {
+        if self.params.len() < MOST_FIELDS {
+            let (value, unit) = (text::line(value), text::line(unit));
+            let value = if value.is_empty() || unit.is_empty() { value } else { format!("{value} {unit}") };
+            self.params.push((text::line(name), value));
+        }
+    }
+
+    /// Takes an outlet's `instock`.
+    pub fn take_outlet(&mut self, instock: &str) {
+        if let Some(count) = pieces(instock) {
+            self.outlets = Some(self.outlets.unwrap_or(0) + i64::from(count));
+        }
+    }
+
+    /// The record of the offer with this id, or why there is none; notices are added to the list.
+    pub fn into_record(self, id: &str, notices: &mut Vec<&'static str>) -> Result<ItemRecord, &'static str> {
+        let (price, discount) = self.price(notices)?;
+        let description = self.description();
+        Ok(ItemRecord {
+            number: Some(number_of("item", id)),
+            id: Some(format!("item_{id}")),
+            categories: self.categories(),
+            name: self.name(),
+            simple_description: description.as_deref().and_then(|all| text::first_paragraph(all, LONGEST_SUMMARY)),
+            description,
+            description_fields: self.description_fields(),
+            currency: self.currency()?,
+            price,
+            discount,
+            stock: self.stock(),
+            photos: self.photos(),
+            ..ItemRecord::default()
+        })
+    }
+
+    fn all(&self, field: Field) -> impl Iterator<Item = &str> {
+        self.texts.iter().filter(move |(of, _)| *of == field).map(|(_, text)| text.as_str())
+    }
+
+    /// The first that is not empty, as a line.
+    fn first(&self, field: Field, longest: usize) -> Option<String> {
+        self.all(field).find_map(|raw| text::some_line(raw, longest))
+    }
+
+    fn name(&self) -> Option<String> {
+        let first = |field| self.first(field, LONGEST_NAME);
+        first(Field::Name).or_else(|| self.model_name()).or_else(|| first(Field::Title))
+    }
+
+    /// A vendor alone is no name.
+    fn model_name(&self) -> Option<String> {
+        let [prefix, vendor, model] =
+            [Field::TypePrefix, Field::Vendor, Field::Model].map(|field| self.first(field, LONGEST_NAME));
+        let others = || [prefix.as_deref(), model.as_deref()].into_iter().flatten();
+        others().next()?;
+        let vendor = vendor.as_deref().filter(|vendor| !others().any(|other| text::has_word(other, vendor)));
+        let parts: Vec<&str> = [prefix.as_deref(), vendor, model.as_deref()].into_iter().flatten().collect();
+        text::some_line(&parts.join(" "), LONGEST_NAME)
+    }
+
+    fn categories(&self) -> Vec<CategoryRef> {
+        let mut categories = Vec::new();
+        for id in self.all(Field::Category).map(text::line).filter(|id| !id.is_empty()) {
+            let category = CategoryRef::Number(number_of("category", &id));
+            if !categories.contains(&category) {
+                categories.push(category);
+            }
+            // Among that many none can be meant, and `contains` would become slow.
+            if categories.len() == MOST_FIELDS {
+                break;
+            }
+        }
+        categories
+    }
+
+    /// The list price and the discount.
+    fn price(&self, notices: &mut Vec<&'static str>) -> Result<(Option<Decimal>, Option<Decimal>), &'static str> {
+        let price = self.all(Field::Price).next().map(money::price).transpose()?;
+        let old = self.all(Field::OldPrice).find(|raw| !raw.trim().is_empty()).map(money::price);
+        let Some(price) = price else {
+            if old.is_some() {
+                notices.push("oldprice without a price: left out");
+            }
+            return Ok((None, None));
+        };
+        let old = match old {
+            None => return Ok((Some(price), Some(Decimal::ZERO))),
+            Some(Ok(old)) if old > price => old,
+            Some(Ok(_) | Err("price is zero")) => {
+                notices.push("oldprice is not above the price: left out");
+                return Ok((Some(price), Some(Decimal::ZERO)));
+            }
+            Some(Err(_)) => {
+                notices.push("oldprice is not a usable number: left out");
+                return Ok((Some(price), Some(Decimal::ZERO)));
+            }
+        };
+        let discount = money::discount(old, price);
+        if discount == Decimal::ONE_HUNDRED {
+            // Rounded up it would give the item away.
+            notices.push("discount would round to 100 %: 99 is taken");
+            return Ok((Some(old), Some(Decimal::from(99))));
+        }
+        Ok((Some(old), Some(discount)))
+    }
+
+    fn currency(&self) -> Result<Option<String>, &'static str> {
+        let Some(code) = self.first(Field::Currency, 10) else { return Ok(None) };
+        let code = code.to_ascii_uppercase();
+        if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
+            return Err("currency is not three letters");
+        }
+        Ok(Some(if code == "RUR" { "RUB".to_owned() } else { code }))
+    }
+
+    fn photos(&self) -> Option<String> {
+        let mut urls: Vec<String> = Vec::new();
+        'pictures: for picture in self.all(Field::Picture).map(text::line) {
+            for url in picture.split(" | ").map(|url| url.trim_matches([' ', '|'])) {
+                let scheme = url.split_once("://").filter(|(_, rest)| !rest.is_empty()).map(|(scheme, _)| scheme);
+                if !scheme.is_some_and(|s| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https")) {
+                    continue;
+                }
+                let url = url.replace(' ', "%20");
+                if url.chars().count() <= LONGEST_PHOTO && !urls.contains(&url) {
+                    urls.push(url);
+                }
+                if urls.len() == MOST_PHOTOS {
+                    break 'pictures;
+                }
+            }
+        }
+        let photos: Vec<_> = urls.iter().map(|url| json!({"url": url})).collect();
+        (!photos.is_empty()).then(|| serde_json::Value::from(photos).to_string())
+    }
+
+    fn description(&self) -> Option<String> {
+        self.all(Field::Description).map(|raw| html::plain(raw, LONGEST_DESCRIPTION)).find(|plain| !plain.is_empty())
+    }
+
+    fn description_fields(&self) -> Option<String> {
+        const NAMED: [(Field, &str); 5] = [
+            (Field::Vendor, "Производитель"),
+            (Field::VendorCode, "Артикул"),
+            (Field::Barcode, "Штрихкод"),
+            (Field::Country, "Страна"),
+            (Field::Weight, "Вес, кг"),
+        ];
+        let mut fields: Vec<(String, Vec<String>)> = Vec::new();
+        let mut add = |key: &str, value: &str| {
+            let (Some(key), Some(value)) = (text::some_line(key, LONGEST_KEY), text::some_line(value, LONGEST_VALUE))
+            else {
+                return;
+            };
+            match fields.iter_mut().find(|(of, _)| *of == key) {
+                Some((_, values)) if values.contains(&value) => {}
+                Some((_, values)) => values.push(value),
+                None => fields.push((key, vec![value])),
+            }
+        };
+        for (field, key) in NAMED {
+            self.all(field).take(MOST_FIELDS).for_each(|value| add(key, value));
+        }
+        self.params.iter().for_each(|(key, value)| add(key, value));
+        fields.truncate(MOST_FIELDS);
+        let fields: Vec<_> = fields
+            .into_iter()
+            .map(|(key, values)| {
+                let mut value = values.join(", ");
+                text::clip(&mut value, LONGEST_VALUE);
+                json!({"key": key, "value": value})
+            })
+            .collect();
+        (!fields.is_empty()).then(|| serde_json::Value::from(fields).to_string())
+    }
+
+    fn stock(&self) -> Option<Stock> {
+        const COUNTS: [Field; 4] = [Field::Count, Field::QuantityInStock, Field::StockQuantity, Field::Quantity];
+        if self.available == Some(false) {
+            return Some(Stock::Level("out"));
+        }
+        let outlets = self.outlets.map(|sum| i32::try_from(sum).unwrap_or(i32::MAX));
+        let count = outlets.or_else(|| COUNTS.into_iter().flat_map(|field| self.all(field)).find_map(pieces));
+        count.map(Stock::Count).or(self.available.map(|_| Stock::Level("high")))
+    }
+}
+
+/// A stock of fewer than none (1C can have one) is none; parts of a piece cannot be sold.
+fn pieces(text: &str) -> Option<i32> {
+    let text = text.trim();
+    let (whole, fraction) = text.split_once(['.', ',']).unwrap_or((text, ""));
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if digits.is_empty() || !all_digits(digits) || !all_digits(fraction) {
+        return None;
+    }
+    if whole.len() > digits.len() { Some(0) } else { Some(digits.parse().unwrap_or(i32::MAX)) }
+}
+
+#[cfg(test)]
+mod tests;

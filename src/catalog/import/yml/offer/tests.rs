@@ -1,0 +1,222 @@
+//! What the fields of an offer become.
+
+use super::super::super::record::{CategoryRef, ItemRecord, Stock, number_of};
+use super::super::tests::offers;
+use rust_decimal::Decimal;
+
+fn item_with(attributes: &str, inside: &str) -> ItemRecord {
+    let mut got = offers(&format!("<offer id='1' {attributes}>{inside}</offer>"));
+    assert_eq!(got.rejected, [""; 0]);
+    got.items.remove(0)
+}
+
+fn item(inside: &str) -> ItemRecord {
+    item_with("", inside)
+}
+
+fn reason(inside: &str) -> String {
+    let got = offers(&format!("<offer id='1'>{inside}</offer>"));
+    assert!(got.items.is_empty());
+    got.rejected[0].clone()
+}
+
+fn name(inside: &str) -> Option<String> {
+    item(inside).name
+}
+
+/// Price, discount and notices.
+fn price(inside: &str) -> (Option<Decimal>, Option<Decimal>, Vec<String>) {
+    let got = offers(&format!("<offer id='1'>{inside}</offer>"));
+    (got.items[0].price, got.items[0].discount, got.rejected)
+}
+
+fn number(value: i64) -> Option<Decimal> {
+    Some(Decimal::from(value))
+}
+
+#[test]
+fn a_delta_says_nothing_of_the_rest() {
+    let got = item("<price>900</price><oldprice>1000</oldprice><outlets><outlet instock='7'/></outlets>");
+    let expected = ItemRecord {
+        number: Some(1),
+        id: Some("item_1".to_owned()),
+        price: number(1000),
+        discount: number(10),
+        stock: Some(Stock::Count(7)),
+        ..ItemRecord::default()
+    };
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn the_name_is_put_together_where_there_is_none() {
+    assert_eq!(name("<title>Т</title><model>М</model><name> Имя \n своё </name>").as_deref(), Some("Имя своё"));
+    let parts = "<vendor>Ромашка</vendor><typePrefix> Чайник </typePrefix><model>X-5</model><name> </name>";
+    assert_eq!(name(parts).as_deref(), Some("Чайник Ромашка X-5"));
+    for parts in [
+        "<typePrefix>Чайник</typePrefix><vendor>РОМАШКА</vendor><model>Ромашка X-5</model>",
+        "<typePrefix>Чайник</typePrefix><vendor>Ромашка</vendor><model>«Ромашка» X-5</model>",
+    ] {
+        assert_eq!(name(parts).unwrap().to_lowercase().matches("ромашка").count(), 1);
+    }
+    let inside_another = "<typePrefix>Чай</typePrefix><vendor>Лис</vendor><model>Мелисса</model>";
+    assert_eq!(name(inside_another).as_deref(), Some("Чай Лис Мелисса"));
+    assert_eq!(name("<vendor>Ромашка</vendor><title>Чайник</title>").as_deref(), Some("Чайник"));
+    assert_eq!(name("<vendor>Ромашка</vendor>"), None);
+    assert_eq!(name(&format!("<name>{}</name>", "щ".repeat(600))).unwrap().chars().count(), 500);
+}
+
+#[test]
+fn texts_are_decoded_and_cleaned() {
+    let text = "<name><![CDATA[A &amp; <b>]]> Tom & Jerry&#32;&nbsp;&xxe; &#0;&#1;\u{1}<i>и</i> &amp;lt;</name>";
+    assert_eq!(name(text).as_deref(), Some("A &amp; <b> Tom & Jerry &xxe; и &lt;"));
+}
+
+#[test]
+fn every_category_is_kept_in_order() {
+    let got = item("<categoryId>5</categoryId><categoryId> 0 </categoryId><categoryId/><categoryId>5</categoryId>");
+    let zero = CategoryRef::Number(number_of("category", "0"));
+    assert_eq!(got.categories, [CategoryRef::Number(5), zero]);
+}
+
+#[test]
+fn an_old_price_becomes_a_discount() {
+    assert_eq!(price("<price>4528</price><oldprice>5660,00</oldprice>"), (number(5660), number(20), vec![]));
+    assert_eq!(price("<price>1 490.50</price>"), ("1490.5".parse().ok(), number(0), vec![]));
+    assert_eq!(price("<price>5</price><oldprice/>"), (number(5), number(0), vec![]));
+    assert_eq!(price("<name>x</name>"), (None, None, vec![]));
+}
+
+#[test]
+fn an_old_price_that_cannot_be_used_is_left_out_and_reported() {
+    for old in ["5", "4", "0"] {
+        let got = price(&format!("<price>5</price><oldprice>{old}</oldprice>"));
+        let notice = "offer 1: oldprice is not above the price: left out".to_owned();
+        assert_eq!(got, (number(5), number(0), vec![notice]), "{old}");
+    }
+    let notice = "offer 1: oldprice is not a usable number: left out".to_owned();
+    assert_eq!(price("<price>5</price><oldprice>дорого</oldprice>"), (number(5), number(0), vec![notice]));
+    let notice = "offer 1: oldprice without a price: left out".to_owned();
+    assert_eq!(price("<oldprice>5</oldprice>"), (None, None, vec![notice]));
+}
+
+#[test]
+fn no_discount_gives_an_item_away() {
+    let notice = "offer 1: discount would round to 100 %: 99 is taken".to_owned();
+    assert_eq!(price("<price>1</price><oldprice>1000</oldprice>"), (number(1000), number(99), vec![notice]));
+}
+
+#[test]
+fn a_price_that_cannot_be_used_rejects_the_offer() {
+    assert_eq!(reason("<price>0</price>"), "offer 1: price is zero");
+    assert_eq!(reason("<price>-5</price>"), "offer 1: price is negative");
+    assert_eq!(reason("<price>по запросу</price>"), "offer 1: price is not a number");
+    assert_eq!(reason("<price>1000000000000</price>"), "offer 1: price is too large");
+    assert_eq!(reason("<price></price>"), "offer 1: price is empty");
+}
+
+#[test]
+fn currencies_are_codes_of_today() {
+    for (text, code) in [("RUR", "RUB"), (" rur ", "RUB"), ("kzt", "KZT"), ("BYR", "BYR"), ("RUB", "RUB")] {
+        assert_eq!(item(&format!("<currencyId>{text}</currencyId>")).currency.as_deref(), Some(code));
+    }
+    assert_eq!(item("<currencyId> </currencyId>").currency, None);
+    for text in ["руб", "RU", "RUBL", "R1B"] {
+        assert_eq!(reason(&format!("<currencyId>{text}</currencyId>")), "offer 1: currency is not three letters");
+    }
+}
+
+#[test]
+fn photos_are_split_and_kept_once_in_order() {
+    let got = item(
+        "<picture> http://a/1.jpg | HTTPS://б.рф/2.jpg?x=1&amp;y=2 | http://a/1.jpg |</picture><picture/>
+         <picture>//a/3.jpg</picture><picture>ftp://a/4.jpg</picture><picture>javascript:alert(1)</picture>
+         <picture>http://</picture><picture>http://a/my \"5\".jpg</picture><picture>http://a/1.jpg</picture>",
+    );
+    let expected =
+        r#"[{"url":"http://a/1.jpg"},{"url":"HTTPS://б.рф/2.jpg?x=1&y=2"},{"url":"http://a/my%20\"5\".jpg"}]"#;
+    assert_eq!(got.photos.as_deref(), Some(expected));
+    assert_eq!(item("<picture> | </picture>").photos, None);
+    assert_eq!(item(&format!("<picture>http://a/{}</picture>", "x".repeat(2048))).photos, None);
+    let many: String = (0..60).map(|n| format!("<picture>http://a/{n}</picture>")).collect();
+    let photos = item(&many).photos.unwrap();
+    assert!(photos.matches("url").count() == 50 && photos.ends_with(r#"{"url":"http://a/49"}]"#));
+}
+
+#[test]
+fn descriptions_are_plain_whichever_way_the_html_is_written() {
+    for description in [
+        "<![CDATA[\n<p>Он <b>свистит</b> &amp; поёт.</p><ul><li>раз</li><li>два</li></ul>]]>",
+        "&lt;p&gt;Он &lt;b&gt;свистит&lt;/b&gt; &amp;amp; поёт.&lt;/p&gt;&lt;li&gt;раз&lt;/li&gt;&lt;li&gt;два",
+        "<p>Он <b>свистит</b> &amp; поёт.</p><ul><li>раз</li><li>два</li></ul>",
+    ] {
+        let got = item(&format!("<description>{description}</description>"));
+        assert_eq!(got.description.as_deref(), Some("Он свистит & поёт.\n\n• раз\n• два"));
+        assert_eq!(got.simple_description.as_deref(), Some("Он свистит & поёт."));
+    }
+    let empty = item("<description> <![CDATA[<p> </p>]]></description>");
+    assert_eq!((empty.description, empty.simple_description), (None, None));
+}
+
+#[test]
+fn long_descriptions_are_cut_and_have_a_short_form() {
+    let got = item(&format!("<description>{}</description>", "слово ".repeat(9_000)));
+    assert_eq!(got.description.unwrap().chars().count(), 20_000);
+    let short = got.simple_description.unwrap();
+    assert!(short.ends_with("слово…") && (190..=200).contains(&short.chars().count()), "{short}");
+}
+
+#[test]
+fn other_languages_are_not_taken_for_ours() {
+    let got = item("<name_ua>Чайник ї</name_ua><description_ua>Опис</description_ua>");
+    assert_eq!(got, ItemRecord { number: Some(1), id: Some("item_1".to_owned()), ..ItemRecord::default() });
+}
+
+#[test]
+fn fields_come_in_order_with_units_and_without_empty_ones() {
+    let got = item(
+        "<param name='Цвет'>белый</param><param name='Объём' unit='л'> 1,5 </param><param name=' '>7</param>
+         <param name='Пусто' unit='кг'> </param><param>без имени</param><param name='Цвет'>синий</param>
+         <param name='Цвет'>белый</param><param name='A &amp; &quot;B&quot;'>да</param>
+         <weight>0.2</weight><country_of_origin>Россия</country_of_origin><barcode>46</barcode><barcode>47</barcode>
+         <vendorCode>В-1</vendorCode><vendor>Ромашка</vendor>",
+    );
+    let expected: Vec<_> = [
+        ("Производитель", "Ромашка"),
+        ("Артикул", "В-1"),
+        ("Штрихкод", "46, 47"),
+        ("Страна", "Россия"),
+        ("Вес, кг", "0.2"),
+        ("Цвет", "белый, синий"),
+        ("Объём", "1,5 л"),
+        ("A & \"B\"", "да"),
+    ]
+    .map(|(key, value)| serde_json::json!({"key": key, "value": value}))
+    .into();
+    let fields: serde_json::Value = serde_json::from_str(&got.description_fields.unwrap()).unwrap();
+    assert_eq!(fields, serde_json::Value::from(expected));
+    assert_eq!(item("<vendor/><param name='a'/>").description_fields, None);
+}
+
+#[test]
+fn stock_is_counted_or_known_by_its_level() {
+    let outlets = "<outlets><outlet id='1' instock='10'/><outlet instock='x'/><outlet/><outlet instock=' 5.0 '/>
+                   <outlet instock='-3'/></outlets><count>99</count>";
+    let stock = |attributes: &str, inside: &str| item_with(attributes, inside).stock;
+    assert_eq!(stock("", outlets), Some(Stock::Count(15)));
+    assert_eq!(stock("available='true'", outlets), Some(Stock::Count(15)));
+    assert_eq!(stock("available='false'", outlets), Some(Stock::Level("out")));
+    assert_eq!(stock("", "<outlets><outlet instock=''/></outlets><count>4</count>"), Some(Stock::Count(4)));
+    for element in ["count", "quantity_in_stock", "stock_quantity", "quantity"] {
+        assert_eq!(stock("available='true'", &format!("<{element}> 0 </{element}>")), Some(Stock::Count(0)));
+    }
+    assert_eq!(stock("", "<quantity>1</quantity><count>много</count>"), Some(Stock::Count(1)));
+    assert_eq!(stock("available=' True '", ""), Some(Stock::Level("high")));
+    assert_eq!(stock("available='false'", ""), Some(Stock::Level("out")));
+    assert_eq!(stock("available=''", ""), None);
+    assert_eq!(stock("", ""), None);
+    let negative = "<outlets><outlet instock='-3'/></outlets><count>99</count>";
+    assert_eq!(stock("", negative), Some(Stock::Count(0)));
+    let vast = "<outlets><outlet instock='99999999999'/><outlet instock='2147483647'/></outlets>";
+    assert_eq!(stock("", vast), Some(Stock::Count(i32::MAX)));
+}

@@ -1,0 +1,271 @@
+//! Whole small feeds with every trap that the frame of a feed can set; those of the fields are in `offer/tests.rs`.
+
+use super::super::feed;
+use super::super::record::ItemRecord;
+use super::*;
+use std::io::{BufReader, Cursor};
+
+#[derive(Default)]
+pub struct Outcome {
+    pub categories: Vec<CategoryRecord>,
+    pub items: Vec<ItemRecord>,
+    /// `record: reason`.
+    pub rejected: Vec<String>,
+    /// Kinds in the order they came: `c`, `i`, `-`.
+    pub order: String,
+}
+
+fn read_from(reader: impl BufRead) -> (Outcome, io::Result<()>) {
+    let mut outcome = Outcome::default();
+    let result = read(reader, &mut |record| {
+        let kind = match record {
+            Ok(Record::Category(category)) => {
+                outcome.categories.push(category);
+                'c'
+            }
+            Ok(Record::Item(item)) => {
+                outcome.items.push(*item);
+                'i'
+            }
+            Ok(Record::Region(_)) => panic!("a feed has no regions"),
+            Err(rejected) => {
+                outcome.rejected.push(format!("{}: {}", rejected.record, rejected.reason));
+                '-'
+            }
+        };
+        outcome.order.push(kind);
+        Ok(())
+    });
+    (outcome, result)
+}
+
+/// Reads a feed at once and, if it is short, again in sips of three bytes.
+fn feed_of(xml: &str) -> Outcome {
+    let (outcome, result) = read_from(xml.as_bytes());
+    result.expect("the feed is well-formed");
+    if xml.len() > 100_000 {
+        return outcome;
+    }
+    let (sipped, result) = read_from(BufReader::with_capacity(3, xml.as_bytes()));
+    result.expect("the feed is well-formed");
+    assert_eq!(outcome.items, sipped.items);
+    assert_eq!(outcome.categories, sipped.categories);
+    assert_eq!(outcome.rejected, sipped.rejected);
+    outcome
+}
+
+pub fn offers(xml: &str) -> Outcome {
+    feed_of(&format!("<yml_catalog date='2024-01-01'><shop><offers>{xml}</offers></shop></yml_catalog>"))
+}
+
+fn categories(xml: &str) -> Outcome {
+    feed_of(&format!("<yml_catalog><shop><categories>{xml}</categories></shop></yml_catalog>"))
+}
+
+fn error_of(xml: &str) -> String {
+    let (_, result) = read_from(xml.as_bytes());
+    let error = result.expect_err("the feed is broken");
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    error.to_string()
+}
+
+fn of(number: i64) -> Option<Parent> {
+    Some(Parent::Of(CategoryRef::Number(number)))
+}
+
+#[test]
+fn parents_may_follow_their_children() {
+    let got = categories(
+        "<category id='12' parentId=' 3 '>Ножи</category><category id='3' parentId='0'>Кухня</category>
+         <category id='4' parentId=''>Сад</category><category id='5'>Дом</category><category id='дача'>Дача</category>
+         <category id='0' parentId='дача'>Нуль</category>",
+    );
+    let seen: Vec<_> =
+        got.categories.iter().map(|c| (c.number.unwrap(), c.id.as_deref().unwrap(), c.parent.clone())).collect();
+    let (zero, dacha) = (number_of("category", "0"), number_of("category", "дача"));
+    assert_eq!(
+        seen,
+        [
+            (12, "sub_12", of(3)),
+            (3, "cat_3", Some(Parent::Top)),
+            (4, "cat_4", Some(Parent::Top)),
+            (5, "cat_5", Some(Parent::Top)),
+            (dacha, "cat_дача", Some(Parent::Top)),
+            (zero, "sub_0", of(dacha)),
+        ]
+    );
+    assert!(got.rejected.is_empty());
+}
+
+#[test]
+fn empty_category_names_are_made_from_the_id_and_reported() {
+    let got =
+        categories("<category id='14'> /  / </category><category id='15'/><category id='16'> А \n\u{a0} Б </category>");
+    let names: Vec<_> = got.categories.iter().map(|c| c.name.as_deref().unwrap()).collect();
+    assert_eq!(names, ["Категория 14", "Категория 15", "А Б"]);
+    assert_eq!(
+        got.rejected,
+        ["category 14: has no name: called by its id", "category 15: has no name: called by its id"]
+    );
+    assert_eq!(got.order, "c-c-c");
+}
+
+#[test]
+fn a_category_without_an_id_and_one_seen_before_are_rejected() {
+    let got = categories(
+        "<category>Ножи</category><category id=' '/><category id='1'>Раз</category><category id=' 1'>Два</category>",
+    );
+    assert_eq!(got.categories.len(), 1);
+    assert_eq!(got.categories[0].name.as_deref(), Some("Раз"));
+    assert_eq!(
+        got.rejected,
+        [
+            "category no. 1 (Ножи): has no id",
+            "category no. 2: has no id",
+            "category 1: the id stands twice in the feed: the first one stays"
+        ]
+    );
+}
+
+#[test]
+fn of_offers_with_one_id_the_first_stays() {
+    let got = offers(
+        "<offer id='a1'><name>Раз</name></offer><offer id=' a1 '><name>Два</name></offer><offer><name>Три</name></offer>
+         <offer id='a2'><price>x</price></offer><offer id='a2'><name>Четыре</name></offer>",
+    );
+    let names: Vec<_> = got.items.iter().map(|item| item.name.as_deref().unwrap()).collect();
+    assert_eq!(names, ["Раз", "Четыре"]);
+    assert_eq!(got.items[0].id.as_deref(), Some("item_a1"));
+    assert_eq!(got.items[0].number, Some(number_of("item", "a1")));
+    assert_eq!(
+        got.rejected,
+        [
+            "offer a1: the id stands twice in the feed: the first one stays",
+            "offer no. 3: has no id",
+            "offer a2: price is not a number"
+        ]
+    );
+}
+
+#[test]
+fn an_id_that_no_index_takes_is_rejected() {
+    let id = "я".repeat(101);
+    let got = offers(&format!("<offer id='{id}'><name>Раз</name></offer>"));
+    assert_eq!(got.rejected, [format!("offer {}: the id is longer than 200 bytes", "я".repeat(100))]);
+}
+
+#[test]
+fn promos_unknown_elements_and_strange_places_leak_nothing() {
+    let got = feed_of(
+        "<yml_catalog><offer id='0'/><shop><name>Лавка</name><offer id='00'/>
+         <promos><promo><categories><category id='9'>Нет</category></categories><purchase><product offer-id='1'/></purchase>
+         <offers><offer id='2'/></offers><discount unit='percent'>25</discount><url>http://promo</url></promo></promos>
+         <offers><offer id='1'><name>Раз</name><Артикул>7</Артикул>
+           <condition type='used'><name>Не имя</name><price>5</price><picture>http://x/y</picture></condition>
+           <gifts><offer id='3'><name>Подарок</name></offer></gifts><price>10</price></offer></offers>
+         <offer id='000'/></shop><shop><offers><offer id='4'/></offers></shop></yml_catalog>",
+    );
+    assert!(got.categories.is_empty() && got.rejected.is_empty());
+    assert_eq!(got.items.len(), 2);
+    let first = &got.items[0];
+    assert_eq!((first.name.as_deref(), first.price, &first.photos), (Some("Раз"), Some(10.into()), &None));
+    assert_eq!(first.description_fields, None);
+    assert_eq!(got.items[1].number, Some(4));
+}
+
+#[test]
+fn windows_1251_inside_php_with_a_hostile_doctype_is_read_from_end_to_end() {
+    let text = "<?if (1) $a = \"x\";?><? echo \"<\".\"?xml version=\\\"1.0\\\" encoding=\\\"windows-1251\\\"?\".\">\"?>
+        <!DOCTYPE yml_catalog SYSTEM \"http://127.0.0.1:9/shops.dtd\" [ <!ENTITY a \"ha\"> <!ENTITY b \"&a;&a;&a;&a;\">
+        <!ENTITY xxe SYSTEM \"file:///etc/passwd\"> ]>
+        <yml_catalog><shop><offers><offer id=\"1\"><url>http://x/?<?=$a; ?>&amp;b</url><name>Чайник &b; &xxe; &quot;Ё&quot;</name>
+        </offer></offers></shop></yml_catalog> <? exit; ?> <not closed";
+    let bytes = encoding_rs::WINDOWS_1251.encode(text).0.into_owned();
+    let (got, result) = read_from(feed::open(Cursor::new(bytes)).unwrap());
+    result.unwrap();
+    assert_eq!(got.items[0].name.as_deref(), Some("Чайник &b; &xxe; \"Ё\""));
+}
+
+#[test]
+fn a_feed_that_breaks_off_is_refused_wherever_it_does() {
+    let whole = "<yml_catalog><shop><offers><offer id=\"1\"><name>Ча&amp;й</name><description><![CDATA[<p>]]></description>\
+                 <!-- x --></offer></offers></shop></yml_catalog>";
+    assert_eq!(feed_of(whole).items.len(), 1);
+    for end in (0..whole.len()).filter(|end| whole.is_char_boundary(*end)) {
+        error_of(&whole[..end]);
+    }
+    let error = error_of("<yml_catalog><shop><offers><offer id='77'><name>Чай");
+    assert!(
+        error.contains("</name> was expected") && error.contains("offer 77") && error.contains("byte 54"),
+        "{error}"
+    );
+}
+
+#[test]
+fn broken_xml_is_refused_with_what_was_expected() {
+    for (xml, what) in [
+        ("<yml_catalog><shop></yml_catalog>", "expected `</shop>`"),
+        ("<yml_catalog><shop><offers><offer id='1'><name>a</nam></offer>", "expected `</name>`"),
+        ("<yml_catalog><shop><offers><offer id=1></offer></offers></shop></yml_catalog>", "<offer>"),
+        ("<yml_catalog><shop><offers><offer id='1' id='2'/></offers></shop></yml_catalog>", "<offer>"),
+        ("<yml_catalog><!DOCTYPE a [<!ENTITY b 'c'>]></yml_catalog>", "<! declaration"),
+        ("<html/>", "not <yml_catalog>"),
+        ("", "before <yml_catalog>"),
+    ] {
+        let error = error_of(xml);
+        assert!(error.contains(what), "{error}");
+    }
+    assert!(error_of(&"<yml_catalog>".repeat(1_000_000)).contains("too deep"));
+}
+
+#[test]
+fn the_sinks_and_the_readers_errors_come_through() {
+    let xml = "<yml_catalog><shop><offers><offer id='1'/></offers></shop></yml_catalog>";
+    let full = read(xml.as_bytes(), &mut |_| Err(io::Error::from(io::ErrorKind::StorageFull)));
+    assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+
+    struct Torn;
+    impl io::Read for Torn {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::from(io::ErrorKind::TimedOut))
+        }
+    }
+    let torn = BufReader::new(io::Read::chain(&xml.as_bytes()[..40], Torn));
+    assert_eq!(read_from(torn).1.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
+
+#[test]
+fn only_the_offer_that_is_too_large_is_rejected() {
+    let small = |id: u32| format!("<offer id='{id}'><name>Мал</name></offer>");
+    let long = "щ".repeat(LARGEST_OFFER);
+    let many = "<param name='a'>b</param>".repeat(LARGEST_OFFER / 20);
+    for inside in [
+        format!("<description>{long}</description>"),
+        format!("<description><![CDATA[{long}]]></description>"),
+        format!("<description>{}</description>", "щ&amp;".repeat(LARGEST_OFFER / 5)),
+        format!("<!-- {long} -->"),
+        format!("<unknown>{long}</unknown>"),
+        format!("<? {long} ?>"),
+        many,
+    ] {
+        for large in [format!("{inside}<name>Велик</name>"), format!("<name/>{inside}<name/>"), inside] {
+            let got = offers(&format!("{}<offer id='2'>{large}</offer>{}", small(1), small(3)));
+            let numbers: Vec<_> = got.items.iter().map(|item| item.number.unwrap()).collect();
+            assert_eq!(numbers, [1, 3]);
+            assert_eq!(got.rejected, ["offer 2: is larger than 4 MB"]);
+        }
+    }
+}
+
+#[test]
+fn an_offer_just_within_the_limit_passes() {
+    let text = "щ".repeat((LARGEST_OFFER - 200) / 2);
+    let got = offers(&format!("<offer id='1'><description>{text}</description></offer>"));
+    assert_eq!(got.items[0].description.as_ref().map(|text| text.chars().count()), Some(20_000));
+}
+
+#[test]
+fn a_category_name_without_end_is_no_name() {
+    let got = categories(&format!("<category id='1'>{}</category>", "щщщщщщщщ<!---->".repeat(LARGEST_OFFER / 15)));
+    assert_eq!(got.categories[0].name.as_deref(), Some("Категория 1"));
+}

@@ -1,0 +1,238 @@
+//! An item as it leaves: a row of `item_card`, translated, in both spellings of the document (section 3, "Item Object").
+
+use jiff::Timestamp;
+use postgres_types::Json;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use tokio_postgres::Row;
+
+use crate::error::Result;
+use crate::language::Language;
+use crate::money::Exact;
+
+/// How many questions an item has in a list, and alone.
+pub(super) const QUESTIONS_IN_A_LIST: usize = 3;
+pub(super) const QUESTIONS_OF_A_SINGLE_ITEM: usize = 100;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    #[serde(rename = "categoryID")]
+    pub category_id: i64,
+    #[serde(rename = "itemID")]
+    pub item_id: i64,
+    pub name: String,
+    photos: Vec<Photo>,
+    description: String,
+    currency: String,
+    price: Exact,
+    discount: Exact,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remainings: Option<String>,
+    rating: Exact,
+    callbacks: Vec<Callback>,
+    questions: Vec<Box<RawValue>>,
+    id: String,
+    visible: bool,
+    priority: i32,
+    imgs: Vec<String>,
+    tags: Vec<String>,
+    badges: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    simple_description: Option<String>,
+    description_fields: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subcategory_id: Option<String>,
+    translations: Map<String, Value>,
+    comments: Vec<Comment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantity: Option<i32>,
+}
+
+/// One picture or film of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Photo {
+    pub url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub photo: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+}
+
+/// A review in the legacy spelling.
+#[derive(Debug, Serialize)]
+struct Callback {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rating: Option<i16>,
+    content: String,
+    #[serde(rename = "userID", skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<Timestamp>,
+}
+
+/// The same review in BackOffice's spelling.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Comment {
+    id: String,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stars: Option<i16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<Timestamp>,
+}
+
+/// A review as the database aggregates it.
+#[derive(Debug, Clone, Deserialize)]
+struct Review {
+    id: String,
+    rating: Option<i16>,
+    content: String,
+    author: Option<String>,
+    answer: Option<String>,
+    created_at: Option<Timestamp>,
+}
+
+impl Item {
+    /// Reads a row of `item_card` (with `all_reviews` where a single item is asked for) and translates it.
+    pub(super) fn read(row: &Row, language: Language, questions: usize) -> Result<(Item, Language)> {
+        let single = row.columns().iter().any(|column| column.name() == "all_reviews");
+        let reviews: Json<Vec<Review>> = row.try_get(if single { "all_reviews" } else { "reviews" })?;
+        let photos: Vec<Photo> = row.try_get::<_, Json<_>>("photos")?.0;
+        let quantity: Option<i32> = row.try_get("quantity")?;
+        let mut all_questions: Vec<Box<RawValue>> = row.try_get::<_, Json<_>>("questions")?.0;
+        all_questions.truncate(questions);
+        let mut item = Item {
+            category_id: row.try_get("category_id")?,
+            item_id: row.try_get("item_id")?,
+            name: row.try_get("name")?,
+            imgs: photos.iter().map(|photo| photo.url.clone()).collect(),
+            photos,
+            description: row.try_get("description")?,
+            currency: row.try_get("currency")?,
+            price: Exact(row.try_get::<_, Decimal>("price")?),
+            discount: Exact(row.try_get::<_, Decimal>("discount")?),
+            remainings: match quantity {
+                Some(quantity) => Some(stock_level(quantity).to_owned()),
+                None => row.try_get("remainings")?,
+            },
+            rating: Exact(row.try_get::<_, Decimal>("rating")?),
+            callbacks: reviews.0.iter().cloned().map(Callback::from).collect(),
+            questions: all_questions,
+            id: row.try_get("id")?,
+            visible: true,
+            priority: row.try_get("priority")?,
+            tags: row.try_get("tags")?,
+            badges: row.try_get("badges")?,
+            simple_description: row.try_get("simple_description")?,
+            description_fields: row.try_get("description_fields")?,
+            subcategory_id: row.try_get("subcategory_id")?,
+            translations: row.try_get::<_, Json<_>>("translations")?.0,
+            comments: reviews.0.into_iter().map(Comment::from).collect(),
+            quantity,
+        };
+        let language = item.translate(language);
+        Ok((item, language))
+    }
+
+    /// Puts the translated fields in the place of the Russian ones, and says which language came out.
+    fn translate(&mut self, language: Language) -> Language {
+        let Some(Value::Object(translation)) = self.translations.get(language.tag()) else { return Language::Ru };
+        let text = |key: &str| translation.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let mut used = Language::Ru;
+        if let Some(name) = text("name") {
+            self.name = name.to_owned();
+            used = language;
+        }
+        if let Some(simple) = text("simpleDescription") {
+            self.simple_description = Some(simple.to_owned());
+            used = language;
+        }
+        match translation.get("description") {
+            Some(Value::String(description)) if !description.is_empty() => {
+                self.description.clone_from(description);
+                used = language;
+            }
+            Some(fields @ Value::Array(list)) if !list.is_empty() => {
+                self.description_fields = fields.clone();
+                used = language;
+            }
+            _ => {}
+        }
+        if let Some(fields @ Value::Array(list)) = translation.get("descriptionFields")
+            && !list.is_empty()
+        {
+            self.description_fields = fields.clone();
+            used = language;
+        }
+        used
+    }
+}
+
+/// Reads the rows of a list; the language is the asked one where any item used it.
+pub fn read_all(rows: &[Row], language: Language) -> Result<(Vec<Item>, Language)> {
+    let mut used = Language::Ru;
+    let items = rows.iter().map(|row| {
+        let (item, language) = Item::read(row, language, QUESTIONS_IN_A_LIST)?;
+        if language != Language::Ru {
+            used = language;
+        }
+        Ok(item)
+    });
+    let items = items.collect::<Result<Vec<_>>>()?;
+    Ok((items, used))
+}
+
+/// Contract section 3: 0 out, 1-9 low, 10-49 medium, 50 and more high.
+pub fn stock_level(quantity: i32) -> &'static str {
+    match quantity {
+        ..=0 => "out",
+        1..=9 => "low",
+        10..=49 => "medium",
+        50.. => "high",
+    }
+}
+
+impl From<Review> for Callback {
+    fn from(review: Review) -> Callback {
+        Callback {
+            rating: review.rating,
+            content: review.content,
+            user_id: review.author,
+            answer: review.answer,
+            timestamp: review.created_at,
+        }
+    }
+}
+
+impl From<Review> for Comment {
+    fn from(review: Review) -> Comment {
+        Comment {
+            id: review.id,
+            text: review.content,
+            author: review.author,
+            stars: review.rating,
+            created_at: review.created_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stock_levels_are_the_contracts() {
+        let levels = [0, 1, 9, 10, 49, 50].map(stock_level);
+        assert_eq!(levels, ["out", "low", "low", "medium", "medium", "high"]);
+    }
+}

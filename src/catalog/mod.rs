@@ -1,0 +1,112 @@
+//! Categories and items: what is sold, as a visitor of one region sees it in one language.
+//!
+//! Called by `catalog::http`, `search` and (its import and export) by `bin/brandgate catalog`. Every list and every single
+//! item is read through the view `listed_item`, which holds the rule of what is visible. What must never happen: an
+//! item that is hidden, or below a hidden category, is shown anywhere.
+
+pub mod category;
+pub mod export;
+pub mod http;
+pub mod import;
+pub mod item;
+mod store;
+
+use crate::app::Cx;
+use crate::error::{Error, Result};
+use crate::language::Language;
+use crate::net::request::Page;
+
+use category::Category;
+use item::Item;
+
+/// How a path names a category or an item: by number or by BackOffice's string id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    Number(i64),
+    Id(String),
+}
+
+impl Key {
+    /// `None` for a text that nothing can be called.
+    pub fn parse(text: &str) -> Option<Key> {
+        const LONGEST_ID_BYTES: usize = 800;
+        if let Some(number) = import::record::natural_number(text).or_else(|| large_number(text)) {
+            return Some(Key::Number(number));
+        }
+        let possible = !text.is_empty() && text.len() <= LONGEST_ID_BYTES && !text.contains('\0');
+        possible.then(|| Key::Id(text.to_owned()))
+    }
+
+    /// The two parameters of a query that looks for either.
+    pub fn number_and_id(&self) -> (Option<i64>, Option<&str>) {
+        match self {
+            Key::Number(number) => (Some(*number), None),
+            Key::Id(id) => (None, Some(id)),
+        }
+    }
+}
+
+/// Numbers above 2^52 are given by the import; a path may still name them.
+fn large_number(text: &str) -> Option<i64> {
+    let digits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten().filter(|number| *number < 1 << 53)
+}
+
+/// The tree of categories that have something to show in the visitor's region.
+pub async fn categories(cx: &Cx) -> Result<(Vec<Category>, Language)> {
+    let client = cx.brand.db().await?;
+    let nodes = store::categories(&client, cx.region.as_deref()).await?;
+    Ok(category::tree(nodes, cx.language))
+}
+
+/// One page of the items in a category and all its subcategories.
+///
+/// # Errors
+/// 404 for a category that does not exist or is hidden.
+pub async fn category_items(cx: &Cx, key: &str, page: Page) -> Result<(Vec<Item>, Language)> {
+    let key = Key::parse(key).ok_or_else(|| Error::not_found("category"))?;
+    let client = cx.brand.db().await?;
+    let rows = store::category_items(&client, &key, cx.region.as_deref(), page).await?;
+    let rows = rows.ok_or_else(|| Error::not_found("category"))?;
+    item::read_all(&rows, cx.language)
+}
+
+/// One item.
+///
+/// # Errors
+/// 404 for an item that does not exist, is hidden, or is not available in the visitor's region.
+pub async fn item(cx: &Cx, key: &str) -> Result<(Item, Language)> {
+    let key = Key::parse(key).ok_or_else(|| Error::not_found("item"))?;
+    let client = cx.brand.db().await?;
+    let row = store::item(&client, &key, cx.region.as_deref()).await?;
+    let row = row.ok_or_else(|| Error::not_found("item"))?;
+    Item::read(&row, cx.language, item::QUESTIONS_OF_A_SINGLE_ITEM)
+}
+
+/// So many different items, evenly drawn, from one category or from all; fewer where there are no more.
+pub async fn random_items(cx: &Cx, count: i64, category: Option<&str>) -> Result<(Vec<Item>, Language)> {
+    let key = match category.map(Key::parse) {
+        None => None,
+        Some(Some(key)) => Some(key),
+        Some(None) => return Ok((Vec::new(), Language::Ru)),
+    };
+    let client = cx.brand.db().await?;
+    let rows = store::random_items(&client, key.as_ref(), cx.region.as_deref(), count).await?;
+    item::read_all(&rows, cx.language)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_by_number_or_by_id() {
+        assert_eq!(Key::parse("17"), Some(Key::Number(17)));
+        assert_eq!(Key::parse("9007199254740991"), Some(Key::Number(9_007_199_254_740_991)));
+        assert_eq!(Key::parse("9007199254740992"), Some(Key::Id("9007199254740992".to_owned())));
+        assert_eq!(Key::parse("007"), Some(Key::Id("007".to_owned())));
+        assert_eq!(Key::parse("item_abc"), Some(Key::Id("item_abc".to_owned())));
+        assert_eq!(Key::parse("a\0b"), None);
+        assert_eq!(Key::parse(&"x".repeat(4_096)), None);
+    }
+}

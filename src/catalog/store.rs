@@ -1,0 +1,106 @@
+//! SQL of the catalogue's reads. Availability in a region reads the same in each: without a region everything counts, and an
+//! item without a list is available everywhere.
+
+use deadpool_postgres::GenericClient;
+use tokio_postgres::Row;
+
+use super::Key;
+use super::category::Node;
+use crate::error::Result;
+use crate::net::request::Page;
+
+/// Every category that is shown, ordered, with the counts of its own items.
+pub(super) async fn categories(client: &impl GenericClient, region: Option<&str>) -> Result<Vec<Node>> {
+    let statement = client
+        .prepare_cached(
+            "select c.category_id, c.id, c.parent_id, c.name, c.icon, c.wide_banner, c.project_id, c.priority, c.path, \
+                    c.translations, coalesce(i.all_items, 0) as all_items, coalesce(i.available_items, 0) as available_items, \
+                    ($1::text is null \
+                     or not exists (select from category_region r where r.category_id = c.category_id) \
+                     or exists (select from category_region r where r.category_id = c.category_id and r.region_id = $1) \
+                    ) as available \
+             from category c \
+             left join (select i.node_id, count(*) as all_items, \
+                               count(*) filter (where $1::text is null or r.item_id is null or r.here) as available_items \
+                        from item i \
+                        left join (select item_id, bool_or(region_id = $1) as here from item_region \
+                                   where $1::text is not null group by item_id) r using (item_id) \
+                        where i.visible group by i.node_id) i on i.node_id = c.category_id \
+             where c.shown order by c.priority desc, c.category_id",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&region]).await?;
+    rows.iter().map(Node::read).collect()
+}
+
+/// A page of a category, descendants included; `None` where there is no such category.
+pub(super) async fn category_items(
+    client: &impl GenericClient,
+    key: &Key,
+    region: Option<&str>,
+    page: Page,
+) -> Result<Option<Vec<Row>>> {
+    let statement = client
+        .prepare_cached(
+            "select v.* \
+             from (select category_id from category where (category_id = $1 or id = $2) and shown) c \
+             left join lateral ( \
+                 select i.item_id, i.priority from listed_item i \
+                 where i.node_path @> array[c.category_id] \
+                   and ($3::text is null or coalesce($3 = any(nullif(i.regions, '{}')), true)) \
+                 order by i.priority desc, i.item_id limit $4 offset $5 \
+             ) p on true \
+             left join item_card v on v.item_id = p.item_id \
+             order by p.priority desc, p.item_id",
+        )
+        .await?;
+    let (number, id) = key.number_and_id();
+    let mut rows = client.query(&statement, &[&number, &id, &region, &page.count, &page.skip]).await?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    // A category without a match is one row of nulls.
+    rows.retain(|row| row.get::<_, Option<i64>>("item_id").is_some());
+    Ok(Some(rows))
+}
+
+/// One item with its newest hundred reviews.
+pub(super) async fn item(client: &impl GenericClient, key: &Key, region: Option<&str>) -> Result<Option<Row>> {
+    let statement = client
+        .prepare_cached(
+            "select i.*, (select coalesce(jsonb_agg(to_jsonb(newest) order by newest.position), '[]') \
+                          from (select r.id, r.rating, r.content, r.author, r.answer, r.created_at, \
+                                       row_number() over (order by r.created_at desc nulls last, r.review_id desc) as position \
+                                from review r where r.item_id = i.item_id \
+                                order by r.created_at desc nulls last, r.review_id desc limit 100) newest) as all_reviews \
+             from listed_item l join item_card i using (item_id) \
+             where (l.item_id = $1 or l.id = $2) \
+               and ($3::text is null or coalesce($3 = any(nullif(l.regions, '{}')), true))",
+        )
+        .await?;
+    let (number, id) = key.number_and_id();
+    Ok(client.query_opt(&statement, &[&number, &id, &region]).await?)
+}
+
+/// Different items in random order; no category means all.
+pub(super) async fn random_items(
+    client: &impl GenericClient,
+    category: Option<&Key>,
+    region: Option<&str>,
+    count: i64,
+) -> Result<Vec<Row>> {
+    let statement = client
+        .prepare_cached(
+            "select v.* \
+             from (select i.item_id, random() as position from listed_item i \
+                   where (not $1 or i.node_path @> array(select category_id from category \
+                                                         where (category_id = $2 or id = $3) and shown)) \
+                     and (not $1 or exists (select from category where (category_id = $2 or id = $3) and shown)) \
+                     and ($4::text is null or coalesce($4 = any(nullif(i.regions, '{}')), true)) \
+                   order by position limit $5) p \
+             join item_card v using (item_id) order by p.position",
+        )
+        .await?;
+    let (number, id) = category.map_or((None, None), Key::number_and_id);
+    Ok(client.query(&statement, &[&category.is_some(), &number, &id, &region, &count]).await?)
+}

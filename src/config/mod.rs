@@ -1,0 +1,356 @@
+//! The brands' files: what a sysadmin writes, checked whole, as values.
+//!
+//! Read at start by `bin/brandgate` (every subcommand), turned into living things by `brand`. Nothing here connects
+//! anywhere. What must never happen: a file with a fault is used, or only its first fault is told.
+
+mod read;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+pub use read::Fault;
+use read::{Examination, Section};
+
+use crate::secret::Secret;
+
+/// One brand, as `brands/NAME.toml` describes it.
+#[derive(Debug, Clone)]
+pub struct BrandConfig {
+    pub file: PathBuf,
+    /// The file's stem: names the database role and schema, the prefix in Redis, the cookies.
+    pub name: String,
+    /// What people read: "Dexar".
+    pub title: String,
+    pub listen: Vec<SocketAddr>,
+    /// What links and callbacks use: `https://api.dexarmarket.ru:445`.
+    pub public_url: String,
+    pub storefront_url: String,
+    /// Exact origins whose scripts may use the API.
+    pub origins: Vec<String>,
+    pub tls: TlsConfig,
+    pub database: DatabaseConfig,
+    pub redis: RedisConfig,
+    pub limits: Limits,
+    pub timeouts: Timeouts,
+}
+
+#[derive(Debug, Clone)]
+pub struct TlsConfig {
+    /// PEM: the leaf first, then its chain.
+    pub certificate: PathBuf,
+    /// PEM: PKCS#8, SEC1 or PKCS#1.
+    pub key: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// Without a password; its user is the brand.
+    pub postgres: tokio_postgres::Config,
+    pub password: Option<Secret>,
+    pub pool_size: usize,
+    /// How long a request waits for a free connection.
+    pub pool_wait: Duration,
+    pub connect_timeout: Duration,
+    pub statement_timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct RedisConfig {
+    pub url: String,
+    pub password: Option<Secret>,
+    pub connect_timeout: Duration,
+    pub response_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections open at the same time, over all addresses of the brand.
+    pub connections: usize,
+    /// Requests whose handlers run at the same time; more are refused with 503.
+    pub requests: usize,
+    /// Request line and headers.
+    pub head_bytes: u32,
+    pub body_bytes: usize,
+    /// Requests in progress at the same time on one HTTP/2 connection.
+    pub h2_streams: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    pub handshake: Duration,
+    /// From the first byte of a request to the end of its headers; also from the handshake to the first request.
+    pub head: Duration,
+    /// A connection on which nothing is asked.
+    pub idle: Duration,
+    /// From the headers of a request to its answer, the body's arrival included.
+    pub request: Duration,
+    /// How long running requests may take when the process ends.
+    pub drain: Duration,
+}
+
+impl BrandConfig {
+    /// Whether people reach this brand on their own machine only, as in development.
+    pub fn is_local(&self) -> bool {
+        matches!(url_host(&self.public_url), Some("localhost" | "127.0.0.1" | "[::1]"))
+    }
+
+    /// What is allowed but hardly meant.
+    pub fn warnings(&self) -> Vec<Fault> {
+        let local = |origin: &&String| matches!(url_host(origin), Some("localhost" | "127.0.0.1" | "[::1]"));
+        if self.is_local() {
+            return Vec::new();
+        }
+        let warn = |origin: &String| Fault {
+            file: self.file.clone(),
+            line: 0,
+            message: format!("origins: {origin} lets a page on a developer's machine act for a logged-in visitor"),
+        };
+        self.origins.iter().filter(local).map(warn).collect()
+    }
+}
+
+/// Reads every `*.toml` of a directory, in the order of their names.
+///
+/// `credentials` is where secrets without a slash in their name are (`$CREDENTIALS_DIRECTORY`).
+///
+/// # Errors
+/// Every fault of every file; a directory without a brand is a fault too.
+pub fn load(directory: &Path, credentials: Option<&Path>) -> Result<Vec<BrandConfig>, Vec<Fault>> {
+    let of_directory = |message: String| vec![Fault { file: directory.to_owned(), line: 0, message }];
+    let entries = std::fs::read_dir(directory).map_err(|e| of_directory(format!("cannot be read: {e}")))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(of_directory("holds no brand: one NAME.toml a brand is expected".to_owned()));
+    }
+    let mut brands = Vec::new();
+    let mut faults = Vec::new();
+    for file in files {
+        match load_file(&file, credentials) {
+            Ok(brand) => brands.push(brand),
+            Err(found) => faults.extend(found),
+        }
+    }
+    faults.extend(clashes(&brands));
+    if faults.is_empty() { Ok(brands) } else { Err(faults) }
+}
+
+/// Reads one brand's file. Errors are all faults of the file.
+pub fn load_file(file: &Path, credentials: Option<&Path>) -> Result<BrandConfig, Vec<Fault>> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| vec![Fault { file: file.to_owned(), line: 0, message: format!("cannot be read: {e}") }])?;
+    let examination = Examination::new(file, text);
+    let (table, broken) = DeTable::parse_recoverable(examination.text());
+    for error in &broken {
+        examination.fault(error.span().map(|span| span.start), error.message());
+    }
+    let brand = read_brand(file, Section::root(&examination, table.get_ref()), credentials);
+    let faults = examination.into_faults();
+    if faults.is_empty() { Ok(brand) } else { Err(faults) }
+}
+
+fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) -> BrandConfig {
+    let name = root.string("name", "\"dexar\"");
+    if !name.is_empty() {
+        check_name(&root, &name, file);
+    }
+    let listen = root.strings("listen", "[\"0.0.0.0:445\", \"[::]:445\"]");
+    let listen = listen.iter().filter_map(|address| match address.parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            root.fault("listen", format!("{address} is no address with a port, such as 0.0.0.0:445 or [::]:445"));
+            None
+        }
+    });
+    let listen = listen.collect();
+    let origins = root.strings("origins", "[\"https://dexarmarket.ru\"]");
+    for origin in &origins {
+        if !is_origin(origin) {
+            root.fault("origins", format!("{origin} is no origin: a scheme, a host and perhaps a port, nothing after"));
+        }
+    }
+    let brand = BrandConfig {
+        file: file.to_owned(),
+        title: root.string("title", "\"Dexar\""),
+        listen,
+        public_url: read_https_url(&root, "public_url", "\"https://api.dexarmarket.ru:445\""),
+        storefront_url: read_https_url(&root, "storefront_url", "\"https://dexarmarket.ru\""),
+        origins,
+        tls: read_tls(root.section("tls")),
+        database: read_database(root.section("database"), &name, credentials),
+        redis: read_redis(root.section("redis"), credentials),
+        limits: read_limits(root.section("limits")),
+        timeouts: read_timeouts(root.section("timeouts")),
+        name,
+    };
+    root.finish();
+    brand
+}
+
+fn check_name(root: &Section<'_, '_>, name: &str, file: &Path) {
+    let plain = name.len() <= 30
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if !plain {
+        root.fault("name", "expected a lower-case letter, then at most 29 letters, digits or _");
+    } else if name.starts_with("pg_") || ["public", "extensions", "postgres", "information_schema"].contains(&name) {
+        root.fault("name", format!("{name} is PostgreSQL's own"));
+    } else if file.file_stem().is_none_or(|stem| stem != name) {
+        root.fault("name", format!("is {name}, so the file must be called {name}.toml"));
+    }
+}
+
+fn read_https_url(root: &Section<'_, '_>, key: &'static str, example: &str) -> String {
+    let url = root.string(key, example);
+    if !url.is_empty() && !(url.starts_with("https://") && is_origin(&url)) {
+        root.fault(key, format!("expected https://, a host and perhaps a port, for example {example}"));
+    }
+    url
+}
+
+fn read_tls(section: Section<'_, '_>) -> TlsConfig {
+    let tls = TlsConfig {
+        certificate: section.string("certificate", "\"/etc/brandgate/certs/dexar/fullchain.pem\"").into(),
+        key: section.string("key", "\"/etc/brandgate/certs/dexar/privkey.pem\"").into(),
+    };
+    section.finish();
+    tls
+}
+
+fn read_secret(section: &Section<'_, '_>, key: &'static str, credentials: Option<&Path>) -> Option<Secret> {
+    let name = section.optional_string(key)?;
+    match Secret::read(&name, credentials) {
+        Ok(secret) => Some(secret),
+        Err(sentence) => {
+            section.fault(key, sentence);
+            None
+        }
+    }
+}
+
+fn read_database(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> DatabaseConfig {
+    let url = section.string("url", "\"postgresql://%2Frun%2Fpostgresql/brandgate\"");
+    let mut postgres = tokio_postgres::Config::from_str(&url).unwrap_or_else(|error| {
+        if !url.is_empty() {
+            let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
+            section.fault("url", format!("{error}{cause}"));
+        }
+        tokio_postgres::Config::new()
+    });
+    if postgres.get_password().is_some() {
+        section.fault("url", "a password does not belong in this file: name a credential with password = \"…\"");
+    }
+    if postgres.get_user().is_some_and(|user| user != brand) {
+        section.fault("url", format!("the user is always the brand's own role: leave it out, or write {brand}"));
+    }
+    if !url.is_empty() && postgres.get_dbname().is_none() {
+        section.fault("url", "names no database");
+    }
+    postgres.user(brand).application_name("brandgate");
+    let database = DatabaseConfig {
+        password: read_secret(&section, "password", credentials),
+        pool_size: section.number("pool_size", 1..=1_000, 16) as usize,
+        pool_wait: milliseconds(section.number("pool_wait_ms", 10..=60_000, 2_000)),
+        connect_timeout: milliseconds(section.number("connect_timeout_ms", 10..=60_000, 2_000)),
+        statement_timeout: milliseconds(section.number("statement_timeout_ms", 10..=600_000, 5_000)),
+        postgres,
+    };
+    section.finish();
+    database
+}
+
+fn read_redis(section: Section<'_, '_>, credentials: Option<&Path>) -> RedisConfig {
+    let url = section.string("url", "\"unix:///run/redis/redis-server.sock\"");
+    if let Err(error) = redis::Client::open(url.as_str())
+        && !url.is_empty()
+    {
+        section.fault("url", error);
+    }
+    let redis = RedisConfig {
+        url,
+        password: read_secret(&section, "password", credentials),
+        connect_timeout: milliseconds(section.number("connect_timeout_ms", 10..=60_000, 1_000)),
+        response_timeout: milliseconds(section.number("response_timeout_ms", 10..=60_000, 500)),
+    };
+    section.finish();
+    redis
+}
+
+fn read_limits(section: Section<'_, '_>) -> Limits {
+    let limits = Limits {
+        connections: section.number("connections", 1..=1_000_000, 10_000) as usize,
+        requests: section.number("requests", 1..=1_000_000, 2_000) as usize,
+        head_bytes: section.number("head_bytes", 8_192..=1_048_576, 65_536),
+        body_bytes: section.number("body_bytes", 1_024..=16_777_216, 262_144) as usize,
+        h2_streams: section.number("h2_streams", 1..=1_000, 100),
+    };
+    section.finish();
+    limits
+}
+
+fn read_timeouts(section: Section<'_, '_>) -> Timeouts {
+    let timeouts = Timeouts {
+        handshake: milliseconds(section.number("handshake_ms", 100..=600_000, 10_000)),
+        head: milliseconds(section.number("head_ms", 100..=600_000, 10_000)),
+        idle: milliseconds(section.number("idle_ms", 100..=3_600_000, 60_000)),
+        request: milliseconds(section.number("request_ms", 100..=600_000, 15_000)),
+        drain: milliseconds(section.number("drain_ms", 0..=600_000, 30_000)),
+    };
+    section.finish();
+    timeouts
+}
+
+fn milliseconds(number: u32) -> Duration {
+    Duration::from_millis(number.into())
+}
+
+/// What no single file can show: two brands with one address. `[::]:445` and `0.0.0.0:445` are different sockets here.
+fn clashes(brands: &[BrandConfig]) -> Vec<Fault> {
+    let mut owners: HashMap<SocketAddr, &str> = HashMap::new();
+    let mut faults = Vec::new();
+    for brand in brands {
+        for address in &brand.listen {
+            match owners.insert(*address, &brand.name) {
+                Some(other) if address.port() != 0 => faults.push(Fault {
+                    file: brand.file.clone(),
+                    line: 0,
+                    message: format!("listen: {address} belongs to {other} already"),
+                }),
+                _ => {}
+            }
+        }
+    }
+    faults
+}
+
+/// Whether a text is `scheme://host` or `scheme://host:port`, as browsers write an `Origin`.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let host = url_host(text).unwrap_or_default();
+    let port = rest.strip_prefix(host).unwrap_or(":");
+    matches!(scheme, "http" | "https")
+        && !host.is_empty()
+        && host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-[]:".contains(&b))
+        && (port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok()))
+}
+
+/// The host of `scheme://host:port`, an IPv6 address with its brackets.
+fn url_host(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let end = match rest.starts_with('[') {
+        true => rest.find(']')? + 1,
+        false => rest.find(':').unwrap_or(rest.len()),
+    };
+    Some(&rest[..end])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! The one error type: a sentence for the outside, a cause for the log.
+//!
+//! Made anywhere; turned into an HTTP answer only by `net::reply`, into a line on the terminal only by `bin/brandgate`.
+//! What must never happen: a cause (SQL, a host name, a path) reaches a visitor. Only `public`, `code` and `data` leave.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+
+use serde_json::{Map, Value};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in the terms of contract section 2. `net::reply` gives each its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// The request cannot be understood.
+    Malformed,
+    Forbidden,
+    NotFound,
+    /// Carries the methods that the path does have, as the `Allow` header lists them.
+    MethodNotAllowed(String),
+    BodyTooLarge,
+    UriTooLong,
+    /// The server's own fault.
+    Internal,
+    /// A dependency (PostgreSQL, Redis) is away; the client may come back after so many seconds.
+    Unavailable {
+        retry_after_s: u32,
+    },
+    /// A dependency or the request itself took longer than its deadline.
+    Timeout,
+}
+
+/// An error on its way out. Server faults have a fixed public sentence, so that nothing of the cause can slip into it.
+pub struct Error {
+    pub kind: Kind,
+    /// A word for programs: `not_found`, `bad_count`.
+    pub code: &'static str,
+    /// One sentence that a front-end developer can act on.
+    pub public: Cow<'static, str>,
+    /// Further members of the JSON answer, such as `left`.
+    pub data: Map<String, Value>,
+    /// For the log alone.
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// Where it was made, for the log.
+    pub at: &'static Location<'static>,
+}
+
+impl Error {
+    #[track_caller]
+    fn new(kind: Kind, code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
+        Error { kind, code, public: public.into(), data: Map::new(), cause: None, at: Location::caller() }
+    }
+
+    /// 400: `code` names what is wrong, `public` says what would be right.
+    #[track_caller]
+    pub fn malformed(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Kind::Malformed, code, public)
+    }
+
+    #[track_caller]
+    pub fn forbidden(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Kind::Forbidden, code, public)
+    }
+
+    /// 404: `what` is the noun that does not exist ("item", "category", "path").
+    #[track_caller]
+    pub fn not_found(what: &str) -> Error {
+        Error::new(Kind::NotFound, "not_found", format!("There is no such {what}."))
+    }
+
+    #[track_caller]
+    pub fn method_not_allowed(allow: &str) -> Error {
+        let public = format!("This path answers only to {allow}.");
+        Error::new(Kind::MethodNotAllowed(allow.to_owned()), "method_not_allowed", public)
+    }
+
+    #[track_caller]
+    pub fn body_too_large(limit_bytes: usize) -> Error {
+        Error::new(
+            Kind::BodyTooLarge,
+            "body_too_large",
+            format!("The body is larger than the {limit_bytes} bytes that are read here."),
+        )
+    }
+
+    #[track_caller]
+    pub fn uri_too_long() -> Error {
+        Error::new(Kind::UriTooLong, "uri_too_long", "The address of this request is too long.")
+    }
+
+    /// 500. The cause goes to the log, the visitor reads a fixed sentence.
+    #[track_caller]
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::new(Kind::Internal, "internal", "Something went wrong on our side.").because(cause)
+    }
+
+    /// 503 with `Retry-After`: a dependency is away.
+    #[track_caller]
+    pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::new(
+            Kind::Unavailable { retry_after_s: 2 },
+            "unavailable",
+            "The shop cannot reach its data right now; please try again in a moment.",
+        )
+        .because(cause)
+    }
+
+    /// 503 with `Retry-After`: more requests are in progress than this process takes on.
+    #[track_caller]
+    pub fn overloaded() -> Error {
+        Error::new(
+            Kind::Unavailable { retry_after_s: 1 },
+            "overloaded",
+            "Too many requests are being answered at the moment; please try again in a second.",
+        )
+    }
+
+    /// 504: the work did not end before its deadline.
+    #[track_caller]
+    pub fn timeout(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::new(Kind::Timeout, "timeout", "This took too long; please try again.").because(cause)
+    }
+
+    /// Adds what the log should know.
+    pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds a member to the JSON answer.
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Error {
+        self.data.insert(key.to_owned(), value.into());
+        self
+    }
+}
+
+/// The inside view: the public sentence, then the whole chain of causes.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.public)?;
+        let mut cause = self.cause.as_deref().map(|c| c as &dyn std::error::Error);
+        while let Some(inner) = cause {
+            write!(f, ": {inner}")?;
+            cause = inner.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {}: {self}", self.kind, self.at)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<tokio_postgres::Error> for Error {
+    /// PostgreSQL being away, or too slow, is not our fault and may pass; any other complaint of it is a bug of ours.
+    #[track_caller]
+    fn from(cause: tokio_postgres::Error) -> Error {
+        use tokio_postgres::error::SqlState as S;
+        match cause.code() {
+            Some(&S::QUERY_CANCELED) => Error::timeout(cause),
+            Some(code) if code.code().starts_with("08") || code.code().starts_with("57P") => Error::unavailable(cause),
+            Some(&S::TOO_MANY_CONNECTIONS | &S::READ_ONLY_SQL_TRANSACTION) => Error::unavailable(cause),
+            Some(_) => Error::internal(cause),
+            // Without a code from the server it is the connection that failed, or a value that does not fit its column.
+            None if cause.is_closed() || has_io_source(&cause) => Error::unavailable(cause),
+            None => Error::internal(cause),
+        }
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for Error {
+    #[track_caller]
+    fn from(cause: deadpool_postgres::PoolError) -> Error {
+        Error::unavailable(cause)
+    }
+}
+
+fn has_io_source(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let mut source = Some(cause);
+    while let Some(inner) = source {
+        if inner.is::<std::io::Error>() {
+            return true;
+        }
+        source = inner.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_fault_says_nothing_of_its_cause() {
+        let error = Error::internal("relation \"item\" does not exist");
+        assert_eq!(error.public, "Something went wrong on our side.");
+        assert!(format!("{error}").contains("relation"), "the log has the cause");
+    }
+}

@@ -1,0 +1,114 @@
+//! Redis: one shared connection a brand, and the only place where a key gets its prefix.
+//!
+//! Used by `brand`. The connection is made when it is first needed and made again by itself; a Redis that is away is an error
+//! of the one call, never of the process. What must never happen: a key without the brand's prefix. Keys that belong
+//! together carry a hash tag, `dexar:{…}:…`, so that they share a slot in a Cluster.
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{IntoConnectionInfo, RedisError};
+use tokio::sync::OnceCell;
+
+use crate::config::RedisConfig;
+use crate::error::{Error, Result};
+
+/// One brand's corner of Redis.
+#[derive(Clone)]
+pub struct Kv {
+    inner: std::sync::Arc<Inner>,
+}
+
+struct Inner {
+    prefix: String,
+    client: redis::Client,
+    config: ConnectionManagerConfig,
+    connection: OnceCell<ConnectionManager>,
+}
+
+/// A key with its brand's prefix; made by [`Kv::key`] alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+impl redis::ToRedisArgs for Key {
+    fn write_redis_args<W: ?Sized + redis::RedisWrite>(&self, out: &mut W) {
+        out.write_arg(self.0.as_bytes());
+    }
+}
+
+impl redis::ToSingleRedisArg for Key {}
+
+impl From<RedisError> for Error {
+    #[track_caller]
+    fn from(cause: RedisError) -> Error {
+        if cause.is_io_error() || cause.is_timeout() || cause.is_connection_refusal() || cause.is_connection_dropped() {
+            Error::unavailable(cause)
+        } else {
+            Error::internal(cause)
+        }
+    }
+}
+
+impl Kv {
+    /// # Errors
+    /// Only for a URL that `config` would have refused.
+    pub fn new(brand: &str, config: &RedisConfig) -> Result<Kv> {
+        let mut info = config.url.as_str().into_connection_info().map_err(Error::internal)?;
+        if let Some(password) = &config.password {
+            let redis = info.redis_settings().clone().set_password(password.reveal());
+            info = info.set_redis_settings(redis);
+        }
+        let inner = Inner {
+            prefix: format!("{brand}:"),
+            client: redis::Client::open(info).map_err(Error::internal)?,
+            config: ConnectionManagerConfig::new()
+                .set_connection_timeout(Some(config.connect_timeout))
+                .set_response_timeout(Some(config.response_timeout))
+                .set_number_of_retries(1),
+            connection: OnceCell::new(),
+        };
+        Ok(Kv { inner: std::sync::Arc::new(inner) })
+    }
+
+    /// `dexar:{tag}:rest`: everything about one `tag` lives in one slot.
+    pub fn key(&self, tag: &str, rest: &str) -> Key {
+        Key(format!("{}{{{tag}}}:{rest}", self.inner.prefix))
+    }
+
+    async fn connection(&self) -> Result<ConnectionManager> {
+        let inner = &self.inner;
+        let connect = || ConnectionManager::new_with_config(inner.client.clone(), inner.config.clone());
+        Ok(inner.connection.get_or_try_init(connect).await?.clone())
+    }
+
+    /// Whether Redis answers, for readiness and `check`.
+    pub async fn ping(&self) -> Result<()> {
+        let mut connection = self.connection().await?;
+        Ok(redis::cmd("PING").query_async(&mut connection).await?)
+    }
+
+    /// Redis's own settings that decide whether sessions are safe in it: `(appendonly or save is on, maxmemory-policy)`.
+    pub async fn durability(&self) -> Result<(bool, String)> {
+        let mut connection = self.connection().await?;
+        let settings: std::collections::HashMap<String, String> = redis::cmd("CONFIG")
+            .arg("GET")
+            .arg(&["appendonly", "save", "maxmemory-policy"])
+            .query_async(&mut connection)
+            .await?;
+        let of = |name: &str| settings.get(name).map_or("", String::as_str);
+        Ok((of("appendonly") == "yes" || !of("save").is_empty(), of("maxmemory-policy").to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_key_has_the_brand_and_a_hash_tag() {
+        let second = Duration::from_secs(1);
+        let url = "unix:///nowhere.sock".to_owned();
+        let config = RedisConfig { url, password: None, connect_timeout: second, response_timeout: second };
+        let kv = Kv::new("novo", &config).expect("a good URL");
+        assert_eq!(kv.key("abc", "session"), Key("novo:{abc}:session".to_owned()));
+    }
+}

@@ -1,0 +1,35 @@
+//! brandgate: the HTTPS back end of several shops, one process, each brand behind its own listener.
+//!
+//! # The walk of a request, and the modules in reading order
+//!
+//! 1. [`net::listen`] accepts a connection on an address of one brand; the listener decides the brand.
+//! 2. [`net::connection`] shakes hands ([`net::tls`]) and speaks HTTP/2 or HTTP/1.1.
+//! 3. [`serve`] is the outer function: request id, Origin check, limits, deadline, log line. Everything ends here.
+//! 4. [`routes`] is the whole API on one page; [`net::router`] finds the handler.
+//! 5. The handler, in a domain's `http`, is given a [`app::Cx`] (the brand, the region, the language) and calls one operation.
+//! 6. The operation, in the domain's `mod`, holds the rules; its `store` holds the SQL.
+//! 7. [`net::reply`] turns the answer, or the [`error`], into status, headers and bytes.
+//!
+//! Domains: [`regions`] ← [`catalog`] ← [`search`]. What they stand on: [`config`] (the brands' files), [`brand`] (a brand
+//! alive), [`db`], [`kv`], [`migrate`], and [`error`], [`secret`], [`money`], [`language`], [`clock`]. [`check`] looks at
+//! all of it for a sysadmin, [`admin`] answers machines that watch.
+
+pub mod admin;
+pub mod app;
+pub mod brand;
+pub mod catalog;
+pub mod check;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod kv;
+pub mod language;
+pub mod migrate;
+pub mod money;
+pub mod net;
+pub mod regions;
+pub mod routes;
+pub mod search;
+pub mod secret;
+pub mod serve;

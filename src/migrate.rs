@@ -1,0 +1,99 @@
+//! The schema's history: what a brand's database still lacks, and its application.
+//!
+//! Called by `bin/brandgate migrate` (apply) and by `brand` and `check` (look). Forward only: an applied file never changes,
+//! its hash is compared at every run. What must never happen: two runs at once, or a migration under another role than
+//! the brand's own.
+
+use refinery::{Migration, Runner};
+use tokio_postgres::Client;
+
+use crate::config::BrandConfig;
+use crate::db;
+use crate::error::{Error, Result};
+
+/// Every migration in order. The name in the history is `V1__catalog`; the file says the same as `0001_catalog.sql`.
+const MIGRATIONS: &[(&str, &str)] = &[("V1__catalog", include_str!("../migrations/0001_catalog.sql"))];
+
+/// The administrator's part; its two settings are explained in the file.
+pub const ADMIN_SQL: &str = include_str!("../migrations/admin.sql");
+
+fn migrations() -> Vec<Migration> {
+    MIGRATIONS.iter().map(|(name, sql)| Migration::unapplied(name, sql).expect("names are V<number>__<word>")).collect()
+}
+
+/// Makes a brand's role, schema and walls, as an administrator. Harmless when all is there.
+pub async fn prepare(admin: &mut Client, brand: &BrandConfig) -> Result<()> {
+    let password = brand.database.password.as_ref().map_or("", |secret| secret.reveal());
+    let transaction = admin.transaction().await?;
+    transaction
+        .execute(
+            "select set_config('brandgate.role', $1, true), set_config('brandgate.password', $2, true)",
+            &[&brand.name, &password],
+        )
+        .await?;
+    transaction.batch_execute(ADMIN_SQL).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// The same as text, for an administrator's own psql; the password is left for them to fill in.
+pub fn admin_script(brand: &BrandConfig) -> String {
+    format!(
+        "begin;\nset local brandgate.role = '{}';\nset local brandgate.password = '…';  -- the credential of this brand\n{ADMIN_SQL}commit;\n",
+        brand.name
+    )
+}
+
+/// Applies what is missing, as the brand's role, and returns the names of what was applied.
+///
+/// # Errors
+/// A database that is away or unfit; a file that changed after it was applied; SQL that fails (nothing of that file stays).
+pub async fn apply(brand: &BrandConfig) -> Result<Vec<String>> {
+    let mut client = db::connect(&brand.database).await?;
+    if let Some(sentence) = db::unfitness(&client, &brand.name).await? {
+        return Err(Error::internal(sentence));
+    }
+    // The lock's key is the whole database's, so it derives from the brand; it ends with this connection.
+    let lock = format!("brandgate:migrate:{}", brand.name);
+    client.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&lock]).await?;
+    let report = Runner::new(&migrations())
+        .set_abort_divergent(true)
+        .set_abort_missing(true)
+        .run_async(&mut client)
+        .await
+        .map_err(Error::internal)?;
+    Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+}
+
+/// The names of migrations that this program has and the brand's schema has not.
+pub async fn pending(client: &Client) -> Result<Vec<&'static str>> {
+    let exists: bool = client.query_one("select to_regclass('refinery_schema_history') is not null", &[]).await?.get(0);
+    let newest: i32 = match exists {
+        true => client.query_one("select coalesce(max(version), 0) from refinery_schema_history", &[]).await?.get(0),
+        false => 0,
+    };
+    Ok((1..).zip(MIGRATIONS).filter(|(version, _)| *version > newest).map(|(_, (name, _))| *name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_listed_once_in_order() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let mut files: Vec<String> = std::fs::read_dir(directory)
+            .expect("the migrations are here")
+            .map(|entry| entry.expect("readable").file_name().into_string().expect("ASCII"))
+            .filter(|name| name.starts_with(|c: char| c.is_ascii_digit()))
+            .collect();
+        files.sort();
+        let listed: Vec<String> = (1..)
+            .zip(MIGRATIONS)
+            .map(|(number, (name, _))| {
+                let word = name.strip_prefix(&format!("V{number}__")).expect("numbered from 1 without a gap");
+                format!("{number:04}_{word}.sql")
+            })
+            .collect();
+        assert_eq!(files, listed);
+    }
+}

@@ -1,0 +1,164 @@
+//! One connection from its first byte to its last: handshake, HTTP by ALPN, and a watchdog for those that stay silent.
+//!
+//! Called by `listen` in a task of its own. hyper's automatic builder never gives up on a silent connection, so the
+//! protocol is chosen by ALPN; and hyper has no idle timeout on HTTP/2, so requests are counted here. What must never
+//! happen: a connection without a deadline, whatever its client does or does not send.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Limits, Timeouts};
+
+/// What a connection must know beside its socket. Cheap to clone.
+#[derive(Clone)]
+pub struct Settings {
+    pub tls: TlsAcceptor,
+    pub limits: Limits,
+    pub timeouts: Timeouts,
+    /// Cancelled first: answers over HTTP/1.1 say `Connection: close` from here on.
+    pub leaving: CancellationToken,
+    /// Cancelled a moment later: running requests end, new ones are not begun.
+    pub closing: CancellationToken,
+}
+
+/// Serves one accepted socket until either side ends it.
+pub async fn serve<S>(stream: TcpStream, settings: Settings, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    let handshake = tokio::time::timeout(settings.timeouts.handshake, settings.tls.accept(stream));
+    let stream = match handshake.await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => return tracing::debug!("a TLS handshake took too long"),
+    };
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let activity = Arc::new(Activity::new());
+    let watched = activity.clone();
+    let leaving = settings.leaving.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let running = watched.begin();
+        let h1 = request.version() < Version::HTTP_2;
+        let answer = service.call(request);
+        let leaving = leaving.clone();
+        async move {
+            let mut response = answer.await?;
+            if h1 && leaving.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            drop(running);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let limits = &settings.limits;
+    if h2 {
+        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.h2_streams)
+            .max_header_list_size(limits.head_bytes)
+            .keep_alive_interval(Some(settings.timeouts.head / 2))
+            .keep_alive_timeout(settings.timeouts.head / 2)
+            .serve_connection(TokioIo::new(stream), service);
+        drive(connection, &activity, &settings).await;
+    } else {
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.timeouts.head)
+            .max_buf_size(limits.head_bytes as usize)
+            .serve_connection(TokioIo::new(stream), service);
+        drive(connection, &activity, &settings).await;
+    }
+}
+
+async fn drive<C>(connection: C, activity: &Activity, settings: &Settings)
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    let mut connection = pin!(connection);
+    let mut drained_by: Option<Instant> = None;
+    loop {
+        let deadline = drained_by.unwrap_or_else(|| activity.deadline(&settings.timeouts));
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection broke");
+                }
+                return;
+            }
+            () = settings.closing.cancelled(), if drained_by.is_none() => {
+                connection.as_mut().graceful_shutdown();
+                drained_by = Some(Instant::now() + settings.timeouts.drain);
+            }
+            () = tokio::time::sleep_until(deadline) => {
+                let still_due = drained_by.is_some() || activity.deadline(&settings.timeouts) <= Instant::now();
+                if still_due {
+                    return tracing::debug!("a connection was closed for its silence");
+                }
+            }
+        }
+    }
+}
+
+/// What the watchdog knows of a connection.
+struct Activity {
+    born: Instant,
+    running: AtomicUsize,
+    asked: AtomicBool,
+    /// Milliseconds from `born` to the end of the last request.
+    last_end_ms: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Activity {
+        Activity {
+            born: Instant::now(),
+            running: AtomicUsize::new(0),
+            asked: AtomicBool::new(false),
+            last_end_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn begin(self: &Arc<Activity>) -> Running {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
+        Running(self.clone())
+    }
+
+    /// When the connection must be closed if nothing else happens until then.
+    fn deadline(&self, timeouts: &Timeouts) -> Instant {
+        if self.running.load(Ordering::Relaxed) > 0 {
+            // A request has a deadline of its own, which is enforced where it runs; look again afterwards.
+            return Instant::now() + timeouts.request;
+        }
+        let since = self.born + Duration::from_millis(self.last_end_ms.load(Ordering::Relaxed));
+        since + if self.asked.load(Ordering::Relaxed) { timeouts.idle } else { timeouts.head }
+    }
+}
+
+/// A request in progress; also when the client goes away, its end is counted.
+struct Running(Arc<Activity>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let end_ms = u64::try_from(self.0.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.last_end_ms.store(end_ms, Ordering::Relaxed);
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}

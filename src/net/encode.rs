@@ -1,0 +1,166 @@
+//! Content codings and entity tags: which bytes leave for one and the same answer.
+//!
+//! Called by `reply`. The tag is computed before compressing (a hash of the plain bytes, and the coding's name), so that a
+//! 304 costs no compression; the codecs are deterministic, so it still names the bytes sent. Answers that mix a secret with
+//! what a visitor chose never come here (BREACH): `reply` sends only catalogue answers.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use bytes::Bytes;
+use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use sha2::{Digest, Sha256};
+
+/// Below this many bytes a compressed answer saves no packet.
+const WORTH_COMPRESSING_BYTES: usize = 1_000;
+
+/// A content coding that we speak, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    Brotli,
+    Zstd,
+    Gzip,
+    Identity,
+}
+
+impl Coding {
+    /// The best coding for a body of this size that the client accepts (RFC 9110, 12.5.3).
+    pub fn negotiate(headers: &HeaderMap, body_bytes: usize) -> Coding {
+        if body_bytes < WORTH_COMPRESSING_BYTES {
+            return Coding::Identity;
+        }
+        let mut best = (Coding::Identity, 0);
+        for coding in [Coding::Brotli, Coding::Zstd, Coding::Gzip] {
+            let quality = quality(headers, coding.token());
+            if quality > best.1 {
+                best = (coding, quality);
+            }
+        }
+        best.0
+    }
+
+    fn token(self) -> &'static str {
+        match self {
+            Coding::Brotli => "br",
+            Coding::Zstd => "zstd",
+            Coding::Gzip => "gzip",
+            Coding::Identity => "identity",
+        }
+    }
+
+    /// The value of `Content-Encoding`; plain bytes have none.
+    pub fn header(self) -> Option<HeaderValue> {
+        (self != Coding::Identity).then(|| HeaderValue::from_static(self.token()))
+    }
+
+    /// A strong entity tag of these plain bytes in this coding.
+    pub fn etag(self, plain: &[u8]) -> HeaderValue {
+        let mut tag = String::with_capacity(40);
+        tag.push('"');
+        for byte in &Sha256::digest(plain)[..16] {
+            write!(tag, "{byte:02x}").expect("a String takes everything");
+        }
+        if self != Coding::Identity {
+            tag.push('-');
+            tag.push_str(self.token());
+        }
+        tag.push('"');
+        HeaderValue::try_from(tag).expect("hexadecimal and a token are ASCII")
+    }
+
+    /// The bytes to send.
+    pub fn apply(self, plain: Bytes) -> Bytes {
+        const INTO_MEMORY: &str = "compressing from memory into memory cannot fail";
+        match self {
+            Coding::Identity => plain,
+            Coding::Brotli => {
+                let mut out = Vec::with_capacity(plain.len() / 4);
+                let parameters = brotli::enc::BrotliEncoderParams { quality: 5, lgwin: 19, ..Default::default() };
+                brotli::BrotliCompress(&mut &plain[..], &mut out, &parameters).expect(INTO_MEMORY);
+                out.into()
+            }
+            Coding::Zstd => zstd::bulk::compress(&plain, 3).expect(INTO_MEMORY).into(),
+            Coding::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+                encoder.write_all(&plain).expect(INTO_MEMORY);
+                encoder.finish().expect(INTO_MEMORY).into()
+            }
+        }
+    }
+}
+
+/// How much a client wants a coding, in thousandths; 0 is not at all.
+fn quality(headers: &HeaderMap, token: &str) -> u16 {
+    let mut any = 0;
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    for entry in values.flat_map(|value| value.split(',')) {
+        let mut parts = entry.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let weight = weight.map_or(1.0, |text| text.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0));
+        let thousandths = (weight * 1_000.0) as u16;
+        if name.eq_ignore_ascii_case(token) || (token == "gzip" && name.eq_ignore_ascii_case("x-gzip")) {
+            return thousandths;
+        }
+        if name == "*" {
+            any = thousandths;
+        }
+    }
+    any
+}
+
+/// Whether the client has these bytes already (RFC 9110, 13.1.2: compared weakly).
+pub fn has_already(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn negotiate(accepted: &str) -> Coding {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_str(accepted).expect("ASCII"));
+        Coding::negotiate(&headers, 10_000)
+    }
+
+    #[test]
+    fn the_clients_weights_come_first_then_our_order() {
+        assert_eq!(negotiate("gzip, deflate, br, zstd"), Coding::Brotli);
+        assert_eq!(negotiate("gzip, zstd"), Coding::Zstd);
+        assert_eq!(negotiate("br;q=0.5, gzip;q=0.9"), Coding::Gzip);
+        assert_eq!(negotiate("br;q=0, *"), Coding::Zstd);
+        assert_eq!(negotiate("*;q=0"), Coding::Identity);
+        assert_eq!(negotiate("deflate"), Coding::Identity);
+        assert_eq!(Coding::negotiate(&HeaderMap::new(), 10_000), Coding::Identity);
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("br"));
+        assert_eq!(Coding::negotiate(&headers, 100), Coding::Identity, "a small answer stays plain");
+    }
+
+    #[test]
+    fn what_is_compressed_can_be_read_again() {
+        let plain = Bytes::from("чайник ".repeat(2_000));
+        let gzip = Coding::Gzip.apply(plain.clone());
+        let mut read = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&gzip[..]), &mut read).expect("gzip");
+        assert_eq!(read, plain);
+        let zstd = Coding::Zstd.apply(plain.clone());
+        assert_eq!(zstd::bulk::decompress(&zstd, plain.len()).expect("zstd"), plain);
+        let mut read = Vec::new();
+        brotli::BrotliDecompress(&mut &Coding::Brotli.apply(plain.clone())[..], &mut read).expect("brotli");
+        assert_eq!(read, plain);
+    }
+
+    #[test]
+    fn each_coding_has_its_own_tag() {
+        let tags = [Coding::Brotli, Coding::Gzip, Coding::Identity].map(|coding| coding.etag(b"[]"));
+        assert_eq!(tags[2], "\"4f53cda18c2baa0c0354bb5f9a3ecbe5\"", "the first half of SHA-256 of []");
+        assert_eq!(tags[0], "\"4f53cda18c2baa0c0354bb5f9a3ecbe5-br\"");
+        let mut headers = HeaderMap::new();
+        headers.insert(IF_NONE_MATCH, HeaderValue::from_static("\"x\", W/\"4f53cda18c2baa0c0354bb5f9a3ecbe5-br\""));
+        assert!(has_already(&headers, &tags[0]) && !has_already(&headers, &tags[1]));
+    }
+}

@@ -1,0 +1,95 @@
+//! Listening sockets: bind, accept, stop.
+//!
+//! Called by `serve`, one [`run`] an address. A permit comes before the accept, so that what is over the limit waits in the
+//! kernel's queue instead of in our memory. What must never happen: an error of one socket ends the loop, or a handshake
+//! holds it up.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper::{Request, Response};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{self, Settings};
+
+/// Connections that the kernel may queue while none is accepted.
+const BACKLOG: i32 = 4096;
+
+/// How long the loop rests after a failed accept (no descriptor left, for example).
+const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
+
+/// Binds an address. `[::]:445` takes IPv6 alone, so that `0.0.0.0:445` can stand beside it.
+///
+/// # Errors
+/// A sentence with the address.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    let bound = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    bound().map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("{address} is in use by another program (ss -ltnp 'sport = :{}' names it)", address.port())
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "{address}: ports below 1024 need a socket unit of systemd, CAP_NET_BIND_SERVICE or root to be bound"
+        ),
+        _ => format!("{address}: {error}"),
+    })
+}
+
+/// Accepts until `settings.leaving` is cancelled. Connections run in `connections`, which outlives the loop.
+pub async fn run<S>(
+    listener: TcpListener,
+    permits: Arc<Semaphore>,
+    connections: TaskTracker,
+    settings: Settings,
+    service: S,
+) where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    let accept = async || {
+        let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        (permit, listener.accept().await)
+    };
+    loop {
+        let (permit, accepted) = tokio::select! {
+            accepted = accept() => accepted,
+            () = settings.leaving.cancelled() => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(AFTER_FAILED_ACCEPT).await;
+                continue;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a socket went away before it was served");
+        }
+        let (settings, service) = (settings.clone(), service.clone());
+        connections.spawn(async move {
+            connection::serve(stream, settings, service).await;
+            drop(permit);
+        });
+    }
+}

@@ -1,0 +1,11 @@
+//! HTTP without any shop in it: sockets, TLS, connections, routing, what a request carries and how a reply leaves.
+
+pub mod connection;
+pub mod cors;
+pub mod encode;
+pub mod listen;
+pub mod reply;
+pub mod request;
+pub mod request_id;
+pub mod router;
+pub mod tls;

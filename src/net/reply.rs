@@ -1,0 +1,172 @@
+//! An answer on its way out: the one place that knows statuses and response headers.
+//!
+//! Handlers make a [`Reply`], anything may make an `Error`; `serve` calls [`Reply::finish`] once a request. What must never
+//! happen: an answer without `Vary: Origin`, `nosniff` and its request id, or an error that shows its cause.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
+    HeaderName, HeaderValue, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Response, StatusCode};
+use serde::Serialize;
+
+use super::cors::Origin;
+use super::encode::{self, Coding};
+use crate::error::{Error, Kind, Result};
+use crate::language::Language;
+
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Who may keep an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caching {
+    /// Nobody.
+    NoStore,
+    /// Anybody who asks again each time: compressed, with an entity tag (contract section 2).
+    Catalogue,
+}
+
+/// What a handler answers.
+#[derive(Debug)]
+pub struct Reply {
+    status: StatusCode,
+    body: Bytes,
+    caching: Caching,
+    headers: HeaderMap,
+}
+
+impl Reply {
+    /// 200 with JSON that nobody keeps.
+    pub fn json(value: &impl Serialize) -> Result<Reply> {
+        let body = serde_json::to_vec(value).map_err(Error::internal)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        Ok(Reply { status: StatusCode::OK, body: body.into(), caching: Caching::NoStore, headers })
+    }
+
+    /// 200 with JSON of the catalogue in this language.
+    pub fn catalogue(value: &impl Serialize, language: Language) -> Result<Reply> {
+        let reply = Reply::json(value)?.in_language(language);
+        Ok(Reply { caching: Caching::Catalogue, ..reply })
+    }
+
+    /// Names the language that the answer is in.
+    pub fn in_language(mut self, language: Language) -> Reply {
+        self.headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+        self
+    }
+
+    /// 204 to `OPTIONS`; `allow` lists the methods of the path.
+    pub fn options(allow: &str) -> Reply {
+        let mut reply = Reply::no_content();
+        reply.headers.insert(ALLOW, HeaderValue::from_str(allow).expect("method names are ASCII"));
+        reply
+    }
+
+    /// 204.
+    pub fn no_content() -> Reply {
+        Reply {
+            status: StatusCode::NO_CONTENT,
+            body: Bytes::new(),
+            caching: Caching::NoStore,
+            headers: HeaderMap::new(),
+        }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The response as it leaves: caching, coding and the headers that every answer has.
+    pub fn finish(self, asked: &Asked<'_>) -> Response<Full<Bytes>> {
+        let Reply { mut status, mut body, caching, mut headers } = self;
+        match caching {
+            Caching::NoStore => {
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                headers.insert(VARY, HeaderValue::from_static("Origin"));
+            }
+            Caching::Catalogue => {
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                headers.insert(VARY, HeaderValue::from_static("X-Region, X-Language, Origin, Accept-Encoding"));
+                let coding = Coding::negotiate(asked.headers, body.len());
+                let etag = coding.etag(&body);
+                if encode::has_already(asked.headers, &etag) {
+                    status = StatusCode::NOT_MODIFIED;
+                    headers.remove(CONTENT_TYPE);
+                } else {
+                    body = coding.apply(body);
+                    coding.header().map(|coding| headers.insert(CONTENT_ENCODING, coding));
+                }
+                headers.insert(ETAG, etag);
+            }
+        }
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(X_REQUEST_ID, asked.request_id.clone());
+        if asked.hsts {
+            headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
+        asked.origin.allow_reading(&mut headers);
+        if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        if status == StatusCode::NOT_MODIFIED || asked.method == Method::HEAD {
+            body = Bytes::new();
+        }
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// What of the request decides how its answer leaves.
+pub struct Asked<'a> {
+    pub method: &'a Method,
+    pub headers: &'a HeaderMap,
+    pub origin: &'a Origin,
+    pub request_id: &'a HeaderValue,
+    /// Whether to send `Strict-Transport-Security`: not on a developer's localhost.
+    pub hsts: bool,
+}
+
+fn status_of(kind: &Kind) -> StatusCode {
+    match kind {
+        Kind::Malformed => StatusCode::BAD_REQUEST,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Kind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::UriTooLong => StatusCode::URI_TOO_LONG,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Kind::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+impl From<Error> for Reply {
+    fn from(error: Error) -> Reply {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+            code: &'a str,
+            #[serde(flatten)]
+            data: &'a serde_json::Map<String, serde_json::Value>,
+        }
+        let body = Body { error: &error.public, code: error.code, data: &error.data };
+        let mut reply = Reply::json(&body).expect("texts and JSON values serialise");
+        reply.status = status_of(&error.kind);
+        match &error.kind {
+            Kind::MethodNotAllowed(allow) => {
+                let allow = HeaderValue::from_str(allow).expect("method names are ASCII");
+                reply.headers.insert(ALLOW, allow);
+            }
+            Kind::Unavailable { retry_after_s } => {
+                reply.headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
+            }
+            _ => {}
+        }
+        reply
+    }
+}

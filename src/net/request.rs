@@ -1,0 +1,136 @@
+//! What a handler reads of a request: path parameters, query, paging.
+//!
+//! Every value here came from outside and is checked before it is handed on; a wrong one is a 400 that names it.
+
+use percent_encoding::percent_decode_str;
+
+use crate::error::{Error, Result};
+
+/// The longest query string that is looked at.
+const LONGEST_QUERY_BYTES: usize = 16_384;
+
+/// A request as a handler sees it.
+#[derive(Debug, Default)]
+pub struct Req {
+    /// Decoded values of `{…}` in the route.
+    params: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+}
+
+impl Req {
+    /// # Errors
+    /// 400 for what does not decode to UTF-8, 414 for a query that is too long.
+    pub fn new(params: matchit::Params<'_, '_>, query: Option<&str>) -> Result<Req> {
+        let params = params.iter().map(|(name, value)| Ok((name.to_owned(), decode(value, "path")?)));
+        let query = query.unwrap_or_default();
+        if query.len() > LONGEST_QUERY_BYTES {
+            return Err(Error::uri_too_long());
+        }
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let plain = |text: &str| decode(&text.replace('+', " "), "query");
+            Ok((plain(name)?, plain(value)?))
+        });
+        Ok(Req { params: params.collect::<Result<_>>()?, query: pairs.collect::<Result<_>>()? })
+    }
+
+    /// The part of the path that the route calls `name`.
+    pub fn param(&self, name: &str) -> &str {
+        let found = self.params.iter().find(|(key, _)| key == name);
+        &found.expect("a handler asks for a parameter of its own route").1
+    }
+
+    /// A query parameter; 400 when it was given more than once.
+    pub fn query(&self, name: &str) -> Result<Option<&str>> {
+        let mut values = self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(Error::malformed("bad_query", format!("{name}: given more than once"))),
+            (first, None) => Ok(first),
+        }
+    }
+
+    /// How many to list: 1-200, larger is taken as 200 (contract section 3).
+    pub fn count(&self, default: i64) -> Result<i64> {
+        match self.digits("count")? {
+            None => Ok(default),
+            Some(0) => Err(Error::malformed("bad_count", "count: expected a whole number from 1 to 200")),
+            Some(count) => Ok(count.min(200)),
+        }
+    }
+
+    /// `count` (50 unless said) and `skip` (0 unless said).
+    pub fn page(&self) -> Result<Page> {
+        Ok(Page { count: self.count(50)?, skip: self.digits("skip")?.unwrap_or(0) })
+    }
+
+    /// A whole number without a sign. What is larger than any catalogue is taken as that large.
+    fn digits(&self, name: &'static str) -> Result<Option<i64>> {
+        /// 2^53 − 1: the largest number that JavaScript can echo.
+        const LARGEST: i64 = 9_007_199_254_740_991;
+        let Some(value) = self.query(name)? else { return Ok(None) };
+        if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
+            let code = if name == "count" { "bad_count" } else { "bad_skip" };
+            return Err(Error::malformed(code, format!("{name}: expected a whole number")));
+        }
+        Ok(Some(value.parse().unwrap_or(LARGEST).min(LARGEST)))
+    }
+}
+
+/// Which part of a list is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// 1-200.
+    pub count: i64,
+    /// 0 and up.
+    pub skip: i64,
+}
+
+fn decode(text: &str, place: &str) -> Result<String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    let decoded = decoded.map_err(|e| Error::malformed("bad_encoding", format!("{place}: not UTF-8")).because(e))?;
+    Ok(decoded.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(query: &str) -> Result<Page> {
+        Req::new(no_params(), Some(query))?.page()
+    }
+
+    fn no_params() -> matchit::Params<'static, 'static> {
+        let router = Box::leak(Box::new(matchit::Router::new()));
+        router.insert("/", ()).expect("the only route");
+        router.at("/").expect("just inserted").params
+    }
+
+    #[test]
+    fn paging_is_whole_numbers_within_limits() {
+        assert_eq!(page("").expect("defaults"), Page { count: 50, skip: 0 });
+        assert_eq!(page("count=1&skip=7").expect("plain"), Page { count: 1, skip: 7 });
+        assert_eq!(page("count=100000000000000000000").expect("huge").count, 200);
+        assert_eq!(page("skip=100000000000000000000").expect("huge").skip, 9_007_199_254_740_991);
+        for bad in [
+            "count=0",
+            "count=-1",
+            "count=",
+            "count=1.5",
+            "count=+5",
+            "count=abc",
+            "skip=-1",
+            "skip=1e3",
+            "count=1&count=2",
+        ] {
+            assert!(page(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_utf8_with_plus_as_space() {
+        let req = Req::new(no_params(), Some("search=%D1%87%D0%B0%D0%B9+%2B1&x")).expect("good");
+        assert_eq!(req.query("search").expect("once"), Some("чай +1"));
+        assert_eq!(req.query("x").expect("once"), Some(""));
+        assert!(Req::new(no_params(), Some("search=%ff")).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! Certificates and the TLS side of a listener.
+//!
+//! Called by `serve` at start and by `check`. rustls with aws-lc-rs, TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN. What the
+//! client names in SNI changes nothing: a listener has one certificate.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::TlsConfig;
+
+/// A certificate with its key, loaded and found to belong together.
+pub struct Identity {
+    pub server: Arc<ServerConfig>,
+    /// When the leaf stops being valid.
+    pub not_after: Timestamp,
+    /// The DNS names and addresses of the leaf.
+    pub names: Vec<String>,
+}
+
+/// Loads a brand's certificate and key.
+///
+/// # Errors
+/// A sentence that names the file and what is wrong with it. An expired certificate is no error here: it is told by
+/// whoever looks at `not_after`, because one brand's forgotten renewal must not keep the other brand from starting.
+pub fn load(config: &TlsConfig) -> Result<Identity, String> {
+    let of = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let chain = CertificateDer::pem_file_iter(&config.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| of(&config.certificate, &e))?;
+    let leaf = chain.first().ok_or_else(|| of(&config.certificate, &"holds no certificate"))?.clone();
+    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|e| of(&config.key, &e))?;
+    let mut server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|e| format!("{} does not fit {}: {e}", config.key.display(), config.certificate.display()))?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    server.ticketer = aws_lc_rs::Ticketer::new().map_err(|e| e.to_string())?;
+    server.send_tls13_tickets = 1;
+    let (not_after, names) = describe(&leaf).map_err(|e| of(&config.certificate, &e))?;
+    Ok(Identity { server: Arc::new(server), not_after, names })
+}
+
+fn describe(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Vec<String>), String> {
+    use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+    let (_, certificate) = X509Certificate::from_der(leaf).map_err(|e| e.to_string())?;
+    let not_after = Timestamp::from_second(certificate.validity().not_after.timestamp()).map_err(|e| e.to_string())?;
+    let alternatives = certificate.subject_alternative_name().map_err(|e| e.to_string())?;
+    let names =
+        alternatives.iter().flat_map(|extension| &extension.value.general_names).filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => match bytes.len() {
+                4 => <[u8; 4]>::try_from(*bytes).ok().map(|b| std::net::Ipv4Addr::from(b).to_string()),
+                _ => <[u8; 16]>::try_from(*bytes).ok().map(|b| std::net::Ipv6Addr::from(b).to_string()),
+            },
+            _ => None,
+        });
+    Ok((not_after, names.collect()))
+}

@@ -1,0 +1,45 @@
+//! Where a shop sells. `catalog` filters by these ids; the front shows them to choose from.
+
+pub mod http;
+mod store;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::Cx;
+use crate::error::Result;
+use crate::language::Language;
+
+/// A region as `GET /regions` lists it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Region {
+    pub id: String,
+    pub city: String,
+    pub country: String,
+    pub country_code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+}
+
+/// What a region is called in another language; what is missing stays Russian.
+#[derive(Debug, Default, Deserialize)]
+struct Translation {
+    city: Option<String>,
+    country: Option<String>,
+}
+
+/// All regions in the visitor's language, and the language that they came out in.
+pub async fn list(cx: &Cx) -> Result<(Vec<Region>, Language)> {
+    let client = cx.brand.db().await?;
+    let mut language = Language::Ru;
+    let mut regions = Vec::new();
+    for (mut region, translation) in store::list(&client, cx.language).await? {
+        if translation.city.is_some() || translation.country.is_some() {
+            language = cx.language;
+        }
+        region.city = translation.city.unwrap_or(region.city);
+        region.country = translation.country.unwrap_or(region.country);
+        regions.push(region);
+    }
+    Ok((regions, language))
+}

@@ -1,0 +1,31 @@
+//! SQL of the regions.
+
+use deadpool_postgres::GenericClient;
+use postgres_types::Json;
+
+use super::{Region, Translation};
+use crate::error::Result;
+use crate::language::Language;
+
+/// All regions in the shop's own order, each with its translation (an empty one where there is none).
+pub(super) async fn list(client: &impl GenericClient, language: Language) -> Result<Vec<(Region, Translation)>> {
+    let statement = client
+        .prepare_cached(
+            "select region_id, city, country, country_code, timezone, translations -> $1 as translation \
+             from region order by position, region_id",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&language.tag()]).await?;
+    let regions = rows.iter().map(|row| {
+        let region = Region {
+            id: row.get("region_id"),
+            city: row.get("city"),
+            country: row.get("country"),
+            country_code: row.get("country_code"),
+            timezone: row.get("timezone"),
+        };
+        let translation: Option<Json<Translation>> = row.get("translation");
+        (region, translation.map(|json| json.0).unwrap_or_default())
+    });
+    Ok(regions.collect())
+}

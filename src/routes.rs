@@ -1,0 +1,29 @@
+//! The whole API on one page.
+
+use crate::app::Cx;
+use crate::catalog::http::{categories, category_items, item, random_items};
+use crate::error::Result;
+use crate::net::reply::Reply;
+use crate::net::request::Req;
+use crate::net::router::Router;
+use crate::regions::http::regions;
+use crate::search::http::search_items;
+
+/// Every path, grouped by who calls it.
+pub fn routes() -> Router<Cx> {
+    Router::default()
+        // anybody
+        .get("/ping", ping)
+        // the storefront: the catalogue
+        .get("/regions", regions)
+        .get("/category", categories)
+        .get("/category/{id}", category_items)
+        .get("/item/{id}", item)
+        .get("/searchitems", search_items)
+        .get("/randomitems", random_items)
+}
+
+/// `GET /ping`: whether the process answers. Asks nobody.
+async fn ping(_: Cx, _: Req) -> Result<Reply> {
+    Reply::json(&serde_json::json!({ "message": "pong" }))
+}

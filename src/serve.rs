@@ -1,0 +1,230 @@
+//! From a connection to a reply: the listeners of all brands, and the outer function that every request passes.
+//!
+//! Called by `bin/brandgate serve`. The outer function owns the request id, the Origin check, the deadline, the body limit
+//! and the log line; whatever goes wrong inside comes back to it as an `Error`. What must never happen: a request leaves
+//! without an answer of ours, or a panic ends more than its request.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::header::HeaderValue;
+use hyper::http::request::Parts;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::load_shed::error::Overloaded;
+use tower::timeout::error::Elapsed;
+use tower::util::{BoxCloneSyncService, ServiceExt};
+use tower::{ServiceBuilder, service_fn as tower_service_fn};
+
+use crate::app::Cx;
+use crate::brand::Brand;
+use crate::error::{Error, Result};
+use crate::net::connection::Settings;
+use crate::net::cors::{self, Origin};
+use crate::net::reply::{Asked, Reply};
+use crate::net::router::{Found, Route, Router};
+use crate::net::{listen, request_id, tls};
+
+/// Between the last accepted connection and the first closed one: whoever just shook hands gets an answer.
+const LEAVING_FOR: Duration = Duration::from_millis(300);
+
+/// One brand's door: its sockets are bound, its certificate is loaded, nobody is let in yet.
+pub struct Door {
+    brand: Arc<Brand>,
+    sockets: Vec<TcpListener>,
+    identity: tls::Identity,
+}
+
+impl Door {
+    /// # Errors
+    /// All that is wrong, a sentence each: addresses in use, certificates that cannot be read or do not fit their key.
+    pub fn prepare(brand: Arc<Brand>) -> Result<Door, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut sockets = Vec::new();
+        for address in &brand.config.listen {
+            match listen::bind(*address) {
+                Ok(socket) => sockets.push(socket),
+                Err(sentence) => faults.push(format!("{}: {sentence}", brand.name())),
+            }
+        }
+        match tls::load(&brand.config.tls) {
+            Ok(identity) if faults.is_empty() => Ok(Door { brand, sockets, identity }),
+            Ok(_) => Err(faults),
+            Err(sentence) => {
+                faults.push(format!("{}: {sentence}", brand.name()));
+                Err(faults)
+            }
+        }
+    }
+
+    /// When the certificate stops being valid.
+    pub fn not_after(&self) -> jiff::Timestamp {
+        self.identity.not_after
+    }
+
+    /// Serves until `stop` is cancelled and the last connection has ended or used up its time.
+    pub async fn serve(self, router: Arc<Router<Cx>>, stop: CancellationToken) {
+        let config = &self.brand.config;
+        let (leaving, closing) = (CancellationToken::new(), CancellationToken::new());
+        let settings = Settings {
+            tls: TlsAcceptor::from(self.identity.server),
+            limits: config.limits,
+            timeouts: config.timeouts,
+            leaving: leaving.clone(),
+            closing: closing.clone(),
+        };
+        let gate = Arc::new(Gate { inner: inner_service(&self.brand), router, brand: self.brand.clone() });
+        let service = service_fn(move |request| {
+            let gate = gate.clone();
+            async move { Ok::<_, Infallible>(gate.answer(request).await) }
+        });
+        let permits = Arc::new(Semaphore::new(config.limits.connections));
+        let connections = TaskTracker::new();
+        for socket in self.sockets {
+            let run = listen::run(socket, permits.clone(), connections.clone(), settings.clone(), service.clone());
+            connections.spawn(run);
+        }
+        stop.cancelled().await;
+        leaving.cancel();
+        tokio::time::sleep(LEAVING_FOR).await;
+        closing.cancel();
+        connections.close();
+        let drain = config.timeouts.drain;
+        if tokio::time::timeout(drain + LEAVING_FOR, connections.wait()).await.is_err() {
+            tracing::warn!(brand = self.brand.name(), "some requests were still running at the end of the drain time");
+        }
+    }
+}
+
+/// A handler's call on its way through the limits.
+struct Call(Pin<Box<dyn Future<Output = Result<Reply>> + Send>>);
+type Inner = BoxCloneSyncService<Call, Reply, tower::BoxError>;
+
+/// Around every handler of a brand: so many at once, so long each. What is over the limit is refused at once, because a
+/// queue only makes everybody late.
+fn inner_service(brand: &Brand) -> Inner {
+    let config = &brand.config;
+    let limited = ServiceBuilder::new()
+        .load_shed()
+        .layer(GlobalConcurrencyLimitLayer::new(config.limits.requests))
+        .timeout(config.timeouts.request)
+        .service(tower_service_fn(|call: Call| call.0));
+    BoxCloneSyncService::new(limited)
+}
+
+struct Gate {
+    brand: Arc<Brand>,
+    router: Arc<Router<Cx>>,
+    inner: Inner,
+}
+
+impl Gate {
+    /// The outer function.
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let begun = Instant::now();
+        let (parts, body) = request.into_parts();
+        let request_id = request_id::of(&parts.headers);
+        let origin = Origin::of(&parts.headers, &self.brand.config.origins);
+        let mut pattern = "-";
+        let result = match self.admit(&parts, &body, &origin, &mut pattern) {
+            Ok(Admitted::Preflight) => Ok(Reply::no_content()),
+            Ok(Admitted::Options(allow)) => Ok(Reply::options(allow)),
+            Ok(Admitted::Call(route, cx)) => self.call(route, cx).await,
+            Err(error) => Err(error),
+        };
+        let asked = Asked {
+            method: &parts.method,
+            headers: &parts.headers,
+            origin: &origin,
+            request_id: &request_id,
+            hsts: !self.brand.config.is_local(),
+        };
+        let reply = result.unwrap_or_else(|error| {
+            self.log_error(&error, &request_id);
+            Reply::from(error)
+        });
+        let mut response = reply.finish(&asked);
+        if cors::is_preflight(&parts) {
+            origin.allow_asking(response.headers_mut());
+        }
+        tracing::info!(
+            brand = self.brand.name(),
+            request = request_id.to_str().unwrap_or_default(),
+            method = %parts.method,
+            route = pattern,
+            status = response.status().as_u16(),
+            us = begun.elapsed().as_micros() as u64,
+            "answered"
+        );
+        response
+    }
+
+    /// Everything that is decided before a handler runs.
+    fn admit(&self, parts: &Parts, body: &Incoming, origin: &Origin, pattern: &mut &str) -> Result<Admitted<'_>> {
+        let limit_bytes = self.brand.config.limits.body_bytes;
+        if body.size_hint().lower() > limit_bytes as u64 {
+            return Err(Error::body_too_large(limit_bytes));
+        }
+        if cors::is_preflight(parts) {
+            return Ok(Admitted::Preflight);
+        }
+        origin.check(&parts.method)?;
+        match self.router.find(&parts.method, parts.uri.path(), parts.uri.query())? {
+            Found::Options(allow) => Ok(Admitted::Options(allow)),
+            Found::Handler(route) => {
+                *pattern = route.pattern;
+                Ok(Admitted::Call(route, Cx::new(self.brand.clone(), &parts.headers)?))
+            }
+        }
+    }
+
+    async fn call(&self, route: Route<'_, Cx>, cx: Cx) -> Result<Reply> {
+        let call = AssertUnwindSafe(route.call(cx)).catch_unwind().map(|ended| match ended {
+            Ok(result) => result,
+            Err(panic) => Err(Error::internal(format!("a handler panicked: {}", panic_text(&*panic)))),
+        });
+        let call = Call(Box::pin(call));
+        self.inner.clone().oneshot(call).await.map_err(|error| match error.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(error) if error.is::<Overloaded>() => Error::overloaded(),
+            Err(error) if error.is::<Elapsed>() => Error::timeout(error),
+            Err(error) => Error::internal(error),
+        })
+    }
+
+    /// What a person should look into is an error; what passes by itself is a warning; a visitor's mistake is neither.
+    fn log_error(&self, error: &Error, request_id: &HeaderValue) {
+        let (brand, request, at) = (self.brand.name(), request_id.to_str().unwrap_or_default(), error.at);
+        match error.kind {
+            crate::error::Kind::Internal => tracing::error!(brand, request, %at, %error, "failed"),
+            crate::error::Kind::Unavailable { .. } | crate::error::Kind::Timeout => {
+                tracing::warn!(brand, request, %at, %error, "could not be answered");
+            }
+            _ => tracing::debug!(brand, request, %at, %error, "refused"),
+        }
+    }
+}
+
+enum Admitted<'r> {
+    Preflight,
+    Options(&'static str),
+    Call(Route<'r, Cx>, Cx),
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+}

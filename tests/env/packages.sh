@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# packages.sh: installs from Debian's packages what the development environment needs and the machine lacks.
+#
+#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck]…
+#
+# Called by the Makefile and by run.sh; as root it acts directly, as an ordinary user through sudo. When everything is
+# there it only looks at files: no apt, no sudo, a few milliseconds.
+#
+# It must never create a PostgreSQL cluster, and never start a service of the machine's own or leave one that starts
+# at the next boot because of us; what it sets up for that while a package is being installed it takes away again.
+
+set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
+
+readonly PG_VERSION=15
+readonly CLUSTER_DIR=/etc/postgresql-common/createcluster.d
+readonly CLUSTER_FILE=$CLUSTER_DIR/brandgate.conf
+readonly POLICY_FILE=/usr/sbin/policy-rc.d
+readonly LOCK_WAIT_SECONDS=300
+
+fail() {
+  printf 'packages: %s\n' "$*" >&2
+  exit 1
+}
+
+# Whether what this name stands for is on the machine.
+present() {
+  case $1 in
+    rust) command -v cargo >/dev/null ;;
+    postgresql)
+      [[ -x /usr/lib/postgresql/$PG_VERSION/bin/postgres && -x /usr/lib/postgresql/$PG_VERSION/bin/psql ]]
+      ;;
+    redis) command -v redis-server >/dev/null && command -v redis-cli >/dev/null ;;
+    openssl) command -v openssl >/dev/null ;;
+    cc) command -v cc >/dev/null && [[ -e /usr/include/stdio.h ]] ;;
+    ca) [[ -s /etc/ssl/certs/ca-certificates.crt ]] ;;
+    curl) command -v curl >/dev/null ;;
+    ss) command -v ss >/dev/null ;;
+    shellcheck) command -v shellcheck >/dev/null ;;
+    *) fail "does not know \"$1\"" ;;
+  esac
+}
+
+# The Debian packages that bring it.
+packages_of() {
+  case $1 in
+    postgresql) printf 'postgresql-%s\n' "$PG_VERSION" ;;
+    redis) printf '%s\n' redis-server redis-tools ;;
+    openssl) printf '%s\n' openssl ;;
+    cc) printf '%s\n' gcc libc6-dev make ;;
+    ca) printf '%s\n' ca-certificates ;;
+    curl) printf '%s\n' curl ;;
+    ss) printf '%s\n' iproute2 ;;
+    shellcheck) printf '%s\n' shellcheck ;;
+  esac
+}
+
+# postgresql-common makes a cluster named "main" at the first installation unless its configuration says no.
+forbid_main_cluster() {
+  made_cluster_dir=no
+  [[ -d $CLUSTER_DIR ]] || made_cluster_dir=yes
+  mkdir -p "$CLUSTER_DIR"
+  printf '%s\n' "# for the time of one installation; made and removed by brandgate's tests/env/packages.sh" \
+    'create_main_cluster = false' >"$CLUSTER_FILE"
+  local conf=/etc/postgresql-common/createcluster.conf
+  if [[ -e $conf ]] && command -v pg_conftool >/dev/null &&
+    [[ $(pg_conftool "$conf" show -bs create_main_cluster 2>/dev/null || true) != off ]]; then
+    fail "$conf does not include $CLUSTER_DIR, so installing postgresql-$PG_VERSION would create a cluster;" \
+      "set create_main_cluster = false there and run this again"
+  fi
+}
+
+# Maintainer scripts ask policy-rc.d before they start a service. Ours says no while this process lives, so that even
+# one left behind by a power cut forbids nothing.
+forbid_service_start() {
+  if [[ -e $POLICY_FILE ]]; then
+    if grep -q 'brandgate' "$POLICY_FILE" 2>/dev/null; then
+      rm -f "$POLICY_FILE"
+    else
+      local answer=0
+      "$POLICY_FILE" redis-server start >/dev/null 2>&1 || answer=$?
+      [[ $answer == 101 ]] ||
+        fail "$POLICY_FILE of this machine would let a newly installed service start;" \
+          "install these packages yourself and run this again: ${packages[*]}"
+      return
+    fi
+  fi
+  made_policy=yes
+  printf '%s\n' '#!/bin/sh' "# for the time of one installation; made and removed by brandgate's tests/env/packages.sh" \
+    "[ -d /proc/$$ ] && exit 101" 'exit 0' >"$POLICY_FILE"
+  chmod 0755 "$POLICY_FILE"
+}
+
+restore() {
+  [[ $made_policy == no ]] || rm -f "$POLICY_FILE"
+  if [[ -n $made_cluster_dir ]]; then
+    rm -f "$CLUSTER_FILE"
+    [[ $made_cluster_dir == no ]] || rmdir "$CLUSTER_DIR" 2>/dev/null || true
+  fi
+}
+
+apt() {
+  DEBIAN_FRONTEND=noninteractive apt-get -q -y -o "DPkg::Lock::Timeout=$LOCK_WAIT_SECONDS" -o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+
+install_as_root() {
+  command -v apt-get >/dev/null || fail "this is not Debian (no apt-get); install yourself: ${packages[*]}"
+  made_policy=no
+  made_cluster_dir=''
+  trap restore EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  local new_redis=no
+  if [[ " ${packages[*]} " == *' redis-server '* && ! -e /lib/systemd/system/redis-server.service ]]; then new_redis=yes; fi
+  if [[ " ${packages[*]} " == *' postgresql-'* ]]; then forbid_main_cluster; fi
+  forbid_service_start
+  printf 'packages: installing %s\n' "${packages[*]}"
+  # Without lists no package has a candidate; with old ones a download may fail. Either way the lists come first then.
+  if ! apt-cache policy "${packages[@]}" 2>/dev/null | grep -q 'Candidate: [^(]' ||
+    ! apt install --no-install-recommends "${packages[@]}"; then
+    printf 'packages: refreshing the lists of packages\n'
+    apt update
+    apt install --no-install-recommends "${packages[@]}"
+  fi
+  # A freshly installed Redis would start with the machine. Ours is private; the machine's own stays off.
+  if [[ $new_redis == yes ]]; then
+    update-rc.d redis-server disable >/dev/null 2>&1 || true
+    deb-systemd-helper disable redis-server.service >/dev/null 2>&1 || true
+  fi
+}
+
+missing=()
+for name in "$@"; do
+  present "$name" || missing+=("$name")
+done
+((${#missing[@]})) || exit 0
+
+packages=()
+for name in "${missing[@]}"; do
+  if [[ $name == rust ]]; then
+    fail 'cargo was not found. Rust is the one thing you have to install yourself:' \
+      "with rustup, or from your distribution if it has the version that Cargo.toml names (rust-version)."
+  fi
+  while IFS= read -r package; do packages+=("$package"); done < <(packages_of "$name")
+done
+
+if ((EUID == 0)); then
+  install_as_root
+elif command -v sudo >/dev/null; then
+  printf 'packages: %s missing; installing through sudo\n' "${packages[*]}"
+  sudo -- "$BASH" "$(realpath "${BASH_SOURCE[0]}")" "${missing[@]}"
+else
+  fail "neither root nor sudo; as root: apt-get install --no-install-recommends ${packages[*]}"
+fi
+
+for name in "${missing[@]}"; do
+  present "$name" || fail "$name is still missing after the installation"
+done

@@ -1,0 +1,341 @@
+#!/usr/bin/env bash
+# run.sh: both brands on this machine, for development, until Ctrl-C.
+#
+#   tests/env/run.sh [BINARY]      (target/release/brandgate unless told otherwise)
+#
+# Called by `make run` after the build. In this order: missing packages, a look at the ports, a private PostgreSQL and
+# Redis (services.sh), certificates (certs.sh), secrets, brand files, the database, migrations, the demonstration
+# catalogue, the gateway. State is under .dev/ and is kept; the second start finds everything done. The last line, when
+# all is up, begins with `ready`.
+#
+# It ends what it started, the gateway first, however it ends itself. It must never end anything else, never write
+# outside .dev/ (services.sh names its own exceptions), and never change a setting of the machine.
+
+set -euo pipefail
+
+readonly GATEWAY_PORTS=(445 444 9445)
+readonly ADMIN=127.0.0.1:9445
+readonly LOWEST_PORT=444
+readonly READY_DEADLINE_SECONDS=60
+readonly DRAIN_DEADLINE_SECONDS=40
+readonly POLL_SECONDS=0.05
+
+repo=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
+env_scripts=$repo/tests/env
+dev=$repo/.dev
+binary=$(realpath -m -- "${1:-$repo/target/release/brandgate}")
+started_us=${EPOCHREALTIME//[^0-9]/}
+
+say() { printf 'run: %s\n' "$*"; }
+fail() {
+  printf 'run: %s\n' "$*" >&2
+  exit 1
+}
+
+# ---- the end ---------------------------------------------------------------------------------------------------------
+
+services_started=no step='' gateway_job='' signal=''
+
+# shellcheck disable=SC2317 # reached through the trap
+gateway_pid() {
+  local pid=''
+  { read -r pid <"$dev/gateway.pid"; } 2>/dev/null || true
+  printf '%s' "$pid"
+}
+
+# The gateway drains at SIGTERM; a second Ctrl-C, or too long a wait, ends it at once.
+# shellcheck disable=SC2317 # reached through the trap
+end_gateway() {
+  local pid deadline=$((SECONDS + DRAIN_DEADLINE_SECONDS)) hurry=no asked=no
+  [[ -n $gateway_job ]] || return 0
+  trap 'hurry=yes' INT TERM HUP
+  while [[ -d /proc/$gateway_job ]]; do
+    pid=$(gateway_pid)
+    if [[ -n $pid && $asked == no ]]; then
+      kill -TERM "$pid"
+      asked=yes
+    fi
+    if [[ -n $pid ]] && { [[ $hurry == yes ]] || ((SECONDS >= deadline)); }; then kill -KILL "$pid"; fi
+    sleep "$POLL_SECONDS"
+  done 2>/dev/null
+  wait "$gateway_job" 2>/dev/null
+  trap '' INT TERM HUP
+}
+
+# shellcheck disable=SC2317 # reached through the trap
+finish() {
+  local status=$?
+  # from here on nothing, not even a terminal that is gone, may keep the rest from being ended
+  set +e
+  trap '' INT TERM HUP PIPE
+  trap - EXIT
+  if [[ -n $step ]]; then
+    kill -TERM "$step" 2>/dev/null
+    wait "$step" 2>/dev/null
+  fi
+  if [[ -n $signal ]]; then
+    printf '\n' 2>/dev/null
+    say 'ending' 2>/dev/null
+  fi
+  end_gateway
+  rm -f -- "$dev/gateway.pid"
+  if [[ $services_started == yes ]]; then "$env_scripts/services.sh" stop "$dev" || status=1; fi
+  if [[ -n $signal ]]; then
+    trap - "$signal"
+    kill -"$signal" $$
+  fi
+  exit "$status"
+}
+
+# Runs one step so that a signal is heard while it runs; the step then gets SIGTERM.
+run_step() {
+  "$@" 9>&- &
+  step=$!
+  local status=0
+  wait "$step" || status=$?
+  step=''
+  return "$status"
+}
+
+# ---- before anything is started --------------------------------------------------------------------------------------
+
+# Who listens on a port of an address that the gateway wants, in words; nothing when it is free.
+listener_of() {
+  local port=$1 line='' words
+  words=$(ss -Hltnp "sport = :$port" | awk '$4 ~ /^(0\.0\.0\.0|127\.0\.0\.1|\*|\[::\]|\[::1\]|\[::ffff:127\.0\.0\.1\])(%[^:]+)?:/')
+  [[ -n $words ]] || return 0
+  if [[ $words != *users:* ]] && ((EUID != 0)); then
+    line=$(sudo -n ss -Hltnp "sport = :$port" 2>/dev/null || true)
+    if [[ $line == *users:* ]]; then words=$line; fi
+  fi
+  if [[ $words =~ \(\"([^\"]+)\",pid=([0-9]+) ]]; then
+    printf '%s (pid %s)' "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
+  else
+    printf 'a process that only root can name (sudo ss -ltnp)'
+  fi
+}
+
+check_ports() {
+  local port who taken=no
+  for port in "${GATEWAY_PORTS[@]}"; do
+    who=$(listener_of "$port")
+    if [[ -n $who ]]; then
+      printf 'run: port %s is taken by %s\n' "$port" "$who" >&2
+      taken=yes
+    fi
+  done
+  [[ $taken == no ]] || fail 'nothing was started'
+}
+
+# Ports below 1024 want a capability, which sudo can hand to the gateway alone. Asked for here, while a question for
+# the password can still be answered.
+through_sudo=no
+check_low_ports() {
+  local first_free
+  first_free=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || printf 1024)
+  if ((EUID == 0 || first_free <= LOWEST_PORT)); then return; fi
+  command -v sudo >/dev/null ||
+    fail "ports 444 and 445 are for root here, and there is no sudo; or allow them: sysctl net.ipv4.ip_unprivileged_port_start=$LOWEST_PORT"
+  through_sudo=yes
+  if ! sudo -n true 2>/dev/null; then
+    say 'the gateway needs sudo for ports 444 and 445; it runs as you, with that one capability'
+    sudo -v || fail 'no sudo, so no ports 444 and 445'
+  fi
+}
+
+# ---- what the gateway reads ------------------------------------------------------------------------------------------
+
+make_secrets() {
+  mkdir -p -- "$dev/credentials"
+  chmod 0700 -- "$dev/credentials"
+  local name
+  for name in dexar.database-password novo.database-password; do
+    if [[ ! -s $dev/credentials/$name ]]; then
+      (umask 077 && od -An -tx1 -N32 /dev/urandom | tr -d ' \n' >"$dev/credentials/$name.new")
+      mv -- "$dev/credentials/$name.new" "$dev/credentials/$name"
+    fi
+  done
+}
+
+# A string between the quotes of TOML.
+toml() {
+  local text=${1//\\/\\\\}
+  printf '%s' "${text//\"/\\\"}"
+}
+
+# write_brand NAME TITLE PORT STOREFRONT-PORT PRODUCTION-ORIGIN
+write_brand() {
+  local name=$1 title=$2 port=$3 storefront=$4 origin=$5 listen="\"127.0.0.1:$3\"" here
+  if grep -Eq '^0{31}1 .* lo$' /proc/net/if_inet6 2>/dev/null; then listen+=", \"[::1]:$port\""; fi
+  here=$(toml "$dev")
+  cat >"$dev/brands/$name.toml.new" <<TOML
+# written by tests/env/run.sh at every start
+name = "$name"
+title = "$title"
+listen = [$listen]
+public_url = "https://localhost:$port"
+storefront_url = "https://localhost:$storefront"
+origins = ["$origin", "http://localhost:$storefront", "https://localhost:$storefront"]
+
+[tls]
+certificate = "$here/certs/$name.pem"
+key = "$here/certs/$name.key"
+
+[database]
+url = "postgresql://$name@${PG_HOST//\//%2F}:$PG_PORT/brandgate"
+password = "$name.database-password"
+
+[redis]
+url = "$REDIS_URL"
+TOML
+  mv -- "$dev/brands/$name.toml.new" "$dev/brands/$name.toml"
+}
+
+admin_sql() {
+  PGPASSWORD=$(<"$dev/pg.password") "$PG_BIN/psql" -XqAt -v ON_ERROR_STOP=1 -h "$PG_HOST" -p "$PG_PORT" -U postgres -d postgres -c "$1"
+}
+
+make_database() {
+  if [[ $(admin_sql "SELECT 1 FROM pg_database WHERE datname = 'brandgate'") != 1 ]]; then
+    admin_sql "CREATE DATABASE brandgate TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
+    # an empty database has no demonstration data, whatever was noted about an earlier one
+    rm -f -- "$dev"/demo.*.sha256
+  fi
+}
+
+# import_demo BRAND ARGUMENT… [-- ARGUMENT…]…: one import for each list, unless these very files were imported before.
+import_demo() {
+  local brand=$1 argument hash note=$dev/demo.$1.sha256 list=()
+  shift
+  for argument in "$@"; do
+    [[ $argument == -- || -r $repo/${argument#*=} ]] || fail "the demonstration data ${argument#*=} is missing"
+  done
+  hash=$(
+    {
+      printf '%s\n' "$@"
+      for argument in "$@"; do [[ $argument == -- ]] || sha256sum <"$repo/${argument#*=}"; done
+    } | sha256sum
+  )
+  if [[ -e $note && $(<"$note") == "$hash" ]]; then return; fi
+  say "importing the demonstration catalogue of $brand"
+  for argument in "$@" --; do
+    if [[ $argument == -- ]]; then
+      run_step "$binary" catalog import --brands "$dev/brands" --brand "$brand" "${list[@]}" ||
+        fail "the import of ${list[*]} into $brand failed"
+      list=()
+    elif [[ $argument == *=* ]]; then
+      list+=("${argument%%=*}=$repo/${argument#*=}")
+    else
+      list+=("$repo/$argument")
+    fi
+  done
+  printf '%s\n' "$hash" >"$note"
+}
+
+# ---- the gateway -----------------------------------------------------------------------------------------------------
+
+# In a process group of its own: a Ctrl-C on the terminal reaches this script only, which then asks the gateway to
+# drain. Should this script be killed outright, the gateway gets SIGTERM all the same.
+start_gateway() {
+  rm -f -- "$dev/gateway.pid"
+  local serve=("$binary" serve --brands "$dev/brands" --admin "$ADMIN") kept=() name
+  if [[ $through_sudo == yes ]]; then
+    for name in RUST_LOG RUST_BACKTRACE NO_COLOR TERM LANG; do
+      if [[ -n ${!name:-} ]]; then kept+=("$name=${!name}"); fi
+    done
+    # The process of sudo belongs to root; the pid of the gateway itself is what this script may signal.
+    # shellcheck disable=SC2016
+    local inner='
+      cd -- "$1" && printf "%s\n" $$ >"$2" || exit
+      watched=$3 binary=$4
+      shift 3
+      (
+        tail --pid="$watched" -s 0.5 -f /dev/null
+        if grep -aFqe "$binary" /proc/$$/cmdline; then kill -TERM $$; fi
+      ) </dev/null >/dev/null 2>&1 &
+      exec "$@"'
+    set -m
+    sudo -n -- setpriv --reuid="$(id -u)" --regid="$(id -g)" --init-groups --inh-caps=+net_bind_service \
+      --ambient-caps=+net_bind_service -- env "HOME=$HOME" "USER=$(id -un)" "CREDENTIALS_DIRECTORY=$CREDENTIALS_DIRECTORY" \
+      "${kept[@]}" "$BASH" -c "$inner" gateway "$repo" "$dev/gateway.pid" $$ "${serve[@]}" </dev/null 9>&- &
+    gateway_job=$!
+    set +m
+    while [[ ! -s $dev/gateway.pid && -d /proc/$gateway_job ]]; do sleep "$POLL_SECONDS"; done
+  else
+    set -m
+    setpriv --pdeathsig TERM -- "${serve[@]}" </dev/null 9>&- &
+    gateway_job=$!
+    set +m
+    printf '%s\n' "$gateway_job" >"$dev/gateway.pid"
+  fi
+}
+
+gateway_ended() {
+  local status=0
+  wait "$gateway_job" || status=$?
+  printf 'run: the gateway ended by itself with status %s\n' "$status" >&2
+  ((status != 0)) || status=1
+  exit "$status"
+}
+
+await_ready() {
+  local deadline=$((SECONDS + READY_DEADLINE_SECONDS)) answer
+  until answer=$(curl -sS --noproxy '*' --max-time 2 -w '\n%{http_code}' "http://$ADMIN/readyz" 2>&1) && [[ ${answer##*$'\n'} == 200 ]]; do
+    [[ -d /proc/$gateway_job ]] || gateway_ended
+    ((SECONDS < deadline)) || fail "not ready after $READY_DEADLINE_SECONDS s; http://$ADMIN/readyz: $answer"
+    sleep "$POLL_SECONDS"
+  done
+}
+
+# ---- all of it -------------------------------------------------------------------------------------------------------
+
+cd -- "$repo"
+[[ -x $binary ]] || fail "$binary is missing: cargo build --release --locked"
+"$env_scripts/packages.sh" postgresql redis openssl curl ss
+mkdir -p -- "$dev"
+[[ -w $dev ]] || fail "$dev belongs to $(stat -c %U -- "$dev"), not to $(id -un)"
+check_ports
+exec 9>>"$dev/run.lock"
+flock -n 9 || fail 'another make run of this directory is on its way up or down; nothing was started'
+check_low_ports
+
+trap finish EXIT
+trap 'signal=INT; exit 130' INT
+trap 'signal=TERM; exit 143' TERM
+trap 'signal=HUP; exit 129' HUP
+
+services_started=yes
+run_step "$env_scripts/services.sh" start "$dev" --owner $$ || fail 'PostgreSQL or Redis did not start'
+# shellcheck source=/dev/null
+source "$dev/services.env"
+"$env_scripts/certs.sh" "$dev/certs" dexar=api.dexarmarket.ru novo=api.novo.market
+cmp -s -- "$dev/certs/ca.pem" "$dev/ca.pem" || cp -- "$dev/certs/ca.pem" "$dev/ca.pem"
+make_secrets
+export CREDENTIALS_DIRECTORY=$dev/credentials
+mkdir -p -- "$dev/brands"
+write_brand dexar Dexar 445 4200 https://dexarmarket.ru
+write_brand novo Novo 444 4201 https://novo.market
+make_database
+run_step "$binary" migrate --brands "$dev/brands" --admin-url "${PG_ADMIN_URL%/*}/brandgate" || fail 'the migration failed'
+
+demo=tests/data/demo
+import_demo dexar $demo/regions.jsonl $demo/dexar/catalog.jsonl
+import_demo novo $demo/regions.jsonl -- moscow=$demo/novo/moscow.xml spb=$demo/novo/spb.xml -- $demo/novo/delta.jsonl
+
+start_gateway
+await_ready
+
+cat <<TABLE
+
+  Dexar          https://localhost:445
+  Novo           https://localhost:444
+  admin          http://$ADMIN  /readyz /healthz /metrics
+  authority      .dev/ca.pem
+  PostgreSQL     . .dev/services.env && \$PG_BIN/psql "\$PG_ADMIN_URL"
+  Redis          redis-cli -s ${REDIS_URL#unix://}
+
+TABLE
+elapsed_ms=$(((${EPOCHREALTIME//[^0-9]/} - started_us) / 1000))
+printf 'ready in %d.%d s: Dexar on https://localhost:445, Novo on https://localhost:444; Ctrl-C ends it\n' \
+  $((elapsed_ms / 1000)) $((elapsed_ms % 1000 / 100))
+gateway_ended
