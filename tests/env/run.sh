@@ -329,7 +329,7 @@ cat <<TABLE
 
   Dexar          https://localhost:445
   Novo           https://localhost:444
-  admin          http://$ADMIN  /readyz /healthz /metrics
+  admin          http://$ADMIN  /readyz /healthz
   authority      .dev/ca.pem
   PostgreSQL     . .dev/services.env && \$PG_BIN/psql "\$PG_ADMIN_URL"
   Redis          redis-cli -s ${REDIS_URL#unix://}

@@ -78,9 +78,10 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<(), String> {
     print!("{report}");
     let summary = imported.map_err(|error| format!("{}: {error}", brand.name))?;
     print!("{summary}");
-    let seconds = begun.elapsed().as_secs_f64();
+    let (whole, staging) = (begun.elapsed().as_secs_f64(), summary.staging.as_secs_f64());
     let done = if options.dry_run { "would be imported; nothing was changed" } else { "imported" };
-    println!("{}: {} item records {done} in {seconds:.1} s", brand.name, summary.items_read);
+    let items = summary.items_read;
+    println!("{}: {items} item records {done} in {whole:.1} s (read and staged in {staging:.1} s)", brand.name);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! Called by `merge` inside its transaction. Feeds name parents after children, parents that do not exist, and circles;
 //! the database takes none of these, so they are settled here. Categories are few; they are worked on in memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Transaction;
 
@@ -47,10 +47,11 @@ pub(super) async fn merge(
     let named = resolved.iter().map(|category| category.number).collect();
     let (new, old): (Vec<_>, Vec<_>) =
         resolved.into_iter().partition(|category| !existing.parents.contains_key(&category.number));
-    let inserted = insert(transaction, &new).await?;
-    let mut changed = update(transaction, &old).await?;
-    changed += regions(transaction, new.iter().chain(&old), report).await?.saturating_sub(inserted);
-    Ok((Changes { new: inserted, changed: changed.min(old.len() as u64), removed: 0 }, named))
+    insert(transaction, &new).await?;
+    regions(transaction, &new, report).await?;
+    let mut changed: HashSet<i64> = update(transaction, &old).await?.into_iter().collect();
+    changed.extend(regions(transaction, &old, report).await?);
+    Ok((Changes { new: new.len() as u64, changed: changed.len() as u64, removed: 0 }, named))
 }
 
 /// Gives every record its number and finds its parent's. A later record of one number adds to the earlier one.
@@ -66,8 +67,7 @@ fn resolve(records: Vec<CategoryRecord>, existing: &Existing, report: &mut Repor
             by_id.entry(id.clone()).or_insert_with(|| number_of_record(record));
         }
     }
-    let known: std::collections::HashSet<i64> =
-        records.iter().map(number_of_record).chain(existing.parents.keys().copied()).collect();
+    let known: HashSet<i64> = records.iter().map(number_of_record).chain(existing.parents.keys().copied()).collect();
 
     let mut resolved: Vec<Resolved> = Vec::with_capacity(records.len());
     let mut places: HashMap<i64, usize> = HashMap::new();
@@ -181,9 +181,9 @@ fn columns(categories: &[Resolved]) -> Columns<'_> {
     }
 }
 
-async fn insert(transaction: &Transaction<'_>, new: &[Resolved]) -> Result<u64> {
+async fn insert(transaction: &Transaction<'_>, new: &[Resolved]) -> Result<()> {
     let c = columns(new);
-    let inserted = transaction
+    transaction
         .execute(
             "insert into category (category_id, id, parent_id, name, icon, wide_banner, project_id, priority, visible, \
                                    translations) \
@@ -206,13 +206,14 @@ async fn insert(transaction: &Transaction<'_>, new: &[Resolved]) -> Result<u64> 
             ],
         )
         .await?;
-    Ok(inserted)
+    Ok(())
 }
 
-async fn update(transaction: &Transaction<'_>, old: &[Resolved]) -> Result<u64> {
+/// Returns the numbers of those that changed.
+async fn update(transaction: &Transaction<'_>, old: &[Resolved]) -> Result<Vec<i64>> {
     let c = columns(old);
     let updated = transaction
-        .execute(
+        .query(
             "update category c set parent_id = n.parent_id, name = n.name, icon = n.icon, wide_banner = n.wide_banner, \
                     project_id = n.project_id, priority = n.priority, visible = n.visible, translations = n.translations \
              from ( \
@@ -231,7 +232,8 @@ async fn update(transaction: &Transaction<'_>, old: &[Resolved]) -> Result<u64> 
              where c.category_id = n.category_id \
                and (c.parent_id, c.name, c.icon, c.wide_banner, c.project_id, c.priority, c.visible, c.translations) \
                    is distinct from \
-                   (n.parent_id, n.name, n.icon, n.wide_banner, n.project_id, n.priority, n.visible, n.translations)",
+                   (n.parent_id, n.name, n.icon, n.wide_banner, n.project_id, n.priority, n.visible, n.translations) \
+             returning c.category_id",
             &[
                 &c.numbers,
                 &c.parents,
@@ -245,15 +247,11 @@ async fn update(transaction: &Transaction<'_>, old: &[Resolved]) -> Result<u64> 
             ],
         )
         .await?;
-    Ok(updated)
+    Ok(updated.iter().map(|row| row.get(0)).collect())
 }
 
-/// Replaces the region lists that the files name; returns how many categories' lists changed.
-async fn regions(
-    transaction: &Transaction<'_>,
-    categories: impl Iterator<Item = &Resolved>,
-    report: &mut Report,
-) -> Result<u64> {
+/// Replaces the region lists that the files name; returns the numbers of the categories whose lists changed.
+async fn regions(transaction: &Transaction<'_>, categories: &[Resolved], report: &mut Report) -> Result<Vec<i64>> {
     let known: Vec<String> =
         transaction.query("select region_id from region", &[]).await?.iter().map(|row| row.get(0)).collect();
     let replace = transaction
@@ -265,7 +263,7 @@ async fn regions(
              select (select count(*) from gone) + (select count(*) from come)",
         )
         .await?;
-    let mut changed = 0;
+    let mut changed = Vec::new();
     for category in categories {
         let Some(wanted) = &category.record.regions else { continue };
         if let Some(unknown) = wanted.iter().find(|region| !known.contains(region)) {
@@ -274,7 +272,7 @@ async fn regions(
             continue;
         }
         let rows: i64 = transaction.query_one(&replace, &[&category.number, wanted]).await?.get(0);
-        changed += u64::from(rows > 0);
+        changed.extend((rows > 0).then_some(category.number));
     }
     Ok(changed)
 }

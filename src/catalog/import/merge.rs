@@ -23,7 +23,8 @@ pub(super) async fn merge(
 ) -> Result<Summary> {
     let lock = format!("brandgate:import:{brand}");
     transaction.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&lock]).await?;
-    transaction.batch_execute("set local work_mem = '64MB'; set local statement_timeout = 0").await?;
+    // A long pending list lets the search index take many rows at once.
+    transaction.batch_execute("set local work_mem = '64MB'; set local gin_pending_list_limit = '64MB'").await?;
     transaction.batch_execute(CREATE_TOUCHED).await?;
     let has_categories = !staged.categories.is_empty();
     let mut summary = Summary { regions: regions(transaction, &staged.regions, report).await?, ..Summary::default() };
@@ -39,6 +40,7 @@ pub(super) async fn merge(
             summary.categories.removed = transaction.execute(REMOVE_CATEGORIES, &[&named]).await?;
         }
     }
+    summary.items.changed = transaction.query_one(COUNT_CHANGED, &[]).await?.get::<_, i64>(0) as u64;
     Ok(summary)
 }
 
@@ -59,7 +61,7 @@ async fn file(
     }
     transaction.batch_execute("drop table if exists import_ready").await?;
     transaction.execute(RESOLVE, &[&file_no, &region]).await?;
-    transaction.batch_execute("create index on import_ready (item_id); analyze import_ready").await?;
+    transaction.batch_execute("analyze import_ready").await?;
     for row in transaction.query(PROBLEMS, &[]).await? {
         report.reject(Rejected::left_out(row.get::<_, String>("label"), row.get::<_, String>("problem")));
     }
@@ -73,12 +75,11 @@ async fn file(
     }
     summary.items_read += transaction.query_one(USABLE, &[]).await?.get::<_, i64>(0) as u64;
     summary.items.new += transaction.execute(INSERT_ITEMS, &[]).await?;
-    let changed = transaction.execute(UPDATE_ITEMS, &[]).await?;
-    let moved = transaction.query_one(REPLACE_REGIONS, &[]).await?.get::<_, i64>(0) as u64;
+    transaction.execute(UPDATE_ITEMS, &[]).await?;
+    transaction.execute(REPLACE_REGIONS, &[]).await?;
     if let Some(region) = region {
         transaction.execute(ADD_REGION, &[&region]).await?;
     }
-    summary.items.changed += changed.max(moved);
     let reviews = transaction.query_one(MERGE_REVIEWS, &[]).await?;
     summary.reviews.new += reviews.get::<_, i64>("new") as u64;
     summary.reviews.changed += reviews.get::<_, i64>("changed") as u64;
@@ -118,18 +119,27 @@ const UPDATE_REGION: &str = "
       and (r.city, r.country, r.country_code, r.timezone, r.translations)
           is distinct from (n.city, n.country, n.country_code, n.timezone, n.translations)";
 
-/// Items that this import has named so far, with the price that stands and the regions of the feeds that have them.
+/// Items that this import has named so far, with the price that stands and the regions of the feeds that have them; and items
+/// that it has written to.
 const CREATE_TOUCHED: &str = "
     create temporary table import_touched (
-        item_id bigint primary key, by_feed boolean not null, price numeric(14, 2), regions text[] not null
-    ) on commit drop";
+        item_id bigint primary key, is_new boolean not null, by_feed boolean not null, price numeric(14, 2),
+        regions text[] not null
+    ) on commit drop;
+    create temporary table import_changed (item_id bigint not null) on commit drop";
 
-/// Finds what every record of a file is about, and what is wrong with it.
+/// What the files changed of items that were there before.
+const COUNT_CHANGED: &str = "
+    select count(distinct item_id) from import_changed join import_touched using (item_id) where not is_new";
+
+/// Finds what every record of a file is about, and what is wrong with it. Only what was found out is written down; the wide
+/// columns stay where they were staged.
 const RESOLVE: &str = "
     create temporary table import_ready on commit drop as
     with numbered as (
         select distinct on (coalesce(s.number, known.item_id, s.hashed))
-               coalesce(s.number, known.item_id, s.hashed) as item_id, s.*
+               coalesce(s.number, known.item_id, s.hashed) as item_id, s.row_no, s.number, s.id, s.category_numbers,
+               s.category_ids, s.subcategory, s.name is null as nameless, s.price, s.regions
         from import_item s
         left join item known on s.number is null and known.id = s.id
         where s.file_no = $1
@@ -157,11 +167,11 @@ const RESOLVE: &str = "
         ) named on true
         left join category sub on sub.id = s.subcategory
     )
-    select r.*,
+    select r.item_id, r.row_no, r.known, r.final_id, r.later_feed, r.price, r.first_price, r.named_subcategory_id,
            coalesce(r.named_category_id, top.category_id) as category_id,
            case
                when r.later_feed then null
-               when not r.known and r.name is null then 'is new and has no name'
+               when not r.known and r.nameless then 'is new and has no name'
                when not r.known and r.price is null then 'is new and has no price'
                when r.id_owner is not null then 'its id belongs to another item already'
                when r.subcategory is not null and r.named_subcategory_id is null then 'its subcategory does not exist'
@@ -177,7 +187,7 @@ const RESOLVE: &str = "
     ) top on true";
 
 const PROBLEMS: &str = "
-    select coalesce('item ' || id, 'item ' || item_id) as label, problem from import_ready
+    select 'item ' || final_id as label, problem from import_ready
     where problem is not null order by row_no";
 
 const REPEATED: &str = "
@@ -196,14 +206,16 @@ const INSERT_ITEMS: &str = "
     insert into item (item_id, id, category_id, subcategory_id, name, simple_description, description, description_fields,
                       currency, price, discount, quantity, remainings, rating, visible, priority, tags, badges, photos,
                       questions, translations)
-    select item_id, final_id, category_id, named_subcategory_id, name, simple_description, coalesce(description, ''),
-           coalesce(description_fields, '[]'), coalesce(currency, 'RUB'), price, coalesce(discount, 0), quantity, remainings,
-           coalesce(rating, 0), coalesce(visible, true), coalesce(priority, 0), coalesce(tags, '{}'), coalesce(badges, '{}'),
-           coalesce(photos, '[]'), coalesce(questions, '[]'), coalesce(translations, '{}')
-    from import_ready where not known and problem is null and not later_feed
-    order by item_id";
+    select r.item_id, r.final_id, r.category_id, r.named_subcategory_id, s.name, s.simple_description,
+           coalesce(s.description, ''), coalesce(s.description_fields, '[]'), coalesce(s.currency, 'RUB'), s.price,
+           coalesce(s.discount, 0), s.quantity, s.remainings, coalesce(s.rating, 0), coalesce(s.visible, true),
+           coalesce(s.priority, 0), coalesce(s.tags, '{}'), coalesce(s.badges, '{}'), coalesce(s.photos, '[]'),
+           coalesce(s.questions, '[]'), coalesce(s.translations, '{}')
+    from import_ready r join import_item s using (row_no)
+    where not r.known and r.problem is null and not r.later_feed";
 
 const UPDATE_ITEMS: &str = "
+    with updated as (
     update item i
     set category_id = n.category_id, subcategory_id = n.subcategory_id, name = n.name,
         simple_description = n.simple_description, description = n.description,
@@ -212,9 +224,9 @@ const UPDATE_ITEMS: &str = "
         tags = n.tags, badges = n.badges, photos = n.photos, questions = n.questions, translations = n.translations
     from (
         select o.item_id,
-               coalesce(s.category_id, o.category_id) as category_id,
-               case when s.named_subcategory_id is not null then s.named_subcategory_id
-                    when coalesce(s.category_id, o.category_id) = o.category_id then o.subcategory_id end as subcategory_id,
+               coalesce(r.category_id, o.category_id) as category_id,
+               case when r.named_subcategory_id is not null then r.named_subcategory_id
+                    when coalesce(r.category_id, o.category_id) = o.category_id then o.subcategory_id end as subcategory_id,
                coalesce(s.name, o.name) as name,
                coalesce(s.simple_description, o.simple_description) as simple_description,
                coalesce(s.description, o.description) as description,
@@ -232,8 +244,8 @@ const UPDATE_ITEMS: &str = "
                coalesce(s.photos, o.photos) as photos,
                coalesce(s.questions, o.questions) as questions,
                import_merge_translations(o.translations, s.translations) as translations
-        from import_ready s join item o using (item_id)
-        where s.known and s.problem is null and not s.later_feed
+        from import_ready r join import_item s using (row_no) join item o on o.item_id = r.item_id
+        where r.known and r.problem is null and not r.later_feed
     ) n
     where i.item_id = n.item_id
       and (i.category_id, i.subcategory_id, i.name, i.simple_description, i.description, i.description_fields, i.currency,
@@ -242,12 +254,16 @@ const UPDATE_ITEMS: &str = "
           is distinct from
           (n.category_id, n.subcategory_id, n.name, n.simple_description, n.description, n.description_fields, n.currency,
            n.price, n.discount, n.quantity, n.remainings, n.rating, n.visible, n.priority, n.tags, n.badges, n.photos,
-           n.questions, n.translations)";
+           n.questions, n.translations)
+    returning i.item_id
+    )
+    insert into import_changed select item_id from updated";
 
 /// Lists that a record spells out: what is not in them goes, what is new comes.
 const REPLACE_REGIONS: &str = "
     with listed as (
-        select item_id, regions from import_ready where regions is not null and problem is null and not later_feed
+        select r.item_id, s.regions from import_ready r join import_item s using (row_no)
+        where s.regions is not null and r.problem is null and not r.later_feed
     ), gone as (
         delete from item_region r using listed l where r.item_id = l.item_id and r.region_id <> all (l.regions)
         returning r.item_id
@@ -255,25 +271,28 @@ const REPLACE_REGIONS: &str = "
         insert into item_region select l.item_id, unnest(l.regions) from listed l on conflict do nothing
         returning item_id
     )
-    select count(distinct r.item_id) from (select item_id from gone union select item_id from come) r
-    join import_ready using (item_id) where known";
+    insert into import_changed select item_id from gone union select item_id from come";
 
 /// A city's feed: what it has is available there. An item that was everywhere before this import stays so.
 const ADD_REGION: &str = "
-    insert into item_region
-    select s.item_id, $1 from import_ready s
-    where s.problem is null
-      and (not s.known or exists (select from item_region r where r.item_id = s.item_id))
-    on conflict do nothing";
+    with come as (
+        insert into item_region
+        select s.item_id, $1 from import_ready s
+        where s.problem is null
+          and (not s.known or exists (select from item_region r where r.item_id = s.item_id))
+        on conflict do nothing
+        returning item_id
+    )
+    insert into import_changed select item_id from come";
 
 const MERGE_REVIEWS: &str = "
     with incoming as (
-        select distinct on (r.id) r.*, s.item_id
-        from import_ready s,
+        select distinct on (v.id) v.*, r.item_id
+        from import_ready r join import_item s using (row_no),
              jsonb_to_recordset(s.reviews)
-                 as r (id text, author text, stars smallint, text text, answer text, \"createdAt\" timestamptz)
-        where s.problem is null and not s.later_feed
-        order by r.id
+                 as v (id text, author text, stars smallint, text text, answer text, \"createdAt\" timestamptz)
+        where r.problem is null and not r.later_feed
+        order by v.id
     ), written as (
         insert into review (id, item_id, rating, content, author, answer, created_at)
         select id, item_id, stars, text, author, answer, \"createdAt\" from incoming order by \"createdAt\" nulls first
@@ -291,7 +310,7 @@ const MERGE_REVIEWS: &str = "
 
 const TOUCH: &str = "
     insert into import_touched
-    select item_id, $1::text is not null, price, case when $1::text is null then '{}' else array[$1::text] end
+    select item_id, not known, $1::text is not null, price, case when $1::text is null then '{}' else array[$1::text] end
     from import_ready where problem is null
     on conflict (item_id) do update set regions = import_touched.regions || excluded.regions";
 
@@ -300,8 +319,12 @@ const REMOVE_ITEMS: &str = "
 
 /// With `--replace`, the city feeds of one import are all there is: a city whose feed lost an item loses it.
 const LEAVE_REGIONS: &str = "
-    delete from item_region r using import_touched t
-    where r.item_id = t.item_id and t.by_feed and r.region_id <> all (t.regions)";
+    with gone as (
+        delete from item_region r using import_touched t
+        where r.item_id = t.item_id and t.by_feed and r.region_id <> all (t.regions)
+        returning r.item_id
+    )
+    insert into import_changed select item_id from gone";
 
 /// Categories that no file named, unless an item or a category that stays hangs there.
 const REMOVE_CATEGORIES: &str = "

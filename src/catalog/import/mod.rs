@@ -18,6 +18,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::config::BrandConfig;
 use crate::db;
@@ -65,12 +66,15 @@ pub async fn run(
     if let Some(sentence) = db::unfitness(&client, &brand.name).await? {
         return Err(Error::internal(sentence));
     }
+    let begun = Instant::now();
     let staged = stage::stage(&client, sources, progress, report).await?;
+    let staging = begun.elapsed();
     if options.replace && staged.items == 0 {
         return Err(Error::malformed("empty_import", "The files hold no item: --replace would empty the shop."));
     }
     let transaction = client.transaction().await?;
     let summary = merge::merge(&transaction, &brand.name, sources, staged, options, report).await?;
+    let summary = Summary { staging, ..summary };
     if options.strict && report.rejected() > 0 {
         let sentence = format!("{} records cannot be used, and --strict was asked for.", report.rejected());
         return Err(Error::malformed("rejected_records", sentence));

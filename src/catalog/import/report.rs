@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
+use std::time::Duration;
 
 use super::record::Rejected;
 
@@ -94,6 +95,8 @@ pub struct Summary {
     pub reviews: Changes,
     /// Item records of the files that could be used, whether or not they changed anything.
     pub items_read: u64,
+    /// From opening the first file to the last row in the staging table.
+    pub staging: Duration,
 }
 
 impl fmt::Display for Summary {

@@ -108,7 +108,7 @@ pub(super) async fn stage(
     *report = taken;
     copied?;
     read.map_err(|error| Error::malformed("unreadable_file", error.to_string()))?;
-    client.batch_execute("analyze import_item").await?;
+    client.batch_execute("analyze import_item (row_no, file_no, number, id)").await?;
     Ok(staged)
 }
 

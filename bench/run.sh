@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# run.sh: the table of speeds and sizes. Called by `make bench`, which has built the release binary.
+#
+# Every figure is measured side by side with a named rival in this one run, on a private PostgreSQL with full durability.
+# ITEMS=80000 says how many items; DATA=FILE.tsv[.xz] takes product names from a table with the columns row, id, upcean,
+# name, category_id, category_path, brand_id, brand_name instead of multiplying the demonstration catalogue.
+# It must never touch anything outside the directory that it makes, and ends what it started.
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly ITEMS=${ITEMS:-80000}
+readonly ROUNDS=${ROUNDS:-3}
+BINARY=$(realpath "${CARGO_TARGET_DIR:-target}/release/brandgate")
+readonly BINARY
+
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/brandgate-bench.XXXXXX")
+chmod 0755 "$work"
+cleanup() {
+  tests/env/services.sh discard "$work/services" >/dev/null 2>&1 || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+say() { printf '%s\n' "$*" >&2; }
+
+mkdir -p "$work/services" "$work/brands" "$work/credentials"
+tests/env/services.sh start "$work/services" --owner $$ --discard >/dev/null
+# shellcheck source=/dev/null
+. "$work/services/services.env"
+tests/env/certs.sh "$work/certs" dexar >/dev/null
+readonly ADMIN_URL=${PG_ADMIN_URL%/postgres}/brandgate
+psql_admin() { "$PG_BIN/psql" -qXAt -v ON_ERROR_STOP=1 "$ADMIN_URL" "$@"; }
+"$PG_BIN/psql" -qX "$PG_ADMIN_URL" -c "create database brandgate template template0 encoding 'UTF8' locale 'C.UTF-8'"
+printf 'bench' >"$work/credentials/dexar.database-password"
+chmod 0600 "$work/credentials/dexar.database-password"
+cat >"$work/brands/dexar.toml" <<TOML
+name = "dexar"
+title = "Dexar"
+listen = ["127.0.0.1:0"]
+public_url = "https://localhost"
+storefront_url = "https://localhost"
+origins = ["https://localhost"]
+[tls]
+certificate = "$work/certs/dexar.pem"
+key = "$work/certs/dexar.key"
+[database]
+url = "postgresql://${PG_HOST//\//%2F}:$PG_PORT/brandgate"
+password = "dexar.database-password"
+[redis]
+url = "$REDIS_URL"
+TOML
+export CREDENTIALS_DIRECTORY=$work/credentials BRANDGATE_BRANDS=$work/brands RUST_LOG=warn
+"$BINARY" migrate --admin-url "$ADMIN_URL" >/dev/null
+
+# shellcheck source=bench/import.sh
+. bench/import.sh
