@@ -33,7 +33,10 @@ pub enum Kind {
 }
 
 /// An error on its way out. Server faults have a fixed public sentence, so that nothing of the cause can slip into it.
-pub struct Error {
+pub struct Error(Box<Inside>);
+
+/// What an error is made of; boxed, so that a `Result` stays small where all is well.
+pub struct Inside {
     pub kind: Kind,
     /// A word for programs: `not_found`, `bad_count`.
     pub code: &'static str,
@@ -47,10 +50,19 @@ pub struct Error {
     pub at: &'static Location<'static>,
 }
 
+impl std::ops::Deref for Error {
+    type Target = Inside;
+
+    fn deref(&self) -> &Inside {
+        &self.0
+    }
+}
+
 impl Error {
     #[track_caller]
     fn new(kind: Kind, code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
-        Error { kind, code, public: public.into(), data: Map::new(), cause: None, at: Location::caller() }
+        let at = Location::caller();
+        Error(Box::new(Inside { kind, code, public: public.into(), data: Map::new(), cause: None, at }))
     }
 
     /// 400: `code` names what is wrong, `public` says what would be right.
@@ -125,13 +137,13 @@ impl Error {
 
     /// Adds what the log should know.
     pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        self.cause = Some(cause.into());
+        self.0.cause = Some(cause.into());
         self
     }
 
     /// Adds a member to the JSON answer.
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Error {
-        self.data.insert(key.to_owned(), value.into());
+        self.0.data.insert(key.to_owned(), value.into());
         self
     }
 }

@@ -210,7 +210,7 @@ fn check_name(root: &Section<'_, '_>, name: &str, file: &Path) {
 
 fn read_https_url(root: &Section<'_, '_>, key: &'static str, example: &str) -> String {
     let url = root.string(key, example);
-    if !url.is_empty() && !(url.starts_with("https://") && is_origin(&url)) {
+    if !url.is_empty() && (!url.starts_with("https://") || !is_origin(&url)) {
         root.fault(key, format!("expected https://, a host and perhaps a port, for example {example}"));
     }
     url

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Transaction;
 
-use super::record::{CategoryRecord, CategoryRef, Parent, Rejected, number_of};
+use super::record::{CategoryRecord, Parent, Reference, Rejected, number_of};
 use super::report::{Changes, Report};
 use crate::error::Result;
 
@@ -71,10 +71,13 @@ fn resolve(records: Vec<CategoryRecord>, existing: &Existing, report: &mut Repor
 
     let mut resolved: Vec<Resolved> = Vec::with_capacity(records.len());
     let mut places: HashMap<i64, usize> = HashMap::new();
-    for record in records {
+    for mut record in records {
         let number = number_of_record(&record);
         let label = record.id.clone().map_or_else(|| format!("category {number}"), |id| format!("category {id}"));
         let is_new = !existing.parents.contains_key(&number);
+        if is_new && !places.contains_key(&number) {
+            record.name = record.name.or_else(|| record.fallback_name.take());
+        }
         if is_new && record.name.is_none() && !places.contains_key(&number) {
             report.reject(Rejected::left_out(label, "is new and has no name"));
             continue;
@@ -89,8 +92,8 @@ fn resolve(records: Vec<CategoryRecord>, existing: &Existing, report: &mut Repor
             Some(Parent::Top) => Some(0),
             Some(Parent::Of(reference)) => {
                 let found = match reference {
-                    CategoryRef::Number(parent) => Some(*parent).filter(|parent| known.contains(parent)),
-                    CategoryRef::Id(id) => by_id.get(id).copied(),
+                    Reference::Number(parent) => Some(*parent).filter(|parent| known.contains(parent)),
+                    Reference::Id(id) => by_id.get(id).copied(),
                 };
                 if found.is_none() {
                     report.notice(Rejected::kept(label, "its parent does not exist: it stands at the top"));
@@ -134,7 +137,7 @@ fn plant(mut resolved: Vec<Resolved>, existing: &Existing, report: &mut Report) 
     for category in &mut resolved {
         let mut above = parents.get(&category.number).copied().unwrap_or(0);
         let mut depth = 1;
-        while above != 0 && above != category.number && depth <= DEEPEST {
+        while above != 0 && above != category.number && depth < DEEPEST {
             above = parents.get(&above).copied().unwrap_or(0);
             depth += 1;
         }
@@ -284,7 +287,7 @@ mod tests {
     fn category(number: i64, parent: i64) -> CategoryRecord {
         CategoryRecord {
             number: Some(number),
-            parent: Some(Parent::Of(CategoryRef::Number(parent))),
+            parent: Some(Parent::Of(Reference::Number(parent))),
             name: Some(format!("Категория {number}")),
             ..CategoryRecord::default()
         }

@@ -15,7 +15,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::record::{CategoryRecord, CategoryRef, Parent, Read, Record, RegionRecord, Rejected};
+use super::record::{CategoryRecord, Parent, Read, Record, Reference, RegionRecord, Rejected};
 use fields::Fields;
 
 type Sink<'a> = &'a mut dyn FnMut(Read) -> io::Result<()>;
@@ -185,6 +185,11 @@ fn record(text: &str, expected: Expected, place: &str, sink: Sink<'_>) -> io::Re
         Some(name) => format!("{place} ({})", name.as_str().map_or_else(|| name.to_string(), str::to_owned)),
         None => place.to_owned(),
     };
+    let about = match (object.get("itemID").and_then(Value::as_i64), object.get("id").and_then(Value::as_str)) {
+        _ if expected != Expected::Item => None,
+        (Some(number), _) => Some(Reference::Number(number)),
+        (None, id) => id.map(|id| Reference::Id(id.to_owned())),
+    };
     let mut fields = Fields::new(object);
     let read = match expected {
         Expected::Region => region(&mut fields).map(Record::Region),
@@ -192,7 +197,7 @@ fn record(text: &str, expected: Expected, place: &str, sink: Sink<'_>) -> io::Re
         Expected::Item => item::read(&mut fields).map(|item| Record::Item(Box::new(item))),
         Expected::Any => Err("is no region, category or item".to_owned()),
     };
-    sink(read.map_err(|reason| Rejected::left_out(place, reason)))
+    sink(read.map_err(|reason| Rejected::left_out(place, reason).about(about)))
 }
 
 /// What a record is, by the members that only its kind has.
@@ -238,7 +243,7 @@ fn region(fields: &mut Fields) -> Result<RegionRecord, String> {
 /// A category and, after it, its nested subcategories; `above` is the category they are nested in.
 fn category(
     mut fields: Fields,
-    above: Option<&CategoryRef>,
+    above: Option<&Reference>,
     place: &str,
     sink: Sink<'_>,
     depth: usize,
@@ -247,7 +252,7 @@ fn category(
     const DEEPEST: usize = 20;
     let read = read_category(&mut fields, above);
     let own = match &read {
-        Ok(record) => record.number.map(CategoryRef::Number).or_else(|| record.id.clone().map(CategoryRef::Id)),
+        Ok(record) => record.number.map(Reference::Number).or_else(|| record.id.clone().map(Reference::Id)),
         Err(_) => None,
     };
     sink(read.map(Record::Category).map_err(|reason| Rejected::left_out(place, reason)))?;
@@ -269,7 +274,7 @@ fn category(
     Ok(())
 }
 
-fn read_category(fields: &mut Fields, above: Option<&CategoryRef>) -> Result<CategoryRecord, String> {
+fn read_category(fields: &mut Fields, above: Option<&Reference>) -> Result<CategoryRecord, String> {
     let number = fields.number("categoryID")?;
     let id = fields.id("id")?;
     if number.is_none() && id.is_none() {
@@ -280,7 +285,7 @@ fn read_category(fields: &mut Fields, above: Option<&CategoryRef>) -> Result<Cat
         Some(Value::Number(number)) if number.as_i64() == Some(0) => Some(Parent::Top),
         Some(Value::Number(number)) => {
             let number = number.as_i64().filter(|number| *number > 0);
-            Some(Parent::Of(CategoryRef::Number(number.ok_or("parentID: expected a whole number, 0 or more")?)))
+            Some(Parent::Of(Reference::Number(number.ok_or("parentID: expected a whole number, 0 or more")?)))
         }
         Some(_) => return Err("parentID: expected a whole number, 0 or more".to_owned()),
     };
@@ -288,7 +293,7 @@ fn read_category(fields: &mut Fields, above: Option<&CategoryRef>) -> Result<Cat
     let parent = match (direct, above, named) {
         (_, Some(above), _) => Some(Parent::Of(above.clone())),
         (Some(parent), None, _) => Some(parent),
-        (None, None, named) => named.map(|id| Parent::Of(CategoryRef::Id(id))),
+        (None, None, named) => named.map(|id| Parent::Of(Reference::Id(id))),
     };
     let icon = fields.text("icon")?;
     let img = fields.text("img")?;
@@ -297,6 +302,7 @@ fn read_category(fields: &mut Fields, above: Option<&CategoryRef>) -> Result<Cat
         id,
         parent,
         name: fields.filled_text("name")?,
+        fallback_name: None,
         icon: icon.or(img),
         wide_banner: fields.text("wideBanner")?,
         project_id: fields.text("projectId")?,

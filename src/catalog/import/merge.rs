@@ -5,13 +5,16 @@
 //! its region, and a price that differs is reported. What must never happen: a column that a record is silent about is
 //! written, or a row is rewritten that does not change.
 
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 
 use super::record::{RegionRecord, Rejected};
 use super::report::{Changes, Report, Summary};
 use super::stage::Staged;
 use super::{Options, Source, categories};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub(super) async fn merge(
     transaction: &Transaction<'_>,
@@ -27,6 +30,7 @@ pub(super) async fn merge(
     transaction.batch_execute("set local work_mem = '64MB'; set local gin_pending_list_limit = '64MB'").await?;
     transaction.batch_execute(CREATE_TOUCHED).await?;
     let has_categories = !staged.categories.is_empty();
+    let (spared_numbers, spared_ids) = (staged.spared_numbers, staged.spared_ids);
     let mut summary = Summary { regions: regions(transaction, &staged.regions, report).await?, ..Summary::default() };
     let (changes, named) = categories::merge(transaction, staged.categories, report).await?;
     summary.categories = changes;
@@ -34,7 +38,11 @@ pub(super) async fn merge(
         file(transaction, file_no, source.region.as_deref(), &mut summary, report).await?;
     }
     if options.replace {
-        summary.items.removed = transaction.execute(REMOVE_ITEMS, &[]).await?;
+        if summary.items_read == 0 {
+            let sentence = "The files hold no item that can be used: --replace would empty the shop.";
+            return Err(Error::malformed("empty_import", sentence));
+        }
+        summary.items.removed = transaction.execute(REMOVE_ITEMS, &[&spared_numbers, &spared_ids]).await?;
         transaction.execute(LEAVE_REGIONS, &[]).await?;
         if has_categories {
             summary.categories.removed = transaction.execute(REMOVE_CATEGORIES, &[&named]).await?;
@@ -56,23 +64,16 @@ async fn file(
         let known = transaction.query_opt("select from region where region_id = $1", &[&region]).await?;
         if known.is_none() {
             let sentence = format!("There is no region {region}: import the regions first.");
-            return Err(crate::error::Error::malformed("unknown_region", sentence));
+            return Err(Error::malformed("unknown_region", sentence));
         }
     }
     transaction.batch_execute("drop table if exists import_ready").await?;
     transaction.execute(RESOLVE, &[&file_no, &region]).await?;
     transaction.batch_execute("analyze import_ready").await?;
-    for row in transaction.query(PROBLEMS, &[]).await? {
-        report.reject(Rejected::left_out(row.get::<_, String>("label"), row.get::<_, String>("problem")));
-    }
-    for row in transaction.query(REPEATED, &[&file_no]).await? {
-        report
-            .reject(Rejected::left_out(row.get::<_, String>("label"), "stands twice in the file: the first one stays"));
-    }
-    for row in transaction.query(OTHER_PRICES, &[]).await? {
-        let reason = format!("costs {} in another city: the first feed's price stays", row.get::<_, String>("price"));
-        report.notice(Rejected::kept(row.get::<_, String>("label"), reason));
-    }
+    each_row(transaction, PROBLEMS, None, |label, problem| report.reject(Rejected::left_out(label, problem))).await?;
+    each_row(transaction, REPEATED, Some(file_no), |label, reason| report.reject(Rejected::left_out(label, reason)))
+        .await?;
+    each_row(transaction, OTHER_PRICES, None, |label, reason| report.notice(Rejected::kept(label, reason))).await?;
     summary.items_read += transaction.query_one(USABLE, &[]).await?.get::<_, i64>(0) as u64;
     summary.items.new += transaction.execute(INSERT_ITEMS, &[]).await?;
     transaction.execute(UPDATE_ITEMS, &[]).await?;
@@ -84,6 +85,20 @@ async fn file(
     summary.reviews.new += reviews.get::<_, i64>("new") as u64;
     summary.reviews.changed += reviews.get::<_, i64>("changed") as u64;
     transaction.execute(TOUCH, &[&region]).await?;
+    Ok(())
+}
+
+/// Hands over the label and the reason of each row, one at a time: a bad file may have as many as it has records.
+async fn each_row(
+    transaction: &Transaction<'_>,
+    query: &str,
+    parameter: Option<i32>,
+    mut take: impl FnMut(String, String),
+) -> Result<()> {
+    let mut rows = pin!(transaction.query_raw(query, parameter).await?);
+    while let Some(row) = rows.try_next().await? {
+        take(row.get("label"), row.get("reason"));
+    }
     Ok(())
 }
 
@@ -187,17 +202,19 @@ const RESOLVE: &str = "
     ) top on true";
 
 const PROBLEMS: &str = "
-    select 'item ' || final_id as label, problem from import_ready
+    select 'item ' || final_id as label, problem as reason from import_ready
     where problem is not null order by row_no";
 
 const REPEATED: &str = "
-    select coalesce('item ' || s.id, 'item ' || s.number) as label
+    select 'item ' || coalesce(s.id, s.number::text) as label, 'stands twice in the file: the first one stays' as reason
     from import_item s
     where s.file_no = $1 and not exists (select from import_ready r where r.row_no = s.row_no)
     order by s.row_no";
 
 const OTHER_PRICES: &str = "
-    select 'item ' || final_id as label, price::text as price from import_ready
+    select 'item ' || final_id as label,
+           'costs ' || price || ' in another city: the first feed''s price stays' as reason
+    from import_ready
     where later_feed and problem is null and price <> first_price order by row_no";
 
 const USABLE: &str = "select count(*) from import_ready where problem is null";
@@ -311,11 +328,14 @@ const MERGE_REVIEWS: &str = "
 const TOUCH: &str = "
     insert into import_touched
     select item_id, not known, $1::text is not null, price, case when $1::text is null then '{}' else array[$1::text] end
-    from import_ready where problem is null
+    from import_ready where problem is null or known
     on conflict (item_id) do update set regions = import_touched.regions || excluded.regions";
 
+/// What no file names any more. An item whose record could not be used is named all the same.
 const REMOVE_ITEMS: &str = "
-    delete from item i where not exists (select from import_touched t where t.item_id = i.item_id)";
+    delete from item i
+    where not exists (select from import_touched t where t.item_id = i.item_id)
+      and i.item_id <> all ($1) and i.id <> all ($2)";
 
 /// With `--replace`, the city feeds of one import are all there is: a city whose feed lost an item loses it.
 const LEAVE_REGIONS: &str = "

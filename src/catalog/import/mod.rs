@@ -69,9 +69,6 @@ pub async fn run(
     let begun = Instant::now();
     let staged = stage::stage(&client, sources, progress, report).await?;
     let staging = begun.elapsed();
-    if options.replace && staged.items == 0 {
-        return Err(Error::malformed("empty_import", "The files hold no item: --replace would empty the shop."));
-    }
     let transaction = client.transaction().await?;
     let summary = merge::merge(&transaction, &brand.name, sources, staged, options, report).await?;
     let summary = Summary { staging, ..summary };

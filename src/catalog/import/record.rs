@@ -27,15 +27,22 @@ pub struct Rejected {
     pub reason: String,
     /// Whether the record was taken all the same.
     pub kept: bool,
+    /// The item that a record left out was about: `--replace` must not take it for one that the file no longer has.
+    pub item: Option<Reference>,
 }
 
 impl Rejected {
     pub fn left_out(record: impl Into<String>, reason: impl Into<String>) -> Rejected {
-        Rejected { record: record.into(), reason: reason.into(), kept: false }
+        Rejected { record: record.into(), reason: reason.into(), kept: false, item: None }
+    }
+
+    /// Names the item that the record was about.
+    pub fn about(self, item: Option<Reference>) -> Rejected {
+        Rejected { item, ..self }
     }
 
     pub fn kept(record: impl Into<String>, reason: impl Into<String>) -> Rejected {
-        Rejected { record: record.into(), reason: reason.into(), kept: true }
+        Rejected { record: record.into(), reason: reason.into(), kept: true, item: None }
     }
 }
 
@@ -52,9 +59,9 @@ pub struct RegionRecord {
     pub translations: Option<String>,
 }
 
-/// How a file names a category: by its number or by its string id.
+/// How a file names a category or an item: by its number or by its string id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CategoryRef {
+pub enum Reference {
     Number(i64),
     Id(String),
 }
@@ -63,7 +70,7 @@ pub enum CategoryRef {
 pub enum Parent {
     /// The category is said to be top-level.
     Top,
-    Of(CategoryRef),
+    Of(Reference),
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -73,6 +80,8 @@ pub struct CategoryRecord {
     pub id: Option<String>,
     pub parent: Option<Parent>,
     pub name: Option<String>,
+    /// What a new category is called when the file gives it no name.
+    pub fallback_name: Option<String>,
     pub icon: Option<String>,
     pub wide_banner: Option<String>,
     pub project_id: Option<String>,
@@ -99,7 +108,7 @@ pub struct ItemRecord {
     pub number: Option<i64>,
     pub id: Option<String>,
     /// Candidates in the file's order: the first one that exists is taken.
-    pub categories: Vec<CategoryRef>,
+    pub categories: Vec<Reference>,
     pub subcategory: Option<String>,
     pub name: Option<String>,
     pub simple_description: Option<String>,

@@ -14,7 +14,7 @@ use futures_util::SinkExt;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
-use super::record::{CategoryRecord, CategoryRef, ItemRecord, Record, RegionRecord, Stock, number_of};
+use super::record::{CategoryRecord, ItemRecord, Record, Reference, RegionRecord, Stock, number_of};
 use super::report::Report;
 use super::{Progress, Source, read_file};
 use crate::error::{Error, Result};
@@ -34,6 +34,9 @@ pub(super) struct Staged {
     pub regions: Vec<RegionRecord>,
     pub categories: Vec<CategoryRecord>,
     pub items: u64,
+    /// Items whose record could not be used, by number and by id: they stay as they are.
+    pub spared_numbers: Vec<i64>,
+    pub spared_ids: Vec<String>,
 }
 
 const CREATE: &str = "
@@ -137,7 +140,14 @@ impl Reading {
                 }
             }
             Err(rejected) if rejected.kept => self.report.notice(rejected),
-            Err(rejected) => self.report.reject(rejected),
+            Err(rejected) => {
+                match &rejected.item {
+                    Some(Reference::Number(number)) => self.staged.spared_numbers.push(*number),
+                    Some(Reference::Id(id)) => self.staged.spared_ids.push(id.clone()),
+                    None => {}
+                }
+                self.report.reject(rejected);
+            }
         }
         Ok(())
     }
@@ -158,12 +168,12 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
         None => (None, None),
     };
     let numbers = item.categories.iter().filter_map(|category| match category {
-        CategoryRef::Number(number) => Some(number.to_string()),
-        CategoryRef::Id(_) => None,
+        Reference::Number(number) => Some(number.to_string()),
+        Reference::Id(_) => None,
     });
     let ids = item.categories.iter().filter_map(|category| match category {
-        CategoryRef::Id(id) => Some(id.clone()),
-        CategoryRef::Number(_) => None,
+        Reference::Id(id) => Some(id.clone()),
+        Reference::Number(_) => None,
     });
     let mut row = Row { out, first: true };
     row.plain(Some(file_no));

@@ -10,13 +10,12 @@ mod money;
 mod offer;
 mod text;
 
-use super::record::{CategoryRecord, CategoryRef, Parent, Read, Record, Rejected, number_of};
+use super::record::{CategoryRecord, Parent, Read, Record, Reference, Rejected, number_of};
 use bound::Bounded;
 use offer::{Field, Offer};
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead};
 
 /// Bytes of one offer, and of one piece of XML.
@@ -44,29 +43,11 @@ pub fn read(reader: impl BufRead, sink: &mut dyn FnMut(Read) -> io::Result<()>) 
         names: String::new(),
         text: String::new(),
         last_record: String::new(),
-        category_ids: SeenIds::default(),
-        offer_ids: SeenIds::default(),
+        category_ids: HashSet::new(),
         category_count: 0,
         offer_count: 0,
     };
     feed.catalogue(sink)
-}
-
-/// Hashes of ids: the ids of millions of offers would not fit in memory.
-#[derive(Default)]
-struct SeenIds {
-    state: RandomState,
-    hashes: HashSet<u64>,
-}
-
-impl SeenIds {
-    fn has(&self, id: &str) -> bool {
-        self.hashes.contains(&self.state.hash_one(id))
-    }
-
-    fn add(&mut self, id: &str) {
-        self.hashes.insert(self.state.hash_one(id));
-    }
 }
 
 struct Feed<R> {
@@ -79,8 +60,8 @@ struct Feed<R> {
     text: String,
     /// What an error says the place by.
     last_record: String,
-    category_ids: SeenIds,
-    offer_ids: SeenIds,
+    /// Categories are few and are kept in memory anyway; a repeated offer is found in the staging table.
+    category_ids: HashSet<String>,
     category_count: u64,
     offer_count: u64,
 }
@@ -190,10 +171,12 @@ impl<R: BufRead> Feed<R> {
             return sink(Err(Rejected::left_out(format!("category no. {}{name}", self.category_count), "has no id")));
         };
         self.last_record = record_name("category", &id);
-        if let Some(reason) = unusable(&id, &self.category_ids) {
+        let repeated =
+            || Some("the id stands twice in the feed: the first one stays").filter(|_| self.category_ids.contains(&id));
+        if let Some(reason) = too_long(&id).or_else(repeated) {
             return sink(Err(Rejected::left_out(self.last_record.clone(), reason)));
         }
-        self.category_ids.add(&id);
+        self.category_ids.insert(id.clone());
         let parent = parent.map(|parent| text::line(&parent)).filter(|parent| !parent.is_empty() && parent != "0");
         let named = name.filter(|name| name.contains(char::is_alphanumeric));
         let nameless = named.is_none();
@@ -201,10 +184,11 @@ impl<R: BufRead> Feed<R> {
             number: Some(number_of("category", &id)),
             id: Some(format!("{}_{id}", if parent.is_some() { "sub" } else { "cat" })),
             parent: Some(match parent {
-                Some(parent) => Parent::Of(CategoryRef::Number(number_of("category", &parent))),
+                Some(parent) => Parent::Of(Reference::Number(number_of("category", &parent))),
                 None => Parent::Top,
             }),
-            name: Some(named.unwrap_or_else(|| format!("Категория {id}"))),
+            name: named,
+            fallback_name: Some(format!("Категория {id}")),
             ..CategoryRecord::default()
         })))?;
         if nameless {
@@ -226,15 +210,16 @@ impl<R: BufRead> Feed<R> {
         };
         let reason = match &id {
             None => Some("has no id"),
-            Some(id) => unusable(id, &self.offer_ids),
+            Some(id) => too_long(id),
         };
         if let Some(reason) = reason {
             self.skip()?;
             return sink(Err(Rejected::left_out(self.last_record.clone(), reason)));
         }
         let id = id.unwrap_or_default();
+        let about = Some(Reference::Id(format!("item_{id}")));
         let Some(mut offer) = self.read_offer()? else {
-            return sink(Err(Rejected::left_out(self.last_record.clone(), "is larger than 4 MB")));
+            return sink(Err(Rejected::left_out(self.last_record.clone(), "is larger than 4 MB").about(about)));
         };
         offer.available = match available.map(|word| word.trim().to_ascii_lowercase()).as_deref() {
             Some("true") => Some(true),
@@ -243,10 +228,8 @@ impl<R: BufRead> Feed<R> {
         };
         let mut notices = Vec::new();
         match offer.into_record(&id, &mut notices) {
-            Err(reason) => sink(Err(Rejected::left_out(self.last_record.clone(), reason))),
+            Err(reason) => sink(Err(Rejected::left_out(self.last_record.clone(), reason).about(about))),
             Ok(record) => {
-                // A rejected offer leaves its id to a later one that can be used.
-                self.offer_ids.add(&id);
                 sink(Ok(Record::Item(Box::new(record))))?;
                 notices.into_iter().try_for_each(|notice| sink(Err(Rejected::kept(self.last_record.clone(), notice))))
             }
@@ -366,14 +349,8 @@ fn record_name(what: &str, id: &str) -> String {
     format!("{what} {id}")
 }
 
-fn unusable(id: &str, seen: &SeenIds) -> Option<&'static str> {
-    if id.len() > LONGEST_ID {
-        Some("the id is longer than 200 bytes")
-    } else if seen.has(id) {
-        Some("the id stands twice in the feed: the first one stays")
-    } else {
-        None
-    }
+fn too_long(id: &str) -> Option<&'static str> {
+    (id.len() > LONGEST_ID).then_some("the id is longer than 200 bytes")
 }
 
 fn place<R: BufRead>(xml: &Reader<Bounded<R>>, last_record: &str) -> String {

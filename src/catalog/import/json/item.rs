@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::fields::Fields;
-use crate::catalog::import::record::{CategoryRef, ItemRecord, Stock};
+use crate::catalog::import::record::{ItemRecord, Reference, Stock};
 
 /// `item.price` is numeric(14, 2).
 const LARGEST_PRICE: Decimal = Decimal::from_parts(276_447_231, 23_283, 0, false, 2);
@@ -42,7 +42,7 @@ pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
     Ok(ItemRecord {
         number,
         id,
-        categories: fields.number("categoryID")?.map(CategoryRef::Number).into_iter().collect(),
+        categories: fields.number("categoryID")?.map(Reference::Number).into_iter().collect(),
         subcategory: fields.id("subcategoryId")?,
         name,
         simple_description: fields.text("simpleDescription")?,

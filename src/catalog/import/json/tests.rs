@@ -96,7 +96,7 @@ fn nested_subcategories_know_their_parents() {
         })
         .collect();
     let of = |reference| Some(Parent::Of(reference));
-    assert_eq!(parents, [None, of(CategoryRef::Number(1)), of(CategoryRef::Id("sub_1".to_owned()))]);
+    assert_eq!(parents, [None, of(Reference::Number(1)), of(Reference::Id("sub_1".to_owned()))]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Called by `yml`, which feeds it element by element. A field that the feed does not have must stay `None`, for `None`
 //! leaves alone what the shop already has.
 
-use super::super::record::{CategoryRef, ItemRecord, Stock, number_of};
+use super::super::record::{ItemRecord, Reference, Stock, natural_number, number_of};
 use super::{html, money, text};
 use rust_decimal::Decimal;
 use serde_json::json;
@@ -112,7 +112,7 @@ impl Offer {
         let (price, discount) = self.price(notices)?;
         let description = self.description();
         Ok(ItemRecord {
-            number: Some(number_of("item", id)),
+            number: natural_number(id),
             id: Some(format!("item_{id}")),
             categories: self.categories(),
             name: self.name(),
@@ -153,10 +153,10 @@ impl Offer {
         text::some_line(&parts.join(" "), LONGEST_NAME)
     }
 
-    fn categories(&self) -> Vec<CategoryRef> {
+    fn categories(&self) -> Vec<Reference> {
         let mut categories = Vec::new();
         for id in self.all(Field::Category).map(text::line).filter(|id| !id.is_empty()) {
-            let category = CategoryRef::Number(number_of("category", &id));
+            let category = Reference::Number(number_of("category", &id));
             if !categories.contains(&category) {
                 categories.push(category);
             }

@@ -1,6 +1,6 @@
 //! What the fields of an offer become.
 
-use super::super::super::record::{CategoryRef, ItemRecord, Stock, number_of};
+use super::super::super::record::{ItemRecord, Reference, Stock, number_of};
 use super::super::tests::offers;
 use rust_decimal::Decimal;
 
@@ -75,8 +75,8 @@ fn texts_are_decoded_and_cleaned() {
 #[test]
 fn every_category_is_kept_in_order() {
     let got = item("<categoryId>5</categoryId><categoryId> 0 </categoryId><categoryId/><categoryId>5</categoryId>");
-    let zero = CategoryRef::Number(number_of("category", "0"));
-    assert_eq!(got.categories, [CategoryRef::Number(5), zero]);
+    let zero = Reference::Number(number_of("category", "0"));
+    assert_eq!(got.categories, [Reference::Number(5), zero]);
 }
 
 #[test]
