@@ -202,17 +202,17 @@ const RESOLVE: &str = "
     ) top on true";
 
 const PROBLEMS: &str = "
-    select 'item ' || final_id as label, problem as reason from import_ready
+    select final_id as label, problem as reason from import_ready
     where problem is not null order by row_no";
 
 const REPEATED: &str = "
-    select 'item ' || coalesce(s.id, s.number::text) as label, 'stands twice in the file: the first one stays' as reason
+    select coalesce(s.id, 'item ' || s.number) as label, 'stands twice in the file: the first one stays' as reason
     from import_item s
     where s.file_no = $1 and not exists (select from import_ready r where r.row_no = s.row_no)
     order by s.row_no";
 
 const OTHER_PRICES: &str = "
-    select 'item ' || final_id as label,
+    select final_id as label,
            'costs ' || price || ' in another city: the first feed''s price stays' as reason
     from import_ready
     where later_feed and problem is null and price <> first_price order by row_no";
