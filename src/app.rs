@@ -26,6 +26,11 @@ pub struct Cx {
 }
 
 impl Cx {
+    /// The time, by the one clock.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.brand.clock.now()
+    }
+
     /// # Errors
     /// 400 for an `X-Region` that no region can have: over 64 bytes, or not ASCII.
     pub fn new(brand: Arc<Brand>, headers: &HeaderMap) -> Result<Cx> {

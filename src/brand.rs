@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
 
+use crate::clock::Clock;
 use crate::config::BrandConfig;
 use crate::db;
 use crate::error::{Error, Result};
@@ -21,6 +22,7 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub struct Brand {
     pub config: BrandConfig,
     pub kv: Kv,
+    pub clock: Clock,
     pool: Pool,
     /// Whether the database was found fit since the start.
     open: AtomicBool,
@@ -31,7 +33,7 @@ impl Brand {
     pub fn new(config: BrandConfig) -> Result<Arc<Brand>> {
         let kv = Kv::new(&config.name, &config.redis)?;
         let pool = db::pool(&config.database);
-        Ok(Arc::new(Brand { config, kv, pool, open: AtomicBool::new(false) }))
+        Ok(Arc::new(Brand { config, kv, clock: Clock::default(), pool, open: AtomicBool::new(false) }))
     }
 
     pub fn name(&self) -> &str {

@@ -20,8 +20,11 @@ pub enum Kind {
     NotFound,
     /// Carries the methods that the path does have, as the `Allow` header lists them.
     MethodNotAllowed(String),
+    /// The request is understood and contradicts what the shop has.
+    Conflict,
     BodyTooLarge,
     UriTooLong,
+    UnsupportedMediaType,
     /// The server's own fault.
     Internal,
     /// A dependency (PostgreSQL, Redis) is away; the client may come back after so many seconds.
@@ -86,6 +89,21 @@ impl Error {
     pub fn method_not_allowed(allow: &str) -> Error {
         let public = format!("This path answers only to {allow}.");
         Error::new(Kind::MethodNotAllowed(allow.to_owned()), "method_not_allowed", public)
+    }
+
+    /// 409: `code` names the conflict, `public` says what would be possible.
+    #[track_caller]
+    pub fn conflict(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Kind::Conflict, code, public)
+    }
+
+    #[track_caller]
+    pub fn unsupported_media_type() -> Error {
+        Error::new(
+            Kind::UnsupportedMediaType,
+            "unsupported_media_type",
+            "The body must be JSON, with Content-Type: application/json.",
+        )
     }
 
     #[track_caller]

@@ -10,13 +10,14 @@
 //! 6. The operation, in the domain's `mod`, holds the rules; its `store` holds the SQL.
 //! 7. [`net::reply`] turns the answer, or the [`error`], into status, headers and bytes.
 //!
-//! Domains: [`regions`] ← [`catalog`] ← [`search`]. What they stand on: [`config`] (the brands' files), [`brand`] (a brand
+//! Domains: [`regions`] ← [`catalog`] ← [`search`], [`cart`]. What they stand on: [`config`] (the brands' files), [`brand`] (a brand
 //! alive), [`db`], [`kv`], [`migrate`], and [`error`], [`secret`], [`money`], [`language`], [`clock`]. [`check`] looks at
 //! all of it for a sysadmin, [`admin`] answers machines that watch.
 
 pub mod admin;
 pub mod app;
 pub mod brand;
+pub mod cart;
 pub mod catalog;
 pub mod check;
 pub mod clock;

@@ -12,7 +12,10 @@ use crate::db;
 use crate::error::{Error, Result};
 
 /// Every migration in order. The name in the history is `V1__catalog`; the file says the same as `0001_catalog.sql`.
-const MIGRATIONS: &[(&str, &str)] = &[("V1__catalog", include_str!("../migrations/0001_catalog.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("V1__catalog", include_str!("../migrations/0001_catalog.sql")),
+    ("V2__cart", include_str!("../migrations/0002_cart.sql")),
+];
 
 /// The administrator's part; its two settings are explained in the file.
 pub const ADMIN_SQL: &str = include_str!("../migrations/admin.sql");

@@ -1,6 +1,9 @@
 //! The whole API on one page.
 
+use hyper::Method;
+
 use crate::app::Cx;
+use crate::cart;
 use crate::catalog::http::{categories, category_items, item, random_items};
 use crate::error::Result;
 use crate::net::reply::Reply;
@@ -21,6 +24,11 @@ pub fn routes() -> Router<Cx> {
         .get("/item/{id}", item)
         .get("/searchitems", search_items)
         .get("/randomitems", random_items)
+        // the storefront: the visitor's cart
+        .get("/cart", cart::http::get)
+        .write(Method::POST, "/cart", cart::http::post)
+        .write(Method::PATCH, "/cart", cart::http::patch)
+        .write(Method::DELETE, "/cart", cart::http::delete)
 }
 
 /// `GET /ping`: whether the process answers. Asks nobody.

@@ -37,7 +37,7 @@ use crate::net::connection::Settings;
 use crate::net::cors::{self, Origin};
 use crate::net::reply::{Asked, Reply};
 use crate::net::router::{Found, Route, Router};
-use crate::net::{listen, request_id, tls};
+use crate::net::{listen, request, request_id, tls};
 
 /// Between the last accepted connection and the first closed one: whoever just shook hands gets an answer.
 const LEAVING_FOR: Duration = Duration::from_millis(300);
@@ -143,7 +143,12 @@ impl Gate {
         let result = match self.admit(&parts, &body, &origin, &mut pattern) {
             Ok(Admitted::Preflight) => Ok(Reply::no_content()),
             Ok(Admitted::Options(allow)) => Ok(Reply::options(allow)),
-            Ok(Admitted::Call(route, cx)) => self.call(route, cx).await,
+            Ok(Admitted::Call(mut route, cx)) => {
+                let limit_bytes = self.brand.config.limits.body_bytes;
+                route.req =
+                    route.req.with_incoming(request::Incoming { headers: parts.headers.clone(), body, limit_bytes });
+                self.call(route, cx).await
+            }
             Err(error) => Err(error),
         };
         let asked = Asked {
@@ -221,7 +226,7 @@ impl Gate {
 
 enum Admitted<'r> {
     Preflight,
-    Options(&'static str),
+    Options(&'r str),
     Call(Route<'r, Cx>, Cx),
 }
 

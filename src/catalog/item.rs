@@ -192,6 +192,16 @@ pub fn read_all(rows: &[Row], language: Language) -> Result<(Vec<Item>, Language
     Ok((items, used))
 }
 
+/// An item as a cart shows it: `quantity` is the cart's, `remainings` the shop's.
+pub fn read_cart_line(card: &Row, language: Language, quantity: i32, is_listed: bool) -> Result<(Item, Language)> {
+    let (mut item, language) = Item::read(card, language, QUESTIONS_IN_A_LIST)?;
+    item.quantity = Some(quantity);
+    if !is_listed {
+        item.remainings = Some("out".to_owned());
+    }
+    Ok((item, language))
+}
+
 /// Contract section 3: 0 out, 1-9 low, 10-49 medium, 50 and more high.
 pub fn stock_level(quantity: i32) -> &'static str {
     match quantity {

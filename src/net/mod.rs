@@ -1,6 +1,7 @@
 //! HTTP without any shop in it: sockets, TLS, connections, routing, what a request carries and how a reply leaves.
 
 pub mod connection;
+pub mod cookie;
 pub mod cors;
 pub mod encode;
 pub mod listen;

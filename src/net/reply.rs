@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderName, HeaderValue, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+    HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
@@ -50,6 +50,17 @@ impl Reply {
     pub fn catalogue(value: &impl Serialize, language: Language) -> Result<Reply> {
         let reply = Reply::json(value)?.in_language(language);
         Ok(Reply { caching: Caching::Catalogue, ..reply })
+    }
+
+    /// Hands out a cookie; the text is a whole `Set-Cookie` value.
+    pub fn with_cookie(mut self, cookie: HeaderValue) -> Reply {
+        self.headers.append(SET_COOKIE, cookie);
+        self
+    }
+
+    /// 200 with `{"message": …}`.
+    pub fn message(text: &str) -> Result<Reply> {
+        Reply::json(&serde_json::json!({ "message": text }))
     }
 
     /// Names the language that the answer is in.
@@ -137,6 +148,8 @@ fn status_of(kind: &Kind) -> StatusCode {
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Kind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::UriTooLong => StatusCode::URI_TOO_LONG,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,20 +1,34 @@
-//! What a handler reads of a request: path parameters, query, paging.
+//! What a handler reads of a request: path parameters, query, paging, cookies, a JSON body.
 //!
 //! Every value here came from outside and is checked before it is handed on; a wrong one is a 400 that names it.
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
+use super::cookie::CookieSecret;
 use crate::error::{Error, Result};
 
 /// The longest query string that is looked at.
 const LONGEST_QUERY_BYTES: usize = 16_384;
 
+/// The headers of a request and its body, not read yet.
+pub struct Incoming {
+    pub headers: HeaderMap,
+    pub body: hyper::body::Incoming,
+    /// The largest body that is read.
+    pub limit_bytes: usize,
+}
+
 /// A request as a handler sees it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Req {
     /// Decoded values of `{…}` in the route.
     params: Vec<(String, String)>,
     query: Vec<(String, String)>,
+    incoming: Option<Incoming>,
 }
 
 impl Req {
@@ -31,7 +45,37 @@ impl Req {
             let plain = |text: &str| decode(&text.replace('+', " "), "query");
             Ok((plain(name)?, plain(value)?))
         });
-        Ok(Req { params: params.collect::<Result<_>>()?, query: pairs.collect::<Result<_>>()? })
+        Ok(Req { params: params.collect::<Result<_>>()?, query: pairs.collect::<Result<_>>()?, incoming: None })
+    }
+
+    /// Adds what was not needed to find the route.
+    pub fn with_incoming(self, incoming: Incoming) -> Req {
+        Req { incoming: Some(incoming), ..self }
+    }
+
+    /// The cookie of that name, when it has the shape of ours.
+    pub fn cookie(&self, name: &str) -> Option<CookieSecret> {
+        CookieSecret::read(&self.incoming.as_ref()?.headers, name)
+    }
+
+    /// The whole body as JSON. To be asked once; a second time it is empty.
+    ///
+    /// # Errors
+    /// 415 for another media type, 413 above the limit, 400 for what is no JSON.
+    pub async fn json(&mut self) -> Result<Value> {
+        let incoming = self.incoming.take().ok_or_else(|| Error::malformed("bad_body", "A JSON body is expected."))?;
+        let media_type = incoming.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Error::unsupported_media_type());
+        }
+        let bytes: Bytes = match Limited::new(incoming.body, incoming.limit_bytes).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => return Err(Error::body_too_large(incoming.limit_bytes)),
+            Err(error) => return Err(Error::malformed("bad_body", "The body broke off.").because(error)),
+        };
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON: {error}.")).because(error))
     }
 
     /// The part of the path that the route calls `name`.

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
 
 use super::record::{CategoryRecord, Parent, Reference, Rejected, number_of};
 use super::report::{Changes, Report};
@@ -184,6 +185,24 @@ fn columns(categories: &[Resolved]) -> Columns<'_> {
     }
 }
 
+impl Columns<'_> {
+    /// In the order in which both statements unnest them.
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 10] {
+        [
+            &self.numbers,
+            &self.ids,
+            &self.parents,
+            &self.names,
+            &self.icons,
+            &self.banners,
+            &self.projects,
+            &self.priorities,
+            &self.visible,
+            &self.translations,
+        ]
+    }
+}
+
 async fn insert(transaction: &Transaction<'_>, new: &[Resolved]) -> Result<()> {
     let c = columns(new);
     transaction
@@ -195,18 +214,7 @@ async fn insert(transaction: &Transaction<'_>, new: &[Resolved]) -> Result<()> {
              from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], \
                          $8::integer[], $9::boolean[], $10::text[]) \
                   n (category_id, id, parent_id, name, icon, wide_banner, project_id, priority, visible, translations)",
-            &[
-                &c.numbers,
-                &c.ids,
-                &c.parents,
-                &c.names,
-                &c.icons,
-                &c.banners,
-                &c.projects,
-                &c.priorities,
-                &c.visible,
-                &c.translations,
-            ],
+            &c.parameters(),
         )
         .await?;
     Ok(())
@@ -227,9 +235,9 @@ async fn update(transaction: &Transaction<'_>, old: &[Resolved]) -> Result<Vec<i
                         coalesce(n.project_id, o.project_id) as project_id, \
                         coalesce(n.priority, o.priority) as priority, coalesce(n.visible, o.visible) as visible, \
                         import_merge_translations(o.translations, n.translations::jsonb) as translations \
-                 from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], \
-                             $7::integer[], $8::boolean[], $9::text[]) \
-                      n (category_id, parent_id, name, icon, wide_banner, project_id, priority, visible, translations) \
+                 from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], \
+                             $8::integer[], $9::boolean[], $10::text[]) \
+                      n (category_id, id, parent_id, name, icon, wide_banner, project_id, priority, visible, translations) \
                  join category o using (category_id) \
              ) n \
              where c.category_id = n.category_id \
@@ -237,17 +245,7 @@ async fn update(transaction: &Transaction<'_>, old: &[Resolved]) -> Result<Vec<i
                    is distinct from \
                    (n.parent_id, n.name, n.icon, n.wide_banner, n.project_id, n.priority, n.visible, n.translations) \
              returning c.category_id",
-            &[
-                &c.numbers,
-                &c.parents,
-                &c.names,
-                &c.icons,
-                &c.banners,
-                &c.projects,
-                &c.priorities,
-                &c.visible,
-                &c.translations,
-            ],
+            &c.parameters(),
         )
         .await?;
     Ok(updated.iter().map(|row| row.get(0)).collect())

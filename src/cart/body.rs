@@ -1,0 +1,93 @@
+//! The bodies of the cart's writes, read member by member so that an error names the one that is wrong.
+
+use serde_json::Value;
+
+use super::MOST_PIECES;
+use crate::error::{Error, Result};
+
+/// The largest number that JavaScript holds exactly.
+const LARGEST_NUMBER: i64 = (1 << 53) - 1;
+
+/// What a `POST /cart` asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Post {
+    Add { item_id: i64, quantity: i32 },
+    Payment,
+}
+
+/// A body with `itemID` adds, one with `amount` pays; both or neither is an error that names both forms.
+pub fn post(body: &Value) -> Result<Post> {
+    let has = |key: &str| body.get(key).is_some_and(|value| !value.is_null());
+    match (has("itemID"), has("amount")) {
+        (true, false) => {
+            let quantity = if has("quantity") { pieces(body, 1)? } else { 1 };
+            Ok(Post::Add { item_id: item_id(body)?, quantity })
+        }
+        (false, true) => Ok(Post::Payment),
+        _ => Err(Error::malformed(
+            "bad_cart_body",
+            "Expected either {\"itemID\", \"quantity\"} to add an item, or {\"amount\", \"items\", …} to pay.",
+        )),
+    }
+}
+
+/// `{"itemID", "quantity"}` of a PATCH; 0 is allowed and means removal.
+pub fn patch(body: &Value) -> Result<(i64, i32)> {
+    Ok((item_id(body)?, pieces(body, 0)?))
+}
+
+/// The array of ids of a DELETE.
+pub fn delete(body: &Value) -> Result<Vec<i64>> {
+    let ids = body.as_array().and_then(|list| list.iter().map(id_of).collect::<Option<Vec<_>>>());
+    ids.ok_or_else(|| Error::malformed("bad_item_ids", "Expected an array of item ids, such as [123, 456]."))
+}
+
+fn item_id(body: &Value) -> Result<i64> {
+    let id = body.get("itemID").and_then(id_of);
+    id.ok_or_else(|| Error::malformed("bad_item_id", "itemID: expected a positive integer"))
+}
+
+fn id_of(value: &Value) -> Option<i64> {
+    value.as_i64().filter(|id| (1..=LARGEST_NUMBER).contains(id))
+}
+
+fn pieces(body: &Value, least: i32) -> Result<i32> {
+    let number = body.get("quantity").and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok());
+    number.filter(|number| (least..=MOST_PIECES).contains(number)).ok_or_else(|| {
+        Error::malformed("bad_quantity", format!("quantity: expected a positive integer from {least} to {MOST_PIECES}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_post_is_one_of_two_things() {
+        assert_eq!(post(&json!({"itemID": 5})).expect("an add"), Post::Add { item_id: 5, quantity: 1 });
+        assert_eq!(post(&json!({"itemID": 5, "quantity": 3})).expect("an add"), Post::Add { item_id: 5, quantity: 3 });
+        assert_eq!(post(&json!({"amount": 5, "items": []})).expect("a payment"), Post::Payment);
+        for body in [json!({}), json!([]), json!("x"), json!({"itemID": 5, "amount": 5}), json!({"itemID": null})] {
+            let error = post(&body).expect_err("neither or both");
+            assert!(error.public.contains("itemID") && error.public.contains("amount"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_member_is_named() {
+        for quantity in [json!(0), json!(-1), json!(1000), json!(1.5), json!("1"), json!(true), json!([1])] {
+            let error = post(&json!({"itemID": 5, "quantity": quantity})).expect_err("no quantity");
+            assert!(error.public.starts_with("quantity: expected a positive integer"), "{quantity}");
+        }
+        for id in [json!(0), json!(-1), json!("5"), json!(9_007_199_254_740_992_i64), json!(1.5)] {
+            assert!(post(&json!({"itemID": id})).expect_err("no id").public.starts_with("itemID:"), "{id}");
+        }
+        assert_eq!(patch(&json!({"itemID": 5, "quantity": 0})).expect("a removal"), (5, 0));
+        assert!(patch(&json!({"itemID": 5})).is_err());
+        assert_eq!(delete(&json!([1, 2])).expect("ids"), [1, 2]);
+        for body in [json!({}), json!(["1"]), json!([0]), json!([1.5]), json!(1)] {
+            assert!(delete(&body).is_err(), "{body}");
+        }
+    }
+}

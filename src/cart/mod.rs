@@ -1,0 +1,106 @@
+//! The visitor's cart, in PostgreSQL, so that nothing is lost.
+//!
+//! Called by `cart::http`. A cart belongs to an [`Owner`]; every change is one statement that checks visibility and stock
+//! where it writes, so that two at the same moment both count or are both refused rightly. What must never happen: a
+//! line above the shop's stock is written, or one visitor's cart is shown to another.
+
+mod body;
+pub mod http;
+mod store;
+
+use crate::app::Cx;
+use crate::catalog::item::{self, Item};
+use crate::error::{Error, Result};
+use crate::language::Language;
+use crate::net::cookie::CookieSecret;
+
+/// The most pieces of one item in a cart.
+pub const MOST_PIECES: i32 = 999;
+
+/// Whose cart it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner(String);
+
+impl Owner {
+    pub fn visitor(secret: &CookieSecret) -> Owner {
+        Owner(format!("visitor:{}", secret.hash()))
+    }
+}
+
+/// What a write to a line came to; the store decides it in the statement that writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Written,
+    /// No such item, or one that is hidden.
+    NoItem,
+    /// The cart has no line for it.
+    NoLine,
+    /// More than [`MOST_PIECES`] together.
+    TooMany,
+    /// So many pieces are left in the shop.
+    OutOfStock {
+        left: i32,
+    },
+}
+
+impl Outcome {
+    fn into_result(self) -> Result<()> {
+        match self {
+            Outcome::Written => Ok(()),
+            Outcome::NoItem => Err(Error::not_found("item")),
+            Outcome::NoLine => Err(Error::not_found("item in the cart")),
+            Outcome::TooMany => Err(Error::malformed("bad_quantity", "quantity: at most 999 of one item in a cart")),
+            Outcome::OutOfStock { left: 0 } => {
+                Err(Error::conflict("out_of_stock", "This item is sold out.").with("left", 0))
+            }
+            Outcome::OutOfStock { left } => {
+                Err(Error::conflict("out_of_stock", format!("Only {left} of this item are left.")).with("left", left))
+            }
+        }
+    }
+}
+
+/// Adds pieces to what the cart has of an item.
+///
+/// # Errors
+/// 404 for an item that does not exist or is hidden, 409 with `left` above the stock, 400 above 999 together.
+pub async fn add(cx: &Cx, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
+    let client = cx.brand.db().await?;
+    store::add(&client, owner, item_id, quantity, cx.now()).await?.into_result()
+}
+
+/// Sets how many pieces of an item the cart has; 0 removes it.
+///
+/// # Errors
+/// 404 when the item is not in the cart, 409 with `left` above the stock.
+pub async fn set(cx: &Cx, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
+    let client = cx.brand.db().await?;
+    if quantity == 0 {
+        let removed = store::remove(&client, owner, &[item_id]).await?;
+        return if removed == 0 { Outcome::NoLine.into_result() } else { Ok(()) };
+    }
+    store::set(&client, owner, item_id, quantity, cx.now()).await?.into_result()
+}
+
+/// Takes items out; what is not in the cart is ignored.
+pub async fn remove(cx: &Cx, owner: &Owner, item_ids: &[i64]) -> Result<()> {
+    let client = cx.brand.db().await?;
+    store::remove(&client, owner, item_ids).await?;
+    Ok(())
+}
+
+/// The lines in the order of their adding, at today's prices. One whose item was hidden or sold out stays, as `out`.
+pub async fn list(cx: &Cx, owner: &Owner) -> Result<(Vec<Item>, Language)> {
+    let client = cx.brand.db().await?;
+    let lines = store::list(&client, owner).await?;
+    let mut used = Language::Ru;
+    let mut items = Vec::with_capacity(lines.len());
+    for line in lines {
+        let (item, language) = item::read_cart_line(&line.card, cx.language, line.quantity, line.is_listed)?;
+        if language != Language::Ru {
+            used = language;
+        }
+        items.push(item);
+    }
+    Ok((items, used))
+}

@@ -1,0 +1,104 @@
+//! SQL of the carts. One statement a change: what it checks and what it writes cannot come apart.
+
+use deadpool_postgres::GenericClient;
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::{MOST_PIECES, Outcome, Owner};
+use crate::error::Result;
+
+/// A line with the item's row of `item_card`.
+pub(super) struct Line {
+    pub card: Row,
+    pub quantity: i32,
+    /// Whether visitors may still see the item.
+    pub is_listed: bool,
+}
+
+/// Adds to a line or begins it.
+///
+/// `on conflict` locks the line before it looks at its quantity, so two adds at once are added up; the stock is checked
+/// against the sum. Nobody counts an item without a quantity, unless its level says that it is out.
+pub(super) async fn add(
+    client: &impl GenericClient,
+    owner: &Owner,
+    item_id: i64,
+    quantity: i32,
+    now: Timestamp,
+) -> Result<Outcome> {
+    let statement = client
+        .prepare_cached(
+            "with item as ( \
+                 select i.item_id, \
+                        coalesce(i.quantity, case when i.remainings = 'out' then 0 else 1000000 end) as stock \
+                 from item i join listed_item using (item_id) where i.item_id = $2 \
+             ), line as ( \
+                 insert into cart_line (owner, item_id, quantity, added_at, changed_at) \
+                 select $1, item_id, $3, $4, $4 from item where $3 <= stock \
+                 on conflict (owner, item_id) do update \
+                 set quantity = cart_line.quantity + excluded.quantity, changed_at = excluded.changed_at \
+                 where cart_line.quantity + excluded.quantity <= least((select stock from item), $5) \
+                 returning quantity \
+             ) \
+             select (select stock from item) as stock, exists (select from line) as written",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[&owner.0, &item_id, &quantity, &now, &MOST_PIECES]).await?;
+    Ok(match (row.get("stock"), row.get("written")) {
+        (None, _) => Outcome::NoItem,
+        (Some(_), true) => Outcome::Written,
+        (Some(stock), false) if stock >= MOST_PIECES => Outcome::TooMany,
+        (Some(left), false) => Outcome::OutOfStock { left },
+    })
+}
+
+/// Sets the quantity of a line that is there.
+pub(super) async fn set(
+    client: &impl GenericClient,
+    owner: &Owner,
+    item_id: i64,
+    quantity: i32,
+    now: Timestamp,
+) -> Result<Outcome> {
+    let statement = client
+        .prepare_cached(
+            "with item as ( \
+                 select i.item_id, case when l.item_id is null then 0 \
+                                        else coalesce(i.quantity, case when i.remainings = 'out' then 0 else 1000000 end) \
+                                   end as stock \
+                 from item i left join listed_item l using (item_id) where i.item_id = $2 \
+             ), line as ( \
+                 update cart_line c set quantity = $3, changed_at = $4 from item \
+                 where c.owner = $1 and c.item_id = item.item_id and $3 <= item.stock \
+                 returning 1 \
+             ) \
+             select (select stock from item where exists (select from cart_line where owner = $1 and item_id = $2)) as stock, \
+                    exists (select from line) as written",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[&owner.0, &item_id, &quantity, &now]).await?;
+    Ok(match (row.get("stock"), row.get("written")) {
+        (_, true) => Outcome::Written,
+        (None, false) => Outcome::NoLine,
+        (Some(left), false) => Outcome::OutOfStock { left },
+    })
+}
+
+/// Returns how many lines there were.
+pub(super) async fn remove(client: &impl GenericClient, owner: &Owner, item_ids: &[i64]) -> Result<u64> {
+    let statement = client.prepare_cached("delete from cart_line where owner = $1 and item_id = any ($2)").await?;
+    Ok(client.execute(&statement, &[&owner.0, &item_ids]).await?)
+}
+
+pub(super) async fn list(client: &impl GenericClient, owner: &Owner) -> Result<Vec<Line>> {
+    let statement = client
+        .prepare_cached(
+            "select v.*, c.quantity as cart_quantity, l.item_id is not null as is_listed \
+             from cart_line c join item_card v using (item_id) left join listed_item l using (item_id) \
+             where c.owner = $1 order by c.added_at, c.item_id",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&owner.0]).await?;
+    let line = |card: Row| Line { quantity: card.get("cart_quantity"), is_listed: card.get("is_listed"), card };
+    Ok(rows.into_iter().map(line).collect())
+}

@@ -1,0 +1,93 @@
+//! Cookies that hold a secret: made, read, and named so that no brand can take another's for its own.
+//!
+//! Used by the domains that know a visitor. The browser keeps 256 random bits; what is stored anywhere is their hash alone.
+//! What must never happen: the value of a cookie in a log, a database or an answer's body.
+
+use std::fmt::Write;
+
+use hyper::header::{COOKIE, HeaderMap, HeaderValue};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// 256 bits in hexadecimal.
+const SECRET_DIGITS: usize = 64;
+
+/// The value of one of our cookies.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CookieSecret(String);
+
+impl CookieSecret {
+    /// # Errors
+    /// Only when the operating system has no randomness to give.
+    pub fn new() -> Result<CookieSecret> {
+        let mut bytes = [0; SECRET_DIGITS / 2];
+        getrandom::fill(&mut bytes).map_err(|error| Error::internal(error.to_string()))?;
+        Ok(CookieSecret(hexadecimal(&bytes)))
+    }
+
+    /// The cookie of that name, when it was sent and has the shape of ours.
+    pub fn read(headers: &HeaderMap, name: &str) -> Option<CookieSecret> {
+        let lines = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let (_, value) = pairs.find(|(key, _)| *key == name)?;
+        let ours =
+            value.len() == SECRET_DIGITS && value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        ours.then(|| CookieSecret(value.to_owned()))
+    }
+
+    /// What may be stored of it.
+    pub fn hash(&self) -> String {
+        hexadecimal(&Sha256::digest(&self.0))
+    }
+
+    /// `Set-Cookie` for it. `__Host-` makes browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis, 4.1.3.2).
+    pub fn set_cookie(&self, name: &str, max_age_s: u32) -> HeaderValue {
+        let text = format!("{name}={}; Max-Age={max_age_s}; Path=/; Secure; HttpOnly; SameSite=None", self.0);
+        HeaderValue::try_from(text).expect("names and hexadecimal are ASCII")
+    }
+}
+
+/// `__Host-dexar_visitor`: per brand, because a browser does not keep apart two ports of one host.
+pub fn name(brand: &str, what: &str) -> String {
+    format!("__Host-{brand}_{what}")
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_looks_like_ours_is_read() {
+        let secret = CookieSecret::new().expect("randomness");
+        let name = name("dexar", "visitor");
+        let read = |line: String| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::try_from(line).expect("ASCII"));
+            CookieSecret::read(&headers, &name)
+        };
+        assert!(read(format!("a=b; {name}={}; c=d", secret.0)) == Some(secret.clone()));
+        assert!(read(format!("__Host-novo_visitor={}", secret.0)).is_none(), "another brand's");
+        assert!(read(format!("{name}={}", "x".repeat(4_096))).is_none());
+        assert!(read(format!("{name}={}", secret.0.to_uppercase())).is_none());
+        assert!(read(name.clone()).is_none());
+        assert_ne!(secret.hash(), secret.0);
+    }
+
+    #[test]
+    fn every_attribute_is_set() {
+        let cookie = CookieSecret("ab".repeat(32)).set_cookie("__Host-dexar_visitor", 31_536_000);
+        let expected = format!(
+            "__Host-dexar_visitor={}; Max-Age=31536000; Path=/; Secure; HttpOnly; SameSite=None",
+            "ab".repeat(32)
+        );
+        assert_eq!(cookie, expected);
+    }
+}
