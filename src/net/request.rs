@@ -28,7 +28,7 @@ pub struct Req {
     /// Decoded values of `{…}` in the route.
     params: Vec<(String, String)>,
     query: Vec<(String, String)>,
-    incoming: Option<Incoming>,
+    incoming: Option<Box<Incoming>>,
 }
 
 impl Req {
@@ -50,7 +50,7 @@ impl Req {
 
     /// Adds what was not needed to find the route.
     pub fn with_incoming(self, incoming: Incoming) -> Req {
-        Req { incoming: Some(incoming), ..self }
+        Req { incoming: Some(Box::new(incoming)), ..self }
     }
 
     /// The cookie of that name, when it has the shape of ours.
