@@ -169,8 +169,8 @@ create index item_region_region_id_idx on item_region (region_id);
 -- What buyers say of an item.
 create table review (
     review_id  bigint primary key generated always as identity,
-    -- the `id` of a comment, cmt_…; the same after every import
-    id         text not null constraint review_id_key unique constraint review_id_check check (id <> ''),
+    -- the `id` of a comment, cmt_…, its own within the item; the same after every import
+    id         text not null constraint review_id_check check (id <> ''),
     item_id    bigint not null constraint review_item_id_fkey references item on delete cascade,
     -- stars; a BackOffice comment may have none
     rating     smallint constraint review_rating_check check (rating between 1 and 5),
@@ -179,7 +179,8 @@ create table review (
     author     text,
     -- the shop's reply
     answer     text,
-    created_at timestamptz
+    created_at timestamptz,
+    constraint review_item_id_id_key unique (item_id, id)
 );
 create index review_item_id_idx on review (item_id, created_at desc nulls last, review_id desc);
 

@@ -6,13 +6,16 @@ declare
     brand_role text := current_setting('brandgate.role');
     brand_password text := coalesce(current_setting('brandgate.password', true), '');
 begin
-    -- Roles are shared by all databases of a server: two of these at once would stumble over each other.
+    -- Two of these at once in one database would stumble over each other.
     perform pg_advisory_xact_lock(hashtextextended('brandgate:admin', 0));
 
     if not exists (select from pg_roles where rolname = brand_role) then
         execute format('create role %I', brand_role);
     end if;
-    execute format('alter role %I login nosuperuser nocreatedb nocreaterole', brand_role);
+    if (select rolsuper from pg_roles where rolname = brand_role) then
+        raise exception 'the role % is a superuser: no wall would hold it', brand_role;
+    end if;
+    execute format('alter role %I login', brand_role);
     if brand_password <> '' then
         execute format('alter role %I password %L', brand_role, brand_password);
     end if;

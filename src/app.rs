@@ -11,9 +11,6 @@ use crate::language::Language;
 const X_REGION: HeaderName = HeaderName::from_static("x-region");
 const X_LANGUAGE: HeaderName = HeaderName::from_static("x-language");
 
-/// The longest region id that can exist (`region_region_id_check`).
-const LONGEST_REGION_BYTES: usize = 64;
-
 /// The context of one request.
 #[derive(Clone)]
 pub struct Cx {
@@ -32,12 +29,14 @@ impl Cx {
     }
 
     /// # Errors
-    /// 400 for an `X-Region` that no region can have: over 64 bytes, or not ASCII.
+    /// 400 for an `X-Region` that no region can have: what is not ASCII.
     pub fn new(brand: Arc<Brand>, headers: &HeaderMap) -> Result<Cx> {
         let language = headers.get(X_LANGUAGE).map_or(Language::Ru, |value| Language::from_header(value.as_bytes()));
         let region = headers.get(X_REGION).map(|value| match value.to_str() {
-            Ok(region) if region.len() <= LONGEST_REGION_BYTES => Ok(region.trim().to_owned()),
-            _ => Err(Error::malformed("bad_region", "X-Region: expected the id of a region, as /regions lists them")),
+            Ok(region) => Ok(region.trim().to_owned()),
+            Err(_) => {
+                Err(Error::malformed("bad_region", "X-Region: expected the id of a region, as /regions lists them"))
+            }
         });
         let region = region.transpose()?.filter(|region| !region.is_empty());
         Ok(Cx { brand, region, language })

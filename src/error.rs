@@ -24,6 +24,7 @@ pub enum Kind {
     Conflict,
     BodyTooLarge,
     UriTooLong,
+    HeadTooLarge,
     UnsupportedMediaType,
     /// The server's own fault.
     Internal,
@@ -120,6 +121,12 @@ impl Error {
         Error::new(Kind::UriTooLong, "uri_too_long", "The address of this request is too long.")
     }
 
+    #[track_caller]
+    pub fn head_too_large(limit_bytes: u32) -> Error {
+        let public = format!("The request's headers are larger than the {limit_bytes} bytes that are read here.");
+        Error::new(Kind::HeadTooLarge, "head_too_large", public)
+    }
+
     /// 500. The cause goes to the log, the visitor reads a fixed sentence.
     #[track_caller]
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -166,14 +173,16 @@ impl Error {
     }
 }
 
-/// The inside view: the public sentence, then the whole chain of causes.
+/// The inside view: the whole chain of causes, or the public sentence where there is none.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.public)?;
-        let mut cause = self.cause.as_deref().map(|c| c as &dyn std::error::Error);
-        while let Some(inner) = cause {
+        let Some(cause) = self.cause.as_deref() else { return f.write_str(&self.public) };
+        // The public sentence of a server fault says nothing to whoever reads this.
+        write!(f, "{cause}")?;
+        let mut source = cause.source();
+        while let Some(inner) = source {
             write!(f, ": {inner}")?;
-            cause = inner.source();
+            source = inner.source();
         }
         Ok(())
     }

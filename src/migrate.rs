@@ -4,8 +4,11 @@
 //! its hash is compared at every run. What must never happen: two runs at once, or a migration under another role than
 //! the brand's own.
 
+use std::time::Duration;
+
 use refinery::{Migration, Runner};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::config::BrandConfig;
 use crate::db;
@@ -25,7 +28,29 @@ fn migrations() -> Vec<Migration> {
 }
 
 /// Makes a brand's role, schema and walls, as an administrator. Harmless when all is there.
+///
+/// Roles belong to the whole server, and no lock reaches across its databases: whoever loses a race over a role tries again.
 pub async fn prepare(admin: &mut Client, brand: &BrandConfig) -> Result<()> {
+    const TRIES: u32 = 10;
+    for tried in 1..TRIES {
+        match prepare_once(admin, brand).await {
+            Err(error) if is_lost_race(&error) => tokio::time::sleep(Duration::from_millis(20) * tried).await,
+            done => return done,
+        }
+    }
+    prepare_once(admin, brand).await
+}
+
+/// PostgreSQL's word for "somebody else changed this row of the catalogue at the same moment".
+fn is_lost_race(error: &Error) -> bool {
+    let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>());
+    cause.and_then(tokio_postgres::Error::as_db_error).is_some_and(|db| {
+        matches!(*db.code(), SqlState::UNIQUE_VIOLATION | SqlState::DUPLICATE_OBJECT | SqlState::DUPLICATE_SCHEMA)
+            || db.message().contains("concurrently")
+    })
+}
+
+async fn prepare_once(admin: &mut Client, brand: &BrandConfig) -> Result<()> {
     let password = brand.database.password.as_ref().map_or("", |secret| secret.reveal());
     let transaction = admin.transaction().await?;
     transaction

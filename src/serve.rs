@@ -9,16 +9,17 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::HeaderValue;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -140,16 +141,24 @@ impl Gate {
         let request_id = request_id::of(&parts.headers);
         let origin = Origin::of(&parts.headers, &self.brand.config.origins);
         let mut pattern = "-";
+        let was_read = Arc::new(AtomicBool::new(body.is_end_stream()));
         let result = match self.admit(&parts, &body, &origin, &mut pattern) {
             Ok(Admitted::Preflight) => Ok(Reply::no_content()),
             Ok(Admitted::Options(allow)) => Ok(Reply::options(allow)),
             Ok(Admitted::Call(mut route, cx)) => {
                 let limit_bytes = self.brand.config.limits.body_bytes;
-                route.req =
-                    route.req.with_incoming(request::Incoming { headers: parts.headers.clone(), body, limit_bytes });
+                route.req = route.req.with_incoming(request::Incoming {
+                    headers: parts.headers.clone(),
+                    body,
+                    limit_bytes,
+                    was_read: was_read.clone(),
+                });
                 self.call(route, cx).await
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                was_read.store(self.drain(body).await, Ordering::Relaxed);
+                Err(error)
+            }
         };
         let asked = Asked {
             method: &parts.method,
@@ -166,6 +175,10 @@ impl Gate {
         if cors::is_preflight(&parts) {
             origin.allow_asking(response.headers_mut());
         }
+        if parts.version < Version::HTTP_2 && !was_read.load(Ordering::Relaxed) {
+            // hyper closes a connection whose body nobody read; a client that reuses connections must be told.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         tracing::info!(
             brand = self.brand.name(),
             request = request_id.to_str().unwrap_or_default(),
@@ -180,7 +193,12 @@ impl Gate {
 
     /// Everything that is decided before a handler runs.
     fn admit(&self, parts: &Parts, body: &Incoming, origin: &Origin, pattern: &mut &str) -> Result<Admitted<'_>> {
-        let limit_bytes = self.brand.config.limits.body_bytes;
+        let limits = &self.brand.config.limits;
+        // hyper's own limit is on its buffer, which a head that arrives in one piece can pass.
+        if head_bytes(parts) > limits.head_bytes as usize {
+            return Err(Error::head_too_large(limits.head_bytes));
+        }
+        let limit_bytes = limits.body_bytes;
         if body.size_hint().lower() > limit_bytes as u64 {
             return Err(Error::body_too_large(limit_bytes));
         }
@@ -195,6 +213,17 @@ impl Gate {
                 Ok(Admitted::Call(route, Cx::new(self.brand.clone(), &parts.headers)?))
             }
         }
+    }
+
+    /// Reads away the body of a request that was refused, so that its client gets to read the answer; `false` when there is
+    /// more of it than is worth reading.
+    async fn drain(&self, body: Incoming) -> bool {
+        let limits = &self.brand.config.limits;
+        if body.size_hint().lower() > limits.body_bytes as u64 {
+            return false;
+        }
+        let reading = Limited::new(body, limits.body_bytes).collect();
+        tokio::time::timeout(self.brand.config.timeouts.head, reading).await.is_ok_and(|read| read.is_ok())
     }
 
     async fn call(&self, route: Route<'_, Cx>, cx: Cx) -> Result<Reply> {
@@ -228,6 +257,12 @@ enum Admitted<'r> {
     Preflight,
     Options(&'r str),
     Call(Route<'r, Cx>, Cx),
+}
+
+/// The size of a request's head, about as it was sent.
+fn head_bytes(parts: &Parts) -> usize {
+    let uri = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    parts.headers.iter().fold(uri, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4)
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

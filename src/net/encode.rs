@@ -29,10 +29,11 @@ impl Coding {
         if body_bytes < WORTH_COMPRESSING_BYTES {
             return Coding::Identity;
         }
-        let mut best = (Coding::Identity, 0);
+        // Plain bytes that nobody asked for are what is left when nothing else is wanted.
+        let mut best = (Coding::Identity, named_quality(headers, "identity").unwrap_or(0));
         for coding in [Coding::Brotli, Coding::Zstd, Coding::Gzip] {
             let quality = quality(headers, coding.token());
-            if quality > best.1 {
+            if quality > best.1 || (quality == best.1 && quality > 0 && best.0 == Coding::Identity) {
                 best = (coding, quality);
             }
         }
@@ -91,7 +92,11 @@ impl Coding {
 
 /// How much a client wants a coding, in thousandths; 0 is not at all.
 fn quality(headers: &HeaderMap, token: &str) -> u16 {
-    let mut any = 0;
+    named_quality(headers, token).or_else(|| named_quality(headers, "*")).unwrap_or(0)
+}
+
+/// The weight of a coding that the client names.
+fn named_quality(headers: &HeaderMap, token: &str) -> Option<u16> {
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     for entry in values.flat_map(|value| value.split(',')) {
         let mut parts = entry.split(';').map(str::trim);
@@ -100,13 +105,10 @@ fn quality(headers: &HeaderMap, token: &str) -> u16 {
         let weight = weight.map_or(1.0, |text| text.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0));
         let thousandths = (weight * 1_000.0) as u16;
         if name.eq_ignore_ascii_case(token) || (token == "gzip" && name.eq_ignore_ascii_case("x-gzip")) {
-            return thousandths;
-        }
-        if name == "*" {
-            any = thousandths;
+            return Some(thousandths);
         }
     }
-    any
+    None
 }
 
 /// Whether the client has these bytes already (RFC 9110, 13.1.2: compared weakly).
@@ -133,6 +135,8 @@ mod tests {
         assert_eq!(negotiate("br;q=0.5, gzip;q=0.9"), Coding::Gzip);
         assert_eq!(negotiate("br;q=0, *"), Coding::Zstd);
         assert_eq!(negotiate("*;q=0"), Coding::Identity);
+        assert_eq!(negotiate("gzip;q=0.5, identity;q=1"), Coding::Identity);
+        assert_eq!(negotiate("gzip, identity"), Coding::Gzip);
         assert_eq!(negotiate("deflate"), Coding::Identity);
         assert_eq!(Coding::negotiate(&HeaderMap::new(), 10_000), Coding::Identity);
         let mut headers = HeaderMap::new();

@@ -2,6 +2,9 @@
 //!
 //! Every value here came from outside and is checked before it is handed on; a wrong one is a 400 that names it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
@@ -20,6 +23,8 @@ pub struct Incoming {
     pub body: hyper::body::Incoming,
     /// The largest body that is read.
     pub limit_bytes: usize,
+    /// Set when the body was read to its end.
+    pub was_read: Arc<AtomicBool>,
 }
 
 /// A request as a handler sees it.
@@ -70,7 +75,10 @@ impl Req {
             return Err(Error::unsupported_media_type());
         }
         let bytes: Bytes = match Limited::new(incoming.body, incoming.limit_bytes).collect().await {
-            Ok(body) => body.to_bytes(),
+            Ok(body) => {
+                incoming.was_read.store(true, Ordering::Relaxed);
+                body.to_bytes()
+            }
             Err(error) if error.is::<LengthLimitError>() => return Err(Error::body_too_large(incoming.limit_bytes)),
             Err(error) => return Err(Error::malformed("bad_body", "The body broke off.").because(error)),
         };

@@ -1,1 +1,21 @@
+//! The tests of the whole: the real program on a real PostgreSQL and Redis, through TLS, from the outside.
 
+mod bad_input;
+mod cart;
+mod config;
+mod cors;
+mod faults;
+mod harness;
+mod house;
+mod http;
+mod import;
+mod import_harm;
+mod import_races;
+mod import_yml;
+mod listing;
+mod migrations;
+mod regions;
+mod routes;
+mod silence;
+mod source;
+mod tenancy;

@@ -125,8 +125,17 @@ async fn export(brand: &BrandConfig, arguments: &Export) -> Result<(), String> {
     let shape = if arguments.lines { Shape::Lines } else { Shape::Document };
     let exported = match &arguments.file {
         Some(path) => {
-            let file = File::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
-            export::export(brand, shape, &mut BufWriter::new(file)).await
+            // Yesterday's file stays until today's is whole.
+            let told = |e: std::io::Error| format!("{}: {e}", path.display());
+            let mut partial = path.clone().into_os_string();
+            partial.push(".partial");
+            let file = File::create(&partial).map_err(told)?;
+            let exported = export::export(brand, shape, &mut BufWriter::new(file)).await;
+            match &exported {
+                Ok(_) => std::fs::rename(&partial, path).map_err(told)?,
+                Err(_) => std::fs::remove_file(&partial).map_err(told)?,
+            }
+            exported
         }
         None => export::export(brand, shape, &mut BufWriter::new(std::io::stdout())).await,
     };

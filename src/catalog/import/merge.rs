@@ -304,21 +304,20 @@ const ADD_REGION: &str = "
 
 const MERGE_REVIEWS: &str = "
     with incoming as (
-        select distinct on (v.id) v.*, r.item_id
+        select distinct on (r.item_id, v.id) v.*, r.item_id
         from import_ready r join import_item s using (row_no),
              jsonb_to_recordset(s.reviews)
                  as v (id text, author text, stars smallint, text text, answer text, \"createdAt\" timestamptz)
         where r.problem is null and not r.later_feed
-        order by v.id
+        order by r.item_id, v.id
     ), written as (
         insert into review (id, item_id, rating, content, author, answer, created_at)
         select id, item_id, stars, text, author, answer, \"createdAt\" from incoming order by \"createdAt\" nulls first
-        on conflict (id) do update
+        on conflict (item_id, id) do update
         set rating = coalesce(excluded.rating, review.rating), content = excluded.content,
             author = coalesce(excluded.author, review.author), answer = coalesce(excluded.answer, review.answer),
             created_at = coalesce(excluded.created_at, review.created_at)
-        where review.item_id = excluded.item_id
-          and (review.rating, review.content, review.author, review.answer, review.created_at) is distinct from
+        where (review.rating, review.content, review.author, review.answer, review.created_at) is distinct from
               (coalesce(excluded.rating, review.rating), excluded.content, coalesce(excluded.author, review.author),
                coalesce(excluded.answer, review.answer), coalesce(excluded.created_at, review.created_at))
         returning xmax = 0 as inserted

@@ -13,6 +13,10 @@ type Field<T> = Result<Option<T>, String>;
 /// The largest number that JavaScript holds exactly.
 const LARGEST_NUMBER: i64 = (1 << 53) - 1;
 
+/// What is searched must fit into one search vector, which PostgreSQL limits to 1 MB.
+const LARGEST_FIELDS_BYTES: usize = 100_000;
+const LARGEST_TRANSLATIONS_BYTES: usize = 200_000;
+
 pub(super) struct Fields {
     object: Map<String, Value>,
 }
@@ -33,6 +37,14 @@ impl Fields {
             Some(Value::String(text)) if !text.contains('\0') => Ok(Some(text)),
             Some(Value::String(_)) => Err(format!("{key}: holds a NUL character")),
             Some(_) => Err(format!("{key}: expected a text")),
+        }
+    }
+
+    /// A text of at most so many characters.
+    pub(super) fn text_up_to(&mut self, key: &str, most: usize) -> Field<String> {
+        match self.text(key)? {
+            Some(text) if text.chars().count() > most => Err(format!("{key}: at most {most} characters")),
+            text => Ok(text),
         }
     }
 
@@ -110,9 +122,8 @@ impl Fields {
 
     /// A list of `{"key","value"}`, as compact JSON.
     pub(super) fn description_fields(&mut self, key: &str) -> Field<String> {
-        self.take(key)
-            .map(|value| description_fields(&value, key).map(|list| Value::Array(list).to_string()))
-            .transpose()
+        let list = self.take(key).map(|value| description_fields(&value, key)).transpose()?;
+        list.map(|list| within(key, Value::Array(list).to_string(), LARGEST_FIELDS_BYTES)).transpose()
     }
 
     /// `translations`: an object by language of these texts (and a description as fields or text), as compact JSON.
@@ -142,7 +153,7 @@ impl Fields {
             }
             out.insert(language, Value::Object(kept));
         }
-        Ok(Some(Value::Object(out).to_string()))
+        within("translations", Value::Object(out).to_string(), LARGEST_TRANSLATIONS_BYTES).map(Some)
     }
 
     /// A list of objects, each read by `read`, as compact JSON.
@@ -160,6 +171,10 @@ impl Fields {
         });
         Ok(Some(entries.collect::<Result<_, _>>()?))
     }
+}
+
+fn within(key: &str, json: String, most_bytes: usize) -> Result<String, String> {
+    if json.len() > most_bytes { Err(format!("{key}: at most {most_bytes} bytes of JSON")) } else { Ok(json) }
 }
 
 fn plain_text(value: &Value) -> Option<String> {

@@ -12,6 +12,9 @@ use crate::catalog::import::record::{ItemRecord, Reference, Stock};
 /// `item.price` is numeric(14, 2).
 const LARGEST_PRICE: Decimal = Decimal::from_parts(276_447_231, 23_283, 0, false, 2);
 
+/// See `fields`: a search vector must hold it.
+const LONGEST_DESCRIPTION_CHARS: usize = 50_000;
+
 /// Reads an item; errors are sentences that name the field.
 pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
     let number = fields.number("itemID")?;
@@ -26,6 +29,9 @@ pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
     let mut description_fields = fields.description_fields("descriptionFields")?;
     let description = match fields.take("description") {
         None => None,
+        Some(Value::String(text)) if text.chars().count() > LONGEST_DESCRIPTION_CHARS => {
+            return Err(format!("description: at most {LONGEST_DESCRIPTION_CHARS} characters"));
+        }
         Some(Value::String(text)) if !text.contains('\0') => Some(text),
         Some(list @ Value::Array(_)) => {
             let mut alone = Fields::new(Map::from_iter([("description".to_owned(), list)]));
@@ -45,7 +51,7 @@ pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
         categories: fields.number("categoryID")?.map(Reference::Number).into_iter().collect(),
         subcategory: fields.id("subcategoryId")?,
         name,
-        simple_description: fields.text("simpleDescription")?,
+        simple_description: fields.text_up_to("simpleDescription", 10_000)?,
         description,
         description_fields,
         currency,
@@ -173,6 +179,9 @@ fn reviews(fields: &mut Fields, item: &str) -> Result<Option<String>, String> {
     Ok(Some(Value::Array(list.collect()).to_string()))
 }
 
+/// Nobody reviewed anything before 1970, and not every calendar goes back as far as a text can.
+const FIRST_TIME: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
+
 fn stars(fields: &mut Fields, key: &str) -> Result<Option<i32>, String> {
     match fields.integer(key)? {
         Some(stars) if !(1..=5).contains(&stars) => Err(format!("{key}: expected a whole number from 1 to 5")),
@@ -181,9 +190,11 @@ fn stars(fields: &mut Fields, key: &str) -> Result<Option<i32>, String> {
 }
 
 fn timestamp(fields: &mut Fields, key: &str) -> Result<Option<String>, String> {
-    let text = fields.filled_text(key)?;
-    let parsed = text.map(|text| text.parse::<jiff::Timestamp>()).transpose();
-    Ok(parsed.map_err(|_| format!("{key}: expected an RFC 3339 time"))?.map(|time| time.to_string()))
+    let Some(text) = fields.filled_text(key)? else { return Ok(None) };
+    match text.parse::<jiff::Timestamp>() {
+        Ok(time) if time >= FIRST_TIME => Ok(Some(time.to_string())),
+        _ => Err(format!("{key}: expected an RFC 3339 time")),
+    }
 }
 
 /// An id for a review that has none: the same whenever the same file is read.

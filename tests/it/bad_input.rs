@@ -1,0 +1,241 @@
+//! What a client may send and should not: limits, malformed HTTP, wrong parameters. Every answer is a clear error, none a 500.
+
+use std::time::Duration;
+
+use crate::harness::{ask, converse, demo_shops};
+
+fn coded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+#[tokio::test]
+async fn a_head_over_64_kb_is_431() {
+    let gateway = &demo_shops().gateway;
+    for (protocol, client) in [("h2", gateway.client("dexar")), ("h1", gateway.client("dexar").http1())] {
+        let fine = client.send(ask("/ping").header("x-padding", "x".repeat(60_000))).await;
+        assert_eq!(fine.status, 200, "{protocol}");
+        for size in [66_000, 100_000] {
+            let answer = client.send(ask("/ping").header("x-padding", "x".repeat(size))).await;
+            assert_eq!(answer.status, 431, "{protocol} {size}");
+        }
+        let mut many = ask("/ping");
+        for number in 0..90 {
+            many = many.header(&format!("x-padding-{number}"), "x".repeat(800));
+        }
+        assert_eq!(client.send(many).await.status, 431, "{protocol}: many headers");
+        assert_eq!(client.get("/ping").await.status, 200, "{protocol}: the next request is served");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_256_kb_is_413() {
+    let gateway = &demo_shops().gateway;
+    let client = gateway.client("novo");
+    for method in ["POST", "GET"] {
+        for size in [262_145, 8_000_000] {
+            let answer = client.send(ask("/ping").method(method).body(vec![b'x'; size])).await;
+            assert_eq!(answer.error_code(413), "body_too_large");
+            assert_eq!(client.get("/ping").await.status, 200, "the connection goes on");
+        }
+        let answer = converse(gateway.address("novo"), &http1_request(method, 8_000_000)).await;
+        assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("\"code\":\"body_too_large\""), "{answer:?}");
+    }
+    let fits = client.send(ask("/ping").method("POST").body(vec![b'x'; 262_144])).await;
+    assert_eq!(fits.error_code(405), "method_not_allowed");
+    let fits = converse(gateway.address("novo"), &http1_request("POST", 262_144)).await;
+    assert!(fits.starts_with("HTTP/1.1 405 "), "{fits:?}");
+}
+
+/// A request with a body, and another behind it on the same connection.
+fn http1_request(method: &str, body_bytes: usize) -> Vec<u8> {
+    let head = format!("{method} /ping HTTP/1.1\r\nHost: localhost\r\nContent-Length: {body_bytes}\r\n\r\n");
+    let next = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    [head.as_bytes(), &vec![b'x'; body_bytes], next].concat()
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_with_its_answer_says_so() {
+    for body_bytes in [262_144, 300_000] {
+        let answers = converse(demo_shops().gateway.address("dexar"), &http1_request("POST", body_bytes)).await;
+        let (first, next) = answers.split_once("\r\n\r\n").expect("an answer with a head");
+        let says_close = first.to_lowercase().contains("connection: close");
+        assert!(says_close || next.contains("pong"), "the next request is lost without a word: {answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_gets_a_bare_400() {
+    let address = demo_shops().gateway.address("dexar");
+    for garbage in [
+        &b"GARBAGE\r\n\r\n"[..],
+        b"GET /ping HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\nHost: localhost\r\nno colon here\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\nHost: localhost\r\nX-Null: a\0b\r\n\r\n",
+        b"POST /ping HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"POST /ping HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET /p\0ing HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ] {
+        let answer = converse(address, garbage).await;
+        let shown = String::from_utf8_lossy(garbage);
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{shown:?}: {answer:?}");
+        assert!(answer.ends_with("\r\n\r\n"), "{shown:?}: no body, but {answer:?}");
+    }
+    // A request smuggled behind contradicting lengths is never answered as one of its own.
+    let smuggled = b"POST /ping HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+                     0\r\n\r\nGET /regions HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answer = converse(address, smuggled).await;
+    assert!(!answer.contains("timezone"), "{answer}");
+}
+
+#[tokio::test]
+async fn wrong_paging_is_400_before_anything_is_looked_up() {
+    let client = demo_shops().gateway.client("dexar");
+    for (parameter, code) in [("count", "bad_count"), ("skip", "bad_skip")] {
+        for value in
+            ["abc", "-1", "1.5", "", "1e3", "+5", "%2B5", "0x10", "%D9%A3", "%00", "1%00", "NaN", "1,5", "%205"]
+        {
+            for path in
+                ["/category/1", "/category/999", "/category/sub_none", "/searchitems?search=fruit", "/searchitems"]
+            {
+                let sign = if path.contains('?') { '&' } else { '?' };
+                let answer = client.get(&format!("{path}{sign}{parameter}={value}")).await;
+                assert_eq!(answer.error_code(400), code, "{path} {parameter}={value:?}");
+            }
+        }
+    }
+    for path in
+        ["/category/1?count=0", "/category/999?count=0", "/randomitems?count=0", "/randomitems?count=abc&category=999"]
+    {
+        assert_eq!(client.get(path).await.error_code(400), "bad_count", "{path}");
+    }
+    let sentence = client.get("/category/1?count=abc").await;
+    assert!(String::from_utf8_lossy(&sentence.body).contains("count: expected a whole number"), "it names the field");
+}
+
+#[tokio::test]
+async fn a_search_must_say_what_to_look_for() {
+    let client = demo_shops().gateway.client("dexar");
+    let long = coded(&"я".repeat(513));
+    for search in [
+        "",
+        "search=",
+        "search=+",
+        "search=%20%09%0a",
+        "query=x",
+        "search=a%00b",
+        "search=%00",
+        &format!("search={long}"),
+    ] {
+        assert_eq!(client.get(&format!("/searchitems?{search}")).await.error_code(400), "bad_search", "{search:.40}");
+    }
+    for search in ["search=%ff", "search=%d0", "search=%ed%a0%80", "x=%ff&search=a"] {
+        assert_eq!(client.get(&format!("/searchitems?{search}")).await.error_code(400), "bad_encoding", "{search}");
+    }
+    let longest = coded(&"я".repeat(512));
+    assert_eq!(client.get(&format!("/searchitems?search={longest}")).await.status, 200);
+    // What a query language would take for commands is words here.
+    for text in [
+        "'",
+        "\"",
+        "a & | ! b",
+        "<->",
+        "(((",
+        "a:*",
+        "\\",
+        "%",
+        "_",
+        "-",
+        "\"a b",
+        "or or",
+        "--",
+        "$1",
+        "'; drop table item; --",
+    ] {
+        let answer = client.get(&format!("/searchitems?search={}", coded(text))).await;
+        assert_eq!(answer.status, 200, "{text}: {}", String::from_utf8_lossy(&answer.body));
+    }
+}
+
+#[tokio::test]
+async fn strange_ids_are_unknown_or_malformed_and_never_a_fault() {
+    let gateway = &demo_shops().gateway;
+    let long = "x".repeat(4_096);
+    let digits = "9".repeat(4_096);
+    for client in [gateway.client("dexar"), gateway.client("dexar").http1()] {
+        for id in [
+            &long,
+            &digits,
+            &coded(&"я".repeat(600)),
+            "%27%3B--",
+            "%2e%2e",
+            "%2F",
+            "9223372036854775808",
+            "%0a",
+            "null",
+        ] {
+            for noun in ["item", "category"] {
+                assert_eq!(client.get(&format!("/{noun}/{id}")).await.error_code(404), "not_found", "{noun} {id:.40}");
+            }
+            assert_eq!(client.json(&format!("/randomitems?category={id}")).await, serde_json::json!([]), "{id:.40}");
+        }
+        for id in ["%ff", "%d0", "a%c3%28", "%ed%a0%80", "%f5"] {
+            for noun in ["item", "category"] {
+                assert_eq!(client.get(&format!("/{noun}/{id}")).await.error_code(400), "bad_encoding", "{noun} {id}");
+            }
+        }
+        for id in ["%00", "item_%00", "1%00"] {
+            let answer = client.get(&format!("/item/{id}")).await;
+            assert!(matches!(answer.status, 400 | 404), "{id}: {}", answer.status);
+            answer.error_code(answer.status);
+        }
+        let endless = client.get(&format!("/searchitems?search=a&x={}", "y".repeat(30_000))).await;
+        assert_eq!(endless.error_code(414), "uri_too_long");
+    }
+}
+
+#[tokio::test]
+async fn a_region_that_is_not_ascii_is_400_and_one_that_does_not_exist_is_none() {
+    let client = demo_shops().gateway.client("dexar");
+    let everywhere = client.send(ask("/category").region("atlantis")).await.ok_json();
+    for path in ["/category", "/category/999", "/item/1013", "/searchitems?search=fruit", "/randomitems"] {
+        for region in ["Москва", "\u{e9}", "mos\u{fe}cow"] {
+            assert_eq!(client.send(ask(path).region(region)).await.error_code(400), "bad_region", "{path} {region}");
+        }
+    }
+    for region in ["MOSCOW", "moscow,spb", "'; drop table region; --", "*", "%6d%6f"] {
+        assert_eq!(client.send(ask("/category").region(region)).await.ok_json(), everywhere, "{region}");
+    }
+    let all = client.json("/category").await;
+    for region in ["", "  "] {
+        assert_eq!(client.send(ask("/category").region(region)).await.ok_json(), all, "an empty region is no region");
+    }
+}
+
+#[tokio::test]
+async fn a_region_that_is_too_long_to_exist_is_unknown_too() {
+    let client = demo_shops().gateway.client("dexar");
+    let everywhere = client.send(ask("/category").region("atlantis")).await.ok_json();
+    let answer = client.send(ask("/category").region(&"a".repeat(65))).await;
+    assert_eq!(answer.ok_json(), everywhere, "contract section 3: an unknown region is not an error");
+}
+
+/// Two requests in one packet are answered in order, and a slow reader of one stream holds up no other.
+#[tokio::test]
+async fn requests_in_a_row_on_one_connection_are_all_answered() {
+    let address = demo_shops().gateway.address("dexar");
+    let two = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\nGET /ping HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n";
+    let answers = tokio::time::timeout(Duration::from_secs(5), converse(address, two)).await.expect("in time");
+    assert_eq!(answers.matches("{\"message\":\"pong\"}").count(), 2, "{answers}");
+    let client = demo_shops().gateway.client("dexar");
+    let many =
+        (0..100).map(|number| {
+            let client = &client;
+            async move {
+                client.get(&format!("/category/{}?count=1", if number % 2 == 0 { "1" } else { "none" })).await.status
+            }
+        });
+    let statuses = futures_util::future::join_all(many).await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 50, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 404).count(), 50, "{statuses:?}");
+}

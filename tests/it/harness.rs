@@ -1,0 +1,36 @@
+//! What the tests stand on: private servers, installations of their own, the real program, and clients over real TLS.
+
+mod brand_file;
+mod client;
+mod directory;
+mod gateway;
+mod golden;
+mod services;
+mod site;
+
+use std::sync::LazyLock;
+
+pub use brand_file::{free_port, password_of};
+pub use client::{Answer, Ask, Client, ask, connect_tls, converse};
+pub use gateway::Gateway;
+pub use golden::assert_golden;
+pub use services::{Services, eventually, eventually_async, psql};
+pub use site::{Ended, Site, data, demo};
+
+/// Both brands with the demonstration catalogue, for all tests that only read.
+pub struct Demo {
+    pub site: Site,
+    pub gateway: Gateway,
+}
+
+static DEMO: LazyLock<Demo> = LazyLock::new(|| {
+    let site = Site::new(&["dexar", "novo"]);
+    site.import_demo("dexar");
+    site.import_demo("novo");
+    let gateway = site.start();
+    Demo { site, gateway }
+});
+
+pub fn demo_shops() -> &'static Demo {
+    &DEMO
+}

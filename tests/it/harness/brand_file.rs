@@ -1,0 +1,80 @@
+//! A brand's file as a test wants it, good unless the test spoils it.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use super::services::{Services, certificates};
+
+/// A busy machine is no fault: nothing here may time out because the program under test is an unoptimised one.
+const PATIENT: &str = "pool_wait_ms = 20000\nconnect_timeout_ms = 10000\nstatement_timeout_ms = 14000\n";
+
+/// Every password of a brand's role: roles belong to the whole server, so all databases of a run share them.
+pub fn password_of(brand: &str) -> String {
+    format!("{brand}-s3cret'\"")
+}
+
+#[derive(Clone)]
+pub struct BrandFile {
+    pub name: String,
+    pub port: u16,
+    pub public_url: String,
+    pub origins: Vec<String>,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub database_url: String,
+    pub redis_url: String,
+    /// Further lines of `[limits]` and `[timeouts]`.
+    pub limits: String,
+    pub timeouts: String,
+}
+
+impl BrandFile {
+    pub fn new(name: &str, services: &Services, database: &str) -> BrandFile {
+        let port = free_port();
+        let (storefront, development) = match name {
+            "dexar" => ("https://dexarmarket.ru", "http://localhost:4200"),
+            "novo" => ("https://novo.market", "http://localhost:4201"),
+            _ => ("https://third.example", "http://localhost:4202"),
+        };
+        let leaf = if matches!(name, "dexar" | "novo") { name } else { "third" };
+        BrandFile {
+            name: name.to_owned(),
+            port,
+            public_url: format!("https://localhost:{port}"),
+            origins: vec![storefront.to_owned(), development.to_owned()],
+            certificate: certificates().join(format!("{leaf}.pem")),
+            key: certificates().join(format!("{leaf}.key")),
+            database_url: services.brand_url(database),
+            redis_url: services.redis_url().to_owned(),
+            limits: String::new(),
+            timeouts: String::new(),
+        }
+    }
+
+    pub fn toml(&self) -> String {
+        let BrandFile { name, port, public_url, origins, database_url, redis_url, limits, timeouts, .. } = self;
+        let (certificate, key) = (self.certificate.display(), self.key.display());
+        let storefront = &origins[0];
+        format!(
+            "name = \"{name}\"\ntitle = \"Shop {name}\"\nlisten = [\"127.0.0.1:{port}\"]\n\
+             public_url = \"{public_url}\"\nstorefront_url = \"{storefront}\"\norigins = {origins:?}\n\n\
+             [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n\n\
+             [database]\nurl = \"{database_url}\"\npassword = \"{name}.database-password\"\n{PATIENT}\n\
+             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n"
+        )
+    }
+}
+
+/// A port of 127.0.0.1 that was free a moment ago and that no other test of this run is given. Below the range from which
+/// the kernel takes the ports of outgoing connections.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

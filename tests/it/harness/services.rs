@@ -1,0 +1,160 @@
+//! A private PostgreSQL and Redis, started by `tests/env/services.sh`, and the certificates of the tests' own authority.
+//!
+//! One set serves the whole test binary; a test that stops a server starts a set of its own. They end with this process.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use super::directory::run_directory;
+
+const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The servers of all tests that leave them running.
+static SHARED: LazyLock<Arc<Services>> = LazyLock::new(|| Services::start("services"));
+
+/// The authority and the leaves that all brand files use unless a test says otherwise.
+static CERTIFICATES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let directory = run_directory().join("certs");
+    let leaves = ["dexar=api.dexarmarket.ru", "novo=api.novo.market", "third=api.third.example"];
+    script("certs.sh", &[&[directory.to_str().expect("UTF-8")], &leaves[..]].concat());
+    directory
+});
+
+pub fn certificates() -> &'static Path {
+    &CERTIFICATES
+}
+
+/// A PostgreSQL server and a Redis server.
+pub struct Services {
+    directory: PathBuf,
+    settings: HashMap<String, String>,
+    /// Roles belong to the whole server, so no two tests may alter one at the same moment.
+    pub roles: Mutex<()>,
+    owned: bool,
+}
+
+impl Services {
+    pub fn shared() -> Arc<Services> {
+        SHARED.clone()
+    }
+
+    /// A set for one test, which may stop it.
+    pub fn of_one_test(name: &str) -> Arc<Services> {
+        Services::start(name)
+    }
+
+    fn start(name: &str) -> Arc<Services> {
+        let directory = run_directory().join(name);
+        let place = directory.to_str().expect("UTF-8").to_owned();
+        let owner = std::process::id().to_string();
+        script("services.sh", &["start", &place, "--fast", "--owner", &owner, "--discard"]);
+        let text = std::fs::read_to_string(directory.join("services.env")).expect("services.sh wrote it");
+        let settings = text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned()));
+        Arc::new(Services { settings: settings.collect(), roles: Mutex::new(()), owned: name != "services", directory })
+    }
+
+    fn setting(&self, name: &str) -> &str {
+        self.settings.get(name).unwrap_or_else(|| panic!("services.env names no {name}"))
+    }
+
+    /// `what` is `pg`, `redis` or `all`.
+    pub fn stop(&self, what: &str) {
+        assert!(self.owned, "the shared servers stay up");
+        script("services.sh", &["stop", self.directory.to_str().expect("UTF-8"), what]);
+    }
+
+    pub fn start_again(&self, what: &str) {
+        script("services.sh", &["start", self.directory.to_str().expect("UTF-8"), what, "--fast"]);
+    }
+
+    /// The URL of an administrator in a database.
+    pub fn admin_url(&self, database: &str) -> String {
+        let url = self.setting("PG_ADMIN_URL");
+        format!("{}/{database}", url.rsplit_once('/').expect("it ends with a database").0)
+    }
+
+    /// The URL of a brand's file, without a user.
+    pub fn brand_url(&self, database: &str) -> String {
+        let host = self.setting("PG_HOST").replace('/', "%2F");
+        format!("postgresql://{host}:{}/{database}", self.setting("PG_PORT"))
+    }
+
+    pub fn redis_url(&self) -> &str {
+        self.setting("REDIS_URL")
+    }
+
+    /// A client program of this PostgreSQL (psql, pg_dump), as the administrator or as a brand's role.
+    pub fn program(&self, name: &str, user: &str, password: &str, database: &str) -> Command {
+        let mut command = Command::new(format!("{}/{name}", self.setting("PG_BIN")));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LC_ALL", "C.UTF-8");
+        command.env("PGPASSWORD", password).env("PGOPTIONS", "-c client_min_messages=warning");
+        command.args(["-h", self.setting("PG_HOST"), "-p", self.setting("PG_PORT"), "-U", user, "-d", database]);
+        command
+    }
+
+    /// The same as the administrator.
+    pub fn admin_program(&self, name: &str, database: &str) -> Command {
+        let url = self.setting("PG_ADMIN_URL");
+        let password = url.split([':', '@']).nth(2).expect("postgresql://postgres:PASSWORD@…");
+        self.program(name, "postgres", password, database)
+    }
+
+    /// Runs SQL as the administrator and returns what psql prints, unaligned.
+    pub fn admin_sql(&self, database: &str, sql: &str) -> String {
+        psql(self.admin_program("psql", database), sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    pub fn create_database(&self, name: &str, locale: &str) {
+        self.admin_sql(
+            "postgres",
+            &format!("create database {name} template template0 encoding 'UTF8' locale '{locale}'"),
+        );
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        script("services.sh", &["discard", self.directory.to_str().expect("UTF-8")]);
+    }
+}
+
+/// Runs SQL through a psql that was prepared by [`Services::program`]; errors are what psql said.
+pub fn psql(mut program: Command, sql: &str) -> Result<String, String> {
+    let output = program.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).output().expect("psql runs");
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+fn script(name: &str, arguments: &[&str]) {
+    let output = Command::new(format!("{REPOSITORY}/tests/env/{name}")).args(arguments).output().expect("bash runs");
+    assert!(output.status.success(), "{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Asks again and again, without holding up the runtime, until there is an answer; panics when none came in time.
+pub async fn eventually_async<T>(what: &str, seconds: u64, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {seconds} s");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Asks again and again until there is an answer; panics when none came in time.
+pub fn eventually<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {seconds} s");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

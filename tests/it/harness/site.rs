@@ -1,0 +1,191 @@
+//! One installation: a database, brand files, credentials, and the `brandgate` program run on them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::brand_file::{BrandFile, password_of};
+use super::directory::Directory;
+use super::gateway::Gateway;
+use super::services::Services;
+
+pub struct Site {
+    pub services: Arc<Services>,
+    pub directory: Directory,
+    pub database: String,
+    pub brands: Vec<BrandFile>,
+}
+
+/// What a run of the program came to.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// Standard output of a run that must have succeeded.
+    #[track_caller]
+    pub fn good(self) -> String {
+        assert_eq!(self.status, Some(0), "{self:#?}");
+        self.stdout
+    }
+
+    /// Both outputs of a run that must have failed with this status.
+    #[track_caller]
+    pub fn bad(self, status: i32) -> String {
+        assert_eq!(self.status, Some(status), "{self:#?}");
+        self.stdout + &self.stderr
+    }
+}
+
+impl Site {
+    /// A fresh database with migrated schemas of these brands on the shared servers.
+    pub fn new(brands: &[&str]) -> Site {
+        let site = Site::unmigrated(brands);
+        site.migrate().good();
+        site
+    }
+
+    /// A fresh, empty database and the files, nothing else.
+    pub fn unmigrated(brands: &[&str]) -> Site {
+        Site::on(Services::shared(), brands)
+    }
+
+    /// The same on servers that the test may stop.
+    pub fn on(services: Arc<Services>, brands: &[&str]) -> Site {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let database = format!("shop_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        services.create_database(&database, "C.UTF-8");
+        let mut site =
+            Site { directory: Directory::new(&database), brands: Vec::new(), database, services: services.clone() };
+        for name in brands {
+            site.add_brand(name);
+        }
+        site
+    }
+
+    /// One more brand: its file and its credential.
+    pub fn add_brand(&mut self, name: &str) {
+        self.directory.write(&format!("credentials/{name}.database-password"), password_of(name) + "\n");
+        self.brands.push(BrandFile::new(name, &self.services, &self.database));
+        self.write_brands();
+    }
+
+    pub fn brand(&self, name: &str) -> &BrandFile {
+        self.brands.iter().find(|brand| brand.name == name).expect("the site has this brand")
+    }
+
+    /// Changes a brand's file.
+    pub fn change_brand(&mut self, name: &str, change: impl FnOnce(&mut BrandFile)) {
+        change(self.brands.iter_mut().find(|brand| brand.name == name).expect("the site has this brand"));
+        self.write_brands();
+    }
+
+    fn write_brands(&self) {
+        for brand in &self.brands {
+            self.directory.write(&format!("brands/{}.toml", brand.name), brand.toml());
+        }
+    }
+
+    pub fn brand_path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(format!("brands/{name}.toml"))
+    }
+
+    /// `brandgate ARGUMENTS --brands …`, not run yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_brandgate"));
+        command.args(arguments);
+        self.furnish(&mut command);
+        command
+    }
+
+    /// The environment that every run of the program has, and no other.
+    pub fn furnish(&self, command: &mut Command) {
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("CREDENTIALS_DIRECTORY", self.directory.path().join("credentials"));
+        command.env("BRANDGATE_BRANDS", self.directory.path().join("brands"));
+    }
+
+    /// Runs `brandgate ARGUMENTS` to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        let output = self.command(arguments).stdin(Stdio::null()).output().expect("the program runs");
+        Ended {
+            status: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    /// Starts `brandgate ARGUMENTS`, its output thrown away.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        let null = Stdio::null;
+        self.command(arguments).stdin(null()).stdout(null()).stderr(null()).spawn().expect("the program runs")
+    }
+
+    /// `brandgate migrate` with an administrator's URL.
+    pub fn migrate(&self) -> Ended {
+        // A test that failed while it held the lock has harmed nothing that the lock protects.
+        let _alone = self.services.roles.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.run(&["migrate", "--admin-url", &self.services.admin_url(&self.database)])
+    }
+
+    /// `brandgate catalog import --brand BRAND ARGUMENTS`.
+    pub fn import(&self, brand: &str, arguments: &[&str]) -> Ended {
+        self.run(&[&["catalog", "import", "--brand", brand], arguments].concat())
+    }
+
+    /// Imports one text as a file of that name.
+    pub fn import_text(&self, brand: &str, name: &str, text: impl AsRef<[u8]>, arguments: &[&str]) -> Ended {
+        let path = self.directory.write(name, text);
+        self.import(brand, &[&[path.to_str().expect("UTF-8")], arguments].concat())
+    }
+
+    /// `brandgate catalog export`, as text.
+    pub fn export(&self, brand: &str) -> String {
+        self.run(&["catalog", "export", "--brand", brand]).good()
+    }
+
+    /// The demonstration catalogue, the way `make run` loads it.
+    pub fn import_demo(&self, brand: &str) {
+        let regions = demo("regions.jsonl");
+        if brand == "dexar" {
+            self.import(brand, &[&regions, &demo("dexar/catalog.jsonl")]).good();
+            return;
+        }
+        let (moscow, spb) = (format!("moscow={}", demo("novo/moscow.xml")), format!("spb={}", demo("novo/spb.xml")));
+        self.import(brand, &[&regions]).good();
+        self.import(brand, &[&moscow, &spb]).good();
+        self.import(brand, &[&demo("novo/delta.jsonl")]).good();
+    }
+
+    /// Runs SQL as a brand's role; errors are what PostgreSQL said.
+    pub fn sql_as(&self, brand: &str, sql: &str) -> Result<String, String> {
+        let password = password_of(brand);
+        super::services::psql(self.services.program("psql", brand, &password, &self.database), sql)
+    }
+
+    pub fn start(&self) -> Gateway {
+        let gateway = self.start_unready();
+        gateway.await_ready();
+        gateway
+    }
+
+    /// Starts the gateway and waits for nothing.
+    pub fn start_unready(&self) -> Gateway {
+        Gateway::start(self)
+    }
+}
+
+/// A file of the demonstration data.
+pub fn demo(name: &str) -> String {
+    data(&format!("demo/{name}"))
+}
+
+/// A file of `tests/data`.
+pub fn data(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    path.to_str().expect("UTF-8").to_owned()
+}

@@ -1,0 +1,219 @@
+//! HTTP itself: methods, caching, compression, the request's id, security headers, TLS.
+
+use crate::harness::{Ask, Site, ask, connect_tls, demo_shops};
+
+/// Headers of an answer that are the same for the same question (all but the request's id and the clock).
+fn stable_headers(answer: &crate::harness::Answer) -> Vec<(String, String)> {
+    let passing = ["x-request-id", "date"];
+    let headers = answer.headers.iter().filter(|(name, _)| !passing.contains(&name.as_str()));
+    let text = |value: &hyper::header::HeaderValue| value.to_str().expect("ASCII").to_owned();
+    let mut all: Vec<_> = headers.map(|(name, value)| (name.to_string(), text(value))).collect();
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let gateway = &demo_shops().gateway;
+    for client in [gateway.client("dexar"), gateway.client("dexar").http1()] {
+        for path in [
+            "/ping",
+            "/category",
+            "/category/1?count=5",
+            "/item/1013",
+            "/searchitems?search=fruit",
+            "/regions",
+            "/item/0",
+        ] {
+            for encoding in ["identity", "br"] {
+                let get = client.send(ask(path).header("accept-encoding", encoding)).await;
+                let head = client.send(ask(path).method("HEAD").header("accept-encoding", encoding)).await;
+                assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+                assert_eq!(stable_headers(&head), stable_headers(&get), "{path}");
+                assert_eq!(head.header("content-length"), Some(get.body.len().to_string().as_str()), "{path}");
+            }
+        }
+        let random = client.send(ask("/randomitems?count=200").method("HEAD")).await;
+        assert_eq!((random.status, random.body.len()), (200, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_a_path_has_not_is_405_and_names_those_it_has() {
+    let client = demo_shops().gateway.client("novo");
+    for path in ["/ping", "/category", "/category/1", "/item/1", "/searchitems", "/randomitems", "/regions"] {
+        for method in ["POST", "PUT", "PATCH", "DELETE", "BREW"] {
+            let answer = client.send(ask(path).method(method)).await;
+            assert_eq!(answer.error_code(405), "method_not_allowed", "{method} {path}");
+            assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
+        }
+        let options = client.send(ask(path).method("OPTIONS")).await;
+        assert_eq!((options.status, options.body.len()), (204, 0));
+        assert_eq!(options.header("allow"), Some("GET, HEAD, OPTIONS"));
+    }
+    assert_eq!(client.send(ask("/nowhere").method("POST")).await.error_code(404), "not_found");
+    assert_eq!(client.send(ask("/nowhere").method("OPTIONS")).await.error_code(404), "not_found");
+}
+
+#[tokio::test]
+async fn the_catalogue_is_kept_by_nobody_without_asking_and_the_rest_by_nobody() {
+    let client = demo_shops().gateway.client("dexar");
+    for path in ["/regions", "/category", "/category/11", "/item/1013", "/searchitems?search=fruit"] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.header("cache-control"), Some("no-cache"), "{path}");
+        let mut varies: Vec<_> = answer.header("vary").expect("it varies").split(", ").collect();
+        varies.sort_unstable();
+        assert_eq!(varies, ["Accept-Encoding", "Origin", "X-Language", "X-Region"], "{path}");
+        let etag = answer.header("etag").expect("it has a tag");
+        assert!(etag.len() > 10 && etag.starts_with('"') && etag.ends_with('"'), "{etag} is no strong tag");
+    }
+    for path in ["/ping", "/randomitems", "/item/0", "/category?x=%ff", "/nowhere"] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        assert_eq!(answer.header("etag"), None, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn each_encoding_has_a_tag_of_its_own_and_the_same_content() {
+    let client = demo_shops().gateway.client("dexar");
+    let plain = client.get("/category").await;
+    assert_eq!(plain.header("content-encoding"), None);
+    let mut tags = vec![plain.header("etag").expect("a tag").to_owned()];
+    for encoding in ["br", "zstd", "gzip"] {
+        let with = |ask: Ask| ask.header("accept-encoding", encoding).origin("https://dexarmarket.ru");
+        let answer = client.send(with(ask("/category"))).await;
+        assert_eq!(answer.header("content-encoding"), Some(encoding));
+        assert!(answer.body.len() < plain.body.len() / 2, "{encoding}: {} bytes", answer.body.len());
+        assert_eq!(answer.decoded(), plain.body, "{encoding}");
+        assert_eq!(answer.body, client.send(with(ask("/category"))).await.body, "a strong tag names these very bytes");
+        let tag = answer.header("etag").expect("a tag").to_owned();
+        let again = client.send(with(ask("/category")).header("if-none-match", &tag)).await;
+        assert_eq!((again.status, again.body.len()), (304, 0));
+        for name in ["etag", "vary", "cache-control", "access-control-allow-origin", "access-control-allow-credentials"]
+        {
+            assert!(again.header(name).is_some(), "{name}");
+            assert_eq!(again.header(name), answer.header(name), "{name}");
+        }
+        tags.push(tag);
+    }
+    for (index, tag) in tags.iter().enumerate() {
+        assert!(!tags[..index].contains(tag), "{tags:?}");
+        let other = client.send(ask("/category").header("if-none-match", tag)).await;
+        assert_eq!(other.status, if index == 0 { 304 } else { 200 }, "{tag} for plain bytes");
+    }
+}
+
+#[tokio::test]
+async fn if_none_match_is_a_list_a_star_or_weak() {
+    let client = demo_shops().gateway.client("novo");
+    let tag = client.get("/regions").await.header("etag").expect("a tag").to_owned();
+    for (sent, status) in [
+        (tag.clone(), 304),
+        (format!("W/{tag}"), 304),
+        (format!("\"x\", {tag}"), 304),
+        ("*".to_owned(), 304),
+        ("\"x\"".to_owned(), 200),
+        (tag.trim_matches('"').to_owned(), 200),
+    ] {
+        assert_eq!(client.send(ask("/regions").header("if-none-match", &sent)).await.status, status, "{sent}");
+    }
+    let head = client.send(ask("/regions").method("HEAD").header("if-none-match", &tag)).await;
+    assert_eq!(head.status, 304);
+    let english = client.send(ask("/regions").language("en").header("if-none-match", &tag)).await;
+    assert_eq!(english.status, 200, "another language is another answer");
+}
+
+#[tokio::test]
+async fn the_weights_of_accept_encoding_decide() {
+    let client = demo_shops().gateway.client("dexar");
+    for (accepted, encoding) in [
+        ("gzip, deflate, br, zstd", Some("br")),
+        ("gzip;q=1.0, br;q=0.4, zstd;q=0.6", Some("gzip")),
+        ("gzip;q=0.3, zstd;q=0.9", Some("zstd")),
+        ("br;q=0, zstd;q=0, gzip", Some("gzip")),
+        ("*", Some("br")),
+        ("br;q=0, *;q=0.1", Some("zstd")),
+        ("GZIP", Some("gzip")),
+        ("gzip ; q=0.5", Some("gzip")),
+        ("identity", None),
+        ("deflate, compress", None),
+        ("*;q=0", None),
+        ("br;q=nonsense", None),
+        ("", None),
+    ] {
+        let answer = client.send(ask("/category").header("accept-encoding", accepted)).await;
+        assert_eq!(answer.header("content-encoding"), encoding, "{accepted:?}");
+    }
+}
+
+#[tokio::test]
+async fn plain_bytes_have_a_weight_too() {
+    let client = demo_shops().gateway.client("dexar");
+    let answer = client.send(ask("/category").header("accept-encoding", "gzip;q=0.5, identity;q=1")).await;
+    assert_eq!(answer.header("content-encoding"), None, "RFC 9110, 12.5.3: the highest weight is preferred");
+}
+
+#[tokio::test]
+async fn a_sane_request_id_is_kept_any_other_replaced_and_both_are_in_the_log() {
+    let gateway = &demo_shops().gateway;
+    let client = gateway.client("dexar");
+    let sane = "front-7f3a_42.b";
+    let answer = client.send(ask("/item/0").header("x-request-id", sane)).await;
+    assert_eq!(answer.header("x-request-id"), Some(sane));
+    let line = gateway.await_log(sane);
+    assert!(line.contains("dexar") && line.contains("/item/{id}") && line.contains("404"), "{line}");
+
+    let mut given = Vec::new();
+    for sent in ["a b", "x\"y", "<script>", &"x".repeat(500), "", "п"] {
+        for path in ["/ping", "/nowhere", "/category?count=0"] {
+            let answer = client.send(ask(path).header("x-request-id", sent)).await;
+            let id = answer.header("x-request-id").expect("every answer has one").to_owned();
+            assert_ne!(id, sent);
+            gateway.await_log(&id);
+            assert!(!given.contains(&id), "{id} was given twice");
+            given.push(id);
+        }
+    }
+    let preflight =
+        ask("/cart").method("OPTIONS").origin("https://dexarmarket.ru").header("access-control-request-method", "POST");
+    assert!(client.send(preflight).await.header("x-request-id").is_some());
+}
+
+#[tokio::test]
+async fn security_headers_are_everywhere_and_strict_transport_is_not_on_localhost() {
+    let client = demo_shops().gateway.client("dexar");
+    for path in ["/ping", "/category", "/nowhere", "/category?count=x"] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("strict-transport-security"), None, "{path}");
+    }
+    let mut site = Site::new(&["dexar"]);
+    site.change_brand("dexar", |brand| brand.public_url = "https://api.dexarmarket.ru:445".to_owned());
+    let gateway = site.start();
+    let client = gateway.client("dexar").sni("api.dexarmarket.ru");
+    for path in ["/ping", "/category", "/nowhere"] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn tls_1_2_and_1_3_and_both_protocols_are_spoken() {
+    let address = demo_shops().gateway.address("novo");
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for (offered, chosen) in [
+            (&["h2", "http/1.1"][..], Some(&b"h2"[..])),
+            (&["http/1.1"], Some(b"http/1.1")),
+            (&["http/1.1", "h2"], Some(b"h2")),
+            (&[], None),
+        ] {
+            let stream = connect_tls(address, offered, "localhost", &[version]).await.expect("a handshake");
+            let (_, session) = stream.get_ref();
+            assert_eq!(session.protocol_version(), Some(version.version));
+            assert_eq!(session.alpn_protocol(), chosen, "{offered:?}");
+        }
+    }
+    assert!(connect_tls(address, &["ftp"], "localhost", rustls::ALL_VERSIONS).await.is_err(), "no protocol in common");
+}

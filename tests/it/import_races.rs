@@ -1,0 +1,209 @@
+//! An import beside readers, killed in its middle, and beside another import: what others see is the old catalogue or the new one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{Client, Gateway, Site};
+use crate::import::table;
+
+/// A whole catalogue in which everything says its generation: names, prices, and how many items there are.
+fn generation(number: u64, items: u64) -> String {
+    let mut lines = format!("{{\"categoryID\":1,\"name\":\"Поколение {number}\"}}\n");
+    for item in 1..=items {
+        lines += &format!(
+            "{{\"itemID\":{item},\"categoryID\":1,\"name\":\"Поколение {number}\",\"price\":{number},\"quantity\":{number},\
+              \"description\":\"{}\"}}\n",
+            "описание ".repeat(20)
+        );
+    }
+    lines
+}
+
+/// The one generation of a list of items, and how many there are; panics when they are of several.
+#[track_caller]
+fn only_generation(items: &Value) -> (u64, usize) {
+    let items = items.as_array().expect("a list");
+    let seen: BTreeSet<(u64, String, u64)> = items
+        .iter()
+        .map(|item| {
+            let number = |key: &str| item[key].as_u64().expect("a number");
+            (number("price"), item["name"].as_str().expect("a text").to_owned(), number("quantity"))
+        })
+        .collect();
+    assert_eq!(seen.len(), 1, "one answer shows several catalogues: {seen:?}");
+    let (price, name, quantity) = seen.into_iter().next().expect("just counted");
+    assert_eq!((name, quantity), (format!("Поколение {price}"), price));
+    (price, items.len())
+}
+
+/// One look at everything; the generations that were seen. Generation g has 100 + g items.
+async fn look(client: &Client) -> Vec<u64> {
+    let of_list = |items: &Value| {
+        let (number, count) = only_generation(items);
+        assert_eq!(count as u64, 100 + number, "a list of one catalogue with the length of another");
+        number
+    };
+    let page = client.json("/category/1?count=200").await;
+    let found =
+        client.json("/searchitems?search=%D0%BF%D0%BE%D0%BA%D0%BE%D0%BB%D0%B5%D0%BD%D0%B8%D0%B5&count=200").await;
+    let random = client.json("/randomitems?count=200").await;
+    let tree = client.json("/category").await;
+    let total = found["total"].as_u64().expect("a number");
+    let name = tree[0]["name"].as_str().expect("a text");
+    let in_tree = tree[0]["itemCount"].as_u64().expect("a count") - 100;
+    assert_eq!(name, format!("Поколение {in_tree}"), "the name of one catalogue with the count of another");
+    let seen = vec![of_list(&page), of_list(&found["items"]), of_list(&random), in_tree];
+    assert_eq!(total, 100 + seen[1]);
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_see_the_old_catalogue_or_the_new_one_and_never_half() {
+    let site = Arc::new(Site::new(&["novo"]));
+    let paths: Vec<String> = (1..=8)
+        .map(|g| {
+            site.directory.write(&format!("{g}.jsonl"), generation(g, 100 + g)).to_str().expect("UTF-8").to_owned()
+        })
+        .collect();
+    site.import("novo", &["--replace", "--strict", &paths[0]]).good();
+    let gateway = site.start();
+    let importing = Arc::new(AtomicBool::new(true));
+    let import = {
+        let (site, importing) = (site.clone(), importing.clone());
+        tokio::task::spawn_blocking(move || {
+            for path in &paths[1..] {
+                site.import("novo", &["--replace", "--strict", path]).good();
+            }
+            importing.store(false, Ordering::Relaxed);
+        })
+    };
+    let read = async |client: Client| {
+        let mut seen = Vec::new();
+        // An import that fails ends the readers too.
+        while importing.load(Ordering::Relaxed) && !import.is_finished() {
+            seen.extend(look(&client).await);
+        }
+        seen
+    };
+    let (first, second) = tokio::join!(read(gateway.client("novo")), read(gateway.client("novo").http1()));
+    import.await.expect("every import succeeds");
+    assert_eq!(look(&gateway.client("novo")).await, [8; 4], "the last import is what is read now");
+    let generations: BTreeSet<u64> = first.iter().chain(&second).copied().collect();
+    assert!(first.len() > 20 && generations.len() > 2, "the readers read while it changed: {generations:?}");
+}
+
+/// The whole state of a shop, for comparing.
+fn state(site: &Site) -> String {
+    site.export("dexar")
+}
+
+#[test]
+fn a_killed_import_leaves_the_old_catalogue_and_the_next_one_works() {
+    let site = Site::new(&["dexar"]);
+    let old = site.directory.write("old.jsonl", generation(1, 3_000));
+    let new = site.directory.write("new.jsonl", generation(2, 3_100));
+    let [old, new] = [&old, &new].map(|path| path.to_str().expect("UTF-8"));
+    site.import("dexar", &["--replace", old]).good();
+    let old_state = state(&site);
+    let begun = Instant::now();
+    site.import("dexar", &["--replace", new]).good();
+    let takes = begun.elapsed();
+    let new_state = state(&site);
+    assert_ne!(old_state, new_state);
+    site.import("dexar", &["--replace", old]).good();
+
+    let mut killed = 0;
+    for part in 0..12u32 {
+        let arguments = ["catalog", "import", "--brand", "dexar", "--replace", new];
+        let mut import = site.spawn(&arguments);
+        // From hardly begun to nearly done; a little noise, so that no two runs kill at the same instants.
+        let noise = Duration::from_micros(u64::from(begun.elapsed().subsec_micros() % 5_000));
+        std::thread::sleep(takes * part / 12 + noise);
+        let ended_before = import.try_wait().expect("it is our child").is_some();
+        import.kill().expect("it is our child");
+        import.wait().expect("it is our child");
+        let found = state(&site);
+        if found == new_state {
+            // The commit came before the kill.
+            site.import("dexar", &["--replace", old]).good();
+            assert_eq!(state(&site), old_state);
+            continue;
+        }
+        assert!(!ended_before, "an import that ended by itself has no effect");
+        assert_eq!(found.len(), old_state.len(), "killed at {part}/12");
+        assert!(found == old_state, "killed at {part}/12: the catalogue is neither the old nor the new one");
+        killed += 1;
+    }
+    assert!(killed >= 4, "only {killed} imports were killed in their middle");
+    let after = site.import("dexar", &["--replace", "--strict", new]).good();
+    assert_eq!(table(&after)[2], [100, 3_000, 0], "{after}");
+    assert!(state(&site) == new_state);
+}
+
+#[test]
+fn of_two_whole_imports_at_once_one_comes_last() {
+    let site = Site::new(&["dexar"]);
+    let files = [1, 2].map(|g| site.directory.write(&format!("{g}.jsonl"), generation(g, 400 + 10 * g)));
+    let states = files.each_ref().map(|path| {
+        site.import("dexar", &["--replace", path.to_str().expect("UTF-8")]).good();
+        state(&site)
+    });
+    for _ in 0..5 {
+        std::thread::scope(|scope| {
+            for path in &files {
+                let site = &site;
+                scope.spawn(move || site.import("dexar", &["--replace", path.to_str().expect("UTF-8")]).good());
+            }
+        });
+        let left = state(&site);
+        assert!(states.contains(&left), "neither of the two catalogues, but a mixture");
+    }
+}
+
+#[test]
+fn of_two_deltas_at_once_both_count() {
+    let site = Site::new(&["dexar"]);
+    site.import_text("dexar", "base.jsonl", generation(1, 300), &[]).good();
+    let delta = |member: &str, value: u64| -> String {
+        (1..=300).map(|item| format!("{{\"itemID\":{item},\"{member}\":{value}}}\n")).collect()
+    };
+    for round in 2..6 {
+        std::thread::scope(|scope| {
+            for member in ["price", "quantity"] {
+                let (site, text) = (&site, delta(member, round));
+                let name = format!("{member}-{round}.jsonl");
+                scope.spawn(move || site.import_text("dexar", &name, text, &["--strict"]).good());
+            }
+        });
+        let counted = "select count(*) from item where price = quantity and price = ".to_owned() + &round.to_string();
+        assert_eq!(site.sql_as("dexar", &counted).as_deref(), Ok("300"));
+    }
+}
+
+/// An import of one brand while the other brand's is running: nobody waits for the neighbour's lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_brand_imports_and_reads_meanwhile() {
+    let site = Site::new(&["dexar", "novo"]);
+    site.import_text("novo", "first.jsonl", generation(1, 101), &[]).good();
+    let lock = "select pg_advisory_lock(hashtextextended('brandgate:import:dexar', 0))";
+    let (holder, connection) = tokio_postgres::connect(&site.services.admin_url(&site.database), tokio_postgres::NoTls)
+        .await
+        .expect("it is up");
+    let driving = tokio::spawn(connection);
+    holder.execute(lock, &[]).await.expect("free");
+    let mut waiting =
+        site.spawn(&["catalog", "import", "--brand", "dexar", &crate::harness::data("import/legacy.json")]);
+    let second = generation(2, 102);
+    tokio::task::block_in_place(|| site.import_text("novo", "second.jsonl", second, &["--replace"]).good());
+    let gateway: Gateway = site.start();
+    assert_eq!(look(&gateway.client("novo")).await, [2; 4]);
+    assert!(waiting.try_wait().expect("it is our child").is_none(), "Dexar's import waits for its own lock");
+    drop(holder);
+    driving.await.expect("no panic").expect("it ends in peace");
+    let ended = crate::harness::eventually("Dexar's import ends", 10, || waiting.try_wait().expect("our child"));
+    assert!(ended.success());
+}

@@ -1,0 +1,167 @@
+//! Lists: order, paging, the two ways to name a thing, the search's echo, and the evenness of random items.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::Value;
+
+use crate::harness::{Site, demo_shops};
+use crate::source::{Source, ids};
+
+#[tokio::test]
+async fn pages_put_together_are_the_list_in_its_order() {
+    let client = demo_shops().gateway.client("dexar");
+    let wanted = Source::dexar().page(1, None);
+    for count in [1, 7, 50] {
+        let mut got = Vec::new();
+        while got.len() < wanted.len() {
+            let page = ids(&client.json(&format!("/category/1?count={count}&skip={}", got.len())).await);
+            assert_eq!(page.len(), count.min(wanted.len() - got.len()));
+            got.extend(page);
+        }
+        assert_eq!(got, wanted);
+    }
+    assert_eq!(ids(&client.json("/category/1").await), wanted[..50], "50 unless said");
+    assert_eq!(ids(&client.json("/category/1?skip=3").await), wanted[3..53]);
+}
+
+#[tokio::test]
+async fn more_than_200_is_taken_as_200_and_beyond_the_end_is_empty() {
+    let site = Site::new(&["novo"]);
+    let mut records = "{\"categoryID\":1,\"name\":\"Всё\"}\n".to_owned();
+    for number in 1..=205 {
+        records += &format!("{{\"itemID\":{number},\"categoryID\":1,\"name\":\"Кружка {number}\",\"price\":1}}\n");
+    }
+    site.import_text("novo", "many.jsonl", records, &[]).good();
+    let gateway = site.start();
+    let client = gateway.client("novo");
+    for count in ["200", "201", "100000", "99999999999999999999999"] {
+        let page = ids(&client.json(&format!("/category/1?count={count}")).await);
+        assert_eq!(page, (1..=200).collect::<Vec<_>>(), "{count}");
+        let found =
+            client.json(&format!("/searchitems?search=%D0%BA%D1%80%D1%83%D0%B6%D0%BA%D0%B0&count={count}")).await;
+        assert_eq!((&found["count"], &found["total"]), (&200.into(), &205.into()));
+        assert_eq!(ids(&found["items"]).len(), 200);
+        assert_eq!(ids(&client.json(&format!("/randomitems?count={count}")).await).len(), 200);
+    }
+    for path in ["/category/1?skip=205", "/category/1?skip=99999999999999999999999"] {
+        assert_eq!(client.json(path).await, serde_json::json!([]));
+    }
+}
+
+#[tokio::test]
+async fn the_search_echoes_its_paging_and_counts_all_hits() {
+    let client = demo_shops().gateway.client("dexar");
+    let all = client.json("/searchitems?search=fruit&count=200").await;
+    let everything = ids(&all["items"]);
+    let total = everything.len();
+    assert!(total > 8, "there is enough fruit to page through");
+    let members: Vec<&String> = all.as_object().expect("an object").keys().collect();
+    assert_eq!(members, ["items", "total", "count", "skip"]);
+    let mut paged = Vec::new();
+    while paged.len() < total {
+        let skip = paged.len();
+        let page = client.json(&format!("/searchitems?search=fruit&count=3&skip={skip}")).await;
+        let echo = [&page["total"], &page["count"], &page["skip"]].map(Value::as_u64);
+        assert_eq!(echo, [Some(total as u64), Some(3), Some(skip as u64)]);
+        paged.extend(ids(&page["items"]));
+    }
+    assert_eq!(paged, everything);
+    let beyond = client.json(&format!("/searchitems?search=fruit&skip={total}")).await;
+    assert_eq!([&beyond["items"], &beyond["total"]], [&serde_json::json!([]), &total.into()]);
+    let nothing = client.json("/searchitems?search=xyzzyplugh").await;
+    assert_eq!(nothing, serde_json::json!({ "items": [], "total": 0, "count": 50, "skip": 0 }));
+}
+
+#[tokio::test]
+async fn word_forms_of_three_languages_find_and_the_exact_name_is_first() {
+    let client = demo_shops().gateway.client("dexar");
+    // "the grapes" in the genitive, the English plural, the Armenian name as it stands
+    for words in ["винограда", "grapes", "grape", "խաղող"] {
+        let coded = percent_encoding::utf8_percent_encode(words, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let found = client.json(&format!("/searchitems?search={coded}")).await;
+        assert!(ids(&found["items"]).contains(&1010), "{words}: {:?}", ids(&found["items"]));
+    }
+    for item in Source::dexar().shown_items().into_iter().step_by(40) {
+        let name = item["name"].as_str().expect("a text");
+        let coded = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let found = client.json(&format!("/searchitems?search={coded}")).await;
+        assert_eq!(found["items"][0]["name"], name);
+    }
+}
+
+#[tokio::test]
+async fn numbers_and_string_ids_name_the_same() {
+    let client = demo_shops().gateway.client("dexar");
+    let source = Source::dexar();
+    for number in source.shown_categories() {
+        let id = source.category(number)["id"].as_str().expect("a text");
+        let (by_number, by_id) = (format!("/category/{number}?count=9"), format!("/category/{id}?count=9"));
+        assert_eq!(client.json(&by_number).await, client.json(&by_id).await);
+    }
+    for item in source.shown_items().into_iter().step_by(20) {
+        let (number, id) = (&item["itemID"], item["id"].as_str().expect("a text"));
+        assert_eq!(client.json(&format!("/item/{number}")).await, client.json(&format!("/item/{id}")).await);
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_404_and_for_random_items_an_empty_list() {
+    let client = demo_shops().gateway.client("dexar");
+    for key in [
+        "999999",
+        "0",
+        "-1",
+        "1.0",
+        "01013",
+        "+1013",
+        "1e3",
+        "9007199254740991",
+        "9007199254740993",
+        "item_none",
+        "%20",
+    ] {
+        assert_eq!(client.get(&format!("/item/{key}")).await.error_code(404), "not_found", "{key}");
+        assert_eq!(client.get(&format!("/category/{key}")).await.error_code(404), "not_found", "{key}");
+        assert_eq!(client.json(&format!("/randomitems?category={key}")).await, serde_json::json!([]), "{key}");
+    }
+    for path in ["/", "/item", "/item/", "/items/1", "/item/1013/more", "/category/", "/Ping", "//ping", "/ping/"] {
+        assert_eq!(client.get(path).await.error_code(404), "not_found", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn random_items_are_distinct_and_no_more_than_exist() {
+    let client = demo_shops().gateway.client("dexar");
+    let source = Source::dexar();
+    assert_eq!(ids(&client.json("/randomitems").await).len(), 5, "5 unless said");
+    for category in [1, 11, 151, 53] {
+        let exist: BTreeSet<u64> = source.page(category, None).into_iter().collect();
+        for count in [1, 3, 200] {
+            let drawn = ids(&client.json(&format!("/randomitems?category={category}&count={count}")).await);
+            let distinct: BTreeSet<u64> = drawn.iter().copied().collect();
+            assert_eq!((drawn.len(), distinct.len()), (count.min(exist.len()), count.min(exist.len())));
+            assert!(distinct.is_subset(&exist), "{drawn:?} is not all below {category}");
+        }
+    }
+}
+
+/// Each of n items is drawn with the same chance. The sum of (seen − wanted)² / wanted has mean n − 1 and variance about
+/// 2(n − 1), so seven deviations above the mean are met by chance once in billions of runs.
+#[tokio::test]
+async fn random_items_are_evenly_drawn() {
+    let client = demo_shops().gateway.client("dexar");
+    let exist = Source::dexar().page(16, None);
+    let mut seen: HashMap<u64, u32> = HashMap::new();
+    let (draws, count) = (400, 3);
+    for _ in 0..draws {
+        for id in ids(&client.json(&format!("/randomitems?category=16&count={count}")).await) {
+            *seen.entry(id).or_default() += 1;
+        }
+    }
+    let wanted = f64::from(draws * count) / exist.len() as f64;
+    let seen_of = |id| f64::from(seen.get(id).copied().unwrap_or(0));
+    let distance: f64 = exist.iter().map(|id| (seen_of(id) - wanted).powi(2) / wanted).sum();
+    let freedom = exist.len() as f64 - 1.0;
+    assert!(distance < freedom + 7.0 * (2.0 * freedom).sqrt(), "{distance} with {freedom} degrees: {seen:?}");
+    assert!(distance > freedom / 10.0, "{distance} is too even to be drawn at random: {seen:?}");
+}

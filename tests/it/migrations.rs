@@ -1,0 +1,191 @@
+//! The schema's history: once, in order, never twice at once, never changed afterwards; and a brand that is dumped and restored.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::harness::{Site, demo_shops, password_of, psql};
+
+const HISTORY: &str = "select string_agg(version || ' ' || name, ',' order by version) from refinery_schema_history";
+
+#[test]
+fn a_second_run_finds_nothing_to_do() {
+    let site = Site::unmigrated(&["dexar", "novo"]);
+    let first = site.migrate().good();
+    assert!(first.contains("dexar: applied V1__catalog") && first.contains("novo: applied V1__catalog"), "{first}");
+    let history = site.sql_as("dexar", HISTORY).expect("it is written");
+    assert!(history.starts_with("1 catalog"), "{history}");
+    site.import_demo("novo");
+    let before = site.export("novo");
+    for again in [site.migrate().good(), site.run(&["migrate"]).good()] {
+        assert_eq!(again, "dexar: up to date\nnovo: up to date\n");
+    }
+    assert_eq!(site.sql_as("dexar", HISTORY), Ok(history));
+    assert_eq!(site.export("novo"), before);
+}
+
+#[test]
+fn a_file_that_changed_after_it_was_applied_is_refused() {
+    let site = Site::new(&["dexar", "novo"]);
+    site.sql_as("dexar", "update refinery_schema_history set checksum = '1' where version = 1").expect("its own table");
+    let refused = site.run(&["migrate"]);
+    assert_eq!(refused.status, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("dexar") && refused.stderr.contains("catalog"), "{refused:?}");
+    assert!(refused.stderr.contains("different"), "it says that the file differs: {refused:?}");
+    assert!(refused.stdout.contains("novo: up to date"), "the other brand is not held up: {refused:?}");
+}
+
+#[test]
+fn a_migration_that_this_program_does_not_know_is_refused() {
+    let site = Site::new(&["dexar"]);
+    let newer = "insert into refinery_schema_history select 999, 'from_the_future', applied_on, '7' from refinery_schema_history limit 1";
+    site.sql_as("dexar", newer).expect("its own table");
+    let refused = site.run(&["migrate"]);
+    assert_eq!(refused.status, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("from_the_future"), "{refused:?}");
+}
+
+#[test]
+fn two_runs_at_once_apply_everything_once() {
+    for round in 0..4 {
+        let site = Site::unmigrated(&["dexar", "novo"]);
+        let url = site.services.admin_url(&site.database);
+        let ended: Vec<_> = {
+            let _alone = site.services.roles.lock().expect("no test panics while it holds this");
+            std::thread::scope(|scope| {
+                let runs: Vec<_> =
+                    (0..3).map(|_| scope.spawn(|| site.run(&["migrate", "--admin-url", &url]))).collect();
+                runs.into_iter().map(|run| run.join().expect("no panic")).collect()
+            })
+        };
+        let said: Vec<String> = ended.into_iter().map(crate::harness::Ended::good).collect();
+        for brand in ["dexar", "novo"] {
+            let applied = said.iter().filter(|said| said.contains(&format!("{brand}: applied"))).count();
+            assert_eq!(applied, 1, "round {round}: {said:?}");
+            assert!(site.sql_as(brand, HISTORY).expect("it is there").starts_with("1 catalog"));
+        }
+    }
+}
+
+/// Staging beside production, say: a role belongs to the whole server, and both want to alter it.
+#[test]
+fn a_role_that_two_databases_share_is_made_by_both_at_once() {
+    let sites: Vec<Site> = (0..4)
+        .map(|_| {
+            let mut site = Site::unmigrated(&[]);
+            site.add_brand("racer");
+            site
+        })
+        .collect();
+    for _ in 0..8 {
+        std::thread::scope(|scope| {
+            for site in &sites {
+                let url = site.services.admin_url(&site.database);
+                scope.spawn(move || site.run(&["migrate", "--admin-url", &url]).good());
+            }
+        });
+    }
+}
+
+#[test]
+fn without_an_administrator_it_prints_what_an_administrator_must_run() {
+    // Roles belong to the server; nobody else in this run has this one.
+    let mut site = Site::unmigrated(&[]);
+    site.add_brand("newcomer");
+    let refused = site.run(&["migrate"]);
+    assert_eq!(refused.status, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("administrator"), "{refused:?}");
+    let script = &refused.stdout;
+    assert!(script.contains("brandgate.role = 'newcomer'") && script.contains("'…'"), "{script}");
+    assert!(!script.contains(&password_of("newcomer")), "the password stays where it is");
+
+    let quoted = format!("'{}'", password_of("newcomer").replace('\'', "''"));
+    let filled = script.replace("'…'", &quoted);
+    let mut admin = site.services.admin_program("psql", &site.database);
+    let mut admin =
+        admin.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-f", "-"]).stdin(Stdio::piped()).spawn().expect("psql runs");
+    admin.stdin.take().expect("piped").write_all(filled.as_bytes()).expect("psql reads");
+    assert!(admin.wait().expect("our child").success());
+    assert!(site.run(&["migrate"]).good().contains("newcomer: applied V1__catalog"));
+    site.run(&["check"]).good();
+}
+
+#[test]
+fn an_administrators_run_may_come_again_and_changes_a_password() {
+    let mut site = Site::unmigrated(&[]);
+    site.add_brand("turncoat");
+    site.migrate().good();
+    site.directory.write("credentials/turncoat.database-password", "another one");
+    let refused = site.run(&["migrate"]);
+    assert_eq!(refused.status, Some(1), "the server has the old password still: {refused:?}");
+    site.migrate().good();
+    assert_eq!(site.run(&["migrate"]).good(), "turncoat: up to date\n");
+}
+
+#[test]
+fn an_administrator_who_is_no_superuser_is_enough() {
+    let mut site = Site::unmigrated(&[]);
+    site.add_brand("modest");
+    let admin = "modest_admin";
+    let make =
+        format!("create role {admin} login createrole password 'p'; alter database {} owner to {admin}", site.database);
+    site.services.admin_sql("postgres", &make);
+    site.services.admin_sql(
+        &site.database,
+        &format!("grant all on schema public to {admin} with grant option; alter schema public owner to {admin}"),
+    );
+    let url = site.services.admin_url(&site.database);
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    let host = rest.split_once('@').expect("user@host").1;
+    let said = site.run(&["migrate", "--admin-url", &format!("{scheme}://{admin}:p@{host}")]).good();
+    assert!(said.contains("modest: applied"), "{said}");
+}
+
+#[tokio::test]
+async fn a_brand_that_is_dumped_and_restored_elsewhere_answers_the_same() {
+    let demo = demo_shops();
+    let source = &demo.site;
+    for brand in ["dexar", "novo"] {
+        let dump = source
+            .services
+            .admin_program("pg_dump", &source.database)
+            .args(["-n", brand])
+            .output()
+            .expect("pg_dump runs");
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        let target = Site::unmigrated(&[brand]);
+        let file = target.directory.write("dump.sql", &dump.stdout);
+        let mut restore = target.services.admin_program("psql", &target.database);
+        let restored =
+            restore.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-1", "-f"]).arg(file).output().expect("psql runs");
+        assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+        // The walls and the role's path belong to the database and the server, not to the dump.
+        assert_eq!(target.migrate().good(), format!("{brand}: up to date\n"));
+        psql(target.services.admin_program("psql", &target.database), "set search_path = ''; analyze")
+            .expect("also without a path");
+
+        let gateway = target.start();
+        let (old, new) = (demo.gateway.client(brand), gateway.client(brand));
+        for path in [
+            "/regions",
+            "/category",
+            "/category/1?count=200",
+            "/item/1213",
+            "/item/110101000006",
+            "/searchitems?search=fruit",
+            "/searchitems?search=%D0%BA%D0%BE%D0%BB%D0%BE%D0%BD%D0%BA%D0%B8&count=200",
+        ] {
+            let (old, new) = (old.get(path).await, new.get(path).await);
+            assert_eq!((old.status, &old.body), (new.status, &new.body), "{brand} {path}");
+        }
+        assert_eq!(target.export(brand), source.export(brand));
+        target
+            .import_text(
+                brand,
+                "more.jsonl",
+                "{\"itemID\":424242,\"categoryID\":1,\"name\":\"Новый\",\"price\":1,\"comments\":[{\"text\":\"!\"}]}",
+                &["--strict"],
+            )
+            .good();
+        assert_eq!(new.json("/item/424242").await["name"], "Новый", "and it can be written on");
+    }
+}
