@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
+use tokio::time::error::Elapsed;
 
 use crate::clock::Clock;
 use crate::config::BrandConfig;
@@ -15,6 +16,9 @@ use crate::db;
 use crate::error::{Error, Result};
 use crate::kv::Kv;
 use crate::migrate;
+
+/// How long readiness waits for a dependency to answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often a database that is away is tried again at start.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -40,15 +44,15 @@ impl Brand {
         &self.config.name
     }
 
-    /// A connection under the brand's role.
+    /// A connection under the brand's role, to be given back when its answers are in.
     ///
     /// # Errors
     /// 503 while PostgreSQL is away, all connections are taken for too long, or the database was not found fit yet.
-    pub async fn db(&self) -> Result<Object> {
+    pub async fn db(&self) -> Result<Lease> {
         if !self.open.load(Ordering::Relaxed) {
             return Err(Error::unavailable(format!("{}: the database is not ready yet", self.name())));
         }
-        Ok(self.pool.get().await?)
+        Ok(Lease(Some(self.pool.get().await?)))
     }
 
     /// Waits for the database, for as long as it is away, and opens the brand when it is fit.
@@ -90,14 +94,49 @@ impl Brand {
     pub async fn lacks(&self) -> Vec<String> {
         let database = async {
             let client = self.db().await?;
-            client.query_one("select 1", &[]).await?;
+            client.query_one("select exists (select from listed_item)", &[]).await?;
+            client.give_back();
             Ok::<_, Error>(())
         };
-        let (database, redis) = tokio::join!(database, self.kv.ping());
+        let (database, redis) = tokio::join!(
+            tokio::time::timeout(PROBE_TIMEOUT, database),
+            tokio::time::timeout(PROBE_TIMEOUT, self.kv.ping())
+        );
+        let is_fine = |probed: Result<Result<()>, Elapsed>| probed.is_ok_and(|answer| answer.is_ok());
+        let (database, redis) = (is_fine(database), is_fine(redis));
         let mut lacks = Vec::new();
-        lacks.extend(database.is_err().then(|| "postgresql".to_owned()));
-        lacks.extend(redis.is_err().then(|| "redis".to_owned()));
+        lacks.extend((!database).then(|| "postgresql".to_owned()));
+        lacks.extend((!redis).then(|| "redis".to_owned()));
         lacks
+    }
+}
+
+/// A pool's connection in use.
+///
+/// One that is dropped with a statement still running (a deadline passed, an error came) is closed instead of given back:
+/// the next request would have to wait behind that statement.
+pub struct Lease(Option<Object>);
+
+impl Lease {
+    /// Nothing is running on it any more.
+    pub fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl std::ops::Deref for Lease {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        self.0.as_ref().expect("it is there until it is given back")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a sysadmin runs before a start or a reload: everything that could go wrong, tried.
+//! What a sysadmin runs before a start: everything that could go wrong, tried.
 //!
 //! Called by `bin/brandgate check` for each brand whose file was read without a fault. It changes nothing.
 

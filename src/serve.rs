@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response, Version};
@@ -202,6 +202,9 @@ impl Gate {
         if body.size_hint().lower() > limit_bytes as u64 {
             return Err(Error::body_too_large(limit_bytes));
         }
+        if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
+            return Err(Error::malformed("bad_host", "An HTTP/1.1 request has one Host header."));
+        }
         if cors::is_preflight(parts) {
             return Ok(Admitted::Preflight);
         }
@@ -219,10 +222,12 @@ impl Gate {
     /// more of it than is worth reading.
     async fn drain(&self, body: Incoming) -> bool {
         let limits = &self.brand.config.limits;
-        if body.size_hint().lower() > limits.body_bytes as u64 {
+        // Four times the limit: a client that sends a little too much, and looks for the answer only afterwards, gets to see it.
+        let most_bytes = limits.body_bytes * 4;
+        if body.size_hint().lower() > most_bytes as u64 {
             return false;
         }
-        let reading = Limited::new(body, limits.body_bytes).collect();
+        let reading = Limited::new(body, most_bytes).collect();
         tokio::time::timeout(self.brand.config.timeouts.head, reading).await.is_ok_and(|read| read.is_ok())
     }
 
@@ -231,8 +236,11 @@ impl Gate {
             Ok(result) => result,
             Err(panic) => Err(Error::internal(format!("a handler panicked: {}", panic_text(&*panic)))),
         });
-        let call = Call(Box::pin(call));
-        self.inner.clone().oneshot(call).await.map_err(|error| match error.downcast::<Error>() {
+        let limited = self.inner.clone().oneshot(Call(Box::pin(call)));
+        // A visitor who hangs up does not end the work: what it holds (a permit, a connection whose statement runs) is held
+        // until it is really free.
+        let ended = tokio::spawn(limited).await.map_err(Error::internal)?;
+        ended.map_err(|error| match error.downcast::<Error>() {
             Ok(error) => *error,
             Err(error) if error.is::<Overloaded>() => Error::overloaded(),
             Err(error) if error.is::<Elapsed>() => Error::timeout(error),

@@ -66,7 +66,9 @@ impl Outcome {
 /// 404 for an item that does not exist or is hidden, 409 with `left` above the stock, 400 above 999 together.
 pub async fn add(cx: &Cx, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
     let client = cx.brand.db().await?;
-    store::add(&client, owner, item_id, quantity, cx.now()).await?.into_result()
+    let outcome = store::add(&*client, owner, item_id, quantity, cx.now()).await?;
+    client.give_back();
+    outcome.into_result()
 }
 
 /// Sets how many pieces of an item the cart has; 0 removes it.
@@ -76,23 +78,28 @@ pub async fn add(cx: &Cx, owner: &Owner, item_id: i64, quantity: i32) -> Result<
 pub async fn set(cx: &Cx, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
     let client = cx.brand.db().await?;
     if quantity == 0 {
-        let removed = store::remove(&client, owner, &[item_id]).await?;
+        let removed = store::remove(&*client, owner, &[item_id]).await?;
+        client.give_back();
         return if removed == 0 { Outcome::NoLine.into_result() } else { Ok(()) };
     }
-    store::set(&client, owner, item_id, quantity, cx.now()).await?.into_result()
+    let outcome = store::set(&*client, owner, item_id, quantity, cx.now()).await?;
+    client.give_back();
+    outcome.into_result()
 }
 
 /// Takes items out; what is not in the cart is ignored.
 pub async fn remove(cx: &Cx, owner: &Owner, item_ids: &[i64]) -> Result<()> {
     let client = cx.brand.db().await?;
-    store::remove(&client, owner, item_ids).await?;
+    store::remove(&*client, owner, item_ids).await?;
+    client.give_back();
     Ok(())
 }
 
 /// The lines in the order of their adding, at today's prices. One whose item was hidden or sold out stays, as `out`.
 pub async fn list(cx: &Cx, owner: &Owner) -> Result<(Vec<Item>, Language)> {
     let client = cx.brand.db().await?;
-    let lines = store::list(&client, owner).await?;
+    let lines = store::list(&*client, owner).await?;
+    client.give_back();
     let mut used = Language::Ru;
     let mut items = Vec::with_capacity(lines.len());
     for line in lines {

@@ -55,7 +55,8 @@ fn large_number(text: &str) -> Option<i64> {
 /// The tree of categories that have something to show in the visitor's region.
 pub async fn categories(cx: &Cx) -> Result<(Vec<Category>, Language)> {
     let client = cx.brand.db().await?;
-    let nodes = store::categories(&client, cx.region.as_deref()).await?;
+    let nodes = store::categories(&*client, cx.region.as_deref()).await?;
+    client.give_back();
     Ok(category::tree(nodes, cx.language))
 }
 
@@ -66,7 +67,8 @@ pub async fn categories(cx: &Cx) -> Result<(Vec<Category>, Language)> {
 pub async fn category_items(cx: &Cx, key: &str, page: Page) -> Result<(Vec<Item>, Language)> {
     let key = Key::parse(key).ok_or_else(|| Error::not_found("category"))?;
     let client = cx.brand.db().await?;
-    let rows = store::category_items(&client, &key, cx.region.as_deref(), page).await?;
+    let rows = store::category_items(&*client, &key, cx.region.as_deref(), page).await?;
+    client.give_back();
     let rows = rows.ok_or_else(|| Error::not_found("category"))?;
     item::read_all(&rows, cx.language)
 }
@@ -78,7 +80,8 @@ pub async fn category_items(cx: &Cx, key: &str, page: Page) -> Result<(Vec<Item>
 pub async fn item(cx: &Cx, key: &str) -> Result<(Item, Language)> {
     let key = Key::parse(key).ok_or_else(|| Error::not_found("item"))?;
     let client = cx.brand.db().await?;
-    let row = store::item(&client, &key, cx.region.as_deref()).await?;
+    let row = store::item(&*client, &key, cx.region.as_deref()).await?;
+    client.give_back();
     let row = row.ok_or_else(|| Error::not_found("item"))?;
     Item::read(&row, cx.language, item::QUESTIONS_OF_A_SINGLE_ITEM)
 }
@@ -91,7 +94,8 @@ pub async fn random_items(cx: &Cx, count: i64, category: Option<&str>) -> Result
         Some(None) => return Ok((Vec::new(), Language::Ru)),
     };
     let client = cx.brand.db().await?;
-    let rows = store::random_items(&client, key.as_ref(), cx.region.as_deref(), count).await?;
+    let rows = store::random_items(&*client, key.as_ref(), cx.region.as_deref(), count).await?;
+    client.give_back();
     item::read_all(&rows, cx.language)
 }
 

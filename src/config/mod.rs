@@ -186,11 +186,15 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
         origins,
         tls: read_tls(root.section("tls")),
         database: read_database(root.section("database"), &name, credentials),
-        redis: read_redis(root.section("redis"), credentials),
+        redis: read_redis(root.section("redis"), &name, credentials),
         limits: read_limits(root.section("limits")),
         timeouts: read_timeouts(root.section("timeouts")),
         name,
     };
+    if brand.limits.connections <= brand.listen.len() {
+        // Every address holds one of them for its next visitor.
+        root.fault("limits", format!("connections: expected more than the {} addresses of listen", brand.listen.len()));
+    }
     root.finish();
     brand
 }
@@ -225,8 +229,17 @@ fn read_tls(section: Section<'_, '_>) -> TlsConfig {
     tls
 }
 
-fn read_secret(section: &Section<'_, '_>, key: &'static str, credentials: Option<&Path>) -> Option<Secret> {
+fn read_secret(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    brand: &str,
+    credentials: Option<&Path>,
+) -> Option<Secret> {
     let name = section.optional_string(key)?;
+    if !name.contains('/') && !name.starts_with(&format!("{brand}.")) {
+        section.fault(key, format!("{name} is not this brand's: a credential of it begins with {brand}."));
+        return None;
+    }
     match Secret::read(&name, credentials) {
         Ok(secret) => Some(secret),
         Err(sentence) => {
@@ -256,7 +269,7 @@ fn read_database(section: Section<'_, '_>, brand: &str, credentials: Option<&Pat
     }
     postgres.user(brand).application_name("brandgate");
     let database = DatabaseConfig {
-        password: read_secret(&section, "password", credentials),
+        password: read_secret(&section, "password", brand, credentials),
         pool_size: section.number("pool_size", 1..=1_000, 16) as usize,
         pool_wait: milliseconds(section.number("pool_wait_ms", 10..=60_000, 2_000)),
         connect_timeout: milliseconds(section.number("connect_timeout_ms", 10..=60_000, 2_000)),
@@ -267,7 +280,7 @@ fn read_database(section: Section<'_, '_>, brand: &str, credentials: Option<&Pat
     database
 }
 
-fn read_redis(section: Section<'_, '_>, credentials: Option<&Path>) -> RedisConfig {
+fn read_redis(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> RedisConfig {
     let url = section.string("url", "\"unix:///run/redis/redis-server.sock\"");
     if let Err(error) = redis::Client::open(url.as_str())
         && !url.is_empty()
@@ -276,7 +289,7 @@ fn read_redis(section: Section<'_, '_>, credentials: Option<&Path>) -> RedisConf
     }
     let redis = RedisConfig {
         url,
-        password: read_secret(&section, "password", credentials),
+        password: read_secret(&section, "password", brand, credentials),
         connect_timeout: milliseconds(section.number("connect_timeout_ms", 10..=60_000, 1_000)),
         response_timeout: milliseconds(section.number("response_timeout_ms", 10..=60_000, 500)),
     };

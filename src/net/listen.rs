@@ -48,9 +48,9 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
         io::ErrorKind::AddrInUse => {
             format!("{address} is in use by another program (ss -ltnp 'sport = :{}' names it)", address.port())
         }
-        io::ErrorKind::PermissionDenied => format!(
-            "{address}: ports below 1024 need a socket unit of systemd, CAP_NET_BIND_SERVICE or root to be bound"
-        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("{address}: ports below 1024 need CAP_NET_BIND_SERVICE or root to be bound")
+        }
         _ => format!("{address}: {error}"),
     })
 }

@@ -121,8 +121,10 @@ impl Req {
         const LARGEST: i64 = 9_007_199_254_740_991;
         let Some(value) = self.query(name)? else { return Ok(None) };
         if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
-            let code = if name == "count" { "bad_count" } else { "bad_skip" };
-            return Err(Error::malformed(code, format!("{name}: expected a whole number")));
+            return Err(match name {
+                "count" => Error::malformed("bad_count", "count: expected a whole number from 1 to 200"),
+                _ => Error::malformed("bad_skip", "skip: expected a whole number, 0 or more"),
+            });
         }
         Ok(Some(value.parse().unwrap_or(LARGEST).min(LARGEST)))
     }

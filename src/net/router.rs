@@ -1,8 +1,8 @@
 //! From a path and a method to a handler.
 //!
 //! `routes` fills it once at start, `serve` asks it for every request. A path that exists with another method is a 405 with
-//! `Allow`; HEAD is answered wherever GET is. A handler that writes runs in a task of its own, so that a visitor who hangs up
-//! cannot cut it in half.
+//! `Allow`; HEAD is answered wherever GET is. A handler that writes runs in a task of its own, so that not even its deadline
+//! cuts it in half.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -33,7 +33,9 @@ pub async fn list(cx: &Cx) -> Result<(Vec<Region>, Language)> {
     let client = cx.brand.db().await?;
     let mut language = Language::Ru;
     let mut regions = Vec::new();
-    for (mut region, translation) in store::list(&client, cx.language).await? {
+    let listed = store::list(&*client, cx.language).await?;
+    client.give_back();
+    for (mut region, translation) in listed {
         if translation.city.is_some() || translation.country.is_some() {
             language = cx.language;
         }

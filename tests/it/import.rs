@@ -178,14 +178,14 @@ fn a_dry_run_says_the_same_numbers_and_changes_nothing() {
     site.import_demo("novo");
     let before = site.export("novo");
     let (document, bad) = (data("import/document.json"), data("import/bad-records.jsonl"));
-    let arguments = [document.as_str(), &bad];
-    for options in [&[][..], &["--replace"]] {
-        let dry = site.import("novo", &[&arguments[..], options, &["--dry-run"]].concat()).good();
+    // With records of which nobody knows what they are about, --replace is refused; that has a test of its own.
+    for (arguments, options) in [(&[document.as_str(), &bad][..], &[][..]), (&[document.as_str()], &["--replace"])] {
+        let dry = site.import("novo", &[arguments, options, &["--dry-run"]].concat()).good();
         assert_eq!(site.export("novo"), before);
         assert!(dry.contains("nothing was changed"), "{dry}");
         let real = Site::new(&["novo"]);
         real.import_demo("novo");
-        let said = real.import("novo", &[&arguments[..], options].concat()).good();
+        let said = real.import("novo", &[arguments, options].concat()).good();
         assert_eq!(table(&dry), table(&said), "{options:?}");
         assert_ne!(table(&dry), NOTHING);
         assert_ne!(real.export("novo"), before);

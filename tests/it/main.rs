@@ -10,6 +10,7 @@ mod house;
 mod http;
 mod import;
 mod import_harm;
+mod import_loss;
 mod import_races;
 mod import_yml;
 mod listing;

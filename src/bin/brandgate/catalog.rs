@@ -65,6 +65,12 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<(), String> {
     let options = Options { strict: arguments.strict, dry_run: arguments.dry_run, replace: arguments.replace };
     let mut report = match &arguments.report {
         Some(path) => {
+            let same = |source: &Source| {
+                path.canonicalize().is_ok_and(|path| source.path.canonicalize().is_ok_and(|own| own == path))
+            };
+            if sources.iter().any(same) {
+                return Err(format!("--report {}: that is one of the files to import", path.display()));
+            }
             let file = File::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
             Report::with_full(Box::new(BufWriter::new(file)))
         }

@@ -15,6 +15,13 @@ pub struct Arguments {
 pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), String> {
     if let Some(url) = &arguments.admin_url {
         let url = tokio_postgres::Config::from_str(url).map_err(|e| format!("--admin-url: {e}"))?;
+        for brand in &brands {
+            let (own, admins) = (brand.database.postgres.get_dbname(), url.get_dbname());
+            if own != admins {
+                let [own, admins] = [own, admins].map(|name| name.unwrap_or("?").to_owned());
+                return Err(format!("--admin-url names the database {admins}, but {} lives in {own}", brand.name));
+            }
+        }
         let mut admin = db::connect_with(&url).await.map_err(|e| format!("--admin-url: {e}"))?;
         for brand in &brands {
             migrate::prepare(&mut admin, brand).await.map_err(|e| format!("{}: {e}", brand.name))?;

@@ -6,11 +6,12 @@
 use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Transaction;
+use tokio_postgres::error::DbError;
 use tokio_postgres::types::ToSql;
 
-use super::record::{CategoryRecord, Parent, Reference, Rejected, number_of};
+use super::record::{CategoryRecord, Parent, Reference, Rejected, hashed_number};
 use super::report::{Changes, Report};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// `category_path_check`: how deep a tree may be.
 const DEEPEST: usize = 20;
@@ -48,18 +49,29 @@ pub(super) async fn merge(
     let named = resolved.iter().map(|category| category.number).collect();
     let (new, old): (Vec<_>, Vec<_>) =
         resolved.into_iter().partition(|category| !existing.parents.contains_key(&category.number));
-    insert(transaction, &new).await?;
+    insert(transaction, &new).await.map_err(told_as_depth)?;
     regions(transaction, &new, report).await?;
-    let mut changed: HashSet<i64> = update(transaction, &old).await?.into_iter().collect();
+    let mut changed: HashSet<i64> = update(transaction, &old).await.map_err(told_as_depth)?.into_iter().collect();
     changed.extend(regions(transaction, &old, report).await?);
     Ok((Changes { new: new.len() as u64, changed: changed.len() as u64, removed: 0 }, named))
+}
+
+/// What the files do not name may hang below what they move, too deep for `category_path_check`.
+fn told_as_depth(error: Error) -> Error {
+    let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>());
+    match cause.and_then(tokio_postgres::Error::as_db_error).and_then(DbError::constraint) {
+        Some("category_path_check") => {
+            Error::malformed("too_deep", "The files would hang categories of the shop more than 20 levels deep.")
+        }
+        _ => error,
+    }
 }
 
 /// Gives every record its number and finds its parent's. A later record of one number adds to the earlier one.
 fn resolve(records: Vec<CategoryRecord>, existing: &Existing, report: &mut Report) -> Vec<Resolved> {
     let number_of_record = |record: &CategoryRecord| {
         let by_id = |id: &String| existing.numbers.get(id).copied();
-        let hashed = |id: &String| number_of("category", id);
+        let hashed = |id: &String| hashed_number("category", id);
         record.number.or_else(|| record.id.as_ref().map(|id| by_id(id).unwrap_or_else(|| hashed(id)))).unwrap_or(0)
     };
     let mut by_id: HashMap<String, i64> = existing.numbers.clone();
@@ -97,7 +109,7 @@ fn resolve(records: Vec<CategoryRecord>, existing: &Existing, report: &mut Repor
                     Reference::Id(id) => by_id.get(id).copied(),
                 };
                 if found.is_none() {
-                    report.notice(Rejected::kept(label, "its parent does not exist: it stands at the top"));
+                    report.notice(Rejected::kept(label.clone(), "its parent does not exist: it stands at the top"));
                 }
                 Some(found.unwrap_or(0))
             }
@@ -107,6 +119,10 @@ fn resolve(records: Vec<CategoryRecord>, existing: &Existing, report: &mut Repor
             None => {
                 let prefix = if parent.unwrap_or(0) == 0 { "cat" } else { "sub" };
                 let id = record.id.clone().unwrap_or_else(|| format!("{prefix}_{number}"));
+                if is_new && by_id.insert(id.clone(), number).is_some_and(|owner| owner != number) {
+                    report.reject(Rejected::left_out(label, "its id belongs to another category already"));
+                    continue;
+                }
                 places.insert(number, resolved.len());
                 resolved.push(Resolved { number, id, parent, record });
             }
@@ -131,28 +147,57 @@ fn overlay(earlier: &mut Resolved, later: CategoryRecord, parent: Option<i64>) {
     record.translations = later.translations.or(record.translations.take());
 }
 
-/// Cuts circles and branches that are too deep: what closes a circle, or hangs too low, stands at the top.
+/// Puts right what no tree can have: a parent that was left out, a circle (what closes it stands at the top), a branch that
+/// is too deep.
 fn plant(mut resolved: Vec<Resolved>, existing: &Existing, report: &mut Report) -> Vec<Resolved> {
     let mut parents = existing.parents.clone();
-    parents.extend(resolved.iter().filter_map(|category| category.parent.map(|parent| (category.number, parent))));
-    for category in &mut resolved {
-        let mut above = parents.get(&category.number).copied().unwrap_or(0);
-        let mut depth = 1;
-        while above != 0 && above != category.number && depth < DEEPEST {
-            above = parents.get(&above).copied().unwrap_or(0);
-            depth += 1;
-        }
-        if above != 0 {
-            let reason = match above == category.number {
-                true => "is below itself: it stands at the top",
-                false => "is more than 20 levels deep: it stands at the top",
-            };
-            report.notice(Rejected::kept(format!("category {}", category.id), reason));
-            parents.insert(category.number, 0);
-            category.parent = Some(0);
+    parents.extend(resolved.iter().map(|category| {
+        let kept = existing.parents.get(&category.number).copied().unwrap_or(0);
+        (category.number, category.parent.unwrap_or(kept))
+    }));
+    for (find, reason) in [
+        (is_orphan as Misfit, "its parent does not exist: it stands at the top"),
+        (is_in_circle, "is below itself: it stands at the top"),
+        (is_too_deep, "is more than 20 levels deep: it stands at the top"),
+    ] {
+        for category in &mut resolved {
+            if find(category.number, &parents) {
+                report.notice(Rejected::kept(format!("category {}", category.id), reason));
+                parents.insert(category.number, 0);
+                category.parent = Some(0);
+            }
         }
     }
     resolved
+}
+
+/// Whether a category cannot stay where `parents` (0 for the top) puts it.
+type Misfit = fn(i64, &HashMap<i64, i64>) -> bool;
+
+fn is_orphan(number: i64, parents: &HashMap<i64, i64>) -> bool {
+    let parent = parents.get(&number).copied().unwrap_or(0);
+    parent != 0 && !parents.contains_key(&parent)
+}
+
+/// Circles larger than the deepest tree are cut as too deep.
+fn is_in_circle(number: i64, parents: &HashMap<i64, i64>) -> bool {
+    let mut above = parents.get(&number).copied().unwrap_or(0);
+    let mut steps = 1;
+    while above != 0 && above != number && steps < DEEPEST {
+        above = parents.get(&above).copied().unwrap_or(0);
+        steps += 1;
+    }
+    above == number
+}
+
+fn is_too_deep(number: i64, parents: &HashMap<i64, i64>) -> bool {
+    let mut above = parents.get(&number).copied().unwrap_or(0);
+    let mut depth = 1;
+    while above != 0 && depth < DEEPEST {
+        above = parents.get(&above).copied().unwrap_or(0);
+        depth += 1;
+    }
+    above != 0
 }
 
 /// The columns of many categories, as the arrays that `unnest` takes.

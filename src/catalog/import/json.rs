@@ -23,6 +23,9 @@ type Sink<'a> = &'a mut dyn FnMut(Read) -> io::Result<()>;
 /// The longest line of JSON lines, and what is looked at to tell them from one large object.
 const LONGEST_LINE_BYTES: usize = 8 << 20;
 
+/// The longest text of one record.
+const LARGEST_RECORD_BYTES: usize = 4 << 20;
+
 /// What the elements of an array are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
@@ -122,6 +125,7 @@ impl<'de> Visitor<'de> for Document<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut known = false;
         while let Some(key) = map.next_key::<String>()? {
             let expected = match key.as_str() {
                 "regions" => Expected::Region,
@@ -133,8 +137,9 @@ impl<'de> Visitor<'de> for Document<'_, '_> {
                 }
             };
             map.next_value_seed(List { document: &self, expected, name: &key })?;
+            known = true;
         }
-        Ok(())
+        if known { Ok(()) } else { Err(serde::de::Error::custom("it has no regions, no categories and no items")) }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
@@ -174,6 +179,9 @@ impl<'de> Visitor<'de> for List<'_, '_, '_> {
 
 /// One record (and a category's subcategories after it).
 fn record(text: &str, expected: Expected, place: &str, sink: Sink<'_>) -> io::Result<()> {
+    if text.len() > LARGEST_RECORD_BYTES {
+        return sink(Err(Rejected::left_out(place, "is larger than 4 MB")));
+    }
     let object = match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(object)) => object,
         Ok(_) => return sink(Err(Rejected::left_out(place, "is no object"))),
@@ -186,9 +194,9 @@ fn record(text: &str, expected: Expected, place: &str, sink: Sink<'_>) -> io::Re
         None => place.to_owned(),
     };
     let about = match (object.get("itemID").and_then(Value::as_i64), object.get("id").and_then(Value::as_str)) {
-        _ if expected != Expected::Item => None,
-        (Some(number), _) => Some(Reference::Number(number)),
-        (None, id) => id.map(|id| Reference::Id(id.to_owned())),
+        _ if matches!(expected, Expected::Region | Expected::Category) => None,
+        (_, Some(id)) => Some(Reference::Id(id.to_owned())),
+        (number, None) => number.map(Reference::Number),
     };
     let mut fields = Fields::new(object);
     let read = match expected {

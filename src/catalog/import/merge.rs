@@ -25,12 +25,23 @@ pub(super) async fn merge(
     report: &mut Report,
 ) -> Result<Summary> {
     let lock = format!("brandgate:import:{brand}");
-    transaction.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&lock]).await?;
+    let lock_now = "select pg_try_advisory_xact_lock(hashtextextended($1, 0))";
+    if !transaction.query_one(lock_now, &[&lock]).await?.get::<_, bool>(0) {
+        tracing::warn!(brand, "another import of this brand is running: waiting for its end");
+        transaction.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&lock]).await?;
+    }
     // A long pending list lets the search index take many rows at once.
     transaction.batch_execute("set local work_mem = '64MB'; set local gin_pending_list_limit = '64MB'").await?;
     transaction.batch_execute(CREATE_TOUCHED).await?;
     let has_categories = !staged.categories.is_empty();
     let (spared_numbers, spared_ids) = (staged.spared_numbers, staged.spared_ids);
+    if options.replace && staged.unattributed > 0 {
+        let sentence = format!(
+            "{} records cannot be used and do not say what they are about: --replace might remove their items.",
+            staged.unattributed
+        );
+        return Err(Error::malformed("unattributed_records", sentence));
+    }
     let mut summary = Summary { regions: regions(transaction, &staged.regions, report).await?, ..Summary::default() };
     let (changes, named) = categories::merge(transaction, staged.categories, report).await?;
     summary.categories = changes;
@@ -167,7 +178,8 @@ const RESOLVE: &str = "
                named.category_id as named_category_id,
                sub.category_id as named_subcategory_id,
                cardinality(s.category_numbers) + cardinality(s.category_ids) > 0 as names_category,
-               owner.item_id as id_owner
+               owner.item_id as id_owner,
+               row_number() over (partition by coalesce(s.id, i.id, 'item_' || s.item_id) order by s.row_no) as place_of_id
         from numbered s
         left join item i on i.item_id = s.item_id
         left join item owner on i.item_id is null and owner.id = coalesce(s.id, 'item_' || s.item_id)
@@ -188,7 +200,8 @@ const RESOLVE: &str = "
                when r.later_feed then null
                when not r.known and r.nameless then 'is new and has no name'
                when not r.known and r.price is null then 'is new and has no price'
-               when r.id_owner is not null then 'its id belongs to another item already'
+               when r.id_owner is not null or (not r.known and r.place_of_id > 1)
+                   then 'its id belongs to another item already'
                when r.subcategory is not null and r.named_subcategory_id is null then 'its subcategory does not exist'
                when r.names_category and r.named_category_id is null then 'names no category that exists'
                when not r.known and r.named_category_id is null and r.named_subcategory_id is null
@@ -212,8 +225,8 @@ const REPEATED: &str = "
     order by s.row_no";
 
 const OTHER_PRICES: &str = "
-    select final_id as label,
-           'costs ' || price || ' in another city: the first feed''s price stays' as reason
+    select final_id || ' (' || price || ')' as label,
+           'costs something else in another city: the first feed''s price stays' as reason
     from import_ready
     where later_feed and problem is null and price <> first_price order by row_no";
 
@@ -225,7 +238,7 @@ const INSERT_ITEMS: &str = "
                       questions, translations)
     select r.item_id, r.final_id, r.category_id, r.named_subcategory_id, s.name, s.simple_description,
            coalesce(s.description, ''), coalesce(s.description_fields, '[]'), coalesce(s.currency, 'RUB'), s.price,
-           coalesce(s.discount, 0), s.quantity, s.remainings, coalesce(s.rating, 0), coalesce(s.visible, true),
+           coalesce(s.discount, 0), s.quantity, coalesce(s.remainings, case when s.available then 'high' end), coalesce(s.rating, 0), coalesce(s.visible, true),
            coalesce(s.priority, 0), coalesce(s.tags, '{}'), coalesce(s.badges, '{}'), coalesce(s.photos, '[]'),
            coalesce(s.questions, '[]'), coalesce(s.translations, '{}')
     from import_ready r join import_item s using (row_no)
@@ -251,8 +264,11 @@ const UPDATE_ITEMS: &str = "
                coalesce(s.currency, o.currency) as currency,
                coalesce(s.price, o.price) as price,
                coalesce(s.discount, o.discount) as discount,
-               case when s.has_stock then s.quantity else o.quantity end as quantity,
-               case when s.has_stock then s.remainings else o.remainings end as remainings,
+               case when s.has_stock then s.quantity
+                    when s.available and o.quantity = 0 then null else o.quantity end as quantity,
+               case when s.has_stock then s.remainings
+                    when s.available and (o.quantity = 0 or o.remainings = 'out') then 'high' else o.remainings
+               end as remainings,
                coalesce(s.rating, o.rating) as rating,
                coalesce(s.visible, o.visible) as visible,
                coalesce(s.priority, o.priority) as priority,
@@ -326,7 +342,7 @@ const MERGE_REVIEWS: &str = "
 
 const TOUCH: &str = "
     insert into import_touched
-    select item_id, not known, $1::text is not null, price, case when $1::text is null then '{}' else array[$1::text] end
+    select item_id, not known, $1::text is not null and problem is null, price, case when $1::text is null then '{}' else array[$1::text] end
     from import_ready where problem is null or known
     on conflict (item_id) do update set regions = import_touched.regions || excluded.regions";
 

@@ -80,8 +80,17 @@ pub async fn run(
         transaction.rollback().await?;
     } else {
         transaction.commit().await?;
-        // Plans made for the old sizes are bad for the new ones.
-        client.batch_execute("analyze region, category, category_region, item, item_region, review").await?;
+        // Plans made for the old sizes are bad for the new ones, and rows that wait in the search index's list are searched
+        // one by one. The import is done whatever becomes of this.
+        let tidied = client
+            .batch_execute(
+                "analyze region, category, category_region, item, item_region, review; \
+                 select gin_clean_pending_list('item_search_idx')",
+            )
+            .await;
+        if let Err(error) = tidied {
+            tracing::warn!(brand = brand.name, %error, "imported, but the tables could not be tidied up");
+        }
     }
     Ok(summary)
 }

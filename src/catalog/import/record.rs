@@ -100,6 +100,8 @@ pub enum Stock {
     Count(i32),
     /// `high`, `medium`, `low` or `out`, where the number is not known.
     Level(&'static str),
+    /// It can be had, nobody says how many: lifts an item that was out, and says nothing of one whose pieces are counted.
+    Available,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -148,9 +150,11 @@ pub const LARGEST_NATURAL_NUMBER: i64 = (1 << 52) - 1;
 /// A plain positive decimal up to 2^52 − 1 is its own number. Anything else gets one between 2^52 and 2^53 − 1 from a
 /// hash of `namespace` and the text, so that it is the same after every import, on every machine.
 pub fn number_of(namespace: &str, external_id: &str) -> i64 {
-    if let Some(number) = natural_number(external_id) {
-        return number;
-    }
+    natural_number(external_id).unwrap_or_else(|| hashed_number(namespace, external_id))
+}
+
+/// The number of a thing whose text id is never its number, between 2^52 and 2^53 − 1.
+pub fn hashed_number(namespace: &str, external_id: &str) -> i64 {
     let mut hash = Sha256::new();
     hash.update(namespace);
     hash.update([0]);

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use super::record::Rejected;
 
+/// How many reasons are told apart.
+const MOST_REASONS: usize = 100;
+
 /// How many records are named for each reason; the rest is counted.
 const EXAMPLES: usize = 5;
 
@@ -59,11 +62,18 @@ impl Report {
 }
 
 fn note(reasons: &mut BTreeMap<String, Reason>, record: Rejected) {
-    let reason = reasons.entry(record.reason).or_default();
+    let is_one_too_many = reasons.len() >= MOST_REASONS && !reasons.contains_key(&record.reason);
+    let text = if is_one_too_many { "other reasons".to_owned() } else { printable(&record.reason) };
+    let reason = reasons.entry(text).or_default();
     reason.count += 1;
     if reason.examples.len() < EXAMPLES {
-        reason.examples.push(record.record);
+        reason.examples.push(printable(&record.record));
     }
+}
+
+/// A file's own text must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "?")
 }
 
 impl fmt::Display for Report {

@@ -14,7 +14,7 @@ use futures_util::SinkExt;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
-use super::record::{CategoryRecord, ItemRecord, Record, Reference, RegionRecord, Stock, number_of};
+use super::record::{CategoryRecord, ItemRecord, Record, Reference, RegionRecord, Stock, hashed_number};
 use super::report::Report;
 use super::{Progress, Source, read_file};
 use crate::error::{Error, Result};
@@ -37,6 +37,8 @@ pub(super) struct Staged {
     /// Items whose record could not be used, by number and by id: they stay as they are.
     pub spared_numbers: Vec<i64>,
     pub spared_ids: Vec<String>,
+    /// Records that could not be used and do not even say what they are about.
+    pub unattributed: u64,
 }
 
 const CREATE: &str = "
@@ -57,6 +59,7 @@ const CREATE: &str = "
         price numeric(14, 2),
         discount numeric(5, 2),
         has_stock boolean not null,
+        available boolean not null,
         quantity integer,
         remainings text,
         rating numeric(2, 1),
@@ -144,7 +147,7 @@ impl Reading {
                 match &rejected.item {
                     Some(Reference::Number(number)) => self.staged.spared_numbers.push(*number),
                     Some(Reference::Id(id)) => self.staged.spared_ids.push(id.clone()),
-                    None => {}
+                    None => self.staged.unattributed += 1,
                 }
                 self.report.reject(rejected);
             }
@@ -161,11 +164,11 @@ impl Reading {
 
 /// One row in COPY's text format, columns as in `CREATE`.
 fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
-    let hashed = item.id.as_deref().map_or_else(|| item.number.unwrap_or(0), |id| number_of("item", id));
+    let hashed = item.id.as_deref().map_or_else(|| item.number.unwrap_or(0), |id| hashed_number("item", id));
     let (quantity, remainings) = match item.stock {
         Some(Stock::Count(count)) => (Some(count), None),
         Some(Stock::Level(level)) => (None, Some(level)),
-        None => (None, None),
+        Some(Stock::Available) | None => (None, None),
     };
     let numbers = item.categories.iter().filter_map(|category| match category {
         Reference::Number(number) => Some(number.to_string()),
@@ -191,7 +194,8 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
     row.text(item.currency.as_deref());
     row.plain(item.price);
     row.plain(item.discount);
-    row.plain(Some(item.stock.is_some()));
+    row.plain(Some(!matches!(item.stock, None | Some(Stock::Available))));
+    row.plain(Some(item.stock == Some(Stock::Available)));
     row.plain(quantity);
     row.plain(remainings);
     row.plain(item.rating);

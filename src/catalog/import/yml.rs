@@ -24,6 +24,8 @@ const DEEPEST: usize = 100;
 /// Bytes of an id: a database index has to take it.
 const LONGEST_ID: usize = 200;
 const LONGEST_NAME: usize = 500;
+/// What a record is about that nothing in a shop can be called by.
+const NOTHING: Option<Reference> = Some(Reference::Number(0));
 
 /// Reads a feed that begins at `<yml_catalog` and hands every record, rejection and notice to `sink`.
 ///
@@ -168,13 +170,14 @@ impl<R: BufRead> Feed<R> {
         let name = text::some_line(&self.text, LONGEST_NAME);
         let Some(id) = id.map(|id| text::line(&id)).filter(|id| !id.is_empty()) else {
             let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
-            return sink(Err(Rejected::left_out(format!("category no. {}{name}", self.category_count), "has no id")));
+            let record = format!("category no. {}{name}", self.category_count);
+            return sink(Err(Rejected::left_out(record, "has no id").about(NOTHING)));
         };
         self.last_record = record_name("category", &id);
         let repeated =
             || Some("the id stands twice in the feed: the first one stays").filter(|_| self.category_ids.contains(&id));
         if let Some(reason) = too_long(&id).or_else(repeated) {
-            return sink(Err(Rejected::left_out(self.last_record.clone(), reason)));
+            return sink(Err(Rejected::left_out(self.last_record.clone(), reason).about(NOTHING)));
         }
         self.category_ids.insert(id.clone());
         let parent = parent.map(|parent| text::line(&parent)).filter(|parent| !parent.is_empty() && parent != "0");
@@ -214,7 +217,7 @@ impl<R: BufRead> Feed<R> {
         };
         if let Some(reason) = reason {
             self.skip()?;
-            return sink(Err(Rejected::left_out(self.last_record.clone(), reason)));
+            return sink(Err(Rejected::left_out(self.last_record.clone(), reason).about(NOTHING)));
         }
         let id = id.unwrap_or_default();
         let about = Some(Reference::Id(format!("item_{id}")));

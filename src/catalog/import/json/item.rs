@@ -128,6 +128,8 @@ struct Review {
     text: String,
     answer: Option<String>,
     created_at: Option<String>,
+    /// Whether its other spelling was found: two reviews may say the same.
+    is_matched: bool,
 }
 
 /// `comments` and `callbacks` are two spellings of one list; where both are there, the shop's answers are in `callbacks` alone.
@@ -140,6 +142,7 @@ fn reviews(fields: &mut Fields, item: &str) -> Result<Option<String>, String> {
             text: comment.text("text")?.ok_or("text: expected a text")?,
             answer: None,
             created_at: timestamp(&mut comment, "createdAt")?,
+            is_matched: false,
         })
     })?;
     let callbacks = fields.object_list("callbacks", |mut callback| {
@@ -150,6 +153,7 @@ fn reviews(fields: &mut Fields, item: &str) -> Result<Option<String>, String> {
             text: callback.text("content")?.unwrap_or_default(),
             answer: callback.filled_text("answer")?,
             created_at: timestamp(&mut callback, "timestamp")?,
+            is_matched: false,
         })
     })?;
     let mut all = match (comments, callbacks) {
@@ -159,12 +163,16 @@ fn reviews(fields: &mut Fields, item: &str) -> Result<Option<String>, String> {
         (Some(mut comments), Some(callbacks)) => {
             for callback in callbacks {
                 let same = |comment: &&mut Review| {
-                    comment.text == callback.text
-                        && comment.author == callback.author
-                        && comment.stars == callback.stars
+                    !comment.is_matched
+                        && (&comment.text, &comment.author, comment.stars)
+                            == (&callback.text, &callback.author, callback.stars)
+                        && (callback.created_at.is_none() || comment.created_at == callback.created_at)
                 };
                 match comments.iter_mut().find(same) {
-                    Some(comment) => comment.answer = callback.answer,
+                    Some(comment) => {
+                        comment.answer = callback.answer;
+                        comment.is_matched = true;
+                    }
                     None => comments.push(callback),
                 }
             }

@@ -61,12 +61,37 @@ pub fn discount(old: Decimal, price: Decimal) -> Decimal {
     ((old - price) * Decimal::ONE_HUNDRED / old).round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero)
 }
 
+/// The list price from which this whole percentage leads to `price` to the kopeck: `old` itself where it does.
+///
+/// A whole percent is coarse; what people pay must be what the feed says, so the crossed-out price gives way.
+pub fn list_price(old: Decimal, price: Decimal, discount: Decimal) -> Decimal {
+    let rest = Decimal::ONE_HUNDRED - discount;
+    let kopecks = |value: Decimal| value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+    if kopecks(old * rest / Decimal::ONE_HUNDRED) == price { old } else { kopecks(price * Decimal::ONE_HUNDRED / rest) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<String, &'static str> {
         price(text).map(|value| value.to_string())
+    }
+
+    #[test]
+    fn people_pay_what_the_feed_says() {
+        for (old, price, percent, list) in [
+            ("1000", "900", "10", "1000"),
+            ("20504", "15188", "26", "20524.32"),
+            ("1000", "996", "0", "996"),
+            ("1000", "995", "1", "1005.05"),
+        ] {
+            let [old, price, list]: [Decimal; 3] = [old, price, list].map(|text| text.parse().unwrap());
+            let off = discount(old, price);
+            assert_eq!((off.to_string().as_str(), list_price(old, price, off)), (percent, list), "{old} {price}");
+            let paid = list * (Decimal::ONE_HUNDRED - off) / Decimal::ONE_HUNDRED;
+            assert_eq!(paid.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero), price);
+        }
     }
 
     #[test]

@@ -194,9 +194,9 @@ impl Offer {
         if discount == Decimal::ONE_HUNDRED {
             // Rounded up it would give the item away.
             notices.push("discount would round to 100 %: 99 is taken");
-            return Ok((Some(old), Some(Decimal::from(99))));
+            return Ok((Some(money::list_price(old, price, Decimal::from(99))), Some(Decimal::from(99))));
         }
-        Ok((Some(old), Some(discount)))
+        Ok((Some(money::list_price(old, price, discount)), Some(discount)))
     }
 
     fn currency(&self) -> Result<Option<String>, &'static str> {
@@ -276,7 +276,7 @@ impl Offer {
         }
         let outlets = self.outlets.map(|sum| i32::try_from(sum).unwrap_or(i32::MAX));
         let count = outlets.or_else(|| COUNTS.into_iter().flat_map(|field| self.all(field)).find_map(pieces));
-        count.map(Stock::Count).or(self.available.map(|_| Stock::Level("high")))
+        count.map(Stock::Count).or(self.available.map(|_| Stock::Available))
     }
 }
 
