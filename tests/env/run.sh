@@ -316,7 +316,7 @@ mkdir -p -- "$dev/brands"
 write_brand dexar Dexar 445 4200 https://dexarmarket.ru
 write_brand novo Novo 444 4201 https://novo.market
 make_database
-run_step "$binary" migrate --brands "$dev/brands" --admin-url "${PG_ADMIN_URL%/*}/brandgate" || fail 'the migration failed'
+run_step "$binary" migrate --brands "$dev/brands" --admin-url "${PG_ADMIN_URL%/*}/brandgate" || fail 'the migration failed (if the data in .dev is of another version: make clean-dev forgets it)'
 
 demo=tests/data/demo
 import_demo dexar $demo/regions.jsonl $demo/dexar/catalog.jsonl
