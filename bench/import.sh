@@ -68,7 +68,7 @@ rival_copy() {
 
 empty_shop() {
   psql_admin -c 'set search_path = dexar' -c 'drop table if exists rival' \
-    -c 'truncate item, item_region, review' -c 'checkpoint'
+    -c 'truncate item, item_region, review, cart_line' -c 'checkpoint'
 }
 
 median() { sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt;
 use tokio_postgres::NoTls;
 
-use crate::harness::{Answer, Client, Gateway, Services, Site, ask, data, eventually, eventually_async};
+use crate::harness::{Answer, Client, Gateway, Services, Site, ask, connect_tls, data, eventually, eventually_async};
 
 /// An installation on servers of its own, with one item.
 fn own_site(name: &str) -> Site {
@@ -281,4 +282,35 @@ async fn more_visitors_than_connections_to_the_database_are_all_answered() {
         (answer.status == 200).then_some(())
     })
     .await;
+}
+
+/// Visitors who hang up while their question waits in the database must not leave it standing before everybody else: at most
+/// the pool's connections are held, each until its statement ends.
+#[tokio::test]
+async fn visitors_who_hang_up_do_not_starve_the_others() {
+    let site = shop();
+    let gateway = site.start();
+    let holding = Holding::items(&site, "dexar").await;
+    let hang_up = async || {
+        let mut stream = connect_tls(gateway.address("dexar"), &["http/1.1"], "localhost", rustls::ALL_VERSIONS)
+            .await
+            .expect("a handshake");
+        stream.write_all(b"GET /item/123 HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("it is read");
+    };
+    for _ in 0..8 {
+        futures_util::future::join_all((0..10).map(|_| hang_up())).await;
+    }
+    // The statements that the eighty began end one by one at their own limit; nobody else's stand in the queue behind them.
+    let client = gateway.client("dexar");
+    eventually_async("others are answered while the item is still held", 12, async || {
+        let answer = client.get("/regions").await;
+        if answer.status == 200 {
+            return Some(());
+        }
+        assert_unavailable(&answer);
+        None
+    })
+    .await;
+    holding.release().await;
+    assert_eq!(client.get("/item/123").await.status, 200);
 }
