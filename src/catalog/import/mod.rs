@@ -20,6 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use tokio_postgres::Client;
+
 use crate::config::BrandConfig;
 use crate::db;
 use crate::error::{Error, Result};
@@ -80,19 +82,22 @@ pub async fn run(
         transaction.rollback().await?;
     } else {
         transaction.commit().await?;
-        // Plans made for the old sizes are bad for the new ones, and rows that wait in the search index's list are searched
-        // one by one. The import is done whatever becomes of this.
-        let tidied = client
-            .batch_execute(
-                "analyze region, category, category_region, item, item_region, review; \
-                 select gin_clean_pending_list('item_search_idx')",
-            )
-            .await;
-        if let Err(error) = tidied {
+        if let Err(error) = tidy(brand, &client).await {
             tracing::warn!(brand = brand.name, %error, "imported, but the tables could not be tidied up");
         }
     }
     Ok(summary)
+}
+
+/// After many new rows: plans made for the old sizes are bad for the new ones, and rows that wait in the search index's list
+/// are searched one by one. Both at once, on two connections.
+async fn tidy(brand: &BrandConfig, client: &Client) -> Result<()> {
+    let other = db::connect(&brand.database).await?;
+    tokio::try_join!(
+        client.batch_execute("analyze region, category, category_region, item, item_region, review"),
+        other.batch_execute("select gin_clean_pending_list('item_search_idx')"),
+    )?;
+    Ok(())
 }
 
 /// Reads one file of either format and hands over its records.
