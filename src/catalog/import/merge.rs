@@ -85,9 +85,12 @@ async fn file(
     each_row(transaction, REPEATED, Some(file_no), |label, reason| report.reject(Rejected::left_out(label, reason)))
         .await?;
     each_row(transaction, OTHER_PRICES, None, |label, reason| report.notice(Rejected::kept(label, reason))).await?;
-    summary.items_read += transaction.query_one(USABLE, &[]).await?.get::<_, i64>(0) as u64;
+    let usable = transaction.query_one(USABLE, &[]).await?;
+    summary.items_read += usable.get::<_, i64>("usable") as u64;
     summary.items.new += transaction.execute(INSERT_ITEMS, &[]).await?;
-    transaction.execute(UPDATE_ITEMS, &[]).await?;
+    if usable.get("any_known") {
+        transaction.execute(UPDATE_ITEMS, &[]).await?;
+    }
     transaction.execute(REPLACE_REGIONS, &[]).await?;
     if let Some(region) = region {
         transaction.execute(ADD_REGION, &[&region]).await?;
@@ -230,7 +233,8 @@ const OTHER_PRICES: &str = "
     from import_ready
     where later_feed and problem is null and price <> first_price order by row_no";
 
-const USABLE: &str = "select count(*) from import_ready where problem is null";
+const USABLE: &str = "
+    select count(*) as usable, coalesce(bool_or(known), false) as any_known from import_ready where problem is null";
 
 const INSERT_ITEMS: &str = "
     insert into item (item_id, id, category_id, subcategory_id, name, simple_description, description, description_fields,
