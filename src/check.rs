@@ -47,7 +47,7 @@ fn certificate(config: &BrandConfig, clock: &Clock) -> Verdict {
         Err(sentence) => return Verdict::Fault(sentence),
     };
     let file = config.tls.certificate.display();
-    let host = host_of(&config.public_url);
+    let host = config.host();
     let left = identity.not_after.duration_since(clock.now());
     if left.is_negative() {
         return Verdict::Fault(format!("{file} expired on {}: browsers refuse it", identity.not_after));
@@ -60,12 +60,6 @@ fn certificate(config: &BrandConfig, clock: &Clock) -> Verdict {
         true => Verdict::Warning(format!("{file} expires on {}", identity.not_after)),
         false => Verdict::Good(format!("fits its key, is for {host}, valid until {}", identity.not_after)),
     }
-}
-
-/// The host of `https://host:port`.
-fn host_of(url: &str) -> &str {
-    let rest = url.strip_prefix("https://").unwrap_or(url);
-    rest.rsplit_once(':').map_or(rest, |(host, _)| host).trim_matches(['[', ']'])
 }
 
 /// Whether a name of a certificate covers a host (RFC 6125: a star stands for one label).
@@ -159,7 +153,5 @@ mod tests {
         assert!(covers("*.dexarmarket.ru", "api.dexarmarket.ru"));
         assert!(!covers("*.dexarmarket.ru", "a.b.dexarmarket.ru"));
         assert!(!covers("*.dexarmarket.ru", "dexarmarket.ru"));
-        assert_eq!(host_of("https://api.dexarmarket.ru:445"), "api.dexarmarket.ru");
-        assert_eq!(host_of("https://[::1]:445"), "::1");
     }
 }

@@ -137,18 +137,21 @@ impl Gate {
     /// The outer function.
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let begun = Instant::now();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let request_id = request_id::of(&parts.headers);
         let origin = Origin::of(&parts.headers, &self.brand.config.origins);
         let mut pattern = "-";
         let was_read = Arc::new(AtomicBool::new(body.is_end_stream()));
-        let result = match self.admit(&parts, &body, &origin, &mut pattern) {
+        let is_preflight = cors::is_preflight(&parts);
+        let admitted = self.admit(&parts, &body, &origin, is_preflight, &mut pattern);
+        let headers = Arc::new(std::mem::take(&mut parts.headers));
+        let result = match admitted {
             Ok(Admitted::Preflight) => Ok(Reply::no_content()),
             Ok(Admitted::Options(allow)) => Ok(Reply::options(allow)),
             Ok(Admitted::Call(mut route, cx)) => {
                 let limit_bytes = self.brand.config.limits.body_bytes;
                 route.req = route.req.with_incoming(request::Incoming {
-                    headers: parts.headers.clone(),
+                    headers: headers.clone(),
                     body,
                     limit_bytes,
                     was_read: was_read.clone(),
@@ -162,7 +165,7 @@ impl Gate {
         };
         let asked = Asked {
             method: &parts.method,
-            headers: &parts.headers,
+            headers: &headers,
             origin: &origin,
             request_id: &request_id,
             hsts: !self.brand.config.is_local(),
@@ -172,7 +175,7 @@ impl Gate {
             Reply::from(error)
         });
         let mut response = reply.finish(&asked);
-        if cors::is_preflight(&parts) {
+        if is_preflight {
             origin.allow_asking(response.headers_mut());
         }
         if parts.version < Version::HTTP_2 && !was_read.load(Ordering::Relaxed) {
@@ -192,7 +195,14 @@ impl Gate {
     }
 
     /// Everything that is decided before a handler runs.
-    fn admit(&self, parts: &Parts, body: &Incoming, origin: &Origin, pattern: &mut &str) -> Result<Admitted<'_>> {
+    fn admit(
+        &self,
+        parts: &Parts,
+        body: &Incoming,
+        origin: &Origin,
+        is_preflight: bool,
+        pattern: &mut &str,
+    ) -> Result<Admitted<'_>> {
         let limits = &self.brand.config.limits;
         // hyper's own limit is on its buffer, which a head that arrives in one piece can pass.
         if head_bytes(parts) > limits.head_bytes as usize {
@@ -205,7 +215,7 @@ impl Gate {
         if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
             return Err(Error::malformed("bad_host", "An HTTP/1.1 request has one Host header."));
         }
-        if cors::is_preflight(parts) {
+        if is_preflight {
             return Ok(Admitted::Preflight);
         }
         origin.check(&parts.method)?;

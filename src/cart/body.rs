@@ -4,9 +4,7 @@ use serde_json::Value;
 
 use super::MOST_PIECES;
 use crate::error::{Error, Result};
-
-/// The largest number that JavaScript holds exactly.
-const LARGEST_NUMBER: i64 = (1 << 53) - 1;
+use crate::net::request::LARGEST_INTEGER;
 
 /// What a `POST /cart` asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +46,7 @@ fn item_id(body: &Value) -> Result<i64> {
 }
 
 fn id_of(value: &Value) -> Option<i64> {
-    value.as_i64().filter(|id| (1..=LARGEST_NUMBER).contains(id))
+    value.as_i64().filter(|id| (1..=LARGEST_INTEGER).contains(id))
 }
 
 fn pieces(body: &Value, least: i32) -> Result<i32> {

@@ -14,7 +14,7 @@ mod store;
 use crate::app::Cx;
 use crate::error::{Error, Result};
 use crate::language::Language;
-use crate::net::request::Page;
+use crate::net::request::{LARGEST_INTEGER, Page};
 
 use category::Category;
 use item::Item;
@@ -49,7 +49,7 @@ impl Key {
 /// Numbers above 2^52 are given by the import; a path may still name them.
 fn large_number(text: &str) -> Option<i64> {
     let digits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().filter(|number| *number < 1 << 53)
+    digits.then(|| text.parse().ok()).flatten().filter(|number| *number <= LARGEST_INTEGER)
 }
 
 /// The tree of categories that have something to show in the visitor's region.

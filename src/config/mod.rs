@@ -96,12 +96,16 @@ pub struct Timeouts {
 impl BrandConfig {
     /// Whether people reach this brand on their own machine only, as in development.
     pub fn is_local(&self) -> bool {
-        matches!(url_host(&self.public_url), Some("localhost" | "127.0.0.1" | "[::1]"))
+        is_local_url(&self.public_url)
+    }
+
+    /// The host that visitors' browsers connect to, an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        url_host(&self.public_url).unwrap_or_default().trim_matches(['[', ']'])
     }
 
     /// What is allowed but hardly meant.
     pub fn warnings(&self) -> Vec<Fault> {
-        let local = |origin: &&String| matches!(url_host(origin), Some("localhost" | "127.0.0.1" | "[::1]"));
         if self.is_local() {
             return Vec::new();
         }
@@ -110,7 +114,7 @@ impl BrandConfig {
             line: 0,
             message: format!("origins: {origin} lets a page on a developer's machine act for a logged-in visitor"),
         };
-        self.origins.iter().filter(local).map(warn).collect()
+        self.origins.iter().filter(|origin| is_local_url(origin)).map(warn).collect()
     }
 }
 
@@ -353,6 +357,11 @@ fn is_origin(text: &str) -> bool {
         && !host.is_empty()
         && host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-[]:".contains(&b))
         && (port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok()))
+}
+
+/// Whether a URL names the machine that it is used on.
+fn is_local_url(url: &str) -> bool {
+    matches!(url_host(url), Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 
 /// The host of `scheme://host:port`, an IPv6 address with its brackets.

@@ -39,6 +39,9 @@ fn a_good_file_has_defaults_for_the_rest() {
     let brands = load_files("good", &[("dexar.toml", GOOD)]).expect("no fault");
     assert_eq!(brands[0].limits.body_bytes, 262_144);
     assert_eq!(brands[0].database.postgres.get_user(), Some("dexar"));
+    assert_eq!(brands[0].host(), "api.dexarmarket.ru");
+    let on_ipv6 = BrandConfig { public_url: "https://[::1]:445".to_owned(), ..brands[0].clone() };
+    assert_eq!(on_ipv6.host(), "::1");
     assert!(!brands[0].is_local());
     assert_eq!(brands[0].warnings().len(), 1, "localhost is an origin of a brand that is not local");
 }

@@ -3,11 +3,10 @@
 //! Used by the domains that know a visitor. The browser keeps 256 random bits; what is stored anywhere is their hash alone.
 //! What must never happen: the value of a cookie in a log, a database or an answer's body.
 
-use std::fmt::Write;
-
 use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
+use super::encode::hexadecimal;
 use crate::error::{Error, Result};
 
 /// 256 bits in hexadecimal.
@@ -51,13 +50,6 @@ impl CookieSecret {
 /// `__Host-dexar_visitor`: per brand, because a browser does not keep apart two ports of one host.
 pub fn name(brand: &str, what: &str) -> String {
     format!("__Host-{brand}_{what}")
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes everything");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -58,9 +58,7 @@ impl Coding {
     pub fn etag(self, plain: &[u8]) -> HeaderValue {
         let mut tag = String::with_capacity(40);
         tag.push('"');
-        for byte in &Sha256::digest(plain)[..16] {
-            write!(tag, "{byte:02x}").expect("a String takes everything");
-        }
+        tag.push_str(&hexadecimal(&Sha256::digest(plain)[..16]));
         if self != Coding::Identity {
             tag.push('-');
             tag.push_str(self.token());
@@ -88,6 +86,14 @@ impl Coding {
             }
         }
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+        text
+    })
 }
 
 /// How much a client wants a coding, in thousandths; 0 is not at all.

@@ -14,12 +14,15 @@ use serde_json::Value;
 use super::cookie::CookieSecret;
 use crate::error::{Error, Result};
 
+/// 2^53 − 1: the largest whole number that JavaScript holds exactly, and so the largest id.
+pub const LARGEST_INTEGER: i64 = (1 << 53) - 1;
+
 /// The longest query string that is looked at.
 const LONGEST_QUERY_BYTES: usize = 16_384;
 
 /// The headers of a request and its body, not read yet.
 pub struct Incoming {
-    pub headers: HeaderMap,
+    pub headers: Arc<HeaderMap>,
     pub body: hyper::body::Incoming,
     /// The largest body that is read.
     pub limit_bytes: usize,
@@ -117,8 +120,6 @@ impl Req {
 
     /// A whole number without a sign. What is larger than any catalogue is taken as that large.
     fn digits(&self, name: &'static str) -> Result<Option<i64>> {
-        /// 2^53 − 1: the largest number that JavaScript can echo.
-        const LARGEST: i64 = 9_007_199_254_740_991;
         let Some(value) = self.query(name)? else { return Ok(None) };
         if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
             return Err(match name {
@@ -126,7 +127,7 @@ impl Req {
                 _ => Error::malformed("bad_skip", "skip: expected a whole number, 0 or more"),
             });
         }
-        Ok(Some(value.parse().unwrap_or(LARGEST).min(LARGEST)))
+        Ok(Some(value.parse().unwrap_or(LARGEST_INTEGER).min(LARGEST_INTEGER)))
     }
 }
 

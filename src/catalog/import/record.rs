@@ -142,6 +142,9 @@ pub struct ItemRecord {
     pub reviews: Option<String>,
 }
 
+/// `item.price` is numeric(14, 2).
+pub const LARGEST_PRICE: Decimal = Decimal::from_parts(276_447_231, 23_283, 0, false, 2);
+
 /// The largest number that a file may choose itself; those above are ours (see [`number_of`]).
 pub const LARGEST_NATURAL_NUMBER: i64 = (1 << 52) - 1;
 
@@ -174,6 +177,11 @@ pub fn natural_number(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_price_is_what_the_column_holds() {
+        assert_eq!(LARGEST_PRICE.to_string(), "999999999999.99");
+    }
 
     #[test]
     fn plain_numbers_stay_and_the_rest_is_hashed_above_them() {

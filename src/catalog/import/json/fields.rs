@@ -7,11 +7,9 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::{Map, Value};
 
 use crate::money::decimal_from_json;
+use crate::net::request::LARGEST_INTEGER;
 
 type Field<T> = Result<Option<T>, String>;
-
-/// The largest number that JavaScript holds exactly.
-const LARGEST_NUMBER: i64 = (1 << 53) - 1;
 
 /// What is searched must fit into one search vector, which PostgreSQL limits to 1 MB.
 const LARGEST_FIELDS_BYTES: usize = 100_000;
@@ -66,7 +64,7 @@ impl Fields {
         match self.take(key) {
             None => Ok(None),
             Some(value) => match value.as_i64() {
-                Some(number @ 1..=LARGEST_NUMBER) => Ok(Some(number)),
+                Some(number @ 1..=LARGEST_INTEGER) => Ok(Some(number)),
                 _ => Err(format!("{key}: expected a whole number from 1 to 2^53 - 1")),
             },
         }

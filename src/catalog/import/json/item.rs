@@ -1,16 +1,12 @@
 //! An item of the document's JSON, in the legacy or the BackOffice spelling, or both at once.
 
-use std::fmt::Write;
-
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::fields::Fields;
-use crate::catalog::import::record::{ItemRecord, Reference, Stock};
-
-/// `item.price` is numeric(14, 2).
-const LARGEST_PRICE: Decimal = Decimal::from_parts(276_447_231, 23_283, 0, false, 2);
+use crate::catalog::import::record::{ItemRecord, LARGEST_PRICE, Reference, Stock};
+use crate::net::encode::hexadecimal;
 
 /// See `fields`: a search vector must hold it.
 const LONGEST_DESCRIPTION_CHARS: usize = 50_000;
@@ -213,19 +209,5 @@ fn review_id(item: &str, review: &Review) -> String {
         hash.update(part);
         hash.update([0]);
     }
-    let mut id = "cmt_".to_owned();
-    for byte in &hash.finalize()[..8] {
-        write!(id, "{byte:02x}").expect("a String takes everything");
-    }
-    id
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_largest_price_is_what_the_column_holds() {
-        assert_eq!(LARGEST_PRICE.to_string(), "999999999999.99");
-    }
+    format!("cmt_{}", hexadecimal(&hash.finalize()[..8]))
 }

@@ -2,6 +2,7 @@
 //!
 //! Called by `yml::offer`. A price that can be read in two ways must never be guessed: the offer is rejected instead.
 
+use super::super::record::LARGEST_PRICE;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 /// A positive price with at most two decimals, or why it is none.
@@ -38,8 +39,7 @@ pub fn price(text: &str) -> Result<Decimal, &'static str> {
     if value.is_zero() {
         return Err("price is zero");
     }
-    let largest = Decimal::new(99_999_999_999_999, 2);
-    if value > largest { Err("price is too large") } else { Ok(value) }
+    if value > LARGEST_PRICE { Err("price is too large") } else { Ok(value) }
 }
 
 /// `1 234 567` without its spaces, if they stand where thousands end.
