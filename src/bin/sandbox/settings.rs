@@ -1,0 +1,62 @@
+//! The sandbox's settings file, written by `tests/env/run.sh` and by the tests.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where pages and APIs are answered, in plain HTTP: `["127.0.0.1:4210", "[::1]:4210"]`.
+    pub listen: Vec<SocketAddr>,
+    /// What links to the sandbox begin with: `http://localhost:4210`.
+    pub url: String,
+    /// Where mail is taken in: `127.0.0.1:4225`.
+    pub smtp: SocketAddr,
+    #[serde(default)]
+    pub bots: Vec<Bot>,
+    #[serde(default)]
+    pub merchants: Vec<Merchant>,
+}
+
+/// A bot as its owner made it at BotFather.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bot {
+    /// Without the @: `dexarmarket_bot`.
+    pub username: String,
+    /// What people see: `Dexar`.
+    pub title: String,
+    pub token: String,
+}
+
+/// A shop as the bank knows it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Merchant {
+    /// `MA0000000552`.
+    pub id: String,
+    /// What people see: `Dexar`.
+    pub title: String,
+    /// The secret key that its requests carry and that signs notifications.
+    pub key: String,
+    /// Where notifications go: `https://localhost:445/payments/raiffeisen/notify`; none are sent without it.
+    pub callback_url: Option<String>,
+    /// PEM of the authority that the callback's certificate is checked against.
+    pub callback_ca: Option<std::path::PathBuf>,
+}
+
+impl Settings {
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn read(path: &Path) -> Result<Settings, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let settings: Settings = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let outside = settings.listen.iter().chain([&settings.smtp]).find(|address| !address.ip().is_loopback());
+        match outside {
+            Some(address) => Err(format!("{address} is no loopback address: the sandbox is for one machine")),
+            None => Ok(settings),
+        }
+    }
+}
