@@ -1,12 +1,15 @@
 //! What a handler is given beside the request: the brand of the listener, and what the visitor's headers ask for.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::header::{HeaderMap, HeaderName};
 
 use crate::brand::Brand;
 use crate::error::{Error, Result};
 use crate::language::Language;
+use crate::net::cookie::{self, CookieSecret};
+use crate::rates::{Budget, Count};
 
 const X_REGION: HeaderName = HeaderName::from_static("x-region");
 const X_LANGUAGE: HeaderName = HeaderName::from_static("x-language");
@@ -20,6 +23,10 @@ pub struct Cx {
     pub region: Option<String>,
     /// `X-Language`.
     pub language: Language,
+    /// The client's, from the socket or a trusted balancer.
+    pub address: IpAddr,
+    /// What was counted against this request, for the `RateLimit` headers of its answer.
+    pub counts: Arc<Mutex<Vec<Count>>>,
 }
 
 impl Cx {
@@ -28,9 +35,27 @@ impl Cx {
         self.brand.clock.now()
     }
 
+    /// Counts this request against a budget: of its address, and of the session or visitor that its cookies name.
+    ///
+    /// # Errors
+    /// 429 when it is one too many.
+    pub async fn spend(&self, budget: Budget, headers: &HeaderMap) -> Result<()> {
+        let of = |what| CookieSecret::read(headers, &cookie::name(self.brand.name(), what));
+        let visitor = of(cookie::SESSION).or_else(|| of(cookie::VISITOR)).map(|secret| secret.hash());
+        let counts = self.brand.rates.count(budget, self.address, visitor.as_deref()).await;
+        let over = counts.iter().filter_map(Count::over).max();
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).extend(counts);
+        match over {
+            Some(seconds) => {
+                Err(Error::too_many(seconds, format!("Too many requests; please try again in {seconds} s.")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// # Errors
     /// 400 for an `X-Region` that no region can have: what is not ASCII.
-    pub fn new(brand: Arc<Brand>, headers: &HeaderMap) -> Result<Cx> {
+    pub fn new(brand: Arc<Brand>, headers: &HeaderMap, address: IpAddr) -> Result<Cx> {
         let language = headers.get(X_LANGUAGE).map_or(Language::Ru, |value| Language::from_header(value.as_bytes()));
         let region = headers.get(X_REGION).map(|value| match value.to_str() {
             Ok(region) => Ok(region.trim().to_owned()),
@@ -39,6 +64,6 @@ impl Cx {
             }
         });
         let region = region.transpose()?.filter(|region| !region.is_empty());
-        Ok(Cx { brand, region, language })
+        Ok(Cx { brand, region, language, address, counts: Arc::default() })
     }
 }

@@ -16,6 +16,7 @@ use crate::db;
 use crate::error::{Error, Result};
 use crate::kv::Kv;
 use crate::migrate;
+use crate::rates::Limiter;
 
 /// How long readiness waits for a dependency to answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,6 +28,7 @@ pub struct Brand {
     pub config: BrandConfig,
     pub kv: Kv,
     pub clock: Clock,
+    pub rates: Limiter,
     pool: Pool,
     /// Whether the database was found fit since the start.
     open: AtomicBool,
@@ -37,7 +39,8 @@ impl Brand {
     pub fn new(config: BrandConfig) -> Result<Arc<Brand>> {
         let kv = Kv::new(&config.name, &config.redis)?;
         let pool = db::pool(&config.database);
-        Ok(Arc::new(Brand { config, kv, clock: Clock::default(), pool, open: AtomicBool::new(false) }))
+        let rates = Limiter::new(kv.clone(), config.rates);
+        Ok(Arc::new(Brand { config, kv, clock: Clock::default(), rates, pool, open: AtomicBool::new(false) }))
     }
 
     pub fn name(&self) -> &str {

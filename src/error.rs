@@ -16,6 +16,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Kind {
     /// The request cannot be understood.
     Malformed,
+    /// Nobody is logged in, or what should prove it does not.
+    Unauthorized,
     Forbidden,
     NotFound,
     /// Carries the methods that the path does have, as the `Allow` header lists them.
@@ -26,6 +28,14 @@ pub enum Kind {
     UriTooLong,
     HeadTooLarge,
     UnsupportedMediaType,
+    /// The request is understood and cannot be done as it asks.
+    Unprocessable,
+    /// Too many of these; the client may come back after so many seconds.
+    TooMany {
+        retry_after_s: u32,
+    },
+    /// Somebody behind us (the bank) answered nonsense or refused.
+    BadGateway,
     /// The server's own fault.
     Internal,
     /// A dependency (PostgreSQL, Redis) is away; the client may come back after so many seconds.
@@ -73,6 +83,33 @@ impl Error {
     #[track_caller]
     pub fn malformed(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Malformed, code, public)
+    }
+
+    /// 401: `code` names what does not prove who is asking.
+    #[track_caller]
+    pub fn unauthorized(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Kind::Unauthorized, code, public)
+    }
+
+    /// 422: `code` names what cannot be accepted, `public` says what would be.
+    #[track_caller]
+    pub fn unprocessable(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Kind::Unprocessable, code, public)
+    }
+
+    /// 429 with `Retry-After`.
+    #[track_caller]
+    pub fn too_many(retry_after_s: u32, public: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Kind::TooMany { retry_after_s }, "too_many_requests", public)
+    }
+
+    /// 502: somebody behind us failed; what they said goes to the log.
+    #[track_caller]
+    pub fn bad_gateway(
+        public: impl Into<Cow<'static, str>>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error::new(Kind::BadGateway, "bad_gateway", public).because(cause)
     }
 
     #[track_caller]

@@ -5,7 +5,7 @@
 //! together carry a hash tag, `dexar:{…}:…`, so that they share a slot in a Cluster.
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{IntoConnectionInfo, RedisError};
+use redis::{FromRedisValue, IntoConnectionInfo, RedisError, ScriptInvocation};
 use tokio::sync::OnceCell;
 
 use crate::config::RedisConfig;
@@ -77,6 +77,35 @@ impl Kv {
         let inner = &self.inner;
         let connect = || ConnectionManager::new_with_config(inner.client.clone(), inner.config.clone());
         Ok(inner.connection.get_or_try_init(connect).await?.clone())
+    }
+
+    /// Runs a script on the server, which decides in one step; loads it when the server does not know it yet.
+    ///
+    /// # Errors
+    /// 503 while Redis is away or silent.
+    pub async fn invoke<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T> {
+        let mut connection = self.connection().await?;
+        Ok(script.invoke_async(&mut connection).await?)
+    }
+
+    /// Runs one command.
+    ///
+    /// # Errors
+    /// 503 while Redis is away or silent.
+    pub async fn run<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
+        let mut connection = self.connection().await?;
+        Ok(command.query_async(&mut connection).await?)
+    }
+
+    /// Runs two commands about one tag, both or none.
+    ///
+    /// # Errors
+    /// 503 while Redis is away or silent.
+    pub async fn both(&self, first: &redis::Cmd, second: &redis::Cmd) -> Result<()> {
+        let mut connection = self.connection().await?;
+        let mut pipe = redis::pipe();
+        pipe.atomic().add_command(first.clone()).ignore().add_command(second.clone()).ignore();
+        Ok(pipe.query_async(&mut connection).await?)
     }
 
     /// Whether Redis answers, for readiness and `check`.

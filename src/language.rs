@@ -21,6 +21,18 @@ impl Language {
         }
     }
 
+    /// The first of ours that an `Accept-Language` header names; browsers list the best one first. Russian when there is none.
+    pub fn preferred(accepted: &str) -> Language {
+        let primary = |tag: &str| tag.split([';', '-', '_']).next().unwrap_or_default().trim().to_ascii_lowercase();
+        let known = accepted.split(',').find_map(|tag| match primary(tag).as_str() {
+            "ru" => Some(Language::Ru),
+            "en" => Some(Language::En),
+            "hy" => Some(Language::Hy),
+            _ => None,
+        });
+        known.unwrap_or(Language::Ru)
+    }
+
     /// The BCP 47 tag, as in `Content-Language` and in the keys of `translations`.
     pub fn tag(self) -> &'static str {
         match self {
@@ -50,5 +62,8 @@ mod tests {
             assert_eq!(Language::from_header(header.as_bytes()), language, "{header}");
         }
         assert_eq!(Language::from_header(b"\xff\xfe"), Language::Ru);
+        assert_eq!(Language::preferred("de-DE,de;q=0.9,en-US;q=0.8,ru;q=0.7"), Language::En);
+        assert_eq!(Language::preferred("hy"), Language::Hy);
+        assert_eq!(Language::preferred("fr, *;q=0.5"), Language::Ru);
     }
 }

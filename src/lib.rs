@@ -10,12 +10,14 @@
 //! 6. The operation, in the domain's `mod`, holds the rules; its `store` holds the SQL.
 //! 7. [`net::reply`] turns the answer, or the [`error`], into status, headers and bytes.
 //!
-//! Domains: [`regions`] ← [`catalog`] ← [`search`], [`cart`]. What they stand on: [`config`] (the brands' files), [`brand`] (a brand
-//! alive), [`db`], [`kv`], [`migrate`], and [`error`], [`secret`], [`money`], [`language`], [`clock`]. [`check`] looks at
-//! all of it for a sysadmin, [`admin`] answers machines that watch.
+//! Domains: [`regions`] ← [`catalog`] ← [`search`]; [`session`] (who is asking) and [`catalog`] ← [`cart`] ← [`auth`] (logging
+//! in) ← [`telegram`] (the bot). What they stand on: [`config`] (the brands' files), [`brand`] (a brand alive), [`db`], [`kv`],
+//! [`lease`], [`rates`], [`migrate`], and [`error`], [`secret`], [`money`], [`language`], [`clock`]. What is done behind the
+//! requests is listed in [`workers`]. [`check`] looks at all of it for a sysadmin, [`admin`] answers machines that watch.
 
 pub mod admin;
 pub mod app;
+pub mod auth;
 pub mod brand;
 pub mod cart;
 pub mod catalog;
@@ -26,11 +28,16 @@ pub mod db;
 pub mod error;
 pub mod kv;
 pub mod language;
+pub mod lease;
 pub mod migrate;
 pub mod money;
 pub mod net;
+pub mod rates;
 pub mod regions;
 pub mod routes;
 pub mod search;
 pub mod secret;
 pub mod serve;
+pub mod session;
+pub mod telegram;
+pub mod workers;

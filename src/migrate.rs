@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__catalog", include_str!("../migrations/0001_catalog.sql")),
     ("V2__cart", include_str!("../migrations/0002_cart.sql")),
+    ("V3__telegram", include_str!("../migrations/0003_telegram.sql")),
 ];
 
 /// The administrator's part; its two settings are explained in the file.

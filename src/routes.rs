@@ -3,12 +3,14 @@
 use hyper::Method;
 
 use crate::app::Cx;
+use crate::auth;
 use crate::cart;
 use crate::catalog::http::{categories, category_items, item, random_items};
 use crate::error::Result;
 use crate::net::reply::Reply;
 use crate::net::request::Req;
 use crate::net::router::Router;
+use crate::rates::Budget;
 use crate::regions::http::regions;
 use crate::search::http::search_items;
 
@@ -27,8 +29,26 @@ pub fn routes() -> Router<Cx> {
         // the storefront: the visitor's cart
         .get("/cart", cart::http::get)
         .write(Method::POST, "/cart", cart::http::post)
+        .within(Budget::CartWrites)
         .write(Method::PATCH, "/cart", cart::http::patch)
+        .within(Budget::CartWrites)
         .write(Method::DELETE, "/cart", cart::http::delete)
+        .within(Budget::CartWrites)
+        // the storefront: who is logged in
+        .get("/auth/session", auth::http::session)
+        .write(Method::POST, "/auth/logout", auth::http::log_out)
+        // logging in with Telegram: the storefront, a person's browser, the bot
+        .get("/auth/telegram/start", auth::http::start_page)
+        .without_head()
+        .within(Budget::Logins)
+        .write(Method::POST, "/auth/telegram/start", auth::http::start)
+        .within(Budget::Logins)
+        .get("/auth/telegram/callback", auth::http::callback)
+        .without_head()
+        .within(Budget::Logins)
+        .write(Method::POST, "/auth/telegram/callback", auth::http::callback_post)
+        .from_own_pages()
+        .within(Budget::Logins)
 }
 
 /// `GET /ping`: whether the process answers. Asks nobody.

@@ -5,11 +5,11 @@
 //! without an answer of ours, or a panic ends more than its request.
 
 use std::any::Any;
-use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,7 +18,6 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::service::service_fn;
 use hyper::{Request, Response, Version};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -34,11 +33,12 @@ use tower::{ServiceBuilder, service_fn as tower_service_fn};
 use crate::app::Cx;
 use crate::brand::Brand;
 use crate::error::{Error, Result};
-use crate::net::connection::Settings;
+use crate::net::connection::{self, Settings};
 use crate::net::cors::{self, Origin};
 use crate::net::reply::{Asked, Reply};
 use crate::net::router::{Found, Route, Router};
 use crate::net::{listen, request, request_id, tls};
+use crate::rates::Count;
 
 /// Between the last accepted connection and the first closed one: whoever just shook hands gets an answer.
 const LEAVING_FOR: Duration = Duration::from_millis(300);
@@ -85,14 +85,12 @@ impl Door {
             tls: TlsAcceptor::from(self.identity.server),
             limits: config.limits,
             timeouts: config.timeouts,
+            trusted: config.proxy_protocol.trusted.clone().into(),
             leaving: leaving.clone(),
             closing: closing.clone(),
         };
-        let gate = Arc::new(Gate { inner: inner_service(&self.brand), router, brand: self.brand.clone() });
-        let service = service_fn(move |request| {
-            let gate = gate.clone();
-            async move { Ok::<_, Infallible>(gate.answer(request).await) }
-        });
+        let gate = Gate { inner: inner_service(&self.brand), router, brand: self.brand.clone() };
+        let service = Entrance(Arc::new(gate));
         let permits = Arc::new(Semaphore::new(config.limits.connections));
         let connections = TaskTracker::new();
         for socket in self.sockets {
@@ -127,6 +125,21 @@ fn inner_service(brand: &Brand) -> Inner {
     BoxCloneSyncService::new(limited)
 }
 
+/// The gate as every connection holds it.
+#[derive(Clone)]
+struct Entrance(Arc<Gate>);
+
+impl connection::Answer for Entrance {
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<> {
+        let gate = self.0.clone();
+        async move { gate.answer(request, client).await }
+    }
+}
+
 struct Gate {
     brand: Arc<Brand>,
     router: Arc<Router<Cx>>,
@@ -135,28 +148,38 @@ struct Gate {
 
 impl Gate {
     /// The outer function.
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
         let begun = Instant::now();
         let (mut parts, body) = request.into_parts();
         let request_id = request_id::of(&parts.headers);
-        let origin = Origin::of(&parts.headers, &self.brand.config.origins);
+        let origin = Origin::of(&parts.headers, &self.brand.config.origins, self.brand.config.own_origin());
+        let mut counts = None;
         let mut pattern = "-";
         let was_read = Arc::new(AtomicBool::new(body.is_end_stream()));
         let is_preflight = cors::is_preflight(&parts);
-        let admitted = self.admit(&parts, &body, &origin, is_preflight, &mut pattern);
+        let admitted = self.admit(&parts, &body, &origin, client, &mut pattern);
         let headers = Arc::new(std::mem::take(&mut parts.headers));
         let result = match admitted {
             Ok(Admitted::Preflight) => Ok(Reply::no_content()),
             Ok(Admitted::Options(allow)) => Ok(Reply::options(allow)),
             Ok(Admitted::Call(mut route, cx)) => {
-                let limit_bytes = self.brand.config.limits.body_bytes;
-                route.req = route.req.with_incoming(request::Incoming {
-                    headers: headers.clone(),
-                    body,
-                    limit_bytes,
-                    was_read: was_read.clone(),
-                });
-                self.call(route, cx).await
+                counts = Some(cx.counts.clone());
+                let spent = match route.rules.budget {
+                    Some(budget) => cx.spend(budget, &headers).await,
+                    None => Ok(()),
+                };
+                match spent {
+                    Ok(()) => {
+                        let limit_bytes = self.brand.config.limits.body_bytes;
+                        let incoming = request::Incoming { body, limit_bytes, was_read: was_read.clone() };
+                        route.req = route.req.with_incoming(headers.clone(), incoming);
+                        self.call(route, cx).await
+                    }
+                    Err(error) => {
+                        was_read.store(self.drain(body).await, Ordering::Relaxed);
+                        Err(error)
+                    }
+                }
             }
             Err(error) => {
                 was_read.store(self.drain(body).await, Ordering::Relaxed);
@@ -177,6 +200,9 @@ impl Gate {
         let mut response = reply.finish(&asked);
         if is_preflight {
             origin.allow_asking(response.headers_mut());
+        }
+        if let Some(counts) = counts {
+            Count::write(&counts.lock().unwrap_or_else(PoisonError::into_inner), response.headers_mut());
         }
         if parts.version < Version::HTTP_2 && !was_read.load(Ordering::Relaxed) {
             // hyper closes a connection whose body nobody read; a client that reuses connections must be told.
@@ -200,7 +226,7 @@ impl Gate {
         parts: &Parts,
         body: &Incoming,
         origin: &Origin,
-        is_preflight: bool,
+        client: IpAddr,
         pattern: &mut &str,
     ) -> Result<Admitted<'_>> {
         let limits = &self.brand.config.limits;
@@ -215,15 +241,17 @@ impl Gate {
         if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
             return Err(Error::malformed("bad_host", "An HTTP/1.1 request has one Host header."));
         }
-        if is_preflight {
+        if cors::is_preflight(parts) {
             return Ok(Admitted::Preflight);
         }
-        origin.check(&parts.method)?;
-        match self.router.find(&parts.method, parts.uri.path(), parts.uri.query())? {
+        let found = self.router.find(&parts.method, parts.uri.path(), parts.uri.query());
+        let from_own_pages = matches!(&found, Ok(Found::Handler(route)) if route.rules.from_own_pages);
+        origin.check(&parts.method, from_own_pages)?;
+        match found? {
             Found::Options(allow) => Ok(Admitted::Options(allow)),
             Found::Handler(route) => {
                 *pattern = route.pattern;
-                Ok(Admitted::Call(route, Cx::new(self.brand.clone(), &parts.headers)?))
+                Ok(Admitted::Call(route, Cx::new(self.brand.clone(), &parts.headers, client)?))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The visitor's cart, in PostgreSQL, so that nothing is lost.
 //!
-//! Called by `cart::http`. A cart belongs to an [`Owner`]; every change is one statement that checks visibility and stock
+//! Called by `cart::http`, by `auth` at login and by a worker. A cart belongs to an [`Owner`]; every change is one statement that checks visibility and stock
 //! where it writes, so that two at the same moment both count or are both refused rightly. What must never happen: a
 //! line above the shop's stock is written, or one visitor's cart is shown to another.
 
@@ -8,24 +8,20 @@ mod body;
 pub mod http;
 mod store;
 
+use jiff::SignedDuration;
+
 use crate::app::Cx;
+use crate::brand::Brand;
 use crate::catalog::item::{self, Item};
 use crate::error::{Error, Result};
 use crate::language::Language;
-use crate::net::cookie::CookieSecret;
+use crate::session::Owner;
 
 /// The most pieces of one item in a cart.
 pub const MOST_PIECES: i32 = 999;
 
-/// Whose cart it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner(String);
-
-impl Owner {
-    pub fn visitor(secret: &CookieSecret) -> Owner {
-        Owner(format!("visitor:{}", secret.hash()))
-    }
-}
+/// How long the cart of a visitor without a login is kept after its last change.
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// What a write to a line came to; the store decides it in the statement that writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +89,23 @@ pub async fn remove(cx: &Cx, owner: &Owner, item_ids: &[i64]) -> Result<()> {
     store::remove(&*client, owner, item_ids).await?;
     client.give_back();
     Ok(())
+}
+
+/// Moves all lines of one cart into another: quantities add up, as far as the stock allows. Doing it again does nothing.
+pub async fn merge(brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
+    let client = brand.db().await?;
+    store::merge(&*client, from, into, brand.clock.now()).await?;
+    client.give_back();
+    Ok(())
+}
+
+/// Forgets the carts of visitors that nobody changed for [`FORGOTTEN_AFTER`]; returns how many lines went.
+pub async fn forget(brand: &Brand) -> Result<u64> {
+    let before = brand.clock.now().checked_sub(FORGOTTEN_AFTER).map_err(Error::internal)?;
+    let client = brand.db().await?;
+    let forgotten = store::forget(&*client, before).await?;
+    client.give_back();
+    Ok(forgotten)
 }
 
 /// The lines in the order of their adding, at today's prices. One whose item was hidden or sold out stays, as `out`.

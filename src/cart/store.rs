@@ -4,8 +4,9 @@ use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::{MOST_PIECES, Outcome, Owner};
+use super::{MOST_PIECES, Outcome};
 use crate::error::Result;
+use crate::session::Owner;
 
 /// A line with the item's row of `item_card`.
 pub(super) struct Line {
@@ -43,7 +44,7 @@ pub(super) async fn add(
              select (select stock from item) as stock, exists (select from line) as written",
         )
         .await?;
-    let row = client.query_one(&statement, &[&owner.0, &item_id, &quantity, &now, &MOST_PIECES]).await?;
+    let row = client.query_one(&statement, &[&owner.key(), &item_id, &quantity, &now, &MOST_PIECES]).await?;
     Ok(match (row.get("stock"), row.get("written")) {
         (None, _) => Outcome::NoItem,
         (Some(_), true) => Outcome::Written,
@@ -76,7 +77,7 @@ pub(super) async fn set(
                     exists (select from line) as written",
         )
         .await?;
-    let row = client.query_one(&statement, &[&owner.0, &item_id, &quantity, &now]).await?;
+    let row = client.query_one(&statement, &[&owner.key(), &item_id, &quantity, &now]).await?;
     Ok(match (row.get("stock"), row.get("written")) {
         (_, true) => Outcome::Written,
         (None, false) => Outcome::NoLine,
@@ -87,7 +88,45 @@ pub(super) async fn set(
 /// Returns how many lines there were.
 pub(super) async fn remove(client: &impl GenericClient, owner: &Owner, item_ids: &[i64]) -> Result<u64> {
     let statement = client.prepare_cached("delete from cart_line where owner = $1 and item_id = any ($2)").await?;
-    Ok(client.execute(&statement, &[&owner.0, &item_ids]).await?)
+    Ok(client.execute(&statement, &[&owner.key(), &item_ids]).await?)
+}
+
+/// One statement, so that a line is in one cart or in the other. What was hidden or sold out since stays as it was.
+pub(super) async fn merge(client: &impl GenericClient, from: &Owner, into: &Owner, now: Timestamp) -> Result<u64> {
+    let statement = client
+        .prepare_cached(
+            "with moved as (delete from cart_line where owner = $1 returning item_id, quantity, added_at) \
+             insert into cart_line as c (owner, item_id, quantity, added_at, changed_at) \
+             select $2, item_id, quantity, added_at, $3 from moved order by item_id \
+             on conflict (owner, item_id) do update \
+             set changed_at = excluded.changed_at, \
+                 quantity = least( \
+                     c.quantity + excluded.quantity, \
+                     greatest( \
+                         c.quantity, excluded.quantity, \
+                         (select coalesce(i.quantity, case when i.remainings = 'out' then 0 else $4 end) \
+                          from item i where i.item_id = c.item_id) \
+                     ), \
+                     $4 \
+                 )",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&from.key(), &into.key(), &now, &MOST_PIECES]).await?)
+}
+
+/// Whole carts of visitors, a thousand at a time.
+pub(super) async fn forget(client: &impl GenericClient, before: Timestamp) -> Result<u64> {
+    let statement = client
+        .prepare_cached(
+            "delete from cart_line where owner in ( \
+                 select owner from cart_line c \
+                 where owner like 'visitor:%' and changed_at < $1 \
+                   and not exists (select from cart_line n where n.owner = c.owner and n.changed_at >= $1) \
+                 limit 1000 \
+             )",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&before]).await?)
 }
 
 pub(super) async fn list(client: &impl GenericClient, owner: &Owner) -> Result<Vec<Line>> {
@@ -98,7 +137,7 @@ pub(super) async fn list(client: &impl GenericClient, owner: &Owner) -> Result<V
              where c.owner = $1 order by c.added_at, c.item_id",
         )
         .await?;
-    let rows = client.query(&statement, &[&owner.0]).await?;
+    let rows = client.query(&statement, &[&owner.key()]).await?;
     let line = |card: Row| Line { quantity: card.get("cart_quantity"), is_listed: card.get("is_listed"), card };
     Ok(rows.into_iter().map(line).collect())
 }

@@ -4,17 +4,19 @@
 //! anywhere. What must never happen: a file with a fault is used, or only its first fault is told.
 
 mod read;
+mod sections;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::de::DeTable;
 
 pub use read::Fault;
 use read::{Examination, Section};
+use sections::*;
 
 use crate::secret::Secret;
 
@@ -32,11 +34,19 @@ pub struct BrandConfig {
     pub storefront_url: String,
     /// Exact origins whose scripts may use the API.
     pub origins: Vec<String>,
+    /// The colour of our own few pages, `#rrggbb`.
+    pub accent: String,
     pub tls: TlsConfig,
     pub database: DatabaseConfig,
     pub redis: RedisConfig,
     pub limits: Limits,
     pub timeouts: Timeouts,
+    /// What PROXY protocol may tell, and who may tell it.
+    pub proxy_protocol: ProxyProtocol,
+    pub session: SessionConfig,
+    pub rates: Rates,
+    /// `None`: nobody can log in.
+    pub telegram: Option<TelegramConfig>,
 }
 
 #[derive(Debug, Clone)]
@@ -93,7 +103,63 @@ pub struct Timeouts {
     pub drain: Duration,
 }
 
+/// Balancers in front of the listener. A connection from one of them begins with a PROXY protocol header that names the
+/// client; from anybody else such a header is no TLS and ends the connection.
+#[derive(Debug, Clone)]
+pub struct ProxyProtocol {
+    pub trusted: Vec<IpNet>,
+}
+
+/// How long visitors stay known (contract section 7).
+#[derive(Debug, Clone, Copy)]
+pub struct SessionConfig {
+    /// From the last use of a session to its end.
+    pub idle: Duration,
+    /// From login to the end, however much it is used.
+    pub lifetime: Duration,
+    /// How long an ended session is still told to be `active: false`.
+    pub told: Duration,
+    /// From the start of a login attempt to its end.
+    pub attempt: Duration,
+    /// How old signed login data may be.
+    pub login_age: Duration,
+}
+
+/// Requests a minute (contract section 8).
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    pub logins_per_address: u32,
+    pub cart_writes_per_address: u32,
+    pub cart_writes_per_visitor: u32,
+    pub payments_per_address: u32,
+    pub reviews_per_address: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct TelegramConfig {
+    /// The bot's username without @.
+    pub bot: String,
+    pub token: Secret,
+    /// The Bot API: `https://api.telegram.org`, or a server of one's own.
+    pub api_url: String,
+    /// What links to the bot begin with: `https://t.me`.
+    pub link_url: String,
+    /// `http://…` or `socks5://…` for the way to `api_url`.
+    pub proxy: Option<String>,
+    /// How long a question for news hangs at Telegram when there is none; Telegram cuts it at 50 s.
+    pub poll: Duration,
+    /// What any other call may take.
+    pub timeout: Duration,
+    /// For how long one instance speaks for the bot without renewing its claim.
+    pub lease: Duration,
+}
+
 impl BrandConfig {
+    /// `Origin` as browsers send it from our own pages: the public URL without a port that is https's own.
+    pub fn own_origin(&self) -> &str {
+        self.public_url.strip_suffix(":443").unwrap_or(&self.public_url)
+    }
+
     /// Whether people reach this brand on their own machine only, as in development.
     pub fn is_local(&self) -> bool {
         is_local_url(&self.public_url)
@@ -191,8 +257,13 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
         tls: read_tls(root.section("tls")),
         database: read_database(root.section("database"), &name, credentials),
         redis: read_redis(root.section("redis"), &name, credentials),
+        accent: read_accent(&root),
         limits: read_limits(root.section("limits")),
         timeouts: read_timeouts(root.section("timeouts")),
+        proxy_protocol: read_proxy_protocol(root.section("proxy_protocol")),
+        session: read_session(root.section("session")),
+        rates: read_rates(root.section("rates")),
+        telegram: root.optional_section("telegram").map(|section| read_telegram(section, &name, credentials)),
         name,
     };
     if brand.limits.connections <= brand.listen.len() {
@@ -214,119 +285,6 @@ fn check_name(root: &Section<'_, '_>, name: &str, file: &Path) {
     } else if file.file_stem().is_none_or(|stem| stem != name) {
         root.fault("name", format!("is {name}, so the file must be called {name}.toml"));
     }
-}
-
-fn read_https_url(root: &Section<'_, '_>, key: &'static str, example: &str) -> String {
-    let url = root.string(key, example);
-    if !url.is_empty() && (!url.starts_with("https://") || !is_origin(&url)) {
-        root.fault(key, format!("expected https://, a host and perhaps a port, for example {example}"));
-    }
-    url
-}
-
-fn read_tls(section: Section<'_, '_>) -> TlsConfig {
-    let tls = TlsConfig {
-        certificate: section.string("certificate", "\"/etc/brandgate/certs/dexar/fullchain.pem\"").into(),
-        key: section.string("key", "\"/etc/brandgate/certs/dexar/privkey.pem\"").into(),
-    };
-    section.finish();
-    tls
-}
-
-fn read_secret(
-    section: &Section<'_, '_>,
-    key: &'static str,
-    brand: &str,
-    credentials: Option<&Path>,
-) -> Option<Secret> {
-    let name = section.optional_string(key)?;
-    if !name.contains('/') && !name.starts_with(&format!("{brand}.")) {
-        section.fault(key, format!("{name} is not this brand's: a credential of it begins with {brand}."));
-        return None;
-    }
-    match Secret::read(&name, credentials) {
-        Ok(secret) => Some(secret),
-        Err(sentence) => {
-            section.fault(key, sentence);
-            None
-        }
-    }
-}
-
-fn read_database(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> DatabaseConfig {
-    let url = section.string("url", "\"postgresql://%2Frun%2Fpostgresql/brandgate\"");
-    let mut postgres = tokio_postgres::Config::from_str(&url).unwrap_or_else(|error| {
-        if !url.is_empty() {
-            let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
-            section.fault("url", format!("{error}{cause}"));
-        }
-        tokio_postgres::Config::new()
-    });
-    if postgres.get_password().is_some() {
-        section.fault("url", "a password does not belong in this file: name a credential with password = \"…\"");
-    }
-    if postgres.get_user().is_some_and(|user| user != brand) {
-        section.fault("url", format!("the user is always the brand's own role: leave it out, or write {brand}"));
-    }
-    if !url.is_empty() && postgres.get_dbname().is_none() {
-        section.fault("url", "names no database");
-    }
-    postgres.user(brand).application_name("brandgate");
-    let database = DatabaseConfig {
-        password: read_secret(&section, "password", brand, credentials),
-        pool_size: section.number("pool_size", 1..=1_000, 16) as usize,
-        pool_wait: milliseconds(section.number("pool_wait_ms", 10..=60_000, 2_000)),
-        connect_timeout: milliseconds(section.number("connect_timeout_ms", 10..=60_000, 2_000)),
-        statement_timeout: milliseconds(section.number("statement_timeout_ms", 10..=600_000, 5_000)),
-        postgres,
-    };
-    section.finish();
-    database
-}
-
-fn read_redis(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> RedisConfig {
-    let url = section.string("url", "\"unix:///run/redis/redis-server.sock\"");
-    if let Err(error) = redis::Client::open(url.as_str())
-        && !url.is_empty()
-    {
-        section.fault("url", error);
-    }
-    let redis = RedisConfig {
-        url,
-        password: read_secret(&section, "password", brand, credentials),
-        connect_timeout: milliseconds(section.number("connect_timeout_ms", 10..=60_000, 1_000)),
-        response_timeout: milliseconds(section.number("response_timeout_ms", 10..=60_000, 500)),
-    };
-    section.finish();
-    redis
-}
-
-fn read_limits(section: Section<'_, '_>) -> Limits {
-    let limits = Limits {
-        connections: section.number("connections", 1..=1_000_000, 10_000) as usize,
-        requests: section.number("requests", 1..=1_000_000, 2_000) as usize,
-        head_bytes: section.number("head_bytes", 8_192..=1_048_576, 65_536),
-        body_bytes: section.number("body_bytes", 1_024..=16_777_216, 262_144) as usize,
-        h2_streams: section.number("h2_streams", 1..=1_000, 100),
-    };
-    section.finish();
-    limits
-}
-
-fn read_timeouts(section: Section<'_, '_>) -> Timeouts {
-    let timeouts = Timeouts {
-        handshake: milliseconds(section.number("handshake_ms", 100..=600_000, 10_000)),
-        head: milliseconds(section.number("head_ms", 100..=600_000, 10_000)),
-        idle: milliseconds(section.number("idle_ms", 100..=3_600_000, 60_000)),
-        request: milliseconds(section.number("request_ms", 100..=600_000, 15_000)),
-        drain: milliseconds(section.number("drain_ms", 0..=600_000, 30_000)),
-    };
-    section.finish();
-    timeouts
-}
-
-fn milliseconds(number: u32) -> Duration {
-    Duration::from_millis(number.into())
 }
 
 /// What no single file can show: two brands with one address. `[::]:445` and `0.0.0.0:445` are different sockets here.

@@ -110,6 +110,12 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
+    /// A table below this one, or `None` where the file has none.
+    pub fn optional_section(&self, key: &'static str) -> Option<Section<'a, 'i>> {
+        self.asked.borrow_mut().push(key);
+        self.table.is_some_and(|table| table.contains_key(key)).then(|| self.section(key))
+    }
+
     /// A string that must be there.
     pub fn string(&self, key: &'static str, example: &str) -> String {
         if self.table.is_none_or(|table| !table.contains_key(key)) {
@@ -145,6 +151,17 @@ impl<'a, 'i> Section<'a, 'i> {
             Some(list) if !list.is_empty() => list,
             _ => {
                 self.wrong(key, value, &format!("a list of texts, for example {example}"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// A list of strings; empty where the key is absent.
+    pub fn optional_strings(&self, key: &'static str, example: &str) -> Vec<String> {
+        match self.table.is_some_and(|table| table.contains_key(key)) {
+            true => self.strings(key, example),
+            false => {
+                self.asked.borrow_mut().push(key);
                 Vec::new()
             }
         }

@@ -5,6 +5,7 @@
 //! happen: a connection without a deadline, whatever its client does or does not send.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -14,15 +15,17 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::proxy;
 use crate::config::{Limits, Timeouts};
 
 /// What a connection must know beside its socket. Cheap to clone.
@@ -31,23 +34,34 @@ pub struct Settings {
     pub tls: TlsAcceptor,
     pub limits: Limits,
     pub timeouts: Timeouts,
+    /// Whose PROXY protocol headers are believed.
+    pub trusted: Arc<[IpNet]>,
     /// Cancelled first: answers over HTTP/1.1 say `Connection: close` from here on.
     pub leaving: CancellationToken,
     /// Cancelled a moment later: running requests end, new ones are not begun.
     pub closing: CancellationToken,
 }
 
+/// What answers the requests of a connection; it is told the client's address.
+pub trait Answer: Clone + Send + Sync + 'static {
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<Self>;
+}
+
 /// Serves one accepted socket until either side ends it.
-pub async fn serve<S>(stream: TcpStream, settings: Settings, service: S)
-where
-    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Send + Sync + 'static,
-    S::Future: Send + 'static,
-{
-    let handshake = tokio::time::timeout(settings.timeouts.handshake, settings.tls.accept(stream));
-    let stream = match handshake.await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
-        Err(_) => return tracing::debug!("a TLS handshake took too long"),
+pub async fn serve<S: Answer>(mut stream: TcpStream, peer: SocketAddr, settings: Settings, service: S) {
+    let handshake = async {
+        let client = proxy::client_address(&mut stream, peer, &settings.trusted).await?;
+        let stream = settings.tls.accept(stream).await.map_err(|error| error.to_string())?;
+        Ok::<_, String>((client, stream))
+    };
+    let (client, stream) = match tokio::time::timeout(settings.timeouts.handshake, handshake).await {
+        Ok(Ok(shaken)) => shaken,
+        Ok(Err(error)) => return tracing::debug!(error, "a handshake failed"),
+        Err(_) => return tracing::debug!("a handshake took too long"),
     };
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let activity = Arc::new(Activity::new());
@@ -56,10 +70,10 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let running = watched.begin();
         let h1 = request.version() < Version::HTTP_2;
-        let answer = service.call(request);
+        let answer = service.answer(request, client);
         let leaving = leaving.clone();
         async move {
-            let mut response = answer.await?;
+            let mut response = answer.await;
             if h1 && leaving.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

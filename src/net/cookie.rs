@@ -3,11 +3,22 @@
 //! Used by the domains that know a visitor. The browser keeps 256 random bits; what is stored anywhere is their hash alone.
 //! What must never happen: the value of a cookie in a log, a database or an answer's body.
 
+use hmac::{Hmac, KeyInit, Mac};
 use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::encode::hexadecimal;
 use crate::error::{Error, Result};
+
+/// The value of a `Set-Cookie` header.
+pub type SetCookie = HeaderValue;
+
+/// What hangs on a browser for a year and a cart hangs on.
+pub const VISITOR: &str = "visitor";
+/// Who is logged in.
+pub const SESSION: &str = "session";
+/// A login that has begun.
+pub const ATTEMPT: &str = "attempt";
 
 /// 256 bits in hexadecimal.
 const SECRET_DIGITS: usize = 64;
@@ -35,16 +46,46 @@ impl CookieSecret {
         ours.then(|| CookieSecret(value.to_owned()))
     }
 
+    /// A second secret that only the holder of this one can know, one for each purpose.
+    pub fn derive(&self, purpose: &str) -> CookieSecret {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
+        mac.update(purpose.as_bytes());
+        CookieSecret(hexadecimal(&mac.finalize().into_bytes()))
+    }
+
+    /// A public name that belongs to this secret and does not lead back to it: 128 bits in hexadecimal.
+    pub fn name(&self, purpose: &str) -> String {
+        let mut name = self.derive(purpose).0;
+        name.truncate(SECRET_DIGITS / 2);
+        name
+    }
+
     /// What may be stored of it.
     pub fn hash(&self) -> String {
         hexadecimal(&Sha256::digest(&self.0))
     }
 
     /// `Set-Cookie` for it. `__Host-` makes browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis, 4.1.3.2).
-    pub fn set_cookie(&self, name: &str, max_age_s: u32) -> HeaderValue {
+    pub fn set_cookie(&self, name: &str, max_age_s: u32) -> SetCookie {
         let text = format!("{name}={}; Max-Age={max_age_s}; Path=/; Secure; HttpOnly; SameSite=None", self.0);
         HeaderValue::try_from(text).expect("names and hexadecimal are ASCII")
     }
+}
+
+/// `Set-Cookie` that takes a cookie away.
+pub fn remove(name: &str) -> SetCookie {
+    let text = format!("{name}=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=None");
+    HeaderValue::try_from(text).expect("names are ASCII")
+}
+
+/// 128 random bits in hexadecimal, for names that are no secrets.
+///
+/// # Errors
+/// Only when the operating system has no randomness to give.
+pub fn random_name() -> Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Error::internal(error.to_string()))?;
+    Ok(hexadecimal(&bytes))
 }
 
 /// `__Host-dexar_visitor`: per brand, because a browser does not keep apart two ports of one host.

@@ -19,26 +19,35 @@ pub enum Origin {
     Absent,
     /// One that the brand allows, ready to be sent back.
     Allowed(HeaderValue),
+    /// A page of the API's own.
+    Own,
     /// Any other, `null` and two at once included.
     Foreign,
 }
 
 impl Origin {
-    pub fn of(headers: &HeaderMap, allowed: &[String]) -> Origin {
+    pub fn of(headers: &HeaderMap, allowed: &[String], own: &str) -> Origin {
         let mut sent = headers.get_all(ORIGIN).iter();
         match (sent.next(), sent.next()) {
             (None, _) => Origin::Absent,
             (Some(origin), None) if allowed.iter().any(|a| a.as_bytes() == origin.as_bytes()) => {
                 Origin::Allowed(origin.clone())
             }
+            (Some(origin), None) if own.as_bytes() == origin.as_bytes() => Origin::Own,
             _ => Origin::Foreign,
         }
     }
 
-    /// Refuses a request that could change something when a foreign page sent it.
-    pub fn check(&self, method: &Method) -> Result<()> {
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Origin::Allowed(_))
+    }
+
+    /// Refuses a request that could change something when a foreign page sent it. A page of our own is foreign too, except
+    /// to the route that its form is for.
+    pub fn check(&self, method: &Method, from_own_pages: bool) -> Result<()> {
         match self {
-            Origin::Foreign if ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method) => {
+            Origin::Own if from_own_pages => Ok(()),
+            Origin::Foreign | Origin::Own if ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method) => {
                 Err(Error::forbidden("origin_not_allowed", "This origin may not change anything here."))
             }
             _ => Ok(()),
@@ -86,13 +95,15 @@ mod tests {
         for value in sent {
             headers.append(ORIGIN, HeaderValue::from_str(value).expect("ASCII"));
         }
-        Origin::of(&headers, &["https://dexarmarket.ru".to_owned()])
+        Origin::of(&headers, &["https://dexarmarket.ru".to_owned()], "https://api.dexarmarket.ru:445")
     }
 
     #[test]
     fn only_the_exact_origin_may_write() {
-        assert!(origin_of(&[]).check(&Method::POST).is_ok(), "a bank or curl");
-        assert!(origin_of(&["https://dexarmarket.ru"]).check(&Method::POST).is_ok());
+        assert!(origin_of(&[]).check(&Method::POST, false).is_ok(), "a bank or curl");
+        assert!(origin_of(&["https://dexarmarket.ru"]).check(&Method::POST, false).is_ok());
+        let own = origin_of(&["https://api.dexarmarket.ru:445"]);
+        assert!(own.check(&Method::POST, false).is_err() && own.check(&Method::POST, true).is_ok());
         for sent in [
             &["null"][..],
             &["https://novo.market"],
@@ -101,8 +112,8 @@ mod tests {
             &["https://dexarmarket.ru:445"],
             &["https://dexarmarket.ru", "https://dexarmarket.ru"],
         ] {
-            assert!(origin_of(sent).check(&Method::POST).is_err(), "{sent:?}");
-            assert!(origin_of(sent).check(&Method::GET).is_ok(), "{sent:?} may look, its page may not read");
+            assert!(origin_of(sent).check(&Method::POST, true).is_err(), "{sent:?}");
+            assert!(origin_of(sent).check(&Method::GET, false).is_ok(), "{sent:?} may look, its page may not read");
             let mut headers = HeaderMap::new();
             origin_of(sent).allow_reading(&mut headers);
             assert!(headers.is_empty(), "{sent:?}");

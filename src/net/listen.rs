@@ -4,23 +4,17 @@
 //! kernel's queue instead of in our memory. What must never happen: an error of one socket ends the loop, or a handshake
 //! holds it up.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::Service;
-use hyper::{Request, Response};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, Settings};
+use super::connection::{self, Answer, Settings};
 
 /// Connections that the kernel may queue while none is accepted.
 const BACKLOG: i32 = 4096;
@@ -56,16 +50,13 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Accepts until `settings.leaving` is cancelled. Connections run in `connections`, which outlives the loop.
-pub async fn run<S>(
+pub async fn run<S: Answer>(
     listener: TcpListener,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
     settings: Settings,
     service: S,
-) where
-    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
-{
+) {
     let accept = async || {
         let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
         (permit, listener.accept().await)
@@ -75,8 +66,8 @@ pub async fn run<S>(
             accepted = accept() => accepted,
             () = settings.leaving.cancelled() => return,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(AFTER_FAILED_ACCEPT).await;
@@ -88,7 +79,7 @@ pub async fn run<S>(
         }
         let (settings, service) = (settings.clone(), service.clone());
         connections.spawn(async move {
-            connection::serve(stream, settings, service).await;
+            connection::serve(stream, peer, settings, service).await;
             drop(permit);
         });
     }

@@ -1,10 +1,12 @@
 //! HTTP without any shop in it: sockets, TLS, connections, routing, what a request carries and how a reply leaves.
 
+pub mod client;
 pub mod connection;
 pub mod cookie;
 pub mod cors;
 pub mod encode;
 pub mod listen;
+pub mod proxy;
 pub mod reply;
 pub mod request;
 pub mod request_id;

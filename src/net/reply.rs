@@ -6,12 +6,14 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
+use super::cookie::SetCookie;
 use super::cors::Origin;
 use super::encode::{self, Coding};
 use crate::error::{Error, Kind, Result};
@@ -52,10 +54,41 @@ impl Reply {
         Ok(Reply { caching: Caching::Catalogue, ..reply })
     }
 
-    /// Hands out a cookie; the text is a whole `Set-Cookie` value.
-    pub fn with_cookie(mut self, cookie: HeaderValue) -> Reply {
-        self.headers.append(SET_COOKIE, cookie);
+    /// Hands out or takes away cookies.
+    pub fn with_cookies(mut self, cookies: impl IntoIterator<Item = SetCookie>) -> Reply {
+        for cookie in cookies {
+            self.headers.append(SET_COOKIE, cookie);
+        }
         self
+    }
+
+    /// A page of our own for people: it loads nothing, runs nothing, is shown in no frame, and its forms lead nowhere but
+    /// to us and (`on_to`, an origin) where our answer sends them on. `nonce` marks its one style sheet.
+    pub fn page(html: String, nonce: &str, on_to: &str) -> Reply {
+        let policy = format!(
+            "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self' {on_to}; \
+             base-uri 'none'; frame-ancestors 'none'"
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        let policy = HeaderValue::try_from(policy).expect("a nonce and a configured origin are ASCII");
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+        headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        Reply { status: StatusCode::OK, body: html.into(), caching: Caching::NoStore, headers }
+    }
+
+    /// 303: the browser goes on to this URL with a GET.
+    pub fn see_other(url: &str) -> Reply {
+        let mut reply = Reply::no_content();
+        reply.status = StatusCode::SEE_OTHER;
+        reply.headers.insert(LOCATION, HeaderValue::from_str(url).expect("a configured URL is ASCII"));
+        reply
+    }
+
+    /// The same with the status that `error` has.
+    pub fn with_status_of(self, error: &Error) -> Reply {
+        Reply { status: status_of(&error.kind), ..self }
     }
 
     /// 200 with `{"message": …}`.
@@ -145,6 +178,10 @@ pub struct Asked<'a> {
 fn status_of(kind: &Kind) -> StatusCode {
     match kind {
         Kind::Malformed => StatusCode::BAD_REQUEST,
+        Kind::Unauthorized => StatusCode::UNAUTHORIZED,
+        Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Kind::BadGateway => StatusCode::BAD_GATEWAY,
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -176,7 +213,7 @@ impl From<Error> for Reply {
                 let allow = HeaderValue::from_str(allow).expect("method names are ASCII");
                 reply.headers.insert(ALLOW, allow);
             }
-            Kind::Unavailable { retry_after_s } => {
+            Kind::Unavailable { retry_after_s } | Kind::TooMany { retry_after_s } => {
                 reply.headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
             _ => {}

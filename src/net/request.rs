@@ -20,9 +20,8 @@ pub const LARGEST_INTEGER: i64 = (1 << 53) - 1;
 /// The longest query string that is looked at.
 const LONGEST_QUERY_BYTES: usize = 16_384;
 
-/// The headers of a request and its body, not read yet.
+/// The body of a request, not read yet.
 pub struct Incoming {
-    pub headers: Arc<HeaderMap>,
     pub body: hyper::body::Incoming,
     /// The largest body that is read.
     pub limit_bytes: usize,
@@ -36,6 +35,7 @@ pub struct Req {
     /// Decoded values of `{…}` in the route.
     params: Vec<(String, String)>,
     query: Vec<(String, String)>,
+    headers: Arc<HeaderMap>,
     incoming: Option<Box<Incoming>>,
 }
 
@@ -48,22 +48,37 @@ impl Req {
         if query.len() > LONGEST_QUERY_BYTES {
             return Err(Error::uri_too_long());
         }
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let plain = |text: &str| decode(&text.replace('+', " "), "query");
-            Ok((plain(name)?, plain(value)?))
-        });
-        Ok(Req { params: params.collect::<Result<_>>()?, query: pairs.collect::<Result<_>>()?, incoming: None })
+        Ok(Req { params: params.collect::<Result<_>>()?, query: pairs(query, "query")?, ..Req::default() })
     }
 
     /// Adds what was not needed to find the route.
-    pub fn with_incoming(self, incoming: Incoming) -> Req {
-        Req { incoming: Some(Box::new(incoming)), ..self }
+    pub fn with_incoming(self, headers: Arc<HeaderMap>, incoming: Incoming) -> Req {
+        Req { headers, incoming: Some(Box::new(incoming)), ..self }
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// A header as text; `None` also for one that is no ASCII.
+    pub fn header(&self, name: impl hyper::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All query parameters in their order.
+    pub fn query_pairs(&self) -> &[(String, String)] {
+        &self.query
+    }
+
+    /// The media type of the body without its parameters, in lower case; empty when none is named.
+    pub fn media_type(&self) -> String {
+        let named = self.header(CONTENT_TYPE).unwrap_or_default();
+        named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
     /// The cookie of that name, when it has the shape of ours.
     pub fn cookie(&self, name: &str) -> Option<CookieSecret> {
-        CookieSecret::read(&self.incoming.as_ref()?.headers, name)
+        CookieSecret::read(&self.headers, name)
     }
 
     /// The whole body as JSON. To be asked once; a second time it is empty.
@@ -71,22 +86,39 @@ impl Req {
     /// # Errors
     /// 415 for another media type, 413 above the limit, 400 for what is no JSON.
     pub async fn json(&mut self) -> Result<Value> {
-        let incoming = self.incoming.take().ok_or_else(|| Error::malformed("bad_body", "A JSON body is expected."))?;
-        let media_type = incoming.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let essence = media_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
+        if self.media_type() != "application/json" {
             return Err(Error::unsupported_media_type());
         }
-        let bytes: Bytes = match Limited::new(incoming.body, incoming.limit_bytes).collect().await {
-            Ok(body) => {
-                incoming.was_read.store(true, Ordering::Relaxed);
-                body.to_bytes()
-            }
-            Err(error) if error.is::<LengthLimitError>() => return Err(Error::body_too_large(incoming.limit_bytes)),
-            Err(error) => return Err(Error::malformed("bad_body", "The body broke off.").because(error)),
-        };
+        let bytes = self.bytes().await?;
         serde_json::from_slice(&bytes)
             .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON: {error}.")).because(error))
+    }
+
+    /// The whole body as the pairs of a form (`application/x-www-form-urlencoded`), which the caller has looked for.
+    ///
+    /// # Errors
+    /// 413 above the limit, 400 for what does not decode.
+    pub async fn form(&mut self) -> Result<Vec<(String, String)>> {
+        let bytes = self.bytes().await?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|e| Error::malformed("bad_form", "form: not UTF-8").because(e))?;
+        pairs(text, "form")
+    }
+
+    /// The whole body. To be asked once; a second time it is empty.
+    ///
+    /// # Errors
+    /// 413 above the limit, 400 when it breaks off.
+    pub async fn bytes(&mut self) -> Result<Bytes> {
+        let Some(incoming) = self.incoming.take() else { return Ok(Bytes::new()) };
+        match Limited::new(incoming.body, incoming.limit_bytes).collect().await {
+            Ok(body) => {
+                incoming.was_read.store(true, Ordering::Relaxed);
+                Ok(body.to_bytes())
+            }
+            Err(error) if error.is::<LengthLimitError>() => Err(Error::body_too_large(incoming.limit_bytes)),
+            Err(error) => Err(Error::malformed("bad_body", "The body broke off.").because(error)),
+        }
     }
 
     /// The part of the path that the route calls `name`.
@@ -138,6 +170,16 @@ pub struct Page {
     pub count: i64,
     /// 0 and up.
     pub skip: i64,
+}
+
+/// `a=1&b=2` with percent signs and plus signs.
+fn pairs(text: &str, place: &str) -> Result<Vec<(String, String)>> {
+    let plain = |text: &str| decode(&text.replace('+', " "), place);
+    let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((plain(name)?, plain(value)?))
+    });
+    pairs.collect()
 }
 
 fn decode(text: &str, place: &str) -> Result<String> {

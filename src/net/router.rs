@@ -1,7 +1,7 @@
 //! From a path and a method to a handler.
 //!
 //! `routes` fills it once at start, `serve` asks it for every request. A path that exists with another method is a 405 with
-//! `Allow`; HEAD is answered wherever GET is. A handler that writes runs in a task of its own, so that not even its deadline
+//! `Allow`; HEAD is answered wherever GET is, unless the route says otherwise. A handler that writes runs in a task of its own, so that not even its deadline
 //! cuts it in half.
 
 use std::future::Future;
@@ -12,6 +12,7 @@ use hyper::Method;
 use super::reply::Reply;
 use super::request::Req;
 use crate::error::{Error, Result};
+use crate::rates::Budget;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
 type Handler<C> = Box<dyn Fn(C, Req) -> Answer + Send + Sync>;
@@ -20,6 +21,8 @@ type Handler<C> = Box<dyn Fn(C, Req) -> Answer + Send + Sync>;
 pub struct Router<C> {
     paths: matchit::Router<usize>,
     routes: Vec<Path<C>>,
+    /// Where the last route was added.
+    newest: usize,
 }
 
 struct Path<C> {
@@ -27,13 +30,32 @@ struct Path<C> {
     pattern: &'static str,
     /// For `Allow`.
     methods: String,
-    handlers: Vec<(Method, Handler<C>)>,
+    handlers: Vec<Entry<C>>,
+}
+
+/// One method of a path.
+struct Entry<C> {
+    method: Method,
+    handler: Handler<C>,
+    rules: Rules,
+}
+
+/// What the outer function must know of a route before it calls the handler.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rules {
+    /// How often it may be asked.
+    pub budget: Option<Budget>,
+    /// Whether a page of our own may send it, beside those of the storefront.
+    pub from_own_pages: bool,
+    /// GET alone, without HEAD.
+    no_head: bool,
 }
 
 /// What the router found for a request.
 pub struct Route<'r, C> {
     pub pattern: &'static str,
     pub req: Req,
+    pub rules: Rules,
     handler: &'r Handler<C>,
 }
 
@@ -52,7 +74,18 @@ pub enum Found<'r, C> {
 
 impl<C: 'static> Default for Router<C> {
     fn default() -> Self {
-        Router { paths: matchit::Router::new(), routes: Vec::new() }
+        Router { paths: matchit::Router::new(), routes: Vec::new(), newest: 0 }
+    }
+}
+
+impl<C> Path<C> {
+    fn list_methods(&mut self) {
+        let methods = self.handlers.iter().flat_map(|entry| match entry.method {
+            Method::GET if entry.rules.no_head => vec!["GET"],
+            Method::GET => vec!["GET", "HEAD"],
+            ref other => vec![other.as_str()],
+        });
+        self.methods = methods.chain(["OPTIONS"]).collect::<Vec<_>>().join(", ");
     }
 }
 
@@ -82,6 +115,28 @@ impl<C: Send + 'static> Router<C> {
         )
     }
 
+    /// The route just added counts against this budget.
+    pub fn within(self, budget: Budget) -> Router<C> {
+        self.rule(|rules| rules.budget = Some(budget))
+    }
+
+    /// The route just added is what a form on a page of our own is sent to.
+    pub fn from_own_pages(self) -> Router<C> {
+        self.rule(|rules| rules.from_own_pages = true)
+    }
+
+    /// The route just added does something when it is read, so it is not for those who only want to look.
+    pub fn without_head(self) -> Router<C> {
+        self.rule(|rules| rules.no_head = true)
+    }
+
+    fn rule(mut self, set: impl FnOnce(&mut Rules)) -> Router<C> {
+        let path = &mut self.routes[self.newest];
+        set(&mut path.handlers.last_mut().expect("a path is added with its first handler").rules);
+        path.list_methods();
+        self
+    }
+
     fn add(mut self, method: Method, pattern: &'static str, handler: Handler<C>) -> Router<C> {
         let index = self.routes.iter().position(|route| route.pattern == pattern).unwrap_or_else(|| {
             self.routes.push(Path { pattern, methods: String::new(), handlers: Vec::new() });
@@ -89,13 +144,10 @@ impl<C: Send + 'static> Router<C> {
             self.paths.insert(pattern, index).expect("routes.rs writes no two patterns that clash");
             index
         });
-        let route = &mut self.routes[index];
-        route.handlers.push((method, handler));
-        let methods = route.handlers.iter().flat_map(|(method, _)| match *method {
-            Method::GET => vec!["GET", "HEAD"],
-            ref other => vec![other.as_str()],
-        });
-        route.methods = methods.chain(["OPTIONS"]).collect::<Vec<_>>().join(", ");
+        self.newest = index;
+        let path = &mut self.routes[index];
+        path.handlers.push(Entry { method, handler, rules: Rules::default() });
+        path.list_methods();
         self
     }
 
@@ -104,11 +156,12 @@ impl<C: Send + 'static> Router<C> {
     pub fn find(&self, method: &Method, path: &str, query: Option<&str>) -> Result<Found<'_, C>> {
         let matched = self.paths.at(path).map_err(|_| Error::not_found("path"))?;
         let path = &self.routes[*matched.value];
-        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
-        match path.handlers.iter().find(|(method, _)| method == wanted) {
-            Some((_, handler)) => {
+        let is_head = *method == Method::HEAD;
+        let wanted = if is_head { &Method::GET } else { method };
+        match path.handlers.iter().find(|entry| entry.method == wanted && !(is_head && entry.rules.no_head)) {
+            Some(Entry { handler, rules, .. }) => {
                 let req = Req::new(matched.params, query)?;
-                Ok(Found::Handler(Route { pattern: path.pattern, req, handler }))
+                Ok(Found::Handler(Route { pattern: path.pattern, req, rules: *rules, handler }))
             }
             None if *method == Method::OPTIONS => Ok(Found::Options(&path.methods)),
             None => Err(Error::method_not_allowed(&path.methods)),

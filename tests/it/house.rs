@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-const DOMAINS: [&str; 4] = ["regions", "catalog", "search", "cart"];
+const DOMAINS: [&str; 7] = ["regions", "catalog", "search", "session", "cart", "auth", "telegram"];
 const LONGEST_FILE_LINES: usize = 400;
 
 struct File {
@@ -74,17 +74,17 @@ fn forbidden(file: &File, arrow: &[String]) -> Option<&'static str> {
     let to = arrow.first().map_or("", String::as_str);
     let part = arrow.get(1).map_or("", String::as_str);
     let rank = |module: &str| DOMAINS.iter().position(|domain| *domain == module);
-    let upper = ["routes", "serve", "app", "brand"];
+    let upper = ["routes", "serve", "app", "brand", "workers"];
     match (rank(from), rank(to)) {
         (_, Some(_)) if part == "store" && from != to => Some("another domain's store"),
         (_, Some(_)) if part == "http" && !["routes"].contains(&from) => Some("handlers are called by routes alone"),
-        (Some(from), Some(to)) if from < to => Some("regions ← catalog ← search, cart"),
-        (None, Some(_)) if !["routes"].contains(&from) => Some("foundation and net know no domain"),
-        (Some(_), None) if ["routes", "serve", "check", "admin"].contains(&to) => {
+        (Some(from), Some(to)) if from < to => Some("regions ← catalog ← search; session, catalog ← cart ← auth ← telegram"),
+        (None, Some(_)) if !["routes", "workers"].contains(&from) => Some("foundation and net know no domain"),
+        (Some(_), None) if ["routes", "serve", "check", "admin", "workers"].contains(&to) => {
             Some("a domain knows nobody above it")
         }
         (None, None) if from == "net" && upper.contains(&to) => Some("net knows no brand and nobody above it"),
-        (None, None) if to == "routes" || to == "serve" => Some("bin alone starts these"),
+        (None, None) if ["routes", "serve", "workers"].contains(&to) => Some("bin alone starts these"),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ mod catalog;
 mod check;
 mod migrate;
 mod serve;
+mod work;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ enum LogFormat {
 enum Command {
     /// Serve all brands until SIGTERM or SIGINT
     Serve(serve::Arguments),
+    /// Do what is done behind the requests (bots, mail, the bank's news) until SIGTERM or SIGINT
+    Work,
     /// Bring every brand's schema up to date
     Migrate(migrate::Arguments),
     /// Look at configuration, certificates, databases and isolation, and say what is wrong
@@ -72,6 +75,7 @@ async fn main() -> ExitCode {
     };
     let ended = match arguments.command {
         Command::Serve(arguments) => serve::run(brands, arguments).await,
+        Command::Work => work::run(brands).await,
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
         Command::Check => check::run(&brands).await,
         Command::Catalog(command) => catalog::run(&brands, command).await,

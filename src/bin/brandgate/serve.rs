@@ -71,7 +71,7 @@ fn prepare(brands: &[Arc<Brand>]) -> Result<Vec<Door>, String> {
 }
 
 /// Waits until every brand's database is there and fit; one that is unfit ends the process, for a person to mend.
-async fn open_all(brands: Vec<Arc<Brand>>) -> Result<(), String> {
+pub async fn open_all(brands: Vec<Arc<Brand>>) -> Result<(), String> {
     let opening = brands.iter().map(|brand| async move {
         brand.open().await?;
         let listen: Vec<String> = brand.config.listen.iter().map(ToString::to_string).collect();
@@ -81,7 +81,7 @@ async fn open_all(brands: Vec<Arc<Brand>>) -> Result<(), String> {
     futures_util::future::try_join_all(opening).await.map(|_| ())
 }
 
-async fn wait_for_signal() {
+pub async fn wait_for_signal() {
     let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be listened to");
     let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be listened to");
     tokio::select! {

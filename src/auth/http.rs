@@ -1,0 +1,230 @@
+//! The endpoints of sessions and of logging in (contract section 7).
+
+use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, USER_AGENT};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::app::Cx;
+use crate::error::{Error, Kind, Result};
+use crate::language::Language;
+use crate::net::cookie::CookieSecret;
+use crate::net::cors::Origin;
+use crate::net::reply::Reply;
+use crate::net::request::Req;
+use crate::session::{Browser, Session};
+
+use super::page::{self, Links, Page};
+use super::{Attempt, LoggedIn, Recognised, SignedData};
+
+/// `GET /auth/session`: who is logged in here. Prolongs a living session and its cookie; claims the session of an attempt.
+pub async fn session(cx: Cx, req: Req) -> Result<Reply> {
+    let browser = Browser::of(&cx.brand, &req);
+    match super::recognise(&cx.brand, &browser).await? {
+        Recognised::Session { session, secret } => {
+            let cookie = session.is_active.then(|| browser.set_session(&secret));
+            let forgotten = session.is_active.then(|| browser.forget_attempt()).flatten();
+            Ok(Reply::json(&session_json(&session))?.with_cookies(cookie.into_iter().chain(forgotten)))
+        }
+        nobody => {
+            let visitor = browser.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
+            let attempt = if matches!(nobody, Recognised::Pending) { None } else { browser.forget_attempt() };
+            let cookies = [Some(browser.set_visitor(&visitor)), browser.forget_session(), attempt];
+            let error = Error::unauthorized("no_session", "No active session");
+            // The document prints this body, so there is nothing else in it.
+            let body = json!({ "error": error.public });
+            Ok(Reply::json(&body)?.with_status_of(&error).with_cookies(cookies.into_iter().flatten()))
+        }
+    }
+}
+
+fn session_json(session: &Session) -> Value {
+    json!({
+        "sessionId": session.id,
+        "telegramUserId": session.user.id,
+        "username": session.user.username,
+        "displayName": session.user.display_name,
+        "active": session.is_active,
+        "expiresAt": seconds(session.expires_at),
+    })
+}
+
+/// RFC 3339 in UTC without fractions.
+fn seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// `POST /auth/logout`: ends this session everywhere; the browser begins anew as another visitor.
+pub async fn log_out(cx: Cx, req: Req) -> Result<Reply> {
+    let browser = Browser::of(&cx.brand, &req);
+    super::log_out(&cx.brand, &browser).await?;
+    let visitor = browser.set_visitor(&CookieSecret::new()?);
+    let cookies = [Some(visitor), browser.forget_session(), browser.forget_attempt()];
+    Ok(Reply::message("Logged out")?.with_cookies(cookies.into_iter().flatten()))
+}
+
+/// `POST /auth/telegram/start`: begins an attempt, for a front end that shows the number itself.
+pub async fn start(cx: Cx, req: Req) -> Result<Reply> {
+    let (attempt, secret) = begin(&cx, &req).await?;
+    let links = links(&cx, &attempt)?;
+    let body = json!({
+        "url": links.url,
+        "tgUrl": links.tg_url,
+        "command": links.command,
+        "code": attempt.code,
+        "expiresAt": seconds(expiry(&cx, &attempt)),
+    });
+    Ok(Reply::json(&body)?.with_cookies([attempt_cookie(&cx, &req, &secret)]))
+}
+
+/// `GET /auth/telegram/start`: the same as a page, for a front end that can only link. A browser that holds a waiting attempt
+/// is shown that one again.
+pub async fn start_page(cx: Cx, req: Req) -> Result<Reply> {
+    or_sorry(&cx, &req, waiting_page(&cx, &req).await)
+}
+
+async fn waiting_page(cx: &Cx, req: &Req) -> Result<Reply> {
+    let browser = Browser::of(&cx.brand, req);
+    let held = match &browser.attempt {
+        Some(secret) => super::pending(&cx.brand, secret).await?,
+        None => None,
+    };
+    let (attempt, fresh) = match held {
+        Some(attempt) => (attempt, None),
+        None => begin(cx, req).await.map(|(attempt, secret)| (attempt, Some(secret)))?,
+    };
+    let (links, bot) = (links(cx, &attempt)?, &super::telegram(&cx.brand)?.bot);
+    let page = page::waiting(&cx.brand.config, language(cx, req), &attempt, &links, bot, expiry(cx, &attempt))?;
+    Ok(reply(cx, page).with_cookies(fresh.map(|secret| attempt_cookie(cx, req, &secret))))
+}
+
+async fn begin(cx: &Cx, req: &Req) -> Result<(Attempt, CookieSecret)> {
+    super::start(&cx.brand, req.header(USER_AGENT).unwrap_or_default(), cx.address.to_string()).await
+}
+
+fn expiry(cx: &Cx, attempt: &Attempt) -> Timestamp {
+    attempt.created_at + cx.brand.config.session.attempt
+}
+
+fn attempt_cookie(cx: &Cx, req: &Req, secret: &CookieSecret) -> crate::net::cookie::SetCookie {
+    let max_age_s = u32::try_from(cx.brand.config.session.attempt.as_secs()).unwrap_or(u32::MAX);
+    Browser::of(&cx.brand, req).set_attempt(secret, max_age_s)
+}
+
+fn links(cx: &Cx, attempt: &Attempt) -> Result<Links> {
+    let telegram = super::telegram(&cx.brand)?;
+    let (bot, start) = (&telegram.bot, format!("auth_{}", attempt.token));
+    Ok(Links {
+        url: format!("{}/{bot}?start={start}", telegram.link_url),
+        tg_url: format!("tg://resolve?domain={bot}&start={start}"),
+        command: format!("/start {start}"),
+    })
+}
+
+/// Whether a person's browser opens a link, as opposed to a program that calls an API.
+fn is_navigation(req: &Req) -> bool {
+    req.header(ACCEPT).is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// What browsers say of themselves in `Sec-Fetch-*`, no script of theirs can change (Fetch Metadata Request Headers).
+///
+/// # Errors
+/// 403 for a browser that runs no script of the storefront: a page of another site would log its visitor in.
+fn check_program(cx: &Cx, req: &Req) -> Result<()> {
+    let from_browser = req.headers().keys().any(|name| name.as_str().starts_with("sec-fetch-"));
+    match from_browser && !origin(cx, req).is_allowed() {
+        true => Err(Error::forbidden("not_for_browsers", "A page of another site cannot log anybody in.")),
+        false => Ok(()),
+    }
+}
+
+fn origin(cx: &Cx, req: &Req) -> Origin {
+    Origin::of(req.headers(), &cx.brand.config.origins, cx.brand.config.own_origin())
+}
+
+/// `GET /auth/telegram/callback`: signed data in the query or as JSON. A person's browser is asked first.
+pub async fn callback(cx: Cx, mut req: Req) -> Result<Reply> {
+    if is_navigation(&req) {
+        let page = question_page(&cx, &req).await;
+        return or_sorry(&cx, &req, page);
+    }
+    accept(&cx, &mut req).await
+}
+
+/// `POST /auth/telegram/callback`: signed data as JSON, or the form of our own page.
+pub async fn callback_post(cx: Cx, mut req: Req) -> Result<Reply> {
+    if req.media_type() == "application/x-www-form-urlencoded" {
+        let confirmed = confirm(&cx, &mut req).await;
+        return or_sorry(&cx, &req, confirmed);
+    }
+    accept(&cx, &mut req).await
+}
+
+/// Direct: logs in whoever presents the data.
+async fn accept(cx: &Cx, req: &mut Req) -> Result<Reply> {
+    check_program(cx, req)?;
+    let data = match req.query_pairs() {
+        [] => SignedData::from_json(&req.json().await?)?,
+        pairs => SignedData::from_pairs(pairs.to_vec())?,
+    };
+    let browser = Browser::of(&cx.brand, req);
+    let done = super::log_in(&cx.brand, &data, &browser).await?;
+    let body = json!({ "sessionId": done.session_id(), "message": "Authenticated successfully" });
+    let cookie = match &done {
+        LoggedIn::Here { secret, .. } => Some(browser.set_session(secret)),
+        LoggedIn::Elsewhere { .. } => None,
+    };
+    Ok(Reply::json(&body)?.with_cookies(cookie))
+}
+
+async fn question_page(cx: &Cx, req: &Req) -> Result<Reply> {
+    let data = SignedData::from_pairs(req.query_pairs().to_vec())?;
+    if data.attempt().is_some() {
+        return Err(Error::forbidden("not_for_browsers", "An attempt is approved in the chat, not by a link."));
+    }
+    let browser = Browser::of(&cx.brand, req);
+    let visitor = browser.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
+    let token = super::begin_form(&cx.brand, &visitor, &data).await?;
+    let page = page::question(&cx.brand.config, language(cx, req), &data, &token)?;
+    Ok(reply(cx, page).with_cookies([browser.set_visitor(&visitor)]))
+}
+
+async fn confirm(cx: &Cx, req: &mut Req) -> Result<Reply> {
+    if origin(cx, req).is_allowed() {
+        return Err(Error::forbidden("origin_not_allowed", "This form is for our own page alone."));
+    }
+    let mut pairs = req.form().await?;
+    let place = pairs.iter().position(|(name, _)| name == "form_token");
+    let token = place.map(|place| pairs.remove(place).1).unwrap_or_default();
+    let data = SignedData::from_pairs(pairs)?;
+    let browser = Browser::of(&cx.brand, req);
+    let done = super::confirm(&cx.brand, &token, &data, &browser).await?;
+    let cookie = match &done {
+        LoggedIn::Here { secret, .. } => Some(browser.set_session(secret)),
+        LoggedIn::Elsewhere { .. } => None,
+    };
+    Ok(Reply::see_other(&cx.brand.config.storefront_url).with_cookies(cookie))
+}
+
+fn reply(cx: &Cx, page: Page) -> Reply {
+    Reply::page(page.html, &page.nonce, &cx.brand.config.storefront_url)
+}
+
+/// A person reads why it did not work; what is our own fault goes on to the log as well.
+fn or_sorry(cx: &Cx, req: &Req, done: Result<Reply>) -> Result<Reply> {
+    done.or_else(|error| {
+        if error.kind == Kind::Internal {
+            return Err(error);
+        }
+        tracing::debug!(brand = cx.brand.name(), %error, "a page says why not");
+        let page = page::sorry(&cx.brand.config, language(cx, req), &error)?;
+        Ok(reply(cx, page).with_status_of(&error))
+    })
+}
+
+/// Navigations cannot send `X-Language`; their browser's own languages speak for them.
+fn language(cx: &Cx, req: &Req) -> Language {
+    match req.headers().contains_key("x-language") {
+        true => cx.language,
+        false => Language::preferred(req.header(ACCEPT_LANGUAGE).unwrap_or_default()),
+    }
+}

@@ -1,0 +1,253 @@
+//! Logging in with Telegram (contract section 7): three ways that end in the same session.
+//!
+//! Called by `auth::http` for browsers and by `telegram` for the bot. What must never happen: a browser is logged in that did
+//! not hold the attempt's cookie, confirm a page of ours, or present fresh data signed by this brand's bot; or one signature
+//! makes two sessions.
+
+mod attempt;
+pub mod http;
+mod page;
+mod signed;
+mod store;
+mod texts;
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::brand::Brand;
+use crate::cart;
+use crate::config::TelegramConfig;
+use crate::error::{Error, Result};
+use crate::net::cookie::{self, CookieSecret};
+use crate::session::{self, Browser, Owner, Session};
+
+use attempt::Progress;
+pub use attempt::{Attempt, Decision};
+pub use signed::{SignedData, Signer, callback_url};
+
+/// What the token in a link is derived for, and what the session of an approved attempt is.
+const LINK: &str = "link";
+const SESSION: &str = "session";
+
+/// Whom `GET /auth/session` recognises.
+pub enum Recognised {
+    /// A session; the secret is the cookie that the browser keeps from now on.
+    Session {
+        session: Session,
+        secret: CookieSecret,
+    },
+    /// An attempt that nobody decided yet.
+    Pending,
+    Nobody,
+}
+
+/// What a callback came to.
+pub enum LoggedIn {
+    /// A session of whoever called.
+    Here { session: Session, secret: CookieSecret },
+    /// An attempt is approved: the browser that began it gets the session of this id.
+    Elsewhere { session_id: String },
+}
+
+impl LoggedIn {
+    pub fn session_id(&self) -> &str {
+        match self {
+            LoggedIn::Here { session, .. } => &session.id,
+            LoggedIn::Elsewhere { session_id } => session_id,
+        }
+    }
+}
+
+/// The brand's bot.
+///
+/// # Errors
+/// 503 for a brand whose file names none.
+pub fn telegram(brand: &Brand) -> Result<&TelegramConfig> {
+    brand.config.telegram.as_ref().ok_or_else(|| Error::unavailable("the brand's file has no [telegram]"))
+}
+
+/// Begins an attempt; its secret is for the browser's cookie alone.
+pub async fn start(brand: &Brand, user_agent: &str, address: String) -> Result<(Attempt, CookieSecret)> {
+    telegram(brand)?;
+    let secret = CookieSecret::new()?;
+    let browser = attempt::describe(user_agent);
+    let attempt = Attempt::new(secret.name(LINK), browser, address, brand.clock.now())?;
+    store::begin(&brand.kv, &attempt, brand.config.session.attempt).await?;
+    Ok((attempt, secret))
+}
+
+/// The attempt that a browser holds, while it waits for its press.
+pub async fn pending(brand: &Brand, secret: &CookieSecret) -> Result<Option<Attempt>> {
+    let found = store::look(&brand.kv, &secret.name(LINK)).await?;
+    Ok(found.and_then(|(attempt, progress)| (progress == Progress::Pending).then_some(attempt)))
+}
+
+/// Who a browser is: the session of an attempt that was approved, else the session of its cookie.
+///
+/// # Errors
+/// 503 while Redis is away, or PostgreSQL when a cart is to be merged; asking again goes on where it stopped.
+pub async fn recognise(brand: &Brand, browser: &Browser) -> Result<Recognised> {
+    let mut pending = false;
+    if let Some(secret) = &browser.attempt {
+        match store::look(&brand.kv, &secret.name(LINK)).await? {
+            Some((_, Progress::Approved { user, session_id, is_claimed })) => {
+                if let Some(found) = claim(brand, browser, secret, &user, &session_id, is_claimed).await? {
+                    return Ok(found);
+                }
+            }
+            Some((_, Progress::Pending)) => pending = true,
+            Some((_, Progress::Denied)) | None => {}
+        }
+    }
+    if let Some(secret) = &browser.session
+        && let Some(session) = session::check(brand, secret).await?
+    {
+        return Ok(Recognised::Session { session, secret: secret.clone() });
+    }
+    Ok(if pending { Recognised::Pending } else { Recognised::Nobody })
+}
+
+/// Gives the browser the session of its approved attempt. The session's secret is derived from the attempt's, and every step
+/// may be done twice: two polls at once get one session, and a poll after a kill goes on where the last one stopped.
+async fn claim(
+    brand: &Brand,
+    browser: &Browser,
+    attempt: &CookieSecret,
+    user: &session::User,
+    session_id: &str,
+    is_claimed: bool,
+) -> Result<Option<Recognised>> {
+    let secret = attempt.derive(SESSION);
+    if is_claimed {
+        let session = session::check(brand, &secret).await?;
+        return Ok(session.map(|session| Recognised::Session { session, secret }));
+    }
+    merge_cart(brand, browser, user.id).await?;
+    let Some(session) = session::begin(brand, &secret, session_id, user).await? else { return Ok(None) };
+    store::mark_claimed(&brand.kv, &attempt.name(LINK)).await?;
+    end_previous(brand, browser, &secret).await?;
+    Ok(Some(Recognised::Session { session, secret }))
+}
+
+async fn merge_cart(brand: &Brand, browser: &Browser, user_id: i64) -> Result<()> {
+    match &browser.visitor {
+        Some(visitor) => cart::merge(brand, &Owner::visitor(visitor), &Owner::User(user_id)).await,
+        None => Ok(()),
+    }
+}
+
+/// A browser has one session: a fresh one ends the one before.
+async fn end_previous(brand: &Brand, browser: &Browser, fresh: &CookieSecret) -> Result<()> {
+    match &browser.session {
+        Some(previous) if previous != fresh => session::end(brand, previous).await,
+        _ => Ok(()),
+    }
+}
+
+/// Logs in whoever the data is about: in the attempt that it names, else here. Uses the data up.
+///
+/// # Errors
+/// 401 for data that this bot did not sign, that is stale or was used before; 409 for an attempt that cannot be approved.
+pub async fn log_in(brand: &Brand, data: &SignedData, browser: &Browser) -> Result<LoggedIn> {
+    let lifetime = verify(brand, data)?;
+    if !store::use_hash(&brand.kv, &data.name(), lifetime).await? {
+        return Err(Error::unauthorized("used_login", "This login was used already; please start again in Telegram."));
+    }
+    let done = match data.attempt() {
+        Some(token) => approve_attempt(brand, token, data).await,
+        None => log_in_here(brand, data, browser).await,
+    };
+    if done.is_err() {
+        store::spare_hash(&brand.kv, &data.name()).await?;
+    }
+    done
+}
+
+/// Looks at the data without using it up; returns for how long it could be presented.
+///
+/// # Errors
+/// 401 for data that this bot did not sign or that is stale.
+pub fn verify(brand: &Brand, data: &SignedData) -> Result<Duration> {
+    let age = SignedDuration::try_from(brand.config.session.login_age).map_err(Error::internal)?;
+    data.verify(&telegram(brand)?.token, brand.clock.now(), age)?;
+    Ok(data.lifetime(age).unsigned_abs())
+}
+
+/// The bot's part: presents what it signed for the person who pressed the right number. The same as a callback with an
+/// `attempt`, whose browser is another one.
+///
+/// # Errors
+/// As [`log_in`].
+pub async fn approve(brand: &Brand, data: &SignedData) -> Result<LoggedIn> {
+    verify(brand, data)?;
+    let token = data.attempt().ok_or_else(|| Error::internal("the bot signed for no attempt"))?;
+    approve_attempt(brand, token, data).await
+}
+
+async fn approve_attempt(brand: &Brand, token: &str, data: &SignedData) -> Result<LoggedIn> {
+    let user = data.user();
+    let (decision, session_id) = store::approve(&brand.kv, token, &user, &session::new_id()?).await?;
+    match decision {
+        Decision::Approved => Ok(LoggedIn::Elsewhere { session_id }),
+        Decision::Gone => Err(Error::conflict("attempt_gone", "This login attempt has expired; please start again.")),
+        Decision::Foreign => Err(Error::conflict("attempt_taken", "Another person has answered this login attempt.")),
+        _ => Err(Error::conflict("attempt_denied", "This login attempt was refused; please start again.")),
+    }
+}
+
+async fn log_in_here(brand: &Brand, data: &SignedData, browser: &Browser) -> Result<LoggedIn> {
+    let user = data.user();
+    let secret = CookieSecret::new()?;
+    merge_cart(brand, browser, user.id).await?;
+    let session = session::begin(brand, &secret, &session::new_id()?, &user).await?;
+    let session = session.ok_or_else(|| Error::internal("a session of a new secret was there before"))?;
+    end_previous(brand, browser, &secret).await?;
+    Ok(LoggedIn::Here { session, secret })
+}
+
+/// Makes the one-time token of the page that asks a browser whether to log in; it is good for this visitor's cookie alone.
+pub async fn begin_form(brand: &Brand, visitor: &CookieSecret, data: &SignedData) -> Result<String> {
+    let lifetime = verify(brand, data)?;
+    let token = cookie::random_name()?;
+    store::begin_form(&brand.kv, &token, &whose(visitor, data), lifetime).await?;
+    Ok(token)
+}
+
+/// Logs in the browser that confirmed the page.
+///
+/// # Errors
+/// 403 for a token that was not made for this browser and this data, or was used; the rest as [`log_in`].
+pub async fn confirm(brand: &Brand, token: &str, data: &SignedData, browser: &Browser) -> Result<LoggedIn> {
+    let expected = browser.visitor.as_ref().map(|visitor| whose(visitor, data));
+    let noted = store::use_form(&brand.kv, token).await?;
+    if noted.is_none() || noted != expected {
+        return Err(Error::forbidden("bad_form_token", "This page is out of date; please open the link again."));
+    }
+    log_in(brand, data, browser).await
+}
+
+fn whose(visitor: &CookieSecret, data: &SignedData) -> String {
+    format!("{} {}", visitor.hash(), data.name())
+}
+
+/// Ends whatever the browser holds: its session on every instance, and a login that has begun.
+pub async fn log_out(brand: &Brand, browser: &Browser) -> Result<()> {
+    if let Some(secret) = &browser.session {
+        session::end(brand, secret).await?;
+    }
+    if let Some(secret) = &browser.attempt {
+        store::end(&brand.kv, &secret.name(LINK)).await?;
+    }
+    Ok(())
+}
+
+/// The bot's part: somebody pressed START on an attempt's link. `None`: there is no such attempt any more.
+pub async fn ask(brand: &Brand, token: &str, user_id: i64) -> Result<Option<(Decision, Option<Attempt>)>> {
+    store::ask(&brand.kv, token, user_id).await
+}
+
+/// The bot's part: somebody pressed a number, or No (`None`). A right number still has to be approved with [`log_in`].
+pub async fn press(brand: &Brand, token: &str, user_id: i64, code: Option<&str>) -> Result<Decision> {
+    store::press(&brand.kv, token, user_id, code).await
+}

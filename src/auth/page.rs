@@ -1,0 +1,165 @@
+//! Our own few pages: the login that waits for its press, the question before a link logs a browser in, and what went wrong.
+//!
+//! Made by `auth::http`. They work without scripts, load nothing, and are in the visitor's language and the brand's colour.
+//! Everything from outside goes through maud, which escapes it.
+
+use fast_qr::QRBuilder;
+use fast_qr::convert::svg::SvgBuilder;
+use jiff::Timestamp;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::texts::{Texts, with_shop};
+use super::{Attempt, SignedData};
+use crate::config::BrandConfig;
+use crate::error::{Error, Kind, Result};
+use crate::language::Language;
+use crate::net::cookie;
+
+/// A page and the nonce of its style sheet.
+pub struct Page {
+    pub html: String,
+    pub nonce: String,
+}
+
+/// The links to the bot that an attempt has.
+pub struct Links {
+    /// `https://t.me/BOT?start=auth_TOKEN`
+    pub url: String,
+    /// `tg://resolve?domain=BOT&start=auth_TOKEN`
+    pub tg_url: String,
+    /// `/start auth_TOKEN`
+    pub command: String,
+}
+
+/// The login that waits: the number, the ways to the bot.
+pub fn waiting(
+    brand: &BrandConfig,
+    language: Language,
+    attempt: &Attempt,
+    links: &Links,
+    bot: &str,
+    expires_at: Timestamp,
+) -> Result<Page> {
+    let texts = Texts::of(language);
+    let bot = format!("@{bot}");
+    let (before, after) = texts.or_send.split_once("{bot}").unwrap_or((texts.or_send, ""));
+    let until = texts.valid.replace("{time}", &expires_at.strftime("%H:%M UTC").to_string());
+    let body = html! {
+        p { (texts.start_steps) }
+        p.label { (texts.start_code) }
+        p.code { (attempt.code) }
+        p { a.button href=(links.url) { (texts.open_telegram) } " " a.second href=(links.tg_url) { (texts.open_app) } }
+        p { (texts.scan) }
+        div.qr role="img" aria-label=(links.url) { (PreEscaped(qr_picture(&links.url)?)) }
+        p { (before) b { (bot) } (after) }
+        p { code { (links.command) } }
+        p.small { (until) }
+        p { a href=(brand.storefront_url) { (texts.back) } }
+    };
+    page(brand, language, &with_shop(texts.start_title, &brand.title), body)
+}
+
+/// "Log in to Dexar as Anna?": nothing has happened yet, and nothing happens without the press of the button.
+pub fn question(brand: &BrandConfig, language: Language, data: &SignedData, form_token: &str) -> Result<Page> {
+    let texts = Texts::of(language);
+    let user = data.user();
+    let name = match &user.username {
+        Some(username) => format!("{} (@{username})", user.display_name),
+        None => user.display_name.clone(),
+    };
+    let sentence = with_shop(texts.confirm_question, &brand.title).replace("{name}", &name);
+    let body = html! {
+        p.question { (sentence) }
+        p { (texts.confirm_warning) }
+        form method="post" action="/auth/telegram/callback" {
+            @for (name, value) in data.pairs() {
+                input type="hidden" name=(name) value=(value);
+            }
+            input type="hidden" name="form_token" value=(form_token);
+            button type="submit" { (texts.confirm_button) }
+        }
+        p { a href=(brand.storefront_url) { (texts.confirm_no) } }
+    };
+    page(brand, language, &with_shop(texts.confirm_title, &brand.title), body)
+}
+
+/// What went wrong, in words for a visitor.
+pub fn sorry(brand: &BrandConfig, language: Language, error: &Error) -> Result<Page> {
+    let texts = Texts::of(language);
+    let sentence = match (&error.kind, error.code) {
+        (_, "stale_login") => texts.sorry_stale,
+        (_, "used_login") => texts.sorry_used,
+        (Kind::Malformed, _) | (_, "bad_hash") => texts.sorry_wrong,
+        (Kind::Forbidden, _) => texts.sorry_page,
+        (Kind::TooMany { .. }, _) => texts.sorry_busy,
+        _ => texts.sorry_away,
+    };
+    let body = html! {
+        p { (sentence) }
+        p { a href=(brand.storefront_url) { (texts.back) } }
+    };
+    page(brand, language, texts.sorry_title, body)
+}
+
+fn page(brand: &BrandConfig, language: Language, title: &str, body: Markup) -> Result<Page> {
+    let nonce = cookie::random_name()?;
+    let style = format!(":root{{--accent:{}}}{STYLE}", brand.accent);
+    let page = html! {
+        (DOCTYPE)
+        html lang=(language.tag()) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="robots" content="noindex";
+                title { (title) }
+                style nonce=(nonce) { (PreEscaped(style)) }
+            }
+            body {
+                header { (brand.title) }
+                main {
+                    h1 { (title) }
+                    (body)
+                }
+            }
+        }
+    };
+    Ok(Page { html: page.into_string(), nonce })
+}
+
+/// # Errors
+/// Only for a text longer than a QR code takes, which no configured URL is.
+fn qr_picture(text: &str) -> Result<String> {
+    let code = QRBuilder::new(text).build().map_err(|error| Error::internal(error.to_string()))?;
+    Ok(SvgBuilder::default().to_str(&code))
+}
+
+const STYLE: &str = "\
+*{box-sizing:border-box}\
+body{margin:0;font:1.05rem/1.5 system-ui,sans-serif;color:#1b1d22;background:#f3f4f7}\
+header{padding:1rem 1.5rem;background:var(--accent);color:#fff;font-weight:700;font-size:1.25rem}\
+main{max-width:30rem;margin:1.5rem auto;padding:1.5rem;background:#fff;border-radius:1rem}\
+h1{margin-top:0;font-size:1.4rem;line-height:1.25}\
+.label{margin-bottom:0}\
+.code{margin:.1rem 0 1rem;font-size:4rem;line-height:1;font-weight:700;letter-spacing:.1em}\
+.question{font-size:1.2rem;font-weight:600;overflow-wrap:anywhere}\
+.button,button{display:inline-block;padding:.7rem 1.4rem;border:0;border-radius:.6rem;background:var(--accent);\
+color:#fff;font:inherit;font-weight:600;text-decoration:none;cursor:pointer}\
+.second{display:inline-block;padding:.7rem .5rem}\
+a:focus-visible,button:focus-visible{outline:3px solid #1b1d22;outline-offset:2px}\
+.qr svg{display:block;width:11rem;height:11rem}\
+code{overflow-wrap:anywhere;background:#f3f4f7;padding:.2rem .4rem;border-radius:.3rem}\
+.small{color:#5a6070;font-size:.9rem}\
+@media(prefers-color-scheme:dark){body{background:#14161b;color:#eceef3}main{background:#1e2129}code{background:#14161b}\
+.small{color:#a8aebd}a:not(.button){color:#9cc2ff}.qr svg{background:#fff}\
+a:focus-visible,button:focus-visible{outline-color:#fff}}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_qr_code_is_a_picture() {
+        let picture = qr_picture("https://t.me/dexarmarket_bot?start=auth_0123").expect("short enough");
+        assert!(picture.starts_with("<svg") && picture.ends_with("</svg>"), "{picture}");
+    }
+}

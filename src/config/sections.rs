@@ -1,0 +1,229 @@
+//! The sections of a brand's file, one function each: which keys it has, what they may be, what they are when absent.
+//!
+//! Used by `config` alone. Every default of a number stands here and nowhere else.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::read::Section;
+use super::{
+    DatabaseConfig, Limits, ProxyProtocol, Rates, RedisConfig, SessionConfig, TelegramConfig, Timeouts, TlsConfig,
+    is_origin,
+};
+use crate::secret::Secret;
+
+pub(super) fn read_https_url(root: &Section<'_, '_>, key: &'static str, example: &str) -> String {
+    let url = root.string(key, example);
+    if !url.is_empty() && (!url.starts_with("https://") || !is_origin(&url)) {
+        root.fault(key, format!("expected https://, a host and perhaps a port, for example {example}"));
+    }
+    url
+}
+
+pub(super) fn read_tls(section: Section<'_, '_>) -> TlsConfig {
+    let tls = TlsConfig {
+        certificate: section.string("certificate", "\"/etc/brandgate/certs/dexar/fullchain.pem\"").into(),
+        key: section.string("key", "\"/etc/brandgate/certs/dexar/privkey.pem\"").into(),
+    };
+    section.finish();
+    tls
+}
+
+pub(super) fn read_secret(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    brand: &str,
+    credentials: Option<&Path>,
+) -> Option<Secret> {
+    let name = section.optional_string(key)?;
+    if !name.contains('/') && !name.starts_with(&format!("{brand}.")) {
+        section.fault(key, format!("{name} is not this brand's: a credential of it begins with {brand}."));
+        return None;
+    }
+    match Secret::read(&name, credentials) {
+        Ok(secret) => Some(secret),
+        Err(sentence) => {
+            section.fault(key, sentence);
+            None
+        }
+    }
+}
+
+pub(super) fn read_database(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> DatabaseConfig {
+    let url = section.string("url", "\"postgresql://%2Frun%2Fpostgresql/brandgate\"");
+    let mut postgres = tokio_postgres::Config::from_str(&url).unwrap_or_else(|error| {
+        if !url.is_empty() {
+            let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
+            section.fault("url", format!("{error}{cause}"));
+        }
+        tokio_postgres::Config::new()
+    });
+    if postgres.get_password().is_some() {
+        section.fault("url", "a password does not belong in this file: name a credential with password = \"…\"");
+    }
+    if postgres.get_user().is_some_and(|user| user != brand) {
+        section.fault("url", format!("the user is always the brand's own role: leave it out, or write {brand}"));
+    }
+    if !url.is_empty() && postgres.get_dbname().is_none() {
+        section.fault("url", "names no database");
+    }
+    postgres.user(brand).application_name("brandgate");
+    let database = DatabaseConfig {
+        password: read_secret(&section, "password", brand, credentials),
+        pool_size: section.number("pool_size", 1..=1_000, 16) as usize,
+        pool_wait: milliseconds(section.number("pool_wait_ms", 10..=60_000, 2_000)),
+        connect_timeout: milliseconds(section.number("connect_timeout_ms", 10..=60_000, 2_000)),
+        statement_timeout: milliseconds(section.number("statement_timeout_ms", 10..=600_000, 5_000)),
+        postgres,
+    };
+    section.finish();
+    database
+}
+
+pub(super) fn read_redis(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> RedisConfig {
+    let url = section.string("url", "\"unix:///run/redis/redis-server.sock\"");
+    if let Err(error) = redis::Client::open(url.as_str())
+        && !url.is_empty()
+    {
+        section.fault("url", error);
+    }
+    let redis = RedisConfig {
+        url,
+        password: read_secret(&section, "password", brand, credentials),
+        connect_timeout: milliseconds(section.number("connect_timeout_ms", 10..=60_000, 1_000)),
+        response_timeout: milliseconds(section.number("response_timeout_ms", 10..=60_000, 500)),
+    };
+    section.finish();
+    redis
+}
+
+pub(super) fn read_limits(section: Section<'_, '_>) -> Limits {
+    let limits = Limits {
+        connections: section.number("connections", 1..=1_000_000, 10_000) as usize,
+        requests: section.number("requests", 1..=1_000_000, 2_000) as usize,
+        head_bytes: section.number("head_bytes", 8_192..=1_048_576, 65_536),
+        body_bytes: section.number("body_bytes", 1_024..=16_777_216, 262_144) as usize,
+        h2_streams: section.number("h2_streams", 1..=1_000, 100),
+    };
+    section.finish();
+    limits
+}
+
+pub(super) fn read_timeouts(section: Section<'_, '_>) -> Timeouts {
+    let timeouts = Timeouts {
+        handshake: milliseconds(section.number("handshake_ms", 100..=600_000, 10_000)),
+        head: milliseconds(section.number("head_ms", 100..=600_000, 10_000)),
+        idle: milliseconds(section.number("idle_ms", 100..=3_600_000, 60_000)),
+        request: milliseconds(section.number("request_ms", 100..=600_000, 15_000)),
+        drain: milliseconds(section.number("drain_ms", 0..=600_000, 30_000)),
+    };
+    section.finish();
+    timeouts
+}
+
+pub(super) fn milliseconds(number: u32) -> Duration {
+    Duration::from_millis(number.into())
+}
+
+pub(super) fn read_accent(root: &Section<'_, '_>) -> String {
+    let accent = root.optional_string("accent").unwrap_or_else(|| "#1f5fbf".to_owned());
+    let digits = accent.strip_prefix('#').unwrap_or_default();
+    if digits.len() != 6 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        root.fault("accent", "expected a colour as #rrggbb");
+    }
+    accent
+}
+
+pub(super) fn read_proxy_protocol(section: Section<'_, '_>) -> ProxyProtocol {
+    let trusted = section.optional_strings("trusted", "[\"10.0.0.5\", \"fd00::/8\"]");
+    let trusted = trusted.iter().filter_map(|text| {
+        let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
+        if network.is_err() {
+            section.fault("trusted", format!("{text} is no address or network, such as 10.0.0.5 or fd00::/8"));
+        }
+        network.ok()
+    });
+    let trusted = trusted.collect();
+    section.finish();
+    ProxyProtocol { trusted }
+}
+
+pub(super) fn read_session(section: Section<'_, '_>) -> SessionConfig {
+    let session = SessionConfig {
+        idle: seconds(&section, "idle_s", 1..=2_592_000, 72_000),
+        lifetime: seconds(&section, "lifetime_s", 1..=31_536_000, 2_592_000),
+        told: seconds(&section, "told_s", 0..=2_592_000, 14_400),
+        attempt: seconds(&section, "attempt_s", 1..=3_600, 300),
+        login_age: seconds(&section, "login_age_s", 1..=86_400, 300),
+    };
+    section.finish();
+    session
+}
+
+pub(super) fn read_rates(section: Section<'_, '_>) -> Rates {
+    let rate = |key, default| section.number(key, 1..=1_000_000_000, default);
+    let rates = Rates {
+        logins_per_address: rate("logins_per_address", 60),
+        cart_writes_per_address: rate("cart_writes_per_address", 1_200),
+        cart_writes_per_visitor: rate("cart_writes_per_visitor", 120),
+        payments_per_address: rate("payments_per_address", 60),
+        reviews_per_address: rate("reviews_per_address", 30),
+    };
+    section.finish();
+    rates
+}
+
+pub(super) fn read_telegram(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> TelegramConfig {
+    let bot = section.string("bot", "\"dexarmarket_bot\"");
+    if !bot.is_empty() && !bot.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        section.fault("bot", "expected the bot's username without @");
+    }
+    let token = read_secret(&section, "token", brand, credentials);
+    if token.is_none() {
+        section.string("token", &format!("\"{brand}.telegram-bot-token\""));
+    }
+    let proxy = section.optional_string("proxy");
+    if let Some(proxy) = &proxy
+        && !["http://", "socks5://"].iter().any(|scheme| proxy.starts_with(scheme) && proxy.len() > scheme.len())
+    {
+        section.fault("proxy", "expected http://host:port or socks5://host:port");
+    }
+    let telegram = TelegramConfig {
+        bot,
+        token: token.unwrap_or_else(|| Secret::new("token", "")),
+        api_url: read_outside_url(&section, "api_url", "https://api.telegram.org"),
+        link_url: read_outside_url(&section, "link_url", "https://t.me"),
+        proxy,
+        poll: seconds(&section, "poll_s", 1..=50, 50),
+        timeout: milliseconds(section.number("timeout_ms", 100..=120_000, 10_000)),
+        lease: milliseconds(section.number("lease_ms", 500..=600_000, 15_000)),
+    };
+    section.finish();
+    telegram
+}
+
+/// A URL that a path is appended to: no slash at its end, no query.
+pub(super) fn read_outside_url(section: &Section<'_, '_>, key: &'static str, default: &str) -> String {
+    let url = section.optional_string(key).unwrap_or_else(|| default.to_owned());
+    let has_host = url.split_once("://").is_some_and(|(scheme, rest)| {
+        matches!(scheme, "http" | "https")
+            && !rest.is_empty()
+            && !rest.ends_with('/')
+            && !rest.contains(['?', '#', '@'])
+    });
+    if !has_host {
+        section.fault(key, format!("expected http(s)://host without a slash at the end, for example {default}"));
+    }
+    url
+}
+
+pub(super) fn seconds(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    limits: RangeInclusive<u32>,
+    default: u32,
+) -> Duration {
+    Duration::from_secs(section.number(key, limits, default).into())
+}
