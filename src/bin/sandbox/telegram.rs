@@ -7,6 +7,7 @@
 
 mod api;
 mod chats;
+mod commands;
 mod faults;
 mod keyboard;
 mod script;
@@ -74,7 +75,7 @@ impl Bot {
         Bot {
             token: settings.token.clone(),
             user,
-            chats: Mutex::new(Chats::new()),
+            chats: Mutex::default(),
             updates: Updates::new(now()),
             faults: Faults::default(),
             calls: Mutex::default(),
@@ -90,7 +91,7 @@ impl Bot {
         self.chats.lock().expect("nobody panics with the chats in hand")
     }
 
-    /// Counts a call of a method and returns nothing of it.
+    /// Counts a call of a method.
     fn count(&self, method: &str) {
         *self.calls().entry(method.to_owned()).or_default() += 1;
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::api::Refusal;
+use super::commands::commands;
 use super::keyboard::Keyboard;
 
 /// Characters.
@@ -117,6 +118,8 @@ struct Query {
     until: Option<Instant>,
 }
 
+/// All that a bot and people have said to each other.
+#[derive(Default)]
 pub struct Chats {
     known: BTreeMap<i64, Chat>,
     messages: Vec<Kept>,
@@ -133,16 +136,6 @@ impl Chat {
 }
 
 impl Chats {
-    pub fn new() -> Chats {
-        Chats {
-            known: BTreeMap::new(),
-            messages: Vec::new(),
-            queries: Vec::new(),
-            answers: Vec::new(),
-            last_message: 0,
-        }
-    }
-
     /// Somebody types a text; the bot may write to this chat from now on.
     pub fn write(&mut self, from: User, chat: Chat, text: String) -> Message {
         self.known.insert(chat.id, chat.clone());
@@ -275,27 +268,6 @@ pub fn checked(text: &str) -> Result<String, Refusal> {
     }
 }
 
-/// The `bot_command` entities of a text: `/start`, `/start@some_bot`. Telegram counts in UTF-16.
-fn commands(text: &str) -> Vec<Value> {
-    let mut entities = Vec::new();
-    let mut offset = 0;
-    for word in text.split_inclusive(char::is_whitespace) {
-        let of_name = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
-        if let Some(rest) = word.strip_prefix('/') {
-            let name: String = rest.chars().take_while(of_name).collect();
-            let after = rest.strip_prefix(name.as_str()).and_then(|after| after.strip_prefix('@')).unwrap_or_default();
-            let addressed = after.chars().take_while(of_name).count();
-            let length = 1 + name.len() + if addressed > 0 { 1 + addressed } else { 0 };
-            let rest_is_apart = !word[length..].starts_with(|c: char| c.is_alphanumeric() || c == '/');
-            if (1..=32).contains(&name.len()) && rest_is_apart {
-                entities.push(json!({ "offset": offset, "length": length, "type": "bot_command" }));
-            }
-        }
-        offset += word.encode_utf16().count();
-    }
-    entities
-}
-
 /// A positive number that nobody can guess.
 fn random() -> u64 {
     getrandom::u64().expect("the operating system has randomness") >> 1
@@ -323,7 +295,7 @@ mod tests {
 
     /// The chats of two people who have written, and the bot's message with a button `yes` to the first.
     fn asked() -> (Chats, i64) {
-        let mut chats = Chats::new();
+        let mut chats = Chats::default();
         for id in [1, 2] {
             chats.write(user(id), Chat::private(&user(id)), "/start".to_owned());
         }
@@ -385,14 +357,5 @@ mod tests {
         let (_, content) = chats.press(press(1, "yes", true)).expect("a late press");
         assert_eq!(content["message"]["message_id"], json!(id));
         assert!(content["message"].get("reply_markup").is_none(), "as the message is now");
-    }
-
-    #[test]
-    fn commands_are_marked() {
-        let marks =
-            |text| commands(text).iter().map(|e| (e["offset"].as_u64(), e["length"].as_u64())).collect::<Vec<_>>();
-        assert_eq!(marks("/start auth_x"), [(Some(0), Some(6))]);
-        assert_eq!(marks("🙂 /help@some_bot!"), [(Some(3), Some(14))]);
-        assert_eq!(marks("/ a/b /пуск /a/b"), []);
     }
 }

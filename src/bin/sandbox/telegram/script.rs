@@ -188,14 +188,12 @@ fn press(bot: &Bot, pressed: Pressed) -> Told {
 
 fn misbehave(bot: &Bot, wanted: Misbehave) -> Told {
     let Misbehave { method, how, times, retry_after } = wanted;
-    let known = METHODS.into_iter().chain(["*"]);
-    let method = match method {
-        Some(named) => match { known }.find(|method| method.eq_ignore_ascii_case(&named)) {
-            Some(method) => Some(method),
-            None => return Err(bad(format!("There is no method {named}; * means all."))),
-        },
-        None => None,
-    };
+    let mut known = METHODS.into_iter().chain(["*"]);
+    let method = method.map(|named| {
+        let found = known.find(|method| method.eq_ignore_ascii_case(&named));
+        found.ok_or_else(|| bad(format!("There is no method {named}; * means all.")))
+    });
+    let method = method.transpose()?;
     match (times, method, how) {
         (0, method, _) => bot.faults.end(method),
         (times, Some(method), Some(how)) => bot.faults.set(method, Fault { how, times, retry_after }),
