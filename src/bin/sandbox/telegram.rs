@@ -1,9 +1,9 @@
 //! Telegram: its Bot API for the bots of the settings, and what its apps do for people: a chat page, and the same for
 //! scripts.
 //!
-//! Called by the sandbox's front alone: [`Telegram::api`] for `/bot<TOKEN>/…`, [`Telegram::page`] for `/telegram…`. Written
-//! from Telegram's own documents. What must never happen: an update is lost that no later getUpdates has confirmed, or the
-//! gateway is let through with what the real Telegram refuses.
+//! Called by the sandbox's front alone: [`Telegram::api`] for `/bot<TOKEN>/…`, [`Telegram::page`] for `/telegram…`.
+//! Written from Telegram's own documents. What must never happen: an update is lost that no later getUpdates has
+//! confirmed, or the gateway is let through with what the real Telegram refuses.
 
 mod api;
 mod chats;

@@ -1,8 +1,8 @@
 //! The Bot API: `/bot<TOKEN>/<method>`, GET with a query or POST with JSON or a form.
 //!
-//! Called through [`super::Telegram::api`] with everything that a bot's program asks. Parameters are texts, as in Telegram's
-//! own server: a number in JSON, or an object in it, is its JSON text. What must never happen: one bot's token opens
-//! another's chats.
+//! Called through [`super::Telegram::api`] with everything that a bot's program asks. Parameters are texts, as in
+//! Telegram's own server: a number in JSON, or an object in it, is its JSON text. What must never happen: one bot's
+//! token opens another's chats.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A bot's chats: people, messages of both sides, presses of buttons and what was answered to them.
 //!
-//! Changed by the Bot API and by the chat page; everything is in memory. What must never happen: a message changes its chat,
-//! or a button's press is answered twice.
+//! Changed by the Bot API and by the chat page; everything is in memory. What must never happen: a message changes its
+//! chat, or a button's press is answered twice.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -186,7 +186,8 @@ impl Chats {
         Ok(kept.message.clone())
     }
 
-    /// Somebody presses a button of the bot: the callback query's id and all of it, or none when there is no such button.
+    /// Somebody presses a button of the bot: the callback query's id and all of it, or none when there is no such
+    /// button.
     pub fn press(&mut self, press: Press) -> Option<(String, Value)> {
         let Press { from, data, message_id, former, expired } = press;
         let asked_for = |kept: &&Kept| message_id.is_none_or(|id| kept.message.message_id == id);

@@ -1,6 +1,7 @@
 //! Commands in a text, `/start` or `/start@some_bot`, marked as Telegram marks them in a message's `entities`.
 //!
-//! Called for what people type. What must never happen: a mark that cuts a word, or is counted in anything but UTF-16 units.
+//! Called for what people type. What must never happen: a mark that cuts a word, or is counted in anything but UTF-16
+//! units.
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Misbehaviour on demand: the next calls of a method fail as Telegram, its proxies or the network fail.
 //!
-//! Set by scripts, consulted by the Bot API before it does anything: a call that fails this way has no effect. What must
-//! never happen: a fault outlives the number of calls it was set for.
+//! Set by scripts, consulted by the Bot API before it does anything: a call that fails this way has no effect. What
+//! must never happen: a fault outlives the number of calls it was set for.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};

@@ -1,7 +1,7 @@
 //! Inline keyboards under messages: rows of buttons with a URL or with callback data.
 //!
-//! Read from `reply_markup` by the Bot API, kept and shown by the chats. What must never happen: a keyboard is taken that
-//! Telegram refuses. One difference is meant: Telegram takes no URL whose host is `localhost`.
+//! Read from `reply_markup` by the Bot API, kept and shown by the chats. What must never happen: a keyboard is taken
+//! that Telegram refuses. One difference is meant: Telegram takes no URL whose host is `localhost`.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

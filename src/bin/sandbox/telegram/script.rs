@@ -1,7 +1,8 @@
-//! What Telegram's apps do for people, under `/telegram`: the chat page, and typing and pressing for scripts and for that page.
+//! What Telegram's apps do for people, under `/telegram`: the chat page, and typing and pressing for scripts and for
+//! that page.
 //!
-//! Called through [`super::Telegram::page`]. The page itself uses nothing but this interface. What must never happen: a script's
-//! mistake is taken for something that a person could do.
+//! Called through [`super::Telegram::page`]. The page itself uses nothing but this interface. What must never happen: a
+//! script's mistake is taken for something that a person could do.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! What waits for a bot's getUpdates: numbered, kept until confirmed, handed to one poller at a time.
 //!
-//! Filled by the chats, emptied by the Bot API. What must never happen: an update is forgotten because an answer with it was
-//! sent: only a later offset confirms, so a connection that breaks in the middle costs nothing.
+//! Filled by the chats, emptied by the Bot API. What must never happen: an update is forgotten because an answer with
+//! it was sent: only a later offset confirms, so a connection that breaks in the middle costs nothing.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -52,8 +52,8 @@ impl Updates {
         Updates { queue: Mutex::new(queue), changed: watch::Sender::new(()) }
     }
 
-    /// Adds an update of a kind (`message`, `callback_query`) and wakes the poller. The update's number, or none when the bot
-    /// does not want this kind.
+    /// Adds an update of a kind (`message`, `callback_query`) and wakes the poller. The update's number, or none when
+    /// the bot does not want this kind.
     pub fn push(&self, kind: &str, content: &impl serde::Serialize) -> Option<i64> {
         let number = self.queue().push(kind, content)?;
         self.changed.send_replace(());
@@ -65,7 +65,8 @@ impl Updates {
         self.queue().waiting.clear();
     }
 
-    /// Answers getUpdates: at once when something waits, else as soon as something comes, else nothing when the time is over.
+    /// Answers getUpdates: at once when something waits, else as soon as something comes, else nothing when the time is
+    /// over.
     ///
     /// # Errors
     /// When a later call of the same bot began before this one had anything to return.
