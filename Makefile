@@ -19,7 +19,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: build ## build and run both brands with their own PostgreSQL and Redis until Ctrl-C
-	@exec tests/env/run.sh "$(TARGET_DIR)/release/brandgate"
+	@exec tests/env/run.sh "$(TARGET_DIR)/release"
 
 build: ## the release binary
 	@tests/env/packages.sh rust cc ca

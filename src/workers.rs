@@ -14,11 +14,13 @@ use crate::brand::Brand;
 use crate::error::Result;
 use crate::{cart, telegram};
 
+type Work = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
+
 /// Work that is done every so often; it returns how much there was to do.
 struct Pass {
     name: &'static str,
     every: Duration,
-    run: fn(Arc<Brand>) -> Pin<Box<dyn Future<Output = Result<u64>> + Send>>,
+    run: fn(Arc<Brand>) -> Work,
 }
 
 /// Every pass there is.

@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn only_this_bots_fresh_signature_counts() {
         let (data, age) = (signed_by(&token()), SignedDuration::from_mins(5));
-        let at = |seconds| Timestamp::from_second(1_709_100_000 + seconds).expect("2024");
+        let at = |seconds: i64| Timestamp::from_second(1_709_100_000 + seconds).expect("2024");
         assert!(data.verify(&token(), at(0), age).is_ok());
         assert!(data.verify(&token(), at(300), age).is_ok());
         assert!(data.verify(&token(), at(-60), age).is_ok());

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # run.sh: both brands on this machine, for development, until Ctrl-C.
 #
-#   tests/env/run.sh [BINARY]      (target/release/brandgate unless told otherwise)
+#   tests/env/run.sh [DIRECTORY]      with brandgate and sandbox in it (target/release unless told otherwise)
 #
 # Called by `make run` after the build. In this order: missing packages, a look at the ports, a private PostgreSQL and
 # Redis (services.sh), certificates (certs.sh), secrets, brand files, the database, migrations, the demonstration
-# catalogue, the gateway. State is under .dev/ and is kept; the second start finds everything done. The last line, when
+# catalogue, the sandbox (Telegram, the bank and a mailbox), the workers, the gateway. State is under .dev/ and is kept; the second start finds everything done. The last line, when
 # all is up, begins with `ready`.
 #
 # It ends what it started, the gateway first, however it ends itself. It must never end anything else, never write
@@ -13,7 +13,7 @@
 
 set -euo pipefail
 
-readonly GATEWAY_PORTS=(445 444 9445)
+readonly PORTS=(445 444 9445 4210 4225)
 readonly ADMIN=127.0.0.1:9445
 readonly LOWEST_PORT=444
 readonly READY_DEADLINE_SECONDS=60
@@ -23,7 +23,8 @@ readonly POLL_SECONDS=0.05
 repo=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 env_scripts=$repo/tests/env
 dev=$repo/.dev
-binary=$(realpath -m -- "${1:-$repo/target/release/brandgate}")
+binaries=$(realpath -m -- "${1:-$repo/target/release}")
+binary=$binaries/brandgate
 started_us=${EPOCHREALTIME//[^0-9]/}
 
 say() { printf 'run: %s\n' "$*"; }
@@ -34,7 +35,7 @@ fail() {
 
 # ---- the end ---------------------------------------------------------------------------------------------------------
 
-services_started=no step='' gateway_job='' signal=''
+services_started=no step='' gateway_job='' signal='' companions=()
 
 # shellcheck disable=SC2317 # reached through the trap
 gateway_pid() {
@@ -62,6 +63,18 @@ end_gateway() {
   trap '' INT TERM HUP
 }
 
+# The workers finish what they have begun; the sandbox has nothing to lose.
+# shellcheck disable=SC2317 # reached through the trap
+end_companions() {
+  local job deadline=$((SECONDS + DRAIN_DEADLINE_SECONDS))
+  for job in "${companions[@]}"; do kill -TERM "$job" 2>/dev/null; done
+  for job in "${companions[@]}"; do
+    while [[ -d /proc/$job ]] && ((SECONDS < deadline)); do sleep "$POLL_SECONDS"; done
+    kill -KILL "$job" 2>/dev/null
+    wait "$job" 2>/dev/null
+  done
+}
+
 # shellcheck disable=SC2317 # reached through the trap
 finish() {
   local status=$?
@@ -78,6 +91,7 @@ finish() {
     say 'ending' 2>/dev/null
   fi
   end_gateway
+  end_companions
   rm -f -- "$dev/gateway.pid"
   if [[ $services_started == yes ]]; then "$env_scripts/services.sh" stop "$dev" || status=1; fi
   if [[ -n $signal ]]; then
@@ -117,7 +131,7 @@ listener_of() {
 
 check_ports() {
   local port who taken=no
-  for port in "${GATEWAY_PORTS[@]}"; do
+  for port in "${PORTS[@]}"; do
     who=$(listener_of "$port")
     if [[ -n $who ]]; then
       printf 'run: port %s is taken by %s\n' "$port" "$who" >&2
@@ -148,13 +162,52 @@ check_low_ports() {
 make_secrets() {
   mkdir -p -- "$dev/credentials"
   chmod 0700 -- "$dev/credentials"
-  local name
-  for name in dexar.database-password novo.database-password; do
-    if [[ ! -s $dev/credentials/$name ]]; then
-      (umask 077 && od -An -tx1 -N32 /dev/urandom | tr -d ' \n' >"$dev/credentials/$name.new")
-      mv -- "$dev/credentials/$name.new" "$dev/credentials/$name"
-    fi
+  local brand
+  for brand in dexar novo; do
+    secret "$brand.database-password" random_hex 32
+    secret "$brand.telegram-bot-token" bot_token
   done
+}
+
+# secret NAME COMMAND…: keeps what the command prints, unless there is such a secret already.
+secret() {
+  local file=$dev/credentials/$1
+  shift
+  if [[ -s $file ]]; then return; fi
+  (umask 077 && "$@" >"$file.new")
+  mv -- "$file.new" "$file"
+}
+
+# shellcheck disable=SC2317 # called by name
+random_hex() { od -An -tx1 -N"$1" /dev/urandom | tr -d ' \n'; }
+
+# As BotFather makes them: the bot's id, a colon, 35 characters.
+# shellcheck disable=SC2317 # called by name
+bot_token() {
+  local id
+  id=$(od -An -tu4 -N4 /dev/urandom | tr -d ' \n')
+  printf '%s:AA%s' "$((1000000000 + id % 1000000000))" "$(random_hex 17 | cut -c1-33)"
+}
+
+has_ipv6() { grep -Eq '^0{31}1 .* lo$' /proc/net/if_inet6 2>/dev/null; }
+
+# What the sandbox plays: the bots and their owners' tokens.
+write_sandbox() {
+  local listen='"127.0.0.1:4210"' name title
+  if has_ipv6; then listen+=', "[::1]:4210"'; fi
+  (
+    umask 077
+    {
+      printf '# written by tests/env/run.sh at every start\n'
+      printf 'listen = [%s]\nurl = "http://localhost:4210"\nsmtp = "127.0.0.1:4225"\n' "$listen"
+      for name in dexar novo; do
+        title=${name^}
+        printf '\n[[bots]]\nusername = "%smarket_bot"\ntitle = "%s"\ntoken = "%s"\n' \
+          "$name" "$title" "$(<"$dev/credentials/$name.telegram-bot-token")"
+      done
+    } >"$dev/sandbox.toml.new"
+  )
+  mv -- "$dev/sandbox.toml.new" "$dev/sandbox.toml"
 }
 
 # A string between the quotes of TOML.
@@ -163,13 +216,14 @@ toml() {
   printf '%s' "${text//\"/\\\"}"
 }
 
-# write_brand NAME TITLE PORT STOREFRONT-PORT PRODUCTION-ORIGIN
+# write_brand NAME TITLE PORT STOREFRONT-PORT PRODUCTION-ORIGIN ACCENT
 write_brand() {
-  local name=$1 title=$2 port=$3 storefront=$4 origin=$5 listen="\"127.0.0.1:$3\"" here
-  if grep -Eq '^0{31}1 .* lo$' /proc/net/if_inet6 2>/dev/null; then listen+=", \"[::1]:$port\""; fi
+  local name=$1 title=$2 port=$3 storefront=$4 origin=$5 accent=$6 listen="\"127.0.0.1:$3\"" here
+  if has_ipv6; then listen+=", \"[::1]:$port\""; fi
   here=$(toml "$dev")
   cat >"$dev/brands/$name.toml.new" <<TOML
 # written by tests/env/run.sh at every start
+accent = "$accent"
 name = "$name"
 title = "$title"
 listen = [$listen]
@@ -187,6 +241,20 @@ password = "$name.database-password"
 
 [redis]
 url = "$REDIS_URL"
+
+[telegram]
+bot = "${name}market_bot"
+token = "$name.telegram-bot-token"
+api_url = "http://127.0.0.1:4210"
+link_url = "http://localhost:4210/telegram"
+lease_ms = 5000
+
+[rates]
+logins_per_address = 100000
+cart_writes_per_address = 1000000
+cart_writes_per_visitor = 100000
+payments_per_address = 100000
+reviews_per_address = 100000
 TOML
   mv -- "$dev/brands/$name.toml.new" "$dev/brands/$name.toml"
 }
@@ -230,6 +298,27 @@ import_demo() {
     fi
   done
   printf '%s\n' "$hash" >"$note"
+}
+
+# ---- the sandbox and the workers ---------------------------------------------------------------------------------------
+
+# start_companion NAME COMMAND…: beside the gateway, in a process group of its own, gone when this script is.
+start_companion() {
+  local name=$1
+  shift
+  set -m
+  setpriv --pdeathsig TERM -- "$@" </dev/null 9>&- > >(sed -u "s/^/$name: /") 2>&1 &
+  companions+=($!)
+  set +m
+}
+
+await_sandbox() {
+  local deadline=$((SECONDS + READY_DEADLINE_SECONDS))
+  until curl -sS --noproxy '*' --max-time 2 -o /dev/null http://127.0.0.1:4210/ 2>/dev/null; do
+    [[ -d /proc/${companions[0]} ]] || fail 'the sandbox ended by itself'
+    ((SECONDS < deadline)) || fail "the sandbox is not ready after $READY_DEADLINE_SECONDS s"
+    sleep "$POLL_SECONDS"
+  done
 }
 
 # ---- the gateway -----------------------------------------------------------------------------------------------------
@@ -290,7 +379,7 @@ await_ready() {
 # ---- all of it -------------------------------------------------------------------------------------------------------
 
 cd -- "$repo"
-[[ -x $binary ]] || fail "$binary is missing: cargo build --release --locked"
+[[ -x $binary && -x $binaries/sandbox ]] || fail "$binary or $binaries/sandbox is missing: cargo build --release --locked"
 "$env_scripts/packages.sh" postgresql redis openssl curl ss
 mkdir -p -- "$dev"
 [[ -w $dev ]] || fail "$dev belongs to $(stat -c %U -- "$dev"), not to $(id -un)"
@@ -313,8 +402,9 @@ cmp -s -- "$dev/certs/ca.pem" "$dev/ca.pem" || cp -- "$dev/certs/ca.pem" "$dev/c
 make_secrets
 export CREDENTIALS_DIRECTORY=$dev/credentials
 mkdir -p -- "$dev/brands"
-write_brand dexar Dexar 445 4200 https://dexarmarket.ru
-write_brand novo Novo 444 4201 https://novo.market
+write_brand dexar Dexar 445 4200 https://dexarmarket.ru '#1f5fbf'
+write_brand novo Novo 444 4201 https://novo.market '#0f7a4d'
+write_sandbox
 make_database
 run_step "$binary" migrate --brands "$dev/brands" --admin-url "${PG_ADMIN_URL%/*}/brandgate" || fail 'the migration failed (if the data in .dev is of another version: make clean-dev forgets it)'
 
@@ -322,6 +412,9 @@ demo=tests/data/demo
 import_demo dexar $demo/regions.jsonl $demo/dexar/catalog.jsonl
 import_demo novo $demo/regions.jsonl -- moscow=$demo/novo/moscow.xml spb=$demo/novo/spb.xml -- $demo/novo/delta.jsonl
 
+start_companion sandbox "$binaries/sandbox" "$dev/sandbox.toml"
+await_sandbox
+start_companion workers "$binary" work --brands "$dev/brands"
 start_gateway
 await_ready
 
@@ -329,6 +422,7 @@ cat <<TABLE
 
   Dexar          https://localhost:445
   Novo           https://localhost:444
+  sandbox        http://localhost:4210  /telegram: chats with both bots; /bank; /mail
   admin          http://$ADMIN  /readyz /healthz
   authority      .dev/ca.pem
   PostgreSQL     . .dev/services.env && \$PG_BIN/psql "\$PG_ADMIN_URL"
