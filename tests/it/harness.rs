@@ -1,19 +1,26 @@
 //! What the tests stand on: private servers, installations of their own, the real program, and clients over real TLS.
 
 mod brand_file;
+mod browser;
 mod client;
 mod directory;
 mod gateway;
 mod golden;
+pub mod login;
+mod outside;
+mod process;
 mod services;
 mod site;
 
 use std::sync::LazyLock;
 
 pub use brand_file::{free_port, password_of};
+pub use browser::Browser;
 pub use client::{Answer, Ask, Client, ask, connect_tls, converse};
 pub use gateway::Gateway;
 pub use golden::assert_golden;
+pub use outside::{Outside, Person, bot_token_of, buttons};
+pub use process::Process;
 pub use services::{Services, eventually, eventually_async, psql};
 pub use site::{Ended, Site, data, demo};
 

@@ -78,7 +78,9 @@ fn forbidden(file: &File, arrow: &[String]) -> Option<&'static str> {
     match (rank(from), rank(to)) {
         (_, Some(_)) if part == "store" && from != to => Some("another domain's store"),
         (_, Some(_)) if part == "http" && !["routes"].contains(&from) => Some("handlers are called by routes alone"),
-        (Some(from), Some(to)) if from < to => Some("regions ← catalog ← search; session, catalog ← cart ← auth ← telegram"),
+        (Some(from), Some(to)) if from < to => {
+            Some("regions ← catalog ← search; session, catalog ← cart ← auth ← telegram")
+        }
         (None, Some(_)) if !["routes", "workers"].contains(&from) => Some("foundation and net know no domain"),
         (Some(_), None) if ["routes", "serve", "check", "admin", "workers"].contains(&to) => {
             Some("a domain knows nobody above it")

@@ -5,9 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::brand_file::{BrandFile, password_of};
+use super::brand_file::{BrandFile, free_port, password_of};
 use super::directory::Directory;
 use super::gateway::Gateway;
+use super::process::Process;
 use super::services::Services;
 
 pub struct Site {
@@ -161,6 +162,25 @@ impl Site {
         self.import(brand, &[&demo("novo/delta.jsonl")]).good();
     }
 
+    /// A second machine with the same database and secrets: its own ports, its own copies of the files.
+    pub fn sibling(&self) -> Site {
+        let directory = Directory::new(&self.database);
+        let copied =
+            Command::new("cp").arg("-a").arg(self.directory.path().join("credentials")).arg(directory.path()).status();
+        assert!(copied.expect("cp runs").success());
+        let brands = self.brands.iter().map(|brand| BrandFile { port: free_port(), ..brand.clone() }).collect();
+        let site = Site { services: self.services.clone(), database: self.database.clone(), directory, brands };
+        site.write_brands();
+        site
+    }
+
+    /// What redis-cli prints.
+    pub fn redis(&self, arguments: &[&str]) -> String {
+        let socket = self.services.redis_url().trim_start_matches("unix://");
+        let output = Command::new("redis-cli").args(["-s", socket]).args(arguments).output().expect("redis-cli runs");
+        String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
+    }
+
     /// Runs SQL as a brand's role; errors are what PostgreSQL said.
     pub fn sql_as(&self, brand: &str, sql: &str) -> Result<String, String> {
         let password = password_of(brand);
@@ -171,6 +191,16 @@ impl Site {
         let gateway = self.start_unready();
         gateway.await_ready();
         gateway
+    }
+
+    /// Starts the workers and waits until they work.
+    pub fn start_workers(&self) -> Process {
+        let process = Process::start("workers", env!("CARGO_BIN_EXE_brandgate"), self.directory.path(), |command| {
+            command.arg("work");
+            self.furnish(command);
+        });
+        process.await_log("working for all brands");
+        process
     }
 
     /// Starts the gateway and waits for nothing.
