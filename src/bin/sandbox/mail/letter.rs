@@ -43,7 +43,7 @@ pub struct Envelope {
 
 impl Letter {
     pub fn new(envelope: Envelope, raw: &[u8]) -> Letter {
-        let received_at = Timestamp::now().to_string();
+        let received_at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
         let Envelope { from: envelope_from, to, user } = envelope;
         let mut letter = Letter { to, received_at, envelope_from, user, ..Letter::default() };
         if let Ok(mail) = mailparse::parse_mail(raw) {
