@@ -1,7 +1,7 @@
 //! The bank: Raiffeisenbank's SBP and fiscal APIs as its documents have them, and the payer's side on a page.
 //!
-//! Called by `main` with the paths `/api`, `/pay` and `/bank`. The gateway speaks the API, people use the page, tests both. What
-//! must never happen: an answer that is kinder than the real bank's.
+//! Called by `main` with the paths `/api`, `/pay` and `/bank`. The gateway speaks the API, people use the page, tests
+//! both. What must never happen: an answer that is kinder than the real bank's.
 
 mod calls;
 mod fiscal;

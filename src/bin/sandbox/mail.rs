@@ -1,7 +1,7 @@
 //! The mail server: takes in what the brands send over SMTP, and shows it in a mailbox.
 //!
-//! Called by `main` with the listener for SMTP and with everything below `/mail`. What must never happen: a mail that is
-//! passed on to anybody.
+//! Called by `main` with the listener for SMTP and with everything below `/mail`. What must never happen: a mail that
+//! is passed on to anybody.
 
 mod command;
 mod letter;

@@ -1,7 +1,7 @@
 //! Which calls the bank has, and how often each was made.
 //!
-//! Called by `bank::api` for every request before anything else, so that tests can count what the gateway asks. What must
-//! never happen: a call of the gateway that is not counted.
+//! Called by `bank::api` for every request before anything else, so that tests can count what the gateway asks. What
+//! must never happen: a call of the gateway that is not counted.
 
 use std::collections::BTreeMap;
 
