@@ -144,8 +144,8 @@ async fn redis_holds_no_secret_and_every_key_is_the_brands() {
     let services = Services::of_one_test("session-keys");
     let (site, _outside, gateway) = town_on(services, "");
     let browser = Browser::new(gateway.client("dexar"));
-    log_in(&browser, 1).await;
     browser.add_to_cart(11, 1).await;
+    log_in(&browser, 1).await;
     crate::harness::login::begin(&browser).await;
     let keys = site.redis(&["--raw", "keys", "*"]);
     assert!(keys.lines().count() >= 4, "{keys}");

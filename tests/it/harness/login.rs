@@ -30,9 +30,13 @@ pub fn button(message: &Value, text: &str) -> String {
 
 /// Presses START, waits for the question and returns it.
 pub async fn press_start(outside: &Outside, brand: &str, person: &Person, begun: &Begun) -> Value {
-    let before = outside.messages(brand, person.id()).await.len();
     outside.say(brand, person, &begun.command).await;
-    outside.await_message(brand, person.id(), before + 1).await
+    let token = begun.command.trim_start_matches("/start auth_");
+    super::eventually_async("the question", 20, async || {
+        let messages = outside.messages(brand, person.id()).await;
+        messages.into_iter().find(|message| buttons(message).iter().any(|(_, data)| data.contains(token)))
+    })
+    .await
 }
 
 /// The whole login of a person at a browser, through the chat; returns the session's JSON.

@@ -89,7 +89,6 @@ impl Outside {
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
-    #[track_caller]
     async fn post(&self, path: String, body: Value) -> Value {
         let (status, answer) = self.call(Method::POST, &path, &body).await;
         assert_eq!(status, 200, "{path} {body}: {answer}");

@@ -16,6 +16,8 @@ pub struct Site {
     pub directory: Directory,
     pub database: String,
     pub brands: Vec<BrandFile>,
+    /// The number of the site's own database in Redis.
+    redis_number: u32,
 }
 
 /// What a run of the program came to.
@@ -58,10 +60,16 @@ impl Site {
     /// The same on servers that the test may stop.
     pub fn on(services: Arc<Services>, brands: &[&str]) -> Site {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let database = format!("shop_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let database = format!("shop_{number}");
         services.create_database(&database, "C.UTF-8");
-        let mut site =
-            Site { directory: Directory::new(&database), brands: Vec::new(), database, services: services.clone() };
+        let mut site = Site {
+            directory: Directory::new(&database),
+            brands: Vec::new(),
+            database,
+            services: services.clone(),
+            redis_number: number,
+        };
         for name in brands {
             site.add_brand(name);
         }
@@ -71,7 +79,8 @@ impl Site {
     /// One more brand: its file and its credential.
     pub fn add_brand(&mut self, name: &str) {
         self.directory.write(&format!("credentials/{name}.database-password"), password_of(name) + "\n");
-        self.brands.push(BrandFile::new(name, &self.services, &self.database));
+        let redis_url = format!("{}?db={}", self.services.redis_url(), self.redis_number);
+        self.brands.push(BrandFile { redis_url, ..BrandFile::new(name, &self.services, &self.database) });
         self.write_brands();
     }
 
@@ -169,7 +178,8 @@ impl Site {
             Command::new("cp").arg("-a").arg(self.directory.path().join("credentials")).arg(directory.path()).status();
         assert!(copied.expect("cp runs").success());
         let brands = self.brands.iter().map(|brand| BrandFile { port: free_port(), ..brand.clone() }).collect();
-        let site = Site { services: self.services.clone(), database: self.database.clone(), directory, brands };
+        let (services, database) = (self.services.clone(), self.database.clone());
+        let site = Site { services, database, directory, brands, redis_number: self.redis_number };
         site.write_brands();
         site
     }
@@ -177,7 +187,12 @@ impl Site {
     /// What redis-cli prints.
     pub fn redis(&self, arguments: &[&str]) -> String {
         let socket = self.services.redis_url().trim_start_matches("unix://");
-        let output = Command::new("redis-cli").args(["-s", socket]).args(arguments).output().expect("redis-cli runs");
+        let number = self.redis_number.to_string();
+        let output = Command::new("redis-cli")
+            .args(["-s", socket, "-n", &number])
+            .args(arguments)
+            .output()
+            .expect("redis-cli runs");
         String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
     }
 
