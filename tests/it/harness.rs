@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 
 pub use brand_file::{free_port, password_of};
 pub use browser::Browser;
-pub use client::{Answer, Ask, Client, ask, connect_tls, converse};
+pub use client::{Answer, Ask, Client, ask, connect_tls, converse, trusting_client_config};
 pub use gateway::Gateway;
 pub use golden::assert_golden;
 pub use outside::{Outside, Person, bot_token_of, buttons};

@@ -1,6 +1,7 @@
 //! The tests of the whole: the real program on a real PostgreSQL and Redis, through TLS, from the outside.
 
 mod bad_input;
+mod bot;
 mod cart;
 mod config;
 mod cors;
@@ -17,6 +18,7 @@ mod listing;
 mod login;
 mod login_callback;
 mod migrations;
+mod rates;
 mod regions;
 mod routes;
 mod session;
