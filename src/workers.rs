@@ -24,7 +24,7 @@ struct Pass {
 }
 
 /// Every pass there is.
-static PASSES: [Pass; 1] = [Pass {
+static PASSES: &[Pass] = &[Pass {
     name: "forget carts",
     every: Duration::from_secs(600),
     run: |brand| Box::pin(async move { cart::forget(&brand).await }),
@@ -33,7 +33,7 @@ static PASSES: [Pass; 1] = [Pass {
 /// Does a brand's work until `stop`; what has been begun is finished.
 pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
     let running = TaskTracker::new();
-    for pass in &PASSES {
+    for pass in PASSES {
         running.spawn(drive(pass, brand.clone(), stop.clone()));
     }
     running.spawn(telegram::worker::run(brand, stop));
