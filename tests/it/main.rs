@@ -18,6 +18,7 @@ mod listing;
 mod login;
 mod login_callback;
 mod migrations;
+mod payments;
 mod rates;
 mod regions;
 mod routes;
