@@ -19,6 +19,7 @@ mod login;
 mod login_callback;
 mod migrations;
 mod payments;
+mod payments_faults;
 mod rates;
 mod regions;
 mod routes;

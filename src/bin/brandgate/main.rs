@@ -3,6 +3,7 @@
 mod catalog;
 mod check;
 mod migrate;
+mod payments;
 mod serve;
 mod work;
 
@@ -46,6 +47,9 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Look at configuration, certificates, databases and isolation, and say what is wrong
     Check,
+    /// See payments, give money back, ask the bank again
+    #[command(subcommand)]
+    Payments(payments::Command),
     /// Get a brand's catalogue in or out
     #[command(subcommand)]
     Catalog(catalog::Command),
@@ -78,6 +82,7 @@ async fn main() -> ExitCode {
         Command::Work => work::run(brands).await,
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
         Command::Check => check::run(&brands).await,
+        Command::Payments(command) => payments::run(&brands, command).await,
         Command::Catalog(command) => catalog::run(&brands, command).await,
     };
     match ended {

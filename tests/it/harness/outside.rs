@@ -18,7 +18,7 @@ use super::site::Site;
 
 /// The sandbox, playing Telegram for the brands of a site.
 pub struct Outside {
-    pub process: Process,
+    _process: Process,
     port: u16,
 }
 
@@ -97,7 +97,7 @@ impl Outside {
             command.arg(path);
         });
         eventually("the sandbox is ready", 20, || process.log().contains("sandbox: ready").then_some(()));
-        Outside { process, port }
+        Outside { _process: process, port }
     }
 
     /// What the sandbox answers on a path.
