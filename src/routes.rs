@@ -12,6 +12,7 @@ use crate::net::request::Req;
 use crate::net::router::Router;
 use crate::rates::Budget;
 use crate::regions::http::regions;
+use crate::reviews;
 use crate::search::http::search_items;
 
 /// Every path, grouped by who calls it.
@@ -34,6 +35,9 @@ pub fn routes() -> Router<Cx> {
         .within(Budget::CartWrites)
         .write(Method::DELETE, "/cart", cart::http::delete)
         .within(Budget::CartWrites)
+        // the storefront: what buyers say
+        .write(Method::POST, "/comment", reviews::http::post)
+        .within(Budget::Reviews)
         // the storefront: who is logged in
         .get("/auth/session", auth::http::session)
         .write(Method::POST, "/auth/logout", auth::http::log_out)

@@ -20,6 +20,8 @@ mod login_callback;
 mod migrations;
 mod rates;
 mod regions;
+mod reviews;
+mod reviews_shop;
 mod routes;
 mod session;
 mod silence;

@@ -3,6 +3,7 @@
 mod catalog;
 mod check;
 mod migrate;
+mod reviews;
 mod serve;
 mod work;
 
@@ -49,6 +50,9 @@ enum Command {
     /// Get a brand's catalogue in or out
     #[command(subcommand)]
     Catalog(catalog::Command),
+    /// Look at what buyers wrote, and hide what must not be seen
+    #[command(subcommand)]
+    Reviews(reviews::Command),
 }
 
 #[tokio::main]
@@ -79,6 +83,7 @@ async fn main() -> ExitCode {
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
         Command::Check => check::run(&brands).await,
         Command::Catalog(command) => catalog::run(&brands, command).await,
+        Command::Reviews(command) => reviews::run(&brands, command).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
