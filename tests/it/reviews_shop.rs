@@ -157,6 +157,46 @@ async fn an_import_beside_visitors_answers_them_and_adds_its_own_stars() {
     assert_eq!(rating(&site, 11), "1.1");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_beside_people_who_write_harms_neither() {
+    let (site, gateway) = shop("[rates]\nreviews_per_address = 100000\n");
+    let browsers: Vec<_> = (0..4).map(|_| Browser::new(gateway.client("dexar"))).collect();
+    for browser in &browsers {
+        review(browser, 11, 5, "Стул").await;
+        review(browser, 12, 5, "Лампа").await;
+    }
+    let mut export: Value = serde_json::from_str(&site.export("dexar")).expect("JSON");
+    let importing = tokio::task::spawn_blocking(move || {
+        for round in 1..=6 {
+            for item in export["items"].as_array_mut().expect("a list") {
+                item["price"] = json!(round);
+                item["rating"] = json!(f64::from(round) / 10.0);
+                for callback in item["callbacks"].as_array_mut().expect("a list") {
+                    callback["answer"] = json!(format!("Ответ {round}"));
+                }
+                let comments = item["comments"].as_array_mut().expect("a list");
+                comments.push(json!({"id": format!("cmt_r{round}"), "text": "Ещё", "stars": round % 5 + 1}));
+            }
+            site.import_text("dexar", "again.json", export.to_string(), &["--strict"]).good();
+        }
+        site
+    });
+    let mut number = 0;
+    while !importing.is_finished() {
+        number += 1;
+        let posts = browsers.iter().zip(number..).flat_map(|(browser, number)| {
+            [(11, number), (12, number + 1)].map(|(item_id, number)| review(browser, item_id, number % 5 + 1, "Снова"))
+        });
+        futures_util::future::join_all(posts).await;
+    }
+    let site = importing.await.expect("every import worked");
+    for item_id in [11, 12] {
+        assert_rated(&site, item_id);
+        let own = format!("select count(*) from review where item_id = {item_id} and owner is not null");
+        assert_eq!(site.sql_as("dexar", &own).as_deref(), Ok("4"));
+    }
+}
+
 /// The brand as a program that joins has it.
 async fn brand(site: &Site) -> Arc<Brand> {
     let credentials = site.directory.path().join("credentials");
