@@ -27,6 +27,9 @@ pub fn routes() -> Router<Cx> {
         .get("/item/{id}", item)
         .get("/searchitems", search_items)
         .get("/randomitems", random_items)
+        // the storefront: what buyers say
+        .write(Method::POST, "/comment", reviews::http::post)
+        .within(Budget::Reviews)
         // the storefront: the visitor's cart
         .get("/cart", cart::http::get)
         .write(Method::POST, "/cart", cart::http::post)
@@ -35,9 +38,6 @@ pub fn routes() -> Router<Cx> {
         .within(Budget::CartWrites)
         .write(Method::DELETE, "/cart", cart::http::delete)
         .within(Budget::CartWrites)
-        // the storefront: what buyers say
-        .write(Method::POST, "/comment", reviews::http::post)
-        .within(Budget::Reviews)
         // the storefront: who is logged in
         .get("/auth/session", auth::http::session)
         .write(Method::POST, "/auth/logout", auth::http::log_out)
