@@ -141,6 +141,12 @@ impl std::ops::Deref for Lease {
     }
 }
 
+impl std::ops::DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Object {
+        self.0.as_mut().expect("it is there until it is given back")
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(object) = self.0.take() {

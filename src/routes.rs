@@ -13,6 +13,7 @@ use crate::net::router::Router;
 use crate::payments;
 use crate::rates::Budget;
 use crate::regions::http::regions;
+use crate::reviews;
 use crate::search::http::search_items;
 
 /// Every path, grouped by who calls it.
@@ -27,6 +28,9 @@ pub fn routes() -> Router<Cx> {
         .get("/item/{id}", item)
         .get("/searchitems", search_items)
         .get("/randomitems", random_items)
+        // the storefront: what buyers say
+        .write(Method::POST, "/comment", reviews::http::post)
+        .within(Budget::Reviews)
         // the storefront: the visitor's cart
         .get("/cart", cart::http::get)
         .write(Method::POST, "/cart", payments::http::add_or_pay)

@@ -21,6 +21,7 @@ use crate::config::TelegramConfig;
 use crate::error::{Error, Result};
 use crate::net::cookie::{self, CookieSecret};
 use crate::payments;
+use crate::reviews;
 use crate::session::{self, Browser, Owner, Session};
 
 use attempt::Progress;
@@ -155,6 +156,7 @@ async fn join_visitor(brand: &Brand, browser: &Browser, user_id: i64) -> Result<
         Some(visitor) => {
             let (visitor, user) = (Owner::visitor(visitor), Owner::User(user_id));
             payments::join(brand, &visitor, &user).await?;
+            reviews::join(brand, &visitor, &user).await?;
             cart::merge(brand, &visitor, &user).await
         }
         None => Ok(()),

@@ -2,7 +2,7 @@
 //! nothing.
 //!
 //! Called by `bin/brandgate catalog export`. One read-only snapshot, rows streamed; hidden things are in it. What must never
-//! happen: a field that the import knows is missing here.
+//! happen: a field that the import knows is missing here, or who wrote a review is in it (its pseudonym is).
 
 use std::io::Write;
 use std::pin::pin;
@@ -93,11 +93,13 @@ const ITEMS: &str = "
     left join lateral (
         select jsonb_agg(jsonb_build_object(
                    'id', r.id, 'text', r.content, 'author', r.author, 'stars', r.rating,
-                   'createdAt', to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')
+                   'createdAt', to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
+                   'visible', case when r.hidden then false end
                ) order by r.review_id) as comments,
                jsonb_agg(jsonb_build_object(
                    'content', r.content, 'userID', r.author, 'rating', r.rating, 'answer', r.answer,
-                   'timestamp', to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')
+                   'timestamp', to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
+                   'visible', case when r.hidden then false end
                ) order by r.review_id) as callbacks
         from review r where r.item_id = i.item_id
     ) r on true

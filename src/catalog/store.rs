@@ -71,7 +71,7 @@ pub(super) async fn item(client: &impl GenericClient, key: &Key, region: Option<
             "select i.*, (select coalesce(jsonb_agg(to_jsonb(newest) order by newest.position), '[]') \
                           from (select r.id, r.rating, r.content, r.author, r.answer, r.created_at, \
                                        row_number() over (order by r.created_at desc nulls last, r.review_id desc) as position \
-                                from review r where r.item_id = i.item_id \
+                                from review r where r.item_id = i.item_id and not r.hidden \
                                 order by r.created_at desc nulls last, r.review_id desc limit 100) newest) as all_reviews \
              from listed_item l join item_card i using (item_id) \
              where (l.item_id = $1 or l.id = $2) \

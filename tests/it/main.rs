@@ -22,6 +22,8 @@ mod payments;
 mod payments_faults;
 mod rates;
 mod regions;
+mod reviews;
+mod reviews_shop;
 mod routes;
 mod session;
 mod silence;

@@ -4,6 +4,7 @@ mod catalog;
 mod check;
 mod migrate;
 mod payments;
+mod reviews;
 mod serve;
 mod work;
 
@@ -53,6 +54,9 @@ enum Command {
     /// Get a brand's catalogue in or out
     #[command(subcommand)]
     Catalog(catalog::Command),
+    /// Look at what buyers wrote, and hide what must not be seen
+    #[command(subcommand)]
+    Reviews(reviews::Command),
 }
 
 #[tokio::main]
@@ -84,6 +88,7 @@ async fn main() -> ExitCode {
         Command::Check => check::run(&brands).await,
         Command::Payments(command) => payments::run(&brands, command).await,
         Command::Catalog(command) => catalog::run(&brands, command).await,
+        Command::Reviews(command) => reviews::run(&brands, command).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,7 +13,7 @@ use tokio_postgres::Transaction;
 use super::record::{RegionRecord, Rejected};
 use super::report::{Changes, Report, Summary};
 use super::stage::Staged;
-use super::{Options, Source, categories};
+use super::{Options, Source, categories, reviews};
 use crate::error::{Error, Result};
 
 pub(super) async fn merge(
@@ -95,9 +95,7 @@ async fn file(
     if let Some(region) = region {
         transaction.execute(ADD_REGION, &[&region]).await?;
     }
-    let reviews = transaction.query_one(MERGE_REVIEWS, &[]).await?;
-    summary.reviews.new += reviews.get::<_, i64>("new") as u64;
-    summary.reviews.changed += reviews.get::<_, i64>("changed") as u64;
+    reviews::merge(transaction, &mut summary.reviews).await?;
     transaction.execute(TOUCH, &[&region]).await?;
     Ok(())
 }
@@ -238,12 +236,13 @@ const USABLE: &str = "
 
 const INSERT_ITEMS: &str = "
     insert into item (item_id, id, category_id, subcategory_id, name, simple_description, description, description_fields,
-                      currency, price, discount, quantity, remainings, rating, visible, priority, tags, badges, photos,
-                      questions, translations)
+                      currency, price, discount, quantity, remainings, rating, imported_rating, visible, priority, tags,
+                      badges, photos, questions, translations)
     select r.item_id, r.final_id, r.category_id, r.named_subcategory_id, s.name, s.simple_description,
            coalesce(s.description, ''), coalesce(s.description_fields, '[]'), coalesce(s.currency, 'RUB'), s.price,
-           coalesce(s.discount, 0), s.quantity, coalesce(s.remainings, case when s.available then 'high' end), coalesce(s.rating, 0), coalesce(s.visible, true),
-           coalesce(s.priority, 0), coalesce(s.tags, '{}'), coalesce(s.badges, '{}'), coalesce(s.photos, '[]'),
+           coalesce(s.discount, 0), s.quantity, coalesce(s.remainings, case when s.available then 'high' end),
+           coalesce(s.rating, 0), coalesce(s.rating, 0), coalesce(s.visible, true), coalesce(s.priority, 0),
+           coalesce(s.tags, '{}'), coalesce(s.badges, '{}'), coalesce(s.photos, '[]'),
            coalesce(s.questions, '[]'), coalesce(s.translations, '{}')
     from import_ready r join import_item s using (row_no)
     where not r.known and r.problem is null and not r.later_feed";
@@ -254,8 +253,10 @@ const UPDATE_ITEMS: &str = "
     set category_id = n.category_id, subcategory_id = n.subcategory_id, name = n.name,
         simple_description = n.simple_description, description = n.description,
         description_fields = n.description_fields, currency = n.currency, price = n.price, discount = n.discount,
-        quantity = n.quantity, remainings = n.remainings, rating = n.rating, visible = n.visible, priority = n.priority,
-        tags = n.tags, badges = n.badges, photos = n.photos, questions = n.questions, translations = n.translations
+        quantity = n.quantity, remainings = n.remainings, imported_rating = n.imported_rating,
+        rating = case when n.is_reviewed then i.rating else n.imported_rating end,
+        visible = n.visible, priority = n.priority, tags = n.tags, badges = n.badges, photos = n.photos,
+        questions = n.questions, translations = n.translations
     from (
         select o.item_id,
                coalesce(r.category_id, o.category_id) as category_id,
@@ -273,7 +274,10 @@ const UPDATE_ITEMS: &str = "
                case when s.has_stock then s.remainings
                     when s.available and (o.quantity = 0 or o.remainings = 'out') then 'high' else o.remainings
                end as remainings,
-               coalesce(s.rating, o.rating) as rating,
+               -- a file that says what is shown anyway says nothing new
+               coalesce(nullif(s.rating, o.rating), o.imported_rating) as imported_rating,
+               exists (select from review v where v.item_id = o.item_id and v.owner is not null and not v.hidden)
+                   as is_reviewed,
                coalesce(s.visible, o.visible) as visible,
                coalesce(s.priority, o.priority) as priority,
                coalesce(s.tags, o.tags) as tags,
@@ -286,12 +290,12 @@ const UPDATE_ITEMS: &str = "
     ) n
     where i.item_id = n.item_id
       and (i.category_id, i.subcategory_id, i.name, i.simple_description, i.description, i.description_fields, i.currency,
-           i.price, i.discount, i.quantity, i.remainings, i.rating, i.visible, i.priority, i.tags, i.badges, i.photos,
-           i.questions, i.translations)
+           i.price, i.discount, i.quantity, i.remainings, i.imported_rating, i.visible, i.priority, i.tags, i.badges,
+           i.photos, i.questions, i.translations)
           is distinct from
           (n.category_id, n.subcategory_id, n.name, n.simple_description, n.description, n.description_fields, n.currency,
-           n.price, n.discount, n.quantity, n.remainings, n.rating, n.visible, n.priority, n.tags, n.badges, n.photos,
-           n.questions, n.translations)
+           n.price, n.discount, n.quantity, n.remainings, n.imported_rating, n.visible, n.priority, n.tags, n.badges,
+           n.photos, n.questions, n.translations)
     returning i.item_id
     )
     insert into import_changed select item_id from updated";
@@ -321,28 +325,6 @@ const ADD_REGION: &str = "
         returning item_id
     )
     insert into import_changed select item_id from come";
-
-const MERGE_REVIEWS: &str = "
-    with incoming as (
-        select distinct on (r.item_id, v.id) v.*, r.item_id
-        from import_ready r join import_item s using (row_no),
-             jsonb_to_recordset(s.reviews)
-                 as v (id text, author text, stars smallint, text text, answer text, \"createdAt\" timestamptz)
-        where r.problem is null and not r.later_feed
-        order by r.item_id, v.id
-    ), written as (
-        insert into review (id, item_id, rating, content, author, answer, created_at)
-        select id, item_id, stars, text, author, answer, \"createdAt\" from incoming order by \"createdAt\" nulls first
-        on conflict (item_id, id) do update
-        set rating = coalesce(excluded.rating, review.rating), content = excluded.content,
-            author = coalesce(excluded.author, review.author), answer = coalesce(excluded.answer, review.answer),
-            created_at = coalesce(excluded.created_at, review.created_at)
-        where (review.rating, review.content, review.author, review.answer, review.created_at) is distinct from
-              (coalesce(excluded.rating, review.rating), excluded.content, coalesce(excluded.author, review.author),
-               coalesce(excluded.answer, review.answer), coalesce(excluded.created_at, review.created_at))
-        returning xmax = 0 as inserted
-    )
-    select count(*) filter (where inserted) as new, count(*) filter (where not inserted) as changed from written";
 
 const TOUCH: &str = "
     insert into import_touched

@@ -10,6 +10,7 @@ mod json;
 mod merge;
 pub mod record;
 mod report;
+mod reviews;
 mod stage;
 mod yml;
 

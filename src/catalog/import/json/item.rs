@@ -124,6 +124,8 @@ struct Review {
     text: String,
     answer: Option<String>,
     created_at: Option<String>,
+    /// `visible: false`, as an export has it of what the shop has hidden.
+    is_hidden: bool,
     /// Whether its other spelling was found: two reviews may say the same.
     is_matched: bool,
 }
@@ -138,6 +140,7 @@ fn reviews(fields: &mut Fields, item: &str) -> Result<Option<String>, String> {
             text: comment.text("text")?.ok_or("text: expected a text")?,
             answer: None,
             created_at: timestamp(&mut comment, "createdAt")?,
+            is_hidden: comment.boolean("visible")? == Some(false),
             is_matched: false,
         })
     })?;
@@ -149,6 +152,7 @@ fn reviews(fields: &mut Fields, item: &str) -> Result<Option<String>, String> {
             text: callback.text("content")?.unwrap_or_default(),
             answer: callback.filled_text("answer")?,
             created_at: timestamp(&mut callback, "timestamp")?,
+            is_hidden: callback.boolean("visible")? == Some(false),
             is_matched: false,
         })
     })?;
@@ -178,7 +182,7 @@ fn reviews(fields: &mut Fields, item: &str) -> Result<Option<String>, String> {
     let list = all.iter_mut().map(|review| {
         let id = review.id.take().unwrap_or_else(|| review_id(item, review));
         json!({ "id": id, "author": review.author, "stars": review.stars, "text": review.text, "answer": review.answer,
-                "createdAt": review.created_at })
+                "createdAt": review.created_at, "hidden": review.is_hidden })
     });
     Ok(Some(Value::Array(list.collect()).to_string()))
 }

@@ -1,0 +1,141 @@
+//! The body of a review, read member by member so that an error names the one that is wrong.
+//!
+//! Called by `reviews::http`. What must never happen: a text is changed on its way in; it goes out as it came.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::Posted;
+use crate::error::{Error, Result};
+use crate::net::request::LARGEST_INTEGER;
+
+/// The longest comment, in characters (Unicode scalar values).
+const LONGEST_COMMENT: usize = 4_000;
+
+/// `{"itemID", "rating", "comment", "username"?, "userId"?, "timestamp"?}`; a `null` is an absent member. The name is
+/// checked and forgotten: reviews are signed with a pseudonym.
+///
+/// # Errors
+/// 400 that names the first wrong member.
+pub fn post(body: &Value) -> Result<Posted> {
+    let said = |key: &str| body.get(key).filter(|value| !value.is_null());
+    let item_id = said("itemID").and_then(id_of);
+    let item_id = item_id.ok_or_else(|| Error::malformed("bad_item_id", "itemID: expected a positive integer"))?;
+    let stars = said("rating").and_then(Value::as_i64).and_then(|stars| i16::try_from(stars).ok());
+    let stars = stars.filter(|stars| (1..=5).contains(stars));
+    let stars = stars.ok_or_else(|| Error::malformed("bad_rating", "rating: expected a whole number from 1 to 5"))?;
+    let text = comment(said("comment"))?;
+    if said("username").is_some_and(|name| !name.is_string()) {
+        return Err(Error::malformed("bad_username", "username: expected a text"));
+    }
+    let user_id = said("userId")
+        .map(|id| id_of(id).ok_or_else(|| Error::malformed("bad_user_id", "userId: expected a positive integer")));
+    let written_at = said("timestamp").map(|time| {
+        moment(time).ok_or_else(|| {
+            let public = "timestamp: expected an RFC 3339 time, such as 2026-02-28T12:00:00Z";
+            Error::malformed("bad_timestamp", public)
+        })
+    });
+    Ok(Posted { item_id, stars, text, user_id: user_id.transpose()?, written_at: written_at.transpose()? })
+}
+
+fn id_of(value: &Value) -> Option<i64> {
+    value.as_i64().filter(|id| (1..=LARGEST_INTEGER).contains(id))
+}
+
+fn comment(value: Option<&Value>) -> Result<String> {
+    let text = value.and_then(Value::as_str).unwrap_or_default();
+    let wrong = if text.chars().all(is_blank) {
+        format!("comment: expected a text of 1 to {LONGEST_COMMENT} characters")
+    } else if text.contains('\0') {
+        "comment: holds a NUL character".to_owned()
+    } else if text.chars().count() > LONGEST_COMMENT {
+        format!("comment: at most {LONGEST_COMMENT} characters")
+    } else {
+        return Ok(text.to_owned());
+    };
+    Err(Error::malformed("bad_comment", wrong))
+}
+
+/// Whether nobody sees this character: white space, controls, and what has no width.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+}
+
+/// A time that PostgreSQL, a browser and the catalogue's import all understand: from 1970 on.
+fn moment(value: &Value) -> Option<Timestamp> {
+    let time: Timestamp = value.as_str()?.parse().ok()?;
+    (time >= Timestamp::UNIX_EPOCH).then_some(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn with(key: &str, value: Value) -> Value {
+        let mut body = json!({"itemID": 5, "rating": 4, "comment": "Да"});
+        body[key] = value;
+        body
+    }
+
+    #[test]
+    fn three_members_are_enough_and_null_is_absent() {
+        let wanted = Posted { item_id: 5, stars: 4, text: "Да".to_owned(), user_id: None, written_at: None };
+        for body in [
+            json!({"itemID": 5, "rating": 4, "comment": "Да"}),
+            json!({"itemID": 5, "rating": 4, "comment": "Да", "username": null, "userId": null, "timestamp": null}),
+            json!({"itemID": 5, "rating": 4, "comment": "Да", "username": "anna", "something": [1]}),
+        ] {
+            assert_eq!(post(&body).expect("a review"), wanted, "{body}");
+        }
+        assert_eq!(post(&with("userId", json!(123_456_789))).expect("a review").user_id, Some(123_456_789));
+        for time in ["2026-02-28T12:00:00Z", "2026-02-28T15:00:00.000+03:00", "2026-02-28t12:00:00z"] {
+            let posted = post(&with("timestamp", json!(time))).expect("a review");
+            assert_eq!(posted.written_at, Some("2026-02-28T12:00:00Z".parse().expect("a time")), "{time}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_member_is_named() {
+        let wrong = [
+            (
+                "itemID",
+                vec![json!(null), json!(0), json!(-1), json!("5"), json!(1.5), json!(9_007_199_254_740_992_i64)],
+            ),
+            ("rating", vec![json!(null), json!(0), json!(6), json!(4.5), json!("5"), json!(true), json!(65_541)]),
+            ("comment", vec![json!(null), json!(""), json!(7), json!(["a"]), json!("a\0b")]),
+            ("username", vec![json!(7), json!({})]),
+            ("userId", vec![json!(0), json!(-5), json!("tg_5"), json!(1e300)]),
+            ("timestamp", vec![json!(""), json!(1_709_100_000), json!("yesterday"), json!("2026-02-28T12:00:00")]),
+            ("timestamp", vec![json!("-004712-01-01T00:00:00Z"), json!("2026-02-30T12:00:00Z"), json!({})]),
+        ];
+        for (key, values) in wrong {
+            for value in values {
+                let error = post(&with(key, value.clone())).expect_err("a wrong member");
+                assert!(error.public.starts_with(&format!("{key}: ")), "{key} {value}: {}", error.public);
+            }
+        }
+        assert_eq!(
+            post(&with("rating", json!(6))).expect_err("too many").public,
+            "rating: expected a whole number from 1 to 5"
+        );
+        for body in [json!([]), json!("x"), json!(null)] {
+            assert!(post(&body).expect_err("no object").public.starts_with("itemID: "), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_comment_is_counted_in_characters_and_is_more_than_blank() {
+        let text = |comment: String| post(&with("comment", json!(comment))).map(|posted| posted.text);
+        for fits in ["👍".repeat(4_000), " ".repeat(3_999) + "!", "\n<b>&amp;</b>\t\"' ".to_owned()] {
+            assert_eq!(text(fits.clone()).expect("a comment"), fits);
+        }
+        for wrong in ["👍".repeat(4_001), " ".repeat(4_000) + "!", "  \n\t\u{3000}".to_owned(), "\u{200b}".to_owned()]
+        {
+            assert!(text(wrong).expect_err("no comment").public.starts_with("comment: "));
+        }
+    }
+}

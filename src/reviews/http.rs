@@ -1,0 +1,17 @@
+//! The reviews' one endpoint (contract section 6). They are read with the item.
+
+use crate::app::Cx;
+use crate::error::Result;
+use crate::net::reply::Reply;
+use crate::net::request::Req;
+use crate::session::Who;
+
+use super::body;
+
+/// `POST /comment`: hands out the visitor cookie to who has no session.
+pub async fn post(cx: Cx, mut req: Req) -> Result<Reply> {
+    let who = Who::of(&cx, &req).await?;
+    let posted = body::post(&req.json().await?)?;
+    super::post(&cx, &who.owner(), &posted).await?;
+    Reply::message("Review submitted")
+}
