@@ -41,6 +41,8 @@ pub fn routes() -> Router<Cx> {
         .within(Budget::CartWrites)
         // the storefront and the bank: payments
         .get("/qr/payment/{id}", payments::http::status)
+        .write(Method::POST, "/purchase-email", payments::http::purchase_email)
+        .within(Budget::Payments)
         .write(Method::POST, "/payments/raiffeisen/notify", payments::http::notify)
         // the storefront: who is logged in
         .get("/auth/session", auth::http::session)

@@ -10,9 +10,9 @@ use crate::money::Exact;
 use crate::net::reply::Reply;
 use crate::net::request::Req;
 use crate::rates::Budget;
-use crate::session::Who;
+use crate::session::{Browser, Who};
 
-use super::{Order, Payment};
+use super::{Order, Payment, Purchase};
 
 /// `POST /cart`: one path for two things, told apart by the body: adding an item, or paying.
 pub async fn add_or_pay(cx: Cx, mut req: Req) -> Result<Reply> {
@@ -36,6 +36,18 @@ pub async fn add_or_pay(cx: Cx, mut req: Req) -> Result<Reply> {
 pub async fn status(cx: Cx, req: Req) -> Result<Reply> {
     let payment = super::find(&cx.brand, req.param("id")).await?;
     Reply::json(&Standing::of(&payment))
+}
+
+/// `POST /purchase-email`: the mail about a paid order. A front end that sends no cookies names its user instead.
+pub async fn purchase_email(cx: Cx, mut req: Req) -> Result<Reply> {
+    let browser = Browser::of(&cx.brand, &req);
+    let owner = match browser.session.is_some() || browser.visitor.is_some() {
+        true => Some(Who::of(&cx, &req).await?.owner()),
+        false => None,
+    };
+    let purchase = Purchase::read(&req.json().await?)?;
+    super::send_mail(&cx, owner.as_ref(), &purchase).await?;
+    Reply::message("Email sent")
 }
 
 /// `POST /payments/raiffeisen/notify`: the bank says that there is news. 200 is what the bank takes for yes, and nothing else.

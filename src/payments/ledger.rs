@@ -36,14 +36,6 @@ pub(super) async fn begin(client: &impl GenericClient, payment_id: i64) -> Resul
     Payment::read(&sheet?.ok_or_else(|| Error::not_found("payment"))?)
 }
 
-pub(super) async fn commit(client: &impl GenericClient) -> Result<()> {
-    Ok(client.batch_execute("commit").await?)
-}
-
-pub(super) async fn roll_back(client: &impl GenericClient) -> Result<()> {
-    Ok(client.batch_execute("rollback").await?)
-}
-
 /// Moves the pieces of a payment's lines; returns whether there were too few for money that came late.
 ///
 /// An import may have written another stock, or the item anew, since the pieces were held: no number goes below nothing.

@@ -9,9 +9,12 @@ mod bank;
 mod checkout;
 pub mod http;
 mod ledger;
+mod letter;
 mod notification;
 mod order;
+mod purchase;
 pub mod receipt;
+mod records;
 mod refund;
 mod state;
 mod store;
@@ -31,6 +34,7 @@ use bank::Bank;
 pub use checkout::open;
 use notification::Notification;
 pub use order::Order;
+pub use purchase::{Purchase, send_mail};
 pub use refund::{Refund, refund};
 pub use state::Status;
 use state::{Change, Seen, Stock, Transaction};
@@ -111,7 +115,7 @@ pub async fn apply(brand: &Brand, payment_id: i64, seen: &Seen) -> Result<Paymen
     let client = brand.db().await?;
     let payment = ledger::begin(&*client, payment_id).await?;
     let Some(change) = state::change(payment.standing, seen, now) else {
-        ledger::roll_back(&*client).await?;
+        store::roll_back(&*client).await?;
         client.give_back();
         return Ok(payment);
     };
@@ -126,7 +130,7 @@ pub async fn apply(brand: &Brand, payment_id: i64, seen: &Seen) -> Result<Paymen
         complete(brand, &client, &payment, now).await?;
     }
     let after = store::by_id(&*client, payment.id).await?;
-    ledger::commit(&*client).await?;
+    store::commit(&*client).await?;
     client.give_back();
     tell(brand, &payment, change, to_settle);
     after.ok_or_else(|| Error::internal("a payment is gone"))
@@ -192,7 +196,7 @@ pub struct Filter {
 /// The newest payments, for a person of the shop.
 pub async fn list(brand: &Brand, filter: Filter) -> Result<Vec<Payment>> {
     let client = brand.db().await?;
-    let payments = store::list(&*client, filter).await?;
+    let payments = records::list(&*client, filter).await?;
     client.give_back();
     Ok(payments)
 }
@@ -221,7 +225,7 @@ pub async fn retry(brand: &Brand, payment_id: i64) -> Result<Payment> {
 /// Notes that a person has settled what money that came late could not buy; `false` when there was nothing to settle.
 pub async fn settle(brand: &Brand, payment_id: i64) -> Result<bool> {
     let client = brand.db().await?;
-    let settled = store::settle(&*client, payment_id).await?;
+    let settled = records::settle(&*client, payment_id).await?;
     client.give_back();
     Ok(settled)
 }

@@ -6,7 +6,7 @@
 use rust_decimal::Decimal;
 
 use super::bank::Bank;
-use super::{Status, ledger};
+use super::{Status, ledger, store};
 use crate::brand::Brand;
 use crate::error::{Error, Result};
 use crate::net::cookie;
@@ -52,13 +52,13 @@ pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>) -> 
     let refund = match asked {
         Ok(refund) => refund,
         Err(error) => {
-            ledger::roll_back(&*client).await?;
+            store::roll_back(&*client).await?;
             client.give_back();
             return Err(error);
         }
     };
     ledger::note_refund(&*client, payment_id, &refund, brand.clock.now()).await?;
-    ledger::commit(&*client).await?;
+    store::commit(&*client).await?;
     let status = bank.refund(&refund.id, &payment.bank_order_id, refund.amount).await?;
     let refund = Refund { status, ..refund };
     ledger::note_refund(&*client, payment_id, &refund, brand.clock.now()).await?;

@@ -208,7 +208,7 @@ fn a_localhost_origin_is_warned_of_outside_development() {
 fn the_shipped_brand_files_have_no_fault() {
     let site = Site::unmigrated(&["dexar", "novo"]);
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("brands");
-    for credential in ["dexar.telegram-bot-token", "novo.telegram-bot-token"] {
+    for credential in ["dexar.telegram-bot-token", "novo.telegram-bot-token", "dexar.bank-key", "novo.bank-key"] {
         site.directory.write(&format!("credentials/{credential}"), "1:secret");
     }
     let output = site.command(&["check"]).env("BRANDGATE_BRANDS", &shipped).output().expect("the program runs");
