@@ -11,7 +11,7 @@
 //! 7. [`net::reply`] turns the answer, or the [`error`], into status, headers and bytes.
 //!
 //! Domains: [`regions`] ← [`catalog`] ← [`search`]; [`session`] (who is asking) and [`catalog`] ← [`cart`] ← [`auth`] (logging
-//! in) ← [`telegram`] (the bot). What they stand on: [`config`] (the brands' files), [`brand`] (a brand alive), [`db`], [`kv`],
+//! in) ← [`telegram`] (the bot). Anyone may queue [`mail`]. What they stand on: [`config`] (the brands' files), [`brand`] (a brand alive), [`db`], [`kv`],
 //! [`lease`], [`rates`], [`migrate`], and [`error`], [`secret`], [`money`], [`language`], [`clock`]. What is done behind the
 //! requests is listed in [`workers`]. [`check`] looks at all of it for a sysadmin, [`admin`] answers machines that watch.
 
@@ -29,6 +29,7 @@ pub mod error;
 pub mod kv;
 pub mod language;
 pub mod lease;
+pub mod mail;
 pub mod migrate;
 pub mod money;
 pub mod net;

@@ -20,6 +20,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V2__cart", include_str!("../migrations/0002_cart.sql")),
     ("V3__telegram", include_str!("../migrations/0003_telegram.sql")),
     ("V4__payments", include_str!("../migrations/0004_payments.sql")),
+    ("V5__mail", include_str!("../migrations/0005_mail.sql")),
 ];
 
 /// The administrator's part; its two settings are explained in the file.

@@ -3,6 +3,7 @@
 //! Read at start by `bin/brandgate` (every subcommand), turned into living things by `brand`. Nothing here connects
 //! anywhere. What must never happen: a file with a fault is used, or only its first fault is told.
 
+mod mail;
 mod read;
 mod sections;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeTable;
 
+pub use mail::{MailConfig, MailLogin, MailTls};
 pub use read::Fault;
 use read::{Examination, Section};
 use sections::*;
@@ -47,6 +49,8 @@ pub struct BrandConfig {
     pub rates: Rates,
     /// `None`: nobody can log in.
     pub telegram: Option<TelegramConfig>,
+    /// `None`: mails are queued, and nobody sends them.
+    pub mail: Option<MailConfig>,
 }
 
 #[derive(Debug, Clone)]
@@ -264,6 +268,7 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
         session: read_session(root.section("session")),
         rates: read_rates(root.section("rates")),
         telegram: root.optional_section("telegram").map(|section| read_telegram(section, &name, credentials)),
+        mail: root.optional_section("mail").map(|section| mail::read_mail(section, &name, credentials)),
         name,
     };
     if brand.limits.connections <= brand.listen.len() {

@@ -3,6 +3,7 @@
 mod catalog;
 mod check;
 mod migrate;
+mod outbox;
 mod serve;
 mod work;
 
@@ -49,6 +50,9 @@ enum Command {
     /// Get a brand's catalogue in or out
     #[command(subcommand)]
     Catalog(catalog::Command),
+    /// See what waits to be sent or was given up, and send it again
+    #[command(subcommand)]
+    Outbox(outbox::Command),
 }
 
 #[tokio::main]
@@ -79,6 +83,7 @@ async fn main() -> ExitCode {
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
         Command::Check => check::run(&brands).await,
         Command::Catalog(command) => catalog::run(&brands, command).await,
+        Command::Outbox(command) => outbox::run(&brands, command).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,6 +29,8 @@ pub struct BrandFile {
     pub timeouts: String,
     /// The whole section `[telegram]`.
     pub telegram: String,
+    /// The whole section `[mail]`.
+    pub mail: String,
     /// Further sections.
     pub more: String,
 }
@@ -54,6 +56,7 @@ impl BrandFile {
             limits: String::new(),
             timeouts: String::new(),
             telegram: String::new(),
+            mail: String::new(),
             more: String::new(),
         }
     }
@@ -69,6 +72,7 @@ impl BrandFile {
             limits,
             timeouts,
             telegram,
+            mail,
             more,
             ..
         } = self;
@@ -79,7 +83,7 @@ impl BrandFile {
              public_url = \"{public_url}\"\nstorefront_url = \"{storefront}\"\norigins = {origins:?}\n\n\
              [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n\n\
              [database]\nurl = \"{database_url}\"\npassword = \"{name}.database-password\"\n{PATIENT}\n\
-             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{telegram}\n{more}\n"
+             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{telegram}\n{mail}\n{more}\n"
         )
     }
 }
