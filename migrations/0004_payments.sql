@@ -91,6 +91,13 @@ create table payment_line (
 );
 create index payment_line_item_id_idx on payment_line (item_id);
 
+-- A payment with the ids and quantities of its lines, in the order of the request.
+create view payment_sheet as
+select p.*,
+       array(select l.item_id from payment_line l where l.payment_id = p.payment_id order by l.position) as item_ids,
+       array(select l.quantity from payment_line l where l.payment_id = p.payment_id order by l.position) as quantities
+from payment p;
+
 -- A line holds its pieces in the statement that writes it, or is not written.
 create function payment_line_hold() returns trigger language plpgsql as $$
 begin

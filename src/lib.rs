@@ -33,6 +33,7 @@ pub mod mail;
 pub mod migrate;
 pub mod money;
 pub mod net;
+pub mod payments;
 pub mod rates;
 pub mod regions;
 pub mod routes;

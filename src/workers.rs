@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::brand::Brand;
 use crate::error::Result;
-use crate::{cart, mail, telegram};
+use crate::{cart, mail, payments, telegram};
 
 type Work = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
 
@@ -34,6 +34,11 @@ static PASSES: &[Pass] = &[
         name: "send mail",
         every: Duration::from_secs(1),
         run: |brand| Box::pin(async move { mail::send_due(&brand).await }),
+    },
+    Pass {
+        name: "follow payments",
+        every: Duration::from_secs(1),
+        run: |brand| Box::pin(async move { payments::worker::follow(&brand).await }),
     },
 ];
 

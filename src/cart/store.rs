@@ -111,6 +111,24 @@ pub(super) async fn merge(client: &impl GenericClient, from: &Owner, into: &Owne
     Ok(client.execute(&statement, &[&from.key(), &into.key(), &now, &MOST_PIECES]).await?)
 }
 
+/// `items` are ids and how many were bought.
+pub(super) async fn remove_bought(client: &impl GenericClient, owner: &str, items: &[(i64, i32)]) -> Result<()> {
+    let statement = client
+        .prepare_cached(
+            "with bought as (select * from unnest($2::bigint[], $3::integer[]) as b (item_id, quantity)), \
+             gone as ( \
+                 delete from cart_line c using bought b \
+                 where c.owner = $1 and c.item_id = b.item_id and c.quantity <= b.quantity \
+             ) \
+             update cart_line c set quantity = c.quantity - b.quantity from bought b \
+             where c.owner = $1 and c.item_id = b.item_id and c.quantity > b.quantity",
+        )
+        .await?;
+    let (ids, quantities): (Vec<i64>, Vec<i32>) = items.iter().copied().unzip();
+    client.execute(&statement, &[&owner, &ids, &quantities]).await?;
+    Ok(())
+}
+
 /// Whole carts of visitors, a thousand at a time.
 pub(super) async fn forget(client: &impl GenericClient, before: Timestamp) -> Result<u64> {
     let statement = client

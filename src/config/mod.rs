@@ -4,6 +4,7 @@
 //! anywhere. What must never happen: a file with a fault is used, or only its first fault is told.
 
 mod mail;
+mod origin;
 mod read;
 mod sections;
 
@@ -13,9 +14,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rust_decimal::Decimal;
 use toml::de::DeTable;
 
 pub use mail::{MailConfig, MailLogin, MailTls};
+use origin::{is_local_url, is_origin, url_host};
 pub use read::Fault;
 use read::{Examination, Section};
 use sections::*;
@@ -51,6 +54,11 @@ pub struct BrandConfig {
     pub telegram: Option<TelegramConfig>,
     /// `None`: mails are queued, and nobody sends them.
     pub mail: Option<MailConfig>,
+    pub payments: PaymentsConfig,
+    /// `None`: nobody can pay.
+    pub bank: Option<BankConfig>,
+    /// `None`: no receipts are sent.
+    pub fiscal: Option<FiscalConfig>,
 }
 
 #[derive(Debug, Clone)]
@@ -156,6 +164,73 @@ pub struct TelegramConfig {
     pub timeout: Duration,
     /// For how long one instance speaks for the bot without renewing its claim.
     pub lease: Duration,
+}
+
+/// To what the price of a piece is rounded, half up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    Kopeck,
+    Rouble,
+}
+
+impl Rounding {
+    pub fn decimals(self) -> u32 {
+        match self {
+            Rounding::Kopeck => 2,
+            Rounding::Rouble => 0,
+        }
+    }
+
+    /// The smallest amount, in roubles.
+    pub fn step(self) -> Decimal {
+        Decimal::new(1, self.decimals())
+    }
+}
+
+/// The shop's rules for payments (contract section 5).
+#[derive(Debug, Clone, Copy)]
+pub struct PaymentsConfig {
+    pub rounding: Rounding,
+    /// How long a QR code can be paid, and its pieces are held.
+    pub qr_lifetime: Duration,
+    pub open_per_owner: u32,
+    pub open_per_address: u32,
+    /// The bank is asked about one code at most once in this time, whoever wants to know.
+    pub look_every: Duration,
+    /// How long a visitor's question waits for a slow bank before it is answered with what is known.
+    pub answer_within: Duration,
+    /// For how long after a code's end the worker looks whether money came late.
+    pub follow: Duration,
+    /// The longest pause between two looks of the worker.
+    pub longest_pause: Duration,
+}
+
+/// The brand's account at the bank (Raiffeisenbank's SBP API).
+#[derive(Debug, Clone)]
+pub struct BankConfig {
+    pub api_url: String,
+    pub merchant_id: String,
+    /// The first is presented; each may have signed a notification, so that they can be changed one after another.
+    pub keys: Vec<Secret>,
+    /// PEM of an authority that is trusted beside the system's own.
+    pub authority: Option<PathBuf>,
+    pub timeout: Duration,
+    pub connect_timeout: Duration,
+}
+
+/// How receipts (54-FZ) are made out.
+#[derive(Debug, Clone)]
+pub struct FiscalConfig {
+    /// Who gets the receipt when the buyer's address is not known in time.
+    pub fallback_email: String,
+    /// `vat20`, `none` … as the bank's fiscal API names them.
+    pub vat: String,
+    /// How long a receipt waits for the buyer's address.
+    pub wait: Duration,
+    pub first_retry: Duration,
+    pub longest_retry: Duration,
+    /// After so many tries a person has to look.
+    pub most_tries: u32,
 }
 
 impl BrandConfig {
@@ -269,6 +344,9 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
         rates: read_rates(root.section("rates")),
         telegram: root.optional_section("telegram").map(|section| read_telegram(section, &name, credentials)),
         mail: root.optional_section("mail").map(|section| mail::read_mail(section, &name, credentials)),
+        payments: read_payments(root.section("payments")),
+        bank: root.optional_section("bank").map(|section| read_bank(section, &name, credentials)),
+        fiscal: root.optional_section("fiscal").map(read_fiscal),
         name,
     };
     if brand.limits.connections <= brand.listen.len() {
@@ -309,32 +387,6 @@ fn clashes(brands: &[BrandConfig]) -> Vec<Fault> {
         }
     }
     faults
-}
-
-/// Whether a text is `scheme://host` or `scheme://host:port`, as browsers write an `Origin`.
-fn is_origin(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once("://") else { return false };
-    let host = url_host(text).unwrap_or_default();
-    let port = rest.strip_prefix(host).unwrap_or(":");
-    matches!(scheme, "http" | "https")
-        && !host.is_empty()
-        && host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-[]:".contains(&b))
-        && (port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok()))
-}
-
-/// Whether a URL names the machine that it is used on.
-fn is_local_url(url: &str) -> bool {
-    matches!(url_host(url), Some("localhost" | "127.0.0.1" | "[::1]"))
-}
-
-/// The host of `scheme://host:port`, an IPv6 address with its brackets.
-fn url_host(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    let end = match rest.starts_with('[') {
-        true => rest.find(']')? + 1,
-        false => rest.find(':').unwrap_or(rest.len()),
-    };
-    Some(&rest[..end])
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use serde::Serialize;
 
 use crate::secret::Secret;
 
@@ -130,9 +131,10 @@ impl Asking {
         Asking { method: Method::DELETE, ..Asking::get(url) }
     }
 
-    pub fn json(mut self, value: &serde_json::Value) -> Asking {
+    pub fn json(mut self, value: &impl Serialize) -> Asking {
         self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Asking { body: value.to_string().into(), ..self }
+        let body = serde_json::to_vec(value).expect("what is sent outside has text keys and finite numbers");
+        Asking { body: body.into(), ..self }
     }
 
     /// `Authorization: Bearer …`, which no log shows.

@@ -10,6 +10,7 @@ pub mod login;
 mod outside;
 mod process;
 mod services;
+pub mod shop;
 mod site;
 
 use std::sync::LazyLock;
@@ -19,7 +20,7 @@ pub use browser::Browser;
 pub use client::{Answer, Ask, Client, ask, connect_tls, converse, trusting_client_config};
 pub use gateway::Gateway;
 pub use golden::assert_golden;
-pub use outside::{Outside, Person, bot_token_of, buttons, mail_section};
+pub use outside::{Outside, Person, bank_key_of, bot_token_of, buttons, mail_section, merchant_of};
 pub use process::Process;
 pub use services::{Services, certificates, eventually, eventually_async, psql};
 pub use site::{Ended, Site, data, demo};

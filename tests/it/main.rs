@@ -21,6 +21,7 @@ mod mail;
 mod mail_faults;
 mod mail_server;
 mod migrations;
+mod payments;
 mod rates;
 mod regions;
 mod routes;

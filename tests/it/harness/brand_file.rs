@@ -31,6 +31,8 @@ pub struct BrandFile {
     pub telegram: String,
     /// The whole section `[mail]`.
     pub mail: String,
+    /// The whole section `[bank]`.
+    pub bank: String,
     /// Further sections.
     pub more: String,
 }
@@ -57,6 +59,7 @@ impl BrandFile {
             timeouts: String::new(),
             telegram: String::new(),
             mail: String::new(),
+            bank: String::new(),
             more: String::new(),
         }
     }
@@ -73,6 +76,7 @@ impl BrandFile {
             timeouts,
             telegram,
             mail,
+            bank,
             more,
             ..
         } = self;
@@ -83,7 +87,7 @@ impl BrandFile {
              public_url = \"{public_url}\"\nstorefront_url = \"{storefront}\"\norigins = {origins:?}\n\n\
              [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n\n\
              [database]\nurl = \"{database_url}\"\npassword = \"{name}.database-password\"\n{PATIENT}\n\
-             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{telegram}\n{mail}\n{more}\n"
+             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{telegram}\n{bank}\n{mail}\n{more}\n"
         )
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request};
@@ -56,6 +58,18 @@ pub fn bot_token_of(brand: &str) -> String {
     format!("{id}:AA{brand:_<33}")
 }
 
+/// A brand's name at the bank.
+pub fn merchant_of(brand: &str) -> String {
+    format!("MA{:07}", brand.bytes().map(u32::from).sum::<u32>())
+}
+
+/// The key that the bank gave a brand: a JSON Web Token whose `sub` is the merchant.
+pub fn bank_key_of(brand: &str) -> String {
+    let encode = |text: String| URL_SAFE_NO_PAD.encode(text);
+    let header = encode("{\"alg\":\"HS256\"}".to_owned());
+    format!("{header}.{}.{}", encode(format!("{{\"sub\":\"{}\"}}", merchant_of(brand))), encode(brand.repeat(5)))
+}
+
 impl Outside {
     /// Starts the sandbox and tells the brands' files where it is. Before the gateway, which reads them once.
     pub fn start(site: &mut Site) -> Outside {
@@ -76,6 +90,15 @@ impl Outside {
             let (bot, token) = (bot_of(name), bot_token_of(name));
             settings += &format!("[[bots]]\nusername = \"{bot}\"\ntitle = \"{name}\"\ntoken = \"{token}\"\n");
             site.directory.write(&format!("credentials/{name}.telegram-bot-token"), token);
+            let (merchant, key) = (merchant_of(name), bank_key_of(name));
+            let (gateway, authority) = (site.brand(name).port, certificates().join("ca.pem"));
+            settings += &format!(
+                "[[merchants]]\nid = \"{merchant}\"\ntitle = \"{name}\"\nkey = \"{key}\"\n\
+                 callback_url = \"https://localhost:{gateway}/payments/raiffeisen/notify\"\n\
+                 callback_ca = \"{}\"\n",
+                authority.display()
+            );
+            site.directory.write(&format!("credentials/{name}.bank-key"), key);
             site.change_brand(name, |file| {
                 file.telegram = format!(
                     "[telegram]\nbot = \"{bot}\"\ntoken = \"{name}.telegram-bot-token\"\n\
@@ -83,6 +106,10 @@ impl Outside {
                      poll_s = 5\nlease_ms = 1500\n"
                 );
                 file.mail = mail_section(name, &format!("host = \"127.0.0.1\"\nport = {smtp}\ntls = \"none\""));
+                file.bank = format!(
+                    "[bank]\napi_url = \"http://127.0.0.1:{port}\"\nmerchant_id = \"{merchant}\"\n\
+                     keys = [\"{name}.bank-key\"]\ntimeout_ms = 2000\n"
+                );
             });
         }
         let path = site.directory.write("sandbox.toml", settings);
@@ -136,6 +163,27 @@ impl Outside {
     /// The next calls of a method fail in this way.
     pub async fn misbehave(&self, brand: &str, fault: Value) {
         self.post(format!("/telegram/{}/misbehave", bot_of(brand)), fault).await;
+    }
+
+    /// A person does something with a QR code: `pay`, `decline`, `expire`, `progress`, `cancel`.
+    pub async fn at_bank(&self, qr_id: &str, what: &str, how: Value) -> Value {
+        self.post(format!("/bank/qrs/{qr_id}/{what}"), how).await
+    }
+
+    /// The next calls of the bank's fail in this way.
+    pub async fn bank_misbehave(&self, fault: Value) {
+        self.post("/bank/misbehave".to_owned(), fault).await;
+    }
+
+    /// Every code that was registered, newest first.
+    pub async fn qrs(&self) -> Vec<Value> {
+        let (_, qrs) = self.call(Method::GET, "/bank/qrs", &Value::Null).await;
+        qrs.as_array().expect("a list").clone()
+    }
+
+    /// How often the bank was asked, by kind.
+    pub async fn bank_calls(&self) -> Value {
+        self.call(Method::GET, "/bank/calls", &Value::Null).await.1
     }
 
     /// What the bot has said in a chat, oldest first.
