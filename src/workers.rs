@@ -36,6 +36,11 @@ static PASSES: &[Pass] = &[
         run: |brand| Box::pin(async move { mail::send_due(&brand).await }),
     },
     Pass {
+        name: "receipts",
+        every: Duration::from_secs(1),
+        run: |brand| Box::pin(async move { payments::receipt::send_due(&brand).await }),
+    },
+    Pass {
         name: "follow payments",
         every: Duration::from_secs(1),
         run: |brand| Box::pin(async move { payments::worker::follow(&brand).await }),

@@ -213,21 +213,16 @@ impl<'b> Bank<'b> {
             refund_id: &'a str,
         }
         let body = Body { amount: Exact(amount), order, refund_id };
-        self.refund_status(Asking::post(self.url("/api/sbp/v1/refund")).json(&body)).await
-    }
-
-    /// `GET /api/sbp/v1/refund/{refundId}`.
-    pub async fn refund_again(&self, refund_id: &str) -> Result<String, Fault> {
-        self.refund_status(Asking::get(self.url(&format!("/api/sbp/v1/refund/{refund_id}")))).await
-    }
-
-    async fn refund_status(&self, asking: Asking) -> Result<String, Fault> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct Body {
+        struct Answer {
             refund_status: String,
         }
-        Ok(read::<Body>(&self.ask(asking).await?)?.refund_status)
+        let answered = self.ask(Asking::post(self.url("/api/sbp/v1/refund")).json(&body)).await?;
+        match read::<Answer>(&answered)?.refund_status {
+            status if ["COMPLETED", "IN_PROGRESS", "DECLINED"].contains(&status.as_str()) => Ok(status),
+            other => Err(Fault::Nonsense(format!("a refund that is {other}"))),
+        }
     }
 
     /// Any call of the bank's: with the brand's key, within the brand's time, its refusals recognised.

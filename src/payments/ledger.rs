@@ -8,6 +8,7 @@ use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
 
+use super::refund::Refund;
 use super::state::{Change, Stock, Transaction};
 use super::store::Payment;
 use crate::error::{Error, Result};
@@ -32,7 +33,7 @@ pub(super) async fn begin(client: &impl GenericClient, payment_id: i64) -> Resul
     begun?;
     locked?;
     items?;
-    Payment::read(&sheet?.ok_or_else(|| Error::internal("a payment is gone"))?)
+    Payment::read(&sheet?.ok_or_else(|| Error::not_found("payment"))?)
 }
 
 pub(super) async fn commit(client: &impl GenericClient) -> Result<()> {
@@ -110,6 +111,34 @@ pub(super) async fn write(
             &[&payment.id, &word, &holds, &look_at, &now, &transaction.id, &transaction.date, &to_settle],
         )
         .await?;
+    Ok(())
+}
+
+/// The refunds of a payment, oldest first.
+pub(super) async fn refunds(client: &impl GenericClient, payment_id: i64) -> Result<Vec<Refund>> {
+    let statement = client
+        .prepare_cached("select refund_id, amount, status from refund where payment_id = $1 order by created_at")
+        .await?;
+    let refund = |row: tokio_postgres::Row| {
+        Ok(Refund { id: row.try_get("refund_id")?, amount: row.try_get("amount")?, status: row.try_get("status")? })
+    };
+    client.query(&statement, &[&payment_id]).await?.into_iter().map(refund).collect()
+}
+
+/// Writes a refund, or what became of it.
+pub(super) async fn note_refund(
+    client: &impl GenericClient,
+    payment_id: i64,
+    refund: &Refund,
+    now: Timestamp,
+) -> Result<()> {
+    let statement = client
+        .prepare_cached(
+            "insert into refund (refund_id, payment_id, amount, status, created_at) values ($1, $2, $3, $4, $5) \
+             on conflict (refund_id) do update set status = excluded.status",
+        )
+        .await?;
+    client.execute(&statement, &[&refund.id, &payment_id, &refund.amount, &refund.status, &now]).await?;
     Ok(())
 }
 

@@ -11,6 +11,8 @@ pub mod http;
 mod ledger;
 mod notification;
 mod order;
+pub mod receipt;
+mod refund;
 mod state;
 mod store;
 pub mod worker;
@@ -29,6 +31,7 @@ use bank::Bank;
 pub use checkout::open;
 use notification::Notification;
 pub use order::Order;
+pub use refund::{Refund, refund};
 pub use state::Status;
 use state::{Change, Seen, Stock, Transaction};
 pub use store::Payment;
@@ -175,6 +178,52 @@ fn next_look(
     };
     let last = expires_at + config.follow;
     (now < last).then(|| at.min(last))
+}
+
+/// What a person of the shop looks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter {
+    pub only_open: bool,
+    pub only_to_settle: bool,
+    /// Newest first, so many at most.
+    pub count: i64,
+}
+
+/// The newest payments, for a person of the shop.
+pub async fn list(brand: &Brand, filter: Filter) -> Result<Vec<Payment>> {
+    let client = brand.db().await?;
+    let payments = store::list(&*client, filter).await?;
+    client.give_back();
+    Ok(payments)
+}
+
+/// One payment with its refunds, for a person of the shop.
+///
+/// # Errors
+/// 404 when there is none.
+pub async fn show(brand: &Brand, payment_id: i64) -> Result<(Payment, Vec<Refund>)> {
+    let client = brand.db().await?;
+    let payment = store::by_id(&*client, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
+    let refunds = ledger::refunds(&*client, payment_id).await?;
+    client.give_back();
+    Ok((payment, refunds))
+}
+
+/// Asks the bank about a payment now.
+///
+/// # Errors
+/// 404 when there is none; 502 and 504 when the bank cannot say.
+pub async fn retry(brand: &Brand, payment_id: i64) -> Result<Payment> {
+    let (payment, _) = show(brand, payment_id).await?;
+    look(brand, &payment).await
+}
+
+/// Notes that a person has settled what money that came late could not buy; `false` when there was nothing to settle.
+pub async fn settle(brand: &Brand, payment_id: i64) -> Result<bool> {
+    let client = brand.db().await?;
+    let settled = store::settle(&*client, payment_id).await?;
+    client.give_back();
+    Ok(settled)
 }
 
 /// Gives the payments of a visitor to the user that the visitor logged in as.

@@ -11,6 +11,7 @@ use rust_decimal::Decimal;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::Filter;
 use super::bank::QrCode;
 use super::order::{Line, Offered, Order};
 use super::state::{Standing, Status};
@@ -323,7 +324,7 @@ pub(super) async fn told(
 ) -> Result<Option<Payment>> {
     let statement = client
         .prepare_cached(
-            "update payment set look_at = case when status <> 'COMPLETED' then $3 end, looks = 0, \
+            "update payment set look_at = case when status <> 'COMPLETED' then $3::timestamptz end, looks = 0, \
                                 qr_id_told = coalesce(qr_id_told, $2) \
              where bank_order_id = $1 returning payment_id",
         )
@@ -370,6 +371,26 @@ pub(super) async fn schedule(
         .await?;
     client.execute(&statement, &[&payment_id, &look_at, &remark]).await?;
     Ok(())
+}
+
+/// The newest first.
+pub(super) async fn list(client: &impl GenericClient, filter: Filter) -> Result<Vec<Payment>> {
+    let statement = client
+        .prepare_cached(
+            "select * from payment_sheet \
+             where (not $1 or status in ('CREATED', 'WAITING')) and (not $2 or to_settle) \
+             order by payment_id desc limit $3",
+        )
+        .await?;
+    let Filter { only_open, only_to_settle, count } = filter;
+    let rows = client.query(&statement, &[&only_open, &only_to_settle, &count]).await?;
+    rows.iter().map(Payment::read).collect()
+}
+
+pub(super) async fn settle(client: &impl GenericClient, payment_id: i64) -> Result<bool> {
+    let statement =
+        client.prepare_cached("update payment set to_settle = false where payment_id = $1 and to_settle").await?;
+    Ok(client.execute(&statement, &[&payment_id]).await? == 1)
 }
 
 /// Gives a visitor's payments to the user that the visitor logged in as; an order that the user has too stays the visitor's.

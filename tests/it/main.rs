@@ -22,6 +22,7 @@ mod mail_faults;
 mod mail_server;
 mod migrations;
 mod payments;
+mod payments_faults;
 mod rates;
 mod regions;
 mod routes;

@@ -4,6 +4,7 @@ mod catalog;
 mod check;
 mod migrate;
 mod outbox;
+mod payments;
 mod serve;
 mod work;
 
@@ -47,6 +48,9 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Look at configuration, certificates, databases and isolation, and say what is wrong
     Check,
+    /// See payments, give money back, ask the bank again
+    #[command(subcommand)]
+    Payments(payments::Command),
     /// Get a brand's catalogue in or out
     #[command(subcommand)]
     Catalog(catalog::Command),
@@ -82,6 +86,7 @@ async fn main() -> ExitCode {
         Command::Work => work::run(brands).await,
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
         Command::Check => check::run(&brands).await,
+        Command::Payments(command) => payments::run(&brands, command).await,
         Command::Catalog(command) => catalog::run(&brands, command).await,
         Command::Outbox(command) => outbox::run(&brands, command).await,
     };

@@ -18,7 +18,7 @@ use super::site::Site;
 
 /// The sandbox, playing Telegram and the mail server for the brands of a site.
 pub struct Outside {
-    pub process: Process,
+    process: Process,
     port: u16,
     /// Where mail is taken in: in the clear with STARTTLS, and over TLS from the first byte.
     pub smtp: u16,

@@ -1,0 +1,162 @@
+//! Receipts (54-FZ) through the bank's fiscal API: saved, registered, watched until the register has printed them.
+//!
+//! The pass is registered in `workers`; a receipt is queued by the transaction that completes its payment. Every step may be
+//! repeated: the bank knows a receipt by its number. What must never happen: a receipt that fails undoes a payment, or one that
+//! failed is seen by nobody.
+
+mod store;
+
+use jiff::{SignedDuration, Timestamp};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::bank::{Bank, Fault};
+use crate::brand::Brand;
+use crate::config::FiscalConfig;
+use crate::error::Result;
+use crate::money::Exact;
+use crate::net::client::Asking;
+
+pub use store::Receipt;
+use store::Step;
+
+/// Enough for one step, so that no other worker does the same.
+const CLAIMED_FOR: SignedDuration = SignedDuration::from_secs(60);
+
+/// Between two questions whether a registered receipt is printed.
+const WATCH: SignedDuration = SignedDuration::from_secs(5);
+
+/// What the fiscal API takes (fiscal.yml): letters of a name, and of an address.
+const LONGEST_NAME: usize = 128;
+const LONGEST_EMAIL: usize = 64;
+
+/// Does what is due; returns how many receipts moved.
+pub async fn send_due(brand: &Brand) -> Result<u64> {
+    let (Some(fiscal), Ok(bank)) = (&brand.config.fiscal, Bank::of(brand)) else { return Ok(0) };
+    let now = brand.clock.now();
+    let client = brand.db().await?;
+    let due = store::claim_due(&*client, now, now + CLAIMED_FOR).await?;
+    client.give_back();
+    let count = due.len() as u64;
+    for receipt in due {
+        let step = step(&bank, fiscal, &receipt, now).await;
+        if let Step::Again { why: Some(why), .. } | Step::Failed { why } = &step {
+            tracing::warn!(brand = brand.name(), receipt = receipt.number, why, "a receipt is not through");
+        }
+        let client = brand.db().await?;
+        store::note(&*client, receipt.payment_id, &step).await?;
+        client.give_back();
+    }
+    Ok(count)
+}
+
+/// The next step of a receipt, done.
+async fn step(bank: &Bank<'_>, fiscal: &FiscalConfig, receipt: &Receipt, now: Timestamp) -> Step {
+    let done = match receipt.is_registered {
+        true => Ok(()),
+        false => register(bank, fiscal, receipt).await,
+    };
+    let status = match done {
+        Ok(()) => status(bank, &receipt.number).await,
+        Err(fault) => Err(fault),
+    };
+    let again_at = now + pause(fiscal, receipt.tries);
+    match status {
+        Ok(word) if word == "DONE" => Step::Done,
+        Ok(word) if word == "FAILED" => Step::Failed { why: "the register could not print it".to_owned() },
+        Ok(_) if receipt.tries >= i64::from(fiscal.most_tries) => {
+            Step::Failed { why: "the register has not printed it for too long".to_owned() }
+        }
+        Ok(_) => Step::Again { is_registered: true, at: now + WATCH, why: None },
+        Err(fault @ Fault::Refused { .. }) => Step::Failed { why: fault.to_string() },
+        Err(fault) if receipt.tries >= i64::from(fiscal.most_tries) => Step::Failed { why: fault.to_string() },
+        Err(fault) => Step::Again { is_registered: receipt.is_registered, at: again_at, why: Some(fault.to_string()) },
+    }
+}
+
+/// `POST /api/fiscal/v1/receipts/sell` saves a receipt or the same one again, `PUT …/{number}` registers it.
+async fn register(bank: &Bank<'_>, fiscal: &FiscalConfig, receipt: &Receipt) -> Result<(), Fault> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body<'a> {
+        receipt_number: &'a str,
+        client: Client<'a>,
+        items: Vec<Item<'a>>,
+        total: Exact,
+    }
+    #[derive(Serialize)]
+    struct Client<'a> {
+        email: &'a str,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Item<'a> {
+        name: String,
+        price: Exact,
+        quantity: i32,
+        amount: Exact,
+        payment_object: &'static str,
+        measurement_unit: &'static str,
+        vat_type: &'a str,
+    }
+    let item = |line: &store::ReceiptLine| Item {
+        name: line.name.chars().take(LONGEST_NAME).collect(),
+        price: Exact(line.price),
+        quantity: line.quantity,
+        amount: Exact(line.price * Decimal::from(line.quantity)),
+        payment_object: "commodity",
+        measurement_unit: "шт",
+        vat_type: &fiscal.vat,
+    };
+    let email = receipt.email.as_deref().filter(|email| email.len() <= LONGEST_EMAIL);
+    let body = Body {
+        receipt_number: &receipt.number,
+        client: Client { email: email.unwrap_or(&fiscal.fallback_email) },
+        items: receipt.lines.iter().map(item).collect(),
+        total: Exact(receipt.amount),
+    };
+    match bank.ask(Asking::post(bank.url("/api/fiscal/v1/receipts/sell")).json(&body)).await {
+        Ok(_) => {}
+        // Registered before, by a try whose answer was lost: it can only be watched now.
+        Err(Fault::Refused { .. }) if status(bank, &receipt.number).await.is_ok_and(|word| word != "NEW") => {
+            return Ok(());
+        }
+        Err(fault) => return Err(fault),
+    }
+    bank.ask(Asking::put(bank.url(&format!("/api/fiscal/v1/receipts/sell/{}", receipt.number)))).await.map(drop)
+}
+
+/// NEW, IN_PROGRESS, AWAITING, DONE, FAILED.
+async fn status(bank: &Bank<'_>, number: &str) -> Result<String, Fault> {
+    #[derive(Deserialize)]
+    struct Body {
+        status: String,
+    }
+    let answered = bank.ask(Asking::get(bank.url(&format!("/api/fiscal/v1/receipts/sell/{number}")))).await?;
+    let body: Body = serde_json::from_slice(&answered.body).map_err(|error| Fault::Nonsense(error.to_string()))?;
+    Ok(body.status)
+}
+
+/// Doubled from the first to the longest, with up to a fifth of chance.
+fn pause(fiscal: &FiscalConfig, tries: i64) -> SignedDuration {
+    let doubled = fiscal.first_retry.saturating_mul(2_u32.saturating_pow(u32::try_from(tries).unwrap_or(0).min(20)));
+    let pause = doubled.min(fiscal.longest_retry);
+    let chance = pause / 1_000 * (getrandom::u32().unwrap_or(0) % 200);
+    SignedDuration::try_from(pause + chance).unwrap_or(SignedDuration::from_hours(1))
+}
+
+/// The receipts that a person should know of: waiting for long, or failed.
+pub async fn list(brand: &Brand, only_failed: bool) -> Result<Vec<Receipt>> {
+    let client = brand.db().await?;
+    let receipts = store::list(&*client, only_failed).await?;
+    client.give_back();
+    Ok(receipts)
+}
+
+/// Begins a receipt's tries anew; `false` when there is none that waits or failed.
+pub async fn retry(brand: &Brand, payment_id: i64) -> Result<bool> {
+    let client = brand.db().await?;
+    let retried = store::retry(&*client, payment_id, brand.clock.now()).await?;
+    client.give_back();
+    Ok(retried)
+}

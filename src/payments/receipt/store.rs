@@ -1,0 +1,118 @@
+//! SQL of the receipts.
+
+use deadpool_postgres::GenericClient;
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use tokio_postgres::Row;
+
+use crate::error::Result;
+
+/// A receipt on its way.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    pub payment_id: i64,
+    pub number: String,
+    pub email: Option<String>,
+    pub status: String,
+    pub is_registered: bool,
+    pub tries: i64,
+    pub next_try_at: Timestamp,
+    pub last_error: Option<String>,
+    pub amount: Decimal,
+    pub(super) lines: Vec<ReceiptLine>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ReceiptLine {
+    pub name: String,
+    pub price: Decimal,
+    pub quantity: i32,
+}
+
+/// How far a receipt came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    Done,
+    Failed { why: String },
+    Again { is_registered: bool, at: Timestamp, why: Option<String> },
+}
+
+fn read(row: &Row) -> Result<Receipt> {
+    let (names, prices): (Vec<String>, Vec<Decimal>) = (row.try_get("names")?, row.try_get("prices")?);
+    let quantities: Vec<i32> = row.try_get("quantities")?;
+    let lines = names.into_iter().zip(prices).zip(quantities);
+    let status: String = row.try_get("status")?;
+    Ok(Receipt {
+        payment_id: row.try_get("payment_id")?,
+        number: row.try_get("number")?,
+        email: row.try_get("email")?,
+        is_registered: status == "REGISTERED",
+        status,
+        tries: i64::from(row.try_get::<_, i32>("tries")?),
+        next_try_at: row.try_get("next_try_at")?,
+        last_error: row.try_get("last_error")?,
+        amount: row.try_get("amount")?,
+        lines: lines.map(|((name, price), quantity)| ReceiptLine { name, price, quantity }).collect(),
+    })
+}
+
+/// Receipts whose next step is due, each for one worker until `again_at`.
+pub(super) async fn claim_due(
+    client: &impl GenericClient,
+    now: Timestamp,
+    again_at: Timestamp,
+) -> Result<Vec<Receipt>> {
+    let statement = client
+        .prepare_cached(
+            "with due as ( \
+                 select payment_id from receipt where status in ('QUEUED', 'REGISTERED') and next_try_at <= $1 \
+                 order by next_try_at limit 20 for update skip locked \
+             ), claimed as ( \
+                 update receipt r set next_try_at = $2, tries = tries + 1 from due \
+                 where r.payment_id = due.payment_id returning r.* \
+             ) \
+             select c.*, p.amount, \
+                    array(select l.name from payment_line l where l.payment_id = c.payment_id order by l.position) as names, \
+                    array(select l.price from payment_line l where l.payment_id = c.payment_id order by l.position) as prices, \
+                    array(select l.quantity from payment_line l where l.payment_id = c.payment_id order by l.position) as quantities \
+             from claimed c join payment p using (payment_id)",
+        )
+        .await?;
+    client.query(&statement, &[&now, &again_at]).await?.iter().map(read).collect()
+}
+
+pub(super) async fn note(client: &impl GenericClient, payment_id: i64, step: &Step) -> Result<()> {
+    let statement = client
+        .prepare_cached(
+            "update receipt set status = $2, next_try_at = coalesce($3, next_try_at), last_error = $4 where payment_id = $1",
+        )
+        .await?;
+    let (status, at, why) = match step {
+        Step::Done => ("DONE", None, None),
+        Step::Failed { why } => ("FAILED", None, Some(why.as_str())),
+        Step::Again { is_registered: true, at, why } => ("REGISTERED", Some(*at), why.as_deref()),
+        Step::Again { is_registered: false, at, why } => ("QUEUED", Some(*at), why.as_deref()),
+    };
+    client.execute(&statement, &[&payment_id, &status, &at, &why]).await?;
+    Ok(())
+}
+
+pub(super) async fn list(client: &impl GenericClient, only_failed: bool) -> Result<Vec<Receipt>> {
+    let statement = client
+        .prepare_cached(
+            "select r.*, p.amount, array[]::text[] as names, array[]::numeric[] as prices, array[]::integer[] as quantities \
+             from receipt r join payment p using (payment_id) \
+             where r.status = 'FAILED' or (not $1 and r.status <> 'DONE') order by r.payment_id",
+        )
+        .await?;
+    client.query(&statement, &[&only_failed]).await?.iter().map(read).collect()
+}
+
+pub(super) async fn retry(client: &impl GenericClient, payment_id: i64, now: Timestamp) -> Result<bool> {
+    let statement = client
+        .prepare_cached(
+            "update receipt set status = 'QUEUED', tries = 0, next_try_at = $2 where payment_id = $1 and status <> 'DONE'",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&payment_id, &now]).await? == 1)
+}
