@@ -1,14 +1,14 @@
 //! What a handler is given beside the request: the brand of the listener, and what the visitor's headers ask for.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::header::{HeaderMap, HeaderName};
 
 use crate::brand::Brand;
 use crate::error::{Error, Result};
 use crate::language::Language;
-use crate::net::cookie::{self, CookieSecret};
+use crate::net::cookie::{self, CookieSecret, SetCookie};
 use crate::rates::{Budget, Count};
 
 const X_REGION: HeaderName = HeaderName::from_static("x-region");
@@ -25,14 +25,31 @@ pub struct Cx {
     pub language: Language,
     /// The client's, from the socket or a trusted balancer.
     pub address: IpAddr,
-    /// What was counted against this request, for the `RateLimit` headers of its answer.
-    pub counts: Arc<Mutex<Vec<Count>>>,
+    additions: Arc<Mutex<Additions>>,
+}
+
+/// What the answer of a request carries besides, whatever it is: also an error leaves with them.
+#[derive(Default)]
+pub struct Additions {
+    /// What was counted against the request, for the `RateLimit` headers.
+    pub counts: Vec<Count>,
+    pub cookies: Vec<SetCookie>,
 }
 
 impl Cx {
     /// The time, by the one clock.
     pub fn now(&self) -> jiff::Timestamp {
         self.brand.clock.now()
+    }
+
+    /// Hands out a cookie with whatever is answered.
+    pub fn set_cookie(&self, cookie: SetCookie) {
+        self.additions().cookies.push(cookie);
+    }
+
+    /// What was added until now; others wait while it is held.
+    pub fn additions(&self) -> MutexGuard<'_, Additions> {
+        self.additions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts this request against a budget: of its address, and of the session or visitor that its cookies name.
@@ -44,7 +61,7 @@ impl Cx {
         let visitor = of(cookie::SESSION).or_else(|| of(cookie::VISITOR)).map(|secret| secret.hash());
         let counts = self.brand.rates.count(budget, self.address, visitor.as_deref()).await;
         let over = counts.iter().filter_map(Count::over).max();
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).extend(counts);
+        self.additions().counts.extend(counts);
         match over {
             Some(seconds) => {
                 Err(Error::too_many(seconds, format!("Too many requests; please try again in {seconds} s.")))
@@ -64,6 +81,6 @@ impl Cx {
             }
         });
         let region = region.transpose()?.filter(|region| !region.is_empty());
-        Ok(Cx { brand, region, language, address, counts: Arc::default() })
+        Ok(Cx { brand, region, language, address, additions: Arc::default() })
     }
 }

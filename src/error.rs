@@ -248,7 +248,11 @@ impl From<tokio_postgres::Error> for Error {
         match cause.code() {
             Some(&S::QUERY_CANCELED) => Error::timeout(cause),
             Some(code) if code.code().starts_with("08") || code.code().starts_with("57P") => Error::unavailable(cause),
-            Some(&S::TOO_MANY_CONNECTIONS | &S::READ_ONLY_SQL_TRANSACTION) => Error::unavailable(cause),
+            // Full, out of resources, or two who waited for each other: the same again may go through.
+            Some(code) if code.code().starts_with("53") => Error::unavailable(cause),
+            Some(&S::READ_ONLY_SQL_TRANSACTION | &S::T_R_SERIALIZATION_FAILURE | &S::T_R_DEADLOCK_DETECTED) => {
+                Error::unavailable(cause)
+            }
             Some(_) => Error::internal(cause),
             // Without a code from the server it is the connection that failed, or a value that does not fit its column.
             None if cause.is_closed() || has_io_source(&cause) => Error::unavailable(cause),

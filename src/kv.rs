@@ -4,9 +4,11 @@
 //! of the one call, never of the process. What must never happen: a key without the brand's prefix. Keys that belong
 //! together carry a hash tag, `dexar:{…}:…`, so that they share a slot in a Cluster.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{FromRedisValue, IntoConnectionInfo, RedisError, ScriptInvocation};
-use tokio::sync::OnceCell;
 
 use crate::config::RedisConfig;
 use crate::error::{Error, Result};
@@ -21,7 +23,10 @@ struct Inner {
     prefix: String,
     client: redis::Client,
     config: ConnectionManagerConfig,
-    connection: OnceCell<ConnectionManager>,
+    /// Made at the first use, without waiting for the server; then it connects by itself, once for all who wait.
+    connection: OnceLock<ConnectionManager>,
+    /// What any call may take, connecting included.
+    longest: Duration,
 }
 
 /// A key with its brand's prefix; made by [`Kv::key`] alone.
@@ -36,13 +41,31 @@ impl redis::ToRedisArgs for Key {
 
 impl redis::ToSingleRedisArg for Key {}
 
+/// What a Redis says that is there and cannot serve: it loads, fails over, has no memory left, or is not let in. All of it
+/// passes, by itself or when somebody looks.
+const CANNOT_SERVE: [&str; 12] = [
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "OOM",
+    "BUSY",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "MISCONF",
+    "NOAUTH",
+    "NOREPLICAS",
+    "EXECABORT",
+    "WRONGPASS",
+];
+
 impl From<RedisError> for Error {
     #[track_caller]
     fn from(cause: RedisError) -> Error {
-        if cause.is_io_error() || cause.is_timeout() || cause.is_connection_refusal() || cause.is_connection_dropped() {
-            Error::unavailable(cause)
-        } else {
-            Error::internal(cause)
+        let is_away =
+            cause.is_io_error() || cause.is_timeout() || cause.is_connection_refusal() || cause.is_connection_dropped();
+        match is_away || cause.code().is_some_and(|code| CANNOT_SERVE.contains(&code)) {
+            true => Error::unavailable(cause),
+            false => Error::internal(cause),
         }
     }
 }
@@ -63,7 +86,8 @@ impl Kv {
                 .set_connection_timeout(Some(config.connect_timeout))
                 .set_response_timeout(Some(config.response_timeout))
                 .set_number_of_retries(1),
-            connection: OnceCell::new(),
+            connection: OnceLock::new(),
+            longest: config.connect_timeout + config.response_timeout,
         };
         Ok(Kv { inner: std::sync::Arc::new(inner) })
     }
@@ -73,10 +97,20 @@ impl Kv {
         Key(format!("{}{{{tag}}}:{rest}", self.inner.prefix))
     }
 
-    async fn connection(&self) -> Result<ConnectionManager> {
+    /// Waits for `call` on the shared connection.
+    async fn within<T>(&self, call: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>) -> Result<T> {
         let inner = &self.inner;
-        let connect = || ConnectionManager::new_with_config(inner.client.clone(), inner.config.clone());
-        Ok(inner.connection.get_or_try_init(connect).await?.clone())
+        let connection = match inner.connection.get() {
+            Some(connection) => connection.clone(),
+            None => {
+                let made = ConnectionManager::new_lazy_with_config(inner.client.clone(), inner.config.clone())?;
+                inner.connection.get_or_init(|| made).clone()
+            }
+        };
+        match tokio::time::timeout(inner.longest, call(connection)).await {
+            Ok(answered) => Ok(answered?),
+            Err(late) => Err(Error::unavailable(late)),
+        }
     }
 
     /// Runs a script on the server, which decides in one step; loads it when the server does not know it yet.
@@ -84,8 +118,7 @@ impl Kv {
     /// # Errors
     /// 503 while Redis is away or silent.
     pub async fn invoke<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T> {
-        let mut connection = self.connection().await?;
-        Ok(script.invoke_async(&mut connection).await?)
+        self.within(async |mut connection| script.invoke_async(&mut connection).await).await
     }
 
     /// Runs one command.
@@ -93,8 +126,7 @@ impl Kv {
     /// # Errors
     /// 503 while Redis is away or silent.
     pub async fn run<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
-        let mut connection = self.connection().await?;
-        Ok(command.query_async(&mut connection).await?)
+        self.within(async |mut connection| command.query_async(&mut connection).await).await
     }
 
     /// Runs two commands about one tag, both or none.
@@ -102,26 +134,21 @@ impl Kv {
     /// # Errors
     /// 503 while Redis is away or silent.
     pub async fn both(&self, first: &redis::Cmd, second: &redis::Cmd) -> Result<()> {
-        let mut connection = self.connection().await?;
         let mut pipe = redis::pipe();
         pipe.atomic().add_command(first.clone()).ignore().add_command(second.clone()).ignore();
-        Ok(pipe.query_async(&mut connection).await?)
+        self.within(async |mut connection| pipe.query_async(&mut connection).await).await
     }
 
     /// Whether Redis answers, for readiness and `check`.
     pub async fn ping(&self) -> Result<()> {
-        let mut connection = self.connection().await?;
-        Ok(redis::cmd("PING").query_async(&mut connection).await?)
+        self.run(&redis::cmd("PING")).await
     }
 
     /// Redis's own settings that decide whether sessions are safe in it: `(appendonly or save is on, maxmemory-policy)`.
     pub async fn durability(&self) -> Result<(bool, String)> {
-        let mut connection = self.connection().await?;
-        let settings: std::collections::HashMap<String, String> = redis::cmd("CONFIG")
-            .arg("GET")
-            .arg(&["appendonly", "save", "maxmemory-policy"])
-            .query_async(&mut connection)
-            .await?;
+        let mut command = redis::cmd("CONFIG");
+        command.arg("GET").arg(&["appendonly", "save", "maxmemory-policy"]);
+        let settings: std::collections::HashMap<String, String> = self.run(&command).await?;
         let of = |name: &str| settings.get(name).map_or("", String::as_str);
         Ok((of("appendonly") == "yes" || !of("save").is_empty(), of("maxmemory-policy").to_owned()))
     }
@@ -130,7 +157,6 @@ impl Kv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_key_has_the_brand_and_a_hash_tag() {

@@ -20,8 +20,11 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 const WINDOW_MS: u64 = 60_000;
 
+/// No request waits longer to be counted.
+const PATIENCE: Duration = Duration::from_millis(300);
+
 /// How long nothing is counted after Redis failed, so that not every request waits for it.
-const REST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(2);
 
 /// Counts one request and returns how many there were in this window, and the milliseconds until the next.
 static COUNT: LazyLock<Script> = LazyLock::new(|| {
@@ -104,8 +107,7 @@ impl Limiter {
     /// Counts one request of an address and, where that is rationed too, of a visitor (the hash of a cookie). Empty while
     /// Redis is away.
     pub async fn count(&self, budget: Budget, address: IpAddr, visitor: Option<&str>) -> Vec<Count> {
-        let now_ms = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if now_ms < self.resting_until_ms.load(Ordering::Relaxed) {
+        if self.now_ms() < self.resting_until_ms.load(Ordering::Relaxed) {
             return Vec::new();
         }
         let (of_address, of_visitor) = self.limits(budget);
@@ -121,11 +123,16 @@ impl Limiter {
                 })?;
             Ok::<_, crate::error::Error>([Some(address), visitor].into_iter().flatten().collect())
         };
-        counting.await.unwrap_or_else(|error| {
+        let counted = tokio::time::timeout(PATIENCE, counting).await;
+        counted.unwrap_or_else(|late| Err(crate::error::Error::unavailable(late))).unwrap_or_else(|error| {
             tracing::debug!(%error, "nothing is counted while Redis is away");
-            self.resting_until_ms.store(now_ms + REST.as_millis() as u64, Ordering::Relaxed);
+            self.resting_until_ms.store(self.now_ms() + REST.as_millis() as u64, Ordering::Relaxed);
             Vec::new()
         })
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     async fn count_one(&self, budget: Budget, whose: &str, subject: &str, limit: u32) -> Result<Count> {

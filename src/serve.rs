@@ -8,15 +8,15 @@ use std::any::Any;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderValue, SET_COOKIE};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, Version};
 use tokio::net::TcpListener;
@@ -153,7 +153,7 @@ impl Gate {
         let (mut parts, body) = request.into_parts();
         let request_id = request_id::of(&parts.headers);
         let origin = Origin::of(&parts.headers, &self.brand.config.origins, self.brand.config.own_origin());
-        let mut counts = None;
+        let mut asked_in = None;
         let mut pattern = "-";
         let was_read = Arc::new(AtomicBool::new(body.is_end_stream()));
         let is_preflight = cors::is_preflight(&parts);
@@ -163,7 +163,7 @@ impl Gate {
             Ok(Admitted::Preflight) => Ok(Reply::no_content()),
             Ok(Admitted::Options(allow)) => Ok(Reply::options(allow)),
             Ok(Admitted::Call(mut route, cx)) => {
-                counts = Some(cx.counts.clone());
+                asked_in = Some(cx.clone());
                 let spent = match route.rules.budget {
                     Some(budget) => cx.spend(budget, &headers).await,
                     None => Ok(()),
@@ -201,8 +201,12 @@ impl Gate {
         if is_preflight {
             origin.allow_asking(response.headers_mut());
         }
-        if let Some(counts) = counts {
-            Count::write(&counts.lock().unwrap_or_else(PoisonError::into_inner), response.headers_mut());
+        if let Some(cx) = asked_in {
+            let mut additions = cx.additions();
+            Count::write(&additions.counts, response.headers_mut());
+            for cookie in additions.cookies.drain(..) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
         }
         if parts.version < Version::HTTP_2 && !was_read.load(Ordering::Relaxed) {
             // hyper closes a connection whose body nobody read; a client that reuses connections must be told.

@@ -63,7 +63,11 @@ async fn drive(pass: &'static Pass, brand: Arc<Brand>, stop: CancellationToken) 
     while !stop.is_cancelled() {
         match (pass.run)(brand.clone()).await {
             Ok(0) => {}
-            Ok(done) => tracing::info!(brand = brand.name(), pass = pass.name, done, "worked"),
+            // There may be more of it.
+            Ok(done) => {
+                tracing::debug!(brand = brand.name(), pass = pass.name, done, "worked");
+                continue;
+            }
             Err(error) => tracing::warn!(brand = brand.name(), pass = pass.name, %error, "will be tried again"),
         }
         tokio::select! {

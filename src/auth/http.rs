@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::app::Cx;
 use crate::error::{Error, Kind, Result};
 use crate::language::Language;
-use crate::net::cookie::CookieSecret;
+use crate::net::cookie::{CookieSecret, SetCookie};
 use crate::net::cors::Origin;
 use crate::net::reply::Reply;
 use crate::net::request::Req;
@@ -20,9 +20,9 @@ use super::{Attempt, LoggedIn, Recognised, SignedData};
 pub async fn session(cx: Cx, req: Req) -> Result<Reply> {
     let browser = Browser::of(&cx.brand, &req);
     match super::recognise(&cx.brand, &browser).await? {
-        Recognised::Session { session, secret } => {
+        Recognised::Session { session, secret, is_pending } => {
             let cookie = session.is_active.then(|| browser.set_session(&secret));
-            let forgotten = session.is_active.then(|| browser.forget_attempt()).flatten();
+            let forgotten = if is_pending { None } else { browser.forget_attempt() };
             Ok(Reply::json(&session_json(&session))?.with_cookies(cookie.into_iter().chain(forgotten)))
         }
         nobody => {
@@ -84,6 +84,19 @@ pub async fn start_page(cx: Cx, req: Req) -> Result<Reply> {
 
 async fn waiting_page(cx: &Cx, req: &Req) -> Result<Reply> {
     let browser = Browser::of(&cx.brand, req);
+    if req.header("sec-fetch-dest").is_some_and(|what| what != "document") {
+        return Err(Error::forbidden("not_for_browsers", "This page is to be opened, not loaded by another page."));
+    }
+    // Approved while the page stood open: the reload is the way back to the shop.
+    if browser.attempt.is_some()
+        && let Recognised::Session { session, secret, is_pending: false } =
+            super::recognise(&cx.brand, &browser).await?
+        && session.is_active
+        && browser.session.as_ref() != Some(&secret)
+    {
+        let cookies = [Some(browser.set_session(&secret)), browser.forget_attempt()];
+        return Ok(Reply::see_other(&cx.brand.config.storefront_url).with_cookies(cookies.into_iter().flatten()));
+    }
     let held = match &browser.attempt {
         Some(secret) => super::pending(&cx.brand, secret).await?,
         None => None,
@@ -98,14 +111,20 @@ async fn waiting_page(cx: &Cx, req: &Req) -> Result<Reply> {
 }
 
 async fn begin(cx: &Cx, req: &Req) -> Result<(Attempt, CookieSecret)> {
-    super::start(&cx.brand, req.header(USER_AGENT).unwrap_or_default(), cx.address.to_string()).await
+    super::start(
+        &cx.brand,
+        &Browser::of(&cx.brand, req),
+        req.header(USER_AGENT).unwrap_or_default(),
+        cx.address.to_string(),
+    )
+    .await
 }
 
 fn expiry(cx: &Cx, attempt: &Attempt) -> Timestamp {
     attempt.created_at + cx.brand.config.session.attempt
 }
 
-fn attempt_cookie(cx: &Cx, req: &Req, secret: &CookieSecret) -> crate::net::cookie::SetCookie {
+fn attempt_cookie(cx: &Cx, req: &Req, secret: &CookieSecret) -> SetCookie {
     let max_age_s = u32::try_from(cx.brand.config.session.attempt.as_secs()).unwrap_or(u32::MAX);
     Browser::of(&cx.brand, req).set_attempt(secret, max_age_s)
 }
@@ -133,7 +152,7 @@ fn check_program(cx: &Cx, req: &Req) -> Result<()> {
     let from_browser = req.headers().keys().any(|name| name.as_str().starts_with("sec-fetch-"));
     match origin(cx, req) {
         Origin::Allowed(_) => Ok(()),
-        Origin::Absent | Origin::Foreign if !from_browser => Ok(()),
+        Origin::Absent if !from_browser => Ok(()),
         _ => Err(Error::forbidden("not_for_browsers", "Only a page of the storefront can log anybody in like this.")),
     }
 }
@@ -148,7 +167,14 @@ pub async fn callback(cx: Cx, mut req: Req) -> Result<Reply> {
         let page = question_page(&cx, &req).await;
         return or_sorry(&cx, &req, page);
     }
-    accept(&cx, &mut req).await
+    match req.query_pairs() {
+        [] if req.media_type().is_empty() => Err(Error::malformed("bad_login", "Expected Telegram's login data.")),
+        [] => accept(&cx, &mut req).await,
+        pairs => {
+            let data = SignedData::from_pairs(pairs.to_vec())?;
+            log_in(&cx, &req, &data).await
+        }
+    }
 }
 
 /// `POST /auth/telegram/callback`: signed data as JSON, or the form of our own page.
@@ -160,21 +186,18 @@ pub async fn callback_post(cx: Cx, mut req: Req) -> Result<Reply> {
     accept(&cx, &mut req).await
 }
 
-/// Direct: logs in whoever presents the data.
 async fn accept(cx: &Cx, req: &mut Req) -> Result<Reply> {
+    let data = SignedData::from_json(&req.json().await?)?;
+    log_in(cx, req, &data).await
+}
+
+/// Direct: logs in whoever presents the data.
+async fn log_in(cx: &Cx, req: &Req, data: &SignedData) -> Result<Reply> {
     check_program(cx, req)?;
-    let data = match req.query_pairs() {
-        [] => SignedData::from_json(&req.json().await?)?,
-        pairs => SignedData::from_pairs(pairs.to_vec())?,
-    };
     let browser = Browser::of(&cx.brand, req);
-    let done = super::log_in(&cx.brand, &data, &browser).await?;
+    let done = super::log_in(&cx.brand, data, &browser).await?;
     let body = json!({ "sessionId": done.session_id(), "message": "Authenticated successfully" });
-    let cookie = match &done {
-        LoggedIn::Here { secret, .. } => Some(browser.set_session(secret)),
-        LoggedIn::Elsewhere { .. } => None,
-    };
-    Ok(Reply::json(&body)?.with_cookies(cookie))
+    Ok(Reply::json(&body)?.with_cookies(cookies_of(&done, &browser)))
 }
 
 async fn question_page(cx: &Cx, req: &Req) -> Result<Reply> {
@@ -199,11 +222,17 @@ async fn confirm(cx: &Cx, req: &mut Req) -> Result<Reply> {
     let data = SignedData::from_pairs(pairs)?;
     let browser = Browser::of(&cx.brand, req);
     let done = super::confirm(&cx.brand, &token, &data, &browser).await?;
-    let cookie = match &done {
-        LoggedIn::Here { secret, .. } => Some(browser.set_session(secret)),
-        LoggedIn::Elsewhere { .. } => None,
-    };
-    Ok(Reply::see_other(&cx.brand.config.storefront_url).with_cookies(cookie))
+    Ok(Reply::see_other(&cx.brand.config.storefront_url).with_cookies(cookies_of(&done, &browser)))
+}
+
+/// The session for who logged in here, in the place of an attempt; nothing for who approved another browser's.
+fn cookies_of(done: &LoggedIn, browser: &Browser) -> Vec<SetCookie> {
+    match done {
+        LoggedIn::Here { secret, .. } => {
+            browser.forget_attempt().into_iter().chain([browser.set_session(secret)]).collect()
+        }
+        LoggedIn::Elsewhere { .. } => Vec::new(),
+    }
 }
 
 fn reply(cx: &Cx, page: Page) -> Reply {
@@ -216,7 +245,12 @@ fn or_sorry(cx: &Cx, req: &Req, done: Result<Reply>) -> Result<Reply> {
         if error.kind == Kind::Internal {
             return Err(error);
         }
-        tracing::debug!(brand = cx.brand.name(), %error, "a page says why not");
+        match error.kind {
+            Kind::Unavailable { .. } | Kind::Timeout => {
+                tracing::warn!(brand = cx.brand.name(), %error, "a page says why not")
+            }
+            _ => tracing::debug!(brand = cx.brand.name(), %error, "a page says why not"),
+        }
         let page = page::sorry(&cx.brand.config, language(cx, req), &error)?;
         Ok(reply(cx, page).with_status_of(&error))
     })

@@ -27,16 +27,20 @@ use attempt::Progress;
 pub use attempt::{Attempt, Decision};
 pub use signed::{SignedData, Signer, callback_url};
 
+/// What a browser needs to come back with an attempt that was just approved.
+const CLAIM_MARGIN: Duration = Duration::from_secs(5);
+
 /// What the token in a link is derived for, and what the session of an approved attempt is.
 const LINK: &str = "link";
 const SESSION: &str = "session";
 
 /// Whom `GET /auth/session` recognises.
 pub enum Recognised {
-    /// A session; the secret is the cookie that the browser keeps from now on.
+    /// A session; the secret is the cookie that the browser keeps from now on. `is_pending`: beside it, an attempt waits.
     Session {
         session: Session,
         secret: CookieSecret,
+        is_pending: bool,
     },
     /// An attempt that nobody decided yet.
     Pending,
@@ -69,12 +73,23 @@ pub fn telegram(brand: &Brand) -> Result<&TelegramConfig> {
 }
 
 /// Begins an attempt; its secret is for the browser's cookie alone.
-pub async fn start(brand: &Brand, user_agent: &str, address: String) -> Result<(Attempt, CookieSecret)> {
+/// One that the browser held before is ended: its cookie is about to be replaced.
+pub async fn start(
+    brand: &Brand,
+    browser: &Browser,
+    user_agent: &str,
+    address: String,
+) -> Result<(Attempt, CookieSecret)> {
     telegram(brand)?;
+    if let Some(before) = &browser.attempt {
+        store::end(&brand.kv, &before.name(LINK)).await?;
+    }
     let secret = CookieSecret::new()?;
-    let browser = attempt::describe(user_agent);
-    let attempt = Attempt::new(secret.name(LINK), browser, address, brand.clock.now())?;
-    store::begin(&brand.kv, &attempt, brand.config.session.attempt).await?;
+    let user_agent = attempt::describe(user_agent);
+    let attempt = Attempt::new(secret.name(LINK), user_agent, address, brand.clock.now())?;
+    // Whoever presses in the last moment must still find a browser that holds its cookie.
+    let lifetime = brand.config.session.attempt;
+    store::begin(&brand.kv, &attempt, lifetime - CLAIM_MARGIN.min(lifetime / 4)).await?;
     Ok((attempt, secret))
 }
 
@@ -104,7 +119,7 @@ pub async fn recognise(brand: &Brand, browser: &Browser) -> Result<Recognised> {
     if let Some(secret) = &browser.session
         && let Some(session) = session::check(brand, secret).await?
     {
-        return Ok(Recognised::Session { session, secret: secret.clone() });
+        return Ok(Recognised::Session { session, secret: secret.clone(), is_pending: pending });
     }
     Ok(if pending { Recognised::Pending } else { Recognised::Nobody })
 }
@@ -122,13 +137,16 @@ async fn claim(
     let secret = attempt.derive(SESSION);
     if is_claimed {
         let session = session::check(brand, &secret).await?;
-        return Ok(session.map(|session| Recognised::Session { session, secret }));
+        if session.is_some() {
+            end_previous(brand, browser, &secret).await?;
+        }
+        return Ok(session.map(|session| Recognised::Session { session, secret, is_pending: false }));
     }
     join_visitor(brand, browser, user.id).await?;
     let Some(session) = session::begin(brand, &secret, session_id, user).await? else { return Ok(None) };
     store::mark_claimed(&brand.kv, &attempt.name(LINK)).await?;
     end_previous(brand, browser, &secret).await?;
-    Ok(Some(Recognised::Session { session, secret }))
+    Ok(Some(Recognised::Session { session, secret, is_pending: false }))
 }
 
 /// What the visitor had is the user's from now on. Doing it again does nothing.
@@ -158,7 +176,7 @@ async fn end_previous(brand: &Brand, browser: &Browser, fresh: &CookieSecret) ->
 pub async fn log_in(brand: &Brand, data: &SignedData, browser: &Browser) -> Result<LoggedIn> {
     let lifetime = verify(brand, data)?;
     if !store::use_hash(&brand.kv, &data.name(), lifetime).await? {
-        return Err(Error::unauthorized("used_login", "This login was used already; please start again in Telegram."));
+        return Err(used());
     }
     let done = match data.attempt() {
         Some(token) => approve_attempt(brand, token, data).await,
@@ -209,12 +227,19 @@ async fn log_in_here(brand: &Brand, data: &SignedData, browser: &Browser) -> Res
     let session = session::begin(brand, &secret, &session::new_id()?, &user).await?;
     let session = session.ok_or_else(|| Error::internal("a session of a new secret was there before"))?;
     end_previous(brand, browser, &secret).await?;
+    // An older attempt of this browser must not take its place.
+    if let Some(attempt) = &browser.attempt {
+        store::end(&brand.kv, &attempt.name(LINK)).await?;
+    }
     Ok(LoggedIn::Here { session, secret })
 }
 
 /// Makes the one-time token of the page that asks a browser whether to log in; it is good for this visitor's cookie alone.
 pub async fn begin_form(brand: &Brand, visitor: &CookieSecret, data: &SignedData) -> Result<String> {
     let lifetime = verify(brand, data)?;
+    if store::is_used(&brand.kv, &data.name()).await? {
+        return Err(used());
+    }
     let token = cookie::random_name()?;
     store::begin_form(&brand.kv, &token, &whose(visitor, data), lifetime).await?;
     Ok(token)
@@ -225,12 +250,19 @@ pub async fn begin_form(brand: &Brand, visitor: &CookieSecret, data: &SignedData
 /// # Errors
 /// 403 for a token that was not made for this browser and this data, or was used; the rest as [`log_in`].
 pub async fn confirm(brand: &Brand, token: &str, data: &SignedData, browser: &Browser) -> Result<LoggedIn> {
-    let expected = browser.visitor.as_ref().map(|visitor| whose(visitor, data));
-    let noted = store::use_form(&brand.kv, token).await?;
-    if noted.is_none() || noted != expected {
+    let is_theirs = match &browser.visitor {
+        Some(visitor) => store::use_form(&brand.kv, token, &whose(visitor, data)).await?,
+        None => false,
+    };
+    if !is_theirs {
         return Err(Error::forbidden("bad_form_token", "This page is out of date; please open the link again."));
     }
     log_in(brand, data, browser).await
+}
+
+#[track_caller]
+fn used() -> Error {
+    Error::unauthorized("used_login", "This login was used already; please start again in Telegram.")
 }
 
 fn whose(visitor: &CookieSecret, data: &SignedData) -> String {
@@ -244,6 +276,8 @@ pub async fn log_out(brand: &Brand, browser: &Browser) -> Result<()> {
     }
     if let Some(secret) = &browser.attempt {
         store::end(&brand.kv, &secret.name(LINK)).await?;
+        // A poll at the same moment may just be claiming it.
+        session::end(brand, &secret.derive(SESSION)).await?;
     }
     Ok(())
 }

@@ -91,7 +91,6 @@ pub fn sorry(brand: &BrandConfig, language: Language, error: &Error) -> Result<P
         (_, "used_login") => texts.sorry_used,
         (Kind::Malformed, _) | (_, "bad_hash") => texts.sorry_wrong,
         (Kind::Forbidden, _) => texts.sorry_page,
-        (Kind::TooMany { .. }, _) => texts.sorry_busy,
         _ => texts.sorry_away,
     };
     let body = html! {

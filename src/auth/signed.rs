@@ -73,8 +73,9 @@ impl SignedData {
                 let shown: String = name.chars().take(40).collect();
                 return Err(Error::malformed("bad_login", format!("{shown:?} is no field of Telegram's login data.")));
             };
-            if value.chars().count() > *longest {
-                return Err(wrong(&name, &format!("at most {longest} characters")));
+            // A line feed would let one field's value be read as another field.
+            if value.chars().count() > *longest || value.chars().any(char::is_control) {
+                return Err(wrong(&name, &format!("at most {longest} characters, none of them a control character")));
             }
             if fields.insert(name.clone(), value).is_some() {
                 return Err(wrong(&name, "one value"));
@@ -91,15 +92,16 @@ impl SignedData {
         Ok(SignedData { fields, hash, user_id, signed_at })
     }
 
-    /// Signs data the way Telegram does, with one more field that names a login attempt.
+    /// Signs data the way Telegram does, with one more field that names a login attempt. What a person is called may hold
+    /// anything; control characters become spaces, so that no name looks like further fields.
     pub fn sign(user: &Signer<'_>, attempt: Option<&str>, now: Timestamp, token: &Secret) -> SignedData {
         let mut fields = BTreeMap::from([
             ("id".to_owned(), user.id.to_string()),
-            ("first_name".to_owned(), user.first_name.to_owned()),
+            ("first_name".to_owned(), one_line(user.first_name)),
             ("auth_date".to_owned(), now.as_second().to_string()),
         ]);
         for (name, value) in [("last_name", user.last_name), ("username", user.username), ("attempt", attempt)] {
-            value.map(|value| fields.insert(name.to_owned(), value.to_owned()));
+            value.map(|value| fields.insert(name.to_owned(), one_line(value)));
         }
         let hash = mac(&fields, token).finalize().into_bytes().into();
         SignedData { fields, hash, user_id: user.id, signed_at: now }
@@ -163,6 +165,10 @@ pub struct Signer<'a> {
     pub username: Option<&'a str>,
 }
 
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 fn mac(fields: &BTreeMap<String, String>, token: &Secret) -> Hmac<Sha256> {
     let key = Sha256::digest(token.reveal().as_bytes());
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes keys of any length");
@@ -218,6 +224,19 @@ mod tests {
     }
 
     #[test]
+    fn no_name_passes_for_another_field() {
+        let mallory = Signer { id: 666, first_name: "M\nid=42\nlast_name=X", last_name: Some("\r\n"), username: None };
+        let signed = SignedData::sign(&mallory, None, Timestamp::UNIX_EPOCH, &token());
+        assert!(signed.pairs().iter().all(|(_, value)| !value.contains(char::is_control)));
+        // What the lines of the old form would have been, read as the fields that they name.
+        let forged =
+            json!({"id": 42, "first_name": "M", "last_name": "X id=666", "auth_date": 0, "hash": signed.name()});
+        let forged = SignedData::from_json(&forged).expect("its shape is right");
+        let verified = forged.verify(&token(), Timestamp::UNIX_EPOCH, SignedDuration::from_mins(5));
+        assert_eq!(verified.expect_err("another user").code, "bad_hash");
+    }
+
+    #[test]
     fn only_this_bots_fresh_signature_counts() {
         let (data, age) = (signed_by(&token()), SignedDuration::from_mins(5));
         let at = |seconds: i64| Timestamp::from_second(1_709_100_000 + seconds).expect("2024");
@@ -254,6 +273,8 @@ mod tests {
             ("username", json!("x".repeat(65))),
             ("is_admin", json!(true)),
             ("redirect", json!("https://evil.example")),
+            ("last_name", json!("X\nid=6660001")),
+            ("first_name", json!("A\0")),
         ] {
             let error = spoilt(name, value.clone()).expect_err("wrong");
             assert!(error.public.contains(name), "{name} {value}: {}", error.public);

@@ -63,6 +63,11 @@ static CLAIMED: LazyLock<Script> = LazyLock::new(|| {
     Script::new("if redis.call('exists', KEYS[1]) == 1 then redis.call('hset', KEYS[1], 'state', 'claimed') end")
 });
 
+/// whose → whether it was
+static USE_FORM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new("if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('del', KEYS[1])")
+});
+
 fn key(kv: &Kv, token: &str) -> Key {
     kv.key(token, "attempt")
 }
@@ -144,6 +149,11 @@ pub(super) async fn use_hash(kv: &Kv, hash: &str, lifetime: Duration) -> Result<
     Ok(done.is_some())
 }
 
+/// Whether login data was used up.
+pub(super) async fn is_used(kv: &Kv, hash: &str) -> Result<bool> {
+    kv.run(redis::cmd("EXISTS").arg(kv.key(hash, "login"))).await
+}
+
 /// Takes that back: nothing came of it.
 pub(super) async fn spare_hash(kv: &Kv, hash: &str) -> Result<()> {
     kv.run(redis::cmd("DEL").arg(kv.key(hash, "login"))).await
@@ -154,9 +164,9 @@ pub(super) async fn begin_form(kv: &Kv, token: &str, whose: &str, lifetime: Dura
     kv.run(redis::cmd("SET").arg(kv.key(token, "form")).arg(whose).arg("PX").arg(ms(lifetime))).await
 }
 
-/// Uses up the token of a form and returns whose it was.
-pub(super) async fn use_form(kv: &Kv, token: &str) -> Result<Option<String>> {
-    kv.run(redis::cmd("GETDEL").arg(kv.key(token, "form"))).await
+/// Uses up the token of a form when it is this browser's; another's try leaves it.
+pub(super) async fn use_form(kv: &Kv, token: &str, whose: &str) -> Result<bool> {
+    kv.invoke(USE_FORM.key(kv.key(token, "form")).arg(whose)).await
 }
 
 fn attempt(

@@ -23,7 +23,6 @@ pub struct Texts {
     pub sorry_used: &'static str,
     pub sorry_wrong: &'static str,
     pub sorry_page: &'static str,
-    pub sorry_busy: &'static str,
     pub sorry_away: &'static str,
 }
 
@@ -62,7 +61,6 @@ static RU: Texts = Texts {
     sorry_used: "Эта ссылка уже использована. Откройте бота и нажмите /start ещё раз.",
     sorry_wrong: "Эта ссылка не от бота нашего магазина.",
     sorry_page: "Страница устарела. Откройте ссылку в чате ещё раз.",
-    sorry_busy: "Слишком много попыток. Подождите минуту и попробуйте снова.",
     sorry_away: "Сейчас войти не получается. Попробуйте через минуту.",
 };
 
@@ -86,7 +84,6 @@ static EN: Texts = Texts {
     sorry_used: "This link was used already. Open the bot and press /start again.",
     sorry_wrong: "This link was not made by our shop's bot.",
     sorry_page: "This page is out of date. Open the link in the chat again.",
-    sorry_busy: "Too many attempts. Wait a minute and try again.",
     sorry_away: "Logging in does not work right now. Try again in a minute.",
 };
 
@@ -110,6 +107,5 @@ static HY: Texts = Texts {
     sorry_used: "Այս հղումն արդեն օգտագործվել է։ Բացեք բոտը և նորից սեղմեք /start։",
     sorry_wrong: "Այս հղումը մեր խանութի բոտից չէ։",
     sorry_page: "Էջը հնացել է։ Նորից բացեք հղումը չատում։",
-    sorry_busy: "Չափազանց շատ փորձեր։ Սպասեք մեկ րոպե և նորից փորձեք։",
     sorry_away: "Այս պահին մուտքը չի աշխատում։ Փորձեք մեկ րոպեից։",
 };

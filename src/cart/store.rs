@@ -3,6 +3,7 @@
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 
 use super::{MOST_PIECES, Outcome};
 use crate::error::Result;
@@ -43,7 +44,11 @@ pub(super) async fn add(
              select (select stock from item) as stock, exists (select from line) as written",
         )
         .await?;
-    let row = client.query_one(&statement, &[&owner.key(), &item_id, &quantity, &now, &MOST_PIECES]).await?;
+    let row = match client.query_one(&statement, &[&owner.key(), &item_id, &quantity, &now, &MOST_PIECES]).await {
+        // An import removed it while this statement looked at it.
+        Err(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) => return Ok(Outcome::NoItem),
+        answered => answered?,
+    };
     Ok(match (row.get("stock"), row.get("written")) {
         (None, _) => Outcome::NoItem,
         (Some(_), true) => Outcome::Written,
@@ -95,16 +100,18 @@ pub(super) async fn merge(client: &impl GenericClient, from: &Owner, into: &Owne
         .prepare_cached(
             "with moved as (delete from cart_line where owner = $1 returning item_id, quantity, added_at) \
              insert into cart_line as c (owner, item_id, quantity, added_at, changed_at) \
-             select $2, item_id, quantity, added_at, $3 from moved order by item_id \
+             select $2, m.item_id, \
+                    case when s.pieces > 0 then least(m.quantity, s.pieces) else m.quantity end, m.added_at, $3 \
+             from moved m join item i using (item_id), \
+                  lateral (select item_left(i.quantity, i.held, i.remainings) as pieces) s \
+             order by m.item_id \
              on conflict (owner, item_id) do update \
              set changed_at = excluded.changed_at, \
-                 quantity = least( \
-                     c.quantity + excluded.quantity, \
-                     greatest( \
-                         c.quantity, excluded.quantity, \
-                         (select item_left(i.quantity, i.held, i.remainings) from item i where i.item_id = c.item_id) \
-                     ), \
-                     $4 \
+                 quantity = ( \
+                     select case when s.pieces > 0 then least(c.quantity + excluded.quantity, s.pieces, $4) \
+                                 else greatest(c.quantity, excluded.quantity) end \
+                     from item i, lateral (select item_left(i.quantity, i.held, i.remainings) as pieces) s \
+                     where i.item_id = c.item_id \
                  )",
         )
         .await?;

@@ -4,7 +4,7 @@
 //! anywhere. What must never happen: a file with a fault is used, or only its first fault is told.
 
 mod mail;
-mod origin;
+mod outside;
 mod read;
 mod sections;
 
@@ -14,11 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use rust_decimal::Decimal;
 use toml::de::DeTable;
 
 pub use mail::{MailConfig, MailLogin, MailTls};
-use origin::{is_local_url, is_origin, url_host};
+pub use outside::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, TelegramConfig};
 pub use read::Fault;
 use read::{Examination, Section};
 use sections::*;
@@ -145,92 +144,6 @@ pub struct Rates {
     pub cart_writes_per_visitor: u32,
     pub payments_per_address: u32,
     pub reviews_per_address: u32,
-}
-
-#[derive(Debug, Clone)]
-pub struct TelegramConfig {
-    /// The bot's username without @.
-    pub bot: String,
-    pub token: Secret,
-    /// The Bot API: `https://api.telegram.org`, or a server of one's own.
-    pub api_url: String,
-    /// What links to the bot begin with: `https://t.me`.
-    pub link_url: String,
-    /// `http://…` or `socks5://…` for the way to `api_url`.
-    pub proxy: Option<String>,
-    /// How long a question for news hangs at Telegram when there is none; Telegram cuts it at 50 s.
-    pub poll: Duration,
-    /// What any other call may take.
-    pub timeout: Duration,
-    /// For how long one instance speaks for the bot without renewing its claim.
-    pub lease: Duration,
-}
-
-/// To what the price of a piece is rounded, half up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rounding {
-    Kopeck,
-    Rouble,
-}
-
-impl Rounding {
-    pub fn decimals(self) -> u32 {
-        match self {
-            Rounding::Kopeck => 2,
-            Rounding::Rouble => 0,
-        }
-    }
-
-    /// The smallest amount, in roubles.
-    pub fn step(self) -> Decimal {
-        Decimal::new(1, self.decimals())
-    }
-}
-
-/// The shop's rules for payments (contract section 5).
-#[derive(Debug, Clone, Copy)]
-pub struct PaymentsConfig {
-    pub rounding: Rounding,
-    /// How long a QR code can be paid, and its pieces are held.
-    pub qr_lifetime: Duration,
-    pub open_per_owner: u32,
-    pub open_per_address: u32,
-    /// The bank is asked about one code at most once in this time, whoever wants to know.
-    pub look_every: Duration,
-    /// How long a visitor's question waits for a slow bank before it is answered with what is known.
-    pub answer_within: Duration,
-    /// For how long after a code's end the worker looks whether money came late.
-    pub follow: Duration,
-    /// The longest pause between two looks of the worker.
-    pub longest_pause: Duration,
-}
-
-/// The brand's account at the bank (Raiffeisenbank's SBP API).
-#[derive(Debug, Clone)]
-pub struct BankConfig {
-    pub api_url: String,
-    pub merchant_id: String,
-    /// The first is presented; each may have signed a notification, so that they can be changed one after another.
-    pub keys: Vec<Secret>,
-    /// PEM of an authority that is trusted beside the system's own.
-    pub authority: Option<PathBuf>,
-    pub timeout: Duration,
-    pub connect_timeout: Duration,
-}
-
-/// How receipts (54-FZ) are made out.
-#[derive(Debug, Clone)]
-pub struct FiscalConfig {
-    /// Who gets the receipt when the buyer's address is not known in time.
-    pub fallback_email: String,
-    /// `vat20`, `none` … as the bank's fiscal API names them.
-    pub vat: String,
-    /// How long a receipt waits for the buyer's address.
-    pub wait: Duration,
-    pub first_retry: Duration,
-    pub longest_retry: Duration,
-    /// After so many tries a person has to look.
-    pub most_tries: u32,
 }
 
 impl BrandConfig {
@@ -387,6 +300,32 @@ fn clashes(brands: &[BrandConfig]) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// Whether a text is `scheme://host` or `scheme://host:port`, as browsers write an `Origin`.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let host = url_host(text).unwrap_or_default();
+    let port = rest.strip_prefix(host).unwrap_or(":");
+    matches!(scheme, "http" | "https")
+        && !host.is_empty()
+        && host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-[]:".contains(&b))
+        && (port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok()))
+}
+
+/// Whether a URL names the machine that it is used on.
+fn is_local_url(url: &str) -> bool {
+    matches!(url_host(url), Some("localhost" | "127.0.0.1" | "[::1]"))
+}
+
+/// The host of `scheme://host:port`, an IPv6 address with its brackets.
+fn url_host(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let end = match rest.starts_with('[') {
+        true => rest.find(']')? + 1,
+        false => rest.find(':').unwrap_or(rest.len()),
+    };
+    Some(&rest[..end])
 }
 
 #[cfg(test)]

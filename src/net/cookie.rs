@@ -38,12 +38,14 @@ impl CookieSecret {
 
     /// The cookie of that name, when it was sent and has the shape of ours.
     pub fn read(headers: &HeaderMap, name: &str) -> Option<CookieSecret> {
-        let lines = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let (_, value) = pairs.find(|(key, _)| *key == name)?;
-        let ours =
-            value.len() == SECRET_DIGITS && value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        ours.then(|| CookieSecret(value.to_owned()))
+        // Other people's cookies on the same domain may hold any bytes, and stand before ours.
+        let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+        let mut values = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+        let is_ours = |value: &&[u8]| {
+            value.len() == SECRET_DIGITS && value.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b))
+        };
+        let value = values.find(is_ours)?;
+        Some(CookieSecret(String::from_utf8_lossy(value).into_owned()))
     }
 
     /// A second secret that only the holder of this one can know, one for each purpose.
@@ -103,10 +105,11 @@ mod tests {
         let name = name("dexar", "visitor");
         let read = |line: String| {
             let mut headers = HeaderMap::new();
-            headers.insert(COOKIE, HeaderValue::try_from(line).expect("ASCII"));
+            headers.insert(COOKIE, HeaderValue::from_bytes(line.as_bytes()).expect("no control characters"));
             CookieSecret::read(&headers, &name)
         };
         assert!(read(format!("a=b; {name}={}; c=d", secret.0)) == Some(secret.clone()));
+        assert!(read(format!("city=Москва; {name}=bad; {name}={}", secret.0)) == Some(secret.clone()));
         assert!(read(format!("__Host-novo_visitor={}", secret.0)).is_none(), "another brand's");
         assert!(read(format!("{name}={}", "x".repeat(4_096))).is_none());
         assert!(read(format!("{name}={}", secret.0.to_uppercase())).is_none());

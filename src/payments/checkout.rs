@@ -186,7 +186,7 @@ fn registering_for(brand: &Brand) -> Duration {
 
 /// Asks the bank for the code of a payment that is this request's to register.
 async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
-    let purpose = super::http::purpose(&payment.site_order_id);
+    let purpose = super::purpose(&payment.site_order_id);
     let registration = Registration {
         order: &payment.bank_order_id,
         amount: payment.amount,

@@ -21,13 +21,13 @@ pub async fn add_or_pay(cx: Cx, mut req: Req) -> Result<Reply> {
     match cart::read_post(&body)? {
         cart::Post::Add { item_id, quantity } => {
             cart::add(&cx, &who.owner(), item_id, quantity).await?;
-            Ok(Reply::message("Added to cart")?.with_cookies(who.cookie()))
+            Reply::message("Added to cart")
         }
         cart::Post::Payment => {
             let order = Order::read(&body)?;
             cx.spend(Budget::Payments, req.headers()).await?;
             let payment = super::open(&cx, &who.owner(), &order).await?;
-            Ok(Reply::json(&Opened::of(&payment))?.with_cookies(who.cookie()))
+            Reply::json(&Opened::of(&payment))
         }
     }
 }
@@ -96,7 +96,7 @@ impl Standing<'_> {
     fn of(payment: &Payment) -> Standing<'_> {
         Standing {
             additional_info: "",
-            payment_purpose: purpose(&payment.site_order_id),
+            payment_purpose: super::purpose(&payment.site_order_id),
             amount: Exact(payment.amount),
             code: "SUCCESS",
             create_date: seconds(payment.created_at),
@@ -110,11 +110,6 @@ impl Standing<'_> {
             phone_number: "",
         }
     }
-}
-
-/// What the payer's bank shows.
-pub(super) fn purpose(site_order_id: &str) -> String {
-    format!("Order #{site_order_id}")
 }
 
 /// RFC 3339 in UTC without fractions.

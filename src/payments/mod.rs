@@ -226,6 +226,11 @@ pub async fn settle(brand: &Brand, payment_id: i64) -> Result<bool> {
     Ok(settled)
 }
 
+/// What the payer's bank shows.
+fn purpose(site_order_id: &str) -> String {
+    format!("Order #{site_order_id}")
+}
+
 /// Gives the payments of a visitor to the user that the visitor logged in as.
 pub async fn join(brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
     let client = brand.db().await?;

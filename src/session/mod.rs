@@ -110,11 +110,11 @@ impl Browser {
 pub struct Who {
     pub session: Option<Session>,
     visitor: CookieSecret,
-    browser: Browser,
 }
 
 impl Who {
-    /// Asks Redis only when a session's cookie was sent; using a session prolongs it.
+    /// Asks Redis only when a session's cookie was sent; using a session prolongs it. A visitor is handed their cookie with
+    /// whatever is answered, so that a request that failed is tried again by the same visitor.
     ///
     /// # Errors
     /// 503 while Redis is away and a session's cookie was sent.
@@ -125,7 +125,10 @@ impl Who {
             None => None,
         };
         let visitor = browser.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
-        Ok(Who { session, visitor, browser })
+        if session.is_none() {
+            cx.set_cookie(browser.set_visitor(&visitor));
+        }
+        Ok(Who { session, visitor })
     }
 
     pub fn owner(&self) -> Owner {
@@ -135,9 +138,9 @@ impl Who {
         }
     }
 
-    /// The visitor's cookie, handed out or on for another year; nothing for who has a session.
-    pub fn cookie(&self) -> Option<SetCookie> {
-        self.session.is_none().then(|| self.browser.set_visitor(&self.visitor))
+    /// The visitor that somebody with a session was before, or is in another tab that does not know of the login yet.
+    pub fn was_visitor(&self) -> Option<Owner> {
+        self.session.as_ref().map(|_| Owner::visitor(&self.visitor))
     }
 }
 

@@ -1,10 +1,13 @@
-//! The bot at work: one poller a bot over any number of instances, no update lost, none handled twice.
+//! The bot at work: one poller a bot over any number of instances, and no update lost.
 //!
 //! Registered in `workers`. A lease in PostgreSQL says who polls; how far the updates were handled is noted there after each
-//! one, so that whoever comes next goes on at the next. An update that cannot be handled because something is away waits.
+//! one, so that whoever comes next goes on at the next. An update that cannot be handled because something is away waits. What
+//! it decides is decided once; its message is sent again only when we died between Telegram's yes and our note of it, which
+//! nobody can tell from dying before.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +16,7 @@ use super::api::Update;
 use super::{Api, Failure, Say, respond, store};
 use crate::brand::Brand;
 use crate::config::TelegramConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lease::Lease;
 
 const LEASE: &str = "telegram-bot";
@@ -24,8 +27,15 @@ const AFTER_CONFLICT: Duration = Duration::from_secs(3);
 /// Between two tries of what failed: doubled from the first to the second number.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-/// How often one message is tried before it is given up for good.
-const MOST_TRIES: u32 = 8;
+/// How often one message is tried before it is given up for good: about eight minutes of a Telegram that takes our questions
+/// and none of our answers.
+const MOST_TRIES: u32 = 20;
+
+/// What PostgreSQL may take to answer before the poller tries again.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// So many texts of one person are answered in so long; what is beyond is read and left, so that nobody holds up the others.
+const ANSWERS: (u32, Duration) = (20, Duration::from_secs(60));
 
 /// Speaks for the brand's bot whenever this instance holds the lease, until `stop`.
 pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
@@ -39,12 +49,23 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
             Ok(Some(lease)) => {
                 let ended = stop.child_token();
                 let lost = lease.lost().clone();
-                let poller = Poller { brand: &brand, config: &config, api: &api, lease: &lease, stop: &ended };
-                tokio::select! {
-                    () = poller.run() => {}
-                    () = lost.cancelled() => {}
+                let mut poller = Poller {
+                    brand: &brand,
+                    config: &config,
+                    api: &api,
+                    lease: &lease,
+                    stop: &ended,
+                    answered: HashMap::new(),
+                };
+                let gave_up = tokio::select! {
+                    gave_up = poller.run() => gave_up,
+                    () = lost.cancelled() => false,
+                };
+                // Whoever is stuck with PostgreSQL or Telegram must not hold up the end, nor another instance.
+                drop(tokio::time::timeout(DATABASE_PATIENCE, lease.give_back()).await);
+                if gave_up {
+                    pause(config.lease, &stop).await;
                 }
-                lease.give_back().await;
             }
             Ok(None) => {}
             Err(error) => tracing::debug!(brand = brand.name(), %error, "the bot waits for PostgreSQL"),
@@ -67,14 +88,25 @@ struct Poller<'a> {
     api: &'a Api,
     lease: &'a Lease,
     stop: &'a CancellationToken,
+    /// How many texts of a person were answered, and since when they are counted.
+    answered: HashMap<i64, (Instant, u32)>,
 }
 
 impl Poller<'_> {
-    /// Polls until it is time to stop. An update that has been begun is finished first.
-    async fn run(&self) {
+    /// Polls until it is time to stop, or until Telegram could not be reached for the length of a lease: another instance may
+    /// reach it (`true`).
+    async fn run(&mut self) -> bool {
         let mut back_off = BACK_OFF.0;
         let mut introduced = false;
+        let mut heard_at = Instant::now();
         while !self.stop.is_cancelled() {
+            if heard_at.elapsed() > self.config.lease.max(self.config.poll) * 2 {
+                tracing::warn!(
+                    brand = self.brand.name(),
+                    "the bot cannot be heard from here; another instance may try"
+                );
+                return true;
+            }
             if !introduced {
                 introduced = self.introduce().await;
                 if !introduced {
@@ -84,13 +116,19 @@ impl Poller<'_> {
                 }
             }
             match self.round().await {
-                Ok(()) => back_off = BACK_OFF.0,
+                Ok(()) => {
+                    back_off = BACK_OFF.0;
+                    heard_at = Instant::now();
+                }
                 Err(wait) => {
+                    // Told to wait is heard.
+                    heard_at = if wait.is_some() { Instant::now() } else { heard_at };
                     pause(wait.unwrap_or(back_off), self.stop).await;
                     back_off = (back_off * 2).min(BACK_OFF.1);
                 }
             }
         }
+        false
     }
 
     /// Whether the token is the configured bot's, and nobody else gets its news.
@@ -101,7 +139,11 @@ impl Poller<'_> {
             self.api.delete_webhook().await?;
             Ok::<_, Failure>(username)
         };
-        match asked.await {
+        let asked = tokio::select! {
+            asked = asked => asked,
+            () = self.stop.cancelled() => return false,
+        };
+        match asked {
             Ok(username) if username.eq_ignore_ascii_case(&self.config.bot) => {
                 tracing::info!(brand = name, bot = username, "speaking for the bot");
                 true
@@ -118,8 +160,8 @@ impl Poller<'_> {
     }
 
     /// One question for news and the handling of it. An error is how long to wait before the next, if it is known.
-    async fn round(&self) -> Result<(), Option<Duration>> {
-        let offset = self.offset().await.map_err(|error| self.later(&error))?;
+    async fn round(&mut self) -> Result<(), Option<Duration>> {
+        let offset = self.patiently(self.offset()).await.map_err(|error| self.later(&error))?;
         let news = tokio::select! {
             news = self.api.updates(offset) => news,
             () = self.stop.cancelled() => return Ok(()),
@@ -141,6 +183,14 @@ impl Poller<'_> {
         Ok(())
     }
 
+    /// A call of the database's that neither a silent server nor the end holds up.
+    async fn patiently<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            answered = tokio::time::timeout(DATABASE_PATIENCE, call) => answered.unwrap_or_else(|late| Err(Error::timeout(late))),
+            () = self.stop.cancelled() => Err(Error::unavailable("it is time to stop")),
+        }
+    }
+
     fn later(&self, error: &crate::error::Error) -> Option<Duration> {
         tracing::warn!(brand = self.brand.name(), %error, "the bot waits");
         None
@@ -153,28 +203,38 @@ impl Poller<'_> {
         Ok(next)
     }
 
-    async fn handle(&self, update: Value) -> Result<(), Option<Duration>> {
+    async fn handle(&mut self, update: Value) -> Result<(), Option<Duration>> {
         let Some(id) = update["update_id"].as_i64() else { return Ok(()) };
         match serde_json::from_value::<Update>(update) {
+            Ok(update) if self.is_too_much(&update) => {}
             Ok(update) => {
                 let says = respond(self.brand, update).await.or_else(|error| self.skip_or_wait(error))?;
                 for say in says {
-                    self.carry_out(say).await;
+                    self.carry_out(say).await?;
                 }
             }
             Err(error) => tracing::warn!(brand = self.brand.name(), id, %error, "an update cannot be read; skipped"),
         }
-        let noted = async {
+        let note = async {
             let client = self.brand.db().await?;
             let noted = store::note_progress(&*client, &self.config.bot, id + 1, self.lease.holder()).await?;
             client.give_back();
             Ok(noted)
         };
-        match noted.await {
+        match tokio::time::timeout(DATABASE_PATIENCE, note).await.unwrap_or_else(|late| Err(Error::timeout(late))) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Some(self.config.lease)),
             Err(error) => Err(self.later(&error)),
         }
+    }
+
+    /// Whether a person writes more than the bot answers; presses always count.
+    fn is_too_much(&mut self, update: &Update) -> bool {
+        let Some(person) = update.message.as_ref().and_then(|message| message.from.as_ref()) else { return false };
+        self.answered.retain(|_, (since, _)| since.elapsed() < ANSWERS.1);
+        let (_, count) = self.answered.entry(person.id).or_insert((Instant::now(), 0));
+        *count += 1;
+        *count > ANSWERS.0
     }
 
     /// What is away comes back; a fault of ours would only be repeated.
@@ -188,19 +248,20 @@ impl Poller<'_> {
 
     /// Says one thing, trying again while that may help. What Telegram refuses for good (a person who blocked the bot, a
     /// message that is gone) is no error of ours.
-    async fn carry_out(&self, say: Say) {
+    ///
+    /// # Errors
+    /// It is time to stop before it was said: the update is not done with.
+    async fn carry_out(&self, say: Say) -> Result<(), Option<Duration>> {
         let mut back_off = BACK_OFF.0;
         for tried in 1..=MOST_TRIES {
-            let said = match &say {
-                Say::Send { chat_id, text, buttons } => self.api.send(*chat_id, text, buttons).await,
-                Say::Edit { chat_id, message_id, text, buttons } => {
-                    self.api.edit(*chat_id, *message_id, text, buttons).await
-                }
-                Say::Answer { press_id, note } => self.api.answer_press(press_id, note).await,
+            let said = tokio::select! {
+                said = self.say(&say) => said,
+                () = self.stop.cancelled() => return Err(None),
             };
-            let Err(failure) = said else { return };
+            let Err(failure) = said else { return Ok(()) };
             if !failure.may_pass() || tried == MOST_TRIES {
-                return tracing::info!(brand = self.brand.name(), %failure, "the bot could not say something");
+                tracing::info!(brand = self.brand.name(), %failure, "the bot could not say something");
+                return Ok(());
             }
             tracing::warn!(brand = self.brand.name(), %failure, tried, "the bot tries to say it again");
             let wait = match failure {
@@ -209,6 +270,17 @@ impl Poller<'_> {
             };
             pause(wait, self.stop).await;
             back_off = (back_off * 2).min(BACK_OFF.1);
+        }
+        Ok(())
+    }
+
+    async fn say(&self, say: &Say) -> Result<(), Failure> {
+        match say {
+            Say::Send { chat_id, text, buttons } => self.api.send(*chat_id, text, buttons).await,
+            Say::Edit { chat_id, message_id, text, buttons } => {
+                self.api.edit(*chat_id, *message_id, text, buttons).await
+            }
+            Say::Answer { press_id, note } => self.api.answer_press(press_id, note).await,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The bot: what it says to whom, and that no update is lost or handled twice, whatever happens to Telegram or to us.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::login::{begin, button, press_start};
 use crate::harness::{Browser, Gateway, Outside, Person, Site, bot_token_of, buttons, eventually_async};
@@ -87,6 +87,52 @@ async fn what_was_said_while_nobody_listened_is_answered_once() {
     }
     // A kill between Telegram's answer and our note of it can only be told from one before by asking Telegram, which cannot be.
     assert!(twice <= 3, "{twice} were answered twice by three kills");
+}
+
+#[tokio::test]
+async fn an_end_asked_for_is_quick_and_loses_nothing_whatever_telegram_does() {
+    let (site, outside, _gateway) = town();
+    for (id, fault) in [
+        json!({"method": "sendMessage", "how": "hang", "times": 1}),
+        json!({"method": "sendMessage", "how": "502", "times": 50}),
+        json!({"method": "sendMessage", "how": "429", "times": 1, "retry_after": 3_600}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let person = Person::new(id as i64 + 1, "Ada", "en");
+        let workers = site.start_workers();
+        workers.await_log("speaking for the bot brand=\"dexar\"");
+        outside.misbehave("dexar", fault.clone()).await;
+        outside.say("dexar", &person, "/start").await;
+        let calls = async || {
+            let (_, calls) = outside.call(hyper::Method::GET, "/telegram/dexarmarket_bot/calls", &Value::Null).await;
+            (calls["sendMessage"].as_u64().unwrap_or(0) > id as u64).then_some(())
+        };
+        eventually_async("the bot tries to answer", 20, calls).await;
+        let began = std::time::Instant::now();
+        workers.terminate();
+        assert!(workers.await_exit().success());
+        assert!(began.elapsed() < std::time::Duration::from_secs(8), "{fault}: {:?}", began.elapsed());
+        outside.misbehave("dexar", json!({"times": 0})).await;
+        let workers = site.start_workers();
+        outside.await_message("dexar", person.id(), 1).await;
+        workers.terminate();
+        workers.await_exit();
+    }
+}
+
+#[tokio::test]
+async fn one_person_who_writes_without_end_holds_nobody_up() {
+    let (site, outside, _gateway) = town();
+    let (loud, quiet) = (Person::new(1, "Loud", "en"), Person::new(2, "Quiet", "en"));
+    for _ in 0..150 {
+        outside.say("dexar", &loud, "hello").await;
+    }
+    outside.say("dexar", &quiet, "/start").await;
+    let _workers = site.start_workers();
+    outside.await_message("dexar", 2, 1).await;
+    assert_eq!(outside.messages("dexar", 1).await.len(), 20);
 }
 
 #[tokio::test]

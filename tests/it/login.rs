@@ -275,3 +275,82 @@ async fn the_page_shows_the_same_attempt_again_and_works_without_scripts() {
     let sessions: Value = browser.get("/auth/session").await.ok_json();
     assert_eq!(sessions["active"], true);
 }
+
+#[tokio::test]
+async fn a_name_made_of_lines_is_a_name() {
+    let town = Town::new();
+    let person = json!({"id": 6_660_001, "first_name": "Mallory\nid=42\nlast_name=X", "language_code": "en"});
+    let body = json!({"from": person, "text": "/start"});
+    town.outside.call(hyper::Method::POST, "/telegram/dexarmarket_bot/send", &body).await;
+    let message = town.outside.await_message("dexar", 6_660_001, 1).await;
+    let (_, url) = buttons(&message).pop().expect("a link");
+    let part = |name: &str| {
+        url.split(&format!("{name}=")).nth(1).and_then(|rest| rest.split('&').next()).expect("it is there")
+    };
+    let forged = format!(
+        "/auth/telegram/callback?auth_date={}&first_name=Mallory&id=42&last_name=X%0Aid%3D6660001&hash={}",
+        part("auth_date"),
+        part("hash")
+    );
+    assert_eq!(town.browser().get(&forged).await.error_code(400), "bad_login");
+    let spaces = forged.replace("%0A", "%20");
+    assert_eq!(town.browser().get(&spaces).await.error_code(401), "bad_hash");
+}
+
+#[tokio::test]
+async fn an_attempt_approved_while_its_page_is_open_is_claimed_by_the_reload() {
+    let town = Town::new();
+    let browser = town.browser();
+    let begun = begin(&browser).await;
+    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
+    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    let open = || crate::harness::ask("/auth/telegram/start").header("accept", "text/html");
+    let image = browser.send(open().header("sec-fetch-dest", "image")).await;
+    assert_eq!((image.status, image.header("set-cookie")), (403, None), "a picture of another page changes nothing");
+    let reload = browser.send(open().header("sec-fetch-dest", "document")).await;
+    assert_eq!((reload.status, reload.header("location")), (303, Some("https://dexarmarket.ru")));
+    assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
+}
+
+#[tokio::test]
+async fn a_browser_ends_with_the_login_that_was_made_last() {
+    let town = Town::new();
+    let browser = town.browser();
+    let first = Person::new(1, "First", "en");
+    log_in(&town.outside, "dexar", &browser, &first).await;
+    let old = browser.cookie("__Host-dexar_session").expect("logged in");
+    // While logged in, another person's attempt waits through a poll, and then replaces the first one's session.
+    let begun = begin(&browser).await;
+    assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], 1);
+    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    let approved = browser.cookie("__Host-dexar_attempt").expect("it waits");
+    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
+    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
+    let stale = town.browser();
+    stale.plant("__Host-dexar_session", &old);
+    assert_eq!(stale.get("/auth/session").await.status, 401, "one browser, one session");
+    // A logout in a tab that still holds the attempt ends what another tab has just claimed.
+    let tab = town.browser();
+    tab.plant("__Host-dexar_attempt", &approved);
+    tab.post("/auth/logout", &json!({})).await.ok_json();
+    assert_eq!(browser.get("/auth/session").await.status, 401);
+}
+
+#[tokio::test]
+async fn what_is_added_while_another_tab_logs_in_is_the_users() {
+    let town = Town::new();
+    let browser = town.browser();
+    browser.add_to_cart(11, 1).await;
+    let late_tab = browser.at(town.gateway.client("dexar"));
+    log_in(&town.outside, "dexar", &browser, &anna()).await;
+    late_tab.add_to_cart(12, 2).await;
+    assert_eq!(browser.cart().await, [(11, 1), (12, 2)]);
+    // Other cookies of the domain may hold anything.
+    let secret = browser.cookie("__Host-dexar_session").expect("logged in");
+    let cookies = format!("city=Москва; __Host-dexar_session={secret}");
+    let answer =
+        town.gateway.client("dexar").send(crate::harness::ask("/auth/session").header("cookie", cookies)).await;
+    assert_eq!(answer.status, 200);
+}

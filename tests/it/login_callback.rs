@@ -115,7 +115,9 @@ async fn what_is_forged_stale_foreign_or_half_filled_logs_nobody_in() {
     }
     let text = client.send(ask(CALLBACK).method("POST").header("content-type", "text/plain").body("{}")).await;
     assert_eq!(text.error_code(415), "unsupported_media_type");
-    assert_eq!(client.send(ask(CALLBACK)).await.error_code(415), "unsupported_media_type");
+    assert_eq!(client.send(ask(CALLBACK)).await.error_code(400), "bad_login");
+    let foreign_page = ask(&format!("{CALLBACK}?{}", query(&anna("old browser")))).origin("https://evil.example");
+    assert_eq!(client.send(foreign_page).await.error_code(403), "not_for_browsers");
     assert_eq!(client.send(ask(CALLBACK).method("HEAD")).await.status, 405);
     // What another brand's bot signed is good there, and only there.
     let novo = gateway.client("novo").send(json_body("POST", &signed(&|_| {}, &foreign))).await;

@@ -149,7 +149,6 @@ async fn a_worker_that_is_killed_in_the_middle_loses_nothing() {
     let mails = outside.mails().await;
     let arrivals = arrivals(&mails);
     assert_eq!(arrivals.len(), 12, "{arrivals:?}");
-    assert!(arrivals.values().all(|times| *times <= 2), "{arrivals:?}");
     // A kill between the server's 250 and our note of it can only be told from one before by asking the server, which cannot be.
     assert!(mails.len() <= 15, "{} came twice by three kills", mails.len() - 12);
 }
