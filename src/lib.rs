@@ -10,11 +10,11 @@
 //! 6. The operation, in the domain's `mod`, holds the rules; its `store` holds the SQL.
 //! 7. [`net::reply`] turns the answer, or the [`error`], into status, headers and bytes.
 //!
-//! Domains: [`regions`] ← [`catalog`] ← [`search`]; [`session`] (who is asking) and [`catalog`] ← [`reviews`], [`cart`];
-//! [`mail`] and [`cart`] ← [`payments`]; all of them ← [`auth`] (logging in) ← [`telegram`] (the bot). What they stand on:
-//! [`config`] (the brands' files), [`brand`] (a brand alive), [`db`], [`kv`], [`lease`], [`rates`], [`migrate`], and [`error`],
-//! [`secret`], [`money`], [`language`], [`clock`]. What is done behind the requests is listed in [`workers`]. [`check`] looks at
-//! all of it for a sysadmin, [`admin`] answers machines that watch.
+//! Domains: [`regions`] ← [`catalog`] ← [`search`]; [`session`] (who is asking) and [`catalog`] ← [`reviews`], [`cart`] ←
+//! [`payments`] ← [`auth`] (logging in) ← [`telegram`] (the bot). Anyone may queue [`mail`]. What they stand on: [`config`] (the
+//! brands' files), [`brand`] (a brand alive), [`db`], [`kv`], [`lease`], [`rates`], [`migrate`], and [`error`], [`secret`],
+//! [`money`], [`language`], [`clock`]. What is done behind the requests is listed in [`workers`]. [`check`] looks at all of it
+//! for a sysadmin, [`admin`] answers machines that watch.
 
 pub mod admin;
 pub mod app;
@@ -30,6 +30,7 @@ pub mod error;
 pub mod kv;
 pub mod language;
 pub mod lease;
+pub mod mail;
 pub mod migrate;
 pub mod money;
 pub mod net;

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::brand::Brand;
 use crate::error::Result;
-use crate::{cart, payments, telegram};
+use crate::{cart, mail, payments, telegram};
 
 type Work = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
 
@@ -29,6 +29,11 @@ static PASSES: &[Pass] = &[
         name: "forget carts",
         every: Duration::from_secs(600),
         run: |brand| Box::pin(async move { cart::forget(&brand).await }),
+    },
+    Pass {
+        name: "send mail",
+        every: Duration::from_secs(1),
+        run: |brand| Box::pin(async move { mail::send_due(&brand).await }),
     },
     Pass {
         name: "receipts",
@@ -48,6 +53,7 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
     for pass in PASSES {
         running.spawn(drive(pass, brand.clone(), stop.clone()));
     }
+    mail::tell_whether_it_is_sent(&brand);
     running.spawn(telegram::worker::run(brand, stop));
     running.close();
     running.wait().await;

@@ -3,6 +3,7 @@
 //! Read at start by `bin/brandgate` (every subcommand), turned into living things by `brand`. Nothing here connects
 //! anywhere. What must never happen: a file with a fault is used, or only its first fault is told.
 
+mod mail;
 mod outside;
 mod read;
 mod sections;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeTable;
 
+pub use mail::{MailConfig, MailLogin, MailTls};
 pub use outside::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, TelegramConfig};
 pub use read::Fault;
 use read::{Examination, Section};
@@ -49,6 +51,8 @@ pub struct BrandConfig {
     pub rates: Rates,
     /// `None`: nobody can log in.
     pub telegram: Option<TelegramConfig>,
+    /// `None`: mails are queued, and nobody sends them.
+    pub mail: Option<MailConfig>,
     pub payments: PaymentsConfig,
     /// `None`: nobody can pay.
     pub bank: Option<BankConfig>,
@@ -252,6 +256,7 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
         session: read_session(root.section("session")),
         rates: read_rates(root.section("rates")),
         telegram: root.optional_section("telegram").map(|section| read_telegram(section, &name, credentials)),
+        mail: root.optional_section("mail").map(|section| mail::read_mail(section, &name, credentials)),
         payments: read_payments(root.section("payments")),
         bank: root.optional_section("bank").map(|section| read_bank(section, &name, credentials)),
         fiscal: root.optional_section("fiscal").map(read_fiscal),

@@ -113,12 +113,17 @@ impl<'a, 'i> Section<'a, 'i> {
     /// A table below this one, or `None` where the file has none.
     pub fn optional_section(&self, key: &'static str) -> Option<Section<'a, 'i>> {
         self.asked.borrow_mut().push(key);
-        self.table.is_some_and(|table| table.contains_key(key)).then(|| self.section(key))
+        self.has(key).then(|| self.section(key))
+    }
+
+    /// Whether the file has this key, with whatever value.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
     }
 
     /// A string that must be there.
     pub fn string(&self, key: &'static str, example: &str) -> String {
-        if self.table.is_none_or(|table| !table.contains_key(key)) {
+        if !self.has(key) {
             self.asked.borrow_mut().push(key);
             self.missing(key, example);
             return String::new();

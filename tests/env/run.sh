@@ -273,6 +273,16 @@ api_url = "http://127.0.0.1:4210"
 link_url = "http://localhost:4210/telegram"
 lease_ms = 5000
 
+[mail]
+host = "127.0.0.1"
+port = 4225
+tls = "none"
+from = "$title <shop@${origin#https://}>"
+timeout_ms = 5000
+first_retry_ms = 1000
+longest_retry_ms = 30000
+lease_ms = 15000
+
 [bank]
 api_url = "http://127.0.0.1:4210"
 merchant_id = "$(merchant_of "$name")"

@@ -20,9 +20,9 @@ pub use browser::Browser;
 pub use client::{Answer, Ask, Client, ask, connect_tls, converse, trusting_client_config};
 pub use gateway::Gateway;
 pub use golden::assert_golden;
-pub use outside::{Outside, Person, bank_key_of, bot_token_of, buttons, merchant_of};
+pub use outside::{Outside, Person, bank_key_of, bot_token_of, buttons, mail_section, merchant_of};
 pub use process::Process;
-pub use services::{Services, eventually, eventually_async, psql};
+pub use services::{Services, certificates, eventually, eventually_async, psql};
 pub use site::{Ended, Site, data, demo};
 
 /// Both brands with the demonstration catalogue, for all tests that only read.

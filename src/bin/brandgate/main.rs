@@ -3,6 +3,7 @@
 mod catalog;
 mod check;
 mod migrate;
+mod outbox;
 mod payments;
 mod reviews;
 mod serve;
@@ -57,6 +58,9 @@ enum Command {
     /// Look at what buyers wrote, and hide what must not be seen
     #[command(subcommand)]
     Reviews(reviews::Command),
+    /// See what waits to be sent or was given up, and send it again
+    #[command(subcommand)]
+    Outbox(outbox::Command),
 }
 
 #[tokio::main]
@@ -89,6 +93,7 @@ async fn main() -> ExitCode {
         Command::Payments(command) => payments::run(&brands, command).await,
         Command::Catalog(command) => catalog::run(&brands, command).await,
         Command::Reviews(command) => reviews::run(&brands, command).await,
+        Command::Outbox(command) => outbox::run(&brands, command).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,12 @@
 //! The mail server: takes in what the brands send over SMTP, and shows it in a mailbox.
 //!
-//! Called by `main` with the listener for SMTP and with everything below `/mail`. What must never happen: a mail that
-//! is passed on to anybody.
+//! Called by `main` at the start and with everything below `/mail`. What must never happen: a mail that is passed on to
+//! anybody.
 
 mod command;
 mod letter;
 mod mailbox;
+mod server;
 mod session;
 mod wire;
 
@@ -16,7 +17,6 @@ use futures_util::stream;
 use hyper::header::ACCEPT;
 use hyper::{Method, StatusCode};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::settings::Settings;
@@ -32,10 +32,13 @@ pub struct Mail {
 
 impl Mail {
     /// Takes mail in from now on.
-    pub fn new(_: &Settings, listener: TcpListener) -> Mail {
+    ///
+    /// # Errors
+    /// A sentence: an address that is taken, a certificate that cannot be used.
+    pub async fn start(settings: &Settings) -> Result<Mail, String> {
         let mailbox = Arc::new(Mailbox::default());
-        tokio::spawn(serve(listener, mailbox.clone()));
-        Mail { mailbox }
+        server::start(settings, &mailbox).await?;
+        Ok(Mail { mailbox })
     }
 
     /// `/mail`: the mailbox for people and for scripts.
@@ -84,19 +87,4 @@ impl Mail {
 
 fn refused(status: StatusCode, sentence: &str) -> Answer {
     web::json(status, &json!({ "error": sentence }))
-}
-
-async fn serve(listener: TcpListener, mailbox: Arc<Mailbox>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of sockets: some close in a moment.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let mailbox = mailbox.clone();
-        tokio::spawn(async move {
-            // A client that goes away is no event here.
-            drop(session::serve(stream, &mailbox).await);
-        });
-    }
 }

@@ -68,11 +68,10 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     for address in &settings.listen {
         listeners.push(TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?);
     }
-    let smtp = TcpListener::bind(settings.smtp).await.map_err(|error| format!("{}: {error}", settings.smtp))?;
     let sandbox = Arc::new(Sandbox {
         telegram: telegram::Telegram::new(&settings),
         bank: bank::Bank::new(&settings),
-        mail: mail::Mail::new(&settings, smtp),
+        mail: mail::Mail::start(&settings).await?,
     });
     for listener in listeners {
         let sandbox = sandbox.clone();

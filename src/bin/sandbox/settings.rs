@@ -1,7 +1,7 @@
 //! The sandbox's settings file, written by `tests/env/run.sh` and by the tests.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -14,6 +14,13 @@ pub struct Settings {
     pub url: String,
     /// Where mail is taken in: `127.0.0.1:4225`.
     pub smtp: SocketAddr,
+    /// PEM of the mail server, the leaf first: with it and its key STARTTLS is offered.
+    pub smtp_certificate: Option<PathBuf>,
+    pub smtp_key: Option<PathBuf>,
+    /// Where mail is taken in over TLS from the first byte: `127.0.0.1:4465`.
+    pub smtps: Option<SocketAddr>,
+    /// `user:password`: who does not log in like this sends nothing. Without it every login is right and none is needed.
+    pub smtp_auth: Option<String>,
     #[serde(default)]
     pub bots: Vec<Bot>,
     #[serde(default)]
@@ -53,8 +60,8 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Settings, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let settings: Settings = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        let outside = settings.listen.iter().chain([&settings.smtp]).find(|address| !address.ip().is_loopback());
-        match outside {
+        let addresses: Vec<_> = settings.listen.iter().chain([&settings.smtp]).chain(&settings.smtps).collect();
+        match addresses.iter().find(|address| !address.ip().is_loopback()) {
             Some(address) => Err(format!("{address} is no loopback address: the sandbox is for one machine")),
             None => Ok(settings),
         }

@@ -29,6 +29,8 @@ pub struct BrandFile {
     pub timeouts: String,
     /// The whole section `[telegram]`.
     pub telegram: String,
+    /// The whole section `[mail]`.
+    pub mail: String,
     /// The whole section `[bank]`.
     pub bank: String,
     /// Further sections.
@@ -56,6 +58,7 @@ impl BrandFile {
             limits: String::new(),
             timeouts: String::new(),
             telegram: String::new(),
+            mail: String::new(),
             bank: String::new(),
             more: String::new(),
         }
@@ -72,6 +75,7 @@ impl BrandFile {
             limits,
             timeouts,
             telegram,
+            mail,
             bank,
             more,
             ..
@@ -83,7 +87,7 @@ impl BrandFile {
              public_url = \"{public_url}\"\nstorefront_url = \"{storefront}\"\norigins = {origins:?}\n\n\
              [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n\n\
              [database]\nurl = \"{database_url}\"\npassword = \"{name}.database-password\"\n{PATIENT}\n\
-             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{telegram}\n{bank}\n{more}\n"
+             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{telegram}\n{bank}\n{mail}\n{more}\n"
         )
     }
 }

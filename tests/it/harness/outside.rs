@@ -1,4 +1,4 @@
-//! The brands' outside in a test: the sandbox program with a bot for each brand, and the workers.
+//! The brands' outside in a test: the sandbox program with a bot for each brand and a mail server for all.
 
 use std::time::Duration;
 
@@ -16,10 +16,13 @@ use super::process::Process;
 use super::services::{certificates, eventually, eventually_async};
 use super::site::Site;
 
-/// The sandbox, playing Telegram for the brands of a site.
+/// The sandbox, playing Telegram and the mail server for the brands of a site.
 pub struct Outside {
-    _process: Process,
+    process: Process,
     port: u16,
+    /// Where mail is taken in: in the clear with STARTTLS, and over TLS from the first byte.
+    pub smtp: u16,
+    pub smtps: u16,
 }
 
 /// Somebody with a Telegram account.
@@ -39,6 +42,14 @@ impl Person {
 
 pub fn bot_of(brand: &str) -> String {
     format!("{brand}market_bot")
+}
+
+/// The section `[mail]` of a brand, with these lines for the way to its server.
+pub fn mail_section(brand: &str, way: &str) -> String {
+    format!(
+        "[mail]\n{way}\nfrom = \"Shop {brand} <shop@{brand}.example>\"\ntimeout_ms = 1500\nfirst_retry_ms = 100\n\
+         longest_retry_ms = 1000\nlease_ms = 4000\n"
+    )
 }
 
 /// The token of a brand's bot, as BotFather would have made it.
@@ -62,9 +73,17 @@ pub fn bank_key_of(brand: &str) -> String {
 impl Outside {
     /// Starts the sandbox and tells the brands' files where it is. Before the gateway, which reads them once.
     pub fn start(site: &mut Site) -> Outside {
-        let (port, smtp) = (free_port(), free_port());
+        Outside::start_with(site, "")
+    }
+
+    /// The same with further settings of the sandbox.
+    pub fn start_with(site: &mut Site, more: &str) -> Outside {
+        let (port, smtp, smtps) = (free_port(), free_port(), free_port());
+        let place = certificates().display();
         let mut settings = format!(
-            "listen = [\"127.0.0.1:{port}\"]\nurl = \"http://localhost:{port}\"\nsmtp = \"127.0.0.1:{smtp}\"\n"
+            "listen = [\"127.0.0.1:{port}\"]\nurl = \"http://localhost:{port}\"\nsmtp = \"127.0.0.1:{smtp}\"\n\
+             smtps = \"127.0.0.1:{smtps}\"\nsmtp_certificate = \"{place}/third.pem\"\nsmtp_key = \"{place}/third.key\"\n\
+             {more}\n"
         );
         let names: Vec<String> = site.brands.iter().map(|brand| brand.name.clone()).collect();
         for name in &names {
@@ -86,6 +105,7 @@ impl Outside {
                      api_url = \"http://127.0.0.1:{port}\"\nlink_url = \"http://localhost:{port}/telegram\"\n\
                      poll_s = 5\nlease_ms = 1500\n"
                 );
+                file.mail = mail_section(name, &format!("host = \"127.0.0.1\"\nport = {smtp}\ntls = \"none\""));
                 file.bank = format!(
                     "[bank]\napi_url = \"http://127.0.0.1:{port}\"\nmerchant_id = \"{merchant}\"\n\
                      keys = [\"{name}.bank-key\"]\ntimeout_ms = 2000\n"
@@ -97,7 +117,7 @@ impl Outside {
             command.arg(path);
         });
         eventually("the sandbox is ready", 20, || process.log().contains("sandbox: ready").then_some(()));
-        Outside { _process: process, port }
+        Outside { process, port, smtp, smtps }
     }
 
     /// What the sandbox answers on a path.
@@ -199,6 +219,39 @@ impl Outside {
         let (_, answers) = self.call(Method::GET, &path, &Value::Null).await;
         let text = |answer: &Value| answer["text"].as_str().expect("a text").to_owned();
         answers.as_array().expect("a list").iter().map(text).collect()
+    }
+}
+
+impl Outside {
+    /// What the mail server has taken in, oldest first.
+    pub async fn mails(&self) -> Vec<Value> {
+        let (status, mails) = self.call(Method::GET, "/mail", &Value::Null).await;
+        assert_eq!(status, 200, "{mails}");
+        assert!(!self.process.log().contains("panicked"), "{}", self.process.log());
+        mails.as_array().expect("a list").clone()
+    }
+
+    /// Waits until it has taken in so many.
+    pub async fn await_mails(&self, count: usize) -> Vec<Value> {
+        let enough = async || Some(self.mails().await).filter(|mails| mails.len() >= count);
+        eventually_async(&format!("{count} mails"), 30, enough).await
+    }
+
+    /// A mail as it came over the line.
+    pub async fn raw_mail(&self, mail: &Value) -> String {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the sandbox listens");
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("plain HTTP");
+        tokio::spawn(async move { drop(connection.await) });
+        let request = Request::get(format!("/mail/{}/raw", mail["id"])).header("host", "localhost");
+        let answer = sender.send_request(request.body(Full::new(Bytes::new())).expect("a request"));
+        let body = answer.await.expect("the sandbox answers").into_body().collect().await.expect("a whole body");
+        String::from_utf8(body.to_bytes().to_vec()).expect("UTF-8")
+    }
+
+    /// The mail server's next conversations go wrong in this way.
+    pub async fn misbehave_mail(&self, fault: Value) {
+        self.post("/mail/misbehave".to_owned(), fault).await;
     }
 }
 

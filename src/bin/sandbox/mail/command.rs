@@ -1,4 +1,5 @@
-//! The commands of SMTP: what a line means (RFC 5321, 4.1; AUTH in RFC 4954; SIZE in RFC 1870; SMTPUTF8 in RFC 6531).
+//! The commands of SMTP: what a line means (RFC 5321, 4.1; STARTTLS in RFC 3207; AUTH in RFC 4954; SIZE in RFC 1870; SMTPUTF8
+//! in RFC 6531).
 //!
 //! Called by `session`. What must never happen: an address with a line break or a space in it.
 
@@ -7,6 +8,7 @@
 pub enum Command {
     Helo,
     Ehlo,
+    StartTls,
     Auth { mechanism: String, initial: Option<String> },
     Mail { from: String, size: u64 },
     Rcpt { to: String },
@@ -51,8 +53,9 @@ pub fn read(line: &[u8]) -> Result<Command, Refusal> {
         "DATA" if rest.is_empty() => Ok(Command::Data),
         "RSET" if rest.is_empty() => Ok(Command::Rset),
         "QUIT" if rest.is_empty() => Ok(Command::Quit),
-        "DATA" | "RSET" | "QUIT" => Err(SYNTAX),
-        "EXPN" | "STARTTLS" | "TURN" | "BDAT" => Err("502 5.5.1 Command not implemented"),
+        "STARTTLS" if rest.is_empty() => Ok(Command::StartTls),
+        "DATA" | "RSET" | "QUIT" | "STARTTLS" => Err(SYNTAX),
+        "EXPN" | "TURN" | "BDAT" => Err("502 5.5.1 Command not implemented"),
         _ => Err("500 5.5.1 Command unrecognized"),
     }
 }
@@ -142,11 +145,11 @@ pub fn base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The user of an AUTH PLAIN message: `authzid NUL authcid NUL password` (RFC 4616).
-pub fn plain_user(message: &[u8]) -> Option<String> {
+/// User and password of an AUTH PLAIN message: `authzid NUL authcid NUL password` (RFC 4616).
+pub fn plain_login(message: &[u8]) -> Option<(String, String)> {
     let mut parts = std::str::from_utf8(message).ok()?.split('\0');
-    let (_, user, _) = (parts.next()?, parts.next()?, parts.next()?);
-    (parts.next().is_none() && !user.is_empty()).then(|| user.to_owned())
+    let (_, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+    (parts.next().is_none() && !user.is_empty()).then(|| (user.to_owned(), password.to_owned()))
 }
 
 #[cfg(test)]
@@ -172,7 +175,9 @@ mod tests {
             ("RCPT TO:<a@-example.org>", Err("553 5.1.3 The recipient's address has no proper form")),
             ("RCPT TO:<>", Err("553 5.1.3 The recipient's address has no proper form")),
             ("DATA now", Err(SYNTAX)),
-            ("STARTTLS", Err("502 5.5.1 Command not implemented")),
+            ("starttls", Ok(Command::StartTls)),
+            ("STARTTLS now", Err(SYNTAX)),
+            ("BDAT 5 LAST", Err("502 5.5.1 Command not implemented")),
             ("GET / HTTP/1.1", Err("500 5.5.1 Command unrecognized")),
         ] {
             assert_eq!(read(line.as_bytes()), expected, "{line}");
@@ -186,7 +191,7 @@ mod tests {
         for wrong in ["A", "AAA", "A===", "AA-A", "AH=z"] {
             assert_eq!(base64(wrong), None, "{wrong}");
         }
-        assert_eq!(plain_user(b"\0user\0pass").as_deref(), Some("user"));
-        assert_eq!(plain_user(b"user\0pass"), None);
+        assert_eq!(plain_login(b"\0user\0pass"), Some(("user".to_owned(), "pass".to_owned())));
+        assert_eq!(plain_login(b"user\0pass"), None);
     }
 }

@@ -31,6 +31,8 @@ pub struct Letter {
     /// The envelope's sender and who had logged in.
     envelope_from: String,
     user: Option<String>,
+    /// Whether it came over TLS.
+    tls: bool,
 }
 
 /// What a session knows beside the mail itself.
@@ -39,13 +41,14 @@ pub struct Envelope {
     pub from: String,
     pub to: Vec<String>,
     pub user: Option<String>,
+    pub tls: bool,
 }
 
 impl Letter {
     pub fn new(envelope: Envelope, raw: &[u8]) -> Letter {
         let received_at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-        let Envelope { from: envelope_from, to, user } = envelope;
-        let mut letter = Letter { to, received_at, envelope_from, user, ..Letter::default() };
+        let Envelope { from: envelope_from, to, user, tls } = envelope;
+        let mut letter = Letter { to, received_at, envelope_from, user, tls, ..Letter::default() };
         if let Ok(mail) = mailparse::parse_mail(raw) {
             letter.read(&mail);
         }

@@ -4,11 +4,10 @@
 
 use std::io;
 
-use tokio::net::TcpStream;
-
 use super::command::{self, Command};
 use super::letter::{Envelope, Letter};
 use super::mailbox::{How, Mailbox, Trouble};
+use super::server::Server;
 use super::wire::Wire;
 
 /// RFC 5321, 4.5.3.1.4, without the CRLF; the extensions below lengthen some commands.
@@ -26,6 +25,7 @@ const OUT_OF_SEQUENCE: &str = "503 5.5.1 Bad sequence of commands";
 struct Session {
     greeted: bool,
     extended: bool,
+    encrypted: bool,
     user: Option<String>,
     sender: Option<String>,
     recipients: Vec<String>,
@@ -37,12 +37,9 @@ struct Session {
 ///
 /// # Errors
 /// The connection broke.
-pub async fn serve(stream: TcpStream, mailbox: &Mailbox) -> io::Result<()> {
-    if mailbox.strike(&[How::Down]).is_some() {
-        return Ok(());
-    }
-    let mut wire = Wire::new(stream);
-    let mut session = Session::default();
+pub async fn serve(mut wire: Wire, encrypted: bool, server: &Server) -> io::Result<()> {
+    let mailbox: &Mailbox = &server.mailbox;
+    let mut session = Session { encrypted, ..Session::default() };
     wire.say("220 localhost ESMTP sandbox").await?;
     loop {
         // An initial response of AUTH may fill a longer line than any other command.
@@ -64,10 +61,19 @@ pub async fn serve(stream: TcpStream, mailbox: &Mailbox) -> io::Result<()> {
                 }
             }
             Ok(Command::Auth { mechanism, initial }) => {
-                let reply = session.auth(&mut wire, mailbox, &mechanism, initial).await?;
+                let reply = session.auth(&mut wire, server, &mechanism, initial).await?;
                 wire.say(reply).await?;
             }
-            Ok(command) => wire.say(&session.answer(command, mailbox)).await?,
+            Ok(Command::StartTls) => match &server.tls {
+                Some(tls) if !session.encrypted => {
+                    wire.say("220 2.0.0 Ready").await?;
+                    wire = wire.encrypt(tls).await?;
+                    // Whatever was said in the clear is forgotten (RFC 3207, 4.2).
+                    session = Session { encrypted: true, ..Session::default() };
+                }
+                _ => wire.say(OUT_OF_SEQUENCE).await?,
+            },
+            Ok(command) => wire.say(&session.answer(command, server)).await?,
             Err(reply) => wire.say(reply).await?,
         }
     }
@@ -81,21 +87,26 @@ enum Next {
 
 impl Session {
     /// What needs no more than this one line.
-    fn answer(&mut self, command: Command, mailbox: &Mailbox) -> String {
+    fn answer(&mut self, command: Command, server: &Server) -> String {
+        let mailbox = &server.mailbox;
         let reply = match command {
             Command::Helo | Command::Ehlo => {
                 self.reset();
                 self.greeted = true;
                 self.extended = command == Command::Ehlo;
                 if self.extended {
+                    let starttls = if server.tls.is_some() && !self.encrypted { "250-STARTTLS\r\n" } else { "" };
                     return format!(
                         "250-localhost\r\n250-SIZE {MAIL_BYTES}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-PIPELINING\r\n\
-                         250-ENHANCEDSTATUSCODES\r\n250 AUTH PLAIN LOGIN"
+                         250-ENHANCEDSTATUSCODES\r\n{starttls}250 AUTH PLAIN LOGIN"
                     );
                 }
                 "250 localhost"
             }
             Command::Mail { .. } if !self.greeted || self.sender.is_some() => OUT_OF_SEQUENCE,
+            Command::Mail { .. } if server.login.is_some() && self.user.is_none() => {
+                "530 5.7.0 Authentication required"
+            }
             Command::Mail { size, .. } if size > MAIL_BYTES as u64 => "552 5.3.4 The mail is too big",
             Command::Mail { from, .. } => {
                 self.sender = Some(from);
@@ -119,7 +130,7 @@ impl Session {
             Command::Noop => "250 2.0.0 Ok",
             Command::Vrfy => "252 2.5.2 Cannot verify, but will take mail",
             Command::Help => "214 2.0.0 RFC 5321",
-            Command::Quit | Command::Data | Command::Auth { .. } => OUT_OF_SEQUENCE,
+            Command::Quit | Command::Data | Command::StartTls | Command::Auth { .. } => OUT_OF_SEQUENCE,
         };
         reply.to_owned()
     }
@@ -139,7 +150,8 @@ impl Session {
             wire.say("554 5.5.1 No valid recipients").await?;
             return Ok(Next::GoOn);
         }
-        let envelope = Envelope { from: sender.clone(), to: self.recipients.clone(), user: self.user.clone() };
+        let (from, to, user) = (sender.clone(), self.recipients.clone(), self.user.clone());
+        let envelope = Envelope { from, to, user, tls: self.encrypted };
         wire.say("354 End with a line that holds one dot").await?;
         let Some(text) = wire.text(MAIL_BYTES).await? else { return Ok(Next::HangUp) };
         self.reset();
@@ -163,35 +175,39 @@ impl Session {
         Ok(Next::GoOn)
     }
 
-    /// Every user and every password is right (RFC 4954).
+    /// Every user and every password is right, unless the settings name the one that is (RFC 4954).
     async fn auth(
         &mut self,
         wire: &mut Wire,
-        mailbox: &Mailbox,
+        server: &Server,
         mechanism: &str,
         initial: Option<String>,
     ) -> io::Result<&'static str> {
         if !self.extended || self.user.is_some() || self.sender.is_some() {
             return Ok(OUT_OF_SEQUENCE);
         }
-        let user = match mechanism {
+        let login = match mechanism {
             "PLAIN" => {
                 let message = response(wire, initial, "334 ").await?;
-                message.and_then(|message| command::plain_user(&message).ok_or(NO_RESPONSE))
+                message.and_then(|message| command::plain_login(&message).ok_or(NO_RESPONSE))
             }
             "LOGIN" => match response(wire, initial, "334 VXNlcm5hbWU6").await? {
                 Ok(user) => {
                     let password = response(wire, None, "334 UGFzc3dvcmQ6").await?;
-                    password.and_then(|_| String::from_utf8(user).map_err(|_| NO_RESPONSE))
+                    let text = |bytes| String::from_utf8(bytes).map_err(|_| NO_RESPONSE);
+                    password.and_then(|password| Ok((text(user)?, text(password)?)))
                 }
                 Err(refusal) => Err(refusal),
             },
             _ => Err("504 5.5.4 AUTH PLAIN or LOGIN"),
         };
-        Ok(match user {
+        let is_right = |login: &(String, String)| server.login.as_ref().is_none_or(|right| right == login);
+        Ok(match login {
             Err(refusal) => refusal,
-            Ok(_) if mailbox.strike(&[How::Password]).is_some() => "535 5.7.8 Authentication credentials invalid",
-            Ok(user) => {
+            Ok(login) if server.mailbox.strike(&[How::Password]).is_some() || !is_right(&login) => {
+                "535 5.7.8 Authentication credentials invalid"
+            }
+            Ok((user, _)) => {
                 self.user = Some(user);
                 "235 2.7.0 Authentication successful"
             }

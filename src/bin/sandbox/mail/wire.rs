@@ -5,8 +5,8 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio_rustls::TlsAcceptor;
 
 /// RFC 5321, 4.5.3.2.7.
 const NEXT_LINE_WITHIN: Duration = Duration::from_secs(5 * 60);
@@ -23,13 +23,28 @@ pub struct Line {
     pub bare: bool,
 }
 
+/// TCP, or TLS on it.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 pub struct Wire {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
 }
 
 impl Wire {
-    pub fn new(stream: TcpStream) -> Wire {
-        Wire { stream: BufReader::new(stream) }
+    pub fn new(stream: impl Stream + 'static) -> Wire {
+        Wire { stream: BufReader::new(Box::new(stream)) }
+    }
+
+    /// Goes on over TLS. What the client sent in the clear before its handshake is forgotten (RFC 3207, 4.2).
+    ///
+    /// # Errors
+    /// The handshake failed.
+    pub async fn encrypt(self, tls: &TlsAcceptor) -> io::Result<Wire> {
+        let handshake = tls.accept(self.stream.into_inner());
+        let silent = |_| io::Error::from(io::ErrorKind::TimedOut);
+        Ok(Wire::new(tokio::time::timeout(NEXT_LINE_WITHIN, handshake).await.map_err(silent)??))
     }
 
     /// The next line, or `None` when the client has gone.
@@ -168,7 +183,7 @@ mod tests {
     async fn only_crlf_ends_a_line() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
-        let mut client = TcpStream::connect(address).await.expect("it listens");
+        let mut client = tokio::net::TcpStream::connect(address).await.expect("it listens");
         client.write_all(b"one\r\ntwo\nhalf\rand\r\r\nlonger\r\n").await.expect("it is open");
         drop(client);
         let mut wire = Wire::new(listener.accept().await.expect("a client").0);

@@ -1,0 +1,119 @@
+//! `brandgate outbox list` and `retry`: what waits to be sent or was given up. An id says which outbox it is of: `mail-12`.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use brandgate::brand::Brand;
+use brandgate::config::BrandConfig;
+use brandgate::mail::{self, Outbox, Retried, Waiting};
+
+use super::named;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Show what is queued or was given up, oldest first
+    List(List),
+    /// Make something due now, whether it waits or was given up
+    Retry(Retry),
+}
+
+#[derive(clap::Args)]
+pub struct List {
+    #[arg(long)]
+    brand: String,
+    /// Only what was given up
+    #[arg(long)]
+    failed: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    count: i64,
+}
+
+#[derive(clap::Args)]
+pub struct Retry {
+    #[arg(long)]
+    brand: String,
+    /// As `outbox list` shows it: mail-12
+    #[arg(value_name = "ID", required_unless_present = "all_failed", conflicts_with = "all_failed")]
+    id: Option<Id>,
+    /// Everything that was given up
+    #[arg(long)]
+    all_failed: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Id {
+    Mail(i64),
+}
+
+impl FromStr for Id {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Id, String> {
+        let number = text.strip_prefix("mail-").and_then(|number| number.parse().ok());
+        number.map(Id::Mail).ok_or_else(|| "expected an id such as mail-12".to_owned())
+    }
+}
+
+pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
+    match command {
+        Command::List(arguments) => {
+            let brand = open(named(brands, &arguments.brand)?).await?;
+            list(&brand, &arguments).await
+        }
+        Command::Retry(arguments) => {
+            let brand = open(named(brands, &arguments.brand)?).await?;
+            retry(&brand, &arguments).await
+        }
+    }
+}
+
+/// A person waits here, so a database that is away is a fault.
+async fn open(config: &BrandConfig) -> Result<Arc<Brand>, String> {
+    let brand = Brand::new(config.clone()).map_err(|error| error.to_string())?;
+    match tokio::time::timeout(config.database.connect_timeout, brand.open()).await {
+        Ok(opened) => opened.map(|()| brand),
+        Err(_) => Err(format!("{}: PostgreSQL does not answer", config.name)),
+    }
+}
+
+async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
+    let told = |error| format!("{}: {error}", brand.name());
+    let Outbox { waiting, queued, failed } =
+        mail::list(brand, arguments.failed, arguments.count).await.map_err(told)?;
+    if !waiting.is_empty() {
+        println!("{:<10} {:<8} {:<32} {:<24} {:>5}  {:<20} last error", "id", "", "to", "about", "tries", "next try");
+    }
+    for mail in &waiting {
+        println!("{}", line(mail));
+    }
+    println!("{}: {queued} mails queued, {failed} given up", brand.name());
+    Ok(())
+}
+
+fn line(mail: &Waiting) -> String {
+    let Waiting { id, about, to, failed, tries, next_try_at, last_error } = mail;
+    let (state, next) = match failed {
+        true => ("FAILED", "never".to_owned()),
+        false => ("queued", next_try_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+    };
+    let id = format!("mail-{id}");
+    let line = format!("{id:<10} {state:<8} {to:<32} {about:<24} {tries:>5}  {next:<20} ");
+    (line + last_error.as_deref().unwrap_or_default()).trim_end().to_owned()
+}
+
+async fn retry(brand: &Brand, arguments: &Retry) -> Result<(), String> {
+    let told = |error| format!("{}: {error}", brand.name());
+    match arguments.id {
+        Some(Id::Mail(id)) => match mail::retry(brand, id).await.map_err(told)? {
+            Retried::Due => println!("{}: mail-{id} is due now", brand.name()),
+            Retried::Sent => return Err(format!("{}: mail-{id} was sent; no mail is sent twice", brand.name())),
+            Retried::Unknown => return Err(format!("{}: there is no mail-{id}", brand.name())),
+        },
+        None => {
+            let due = mail::retry_all_failed(brand).await.map_err(told)?;
+            println!("{}: {due} mails are due now", brand.name());
+        }
+    }
+    Ok(())
+}

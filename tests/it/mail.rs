@@ -1,0 +1,203 @@
+//! Mail as it should go: what a customer gets, each brand under its own sender, and nothing twice.
+
+use brandgate::language::Language;
+use brandgate::mail::{self, Draft, Queued};
+use brandgate::{config, db};
+use serde_json::Value;
+
+use crate::harness::{Outside, Site, eventually};
+
+/// Two brands and their outside; nobody works yet.
+pub fn town() -> (Site, Outside) {
+    let mut site = Site::new(&["dexar", "novo"]);
+    let outside = Outside::start(&mut site);
+    (site, outside)
+}
+
+/// Puts a mail into a brand's outbox, as a domain would.
+pub fn queue(site: &Site, brand: &str, about: &str, to: &str, subject: &str, text: &str) {
+    let sql = format!(
+        "insert into mail_outbox (subject_key, recipient, message_id, language, subject, body_text, body_html, \
+                                  queued_at, tried_since, next_try_at) \
+         values ('{about}', '{to}', '<{about}.{to}>', 'ru', '{subject}', '{text}', '<p>{text}</p>', now(), now(), now())",
+        about = about.replace(':', "."),
+    );
+    site.sql_as(brand, &sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+/// What one column of a brand's outbox says, in the order of queueing.
+pub fn column(site: &Site, brand: &str, column: &str) -> String {
+    let sql = format!("select string_agg({column}::text, ' ' order by mail_id) from mail_outbox");
+    site.sql_as(brand, &sql).expect("its own table")
+}
+
+pub fn await_all_sent(site: &Site, brand: &str) {
+    eventually("everything was sent", 30, || {
+        let unsent = "select count(*) from mail_outbox where status <> 'SENT'";
+        (site.sql_as(brand, unsent).expect("its own table") == "0").then_some(())
+    });
+}
+
+/// How often each Message-ID arrived.
+pub fn arrivals(mails: &[Value]) -> std::collections::HashMap<String, usize> {
+    let mut arrivals = std::collections::HashMap::new();
+    for mail in mails {
+        *arrivals.entry(mail["messageId"].as_str().expect("every mail has one").to_owned()).or_default() += 1;
+    }
+    arrivals
+}
+
+#[tokio::test]
+async fn a_customer_gets_both_parts_in_any_script_with_every_header() {
+    let (site, outside) = town();
+    let workers = site.start_workers();
+    queue(&site, "dexar", "payment:1", "anna@example.org", "Заказ №1: Շնորհակալություն", "Спасибо!\n.\nՑտեսություն");
+    let mail = outside.await_mails(1).await.remove(0);
+    await_all_sent(&site, "dexar");
+    assert_eq!(mail["from"], "\"Shop dexar\" <shop@dexar.example>");
+    assert_eq!(mail["envelopeFrom"], "shop@dexar.example");
+    assert_eq!(mail["to"], serde_json::json!(["anna@example.org"]));
+    assert_eq!(mail["subject"], "Заказ №1: Շնորհակալություն");
+    assert_eq!(mail["messageId"], "<payment.1.anna@example.org>");
+    let lines = |part: &Value| part.as_str().expect("a part").replace("\r\n", "\n").trim_end().to_owned();
+    assert_eq!(lines(&mail["text"]), "Спасибо!\n.\nՑտեսություն");
+    assert_eq!(lines(&mail["html"]), "<p>Спасибо!\n.\nՑտեսություն</p>");
+    let date = mail["date"].as_str().expect("a date");
+    jiff::fmt::rfc2822::parse(date).unwrap_or_else(|error| panic!("{date}: {error}"));
+    let raw = outside.raw_mail(&mail).await;
+    assert!(raw.is_ascii(), "{raw}");
+    for header in ["To: anna@example.org", "Auto-Submitted: auto-generated", "MIME-Version: 1.0"] {
+        assert!(raw.lines().any(|line| line == header), "{header} is not in\n{raw}");
+    }
+    assert!(raw.contains("multipart/alternative"), "{raw}");
+    assert!(!raw.contains("Reply-To"), "{raw}");
+    assert_eq!(column(&site, "dexar", "tries"), "1");
+    assert_eq!(column(&site, "dexar", "coalesce(last_error, '-')"), "-");
+    workers.terminate();
+    assert!(workers.await_exit().success());
+}
+
+#[tokio::test]
+async fn every_mail_goes_out_under_the_sender_of_its_own_brand() {
+    let (mut site, outside) = town();
+    site.change_brand("novo", |file| file.mail += "reply_to = \"Помощь <help@novo.example>\"\n");
+    for number in 1..=5 {
+        for brand in ["dexar", "novo"] {
+            queue(&site, brand, &format!("payment:{number}"), &format!("{brand}@example.org"), brand, brand);
+        }
+    }
+    let _workers = site.start_workers();
+    let mails = outside.await_mails(10).await;
+    for mail in &mails {
+        let brand = mail["subject"].as_str().expect("a subject");
+        assert_eq!(mail["from"], format!("\"Shop {brand}\" <shop@{brand}.example>"), "{mail}");
+        assert_eq!(mail["envelopeFrom"], format!("shop@{brand}.example"), "{mail}");
+        assert_eq!(mail["to"], serde_json::json!([format!("{brand}@example.org")]), "{mail}");
+        let reply_to = mail["replyTo"].as_str();
+        assert_eq!(reply_to, (brand == "novo").then_some("Помощь <help@novo.example>"), "{mail}");
+    }
+    assert_eq!(mails.len(), 10);
+}
+
+#[tokio::test]
+async fn two_workers_send_thirty_mails_once_each() {
+    let (site, outside) = town();
+    for number in 1..=30 {
+        queue(&site, "dexar", &format!("payment:{number}"), "anna@example.org", "Заказ", "Спасибо");
+    }
+    let workers = [site.start_workers(), site.start_workers()];
+    await_all_sent(&site, "dexar");
+    let arrivals = arrivals(&outside.mails().await);
+    assert_eq!((arrivals.len(), arrivals.values().sum::<usize>()), (30, 30), "{arrivals:?}");
+    assert_eq!(site.sql_as("dexar", "select sum(tries) from mail_outbox"), Ok("30".to_owned()));
+    for worker in workers {
+        assert!(!worker.log().contains("ran out"), "{}", worker.log());
+    }
+}
+
+#[test]
+fn the_outbox_takes_one_mail_for_each_thing_and_address_and_no_header_of_a_strangers() {
+    let site = Site::new(&["dexar"]);
+    queue(&site, "dexar", "payment:1", "Anna@example.org", "Заказ", "Спасибо");
+    let try_queue = |id: &str, to: &str, subject: &str| {
+        let sql = format!(
+            "insert into mail_outbox (subject_key, recipient, message_id, language, subject, body_text, body_html, \
+                                      queued_at, tried_since, next_try_at) \
+             values ('payment.1', E'{to}', E'{id}', 'ru', E'{subject}', '', '', now(), now(), now())"
+        );
+        site.sql_as("dexar", &sql).expect_err("it is refused")
+    };
+    for (id, to, subject, constraint) in [
+        ("<2@dexar.example>", "anna@example.org", "Order", "mail_outbox_subject_key_recipient_key"),
+        ("<2@dexar.example>", "eve@example.org\\r\\nBcc: a@example.org", "Order", "mail_outbox_recipient_check"),
+        ("<2@dexar.example>", "eve@example.org", "Order\\r\\nBcc: a@example.org", "mail_outbox_subject_check"),
+        ("<2@dexar.example>\\r\\nBcc: <a@b>", "eve@example.org", "Order", "mail_outbox_message_id_check"),
+        ("<payment.1.Anna@example.org>", "eve@example.org", "Order", "mail_outbox_message_id_key"),
+    ] {
+        let refused = try_queue(id, to, subject);
+        assert!(refused.contains(constraint), "{constraint}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_domain_queues_a_mail_in_its_own_transaction() {
+    let site = Site::new(&["dexar"]);
+    let credentials = site.directory.path().join("credentials");
+    let config = config::load_file(&site.brand_path("dexar"), Some(&credentials)).expect("no fault");
+    let pool = db::pool(&config.database);
+    let draft = Draft {
+        about: "payment:1".to_owned(),
+        to: mail::address("Anna@Example.org").expect("an address"),
+        language: Language::Hy,
+        subject: "Պատվեր\r\nBcc: eve@example.org".to_owned(),
+        text: "first".to_owned(),
+        html: "<p>first</p>".to_owned(),
+    };
+    let again = Draft { to: "anna@example.org".to_owned(), text: "second".to_owned(), ..draft.clone() };
+    let (now, host) = (jiff::Timestamp::now(), config.host());
+
+    let mut client = pool.get().await.expect("a connection");
+    let transaction = client.transaction().await.expect("it begins");
+    assert_eq!(mail::queue(&transaction, &draft, now, host).await.expect("it is queued"), Queued::Now);
+    assert_eq!(mail::queue(&transaction, &again, now, host).await.expect("it is known"), Queued::Before);
+    transaction.rollback().await.expect("it ends");
+    assert_eq!(mail::count_addresses(&client, "payment:1").await.expect("a count"), 0);
+
+    // Both at once: the one waits for the other.
+    let mut other = pool.get().await.expect("a connection");
+    let (one, two) = (client.transaction().await.expect("it begins"), other.transaction().await.expect("it begins"));
+    assert_eq!(mail::queue(&one, &draft, now, host).await.expect("it is queued"), Queued::Now);
+    let (second, committed) = tokio::join!(mail::queue(&two, &again, now, host), async {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        one.commit().await
+    });
+    committed.expect("it is committed");
+    assert_eq!(second.expect("it is known"), Queued::Before);
+    two.commit().await.expect("it is committed");
+    let eve = Draft { to: "eve@example.org".to_owned(), ..draft.clone() };
+    assert_eq!(mail::queue(&client, &eve, now, host).await.expect("it is queued"), Queued::Now);
+
+    assert_eq!(mail::count_addresses(&client, "payment:1").await.expect("a count"), 2);
+    let abouts = ["payment:1", "payment:2"].map(str::to_owned);
+    let recipients = mail::recipients(&client, &abouts).await.expect("a list");
+    assert_eq!(recipients["payment:1"], ["Anna@example.org", "eve@example.org"]);
+    assert_eq!(recipients.len(), 1);
+    assert_eq!(column(&site, "dexar", "body_text"), "first first");
+    assert_eq!(column(&site, "dexar", "subject"), "Պատվեր  Bcc: eve@example.org Պատվեր  Bcc: eve@example.org");
+    assert_eq!(column(&site, "dexar", "language"), "hy hy");
+    let ids = column(&site, "dexar", "message_id");
+    assert!(ids.split(' ').all(|id| id.len() == 44 && id.ends_with("@localhost>")), "{ids}");
+}
+
+#[test]
+fn without_a_server_mails_are_kept_and_a_sysadmin_is_told() {
+    let site = Site::new(&["dexar"]);
+    queue(&site, "dexar", "payment:1", "anna@example.org", "Заказ", "Спасибо");
+    let workers = site.start_workers();
+    let line = workers.await_log("no section [mail]");
+    assert!(line.contains("dexar") && line.contains("WARN"), "{line}");
+    let said = site.run(&["check"]).good();
+    assert!(said.lines().any(|line| line.contains("mail") && line.contains("warn")), "{said}");
+    let said = site.run(&["outbox", "list", "--brand", "dexar"]).good();
+    assert!(said.contains("mail-1") && said.contains("1 mails queued"), "{said}");
+}
