@@ -23,6 +23,7 @@ mod mail_server;
 mod migrations;
 mod payments;
 mod payments_faults;
+mod purchase;
 mod rates;
 mod regions;
 mod reviews;
