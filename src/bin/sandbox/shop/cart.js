@@ -98,6 +98,7 @@ function line(item) {
   const place = (what) => `${what}-${item.itemID}`;
   const number = h('input', {
     type: 'number',
+    name: `quantity-${item.itemID}`,
     min: 1,
     max: MOST_PIECES,
     value: item.quantity,

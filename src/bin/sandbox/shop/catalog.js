@@ -2,7 +2,7 @@
 
 import { config, read } from './api.js';
 import { addButton } from './cart.js';
-import { t, word } from './i18n.js';
+import { number, t, word } from './i18n.js';
 import { kopecks, money, pieceKopecks } from './money.js';
 import { button, h, picture } from './ui.js';
 
@@ -36,13 +36,12 @@ export async function categoryPage({ parameters: { id }, signal }) {
   const [tree, first] = await Promise.all([read('/category', { signal }), read(itemsPath(id, 0), { signal })]);
   const trail = pathTo(tree, id) ?? [];
   const category = trail.at(-1);
-  const above = trail.slice(0, -1).map((step) => h('li', {}, h('a', { href: categoryPath(step) }, step.name)));
   const title = category?.name ?? id;
   const children = (category?.subcategories ?? []).map((child) => h('li', {}, h('a', { class: 'chip', href: categoryPath(child) }, label(child))));
   const content = h('div', { class: 'with-aside' },
     h('aside', {}, h('details', { open: matchMedia('(min-width: 60rem)').matches }, h('summary', {}, t('categories')), treeList(tree, trail))),
     h('div', {},
-      h('nav', { 'aria-label': t('breadcrumbs') }, h('ol', { class: 'trail' }, h('li', {}, h('a', { href: '/' }, config.title)), above)),
+      breadcrumbs(trail.slice(0, -1)),
       category?.wideBanner && h('div', { class: 'banner' }, picture(category.wideBanner)),
       h('h1', { tabindex: '-1' }, title),
       children.length > 0 && h('ul', { class: 'chips' }, children),
@@ -64,8 +63,15 @@ function label(category) {
   return [category.name, ' ', h('span', { class: 'count' }, String(category.itemCount ?? ''))];
 }
 
+/** The way back up: the shop and these categories. */
+export function breadcrumbs(trail) {
+  const steps = [[config.title, '/'], ...trail.map((category) => [category.name, categoryPath(category)])];
+  const links = steps.map(([name, href]) => h('li', {}, h('a', { href }, name)));
+  return h('nav', { 'aria-label': t('breadcrumbs') }, h('ol', { class: 'trail' }, links));
+}
+
 /** The categories from the top down to this one, or `null` when the tree does not have it. */
-function pathTo(categories, id) {
+export function pathTo(categories, id) {
   for (const category of categories) {
     if ([category.id, String(category.categoryID)].includes(id)) return [category];
     const below = pathTo(category.subcategories ?? [], id);
@@ -122,18 +128,21 @@ export function price(item) {
   const now = h('strong', {}, money(pieceKopecks(item)));
   if (item.discount === 0) return h('span', { class: 'price' }, now);
   const before = h('s', { 'aria-label': t('price_before') }, money(kopecks(item.price)));
-  return h('span', { class: 'price' }, now, ' ', before);
+  return h('span', { class: 'price' }, now, before);
 }
 
 export function badges(item) {
-  const words = (item.badges ?? []).map((badge) => h('span', { class: `badge ${badge}` }, word(`badge_${badge}`, badge)));
+  // How much is taken off says more than that something is.
+  const named = (item.badges ?? []).filter((badge) => badge !== 'sale' || item.discount === 0);
+  const words = named.map((badge) => h('span', { class: `badge ${badge}` }, word(`badge_${badge}`, badge)));
   const discount = item.discount > 0 && h('span', { class: 'badge sale' }, `−${item.discount} %`);
   return h('span', { class: 'badges' }, discount, words);
 }
 
 export function stars(rating) {
   if (!rating) return h('span', { class: 'stars none' }, t('no_rating'));
-  return h('span', { class: 'stars', role: 'img', 'aria-label': t('rating_of', { rating }) }, h('span', { 'aria-hidden': 'true' }, `★ ${rating}`));
+  const words = number(rating);
+  return h('span', { class: 'stars', role: 'img', 'aria-label': t('rating_of', { rating: words }) }, h('span', { 'aria-hidden': 'true' }, `★ ${words}`));
 }
 
 export function stock(item) {

@@ -25,6 +25,11 @@ export function reason(error) {
   return t(keys.find((key) => key in texts), error.body ?? {});
 }
 
+/** 4.5, or 4,5 where people write it so. */
+export function number(value) {
+  return new Intl.NumberFormat(preferences.language).format(value);
+}
+
 /** A moment as people read it: `28.02.2026, 15:00`. */
 export function moment(time) {
   return new Intl.DateTimeFormat(preferences.language, { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(time));

@@ -1,23 +1,22 @@
 // One item: photos, price, description, fields, reviews, questions.
 
-import { config, read } from './api.js';
+import { read } from './api.js';
 import { addButton } from './cart.js';
-import { badges, price, stars, stock } from './catalog.js';
+import { badges, breadcrumbs, pathTo, price, stars, stock } from './catalog.js';
 import { day, t } from './i18n.js';
 import { reviewForm } from './review.js';
 import { h, picture } from './ui.js';
 
 /** `/item/:id` */
 export async function itemPage({ parameters: { id }, signal }) {
-  const item = await read(`/item/${encodeURIComponent(id)}`, { signal });
+  const [tree, item] = await Promise.all([read('/category', { signal }), read(`/item/${encodeURIComponent(id)}`, { signal })]);
+  const trail = pathTo(tree, item.subcategoryId ?? String(item.categoryID)) ?? [];
   const reviews = h('div', {});
   const showReviews = (fresh) => reviews.replaceChildren(...reviewList(fresh));
   showReviews(item);
   const reload = async () => showReviews(await read(`/item/${item.itemID}`, { signal }));
   const content = [
-    h('nav', { 'aria-label': t('breadcrumbs') }, h('ol', { class: 'trail' },
-      h('li', {}, h('a', { href: '/' }, config.title)),
-      h('li', {}, h('a', { href: `/category/${encodeURIComponent(item.subcategoryId ?? item.categoryID)}` }, t('category'))))),
+    breadcrumbs(trail),
     h('article', { class: 'item' },
       gallery(item),
       h('div', { class: 'about' },

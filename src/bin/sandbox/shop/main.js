@@ -9,7 +9,7 @@ import { accountButton } from './login.js';
 import { paymentPage } from './payment.js';
 import { FALLBACK_REGIONS, LANGUAGE_NAMES, preferences } from './preferences.js';
 import { current, route, start } from './router.js';
-import { searchField, searchPage } from './search.js';
+import { searchField, searchPage, showWords } from './search.js';
 import { onSession } from './session.js';
 import { errorNote, field, h, openDialog, say } from './ui.js';
 
@@ -30,6 +30,7 @@ async function showPage({ quiet = true } = {}) {
   const { signal } = leaving;
   const place = current();
   main.setAttribute('aria-busy', 'true');
+  showWords();
   try {
     const { title, content } = place ? await place.page({ ...place, signal }) : notFound();
     if (signal.aborted) return;
@@ -85,7 +86,7 @@ let showAccount = () => {};
 async function choosePreferences() {
   // A list that does not come must not keep anybody out of the shop.
   const regions = await send('GET', '/regions').catch(() => FALLBACK_REGIONS);
-  const language = h('select', { name: 'language' }, Object.entries(LANGUAGE_NAMES).map(([tag, name]) =>
+  const language = h('select', { name: 'language', autocomplete: 'language' }, Object.entries(LANGUAGE_NAMES).map(([tag, name]) =>
     h('option', { value: tag, selected: tag === preferences.language, lang: tag }, name)));
   const everywhere = h('option', { value: '' }, t('everywhere'));
   const region = h('select', { name: 'region' }, everywhere, regions.map(({ id, city, country }) =>
@@ -97,7 +98,7 @@ async function choosePreferences() {
     frame.abort();
     frame = new AbortController();
     showFrame();
-    showPage();
+    showPage({ quiet: false });
     loadCart();
   };
   const form = h('form', { class: 'preferences', onsubmit: submit },

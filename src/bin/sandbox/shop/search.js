@@ -28,7 +28,6 @@ export function searchField() {
     autocomplete: 'off',
     enterkeyhint: 'search',
     maxlength: LONGEST_QUERY,
-    value: new URLSearchParams(location.search).get('q') ?? '',
     oninput: () => {
       clearTimeout(timer);
       timer = setTimeout(show, DEBOUNCE_MS);
@@ -39,6 +38,12 @@ export function searchField() {
     show();
   };
   return h('form', { role: 'search', onsubmit: submit }, input);
+}
+
+/** Puts the words of the address into the field, unless somebody is typing there. */
+export function showWords() {
+  const input = document.querySelector('input[type=search]');
+  if (input && input !== document.activeElement) input.value = new URLSearchParams(location.search).get('q') ?? '';
 }
 
 /** `/search?q=…` */

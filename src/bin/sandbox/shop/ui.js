@@ -20,7 +20,11 @@ export function h(tag, attributes = {}, ...children) {
 /** Says something in passing; screen readers hear it. */
 export function say(text, kind = 'info') {
   const message = h('p', { class: `message ${kind}` }, text);
-  document.getElementById('messages').append(message);
+  const messages = document.getElementById('messages');
+  // Outside of an open dialog nothing can be read.
+  const place = document.querySelector('dialog[open]') ?? document.body;
+  if (messages.parentElement !== place) place.append(messages);
+  messages.append(message);
   setTimeout(() => message.remove(), MESSAGE_MS);
 }
 
@@ -59,7 +63,11 @@ export function openDialog(title, content, closed = () => {}) {
   const heading = h('h2', { id: 'dialog-title' }, title);
   const close = h('button', { type: 'button', class: 'close', 'aria-label': t('close'), onclick: () => dialog.close() }, '✕');
   const dialog = h('dialog', { 'aria-labelledby': 'dialog-title' }, h('header', {}, heading, close), content);
-  dialog.addEventListener('close', () => (dialog.remove(), closed()));
+  dialog.addEventListener('close', () => {
+    document.body.append(document.getElementById('messages'));
+    dialog.remove();
+    closed();
+  });
   dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
   dialog.showModal();
@@ -72,6 +80,7 @@ export function field(label, input) {
 }
 
 /** Pictures of the catalogue: decoration beside a name, so without words of their own unless told. */
-export function picture(url, words = '') {
-  return h('img', { src: url || '/icon.svg', alt: words, loading: 'lazy', decoding: 'async' });
+export function picture(url = '/icon.svg', words = '') {
+  // There is nothing to wait with for a picture that is in its own address.
+  return h('img', { src: url, alt: words, loading: url.startsWith('data:') ? null : 'lazy', decoding: 'async' });
 }

@@ -9,7 +9,6 @@ export const en = {
   home_title: 'Welcome to {shop}',
   home_text: 'A demonstration shop: everything works, nothing is for sale.',
   categories: 'Categories',
-  category: 'All of this category',
   breadcrumbs: 'You are here',
   random: 'Perhaps you like',
   random_again: 'Show others',

@@ -9,7 +9,6 @@ export const hy = {
   home_title: 'Բարի գալուստ {shop}',
   home_text: 'Ցուցադրական խանութ․ ամեն ինչ աշխատում է, բայց ոչինչ չի վաճառվում։',
   categories: 'Բաժիններ',
-  category: 'Ամբողջ բաժինը',
   breadcrumbs: 'Դուք այստեղ եք',
   random: 'Գուցե հավանեք',
   random_again: 'Ցույց տալ ուրիշները',
