@@ -105,8 +105,8 @@ export class Visitor {
   async enter(language = 'ru', region = '') {
     await this.page.goto(this.shop.url);
     const dialog = this.page.getByRole('dialog');
-    await dialog.locator('select[name=language]').selectOption(language);
-    await dialog.locator('select[name=region]').selectOption(region);
+    await dialog.locator('select[name=shop-language]').selectOption(language);
+    await dialog.locator('select[name=shop-region]').selectOption(region);
     await dialog.locator('button.primary').click();
     await dialog.waitFor({ state: 'detached' });
     await this.settled();

@@ -108,7 +108,7 @@ for (const shop of SHOPS) {
     await visitor.enter('en');
     assert.deepEqual(await page.locator('.tile .count').allInnerTexts(), await counts(''));
     await page.locator('.choice').click();
-    await page.locator('dialog select[name=region]').selectOption('yerevan');
+    await page.locator('dialog select[name=shop-region]').selectOption('yerevan');
     await page.locator('dialog button.primary').click();
     const there = await counts('yerevan');
     assert.notDeepEqual(there, await counts(''), 'the catalogue has items for some regions only');
