@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 
 import { atSandbox, startBrowser } from './browser.mjs';
 import { SHOPS } from './places.mjs';
-import { buttons, choose, press, say, somebody } from './telegram.mjs';
+import { button, choose, logIn, press, say, somebody } from './telegram.mjs';
 
 let browser;
 before(async () => (browser = await startBrowser()));
@@ -71,7 +71,7 @@ for (const shop of SHOPS) {
     await page.getByRole('button', { name: 'Log in with a number' }).click();
     await say(shop.bot, boris, await page.locator('#login-command').innerText());
     const number = await page.locator('#login-code').innerText();
-    const wrong = (await buttons(shop.bot, boris)).find(({ text }) => /^\d\d$/.test(text) && text !== number);
+    const wrong = await button(shop.bot, boris, (text) => /^\d\d$/.test(text) && text !== number);
     await press(shop.bot, boris, wrong.callback_data);
     await page.waitForResponse((response) => response.url().endsWith('/auth/session') && response.status() === 401);
     assert.ok(await page.getByRole('dialog').isVisible());
@@ -105,16 +105,6 @@ async function follow(visitor, link) {
   await visitor.watch(page);
   await page.waitForLoadState();
   return page;
-}
-
-/** Through the dialog, with Telegram on another device. */
-export async function logIn(visitor, person) {
-  const { page, shop } = visitor;
-  await page.locator('button.account').click();
-  await page.getByRole('button', { name: 'Log in with a number' }).click();
-  await say(shop.bot, person, await page.locator('#login-command').innerText());
-  await choose(shop.bot, person, await page.locator('#login-code').innerText());
-  await page.getByRole('button', { name: `Account: ${person.first_name}` }).waitFor();
 }
 
 /** Logs out and goes. */

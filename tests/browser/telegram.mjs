@@ -24,19 +24,29 @@ export function press(bot, from, data) {
   return ask(`${SANDBOX}/telegram/${bot}/press`, { from, data });
 }
 
-/** The buttons of the newest message of a bot that has any, once one is there. */
-export async function buttons(bot, from) {
+/** A button of the newest message of a bot, once there is such a one: `isWanted(text)`. */
+export async function button(bot, from, isWanted) {
   for (const deadline = Date.now() + PATIENCE_MS; Date.now() < deadline; await new Promise((done) => setTimeout(done, LOOK_MS))) {
     const messages = await ask(`${SANDBOX}/telegram/${bot}/messages?chat=${from.id}`);
     const keyboard = messages.at(-1)?.reply_markup?.inline_keyboard.flat() ?? [];
-    if (keyboard.length > 0) return keyboard;
+    const found = keyboard.find(({ text }) => isWanted(text));
+    if (found) return found;
   }
-  assert.fail(`@${bot} shows no buttons to ${from.first_name}`);
+  return assert.fail(`@${bot} shows ${from.first_name} no such button`);
 }
 
 /** Chooses a number, as the shop's page shows it, in the chat on another device. */
 export async function choose(bot, from, number) {
-  const button = (await buttons(bot, from)).find(({ text }) => text === number);
-  assert.ok(button, `@${bot} offers ${number}`);
-  await press(bot, from, button.callback_data);
+  const { callback_data } = await button(bot, from, (text) => text === number);
+  await press(bot, from, callback_data);
+}
+
+/** Through the dialog, with Telegram on another device. */
+export async function logIn(visitor, person) {
+  const { page, shop } = visitor;
+  await page.locator('button.account').click();
+  await page.getByRole('button', { name: 'Log in with a number' }).click();
+  await say(shop.bot, person, await page.locator('#login-command').innerText());
+  await choose(shop.bot, person, await page.locator('#login-code').innerText());
+  await page.getByRole('button', { name: `Account: ${person.first_name}` }).waitFor();
 }
