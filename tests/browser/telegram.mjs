@@ -41,12 +41,12 @@ export async function choose(bot, from, number) {
   await press(bot, from, callback_data);
 }
 
-/** Through the dialog, with Telegram on another device. */
+/** Through the dialog of a shop in any language, with Telegram on another device. */
 export async function logIn(visitor, person) {
   const { page, shop } = visitor;
   await page.locator('button.account').click();
-  await page.getByRole('button', { name: 'Log in with a number' }).click();
+  await page.locator('.attempt button').click();
   await say(shop.bot, person, await page.locator('#login-command').innerText());
   await choose(shop.bot, person, await page.locator('#login-code').innerText());
-  await page.getByRole('button', { name: `Account: ${person.first_name}` }).waitFor();
+  await page.getByRole('banner').getByRole('button', { name: person.first_name }).waitFor();
 }

@@ -119,7 +119,7 @@ function failed(content, error, signal) {
   let way = toCart();
   if (error.isPassing) way = [button(t('try_again'), () => run(content, signal), { class: 'primary' }), toCart()];
   else if (error.status === 401) way = loginButton(content, signal);
-  else if (error.status === 422 && error.body.amount) way = newAmount(content, error.body.amount, signal);
+  else if (error.status === 422 && error.body.amount) way = [newAmount(content, error.body.amount, signal), toCart()];
   else endCheckout();
   show(content, t('payment_failed'), errorNote(error), h('div', { class: 'row' }, way));
 }

@@ -3,7 +3,7 @@
 import { ApiError } from './api.js';
 import { reason, t } from './i18n.js';
 
-const MESSAGE_MS = 6_000;
+const MESSAGE_MS = 4_000;
 
 /** An element: `h('a', { href: '/', class: 'button', onclick: f }, 'text', node)`. Empty attributes and children are left out. */
 export function h(tag, attributes = {}, ...children) {
