@@ -16,6 +16,7 @@ use crate::db;
 use crate::error::{Error, Result};
 use crate::kv::Kv;
 use crate::migrate;
+use crate::net::client::Outgoing;
 use crate::rates::Limiter;
 
 /// How long readiness waits for a dependency to answer.
@@ -29,6 +30,8 @@ pub struct Brand {
     pub kv: Kv,
     pub clock: Clock,
     pub rates: Limiter,
+    /// The way to the brand's bank.
+    pub to_bank: Option<Outgoing>,
     pool: Pool,
     /// Whether the database was found fit since the start.
     open: AtomicBool,
@@ -40,7 +43,10 @@ impl Brand {
         let kv = Kv::new(&config.name, &config.redis)?;
         let pool = db::pool(&config.database);
         let rates = Limiter::new(kv.clone(), config.rates);
-        Ok(Arc::new(Brand { config, kv, clock: Clock::default(), rates, pool, open: AtomicBool::new(false) }))
+        let to_bank = config.bank.as_ref();
+        let to_bank = to_bank.map(|bank| Outgoing::new(None, bank.authority.as_deref(), bank.connect_timeout));
+        let to_bank = to_bank.transpose().map_err(Error::internal)?;
+        Ok(Arc::new(Brand { config, kv, clock: Clock::default(), rates, to_bank, pool, open: AtomicBool::new(false) }))
     }
 
     pub fn name(&self) -> &str {

@@ -112,6 +112,13 @@ impl Error {
         Error::new(Kind::BadGateway, "bad_gateway", public).because(cause)
     }
 
+    /// 504: somebody behind us took too long; the same request again is safe.
+    #[track_caller]
+    pub fn bank_too_late(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        let public = "The bank takes too long to answer; please try the same order again.";
+        Error::new(Kind::Timeout, "bank_timeout", public).because(cause)
+    }
+
     #[track_caller]
     pub fn forbidden(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Forbidden, code, public)

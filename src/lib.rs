@@ -32,6 +32,7 @@ pub mod lease;
 pub mod migrate;
 pub mod money;
 pub mod net;
+pub mod payments;
 pub mod rates;
 pub mod regions;
 pub mod routes;

@@ -19,6 +19,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__catalog", include_str!("../migrations/0001_catalog.sql")),
     ("V2__cart", include_str!("../migrations/0002_cart.sql")),
     ("V3__telegram", include_str!("../migrations/0003_telegram.sql")),
+    ("V4__payments", include_str!("../migrations/0004_payments.sql")),
 ];
 
 /// The administrator's part; its two settings are explained in the file.

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::net::reply::Reply;
 use crate::net::request::Req;
 use crate::net::router::Router;
+use crate::payments;
 use crate::rates::Budget;
 use crate::regions::http::regions;
 use crate::search::http::search_items;
@@ -28,12 +29,15 @@ pub fn routes() -> Router<Cx> {
         .get("/randomitems", random_items)
         // the storefront: the visitor's cart
         .get("/cart", cart::http::get)
-        .write(Method::POST, "/cart", cart::http::post)
+        .write(Method::POST, "/cart", payments::http::add_or_pay)
         .within(Budget::CartWrites)
         .write(Method::PATCH, "/cart", cart::http::patch)
         .within(Budget::CartWrites)
         .write(Method::DELETE, "/cart", cart::http::delete)
         .within(Budget::CartWrites)
+        // the storefront and the bank: payments
+        .get("/qr/payment/{id}", payments::http::status)
+        .write(Method::POST, "/payments/raiffeisen/notify", payments::http::notify)
         // the storefront: who is logged in
         .get("/auth/session", auth::http::session)
         .write(Method::POST, "/auth/logout", auth::http::log_out)

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::brand::Brand;
 use crate::error::Result;
-use crate::{cart, telegram};
+use crate::{cart, payments, telegram};
 
 type Work = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
 
@@ -24,16 +24,23 @@ struct Pass {
 }
 
 /// Every pass there is.
-static PASSES: [Pass; 1] = [Pass {
-    name: "forget carts",
-    every: Duration::from_secs(600),
-    run: |brand| Box::pin(async move { cart::forget(&brand).await }),
-}];
+static PASSES: &[Pass] = &[
+    Pass {
+        name: "forget carts",
+        every: Duration::from_secs(600),
+        run: |brand| Box::pin(async move { cart::forget(&brand).await }),
+    },
+    Pass {
+        name: "follow payments",
+        every: Duration::from_secs(1),
+        run: |brand| Box::pin(async move { payments::worker::follow(&brand).await }),
+    },
+];
 
 /// Does a brand's work until `stop`; what has been begun is finished.
 pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
     let running = TaskTracker::new();
-    for pass in &PASSES {
+    for pass in PASSES {
         running.spawn(drive(pass, brand.clone(), stop.clone()));
     }
     running.spawn(telegram::worker::run(brand, stop));

@@ -131,9 +131,10 @@ fn is_navigation(req: &Req) -> bool {
 /// 403 for a browser that runs no script of the storefront: a page of another site would log its visitor in.
 fn check_program(cx: &Cx, req: &Req) -> Result<()> {
     let from_browser = req.headers().keys().any(|name| name.as_str().starts_with("sec-fetch-"));
-    match from_browser && !origin(cx, req).is_allowed() {
-        true => Err(Error::forbidden("not_for_browsers", "A page of another site cannot log anybody in.")),
-        false => Ok(()),
+    match origin(cx, req) {
+        Origin::Allowed(_) => Ok(()),
+        Origin::Absent | Origin::Foreign if !from_browser => Ok(()),
+        _ => Err(Error::forbidden("not_for_browsers", "Only a page of the storefront can log anybody in like this.")),
     }
 }
 

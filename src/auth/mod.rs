@@ -20,6 +20,7 @@ use crate::cart;
 use crate::config::TelegramConfig;
 use crate::error::{Error, Result};
 use crate::net::cookie::{self, CookieSecret};
+use crate::payments;
 use crate::session::{self, Browser, Owner, Session};
 
 use attempt::Progress;
@@ -123,16 +124,21 @@ async fn claim(
         let session = session::check(brand, &secret).await?;
         return Ok(session.map(|session| Recognised::Session { session, secret }));
     }
-    merge_cart(brand, browser, user.id).await?;
+    join_visitor(brand, browser, user.id).await?;
     let Some(session) = session::begin(brand, &secret, session_id, user).await? else { return Ok(None) };
     store::mark_claimed(&brand.kv, &attempt.name(LINK)).await?;
     end_previous(brand, browser, &secret).await?;
     Ok(Some(Recognised::Session { session, secret }))
 }
 
-async fn merge_cart(brand: &Brand, browser: &Browser, user_id: i64) -> Result<()> {
+/// What the visitor had is the user's from now on. Doing it again does nothing.
+async fn join_visitor(brand: &Brand, browser: &Browser, user_id: i64) -> Result<()> {
     match &browser.visitor {
-        Some(visitor) => cart::merge(brand, &Owner::visitor(visitor), &Owner::User(user_id)).await,
+        Some(visitor) => {
+            let (visitor, user) = (Owner::visitor(visitor), Owner::User(user_id));
+            payments::join(brand, &visitor, &user).await?;
+            cart::merge(brand, &visitor, &user).await
+        }
         None => Ok(()),
     }
 }
@@ -199,7 +205,7 @@ async fn approve_attempt(brand: &Brand, token: &str, data: &SignedData) -> Resul
 async fn log_in_here(brand: &Brand, data: &SignedData, browser: &Browser) -> Result<LoggedIn> {
     let user = data.user();
     let secret = CookieSecret::new()?;
-    merge_cart(brand, browser, user.id).await?;
+    join_visitor(brand, browser, user.id).await?;
     let session = session::begin(brand, &secret, &session::new_id()?, &user).await?;
     let session = session.ok_or_else(|| Error::internal("a session of a new secret was there before"))?;
     end_previous(brand, browser, &secret).await?;

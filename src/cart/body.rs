@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::MOST_PIECES;
 use crate::error::{Error, Result};
-use crate::net::request::LARGEST_INTEGER;
+use crate::net::request::{self, LARGEST_INTEGER};
 
 /// What a `POST /cart` asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,7 +14,11 @@ pub enum Post {
 }
 
 /// A body with `itemID` adds, one with `amount` pays; both or neither is an error that names both forms.
-pub fn post(body: &Value) -> Result<Post> {
+///
+/// # Errors
+/// 400 that names the member that is wrong.
+pub fn post(body: &[u8]) -> Result<Post> {
+    let body: &Value = &request::json(body)?;
     let has = |key: &str| body.get(key).is_some_and(|value| !value.is_null());
     match (has("itemID"), has("amount")) {
         (true, false) => {
@@ -61,13 +65,20 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn posted(body: &Value) -> Result<Post> {
+        post(body.to_string().as_bytes())
+    }
+
     #[test]
     fn a_post_is_one_of_two_things() {
-        assert_eq!(post(&json!({"itemID": 5})).expect("an add"), Post::Add { item_id: 5, quantity: 1 });
-        assert_eq!(post(&json!({"itemID": 5, "quantity": 3})).expect("an add"), Post::Add { item_id: 5, quantity: 3 });
-        assert_eq!(post(&json!({"amount": 5, "items": []})).expect("a payment"), Post::Payment);
+        assert_eq!(posted(&json!({"itemID": 5})).expect("an add"), Post::Add { item_id: 5, quantity: 1 });
+        assert_eq!(
+            posted(&json!({"itemID": 5, "quantity": 3})).expect("an add"),
+            Post::Add { item_id: 5, quantity: 3 }
+        );
+        assert_eq!(posted(&json!({"amount": 5, "items": []})).expect("a payment"), Post::Payment);
         for body in [json!({}), json!([]), json!("x"), json!({"itemID": 5, "amount": 5}), json!({"itemID": null})] {
-            let error = post(&body).expect_err("neither or both");
+            let error = posted(&body).expect_err("neither or both");
             assert!(error.public.contains("itemID") && error.public.contains("amount"), "{body}");
         }
     }
@@ -75,11 +86,11 @@ mod tests {
     #[test]
     fn a_wrong_member_is_named() {
         for quantity in [json!(0), json!(-1), json!(1000), json!(1.5), json!("1"), json!(true), json!([1])] {
-            let error = post(&json!({"itemID": 5, "quantity": quantity})).expect_err("no quantity");
+            let error = posted(&json!({"itemID": 5, "quantity": quantity})).expect_err("no quantity");
             assert!(error.public.starts_with("quantity: expected a positive integer"), "{quantity}");
         }
         for id in [json!(0), json!(-1), json!("5"), json!(9_007_199_254_740_992_i64), json!(1.5)] {
-            assert!(post(&json!({"itemID": id})).expect_err("no id").public.starts_with("itemID:"), "{id}");
+            assert!(posted(&json!({"itemID": id})).expect_err("no id").public.starts_with("itemID:"), "{id}");
         }
         assert_eq!(patch(&json!({"itemID": 5, "quantity": 0})).expect("a removal"), (5, 0));
         assert!(patch(&json!({"itemID": 5})).is_err());

@@ -1,28 +1,18 @@
 //! The cart's endpoints (contract section 4).
 
 use crate::app::Cx;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::net::reply::Reply;
 use crate::net::request::Req;
 use crate::session::Who;
 
-use super::body::{self, Post};
+use super::body;
 
 /// `GET /cart`: hands out the visitor cookie; writes nothing.
 pub async fn get(cx: Cx, req: Req) -> Result<Reply> {
     let who = Who::of(&cx, &req).await?;
     let (items, language) = super::list(&cx, &who.owner()).await?;
     Ok(Reply::json(&items)?.in_language(language).with_cookies(who.cookie()))
-}
-
-/// `POST /cart`: adds an item.
-pub async fn post(cx: Cx, mut req: Req) -> Result<Reply> {
-    let who = Who::of(&cx, &req).await?;
-    match body::post(&req.json().await?)? {
-        Post::Add { item_id, quantity } => super::add(&cx, &who.owner(), item_id, quantity).await?,
-        Post::Payment => return Err(Error::unavailable("payments are not part of this release")),
-    }
-    Ok(Reply::message("Added to cart")?.with_cookies(who.cookie()))
 }
 
 /// `PATCH /cart`: sets how many.

@@ -5,9 +5,11 @@
 //! line above the shop's stock is written, or one visitor's cart is shown to another.
 
 mod body;
+pub use body::{Post, post as read_post};
 pub mod http;
 mod store;
 
+use deadpool_postgres::GenericClient;
 use jiff::SignedDuration;
 
 use crate::app::Cx;
@@ -97,6 +99,12 @@ pub async fn merge(brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
     store::merge(&*client, from, into, brand.clock.now()).await?;
     client.give_back();
     Ok(())
+}
+
+/// Takes what was bought out of its owner's cart (`owner` as the database has it), in the transaction that completes the
+/// payment; pieces beyond those that were bought stay.
+pub async fn remove_bought(client: &impl GenericClient, owner: &str, items: &[(i64, i32)]) -> Result<()> {
+    store::remove_bought(client, owner, items).await
 }
 
 /// Forgets the carts of visitors that nobody changed for [`FORGOTTEN_AFTER`]; returns how many lines went.

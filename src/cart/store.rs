@@ -19,7 +19,7 @@ pub(super) struct Line {
 /// Adds to a line or begins it.
 ///
 /// `on conflict` locks the line before it looks at its quantity, so two adds at once are added up; the stock is checked
-/// against the sum. Nobody counts an item without a quantity, unless its level says that it is out.
+/// against the sum.
 pub(super) async fn add(
     client: &impl GenericClient,
     owner: &Owner,
@@ -30,8 +30,7 @@ pub(super) async fn add(
     let statement = client
         .prepare_cached(
             "with item as ( \
-                 select i.item_id, \
-                        coalesce(i.quantity, case when i.remainings = 'out' then 0 else 1000000 end) as stock \
+                 select i.item_id, item_left(i.quantity, i.held, i.remainings) as stock \
                  from item i join listed_item using (item_id) where i.item_id = $2 \
              ), line as ( \
                  insert into cart_line (owner, item_id, quantity, added_at, changed_at) \
@@ -64,9 +63,8 @@ pub(super) async fn set(
     let statement = client
         .prepare_cached(
             "with item as ( \
-                 select i.item_id, case when l.item_id is null then 0 \
-                                        else coalesce(i.quantity, case when i.remainings = 'out' then 0 else 1000000 end) \
-                                   end as stock \
+                 select i.item_id, \
+                        case when l.item_id is null then 0 else item_left(i.quantity, i.held, i.remainings) end as stock \
                  from item i left join listed_item l using (item_id) where i.item_id = $2 \
              ), line as ( \
                  update cart_line c set quantity = $3, changed_at = $4 from item \
@@ -104,14 +102,31 @@ pub(super) async fn merge(client: &impl GenericClient, from: &Owner, into: &Owne
                      c.quantity + excluded.quantity, \
                      greatest( \
                          c.quantity, excluded.quantity, \
-                         (select coalesce(i.quantity, case when i.remainings = 'out' then 0 else $4 end) \
-                          from item i where i.item_id = c.item_id) \
+                         (select item_left(i.quantity, i.held, i.remainings) from item i where i.item_id = c.item_id) \
                      ), \
                      $4 \
                  )",
         )
         .await?;
     Ok(client.execute(&statement, &[&from.key(), &into.key(), &now, &MOST_PIECES]).await?)
+}
+
+/// `items` are ids and how many were bought.
+pub(super) async fn remove_bought(client: &impl GenericClient, owner: &str, items: &[(i64, i32)]) -> Result<()> {
+    let statement = client
+        .prepare_cached(
+            "with bought as (select * from unnest($2::bigint[], $3::integer[]) as b (item_id, quantity)), \
+             gone as ( \
+                 delete from cart_line c using bought b \
+                 where c.owner = $1 and c.item_id = b.item_id and c.quantity <= b.quantity \
+             ) \
+             update cart_line c set quantity = c.quantity - b.quantity from bought b \
+             where c.owner = $1 and c.item_id = b.item_id and c.quantity > b.quantity",
+        )
+        .await?;
+    let (ids, quantities): (Vec<i64>, Vec<i32>) = items.iter().copied().unzip();
+    client.execute(&statement, &[&owner, &ids, &quantities]).await?;
+    Ok(())
 }
 
 /// Whole carts of visitors, a thousand at a time.

@@ -156,14 +156,13 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
-    /// A list of strings; empty where the key is absent.
+    /// A list of strings; an absent or an empty one is empty.
     pub fn optional_strings(&self, key: &'static str, example: &str) -> Vec<String> {
-        match self.table.is_some_and(|table| table.contains_key(key)) {
-            true => self.strings(key, example),
-            false => {
-                self.asked.borrow_mut().push(key);
-                Vec::new()
-            }
+        let value = self.value(key).map(|value| value.get_ref().as_array());
+        match value {
+            None => Vec::new(),
+            Some(Some(list)) if list.is_empty() => Vec::new(),
+            Some(_) => self.strings(key, example),
         }
     }
 

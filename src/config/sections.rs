@@ -7,10 +7,13 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::read::Section;
 use super::{
-    DatabaseConfig, Limits, ProxyProtocol, Rates, RedisConfig, SessionConfig, TelegramConfig, Timeouts, TlsConfig,
-    is_origin,
+    BankConfig, DatabaseConfig, FiscalConfig, Limits, PaymentsConfig, ProxyProtocol, Rates, RedisConfig, Rounding,
+    SessionConfig, TelegramConfig, Timeouts, TlsConfig, is_origin,
 };
 use crate::secret::Secret;
 
@@ -38,11 +41,21 @@ pub(super) fn read_secret(
     credentials: Option<&Path>,
 ) -> Option<Secret> {
     let name = section.optional_string(key)?;
+    named_secret(section, key, &name, brand, credentials)
+}
+
+fn named_secret(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    name: &str,
+    brand: &str,
+    credentials: Option<&Path>,
+) -> Option<Secret> {
     if !name.contains('/') && !name.starts_with(&format!("{brand}.")) {
         section.fault(key, format!("{name} is not this brand's: a credential of it begins with {brand}."));
         return None;
     }
-    match Secret::read(&name, credentials) {
+    match Secret::read(name, credentials) {
         Ok(secret) => Some(secret),
         Err(sentence) => {
             section.fault(key, sentence);
@@ -202,6 +215,86 @@ pub(super) fn read_telegram(section: Section<'_, '_>, brand: &str, credentials: 
     };
     section.finish();
     telegram
+}
+
+pub(super) fn read_payments(section: Section<'_, '_>) -> PaymentsConfig {
+    let rounding = match section.optional_string("rounding").as_deref() {
+        None | Some("kopeck") => Rounding::Kopeck,
+        Some("rouble") => Rounding::Rouble,
+        Some(_) => {
+            section.fault("rounding", "expected \"kopeck\" or \"rouble\"");
+            Rounding::Kopeck
+        }
+    };
+    let payments = PaymentsConfig {
+        rounding,
+        qr_lifetime: seconds(&section, "qr_lifetime_s", 1..=259_200, 900),
+        open_per_owner: section.number("open_per_owner", 1..=1_000_000, 3),
+        open_per_address: section.number("open_per_address", 1..=1_000_000, 10),
+        look_every: milliseconds(section.number("look_every_ms", 100..=60_000, 2_000)),
+        answer_within: milliseconds(section.number("answer_within_ms", 10..=10_000, 1_000)),
+        follow: seconds(&section, "follow_s", 60..=2_592_000, 86_400),
+        longest_pause: seconds(&section, "longest_pause_s", 1..=86_400, 1_800),
+    };
+    section.finish();
+    payments
+}
+
+pub(super) fn read_bank(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> BankConfig {
+    let merchant_id = section.string("merchant_id", "\"MA0000000552\"");
+    if merchant_id.len() > 12 || !merchant_id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        section.fault("merchant_id", "expected at most 12 letters and digits");
+    }
+    let names = section.strings("keys", &format!("[\"{brand}.bank-key\"]"));
+    let keys: Vec<Secret> =
+        names.iter().filter_map(|name| named_secret(&section, "keys", name, brand, credentials)).collect();
+    for key in &keys {
+        if let Some(other) = merchant_of(key).filter(|merchant| *merchant != merchant_id) {
+            section.fault("keys", format!("this key belongs to the merchant {other}, not to {merchant_id}"));
+        }
+    }
+    let bank = BankConfig {
+        api_url: read_outside_url(&section, "api_url", "https://pay.raif.ru"),
+        merchant_id,
+        // A file with a fault is never used, so nobody presents this one.
+        keys: if keys.is_empty() { vec![Secret::new("bank-key", "")] } else { keys },
+        authority: section.optional_string("authority").map(Into::into),
+        timeout: milliseconds(section.number("timeout_ms", 100..=60_000, 5_000)),
+        connect_timeout: milliseconds(section.number("connect_timeout_ms", 100..=60_000, 2_000)),
+    };
+    section.finish();
+    bank
+}
+
+/// The merchant whose key it is: the bank's keys are JSON Web Tokens, and `sub` names it. `None` for any other key.
+fn merchant_of(key: &Secret) -> Option<String> {
+    let claims = key.reveal().split('.').nth(1)?;
+    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    claims["sub"].as_str().map(str::to_owned)
+}
+
+pub(super) fn read_fiscal(section: Section<'_, '_>) -> FiscalConfig {
+    let fallback_email = section.string("fallback_email", "\"receipts@dexarmarket.ru\"");
+    if !fallback_email.is_empty() && fallback_email.parse::<lettre::Address>().is_err() {
+        section.fault("fallback_email", "expected an e-mail address");
+    }
+    let vat = section.optional_string("vat").unwrap_or_else(|| "none".to_owned());
+    let kinds =
+        ["none", "vat0", "vat5", "vat7", "vat10", "vat20", "vat22", "vat105", "vat107", "vat110", "vat120", "vat122"];
+    if !kinds.contains(&vat.to_ascii_lowercase().as_str()) {
+        section.fault("vat", format!("expected one of {}", kinds.join(", ")));
+    }
+    let fiscal = FiscalConfig {
+        fallback_email,
+        vat,
+        wait: seconds(&section, "wait_s", 0..=86_400, 60),
+        first_retry: milliseconds(section.number("first_retry_ms", 100..=3_600_000, 5_000)),
+        longest_retry: milliseconds(section.number("longest_retry_ms", 100..=86_400_000, 1_800_000)),
+        most_tries: section.number("most_tries", 1..=10_000, 60),
+    };
+    section.finish();
+    fiscal
 }
 
 /// A URL that a path is appended to: no slash at its end, no query.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -21,6 +21,9 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use serde::Serialize;
+
+use crate::secret::Secret;
 
 /// The largest answer that is read; Telegram cuts its own at about 4 MiB.
 const LARGEST_ANSWER_BYTES: usize = 8 << 20;
@@ -112,20 +115,33 @@ pub struct Asking {
 }
 
 impl Asking {
-    pub fn new(method: Method, url: String) -> Asking {
-        Asking { method, url, headers: HeaderMap::new(), body: Bytes::new() }
+    pub fn get(url: String) -> Asking {
+        Asking { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
-    pub fn json(mut self, value: &serde_json::Value) -> Asking {
+    pub fn post(url: String) -> Asking {
+        Asking { method: Method::POST, ..Asking::get(url) }
+    }
+
+    pub fn put(url: String) -> Asking {
+        Asking { method: Method::PUT, ..Asking::get(url) }
+    }
+
+    pub fn delete(url: String) -> Asking {
+        Asking { method: Method::DELETE, ..Asking::get(url) }
+    }
+
+    pub fn json(mut self, value: &impl Serialize) -> Asking {
         self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Asking { body: value.to_string().into(), ..self }
+        let body = serde_json::to_vec(value).expect("what is sent outside has text keys and finite numbers");
+        Asking { body: body.into(), ..self }
     }
 
-    /// A header that no log shows.
-    pub fn secret_header(mut self, name: HeaderName, value: &str) -> Asking {
-        if let Ok(mut value) = HeaderValue::from_str(value) {
+    /// `Authorization: Bearer …`, which no log shows.
+    pub fn bearer(mut self, token: &Secret) -> Asking {
+        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.reveal())) {
             value.set_sensitive(true);
-            self.headers.insert(name, value);
+            self.headers.insert(AUTHORIZATION, value);
         }
         self
     }

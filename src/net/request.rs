@@ -86,12 +86,18 @@ impl Req {
     /// # Errors
     /// 415 for another media type, 413 above the limit, 400 for what is no JSON.
     pub async fn json(&mut self) -> Result<Value> {
-        if self.media_type() != "application/json" {
-            return Err(Error::unsupported_media_type());
+        json(&self.json_bytes().await?)
+    }
+
+    /// The same as it was sent, for who must see its numbers digit by digit.
+    ///
+    /// # Errors
+    /// 415 for another media type, 413 above the limit.
+    pub async fn json_bytes(&mut self) -> Result<Bytes> {
+        match self.media_type() == "application/json" {
+            true => self.bytes().await,
+            false => Err(Error::unsupported_media_type()),
         }
-        let bytes = self.bytes().await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON: {error}.")).because(error))
     }
 
     /// The whole body as the pairs of a form (`application/x-www-form-urlencoded`), which the caller has looked for.
@@ -170,6 +176,13 @@ pub struct Page {
     pub count: i64,
     /// 0 and up.
     pub skip: i64,
+}
+
+/// # Errors
+/// 400 for what is no JSON.
+pub fn json(bytes: &[u8]) -> Result<Value> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON: {error}.")).because(error))
 }
 
 /// `a=1&b=2` with percent signs and plus signs.

@@ -6,7 +6,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use hyper::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -146,7 +145,7 @@ impl Api {
         struct Parameters {
             retry_after: Option<u64>,
         }
-        let asking = Asking::new(Method::POST, format!("{}/{method}", self.base.reveal())).json(&body);
+        let asking = Asking::post(format!("{}/{method}", self.base.reveal())).json(&body);
         let answered = self.outgoing.send(asking, timeout).await;
         let answered = answered.map_err(|why: NoAnswer| Failure::NoAnswer(why.to_string()))?;
         let nonsense =

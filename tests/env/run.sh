@@ -167,6 +167,7 @@ make_secrets() {
   for brand in dexar novo; do
     secret "$brand.database-password" random_hex 32
     secret "$brand.telegram-bot-token" bot_token
+    secret "$brand.bank-key" bank_key "$(merchant_of "$brand")"
   done
 }
 
@@ -182,6 +183,23 @@ secret() {
 # shellcheck disable=SC2317 # called by name
 random_hex() { od -An -tx1 -N"$1" /dev/urandom | tr -d ' \n'; }
 
+# The merchants' names at the simulated bank.
+merchant_of() {
+  case $1 in
+    dexar) printf 'MA0000000445' ;;
+    *) printf 'MA0000000444' ;;
+  esac
+}
+
+# bank_key MERCHANT: as the bank makes them, a JSON Web Token whose `sub` is the merchant.
+# shellcheck disable=SC2317 # called by name
+bank_key() {
+  printf '%s.%s.%s' "$(printf '{"alg":"HS256"}' | url64)" "$(printf '{"sub":"%s"}' "$1" | url64)" "$(random_hex 32)"
+}
+
+# shellcheck disable=SC2317 # called by bank_key
+url64() { base64 -w0 | tr +/ -_ | tr -d '='; }
+
 # As BotFather makes them: the bot's id, a colon, 35 characters.
 # shellcheck disable=SC2317 # called by name
 bot_token() {
@@ -192,7 +210,9 @@ bot_token() {
 
 has_ipv6() { grep -Eq '^0{31}1 .* lo$' /proc/net/if_inet6 2>/dev/null; }
 
-# What the sandbox plays: the bots with their owners' tokens, and the storefronts.
+port_of() { if [[ $1 == dexar ]]; then printf 445; else printf 444; fi; }
+
+# What the sandbox plays: the bots with their owners' tokens, the merchants with their keys, and the storefronts.
 write_sandbox() {
   local listen='"127.0.0.1:4210"' name title
   if has_ipv6; then listen+=', "[::1]:4210"'; fi
@@ -205,6 +225,10 @@ write_sandbox() {
         title=${name^}
         printf '\n[[bots]]\nusername = "%smarket_bot"\ntitle = "%s"\ntoken = "%s"\n' \
           "$name" "$title" "$(<"$dev/credentials/$name.telegram-bot-token")"
+        printf '\n[[merchants]]\nid = "%s"\ntitle = "%s"\nkey = "%s"\n' \
+          "$(merchant_of "$name")" "$title" "$(<"$dev/credentials/$name.bank-key")"
+        printf 'callback_url = "https://localhost:%s/payments/raiffeisen/notify"\ncallback_ca = "%s"\n' \
+          "$(port_of "$name")" "$(toml "$dev/certs/ca.pem")"
       done
       shop dexar Dexar 445 4200 "${ACCENTS[dexar]}"
       shop novo Novo 444 4201 "${ACCENTS[novo]}"
@@ -261,6 +285,20 @@ token = "$name.telegram-bot-token"
 api_url = "http://127.0.0.1:4210"
 link_url = "http://localhost:4210/telegram"
 lease_ms = 5000
+
+[bank]
+api_url = "http://127.0.0.1:4210"
+merchant_id = "$(merchant_of "$name")"
+keys = ["$name.bank-key"]
+
+[fiscal]
+fallback_email = "receipts@$name.example"
+vat = "vat20"
+wait_s = 20
+
+[payments]
+open_per_owner = 50
+open_per_address = 1000
 
 [rates]
 logins_per_address = 100000

@@ -229,6 +229,7 @@ unixsocket $sockets/redis/redis.sock
 unixsocketperm 700
 dir "$quoted"
 appendonly yes
+databases 4096
 appendfsync $append_sync
 save ""
 maxmemory-policy noeviction

@@ -1,19 +1,27 @@
 //! What the tests stand on: private servers, installations of their own, the real program, and clients over real TLS.
 
 mod brand_file;
+mod browser;
 mod client;
 mod directory;
 mod gateway;
 mod golden;
+pub mod login;
+mod outside;
+mod process;
 mod services;
+pub mod shop;
 mod site;
 
 use std::sync::LazyLock;
 
 pub use brand_file::{free_port, password_of};
-pub use client::{Answer, Ask, Client, ask, connect_tls, converse};
+pub use browser::Browser;
+pub use client::{Answer, Ask, Client, ask, connect_tls, converse, trusting_client_config};
 pub use gateway::Gateway;
 pub use golden::assert_golden;
+pub use outside::{Outside, Person, bank_key_of, bot_token_of, buttons, merchant_of};
+pub use process::Process;
 pub use services::{Services, eventually, eventually_async, psql};
 pub use site::{Ended, Site, data, demo};
 

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-const DOMAINS: [&str; 7] = ["regions", "catalog", "search", "session", "cart", "auth", "telegram"];
+const DOMAINS: [&str; 10] =
+    ["regions", "catalog", "search", "session", "reviews", "mail", "cart", "payments", "auth", "telegram"];
 const LONGEST_FILE_LINES: usize = 400;
 
 struct File {
@@ -78,7 +79,9 @@ fn forbidden(file: &File, arrow: &[String]) -> Option<&'static str> {
     match (rank(from), rank(to)) {
         (_, Some(_)) if part == "store" && from != to => Some("another domain's store"),
         (_, Some(_)) if part == "http" && !["routes"].contains(&from) => Some("handlers are called by routes alone"),
-        (Some(from), Some(to)) if from < to => Some("regions ← catalog ← search; session, catalog ← cart ← auth ← telegram"),
+        (Some(from), Some(to)) if from < to => {
+            Some("regions ← catalog ← search, session ← reviews; mail, cart ← payments ← auth ← telegram")
+        }
         (None, Some(_)) if !["routes", "workers"].contains(&from) => Some("foundation and net know no domain"),
         (Some(_), None) if ["routes", "serve", "check", "admin", "workers"].contains(&to) => {
             Some("a domain knows nobody above it")

@@ -27,6 +27,12 @@ pub struct BrandFile {
     /// Further lines of `[limits]` and `[timeouts]`.
     pub limits: String,
     pub timeouts: String,
+    /// The whole section `[telegram]`.
+    pub telegram: String,
+    /// The whole section `[bank]`.
+    pub bank: String,
+    /// Further sections.
+    pub more: String,
 }
 
 impl BrandFile {
@@ -49,11 +55,27 @@ impl BrandFile {
             redis_url: services.redis_url().to_owned(),
             limits: String::new(),
             timeouts: String::new(),
+            telegram: String::new(),
+            bank: String::new(),
+            more: String::new(),
         }
     }
 
     pub fn toml(&self) -> String {
-        let BrandFile { name, port, public_url, origins, database_url, redis_url, limits, timeouts, .. } = self;
+        let BrandFile {
+            name,
+            port,
+            public_url,
+            origins,
+            database_url,
+            redis_url,
+            limits,
+            timeouts,
+            telegram,
+            bank,
+            more,
+            ..
+        } = self;
         let (certificate, key) = (self.certificate.display(), self.key.display());
         let storefront = &origins[0];
         format!(
@@ -61,7 +83,7 @@ impl BrandFile {
              public_url = \"{public_url}\"\nstorefront_url = \"{storefront}\"\norigins = {origins:?}\n\n\
              [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n\n\
              [database]\nurl = \"{database_url}\"\npassword = \"{name}.database-password\"\n{PATIENT}\n\
-             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n"
+             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{telegram}\n{bank}\n{more}\n"
         )
     }
 }

@@ -34,6 +34,20 @@ static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     Arc::new(roots)
 });
 
+/// What a client that trusts the tests' authority shakes hands with.
+pub fn trusting_client_config(alpn: &[&str]) -> Arc<ClientConfig> {
+    client_config(alpn, rustls::ALL_VERSIONS)
+}
+
+fn client_config(alpn: &[&str], versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).expect("known versions");
+    let mut config = builder.with_root_certificates(ROOTS.clone()).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
 /// A TLS connection to the gateway: these ALPN names, this SNI, these versions.
 pub async fn connect_tls(
     address: SocketAddr,
@@ -41,15 +55,10 @@ pub async fn connect_tls(
     server_name: &'static str,
     versions: &[&'static SupportedProtocolVersion],
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).expect("known versions");
-    let mut config = builder.with_root_certificates(ROOTS.clone()).with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(server_name).expect("a host name");
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    TlsConnector::from(client_config(alpn, versions)).connect(name, stream).await
 }
 
 /// Sends bytes as they are over HTTP/1.1's TLS and returns what comes back until the gateway closes.

@@ -5,9 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::brand_file::{BrandFile, password_of};
+use super::brand_file::{BrandFile, free_port, password_of};
 use super::directory::Directory;
 use super::gateway::Gateway;
+use super::process::Process;
 use super::services::Services;
 
 pub struct Site {
@@ -15,6 +16,8 @@ pub struct Site {
     pub directory: Directory,
     pub database: String,
     pub brands: Vec<BrandFile>,
+    /// The number of the site's own database in Redis.
+    redis_number: u32,
 }
 
 /// What a run of the program came to.
@@ -57,10 +60,16 @@ impl Site {
     /// The same on servers that the test may stop.
     pub fn on(services: Arc<Services>, brands: &[&str]) -> Site {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let database = format!("shop_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let database = format!("shop_{number}");
         services.create_database(&database, "C.UTF-8");
-        let mut site =
-            Site { directory: Directory::new(&database), brands: Vec::new(), database, services: services.clone() };
+        let mut site = Site {
+            directory: Directory::new(&database),
+            brands: Vec::new(),
+            database,
+            services: services.clone(),
+            redis_number: number,
+        };
         for name in brands {
             site.add_brand(name);
         }
@@ -70,7 +79,8 @@ impl Site {
     /// One more brand: its file and its credential.
     pub fn add_brand(&mut self, name: &str) {
         self.directory.write(&format!("credentials/{name}.database-password"), password_of(name) + "\n");
-        self.brands.push(BrandFile::new(name, &self.services, &self.database));
+        let redis_url = format!("{}?db={}", self.services.redis_url(), self.redis_number);
+        self.brands.push(BrandFile { redis_url, ..BrandFile::new(name, &self.services, &self.database) });
         self.write_brands();
     }
 
@@ -161,6 +171,31 @@ impl Site {
         self.import(brand, &[&demo("novo/delta.jsonl")]).good();
     }
 
+    /// A second machine with the same database and secrets: its own ports, its own copies of the files.
+    pub fn sibling(&self) -> Site {
+        let directory = Directory::new(&self.database);
+        let copied =
+            Command::new("cp").arg("-a").arg(self.directory.path().join("credentials")).arg(directory.path()).status();
+        assert!(copied.expect("cp runs").success());
+        let brands = self.brands.iter().map(|brand| BrandFile { port: free_port(), ..brand.clone() }).collect();
+        let (services, database) = (self.services.clone(), self.database.clone());
+        let site = Site { services, database, directory, brands, redis_number: self.redis_number };
+        site.write_brands();
+        site
+    }
+
+    /// What redis-cli prints.
+    pub fn redis(&self, arguments: &[&str]) -> String {
+        let socket = self.services.redis_url().trim_start_matches("unix://");
+        let number = self.redis_number.to_string();
+        let output = Command::new("redis-cli")
+            .args(["-s", socket, "-n", &number])
+            .args(arguments)
+            .output()
+            .expect("redis-cli runs");
+        String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
+    }
+
     /// Runs SQL as a brand's role; errors are what PostgreSQL said.
     pub fn sql_as(&self, brand: &str, sql: &str) -> Result<String, String> {
         let password = password_of(brand);
@@ -171,6 +206,16 @@ impl Site {
         let gateway = self.start_unready();
         gateway.await_ready();
         gateway
+    }
+
+    /// Starts the workers and waits until they work.
+    pub fn start_workers(&self) -> Process {
+        let process = Process::start("workers", env!("CARGO_BIN_EXE_brandgate"), self.directory.path(), |command| {
+            command.arg("work");
+            self.furnish(command);
+        });
+        process.await_log("working for all brands");
+        process
     }
 
     /// Starts the gateway and waits for nothing.

@@ -1,11 +1,12 @@
 //! Which calls the bank has, and how often each was made.
 //!
-//! Called by `bank::api` for every request before anything else, so that tests can count what the gateway asks. What must
-//! never happen: a call of the gateway that is not counted.
+//! Called by `bank::api` for every request before anything else, so that tests can count what the gateway asks. What
+//! must never happen: a call of the gateway that is not counted.
 
 use std::collections::BTreeMap;
 
 use hyper::Method;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::register::Version;
@@ -47,7 +48,7 @@ pub enum Route {
 impl Call {
     /// Below `/api`.
     pub fn route(method: &Method, path: &[&str]) -> Route {
-        let id = |place: usize| path[place].to_owned();
+        let id = |place: usize| percent_decode_str(path[place]).decode_utf8_lossy().into_owned();
         let calls: Vec<(Method, Call)> = match path {
             ["sbp", "v1", "qr", "register"] => vec![(Method::POST, Call::Register(Version::V1))],
             ["sbp", "v2", "qrs"] => vec![(Method::POST, Call::Register(Version::V2))],
@@ -107,7 +108,7 @@ impl Call {
     }
 }
 
-/// How often each call was made; `by_qr` and the like have one entry for each id that was asked for.
+/// How often each call was made; calls with an id in their path are counted for each id.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Calls {

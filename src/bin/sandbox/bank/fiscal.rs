@@ -267,3 +267,44 @@ pub fn not_found(number: &str) -> Problem {
     let message = format!("Чек с id = {number} не найден");
     Problem::Logical { status: StatusCode::NOT_FOUND, code: "RECEIPT_NOT_FOUND", message }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(change: impl Fn(&str) -> String) -> Result<Receipt, Problem> {
+        let body = r#"{"receiptNumber":"r-1","client":{"email":"a@example.org"},"items":[{"name":"Вода","price":120.50,
+            "quantity":1.5,"amount":180.75,"vatType":"vat20"}],"total":180.75}"#;
+        Receipt::read(change(body).as_bytes(), "M", ReceiptType::Sell)
+    }
+
+    #[test]
+    fn a_receipt_has_to_add_up() {
+        assert!(outcome(str::to_owned).is_ok());
+        assert!(outcome(|body| body.replace("\"r-1\"", "3000827351831")).is_ok(), "a number, as in the samples");
+        for (from, to) in [
+            ("180.75}", "180.76}"),
+            ("\"amount\":180.75", "\"amount\":180.7"),
+            ("120.50", "120.505"),
+            ("120.50", "\"120.50\""),
+            ("vat20", "vat19"),
+            ("a@example.org", "nobody"),
+            ("r-1", "r 1"),
+            ("\"client\"", "\"buyer\""),
+        ] {
+            let refused = outcome(|body| body.replace(from, to));
+            assert!(refused.is_err(), "{from} → {to}");
+        }
+    }
+
+    #[test]
+    fn a_registered_receipt_is_frozen() {
+        let mut receipt = outcome(str::to_owned).expect("it is in order");
+        receipt.replace(outcome(str::to_owned).expect("it is in order"), Timestamp::UNIX_EPOCH).expect("it is new");
+        receipt.register(Timestamp::UNIX_EPOCH).expect("it is new");
+        assert_eq!(receipt.status(Timestamp::UNIX_EPOCH), ReceiptStatus::InProgress);
+        assert_eq!(receipt.status(Timestamp::now()), ReceiptStatus::Done);
+        assert!(receipt.register(Timestamp::now()).is_err());
+        assert!(receipt.replace(outcome(str::to_owned).expect("it is in order"), Timestamp::now()).is_err());
+    }
+}

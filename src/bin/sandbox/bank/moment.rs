@@ -1,6 +1,7 @@
 //! The bank's times: Moscow's offset, as its samples have them; and the moment until which a QR code lives.
 //!
-//! Called by everything of the bank that shows or reads a time. What must never happen: a time that leaves without an offset.
+//! Called by everything of the bank that shows or reads a time. What must never happen: a time that leaves without an
+//! offset.
 
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, Timestamp, ToSpan, Zoned};

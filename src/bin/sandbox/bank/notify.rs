@@ -1,6 +1,7 @@
 //! Notifications: what the bank tells a merchant about a payment, signed, and again until it is heard.
 //!
-//! Started by `payer`. What must never happen: a body that differs from what was signed, or one that leaves this machine.
+//! Started by `payer`. What must never happen: a body that differs from what was signed, or one that leaves this
+//! machine.
 
 use std::sync::Arc;
 use std::time::Duration;

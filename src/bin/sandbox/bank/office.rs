@@ -1,7 +1,7 @@
 //! What the bank knows: merchants, codes, refunds, receipts, and the trouble it is in; in memory alone.
 //!
-//! Shared by the API, the script interface and the senders of notifications. What must never happen: a merchant's key in
-//! anything that is answered, or a lock that is held while something is awaited.
+//! Shared by the API, the script interface and the senders of notifications. What must never happen: a merchant's key
+//! in anything that is answered, or a lock that is held while something is awaited.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! The payer's side: what a buyer does in the app of a bank, and what the merchant is then told.
 //!
-//! Called by the page, by scripts, by the demonstration payer, and by the trouble that notifies before the registration is
-//! answered. What must never happen: a notification about a payment that is not in the books.
+//! Called by the page, by scripts, by the demonstration payer, and by the trouble that notifies before the registration
+//! is answered. What must never happen: a notification about a payment that is not in the books.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,7 +16,8 @@ const MODULE_PIXELS: usize = 8;
 /// The quiet zone (ISO/IEC 18004).
 const MARGIN_MODULES: usize = 4;
 
-/// `AD100004BAL7227F9BNP6KNE007J9B3K`: D or S for the kind, `1000`, and 128 random bits in 26 digits of base32hex (RFC 4648).
+/// `AD100004BAL7227F9BNP6KNE007J9B3K`: D or S for the kind, `1000`, and 128 random bits in 26 digits of base32hex (RFC
+/// 4648).
 pub fn id(kind: Kind) -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");

@@ -1,7 +1,7 @@
 //! One QR code at the bank: what it was registered for, where it stands, and how that may change.
 //!
-//! Kept by `office`; changed by the merchant's calls, by the payer (the page, scripts) and by the clock. What must never
-//! happen: a dynamic code that is paid twice.
+//! Kept by `office`; changed by the merchant's calls, by the payer (the page, scripts) and by the clock. What must
+//! never happen: a dynamic code that is paid twice.
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! Refunds: `POST /api/sbp/v1/refund` and what becomes of them.
 //!
-//! Called by `sbp`; kept by `office`. What must never happen: more money back than was paid, or one `refundId` that pays
-//! twice.
+//! Called by `sbp`; kept by `office`. What must never happen: more money back than was paid, or one `refundId` that
+//! pays twice.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What a registration of a QR code must look like.
 //!
-//! Called by `sbp` for both versions of the call, before anything is stored. What must never happen: an amount, an order or a
-//! time that the bank refuses and this accepts.
+//! Called by `sbp` for both versions of the call, before anything is stored. What must never happen: an amount, an
+//! order or a time that the bank refuses and this accepts.
 
 use jiff::{Timestamp, ToSpan};
 use serde::Deserialize;
@@ -21,7 +21,8 @@ pub enum Version {
     V2,
 }
 
-/// `reqPayQR` of `sbp.yaml`, and what v2's clients send beyond it. Fields that the bank does not know are no error there.
+/// `reqPayQR` of `sbp.yaml`, and what v2's clients send beyond it. Fields that the bank does not know are no error
+/// there.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wanted {

@@ -1,7 +1,7 @@
 //! Amounts of the bank: exact decimals, in and out of JSON as the literal that stands there.
 //!
-//! Called by everything of the bank that reads or writes an amount. What must never happen: an amount that passes through a
-//! floating-point number.
+//! Called by everything of the bank that reads or writes an amount. What must never happen: an amount that passes
+//! through a floating-point number.
 
 use std::str::FromStr;
 

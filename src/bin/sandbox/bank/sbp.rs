@@ -1,6 +1,7 @@
 //! The calls of the SBP API: what each does and answers.
 //!
-//! Called by `bank::api` with a call that was routed and counted. What must never happen: a merchant who sees another's code.
+//! Called by `bank::api` with a call that was routed and counted. What must never happen: a merchant who sees another's
+//! code.
 
 use std::sync::Arc;
 use std::time::Duration;

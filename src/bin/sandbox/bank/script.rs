@@ -96,7 +96,7 @@ impl Default for Wish {
 }
 
 impl Wish {
-    fn operation(&self, success: bool) -> Result<Operation, Answer> {
+    fn operation(&self, success: bool) -> Result<Operation, Refusal> {
         let wrong = |sentence| refused(StatusCode::BAD_REQUEST, sentence);
         let amount = self.amount.as_deref().map(|amount| roubles::sum(amount).ok_or("amount is no sum of money."));
         let amount = amount.transpose().map_err(wrong)?;
@@ -119,20 +119,23 @@ struct ErrorsWanted {
     r#as: Style,
 }
 
-fn refused(status: StatusCode, sentence: &str) -> Answer {
-    web::json(status, &json!({ "error": sentence }))
+/// Why a script gets nothing: `{"error":"…"}`.
+struct Refusal(StatusCode, String);
+
+fn refused(status: StatusCode, sentence: impl Into<String>) -> Refusal {
+    Refusal(status, sentence.into())
 }
 
-fn body<T: DeserializeOwned>(asked: &Asked) -> Result<T, Answer> {
+fn body<T: DeserializeOwned>(asked: &Asked) -> Result<T, Refusal> {
     let text: &[u8] = if asked.body.trim_ascii().is_empty() { b"{}" } else { &asked.body };
-    serde_json::from_slice(text).map_err(|error| refused(StatusCode::BAD_REQUEST, &error.to_string()))
+    serde_json::from_slice(text).map_err(|error| refused(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 /// Everything below `/bank` but the page and its events.
 pub async fn answer(office: &Arc<Office>, asked: &Asked) -> Answer {
     let answered = match (&asked.method, &asked.segments()[1..]) {
         (&Method::GET, ["qrs"]) => Ok(codes(office)),
-        (&Method::GET, ["qrs", id]) => Ok(code(office, id)),
+        (&Method::GET, ["qrs", id]) => code(office, id),
         (&Method::POST, ["qrs", id, what]) => operate(office, asked, id, what).await,
         (&Method::GET, ["calls"]) => Ok(web::json(StatusCode::OK, &office.ledger().calls)),
         (&Method::POST, ["calls", "reset"]) => {
@@ -151,20 +154,20 @@ pub async fn answer(office: &Arc<Office>, asked: &Asked) -> Answer {
             web::json(StatusCode::OK, &json!({ "as": wanted.r#as }))
         }),
         (&Method::GET, ["receipts"]) => Ok(receipts(office, asked.query("all").is_some())),
-        (&Method::POST, ["receipts", number, "fail"]) => Ok(fail_receipt(office, number)),
+        (&Method::POST, ["receipts", number, "fail"]) => fail_receipt(office, number),
         (&Method::GET, ["refunds"]) => {
             let now = Timestamp::now();
             let refunds: Vec<RefundView> = office.ledger().refunds.iter().map(|refund| refund.view(now)).collect();
             Ok(web::json(StatusCode::OK, &refunds))
         }
-        (&Method::POST, ["refunds", id, what]) => Ok(decide_refund(office, id, what)),
+        (&Method::POST, ["refunds", id, what]) => decide_refund(office, id, what),
         (&Method::POST, ["reset"]) => {
             office.reset();
             Ok(web::json(StatusCode::OK, &json!({ "reset": true })))
         }
-        _ => Ok(refused(StatusCode::NOT_FOUND, "The bank has no such page.")),
+        _ => Err(refused(StatusCode::NOT_FOUND, "The bank has no such page.")),
     };
-    answered.unwrap_or_else(|refusal| refusal)
+    answered.unwrap_or_else(|Refusal(status, sentence)| web::json(status, &json!({ "error": sentence })))
 }
 
 fn view<'a>(office: &'a Office, code: &'a Qr, whole: bool) -> CodeView<'a> {
@@ -206,14 +209,14 @@ fn codes(office: &Office) -> Answer {
     web::json(StatusCode::OK, &codes)
 }
 
-fn code(office: &Office, id: &str) -> Answer {
+fn code(office: &Office, id: &str) -> Result<Answer, Refusal> {
     match office.ledger().code(id) {
-        Some(code) => web::json(StatusCode::OK, &view(office, code, true)),
-        None => refused(StatusCode::NOT_FOUND, "There is no such QR code."),
+        Some(code) => Ok(web::json(StatusCode::OK, &view(office, code, true))),
+        None => Err(refused(StatusCode::NOT_FOUND, "There is no such QR code.")),
     }
 }
 
-async fn operate(office: &Arc<Office>, asked: &Asked, id: &str, what: &str) -> Result<Answer, Answer> {
+async fn operate(office: &Arc<Office>, asked: &Asked, id: &str, what: &str) -> Result<Answer, Refusal> {
     let wish: Wish = body(asked)?;
     let changed = match what {
         "pay" => payer::operate(office, id, &wish.operation(true)?),
@@ -231,10 +234,10 @@ async fn operate(office: &Arc<Office>, asked: &Asked, id: &str, what: &str) -> R
             if wish.wait {
                 payer::first_attempts(attempts, WAIT).await;
             }
-            Ok(code(office, id))
+            code(office, id)
         }
-        Err(Refused::Unknown) => Ok(code(office, id)),
-        Err(Refused::Conflict(sentence)) => Err(refused(StatusCode::CONFLICT, &sentence)),
+        Err(Refused::Unknown) => code(office, id),
+        Err(Refused::Conflict(sentence)) => Err(refused(StatusCode::CONFLICT, sentence)),
     }
 }
 
@@ -257,24 +260,24 @@ fn receipts(office: &Office, all: bool) -> Answer {
     web::json(StatusCode::OK, &receipts)
 }
 
-fn fail_receipt(office: &Office, number: &str) -> Answer {
+fn fail_receipt(office: &Office, number: &str) -> Result<Answer, Refusal> {
     let mut ledger = office.ledger();
     let receipt = ledger.receipts.iter_mut().find(|receipt| receipt.number == number);
-    let Some(receipt) = receipt else { return refused(StatusCode::NOT_FOUND, "There is no such receipt.") };
+    let Some(receipt) = receipt else { return Err(refused(StatusCode::NOT_FOUND, "There is no such receipt.")) };
     receipt.fails = true;
-    web::json(StatusCode::OK, &receipt.view(Timestamp::now()))
+    Ok(web::json(StatusCode::OK, &receipt.view(Timestamp::now())))
 }
 
-fn decide_refund(office: &Office, id: &str, what: &str) -> Answer {
+fn decide_refund(office: &Office, id: &str, what: &str) -> Result<Answer, Refusal> {
     let decided = match what {
         "complete" => RefundStatus::Completed,
         "decline" => RefundStatus::Declined,
         "progress" => RefundStatus::InProgress,
-        _ => return refused(StatusCode::NOT_FOUND, "complete, decline, progress."),
+        _ => return Err(refused(StatusCode::NOT_FOUND, "complete, decline, progress.")),
     };
     let mut ledger = office.ledger();
     let refund = ledger.refunds.iter_mut().find(|refund| refund.id == id);
-    let Some(refund) = refund else { return refused(StatusCode::NOT_FOUND, "There is no such refund.") };
+    let Some(refund) = refund else { return Err(refused(StatusCode::NOT_FOUND, "There is no such refund.")) };
     refund.decided = Some(decided);
-    web::json(StatusCode::OK, &refund.view(Timestamp::now()))
+    Ok(web::json(StatusCode::OK, &refund.view(Timestamp::now())))
 }

@@ -1,7 +1,7 @@
 //! The bank on a bad day: the next calls fail in a way that a script chose.
 //!
-//! Called by `bank::api` around every call, filled by `POST /bank/misbehave`. What must never happen: trouble that nobody
-//! asked for.
+//! Called by `bank::api` around every call, filled by `POST /bank/misbehave`. What must never happen: trouble that
+//! nobody asked for.
 
 use std::time::Duration;
 

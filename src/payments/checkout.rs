@@ -1,0 +1,287 @@
+//! Opening a payment: an order becomes a row, the row a QR code, once, however often and from wherever it is asked for.
+//!
+//! Called by `payments::http`. The order is on disk before the bank is asked; who asks the bank is decided in the row, so that
+//! two requests, two instances, or one that was killed and its successor never show two codes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::bank::{Bank, Fault, Registration};
+use super::order::Order;
+use super::state::{Seen, Standing, Status};
+use super::store::{self, Desk, Opening, Payment, Question};
+use super::{apply, look};
+use crate::app::Cx;
+use crate::brand::Brand;
+use crate::error::{Error, Result};
+use crate::net::cookie;
+use crate::session::Owner;
+
+/// How often a waiting request looks whether another one has the code by now.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// What an instance needs beside the bank's own time to register a code.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Replacing older payments makes room for this one; more rounds than this mean that somebody opens them as fast.
+const MOST_ROUNDS: u32 = 4;
+
+/// How far one round came.
+enum Round {
+    /// The payment has its code, or will never have one.
+    Done(Payment),
+    /// The payment is written, and this request registers it.
+    Register(Payment),
+    /// The payment is written, and another request registers it.
+    Wait(Payment),
+    /// Older payments of the owner are in the way.
+    Replace(Vec<Payment>),
+}
+
+/// The payment of an order. The same order again is the same payment.
+///
+/// # Errors
+/// 404, 409 and 422 that say what of the order cannot be sold, or not for this amount; 409 for an order that was another one
+/// before; 429 for too many open payments; 502 and 504 when the bank gives no code: the same order again is safe.
+pub async fn open(cx: &Cx, owner: &Owner, order: &Order) -> Result<Payment> {
+    Bank::of(&cx.brand)?;
+    check_redirect(cx, order)?;
+    for _ in 0..MOST_ROUNDS {
+        match round(cx, owner, order).await? {
+            Round::Done(payment) => return Ok(payment),
+            Round::Register(payment) => return register(&cx.brand, payment).await,
+            Round::Wait(payment) => return register_or_wait(&cx.brand, payment).await,
+            Round::Replace(older) => {
+                for payment in older {
+                    replace(&cx.brand, payment).await?;
+                }
+            }
+        }
+    }
+    Err(Error::conflict("payments_in_the_way", "Other payments of the same items are being opened; please try again."))
+}
+
+/// Where the bank's app sends the payer back to: a page of the shop and no other.
+fn check_redirect(cx: &Cx, order: &Order) -> Result<()> {
+    let Some(url) = &order.redirect_url else { return Ok(()) };
+    let config = &cx.brand.config;
+    let is_of = |origin: &String| {
+        let rest = url.strip_prefix(origin.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
+    };
+    match url.is_ascii() && config.origins.iter().chain([&config.storefront_url]).any(is_of) {
+        true => Ok(()),
+        false => Err(Error::unprocessable("bad_redirect_url", "redirectUrl: expected a page of this shop")),
+    }
+}
+
+async fn round(cx: &Cx, owner: &Owner, order: &Order) -> Result<Round> {
+    let config = &cx.brand.config.payments;
+    let (now, owner) = (cx.now(), owner.key());
+    let item_ids: Vec<i64> = order.items.iter().map(|item| item.item_id).collect();
+    let question = Question {
+        brand: cx.brand.name(),
+        owner: &owner,
+        address: cx.address,
+        region: cx.region.as_deref(),
+        site_order_id: &order.site_order_id,
+        item_ids: &item_ids,
+    };
+    let client = cx.brand.db().await?;
+    let desk = store::begin(&*client, &question).await?;
+    let decided = match decide(&desk, order, cx, now) {
+        Ok(None) => order.price(&desk.offered, config.rounding).map(Ok),
+        Ok(Some(round)) => Ok(Err(round)),
+        Err(error) => Err(error),
+    };
+    let (lines, amount) = match decided {
+        Ok(Ok(priced)) => priced,
+        not_written => {
+            store::roll_back(&*client).await?;
+            client.give_back();
+            return not_written.map(|round| round.expect_err("what is priced was taken out above"));
+        }
+    };
+    let opening = Opening {
+        owner: &owner,
+        bank_order_id: &cookie::random_name()?,
+        address: cx.address,
+        order,
+        lines: &lines,
+        amount,
+        now,
+        expires_at: now + config.qr_lifetime,
+        registering_until: now + registering_for(&cx.brand),
+    };
+    let opened = store::open(&*client, &opening).await?;
+    let Some(payment_id) = opened else {
+        // Somebody was faster since the pieces were counted: count again and say what is left.
+        client.give_back();
+        return Ok(Round::Replace(Vec::new()));
+    };
+    client.give_back();
+    Ok(Round::Register(written(payment_id, &opening)))
+}
+
+/// The row as it was just written.
+fn written(payment_id: i64, opening: &Opening<'_>) -> Payment {
+    Payment {
+        id: payment_id,
+        owner: opening.owner.to_owned(),
+        site_order_id: opening.order.site_order_id.clone(),
+        bank_order_id: opening.bank_order_id.to_owned(),
+        standing: Standing { status: Status::Created, holds: true, expires_at: opening.expires_at },
+        amount: opening.amount,
+        redirect_url: opening.order.redirect_url.clone(),
+        created_at: opening.now,
+        registering_until: Some(opening.registering_until),
+        qr_id: None,
+        payload: None,
+        qr_url: None,
+        qr_id_told: None,
+        looks: 0,
+        transaction_id: None,
+        transaction_date: None,
+        completed_at: None,
+        to_settle: false,
+        remark: None,
+        lines: opening.lines.iter().map(|line| (line.item_id, line.quantity)).collect(),
+    }
+}
+
+/// What is there already decides; `None` when a new payment is to be written.
+fn decide(desk: &Desk, order: &Order, cx: &Cx, now: Timestamp) -> Result<Option<Round>> {
+    let config = &cx.brand.config.payments;
+    if let Some(same) = desk.payments.iter().find(|payment| payment.site_order_id == order.site_order_id) {
+        if !order.is_same(&same.lines, same.amount, config.rounding) {
+            let sentence =
+                "This order was begun with other items or another amount; please give it another siteorderID.";
+            return Err(Error::conflict("order_changed", sentence));
+        }
+        let is_waiting = same.qr_id.is_none() && same.standing.status.is_open();
+        let payment = same.clone();
+        return Ok(Some(if is_waiting { Round::Wait(payment) } else { Round::Done(payment) }));
+    }
+    let shares =
+        |payment: &&Payment| payment.lines.iter().any(|(id, _)| order.items.iter().any(|item| item.item_id == *id));
+    let (older, others): (Vec<&Payment>, Vec<&Payment>) = desk.payments.iter().partition(shares);
+    let at_address = u64::try_from(desk.open_at_address).unwrap_or(0).saturating_sub(older.len() as u64);
+    if others.len() >= config.open_per_owner as usize || at_address >= u64::from(config.open_per_address) {
+        let ends = others.iter().map(|payment| payment.standing.expires_at).min().unwrap_or(now + config.qr_lifetime);
+        let seconds = u32::try_from(ends.duration_since(now).as_secs()).unwrap_or(0).max(1);
+        return Err(Error::too_many(
+            seconds,
+            "Too many payments are open; please pay or let one of them expire first.",
+        ));
+    }
+    Ok((!older.is_empty()).then(|| Round::Replace(older.into_iter().cloned().collect())))
+}
+
+/// How long one instance may take to register a code before another one takes over.
+fn registering_for(brand: &Brand) -> Duration {
+    brand.config.bank.as_ref().map_or(MARGIN, |bank| bank.timeout + MARGIN)
+}
+
+/// Asks the bank for the code of a payment that is this request's to register.
+async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
+    let purpose = super::http::purpose(&payment.site_order_id);
+    let registration = Registration {
+        order: &payment.bank_order_id,
+        amount: payment.amount,
+        purpose: &purpose,
+        expires_at: payment.standing.expires_at,
+        redirect_url: payment.redirect_url.as_deref(),
+    };
+    let registered = Bank::of(brand)?.register(&registration).await;
+    let client = brand.db().await?;
+    match registered {
+        Ok(code) => {
+            let look_at = brand.clock.now() + super::FIRST_PAUSE;
+            let status = store::note_qr(&*client, payment.id, &code, look_at).await?;
+            client.give_back();
+            let standing = Standing { status, ..payment.standing };
+            let (qr_id, payload, qr_url) = (Some(code.qr_id), Some(code.payload), Some(code.qr_url));
+            Ok(Payment { standing, qr_id, payload, qr_url, ..payment })
+        }
+        Err(fault) => {
+            store::note_unregistered(&*client, payment.id, &fault.to_string()).await?;
+            client.give_back();
+            tracing::warn!(brand = brand.name(), payment = payment.id, %fault, "no QR code");
+            if matches!(fault, Fault::Refused { .. }) {
+                // It will say so again: the order's name and its pieces are free.
+                apply(brand, payment.id, &Seen::Expired).await?;
+            }
+            Err(fault.into())
+        }
+    }
+}
+
+/// Waits for the request that registers a payment, and takes its place when it is gone.
+async fn register_or_wait(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
+    let mut left = registering_for(brand) + MARGIN;
+    loop {
+        let now = brand.clock.now();
+        if payment.registering_until.is_none_or(|until| until < now) || left.is_zero() {
+            let expires_at = now + brand.config.payments.qr_lifetime;
+            let client = brand.db().await?;
+            let taken = store::take_over(&*client, payment.id, now, expires_at, now + registering_for(brand)).await?;
+            client.give_back();
+            if let Some(payment) = taken {
+                return register(brand, payment).await;
+            }
+        }
+        let client = brand.db().await?;
+        let found = store::by_id(&*client, payment.id).await?;
+        client.give_back();
+        match found {
+            Some(found) if found.qr_id.is_some() || !found.standing.status.is_open() => return Ok(found),
+            Some(found) if found.registering_until.is_none() && left.is_zero() => {
+                return Err(Error::bank_too_late("another request's registration came to nothing"));
+            }
+            Some(found) if found.registering_until != payment.registering_until => {
+                return Box::pin(register_or_wait(brand, found)).await;
+            }
+            _ if left.is_zero() => return Err(Error::bank_too_late("another request still waits for the bank")),
+            _ => {}
+        }
+        tokio::time::sleep(WAIT).await;
+        left = left.saturating_sub(WAIT);
+    }
+}
+
+/// Ends an older payment of the same owner that shares an item with a new one: at the bank first.
+///
+/// # Errors
+/// 409 that names it when it turns out to be paid, or is being paid; 502 and 504 when the bank cannot say.
+async fn replace(brand: &Arc<Brand>, payment: Payment) -> Result<()> {
+    let payment = match payment.qr_id {
+        Some(_) => payment,
+        None => match register_or_wait(brand, payment.clone()).await {
+            Ok(payment) => payment,
+            // Nobody was shown a code, and nobody will be.
+            Err(_) => return apply(brand, payment.id, &Seen::Expired).await.map(drop),
+        },
+    };
+    let after = match &payment.qr_id {
+        Some(qr_id) if payment.standing.status.is_open() => match Bank::of(brand)?.cancel(qr_id).await? {
+            true => apply(brand, payment.id, &Seen::Cancelled).await?,
+            false => look(brand, &payment).await?,
+        },
+        _ => payment,
+    };
+    let refuse = |code, sentence: &str| {
+        let error = Error::conflict(code, sentence.to_owned()).with("order", after.site_order_id.clone());
+        Err(error.with("qrId", after.qr_id.clone()))
+    };
+    match after.standing.status {
+        Status::Completed => {
+            refuse("already_paid", "An earlier payment of these items was paid; please look at that order.")
+        }
+        Status::Created | Status::Waiting => {
+            refuse("payment_in_progress", "An earlier payment of these items is being paid at the moment.")
+        }
+        Status::Expired | Status::Cancelled => Ok(()),
+    }
+}

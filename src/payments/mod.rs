@@ -1,0 +1,186 @@
+//! Payments by SBP QR code (contract section 5).
+//!
+//! Called by `payments::http` (the front end and the bank), by the worker and by the command line. An order is written, with
+//! its price and its pieces held, before the bank is asked for anything; what becomes of it is decided by [`apply`] alone,
+//! whoever brought the news. What must never happen: an order is lost, a visitor chooses the price, one piece is sold twice,
+//! two living QR codes of one order are shown, or a completed payment has its effects twice.
+
+mod bank;
+mod checkout;
+pub mod http;
+mod ledger;
+mod notification;
+mod order;
+mod state;
+mod store;
+pub mod worker;
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::brand::Brand;
+use crate::cart;
+use crate::config::PaymentsConfig;
+use crate::error::{Error, Result};
+use crate::session::Owner;
+
+use bank::Bank;
+pub use checkout::open;
+use notification::Notification;
+pub use order::Order;
+pub use state::Status;
+use state::{Change, Seen, Stock, Transaction};
+pub use store::Payment;
+
+/// Between two looks of the worker at a living code that nobody asks about.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
+
+/// The payment of a QR code, as it stands. Of an open one the bank is asked when nobody did for a while, once for any number
+/// of callers; a slow bank is waited for a moment, and what it says later is written all the same.
+///
+/// # Errors
+/// 404 for a code that is not this brand's.
+pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
+    let config = &brand.config.payments;
+    let now = brand.clock.now();
+    if !bank::is_plain_id(qr_id) {
+        return Err(Error::not_found("payment"));
+    }
+    let client = brand.db().await?;
+    let found = store::by_qr(&*client, qr_id, now, now - config.look_every).await?;
+    client.give_back();
+    let (payment, is_claimed) = found.ok_or_else(|| Error::not_found("payment"))?;
+    if !is_claimed {
+        return Ok(payment);
+    }
+    let (looker, looked_at) = (brand.clone(), payment.clone());
+    let looking = tokio::spawn(async move { look(&looker, &looked_at).await });
+    match tokio::time::timeout(config.answer_within, looking).await {
+        Ok(Ok(Ok(payment))) => Ok(payment),
+        Ok(Ok(Err(error))) => {
+            tracing::warn!(brand = brand.name(), qr = qr_id, %error, "the bank could not be asked about a payment");
+            Ok(payment)
+        }
+        Ok(Err(ended)) => Err(Error::internal(ended)),
+        Err(_) => Ok(payment),
+    }
+}
+
+/// Asks the bank about a payment and applies what it says.
+async fn look(brand: &Brand, payment: &Payment) -> Result<Payment> {
+    let Some(qr_id) = payment.qr_id.as_deref().or(payment.qr_id_told.as_deref()) else { return Ok(payment.clone()) };
+    let seen = Bank::of(brand)?.look(qr_id, &payment.bank_order_id, payment.amount).await?;
+    apply(brand, payment.id, &seen).await
+}
+
+/// Takes the bank's notification: checks that it is the bank's, notes that there is news, and asks the bank itself. Returns
+/// whether the payment is known.
+///
+/// # Errors
+/// 400 and 401 for what is not the bank's; 503 when it could not be noted, so that the bank tells it again.
+pub async fn hear(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bool> {
+    let bank = brand.config.bank.as_ref().ok_or_else(|| Error::not_found("path"))?;
+    let heard = Notification::verify(body, signature, bank)?;
+    let now = brand.clock.now();
+    let client = brand.db().await?;
+    let told = store::told(&*client, &heard.order, heard.qr_id.as_deref(), now).await?;
+    client.give_back();
+    let Some(payment) = told else {
+        tracing::warn!(brand = brand.name(), order = heard.order, "the bank told of an order that we do not know");
+        return Ok(false);
+    };
+    if payment.standing.status != Status::Completed {
+        let looker = brand.clone();
+        let looking = tokio::spawn(async move { look(&looker, &payment).await });
+        // What cannot be done in a moment is the worker's: it is noted.
+        if let Ok(Ok(Err(error))) = tokio::time::timeout(brand.config.payments.answer_within, looking).await {
+            tracing::warn!(brand = brand.name(), order = heard.order, %error, "told by the bank, to be looked at again");
+        }
+    }
+    Ok(true)
+}
+
+/// Carries out what the bank's news make of a payment, with all effects, in one transaction; the second time it does nothing.
+/// The only place where a payment's status changes.
+pub async fn apply(brand: &Brand, payment_id: i64, seen: &Seen) -> Result<Payment> {
+    let now = brand.clock.now();
+    let client = brand.db().await?;
+    let payment = ledger::begin(&*client, payment_id).await?;
+    let Some(change) = state::change(payment.standing, seen, now) else {
+        ledger::roll_back(&*client).await?;
+        client.give_back();
+        return Ok(payment);
+    };
+    let to_settle = ledger::move_stock(&*client, payment.id, change.stock).await?;
+    let transaction = match seen {
+        Seen::Paid(transaction) => transaction.clone(),
+        _ => Transaction::default(),
+    };
+    let look_at = next_look(&payment, change.status, 0, now, &brand.config.payments);
+    ledger::write(&*client, &payment, change, &transaction, look_at, now, to_settle).await?;
+    if change.status == Status::Completed {
+        complete(brand, &client, &payment, now).await?;
+    }
+    let after = store::by_id(&*client, payment.id).await?;
+    ledger::commit(&*client).await?;
+    client.give_back();
+    tell(brand, &payment, change, to_settle);
+    after.ok_or_else(|| Error::internal("a payment is gone"))
+}
+
+/// What a completed payment brings about, once.
+async fn complete(brand: &Brand, client: &crate::brand::Lease, payment: &Payment, now: Timestamp) -> Result<()> {
+    cart::remove_bought(&**client, &payment.owner, &payment.lines).await?;
+    if let Some(fiscal) = &brand.config.fiscal {
+        ledger::queue_receipt(&**client, payment, now + fiscal.wait).await?;
+    }
+    Ok(())
+}
+
+fn tell(brand: &Brand, payment: &Payment, change: Change, to_settle: bool) {
+    let (from, to) = (payment.standing.status.word(), change.status.word());
+    let (brand, order, late) = (brand.name(), &payment.site_order_id, change.stock == Stock::TakeLate);
+    tracing::info!(brand, payment = payment.id, order, from, to, late, "a payment changed");
+    if to_settle {
+        tracing::error!(
+            brand,
+            payment = payment.id,
+            order,
+            "paid late, and its pieces are gone: brandgate payments list --to-settle"
+        );
+    }
+}
+
+/// When the worker looks at a payment next: soon and then less often while it is open, at its end, and a while beyond because
+/// money may come late. `None`: there is nothing more to see.
+fn next_look(
+    payment: &Payment,
+    status: Status,
+    looks: i32,
+    now: Timestamp,
+    config: &PaymentsConfig,
+) -> Option<Timestamp> {
+    let expires_at = payment.standing.expires_at;
+    let longest = SignedDuration::try_from(config.longest_pause).unwrap_or(SignedDuration::MAX);
+    let doubled = FIRST_PAUSE * 2_i32.saturating_pow(u32::try_from(looks).unwrap_or(0).min(16));
+    let at = match status {
+        Status::Completed => return None,
+        Status::Created | Status::Waiting => {
+            let at = now + doubled.min(SignedDuration::from_mins(1)).min(longest);
+            let end = expires_at + SignedDuration::from_secs(1);
+            if now < end { at.min(end) } else { at }
+        }
+        Status::Expired | Status::Cancelled => now + (doubled * 12).min(longest),
+    };
+    let last = expires_at + config.follow;
+    (now < last).then(|| at.min(last))
+}
+
+/// Gives the payments of a visitor to the user that the visitor logged in as.
+pub async fn join(brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
+    let client = brand.db().await?;
+    store::join(&*client, &from.key(), &into.key()).await?;
+    client.give_back();
+    Ok(())
+}

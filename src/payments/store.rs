@@ -1,0 +1,386 @@
+//! SQL of the payments: opening one, its registration at the bank, who looks at it when.
+//!
+//! What becomes of a payment is written in `ledger`. Statements of one step are sent together and answered together
+//! (pipelined), so that opening a payment costs three round trips: begin and read, write and commit, note the QR code.
+
+use std::net::IpAddr;
+
+use deadpool_postgres::GenericClient;
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::bank::QrCode;
+use super::order::{Line, Offered, Order};
+use super::state::{Standing, Status};
+use crate::error::{Error, Result};
+
+/// A payment as the database has it.
+#[derive(Debug, Clone)]
+pub struct Payment {
+    pub id: i64,
+    /// `visitor:…` or `user:…`
+    pub owner: String,
+    /// The shop's name for the order, and the bank's.
+    pub site_order_id: String,
+    pub bank_order_id: String,
+    pub standing: Standing,
+    pub amount: Decimal,
+    pub redirect_url: Option<String>,
+    pub created_at: Timestamp,
+    pub registering_until: Option<Timestamp>,
+    pub qr_id: Option<String>,
+    pub payload: Option<String>,
+    pub qr_url: Option<String>,
+    pub qr_id_told: Option<String>,
+    pub looks: i32,
+    pub transaction_id: Option<i64>,
+    pub transaction_date: Option<Timestamp>,
+    pub completed_at: Option<Timestamp>,
+    pub to_settle: bool,
+    pub remark: Option<String>,
+    /// Item ids and quantities.
+    pub lines: Vec<(i64, i32)>,
+}
+
+impl Payment {
+    /// A row of `payment_sheet`.
+    pub(super) fn read(row: &Row) -> Result<Payment> {
+        let word: &str = row.try_get("status")?;
+        let status = Status::of(word).ok_or_else(|| Error::internal(format!("a payment is {word:?}")))?;
+        let (ids, quantities): (Vec<i64>, Vec<i32>) = (row.try_get("item_ids")?, row.try_get("quantities")?);
+        Ok(Payment {
+            id: row.try_get("payment_id")?,
+            owner: row.try_get("owner")?,
+            site_order_id: row.try_get("site_order_id")?,
+            bank_order_id: row.try_get("bank_order_id")?,
+            standing: Standing { status, holds: row.try_get("holds")?, expires_at: row.try_get("expires_at")? },
+            amount: row.try_get("amount")?,
+            redirect_url: row.try_get("redirect_url")?,
+            created_at: row.try_get("created_at")?,
+            registering_until: row.try_get("registering_until")?,
+            qr_id: row.try_get("qr_id")?,
+            payload: row.try_get("payload")?,
+            qr_url: row.try_get("qr_url")?,
+            qr_id_told: row.try_get("qr_id_told")?,
+            looks: row.try_get("looks")?,
+            transaction_id: row.try_get("transaction_id")?,
+            transaction_date: row.try_get("transaction_date")?,
+            completed_at: row.try_get("completed_at")?,
+            to_settle: row.try_get("to_settle")?,
+            remark: row.try_get("remark")?,
+            lines: ids.into_iter().zip(quantities).collect(),
+        })
+    }
+}
+
+/// What must be known before a payment is opened.
+pub(super) struct Desk {
+    /// In the order of the ids asked for.
+    pub offered: Vec<Option<Offered>>,
+    /// The owner's open payments, and the one of this order whatever its status.
+    pub payments: Vec<Payment>,
+    pub open_at_address: i64,
+}
+
+/// Who asks for what.
+pub(super) struct Question<'a> {
+    pub brand: &'a str,
+    pub owner: &'a str,
+    pub address: IpAddr,
+    pub region: Option<&'a str>,
+    pub site_order_id: &'a str,
+    pub item_ids: &'a [i64],
+}
+
+/// Begins a transaction in which neither this owner nor this address opens another payment, and reads what must be known.
+/// Whoever gets an error drops the connection, which ends the transaction.
+pub(super) async fn begin(client: &impl GenericClient, question: &Question<'_>) -> Result<Desk> {
+    // The key is the whole database's, so it derives from the brand. The owner's lock always comes before the address's.
+    let lock = client.prepare_cached("select pg_advisory_xact_lock(hashtextextended($1, 0))").await?;
+    let offered = client
+        .prepare_cached(
+            "select i.item_id, i.name, i.price, i.discount, i.currency, c.quantity as in_cart, \
+                    item_left(i.quantity, i.held, i.remainings) as item_left, \
+                    l.item_id is not null and (l.regions = '{}' or $3::text is null or $3 = any (l.regions)) as is_for_sale \
+             from unnest($1::bigint[]) with ordinality w (item_id, position) \
+             left join item i using (item_id) left join listed_item l using (item_id) \
+             left join cart_line c on c.owner = $2 and c.item_id = w.item_id \
+             order by w.position",
+        )
+        .await?;
+    let payments = client
+        .prepare_cached(
+            "select * from payment_sheet \
+             where owner = $1 and not abandoned and (site_order_id = $2 or status in ('CREATED', 'WAITING'))",
+        )
+        .await?;
+    let at_address = client
+        .prepare_cached(
+            "select count(*) from payment where address = $1 and not abandoned and status in ('CREATED', 'WAITING')",
+        )
+        .await?;
+    let Question { brand, owner, address, region, site_order_id, item_ids } = question;
+    let keys = [format!("brandgate:pay:{brand}:{owner}"), format!("brandgate:pay:{brand}:address:{address}")];
+    let of_owner: [&(dyn ToSql + Sync); 1] = [&keys[0]];
+    let of_address: [&(dyn ToSql + Sync); 1] = [&keys[1]];
+    let of_items: [&(dyn ToSql + Sync); 3] = [item_ids, owner, region];
+    let of_order: [&(dyn ToSql + Sync); 2] = [owner, site_order_id];
+    let where_from: [&(dyn ToSql + Sync); 1] = [address];
+    let (begun, first, second, offered, payments, at_address) = tokio::join!(
+        client.batch_execute("begin"),
+        client.execute(&lock, &of_owner),
+        client.execute(&lock, &of_address),
+        client.query(&offered, &of_items),
+        client.query(&payments, &of_order),
+        client.query_one(&at_address, &where_from),
+    );
+    begun?;
+    first?;
+    second?;
+    let offer = |row: Row| -> Result<Option<Offered>> {
+        let Some(name) = row.try_get("name")? else { return Ok(None) };
+        Ok(Some(Offered {
+            name,
+            price: row.try_get("price")?,
+            discount: row.try_get("discount")?,
+            currency: row.try_get("currency")?,
+            is_for_sale: row.try_get("is_for_sale")?,
+            left: row.try_get("item_left")?,
+            in_cart: row.try_get("in_cart")?,
+        }))
+    };
+    Ok(Desk {
+        offered: offered?.into_iter().map(offer).collect::<Result<_>>()?,
+        payments: payments?.iter().map(Payment::read).collect::<Result<_>>()?,
+        open_at_address: at_address?.get(0),
+    })
+}
+
+pub(super) async fn roll_back(client: &impl GenericClient) -> Result<()> {
+    Ok(client.batch_execute("rollback").await?)
+}
+
+/// A payment to be written.
+pub(super) struct Opening<'a> {
+    pub owner: &'a str,
+    pub bank_order_id: &'a str,
+    pub address: IpAddr,
+    pub order: &'a Order,
+    pub lines: &'a [Line],
+    pub amount: Decimal,
+    pub now: Timestamp,
+    pub expires_at: Timestamp,
+    pub registering_until: Timestamp,
+}
+
+/// Writes the payment and its lines, which hold their pieces, and commits. `Ok(None)`: the pieces of some line are gone, and
+/// nothing was written.
+///
+/// Lines are written in the order of their items, so that two orders of the same items wait for each other instead of ending
+/// in a deadlock.
+pub(super) async fn open(client: &impl GenericClient, opening: &Opening<'_>) -> Result<Option<i64>> {
+    let statement = client
+        .prepare_cached(
+            "with opened as ( \
+                 insert into payment (owner, site_order_id, bank_order_id, status, amount, address, site_user_id, \
+                                      telegram_username, redirect_url, created_at, expires_at, registering_until, look_at) \
+                 values ($1, $2, $3, 'CREATED', $4, $5, $6, $7, $8, $9, $10, $11, $10) returning payment_id \
+             ), lines as ( \
+                 insert into payment_line (payment_id, item_id, position, name, list_price, price, quantity) \
+                 select o.payment_id, l.item_id, l.position, l.name, l.list_price, l.price, l.quantity \
+                 from opened o, unnest($12::bigint[], $13::text[], $14::numeric[], $15::numeric[], $16::integer[]) \
+                     with ordinality l (item_id, name, list_price, price, quantity, position) \
+                 order by l.item_id \
+             ) \
+             select payment_id from opened",
+        )
+        .await?;
+    let Opening { owner, bank_order_id, address, order, lines, amount, now, expires_at, registering_until } = opening;
+    let ids: Vec<i64> = lines.iter().map(|line| line.item_id).collect();
+    let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
+    let list_prices: Vec<Decimal> = lines.iter().map(|line| line.list_price).collect();
+    let prices: Vec<Decimal> = lines.iter().map(|line| line.price).collect();
+    let quantities: Vec<i32> = lines.iter().map(|line| line.quantity).collect();
+    let parameters: [&(dyn ToSql + Sync); 16] = [
+        owner,
+        &order.site_order_id,
+        bank_order_id,
+        amount,
+        address,
+        &order.site_user_id,
+        &order.telegram_username,
+        &order.redirect_url,
+        now,
+        expires_at,
+        registering_until,
+        &ids,
+        &names,
+        &list_prices,
+        &prices,
+        &quantities,
+    ];
+    let (opened, committed) = tokio::join!(client.query_one(&statement, &parameters), client.batch_execute("commit"));
+    match opened {
+        Ok(row) => {
+            committed?;
+            Ok(Some(row.get(0)))
+        }
+        // The commit of a transaction that failed has rolled it back.
+        Err(error) if constraint(&error) == Some("payment_line_stock_check") => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The constraint that an error is about.
+fn constraint(error: &tokio_postgres::Error) -> Option<&str> {
+    error.as_db_error()?.constraint()
+}
+
+/// Makes this instance the one that registers a payment; `None` while another one does, or when it is done.
+pub(super) async fn take_over(
+    client: &impl GenericClient,
+    payment_id: i64,
+    now: Timestamp,
+    expires_at: Timestamp,
+    until: Timestamp,
+) -> Result<Option<Payment>> {
+    let statement = client
+        .prepare_cached(
+            "update payment set registering_until = $4, expires_at = $3, look_at = $3 \
+             where payment_id = $1 and qr_id is null and status = 'CREATED' and not abandoned \
+               and (registering_until is null or registering_until < $2)",
+        )
+        .await?;
+    let taken = client.execute(&statement, &[&payment_id, &now, &expires_at, &until]).await?;
+    if taken == 0 { Ok(None) } else { by_id(client, payment_id).await }
+}
+
+/// Notes the code that the bank registered; returns the status, which the bank may have changed meanwhile.
+pub(super) async fn note_qr(
+    client: &impl GenericClient,
+    payment_id: i64,
+    code: &QrCode,
+    look_at: Timestamp,
+) -> Result<Status> {
+    let statement = client
+        .prepare_cached(
+            "update payment set qr_id = $2, payload = $3, qr_url = $4, registering_until = null, remark = null, \
+                                look_at = case when status in ('CREATED', 'WAITING') then least(look_at, $5) end \
+             where payment_id = $1 and (qr_id is null or qr_id = $2) returning status",
+        )
+        .await?;
+    let parameters: [&(dyn ToSql + Sync); 5] = [&payment_id, &code.qr_id, &code.payload, &code.qr_url, &look_at];
+    let row = client.query_opt(&statement, &parameters).await?;
+    let status = row.as_ref().and_then(|row| Status::of(row.get(0)));
+    status.ok_or_else(|| Error::internal("the bank registered a second code for a payment that has one"))
+}
+
+/// Notes that a registration came to nothing, for whoever tries next.
+pub(super) async fn note_unregistered(client: &impl GenericClient, payment_id: i64, remark: &str) -> Result<()> {
+    let statement = client
+        .prepare_cached(
+            "update payment set registering_until = null, remark = $2 where payment_id = $1 and qr_id is null",
+        )
+        .await?;
+    client.execute(&statement, &[&payment_id, &remark]).await?;
+    Ok(())
+}
+
+pub(super) async fn by_id(client: &impl GenericClient, payment_id: i64) -> Result<Option<Payment>> {
+    let statement = client.prepare_cached("select * from payment_sheet where payment_id = $1").await?;
+    client.query_opt(&statement, &[&payment_id]).await?.as_ref().map(Payment::read).transpose()
+}
+
+/// The payment of a code, and whether the caller is the one to ask the bank about it now.
+pub(super) async fn by_qr(
+    client: &impl GenericClient,
+    qr_id: &str,
+    now: Timestamp,
+    stale_before: Timestamp,
+) -> Result<Option<(Payment, bool)>> {
+    let statement = client
+        .prepare_cached(
+            "with claimed as ( \
+                 update payment set looked_at = $2 \
+                 where qr_id = $1 and status in ('CREATED', 'WAITING') and (looked_at is null or looked_at < $3) \
+                 returning payment_id \
+             ) \
+             select p.*, exists (select from claimed) as is_claimed from payment_sheet p where qr_id = $1",
+        )
+        .await?;
+    let row = client.query_opt(&statement, &[&qr_id, &now, &stale_before]).await?;
+    row.map(|row| Ok((Payment::read(&row)?, row.try_get("is_claimed")?))).transpose()
+}
+
+/// The payment that a notification is about. It is due to be looked at from now on, whatever becomes of the caller.
+pub(super) async fn told(
+    client: &impl GenericClient,
+    bank_order_id: &str,
+    qr_id: Option<&str>,
+    now: Timestamp,
+) -> Result<Option<Payment>> {
+    let statement = client
+        .prepare_cached(
+            "update payment set look_at = case when status <> 'COMPLETED' then $3 end, looks = 0, \
+                                qr_id_told = coalesce(qr_id_told, $2) \
+             where bank_order_id = $1 returning payment_id",
+        )
+        .await?;
+    match client.query_opt(&statement, &[&bank_order_id, &qr_id, &now]).await? {
+        Some(row) => by_id(client, row.get(0)).await,
+        None => Ok(None),
+    }
+}
+
+/// Payments whose look is due, each for one worker: the next is set far enough for this one to be done.
+pub(super) async fn claim_due(
+    client: &impl GenericClient,
+    now: Timestamp,
+    stale_before: Timestamp,
+    again_at: Timestamp,
+) -> Result<Vec<Payment>> {
+    let statement = client
+        .prepare_cached(
+            "with due as ( \
+                 select payment_id from payment \
+                 where look_at <= $1 and (looked_at is null or looked_at < $2) \
+                 order by look_at limit 50 for update skip locked \
+             ), claimed as ( \
+                 update payment p set look_at = $3, looked_at = $1, looks = looks + 1 from due \
+                 where p.payment_id = due.payment_id returning p.payment_id \
+             ) \
+             select s.* from payment_sheet s join claimed using (payment_id)",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&now, &stale_before, &again_at]).await?;
+    rows.iter().map(Payment::read).collect()
+}
+
+/// When the worker looks next (`None`: never again), and what the bank said that somebody should know.
+pub(super) async fn schedule(
+    client: &impl GenericClient,
+    payment_id: i64,
+    look_at: Option<Timestamp>,
+    remark: Option<&str>,
+) -> Result<()> {
+    let statement = client
+        .prepare_cached("update payment set look_at = $2, remark = $3 where payment_id = $1 and status <> 'COMPLETED'")
+        .await?;
+    client.execute(&statement, &[&payment_id, &look_at, &remark]).await?;
+    Ok(())
+}
+
+/// Gives a visitor's payments to the user that the visitor logged in as; an order that the user has too stays the visitor's.
+pub(super) async fn join(client: &impl GenericClient, from: &str, into: &str) -> Result<u64> {
+    let statement = client
+        .prepare_cached(
+            "update payment p set owner = $2 \
+             where p.owner = $1 and not exists ( \
+                 select from payment o where o.owner = $2 and o.site_order_id = p.site_order_id and not o.abandoned \
+             )",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&from, &into]).await?)
+}

@@ -1,0 +1,158 @@
+//! The bot: what it says to whom, and that no update is lost or handled twice, whatever happens to Telegram or to us.
+
+use serde_json::json;
+
+use crate::harness::login::{begin, button, press_start};
+use crate::harness::{Browser, Gateway, Outside, Person, Site, bot_token_of, buttons, eventually_async};
+
+fn town() -> (Site, Outside, Gateway) {
+    let mut site = Site::new(&["dexar", "novo"]);
+    let outside = Outside::start(&mut site);
+    let gateway = site.start();
+    (site, outside, gateway)
+}
+
+#[tokio::test]
+async fn it_speaks_the_language_of_the_person_and_only_in_private() {
+    let (site, outside, _gateway) = town();
+    let _workers = site.start_workers();
+    for (id, language, word) in
+        [(1, "ru", "Здравствуйте"), (2, "en-GB", "Hello"), (3, "hy", "Ողջույն"), (4, "de", "Здравствуйте")]
+    {
+        let person = Person::new(id, "Ada", language);
+        outside.say("novo", &person, "/start").await;
+        let text = outside.await_message("novo", id, 1).await["text"].clone();
+        assert!(text.as_str().expect("a text").contains(word), "{language}: {text}");
+        outside.say("novo", &person, "hello?").await;
+        let help = outside.await_message("novo", id, 2).await["text"].clone();
+        assert!(help.as_str().expect("a text").contains("/start"), "{help}");
+    }
+    let person = Person::new(2, "Ada", "en");
+    outside.say_in_group("novo", &person, "hello everybody").await;
+    outside.say_in_group("novo", &person, "/start@novomarket_bot auth_0123456789abcdef0123456789abcdef").await;
+    let message = outside.await_message("novo", -100, 1).await;
+    assert!(message["text"].as_str().expect("a text").contains("only in a private chat"), "{message}");
+    assert!(buttons(&message).iter().all(|(_, target)| !target.contains("auth")), "nothing to log in with: {message}");
+}
+
+#[tokio::test]
+async fn two_instances_share_one_bot_and_the_death_of_one_loses_nothing() {
+    let (site, outside, gateway) = town();
+    let workers = [site.start_workers(), site.start_workers()];
+    let person = |id| Person::new(id, "Ada", "en");
+    for id in 1..=10 {
+        outside.say("dexar", &person(id), "/start").await;
+    }
+    for id in 1..=10 {
+        outside.await_message("dexar", id, 1).await;
+    }
+    let log = workers.each_ref().map(|one| one.log());
+    let speaking = log.iter().position(|log| log.contains("speaking for the bot brand=\"dexar\"")).expect("one speaks");
+    assert!(!log[1 - speaking].contains("speaking for the bot brand=\"dexar\""), "two speak:\n{}\n{}", log[0], log[1]);
+    assert!(log.iter().all(|log| !log.contains("409")), "they would end each other's questions");
+
+    workers[speaking].kill();
+    let desktop = Browser::new(gateway.client("dexar"));
+    let begun = begin(&desktop).await;
+    let question = press_start(&outside, "dexar", &person(1), &begun).await;
+    outside.press("dexar", &person(1), &button(&question, &begun.code)).await;
+    outside.await_text("dexar", 1, "You are logged in").await;
+    for id in 2..=10 {
+        assert_eq!(outside.messages("dexar", id).await.len(), 1, "{id} was answered twice");
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_while_nobody_listened_is_answered_once() {
+    let (site, outside, _gateway) = town();
+    let person = |id| Person::new(id, "Ada", "en");
+    for id in 1..=20 {
+        outside.say("dexar", &person(id), "/start").await;
+    }
+    // Killed in the middle of it, again and again.
+    for round in 1..=3 {
+        let workers = site.start_workers();
+        outside.await_message("dexar", round * 5, 1).await;
+        workers.kill();
+    }
+    let workers = site.start_workers();
+    outside.await_message("dexar", 20, 1).await;
+    workers.terminate();
+    assert!(workers.await_exit().success());
+    let mut twice = 0;
+    for id in 1..=20 {
+        let count = outside.messages("dexar", id).await.len();
+        assert!(count >= 1, "{id} was forgotten");
+        twice += count - 1;
+    }
+    // A kill between Telegram's answer and our note of it can only be told from one before by asking Telegram, which cannot be.
+    assert!(twice <= 3, "{twice} were answered twice by three kills");
+}
+
+#[tokio::test]
+async fn telegrams_faults_delay_an_answer_and_never_lose_it() {
+    let (site, outside, _gateway) = town();
+    let workers = site.start_workers();
+    let person = Person::new(1, "Ada", "en");
+    for (number, fault) in [
+        json!({"method": "sendMessage", "how": "429", "times": 1, "retry_after": 1}),
+        json!({"method": "sendMessage", "how": "500", "times": 2}),
+        json!({"method": "sendMessage", "how": "html", "times": 1}),
+        json!({"method": "getUpdates", "how": "502", "times": 2}),
+        json!({"method": "getUpdates", "how": "429", "times": 1, "retry_after": 1}),
+        json!({"method": "*", "how": "drop", "times": 2}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        outside.misbehave("dexar", fault.clone()).await;
+        outside.say("dexar", &person, "/start").await;
+        outside.await_message("dexar", 1, number + 1).await;
+    }
+    assert_eq!(outside.messages("dexar", 1).await.len(), 6);
+    // Somebody who blocked the bot holds nobody up.
+    outside.misbehave("dexar", json!({"method": "sendMessage", "how": "403", "times": 1})).await;
+    outside.say("dexar", &Person::new(2, "Bob", "en"), "/start").await;
+    outside.say("dexar", &person, "/start").await;
+    outside.await_message("dexar", 1, 7).await;
+    let token = bot_token_of("dexar");
+    assert!(!workers.log().contains(&token), "the token is in the log");
+}
+
+#[tokio::test]
+async fn a_bot_waits_for_redis_and_goes_on_where_it_was() {
+    let services = crate::harness::Services::of_one_test("bot-redis");
+    let mut site = Site::on(services.clone(), &["dexar"]);
+    site.migrate().good();
+    let outside = Outside::start(&mut site);
+    let gateway = site.start();
+    let _workers = site.start_workers();
+    let person = Person::new(1, "Ada", "en");
+    let desktop = Browser::new(gateway.client("dexar"));
+    let begun = begin(&desktop).await;
+    let question = press_start(&outside, "dexar", &person, &begun).await;
+    services.stop("redis");
+    outside.press("dexar", &person, &button(&question, &begun.code)).await;
+    eventually_async("the worker met the missing Redis", 20, async || {
+        _workers.log().contains("the bot waits").then_some(())
+    })
+    .await;
+    services.start_again("redis");
+    outside.await_text("dexar", 1, "You are logged in").await;
+    eventually_async("the session", 20, async || (desktop.get("/auth/session").await.status == 200).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_token_of_another_bot_speaks_for_nobody() {
+    let (mut site, outside, _gateway) = town();
+    site.directory.write("credentials/dexar.telegram-bot-token", bot_token_of("novo"));
+    site.change_brand("dexar", |_| {});
+    let workers = site.start_workers();
+    let line = workers.await_log("the token is another bot's");
+    assert!(line.contains("novomarket_bot") && line.contains("dexarmarket_bot"), "{line}");
+    outside.say("dexar", &Person::new(1, "Ada", "en"), "/start").await;
+    outside.say("novo", &Person::new(1, "Ada", "en"), "/start").await;
+    outside.await_message("novo", 1, 1).await;
+    assert_eq!(outside.messages("dexar", 1).await.len(), 0);
+}

@@ -1,0 +1,82 @@
+//! Logging in as a person does it: what the shop shows, what the chat shows, what is pressed.
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::browser::Browser;
+use super::outside::{Outside, Person, buttons};
+
+/// A login that a browser has begun.
+pub struct Begun {
+    pub code: String,
+    /// `/start auth_…`
+    pub command: String,
+}
+
+/// `POST /auth/telegram/start`.
+pub async fn begin(browser: &Browser) -> Begun {
+    let begun = browser.post("/auth/telegram/start", &json!({})).await.ok_json();
+    let text = |name: &str| begun[name].as_str().expect("a text").to_owned();
+    Begun { code: text("code"), command: text("command") }
+}
+
+/// The data of the button that says so.
+#[track_caller]
+pub fn button(message: &Value, text: &str) -> String {
+    let found = buttons(message).into_iter().find(|(label, _)| label == text);
+    found.unwrap_or_else(|| panic!("no button {text} in {message}")).1
+}
+
+/// Presses START, waits for the question and returns it.
+pub async fn press_start(outside: &Outside, brand: &str, person: &Person, begun: &Begun) -> Value {
+    outside.say(brand, person, &begun.command).await;
+    let token = begun.command.trim_start_matches("/start auth_");
+    super::eventually_async("the question", 20, async || {
+        let messages = outside.messages(brand, person.id()).await;
+        messages.into_iter().find(|message| buttons(message).iter().any(|(_, data)| data.contains(token)))
+    })
+    .await
+}
+
+/// The whole login of a person at a browser, through the chat; returns the session's JSON.
+pub async fn log_in(outside: &Outside, brand: &str, browser: &Browser, person: &Person) -> Value {
+    let begun = begin(browser).await;
+    let question = press_start(outside, brand, person, &begun).await;
+    outside.press(brand, person, &button(&question, &begun.code)).await;
+    super::eventually_async("the session", 20, async || {
+        let answer = browser.get("/auth/session").await;
+        (answer.status == 200).then(|| answer.ok_json())
+    })
+    .await
+}
+
+/// Signs login data as Telegram's documents say: sorted `key=value` lines, HMAC-SHA256 under SHA-256 of the token.
+pub fn sign(mut data: Value, token: &str) -> Value {
+    let members = data.as_object().expect("an object");
+    let mut lines: Vec<String> = members
+        .iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| format!("{key}={}", value.as_str().map_or(value.to_string(), str::to_owned)))
+        .collect();
+    lines.sort();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&Sha256::digest(token)).expect("any length");
+    mac.update(lines.join("\n").as_bytes());
+    data["hash"] = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+    data
+}
+
+/// Seconds since 1970.
+pub fn now_s() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// `a=b&c=d` of signed data, encoded.
+pub fn query(data: &Value) -> String {
+    let encode =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let members = data.as_object().expect("an object").iter();
+    let pairs = members
+        .map(|(key, value)| format!("{key}={}", encode(&value.as_str().map_or(value.to_string(), str::to_owned))));
+    pairs.collect::<Vec<_>>().join("&")
+}

@@ -1,0 +1,76 @@
+//! A shop in which everything can be bought: both brands, the sandbox, the gateway, and workers when a test starts them.
+
+use serde_json::{Value, json};
+
+use super::browser::Browser;
+use super::gateway::Gateway;
+use super::outside::Outside;
+use super::services::Services;
+use super::site::Site;
+
+/// Chairs (plenty, a tenth off), lamps (five), rugs (sold out), mugs (nobody counts), a hidden thing, a last piece.
+const ITEMS: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
+{"itemID":11,"categoryID":1,"name":"Стул","price":100.50,"discount":10,"quantity":2000}
+{"itemID":12,"categoryID":1,"name":"Лампа","price":20,"quantity":5}
+{"itemID":13,"categoryID":1,"name":"Ковёр","price":30,"quantity":0}
+{"itemID":14,"categoryID":1,"name":"Кружка","price":3}
+{"itemID":15,"categoryID":1,"name":"Тайна","price":5,"visible":false}
+{"itemID":16,"categoryID":1,"name":"Последний","price":7,"quantity":1}
+"#;
+
+pub struct Shop {
+    pub site: Site,
+    pub outside: Outside,
+    pub gateway: Gateway,
+}
+
+impl Shop {
+    pub fn open() -> Shop {
+        Shop::with("")
+    }
+
+    /// With further sections in the file of dexar.
+    pub fn with(more: &str) -> Shop {
+        Shop::on(Services::shared(), more)
+    }
+
+    /// On servers that the test may stop.
+    pub fn on(services: std::sync::Arc<Services>, more: &str) -> Shop {
+        let mut site = Site::on(services, &["dexar", "novo"]);
+        site.migrate().good();
+        let outside = Outside::start(&mut site);
+        site.change_brand("dexar", |file| more.clone_into(&mut file.more));
+        site.import_text("dexar", "shop.jsonl", ITEMS, &[]).good();
+        let gateway = site.start();
+        Shop { site, outside, gateway }
+    }
+
+    pub fn browser(&self) -> Browser {
+        Browser::new(self.gateway.client("dexar"))
+    }
+
+    /// An item as everybody sees it.
+    pub async fn item(&self, id: u64) -> Value {
+        self.gateway.client("dexar").json(&format!("/item/{id}")).await
+    }
+
+    /// A number out of dexar's database.
+    pub fn count(&self, sql: &str) -> i64 {
+        let text = self.site.sql_as("dexar", sql).expect("the statement runs");
+        text.trim().parse().unwrap_or_else(|_| panic!("{sql}: {text}"))
+    }
+}
+
+/// The body that pays: an order's name, its amount, and item, price and quantity of every line.
+pub fn order(name: &str, amount: &str, items: &[(u64, &str, Option<u32>)]) -> Value {
+    let number = |text: &str| serde_json::from_str::<Value>(text).expect("a number");
+    let item = |(id, price, quantity): &(u64, &str, Option<u32>)| {
+        let mut item = json!({"itemID": id, "price": number(price), "name": "x"});
+        if let Some(quantity) = quantity {
+            item["quantity"] = json!(quantity);
+        }
+        item
+    };
+    json!({"amount": number(amount), "currency": "RUB", "siteuserID": "tg_42", "siteorderID": name, "redirectUrl": "",
+           "telegramUsername": "john_doe", "items": items.iter().map(item).collect::<Vec<_>>()})
+}

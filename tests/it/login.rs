@@ -1,0 +1,277 @@
+//! Logging in by an attempt: on the same device or with the phone beside the desktop, denied, raced, expired, killed.
+
+use serde_json::{Value, json};
+
+use crate::harness::login::{begin, button, log_in, press_start};
+use crate::harness::{Browser, Gateway, Outside, Person, Process, Site, buttons, eventually_async};
+
+const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
+{"itemID":11,"categoryID":1,"name":"Стул","price":100,"quantity":2000}
+{"itemID":12,"categoryID":1,"name":"Лампа","price":20,"quantity":5}
+"#;
+
+/// Both brands with their bots at work.
+struct Town {
+    site: Site,
+    outside: Outside,
+    gateway: Gateway,
+    workers: Process,
+}
+
+impl Town {
+    fn new() -> Town {
+        Town::with("")
+    }
+
+    /// With further sections in the file of dexar.
+    fn with(more: &str) -> Town {
+        let mut site = Site::new(&["dexar", "novo"]);
+        let outside = Outside::start(&mut site);
+        site.change_brand("dexar", |file| more.clone_into(&mut file.more));
+        site.import_text("dexar", "shop.jsonl", SHOP, &[]).good();
+        let gateway = site.start();
+        let workers = site.start_workers();
+        Town { site, outside, gateway, workers }
+    }
+
+    fn browser(&self) -> Browser {
+        Browser::new(self.gateway.client("dexar"))
+    }
+}
+
+fn anna() -> Person {
+    Person::new(7_700_001, "Анна", "ru")
+}
+
+#[tokio::test]
+async fn the_phone_beside_the_desktop_logs_the_desktop_in_and_brings_the_cart() {
+    let town = Town::new();
+    let desktop = town.browser();
+    desktop.add_to_cart(11, 2).await;
+    let begun = begin(&desktop).await;
+    assert_eq!(desktop.get("/auth/session").await.status, 401, "START was not even pressed");
+
+    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    let text = question["text"].as_str().expect("a text");
+    assert!(text.contains("Shop dexar") && text.contains("127.0.0.1") && text.contains("UTC"), "{text}");
+    let labels: Vec<String> = buttons(&question).into_iter().map(|(label, _)| label).collect();
+    assert_eq!(labels.len(), 4, "three numbers and No: {labels:?}");
+    assert!(labels[..3].iter().all(|label| label.len() == 2 && label.parse::<u8>().is_ok()), "{labels:?}");
+    assert_eq!(desktop.get("/auth/session").await.status, 401, "START alone logs nobody in");
+
+    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
+    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    let answer = desktop.get("/auth/session").await;
+    let session = answer.ok_json();
+    assert_eq!(
+        (&session["telegramUserId"], &session["username"], &session["displayName"], &session["active"]),
+        (&json!(7_700_001), &json!("user_7700001"), &json!("Анна"), &json!(true))
+    );
+    let cookies: Vec<&str> = answer.headers.get_all("set-cookie").iter().map(|c| c.to_str().expect("ASCII")).collect();
+    let [session_cookie, attempt_cookie] = cookies[..] else { panic!("{cookies:?}") };
+    let (pair, attributes) = session_cookie.split_once("; ").expect("attributes");
+    let secret = pair.strip_prefix("__Host-dexar_session=").expect("the brand's own name");
+    assert!(secret.len() == 64 && !session.to_string().contains(secret));
+    assert_eq!(attributes, "Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=None");
+    assert_eq!(attempt_cookie, "__Host-dexar_attempt=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=None");
+    assert_eq!(desktop.cart().await, [(11, 2)], "what the visitor had chosen is there");
+
+    let phone = town.browser();
+    log_in(&town.outside, "dexar", &phone, &anna()).await;
+    assert_eq!(phone.cart().await, [(11, 2)], "and on another device too");
+    phone.add_to_cart(12, 1).await;
+    assert_eq!(desktop.cart().await, [(11, 2), (12, 1)]);
+    assert_eq!(town.browser().get("/auth/session").await.status, 401, "nobody else is logged in");
+}
+
+#[tokio::test]
+async fn the_start_cookie_and_answer_have_what_the_contract_says() {
+    let town = Town::new();
+    let answer = town.browser().post("/auth/telegram/start", &json!({})).await;
+    let begun = answer.ok_json();
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    let (pair, attributes) = cookie.split_once("; ").expect("attributes");
+    let secret = pair.strip_prefix("__Host-dexar_attempt=").expect("the brand's own name");
+    assert_eq!(attributes, "Max-Age=300; Path=/; Secure; HttpOnly; SameSite=None");
+    let url = begun["url"].as_str().expect("a text");
+    let (_, parameter) = url.split_once("/dexarmarket_bot?start=").expect("the bot's link");
+    assert!(parameter.len() <= 64 && parameter.starts_with("auth_") && !url.contains(secret), "{url}");
+    assert_eq!(begun["tgUrl"], format!("tg://resolve?domain=dexarmarket_bot&start={parameter}"));
+    assert_eq!(begun["command"], format!("/start {parameter}"));
+    let expires: jiff::Timestamp = begun["expiresAt"].as_str().expect("a text").parse().expect("RFC 3339");
+    let left = expires.duration_since(jiff::Timestamp::now()).as_secs();
+    assert!((290..=300).contains(&left), "{left} s");
+}
+
+#[tokio::test]
+async fn no_and_a_wrong_number_end_the_attempt_for_good() {
+    let town = Town::new();
+    for wrong in [true, false] {
+        let browser = town.browser();
+        let begun = begin(&browser).await;
+        let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+        let choices = buttons(&question);
+        let (_, data) = match wrong {
+            true => choices.iter().find(|(label, _)| label.len() == 2 && *label != begun.code),
+            false => choices.iter().find(|(label, _)| label.len() > 2),
+        }
+        .expect("a wrong number, and No");
+        town.outside.press("dexar", &anna(), data).await;
+        town.outside.await_text("dexar", anna().id(), if wrong { "Число не совпало" } else { "Вход отменён" }).await;
+        // The right one afterwards comes too late.
+        town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
+        town.outside.await_text("dexar", anna().id(), "уже отменён").await;
+        assert_eq!(browser.get("/auth/session").await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn another_persons_press_changes_nothing() {
+    let town = Town::new();
+    let (browser, mallory) = (town.browser(), Person::new(666, "Mallory", "en"));
+    let begun = begin(&browser).await;
+    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    town.outside.press("dexar", &mallory, &button(&question, &begun.code)).await;
+    let note = async || town.outside.notes("dexar", mallory.id()).await.pop();
+    let note = eventually_async("a note", 20, note).await;
+    assert_eq!(note, "This button is not for you.");
+    assert_eq!(browser.get("/auth/session").await.status, 401);
+    town.outside.say("dexar", &mallory, &begun.command).await;
+    town.outside.await_text("dexar", mallory.id(), "Somebody else is answering").await;
+
+    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
+    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
+}
+
+#[tokio::test]
+async fn an_attempt_ends_after_its_time() {
+    let town = Town::with("[session]\nattempt_s = 2\n");
+    let browser = town.browser();
+    let begun = begin(&browser).await;
+    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    eventually_async("the attempt ends", 20, async || {
+        let look = town.site.redis(&["exists", &format!("dexar:{{{}}}:attempt", &begun.command[12..])]);
+        (look == "0").then_some(())
+    })
+    .await;
+    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
+    town.outside.await_text("dexar", anna().id(), "Время этого входа истекло").await;
+    town.outside.say("dexar", &anna(), &begun.command).await;
+    town.outside.await_message("dexar", anna().id(), 2).await;
+    assert_eq!(browser.get("/auth/session").await.status, 401);
+}
+
+#[tokio::test]
+async fn two_presses_and_many_polls_make_one_session() {
+    let town = Town::new();
+    let browser = town.browser();
+    browser.add_to_cart(12, 4).await;
+    let begun = begin(&browser).await;
+    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    let data = button(&question, &begun.code);
+    let anna = anna();
+    tokio::join!(town.outside.press("dexar", &anna, &data), town.outside.press("dexar", &anna, &data));
+    town.outside.await_text("dexar", anna.id(), "Вы вошли").await;
+    let poll = || async {
+        let tab = browser.at(town.gateway.client("dexar"));
+        let session = tab.get("/auth/session").await.ok_json();
+        (session["sessionId"].clone(), tab.cookie("__Host-dexar_session"), tab)
+    };
+    let tabs = futures_util::future::join_all((0..12).map(|_| poll())).await;
+    assert!(tabs.iter().all(|(id, cookie, _)| *id == tabs[0].0 && *cookie == tabs[0].1), "one session, one cookie");
+    assert_eq!(tabs[0].2.cart().await, [(12, 4)], "the cart was merged once");
+    let sessions = town.site.redis(&["--raw", "keys", "dexar:*:session"]);
+    assert_eq!(sessions.lines().count(), 1, "{sessions}");
+}
+
+#[tokio::test]
+async fn logins_on_two_devices_merge_both_carts_up_to_the_stock() {
+    let town = Town::new();
+    let (first, second) = (town.browser(), town.browser());
+    first.add_to_cart(12, 3).await;
+    second.add_to_cart(12, 4).await;
+    second.add_to_cart(11, 1).await;
+    let anna = anna();
+    tokio::join!(log_in(&town.outside, "dexar", &first, &anna), log_in(&town.outside, "dexar", &second, &anna));
+    let mut cart = first.cart().await;
+    cart.sort_unstable();
+    assert_eq!(cart, [(11, 1), (12, 5)], "quantities add up, capped by the five in stock");
+    assert_eq!(
+        town.site.sql_as("dexar", "select count(*) from cart_line where owner like 'visitor:%'").expect("sql"),
+        "0"
+    );
+}
+
+#[tokio::test]
+async fn a_gateway_killed_between_approval_and_claim_loses_nothing() {
+    let town = Town::new();
+    let browser = town.browser();
+    browser.add_to_cart(11, 1).await;
+    let begun = begin(&browser).await;
+    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
+    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    town.gateway.kill();
+    let gateway = town.site.start();
+    let browser = browser.at(gateway.client("dexar"));
+    let session = browser.get("/auth/session").await.ok_json();
+    assert_eq!(session["telegramUserId"], anna().id());
+    gateway.kill();
+    let gateway = town.site.start();
+    let browser = browser.at(gateway.client("dexar"));
+    let again = browser.get("/auth/session").await.ok_json();
+    assert_eq!(again["sessionId"], session["sessionId"], "a restart loses no session");
+    assert_eq!(browser.cart().await, [(11, 1)]);
+    // The answer with the session's cookie may have been lost: the attempt still gives it.
+    let lost = Browser::new(gateway.client("dexar"));
+    lost.plant("__Host-dexar_attempt", &browser.cookie("__Host-dexar_attempt").unwrap_or_default());
+    assert_eq!(lost.get("/auth/session").await.status, 401, "an attempt that was given up is worth nothing");
+}
+
+#[tokio::test]
+async fn one_brand_knows_nothing_of_the_others_logins() {
+    let town = Town::new();
+    let browser = town.browser();
+    let begun = begin(&browser).await;
+    let person = Person::new(5, "John", "en");
+    // The other brand's bot does not know the token.
+    town.outside.say("novo", &person, &begun.command).await;
+    town.outside.await_text("novo", person.id(), "This login has expired").await;
+    log_in(&town.outside, "dexar", &browser, &anna()).await;
+    let secret = browser.cookie("__Host-dexar_session").expect("logged in");
+    let elsewhere = Browser::new(town.gateway.client("novo"));
+    for name in ["__Host-dexar_session", "__Host-novo_session"] {
+        elsewhere.plant(name, &secret);
+        assert_eq!(elsewhere.get("/auth/session").await.status, 401, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_shows_the_same_attempt_again_and_works_without_scripts() {
+    let town = Town::new();
+    let browser = town.browser();
+    let page = |language: &'static str| {
+        crate::harness::ask("/auth/telegram/start").header("accept", "text/html").header("accept-language", language)
+    };
+    let answer = browser.send(page("hy-AM")).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let html = String::from_utf8(answer.body.to_vec()).expect("UTF-8");
+    assert!(html.contains("<html lang=\"hy\">") && html.contains("<svg") && !html.contains("<script"), "{html}");
+    assert!(answer.header("content-security-policy").expect("a policy").contains("frame-ancestors 'none'"));
+    let token = html.split("/start auth_").nth(1).expect("the command").get(..32).expect("a token").to_owned();
+    let code = html.split("class=\"code\">").nth(1).expect("the number").get(..2).expect("two digits").to_owned();
+    let again = String::from_utf8(browser.send(page("en")).await.body.to_vec()).expect("UTF-8");
+    assert!(again.contains(&token) && again.contains("Your number"), "the same attempt, in English");
+
+    town.outside.say("dexar", &anna(), &format!("/start auth_{token}")).await;
+    let question = town.outside.await_message("dexar", anna().id(), 1).await;
+    town.outside.press("dexar", &anna(), &button(&question, &code)).await;
+    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
+    assert!(town.workers.log().contains("speaking for the bot"));
+    let head = browser.send(crate::harness::ask("/auth/telegram/start").method("HEAD")).await;
+    assert_eq!((head.status, head.header("allow")), (405, Some("GET, POST, OPTIONS")));
+    let sessions: Value = browser.get("/auth/session").await.ok_json();
+    assert_eq!(sessions["active"], true);
+}

@@ -1,0 +1,238 @@
+//! The callback: signed data presented directly, by a person's browser, or by somebody who has no right to.
+
+use serde_json::{Value, json};
+
+use crate::harness::login::{begin, now_s, query, sign};
+use crate::harness::{Answer, Ask, Browser, Gateway, Outside, Person, Site, ask, bot_token_of};
+
+const CALLBACK: &str = "/auth/telegram/callback";
+
+fn town() -> (Site, Outside, Gateway) {
+    let mut site = Site::new(&["dexar", "novo"]);
+    let outside = Outside::start(&mut site);
+    let gateway = site.start();
+    (site, outside, gateway)
+}
+
+/// What Telegram says of Anna, signed for dexar at this moment.
+fn anna(last_name: &str) -> Value {
+    let data = json!({"id": 42, "first_name": "Анна", "last_name": last_name, "username": "anna", "auth_date": now_s(),
+                      "photo_url": "https://t.me/i/userpic/320/a.jpg"});
+    sign(data, &bot_token_of("dexar"))
+}
+
+fn json_body(method: &str, data: &Value) -> Ask {
+    ask(CALLBACK).method(method).header("content-type", "application/json").body(data.to_string())
+}
+
+/// A person's browser opens a link.
+fn navigation(path: &str) -> Ask {
+    let ask = ask(path).header("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    ask.header("sec-fetch-mode", "navigate").header("sec-fetch-site", "cross-site").header("accept-language", "en")
+}
+
+#[track_caller]
+fn logs_in(answer: &Answer) -> String {
+    let body = answer.ok_json();
+    assert_eq!(body["message"], "Authenticated successfully");
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    assert!(cookie.starts_with("__Host-dexar_session=") && cookie.contains("Max-Age=86400"), "{cookie}");
+    let id = body["sessionId"].as_str().expect("a name");
+    assert!(id.starts_with("sess_") && !cookie.contains(id), "the id is no secret");
+    id.to_owned()
+}
+
+#[tokio::test]
+async fn the_document_s_forms_all_log_in_and_none_twice() {
+    let (_site, _outside, gateway) = town();
+    let forms: [&dyn Fn(&Value) -> Ask; 3] =
+        [&|data| json_body("GET", data), &|data| json_body("POST", data), &|data| {
+            ask(&format!("{CALLBACK}?{}", query(data)))
+        }];
+    for (number, form) in forms.iter().enumerate() {
+        for client in [gateway.client("dexar"), gateway.client("dexar").http1()] {
+            let browser = Browser::new(client);
+            let data =
+                anna(&format!("К. {number} {}", browser.get("/ping").await.header("x-request-id").expect("an id")));
+            let id = logs_in(&browser.send(form(&data)).await);
+            let session = browser.get("/auth/session").await.ok_json();
+            assert_eq!((&session["sessionId"], &session["telegramUserId"]), (&json!(id), &json!(42)));
+            assert!(session["displayName"].as_str().expect("a name").starts_with("Анна К."));
+            let replayed = Browser::new(gateway.client("dexar")).send(form(&data)).await;
+            assert_eq!(replayed.error_code(401), "used_login");
+            assert_eq!(replayed.header("set-cookie"), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_hash_presented_by_many_at_once_makes_one_session() {
+    let (site, _outside, gateway) = town();
+    let data = anna("raced");
+    let present = || async { Browser::new(gateway.client("dexar")).send(json_body("POST", &data)).await.status };
+    let mut statuses = futures_util::future::join_all((0..12).map(|_| present())).await;
+    statuses.sort_unstable();
+    assert_eq!((statuses[0], statuses[1]), (200, 401), "{statuses:?}");
+    assert_eq!(site.redis(&["--raw", "keys", "dexar:*:session"]).lines().count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_forged_stale_foreign_or_half_filled_logs_nobody_in() {
+    let (_site, _outside, gateway) = town();
+    let client = gateway.client("dexar");
+    let signed = |change: &dyn Fn(&mut Value), token: &str| {
+        let mut data = json!({"id": 42, "first_name": "Анна", "auth_date": now_s()});
+        change(&mut data);
+        sign(data, token)
+    };
+    let (own, foreign) = (bot_token_of("dexar"), bot_token_of("novo"));
+    let tampered = |name: &str, value: Value| {
+        let mut data = anna("К.");
+        data[name] = value;
+        data
+    };
+    for (data, status, code) in [
+        (signed(&|_| {}, &foreign), 401, "bad_hash"),
+        (tampered("id", json!(43)), 401, "bad_hash"),
+        (tampered("username", json!("admin")), 401, "bad_hash"),
+        (tampered("hash", json!("ab".repeat(32))), 401, "bad_hash"),
+        (signed(&|data| data["auth_date"] = json!(now_s() - 301), &own), 401, "stale_login"),
+        (signed(&|data| data["auth_date"] = json!(now_s() + 90), &own), 401, "stale_login"),
+        (signed(&|data| data["is_admin"] = json!("1"), &own), 400, "bad_login"),
+        (signed(&|data| data["id"] = json!(-1), &own), 400, "bad_login"),
+        (signed(&|data| data["id"] = Value::Null, &own), 400, "bad_login"),
+        (signed(&|data| data["first_name"] = Value::Null, &own), 400, "bad_login"),
+        (signed(&|data| data["auth_date"] = json!("soon"), &own), 400, "bad_login"),
+        (tampered("hash", json!("abc")), 400, "bad_login"),
+        (json!({}), 400, "bad_login"),
+        (json!([1]), 400, "bad_login"),
+    ] {
+        for method in ["GET", "POST"] {
+            let answer = client.send(json_body(method, &data)).await;
+            assert_eq!(answer.error_code(status), code, "{method} {data}");
+            assert_eq!(answer.header("set-cookie"), None);
+        }
+    }
+    let text = client.send(ask(CALLBACK).method("POST").header("content-type", "text/plain").body("{}")).await;
+    assert_eq!(text.error_code(415), "unsupported_media_type");
+    assert_eq!(client.send(ask(CALLBACK)).await.error_code(415), "unsupported_media_type");
+    assert_eq!(client.send(ask(CALLBACK).method("HEAD")).await.status, 405);
+    // What another brand's bot signed is good there, and only there.
+    let novo = gateway.client("novo").send(json_body("POST", &signed(&|_| {}, &foreign))).await;
+    assert!(novo.header("set-cookie").expect("a cookie").starts_with("__Host-novo_session="));
+}
+
+#[tokio::test]
+async fn a_link_logs_a_browser_in_only_after_its_press_of_the_button() {
+    let (_site, _outside, gateway) = town();
+    let browser = Browser::new(gateway.client("dexar"));
+    let link = format!("{CALLBACK}?{}", query(&anna("<b>К.</b>")));
+    let page = browser.send(navigation(&link)).await;
+    let html = String::from_utf8(page.body.to_vec()).expect("UTF-8");
+    assert_eq!(page.status, 200, "{html}");
+    assert!(html.contains("Log in to Shop dexar as Анна &lt;b&gt;К.&lt;/b&gt; (@anna)?"), "{html}");
+    assert_eq!(page.header("referrer-policy"), Some("same-origin"));
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.contains("frame-ancestors 'none'") && policy.contains("form-action 'self' https://dexarmarket.ru"));
+    assert_eq!(browser.get("/auth/session").await.status, 401, "a look at the page is no login");
+
+    let own = format!("https://localhost:{}", gateway.address("dexar").port());
+    let send = |form: String| {
+        let form = ask(CALLBACK).method("POST").origin(&own).body(form);
+        form.header("content-type", "application/x-www-form-urlencoded").header("sec-fetch-site", "same-origin")
+    };
+    let token = html.split("name=\"form_token\" value=\"").nth(1).expect("a token").get(..32).expect("32 digits");
+    let (_, pairs) = link.split_once('?').expect("a query");
+    let form = format!("{pairs}&form_token={token}");
+    // Somebody else's browser, which was shown another page or none.
+    let other = Browser::new(gateway.client("dexar"));
+    assert_eq!(other.send(send(form.clone())).await.status, 403);
+
+    let again = browser.send(navigation(&link)).await;
+    let again = String::from_utf8(again.body.to_vec()).expect("UTF-8");
+    let token = again.split("name=\"form_token\" value=\"").nth(1).expect("a token").get(..32).expect("32 digits");
+    let form = format!("{pairs}&form_token={token}");
+    let done = browser.send(send(form.clone())).await;
+    assert_eq!((done.status, done.header("location")), (303, Some("https://dexarmarket.ru")));
+    assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], 42);
+    for repeated in [send(form), navigation(&link)] {
+        let answer = Browser::new(gateway.client("dexar")).send(repeated).await;
+        assert!(answer.header("set-cookie").is_none_or(|cookie| !cookie.contains("session")), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_cannot_log_a_browser_in() {
+    let (_site, _outside, gateway) = town();
+    let client = gateway.client("dexar");
+    let link = || format!("{CALLBACK}?{}", query(&anna("planted")));
+    let cross = || ask(&link()).header("sec-fetch-site", "cross-site");
+    for planted in [
+        cross()
+            .header("sec-fetch-mode", "no-cors")
+            .header("sec-fetch-dest", "image")
+            .header("accept", "image/avif,*/*"),
+        cross().header("sec-fetch-mode", "cors").origin("https://evil.example"),
+    ] {
+        let answer = client.send(planted).await;
+        assert_eq!(answer.error_code(403), "not_for_browsers");
+        assert_eq!(answer.header("set-cookie"), None);
+    }
+    let own = format!("https://localhost:{}", gateway.address("dexar").port());
+    for origin in ["https://evil.example", "null", "https://novo.market", &own] {
+        let answer = client.send(json_body("POST", &anna("planted")).origin(origin)).await;
+        match origin == own {
+            // Our own pages send forms, nothing else.
+            true => assert_eq!(answer.status, 403, "{origin}"),
+            false => assert_eq!(answer.error_code(403), "origin_not_allowed", "{origin}"),
+        }
+    }
+    let storefront = json_body("POST", &anna("ours")).origin("https://dexarmarket.ru").header("sec-fetch-mode", "cors");
+    logs_in(&client.send(storefront).await);
+    let form = ask(CALLBACK).method("POST").origin("https://dexarmarket.ru").body(query(&anna("form")));
+    let form = client.send(form.header("content-type", "application/x-www-form-urlencoded")).await;
+    assert_eq!(form.status, 403, "the form is our own page's");
+    // No other path takes a request from our own pages.
+    let cart = ask("/cart").method("POST").origin(&own).header("content-type", "application/json").body("{}");
+    assert_eq!(client.send(cart).await.error_code(403), "origin_not_allowed");
+}
+
+#[tokio::test]
+async fn signed_data_with_an_attempt_approves_that_attempt_and_no_other_browser() {
+    let (_site, _outside, gateway) = town();
+    let desktop = Browser::new(gateway.client("dexar"));
+    let begun = begin(&desktop).await;
+    let token = begun.command.trim_start_matches("/start auth_");
+    let data = |token: &str| {
+        let data = json!({"id": 42, "first_name": "Анна", "auth_date": now_s(), "attempt": token});
+        sign(data, &bot_token_of("dexar"))
+    };
+    let bot = Browser::new(gateway.client("dexar"));
+    let answer = bot.send(json_body("GET", &data(token))).await;
+    let approved = answer.ok_json();
+    assert_eq!((&approved["message"], answer.header("set-cookie")), (&json!("Authenticated successfully"), None));
+    assert_eq!(bot.get("/auth/session").await.status, 401, "the bot is not logged in");
+    assert_eq!(desktop.get("/auth/session").await.ok_json()["sessionId"], approved["sessionId"]);
+    let unknown = bot.send(json_body("GET", &data(&"0".repeat(32)))).await;
+    assert_eq!(unknown.error_code(409), "attempt_gone");
+    let opened = bot.send(navigation(&format!("{CALLBACK}?{}", query(&data(token))))).await;
+    assert_eq!(opened.status, 403, "an attempt is approved in the chat");
+}
+
+#[tokio::test]
+async fn the_bots_link_of_a_bare_start_leads_to_the_page() {
+    let (site, outside, gateway) = town();
+    let _workers = site.start_workers();
+    let person = Person::new(9, "Արամ", "hy");
+    for text in ["/start", "/start auth_https://dexarmarket.ru:445/auth/telegram/callback", "/start whatever"] {
+        let before = outside.messages("dexar", person.id()).await.len();
+        outside.say("dexar", &person, text).await;
+        let message = outside.await_message("dexar", person.id(), before + 1).await;
+        let (label, url) = crate::harness::buttons(&message).pop().expect("a button");
+        assert_eq!(label, "Մուտք գործել Shop dexar");
+        let public = format!("https://localhost:{}", gateway.address("dexar").port());
+        let path = url.strip_prefix(&public).expect("the brand's own URL");
+        let page = Browser::new(gateway.client("dexar")).send(navigation(path)).await;
+        assert!(page.status == 200 && String::from_utf8_lossy(&page.body).contains("Արամ"), "{page:?}");
+    }
+}

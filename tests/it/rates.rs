@@ -1,0 +1,130 @@
+//! How often one may ask, who counts as one, and whom the balancer speaks for.
+
+use std::net::SocketAddr;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::harness::{Browser, Client, Gateway, Outside, Services, Site, ask, connect_tls, trusting_client_config};
+
+fn town(more: &str) -> (Site, Gateway) {
+    town_on(Services::shared(), more)
+}
+
+fn town_on(services: std::sync::Arc<Services>, more: &str) -> (Site, Gateway) {
+    let mut site = Site::on(services, &["dexar", "novo"]);
+    site.migrate().good();
+    let outside = Outside::start(&mut site);
+    drop(outside);
+    for brand in ["dexar", "novo"] {
+        site.import_text(brand, "shop.jsonl", "{\"categoryID\":1,\"name\":\"Д\",\"parentID\":0}\n{\"itemID\":11,\"categoryID\":1,\"name\":\"С\",\"price\":1}", &[]).good();
+    }
+    site.change_brand("dexar", |file| more.clone_into(&mut file.more));
+    let gateway = site.start();
+    (site, gateway)
+}
+
+#[tokio::test]
+async fn the_contracts_numbers_hold_and_the_headers_tell_them() {
+    let (_site, gateway) = town("");
+    let client = gateway.client("dexar");
+    for used in 1..=60 {
+        let answer = client.send(ask("/auth/telegram/start").method("POST")).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"logins-address\";q=60;w=60"));
+        let left = answer.header("ratelimit").expect("a header");
+        assert!(left.starts_with(&format!("\"logins-address\";r={};t=", 60 - used)), "{left}");
+    }
+    for ask in [
+        ask("/auth/telegram/start").method("POST").origin("https://dexarmarket.ru"),
+        ask("/auth/telegram/callback?id=1"),
+    ] {
+        let refused = client.send(ask).await;
+        assert_eq!(refused.error_code(429), "too_many_requests");
+        let after: u32 = refused.header("retry-after").expect("a header").parse().expect("seconds");
+        assert!((1..=60).contains(&after), "{after}");
+        assert!(refused.header("ratelimit").expect("a header").contains(";r=0;"));
+    }
+    // Neither the catalogue nor the other brand counts with it.
+    assert_eq!(client.get("/category").await.header("ratelimit"), None);
+    assert_eq!(client.get("/auth/session").await.status, 401);
+    assert_eq!(gateway.client("novo").send(ask("/auth/telegram/start").method("POST")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_visitor_has_a_budget_of_their_own_over_all_instances() {
+    let (site, gateway) = town("[rates]\ncart_writes_per_visitor = 5\n");
+    let other = site.sibling().start();
+    let browser = Browser::new(gateway.client("dexar"));
+    browser.get("/cart").await;
+    let elsewhere = browser.at(other.client("dexar"));
+    let add = json!({"itemID": 11});
+    for number in 0..5 {
+        let answer =
+            if number % 2 == 0 { browser.post("/cart", &add).await } else { elsewhere.post("/cart", &add).await };
+        assert_eq!(answer.status, 200);
+    }
+    for one in [&browser, &elsewhere] {
+        assert_eq!(one.post("/cart", &add).await.error_code(429), "too_many_requests");
+        assert_eq!(one.write("DELETE", "/cart", &json!([11])).await.status, 429);
+    }
+    assert_eq!(browser.cart().await, [(11, 5)], "what was refused changed nothing");
+    Browser::new(gateway.client("dexar")).add_to_cart(11, 1).await;
+}
+
+#[tokio::test]
+async fn while_redis_is_away_everybody_may() {
+    let services = Services::of_one_test("rates-redis");
+    let (_site, gateway) = town_on(services.clone(), "[rates]\ncart_writes_per_address = 1\n");
+    let browser = Browser::new(gateway.client("dexar"));
+    browser.add_to_cart(11, 1).await;
+    assert_eq!(browser.post("/cart", &json!({"itemID": 11})).await.status, 429);
+    services.stop("redis");
+    for _ in 0..3 {
+        let answer = browser.post("/cart", &json!({"itemID": 11})).await;
+        assert_eq!((answer.status, answer.header("ratelimit")), (200, None));
+    }
+}
+
+/// One `POST /auth/telegram/start` behind a PROXY header; the status, or `None` when the connection was closed.
+async fn through_balancer(address: SocketAddr, header: &[u8]) -> Option<u16> {
+    let mut tcp = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    tcp.write_all(header).await.expect("sent");
+    let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
+    let mut stream =
+        tokio_rustls::TlsConnector::from(trusting_client_config(&["http/1.1"])).connect(name, tcp).await.ok()?;
+    let request = b"POST /auth/telegram/start HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    String::from_utf8_lossy(&answer).split(' ').nth(1)?.parse().ok()
+}
+
+#[tokio::test]
+async fn a_trusted_balancer_says_whose_budget_it_is() {
+    let (_site, gateway) = town("[rates]\nlogins_per_address = 1\n[proxy_protocol]\ntrusted = [\"127.0.0.0/8\"]\n");
+    let address = gateway.address("dexar");
+    let v1 = |client: &str| format!("PROXY TCP4 {client} 10.0.0.1 5000 445\r\n").into_bytes();
+    let v1_6 = |client: &str| format!("PROXY TCP6 {client} 2001:db8::1 5000 445\r\n").into_bytes();
+    assert_eq!(through_balancer(address, &v1("203.0.113.7")).await, Some(200));
+    assert_eq!(through_balancer(address, &v1("203.0.113.7")).await, Some(429), "the same client again");
+    assert_eq!(through_balancer(address, &v1("203.0.113.8")).await, Some(200), "another client");
+    assert_eq!(through_balancer(address, &v1_6("2001:db8:0:1::1")).await, Some(200));
+    assert_eq!(through_balancer(address, &v1_6("2001:db8:0:1::2")).await, Some(429), "the same household");
+    assert_eq!(through_balancer(address, &v1_6("2001:db8:0:2::1")).await, Some(200));
+    assert_eq!(through_balancer(address, b"").await, None, "a balancer that does not say whom it speaks for");
+    assert_eq!(through_balancer(address, b"PROXY TCP4 nonsense\r\n").await, None);
+    assert_eq!(through_balancer(address, b"PROXY UNKNOWN\r\n").await, Some(200), "its own health check");
+}
+
+#[tokio::test]
+async fn nobody_else_may_say_whom_they_are() {
+    let (_site, gateway) = town("[proxy_protocol]\ntrusted = [\"10.0.0.0/8\", \"fd00::1\"]\n");
+    let address = gateway.address("dexar");
+    assert_eq!(through_balancer(address, b"PROXY TCP4 203.0.113.7 10.0.0.1 5000 445\r\n").await, None);
+    assert_eq!(through_balancer(address, b"").await, Some(200));
+    let forwarded = Client::new(address).send(ask("/ping").header("x-forwarded-for", "203.0.113.7")).await;
+    assert_eq!(forwarded.status, 200);
+    let tls = connect_tls(address, &["h2"], "localhost", rustls::ALL_VERSIONS).await;
+    assert!(tls.is_ok());
+}

@@ -1,0 +1,191 @@
+//! Sessions: how long they live, how they end, and what goes on while Redis is away.
+
+use serde_json::{Value, json};
+
+use crate::harness::login::{now_s, sign};
+use crate::harness::{Browser, Gateway, Outside, Services, Site, ask, bot_token_of, eventually_async};
+
+fn town(session: &str) -> (Site, Outside, Gateway) {
+    town_on(Services::shared(), session)
+}
+
+fn town_on(services: std::sync::Arc<Services>, session: &str) -> (Site, Outside, Gateway) {
+    let mut site = Site::on(services, &["dexar", "novo"]);
+    site.migrate().good();
+    let outside = Outside::start(&mut site);
+    site.change_brand("dexar", |file| file.more = format!("[session]\n{session}\n"));
+    let shop = "{\"categoryID\":1,\"name\":\"Дом\",\"parentID\":0}\n{\"itemID\":11,\"categoryID\":1,\"name\":\"Стул\",\"price\":1}";
+    site.import_text("dexar", "shop.jsonl", shop, &[]).good();
+    let gateway = site.start();
+    (site, outside, gateway)
+}
+
+/// Presents data that the bot would have signed.
+async fn log_in(browser: &Browser, id: i64) -> Value {
+    let data = sign(json!({"id": id, "first_name": "Анна", "auth_date": now_s()}), &bot_token_of("dexar"));
+    browser.post("/auth/telegram/callback", &data).await.ok_json()
+}
+
+fn expiry(session: &Value) -> jiff::Timestamp {
+    session["expiresAt"].as_str().expect("a text").parse().expect("RFC 3339")
+}
+
+#[tokio::test]
+async fn without_a_session_the_answer_is_the_documents_and_hands_out_a_visitor() {
+    let (_site, _outside, gateway) = town("");
+    let browser = Browser::new(gateway.client("dexar"));
+    let answer = browser.get("/auth/session").await;
+    assert_eq!((answer.status, &answer.body[..]), (401, &br#"{"error":"No active session"}"#[..]));
+    let cookie = answer.header("set-cookie").expect("a visitor's cookie");
+    assert!(cookie.starts_with("__Host-dexar_visitor=") && cookie.contains("Max-Age=31536000"), "{cookie}");
+    let visitor = browser.cookie("__Host-dexar_visitor");
+    // Two first adds at the same moment end in the cart of that cookie.
+    let tabs = [browser.at(gateway.client("dexar")), browser.at(gateway.client("dexar"))];
+    tokio::join!(tabs[0].add_to_cart(11, 1), tabs[1].add_to_cart(11, 1));
+    assert_eq!(browser.cart().await, [(11, 2)]);
+    assert_eq!(browser.cookie("__Host-dexar_visitor"), visitor);
+    let head = browser.send(ask("/auth/session").method("HEAD")).await;
+    assert_eq!((head.status, head.body.len()), (401, 0));
+}
+
+#[tokio::test]
+async fn use_prolongs_a_session_but_not_beyond_its_lifetime() {
+    let (_site, _outside, gateway) = town("idle_s = 100\nlifetime_s = 101\n");
+    let browser = Browser::new(gateway.client("dexar"));
+    log_in(&browser, 1).await;
+    let first = expiry(&browser.get("/auth/session").await.ok_json());
+    let last = eventually_async("use prolongs it", 20, async || {
+        let answer = browser.get("/auth/session").await;
+        assert!(answer.header("set-cookie").expect("the cookie slides").contains("_session="));
+        let now = expiry(&answer.ok_json());
+        (now > first).then_some(now)
+    });
+    let last = last.await;
+    eventually_async("its lifetime ends it", 20, async || {
+        let now = expiry(&browser.get("/auth/session").await.ok_json());
+        assert!(now.duration_since(first).as_secs() <= 2, "{first} → {now}");
+        (jiff::Timestamp::now().duration_since(last).as_secs() >= -98).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_ended_session_is_told_untouched_and_then_unknown() {
+    let (_site, _outside, gateway) = town("idle_s = 1\ntold_s = 3\n");
+    let browser = Browser::new(gateway.client("dexar"));
+    let id = log_in(&browser, 1).await["sessionId"].clone();
+    browser.add_to_cart(11, 1).await;
+    let ended = eventually_async("the end", 20, async || {
+        let stale = browser.at(gateway.client("dexar"));
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        let answer = stale.get("/auth/session").await;
+        assert_eq!(answer.header("set-cookie"), None, "no poll prolongs it");
+        (answer.ok_json()["active"] == false).then(|| answer.ok_json())
+    });
+    let ended = ended.await;
+    assert_eq!((&ended["sessionId"], &ended["telegramUserId"]), (&id, &json!(1)));
+    assert_eq!(browser.cart().await, [], "an ended session opens no cart");
+    let gone = eventually_async("it is forgotten", 20, async || {
+        let answer = browser.get("/auth/session").await;
+        match answer.status {
+            200 => {
+                assert_eq!(answer.ok_json(), ended, "asking again changes nothing");
+                None
+            }
+            _ => Some(answer),
+        }
+    });
+    let gone = gone.await;
+    assert_eq!((gone.status, &gone.body[..]), (401, &br#"{"error":"No active session"}"#[..]));
+    assert_eq!(browser.cookie("__Host-dexar_session"), None, "and its cookie is taken away");
+}
+
+#[tokio::test]
+async fn logging_out_ends_the_session_on_every_instance_at_once() {
+    let (site, _outside, gateway) = town("");
+    let mut other_site = site.sibling();
+    other_site.change_brand("dexar", |_| {});
+    let other = other_site.start();
+    let browser = Browser::new(gateway.client("dexar"));
+    log_in(&browser, 1).await;
+    browser.add_to_cart(11, 3).await;
+    let elsewhere = browser.at(other.client("dexar"));
+    assert_eq!(elsewhere.cart().await, [(11, 3)]);
+    let visitor = browser.cookie("__Host-dexar_visitor");
+    let answer = browser.post("/auth/logout", &json!({})).await;
+    assert_eq!(answer.ok_json(), json!({"message": "Logged out"}));
+    assert_ne!(browser.cookie("__Host-dexar_visitor"), visitor, "another visitor from now on");
+    assert_eq!(browser.cookie("__Host-dexar_session"), None);
+    assert_eq!(elsewhere.get("/auth/session").await.status, 401);
+    assert_eq!(elsewhere.cart().await, [], "the user's cart is closed");
+    assert_eq!(browser.cart().await, []);
+    let stranger = Browser::new(gateway.client("dexar"));
+    assert_eq!(stranger.post("/auth/logout", &json!({})).await.ok_json(), json!({"message": "Logged out"}));
+    let foreign = ask("/auth/logout").method("POST").origin("https://evil.example");
+    assert_eq!(stranger.send(foreign).await.error_code(403), "origin_not_allowed");
+}
+
+#[tokio::test]
+async fn cookies_that_are_nobodys_are_nobody() {
+    let (_site, _outside, gateway) = town("");
+    for value in ["", "x", &"a".repeat(4_096), &"0".repeat(64), "%00", "deadbeef; __Host-dexar_session=cafe"] {
+        let browser = Browser::new(gateway.client("dexar"));
+        for name in ["session", "visitor", "attempt"] {
+            browser.plant(&format!("__Host-dexar_{name}"), value);
+        }
+        assert_eq!(browser.get("/auth/session").await.status, 401, "{value:?}");
+        assert_eq!(browser.cart().await, []);
+        assert_eq!(browser.post("/auth/logout", &json!({})).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn redis_holds_no_secret_and_every_key_is_the_brands() {
+    let services = Services::of_one_test("session-keys");
+    let (site, _outside, gateway) = town_on(services, "");
+    let browser = Browser::new(gateway.client("dexar"));
+    browser.add_to_cart(11, 1).await;
+    log_in(&browser, 1).await;
+    crate::harness::login::begin(&browser).await;
+    let keys = site.redis(&["--raw", "keys", "*"]);
+    assert!(keys.lines().count() >= 4, "{keys}");
+    let secrets: Vec<String> = ["session", "visitor", "attempt"]
+        .iter()
+        .filter_map(|name| browser.cookie(&format!("__Host-dexar_{name}")))
+        .collect();
+    assert_eq!(secrets.len(), 3);
+    for key in keys.lines() {
+        assert!(key.starts_with("dexar:{"), "{key}");
+        let held = format!("{key} {}", site.redis(&["--raw", "hgetall", key]));
+        assert!(secrets.iter().all(|secret| !held.contains(secret)), "{held}");
+        let ttl: i64 = site.redis(&["ttl", key]).trim().parse().expect("a number");
+        assert!(ttl > 0, "{key} is kept for ever");
+    }
+}
+
+#[tokio::test]
+async fn without_redis_the_shop_sells_on_and_sessions_come_back() {
+    let services = Services::of_one_test("session-redis");
+    let (_site, _outside, gateway) = town_on(services.clone(), "");
+    let (member, visitor) = (Browser::new(gateway.client("dexar")), Browser::new(gateway.client("dexar")));
+    log_in(&member, 1).await;
+    member.add_to_cart(11, 2).await;
+    visitor.add_to_cart(11, 1).await;
+    services.stop("redis");
+    visitor.get("/category").await.ok_json();
+    visitor.add_to_cart(11, 1).await;
+    assert_eq!(visitor.cart().await, [(11, 2)], "anonymous carts go on");
+    for answer in [
+        member.get("/auth/session").await,
+        member.get("/cart").await,
+        member.post("/auth/logout", &json!({})).await,
+        visitor.post("/auth/telegram/start", &json!({})).await,
+    ] {
+        assert_eq!(answer.error_code(503), "unavailable");
+        assert!(answer.header("retry-after").is_some());
+    }
+    services.start_again("redis");
+    eventually_async("sessions are back", 20, async || (member.get("/auth/session").await.status == 200).then_some(()))
+        .await;
+    assert_eq!(member.cart().await, [(11, 2)], "nobody was logged out");
+}
