@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh: the storefronts' journey in Debian's Chromium, against an environment that is up.
 #
-#   tests/browser/run.sh [FILE…]      all *.test.mjs unless some are named
+#   tests/browser/run.sh [--OPTION…] [FILE…]      all *.test.mjs unless some are named; options are node's
 #
 # Called by `make browser-test` beside `make run`. Elsewhere than there, the environment says where things are: STATE
 # (.dev unless told otherwise), DEXAR_SHOP, DEXAR_API, NOVO_SHOP, NOVO_API, SANDBOX; SCREENSHOTS names a directory for
@@ -28,12 +28,14 @@ for url in "${DEXAR_SHOP:-https://localhost:4200}" "${NOVO_SHOP:-https://localho
   curl -sS --noproxy '*' --max-time 5 --cacert "$CA" -o /dev/null "$url/" || fail "nobody serves $url: make run has to be up"
 done
 
-files=()
-for file in "$@"; do files+=("$(realpath -- "$file")"); done
+files=() options=()
+for argument in "$@"; do
+  if [[ $argument == --* ]]; then options+=("$argument"); else files+=("$(realpath -- "$argument")"); fi
+done
 cd -- "$here"
 if ! cmp -s package-lock.json node_modules/.installed; then
   npm ci --ignore-scripts --no-audit --no-fund
   cp -- package-lock.json node_modules/.installed
 fi
 if ((${#files[@]} == 0)); then files=("$here"/*.test.mjs); fi
-exec node --test --test-concurrency=1 "${files[@]}"
+exec node --test --test-concurrency=1 "${options[@]}" "${files[@]}"

@@ -32,7 +32,7 @@ function show(content, title, ...rest) {
 }
 
 function toCart() {
-  return h('p', {}, h('a', { class: 'button', href: '/cart' }, t('to_cart')));
+  return h('p', {}, h('a', { class: 'button second', href: '/cart' }, t('to_cart')));
 }
 
 function loginButton(content, signal) {
@@ -111,7 +111,7 @@ function over(content, status, signal) {
     renewCheckout();
     await run(content, signal);
   }, { class: 'primary' });
-  show(content, t(`payment_${status}`), h('p', { class: 'note', role: 'alert' }, t(`payment_${status}_text`)), again, toCart());
+  show(content, t(`payment_${status}`), h('p', { class: 'note', role: 'alert' }, t(`payment_${status}_text`)), h('div', { class: 'row' }, again, toCart()));
 }
 
 /** The payment could not be made. What passes is tried again as the same order, so that nobody pays twice. */
