@@ -7,8 +7,10 @@ import { fileURLToPath } from 'node:url';
 
 import { startBrowser } from './browser.mjs';
 import { SHOPS, STATE } from './places.mjs';
+import { logIn, somebody } from './telegram.mjs';
 
 const SERVICES = fileURLToPath(new URL('../env/services.sh', import.meta.url));
+const AWAY = 'The shop is taking a short break.';
 const RECOVERY_MS = 40_000;
 
 let browser;
@@ -55,17 +57,17 @@ test('the database stops and starts again while people browse', async () => {
   const [visitor, other] = await Promise.all(SHOPS.map((shop) => browser.visitor(shop)));
   for (const person of [visitor, other]) {
     await person.enter('en');
-    person.allow(({ kind, text, url }) => kind === 'console' && text.includes('status of 503') && url.startsWith(person.shop.api));
+    person.allow(isUnavailable);
   }
-  execFileSync(SERVICES, ['stop', STATE, 'pg'], { stdio: 'inherit' });
+  service('stop', 'pg');
   try {
     for (const { page } of [visitor, other]) {
       await page.getByRole('searchbox').fill('unseen words');
-      await page.locator('#outage').getByText('The shop is taking a short break.').waitFor();
+      await page.locator('#outage').getByText(AWAY).waitFor();
     }
     await visitor.picture('outage');
   } finally {
-    execFileSync(SERVICES, ['start', STATE, 'pg'], { stdio: 'inherit' });
+    service('start', 'pg');
   }
   for (const person of [visitor, other]) {
     await person.page.getByRole('heading', { level: 1, name: 'unseen words' }).waitFor({ timeout: RECOVERY_MS });
@@ -76,3 +78,35 @@ test('the database stops and starts again while people browse', async () => {
     await person.leave();
   }
 });
+
+test('sessions are away: the catalogue is there all the same, and nobody is logged out', async () => {
+  const visitor = await browser.visitor(SHOPS[0]);
+  const { page } = visitor;
+  await visitor.enter('en');
+  await logIn(visitor, somebody('Elena'));
+  visitor.allow(isUnavailable);
+  service('stop', 'redis');
+  try {
+    await page.reload();
+    await visitor.settled();
+    await page.locator('#outage').getByText(AWAY).waitFor();
+    await page.locator('.tile').first().click();
+    await page.locator('.trail').waitFor();
+    assert.ok((await page.locator('.card').count()) > 0);
+  } finally {
+    service('start', 'redis');
+  }
+  await page.getByRole('banner').getByRole('button', { name: 'Elena' }).waitFor({ timeout: RECOVERY_MS });
+  await page.locator('#outage').waitFor({ state: 'hidden' });
+  await visitor.leave();
+});
+
+/** Takes a service of the environment away, or brings it back. */
+function service(what, name) {
+  execFileSync(SERVICES, [what, STATE, name], { stdio: 'inherit' });
+}
+
+/** Chromium's line about a 503. */
+function isUnavailable({ kind, text }) {
+  return kind === 'console' && text.includes('status of 503');
+}

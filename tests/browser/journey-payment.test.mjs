@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { atSandbox, startBrowser } from './browser.mjs';
+import { answered, atSandbox, startBrowser } from './browser.mjs';
 import { SANDBOX, SHOPS, ask } from './places.mjs';
 import { logIn, somebody } from './telegram.mjs';
 
@@ -87,6 +87,25 @@ for (const shop of SHOPS) {
     const second = await page.locator('img.qr').getAttribute('data-qr');
     assert.notEqual(second, qrId);
     await bank(second, 'pay');
+    await page.getByRole('heading', { level: 1, name: WORDS.en.paid }).waitFor();
+    await visitor.leave();
+  });
+
+  test(`${shop.title}: the bank is away, then there again`, async () => {
+    const { visitor } = await withSomething(shop, 'en');
+    const { page } = visitor;
+    visitor.allow(answered(502, '/cart'));
+    await ask(`${SANDBOX}/bank/misbehave`, { call: 'register', how: '502', times: 100 });
+    try {
+      await page.locator('.summary .primary').click();
+      await page.getByText('The bank does not answer right now.').waitFor();
+      await visitor.picture('bank-away');
+    } finally {
+      await ask(`${SANDBOX}/bank/misbehave`, { call: 'register', times: 0 });
+    }
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.locator('#payment-state').waitFor();
+    await bank(await page.locator('img.qr').getAttribute('data-qr'), 'pay');
     await page.getByRole('heading', { level: 1, name: WORDS.en.paid }).waitFor();
     await visitor.leave();
   });
