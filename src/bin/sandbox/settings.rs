@@ -77,9 +77,8 @@ impl Settings {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let settings: Settings = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         let shops = settings.shops.iter().flat_map(|shop| &shop.listen);
-        let addresses = settings.listen.iter().chain([&settings.smtp]).chain(shops);
-        let outside = { addresses }.find(|address| !address.ip().is_loopback());
-        match outside {
+        let addresses: Vec<_> = settings.listen.iter().chain([&settings.smtp]).chain(shops).collect();
+        match addresses.iter().find(|address| !address.ip().is_loopback()) {
             Some(address) => Err(format!("{address} is no loopback address: the sandbox is for one machine")),
             None => Ok(settings),
         }
