@@ -48,7 +48,7 @@ function ways() {
   attempt.append(h('p', {}, t('login_elsewhere')), begin);
   return [
     h('p', {}, t('login_here')),
-    h('a', { class: 'button primary', href: buttonUrl(), target: '_blank', rel: 'noopener' }, t('open_telegram')),
+    h('a', { class: 'button primary', href: buttonUrl(), target: '_blank', rel: 'noopener', autofocus: true }, t('open_telegram')),
     h('p', { class: 'waiting', role: 'status' }, t('login_waiting')),
     h('hr'),
     attempt,

@@ -86,7 +86,7 @@ let showAccount = () => {};
 async function choosePreferences() {
   // A list that does not come must not keep anybody out of the shop.
   const regions = await send('GET', '/regions').catch(() => FALLBACK_REGIONS);
-  const language = h('select', { name: 'shop-language' }, Object.entries(LANGUAGE_NAMES).map(([tag, name]) =>
+  const language = h('select', { name: 'shop-language', autofocus: true }, Object.entries(LANGUAGE_NAMES).map(([tag, name]) =>
     h('option', { value: tag, selected: tag === preferences.language, lang: tag }, name)));
   const everywhere = h('option', { value: '' }, t('everywhere'));
   const region = h('select', { name: 'shop-region' }, everywhere, regions.map(({ id, city, country }) =>
