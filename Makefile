@@ -13,10 +13,10 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MACHETE_VERSION := 0.9.2
 MACHETE := .dev/tools/bin/cargo-machete
 
-.PHONY: help run build test lint bench clean-dev
+.PHONY: help run build test browser-test lint bench clean-dev
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: build ## build and run both brands with their own PostgreSQL and Redis until Ctrl-C
 	@exec tests/env/run.sh "$(TARGET_DIR)/release"
@@ -29,13 +29,16 @@ test: ## all tests, on a private PostgreSQL and Redis
 	@tests/env/packages.sh rust cc ca postgresql redis openssl
 	@cargo test --locked
 
+browser-test: ## the storefronts in Chromium, while make run is up
+	@exec tests/browser/run.sh
+
 lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, the shell scripts
 	@tests/env/packages.sh rust cc ca shellcheck
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	@cargo fmt --check
 	@cargo clippy --all-targets --locked -- -D warnings
 	@$(MACHETE)
-	@shellcheck tests/env/*.sh .ci/run $(wildcard bench/*.sh)
+	@shellcheck tests/env/*.sh tests/browser/*.sh .ci/run $(wildcard bench/*.sh)
 
 # Not phony: built once, and again when the version above changes.
 $(MACHETE): Makefile

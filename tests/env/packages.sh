@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # packages.sh: installs from Debian's packages what the development environment needs and the machine lacks.
 #
-#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck]…
+#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji]…
 #
 # Called by the Makefile and by run.sh; as root it acts directly, as an ordinary user through sudo. When everything is
 # there it only looks at files: no apt, no sudo, a few milliseconds.
@@ -37,6 +37,10 @@ present() {
     curl) command -v curl >/dev/null ;;
     ss) command -v ss >/dev/null ;;
     shellcheck) command -v shellcheck >/dev/null ;;
+    chromium) [[ -x /usr/bin/chromium ]] ;;
+    node) command -v node >/dev/null && command -v npm >/dev/null ;;
+    certutil) command -v certutil >/dev/null ;;
+    emoji) compgen -G '/usr/share/fonts/truetype/noto/NotoColorEmoji*' >/dev/null ;;
     *) fail "does not know \"$1\"" ;;
   esac
 }
@@ -52,6 +56,10 @@ packages_of() {
     curl) printf '%s\n' curl ;;
     ss) printf '%s\n' iproute2 ;;
     shellcheck) printf '%s\n' shellcheck ;;
+    chromium) printf '%s\n' chromium ;;
+    node) printf '%s\n' nodejs npm ;;
+    certutil) printf '%s\n' libnss3-tools ;;
+    emoji) printf '%s\n' fonts-noto-color-emoji ;;
   esac
 }
 

@@ -13,9 +13,10 @@
 
 set -euo pipefail
 
-readonly PORTS=(445 444 9445 4210 4225)
+readonly PORTS=(445 444 9445 4200 4201 4210 4225)
 readonly ADMIN=127.0.0.1:9445
 readonly LOWEST_PORT=444
+declare -rA ACCENTS=([dexar]='#1f5fbf' [novo]='#0f7a4d')
 readonly READY_DEADLINE_SECONDS=60
 readonly DRAIN_DEADLINE_SECONDS=40
 readonly POLL_SECONDS=0.05
@@ -211,7 +212,7 @@ has_ipv6() { grep -Eq '^0{31}1 .* lo$' /proc/net/if_inet6 2>/dev/null; }
 
 port_of() { if [[ $1 == dexar ]]; then printf 445; else printf 444; fi; }
 
-# What the sandbox plays: the bots and their owners' tokens, the merchants and their keys.
+# What the sandbox plays: the bots with their owners' tokens, the merchants with their keys, and the storefronts.
 write_sandbox() {
   local listen='"127.0.0.1:4210"' name title
   if has_ipv6; then listen+=', "[::1]:4210"'; fi
@@ -229,9 +230,21 @@ write_sandbox() {
         printf 'callback_url = "https://localhost:%s/payments/raiffeisen/notify"\ncallback_ca = "%s"\n' \
           "$(port_of "$name")" "$(toml "$dev/certs/ca.pem")"
       done
+      shop dexar Dexar 445 4200 "${ACCENTS[dexar]}"
+      shop novo Novo 444 4201 "${ACCENTS[novo]}"
     } >"$dev/sandbox.toml.new"
   )
   mv -- "$dev/sandbox.toml.new" "$dev/sandbox.toml"
+}
+
+# shop NAME TITLE API-PORT PORT ACCENT: a storefront of the sandbox.
+shop() {
+  local name=$1 listen="\"127.0.0.1:$4\""
+  if has_ipv6; then listen+=", \"[::1]:$4\""; fi
+  printf '\n[[shops]]\nbrand = "%s"\ntitle = "%s"\nlisten = [%s]\napi = "https://localhost:%s"\naccent = "%s"\n' \
+    "$name" "$2" "$listen" "$3" "$5"
+  printf 'bot = "http://localhost:4210/telegram/%smarket_bot"\n' "$name"
+  printf 'certificate = "%s/certs/shops.pem"\nkey = "%s/certs/shops.key"\n' "$(toml "$dev")" "$(toml "$dev")"
 }
 
 # A string between the quotes of TOML.
@@ -355,7 +368,7 @@ start_companion() {
   local name=$1
   shift
   set -m
-  setpriv --pdeathsig TERM -- "$@" </dev/null 9>&- > >(sed -u "s/^/$name: /") 2>&1 &
+  setpriv --pdeathsig TERM -- "$@" </dev/null 9>&- > >(tee "$dev/$name.log" | sed -u "s/^/$name: /") 2>&1 &
   companions+=($!)
   set +m
 }
@@ -366,6 +379,18 @@ await_sandbox() {
     [[ -d /proc/${companions[0]} ]] || fail 'the sandbox ended by itself'
     ((SECONDS < deadline)) || fail "the sandbox is not ready after $READY_DEADLINE_SECONDS s"
     sleep "$POLL_SECONDS"
+  done
+}
+
+# The bots answer from now on; nothing of the workers' beginnings comes after `ready`.
+await_bots() {
+  local deadline=$((SECONDS + READY_DEADLINE_SECONDS)) name
+  for name in dexar novo; do
+    until grep -q "speaking for the bot brand=\"$name\"" "$dev/workers.log" 2>/dev/null; do
+      [[ -d /proc/${companions[1]} ]] || fail 'the workers ended by themselves'
+      ((SECONDS < deadline)) || fail "the bot of $name does not speak after $READY_DEADLINE_SECONDS s"
+      sleep "$POLL_SECONDS"
+    done
   done
 }
 
@@ -445,13 +470,13 @@ services_started=yes
 run_step "$env_scripts/services.sh" start "$dev" --owner $$ || fail 'PostgreSQL or Redis did not start'
 # shellcheck source=/dev/null
 source "$dev/services.env"
-"$env_scripts/certs.sh" "$dev/certs" dexar=api.dexarmarket.ru novo=api.novo.market
+"$env_scripts/certs.sh" "$dev/certs" dexar=api.dexarmarket.ru novo=api.novo.market shops
 cmp -s -- "$dev/certs/ca.pem" "$dev/ca.pem" || cp -- "$dev/certs/ca.pem" "$dev/ca.pem"
 make_secrets
 export CREDENTIALS_DIRECTORY=$dev/credentials
 mkdir -p -- "$dev/brands"
-write_brand dexar Dexar 445 4200 https://dexarmarket.ru '#1f5fbf'
-write_brand novo Novo 444 4201 https://novo.market '#0f7a4d'
+write_brand dexar Dexar 445 4200 https://dexarmarket.ru "${ACCENTS[dexar]}"
+write_brand novo Novo 444 4201 https://novo.market "${ACCENTS[novo]}"
 write_sandbox
 make_database
 run_step "$binary" migrate --brands "$dev/brands" --admin-url "${PG_ADMIN_URL%/*}/brandgate" || fail 'the migration failed (if the data in .dev is of another version: make clean-dev forgets it)'
@@ -465,11 +490,13 @@ await_sandbox
 start_companion workers "$binary" work --brands "$dev/brands"
 start_gateway
 await_ready
+await_bots
 
 cat <<TABLE
 
   Dexar          https://localhost:445
   Novo           https://localhost:444
+  shops          https://localhost:4200 (Dexar), https://localhost:4201 (Novo)
   sandbox        http://localhost:4210  /telegram: chats with both bots; /bank; /mail
   admin          http://$ADMIN  /readyz /healthz
   authority      .dev/ca.pem

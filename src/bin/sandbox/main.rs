@@ -1,5 +1,5 @@
 //! The sandbox: the brands' outside on a developer's machine. Telegram's Bot API with a chat page, the bank's API with a page
-//! of open codes, and a mail server with a mailbox.
+//! of open codes, a mail server with a mailbox, and the two demonstration storefronts.
 //!
 //! A separate program, started by `make run` and by the tests, that speaks the other sides' protocols as their documents have
 //! them; it shares no type with the gateway. What must never happen: it is installed on a server, or listens beyond
@@ -8,6 +8,7 @@
 mod bank;
 mod mail;
 mod settings;
+mod storefront;
 mod telegram;
 mod web;
 
@@ -23,9 +24,9 @@ use settings::Settings;
 use web::{Answer, Asked};
 
 #[derive(Parser)]
-#[command(version, about = "Telegram, the bank and a mailbox for development; loopback only")]
+#[command(version, about = "Telegram, the bank, a mailbox and two storefronts for development; loopback only")]
 struct Arguments {
-    /// A TOML file: addresses, bots, merchants
+    /// A TOML file: addresses, bots, merchants, shops
     settings: PathBuf,
 }
 
@@ -79,6 +80,9 @@ async fn run(arguments: Arguments) -> Result<(), String> {
             let sandbox = sandbox.clone();
             async move { sandbox.answer(asked).await }
         }));
+    }
+    for shop in &settings.shops {
+        storefront::open(shop).await?;
     }
     println!("sandbox: ready");
     tokio::signal::ctrl_c().await.map_err(|error| error.to_string())

@@ -25,6 +25,8 @@ pub struct Settings {
     pub bots: Vec<Bot>,
     #[serde(default)]
     pub merchants: Vec<Merchant>,
+    #[serde(default)]
+    pub shops: Vec<Shop>,
 }
 
 /// A bot as its owner made it at BotFather.
@@ -54,13 +56,36 @@ pub struct Merchant {
     pub callback_ca: Option<std::path::PathBuf>,
 }
 
+/// A demonstration storefront: the pages that people see, of one brand.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shop {
+    /// As the gateway names it, and the skin that the pages wear: `dexar`.
+    pub brand: String,
+    /// What people see: `Dexar`.
+    pub title: String,
+    /// Where it is served, over TLS: `["127.0.0.1:4200", "[::1]:4200"]`.
+    pub listen: Vec<SocketAddr>,
+    /// PEM of its certificate and of the key of that.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// The brand's API as a browser reaches it: `https://localhost:445`.
+    pub api: String,
+    /// The colour of buttons and links: `#1f5fbf`.
+    pub accent: String,
+    /// The chat with the brand's bot, which a button opens: `http://localhost:4210/telegram/dexarmarket_bot`.
+    pub bot: String,
+}
+
 impl Settings {
     /// # Errors
     /// A sentence that names the file.
     pub fn read(path: &Path) -> Result<Settings, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let settings: Settings = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        let addresses: Vec<_> = settings.listen.iter().chain([&settings.smtp]).chain(&settings.smtps).collect();
+        let shops = settings.shops.iter().flat_map(|shop| &shop.listen);
+        let mail = [&settings.smtp].into_iter().chain(&settings.smtps);
+        let addresses: Vec<_> = settings.listen.iter().chain(mail).chain(shops).collect();
         match addresses.iter().find(|address| !address.ip().is_loopback()) {
             Some(address) => Err(format!("{address} is no loopback address: the sandbox is for one machine")),
             None => Ok(settings),

@@ -1,0 +1,150 @@
+// The front page, the tree of categories, a category with its items, and the card of an item that search uses too.
+
+import { config, read } from './api.js';
+import { addButton } from './cart.js';
+import { number, t, word } from './i18n.js';
+import { kopecks, money, pieceKopecks } from './money.js';
+import { button, h, picture } from './ui.js';
+
+export const PAGE_SIZE = 24;
+const RANDOM_ITEMS = 8;
+
+/** `/`: all categories and a few things by chance. */
+export async function homePage({ signal }) {
+  const [categories, random] = await Promise.all([
+    read('/category', { signal }),
+    read(`/randomitems?count=${RANDOM_ITEMS}`, { signal }),
+  ]);
+  const surprise = grid(random);
+  const again = button(t('random_again'), async () => {
+    surprise.replaceChildren(...(await read(`/randomitems?count=${RANDOM_ITEMS}`, { signal })).map(card));
+  }, { class: 'quiet' });
+  const tiles = categories.map((category) => {
+    const count = h('span', { class: 'count' }, String(category.itemCount));
+    return h('li', {}, h('a', { class: 'tile', href: categoryPath(category) }, picture(category.icon), h('span', { class: 'name' }, category.name), count));
+  });
+  const content = [
+    h('section', { class: 'hero' }, h('h1', { tabindex: '-1' }, t('home_title', { shop: config.title })), h('p', {}, t('home_text'))),
+    h('section', {}, h('h2', {}, t('categories')), h('ul', { class: 'tiles' }, tiles)),
+    h('section', {}, h('div', { class: 'row' }, h('h2', {}, t('random')), again), surprise),
+  ];
+  return { content };
+}
+
+/** `/category/:id`: its place in the tree, its subcategories, its items. */
+export async function categoryPage({ parameters: { id }, signal }) {
+  const [tree, first] = await Promise.all([read('/category', { signal }), read(itemsPath(id, 0), { signal })]);
+  const trail = pathTo(tree, id) ?? [];
+  const category = trail.at(-1);
+  const title = category?.name ?? id;
+  const children = (category?.subcategories ?? []).map((child) => h('li', {}, h('a', { class: 'chip', href: categoryPath(child) }, label(child))));
+  const content = h('div', { class: 'with-aside' },
+    h('aside', {}, h('details', { open: matchMedia('(min-width: 60rem)').matches }, h('summary', {}, t('categories')), treeList(tree, trail))),
+    h('div', {},
+      breadcrumbs(trail.slice(0, -1)),
+      category?.wideBanner && h('div', { class: 'banner' }, picture(category.wideBanner)),
+      h('h1', { tabindex: '-1' }, title),
+      children.length > 0 && h('ul', { class: 'chips' }, children),
+      pages(first, (skip) => read(itemsPath(id, skip), { signal }), category?.itemCount),
+    ));
+  return { title, content };
+}
+
+function itemsPath(id, skip) {
+  return `/category/${encodeURIComponent(id)}?count=${PAGE_SIZE}&skip=${skip}`;
+}
+
+/** Subcategories have a text id only, categories both. */
+function categoryPath(category) {
+  return `/category/${encodeURIComponent(category.id ?? category.categoryID)}`;
+}
+
+function label(category) {
+  return [category.name, ' ', h('span', { class: 'count' }, String(category.itemCount ?? ''))];
+}
+
+/** The way back up: the shop and these categories. */
+export function breadcrumbs(trail) {
+  const steps = [[config.title, '/'], ...trail.map((category) => [category.name, categoryPath(category)])];
+  const links = steps.map(([name, href]) => h('li', {}, h('a', { href }, name)));
+  return h('nav', { 'aria-label': t('breadcrumbs') }, h('ol', { class: 'trail' }, links));
+}
+
+/** The categories from the top down to this one, or `null` when the tree does not have it. */
+export function pathTo(categories, id) {
+  for (const category of categories) {
+    if ([category.id, String(category.categoryID)].includes(id)) return [category];
+    const below = pathTo(category.subcategories ?? [], id);
+    if (below) return [category, ...below];
+  }
+  return null;
+}
+
+/** The tree, unfolded along the trail. */
+function treeList(categories, trail) {
+  const entries = categories.map((category) => {
+    const isOpen = trail.includes(category);
+    const isHere = trail.at(-1) === category;
+    const link = h('a', { href: categoryPath(category), 'aria-current': isHere ? 'page' : null }, label(category));
+    return h('li', {}, link, isOpen && category.subcategories?.length > 0 && treeList(category.subcategories, trail));
+  });
+  return h('ul', { class: 'tree' }, entries);
+}
+
+/** Items page by page: the first ones and a button for more. `total` may be unknown. */
+export function pages(first, load, total = Infinity) {
+  if (first.length === 0) return h('p', { class: 'note' }, t('nothing_here'));
+  const list = grid(first);
+  let shown = first.length;
+  const more = button(t('more'), async () => {
+    const next = await load(shown);
+    const cards = next.map(card);
+    list.append(...cards);
+    shown += next.length;
+    more.hidden = isAll(next);
+    cards[0]?.querySelector('a').focus();
+  }, { class: 'more' });
+  const isAll = (page) => page.length < PAGE_SIZE || shown >= total;
+  more.hidden = isAll(first);
+  return h('div', { class: 'pages' }, list, more);
+}
+
+function grid(items) {
+  return h('ul', { class: 'grid' }, items.map(card));
+}
+
+/** An item in a list. */
+function card(item) {
+  return h('li', { class: 'card', 'data-item': item.itemID },
+    h('a', { href: `/item/${item.itemID}` },
+      h('div', { class: 'photo' }, picture(item.photos?.[0]?.url), badges(item)),
+      h('span', { class: 'name' }, item.name)),
+    h('div', { class: 'facts' }, stars(item.rating), stock(item)),
+    h('div', { class: 'row' }, price(item), addButton(item)));
+}
+
+/** What is paid, and what it was before the discount. */
+export function price(item) {
+  const now = h('strong', {}, money(pieceKopecks(item)));
+  if (item.discount === 0) return h('span', { class: 'price' }, now);
+  const before = h('s', { 'aria-label': t('price_before') }, money(kopecks(item.price)));
+  return h('span', { class: 'price' }, now, before);
+}
+
+export function badges(item) {
+  // How much is taken off says more than that something is.
+  const named = (item.badges ?? []).filter((badge) => badge !== 'sale' || item.discount === 0);
+  const words = named.map((badge) => h('span', { class: `badge ${badge}` }, word(`badge_${badge}`, badge)));
+  const discount = item.discount > 0 && h('span', { class: 'badge sale' }, `−${item.discount} %`);
+  return h('span', { class: 'badges' }, discount, words);
+}
+
+export function stars(rating) {
+  if (!rating) return h('span', { class: 'stars none' }, t('no_rating'));
+  const words = number(rating);
+  return h('span', { class: 'stars', role: 'img', 'aria-label': t('rating_of', { rating: words }) }, h('span', { 'aria-hidden': 'true' }, `★ ${words}`));
+}
+
+export function stock(item) {
+  return h('span', { class: `stock ${item.remainings ?? ''}` }, item.remainings ? t(`stock_${item.remainings}`) : '');
+}

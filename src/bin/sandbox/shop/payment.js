@@ -1,0 +1,153 @@
+// Paying: makes the payment of the checkout, shows its QR code, asks every three seconds, and says how it ended.
+
+import { ApiError, read, send, sleep } from './api.js';
+import { cart, loadCart } from './cart.js';
+import { beginCheckout, currentCheckout, endCheckout, noteCheckout, renewCheckout } from './checkout.js';
+import { emailForm } from './email.js';
+import { t } from './i18n.js';
+import { requireLogin } from './login.js';
+import { kopecks, money } from './money.js';
+import { reviewForm } from './review.js';
+import { go } from './router.js';
+import { session, sessionKnown } from './session.js';
+import { button, errorNote, h } from './ui.js';
+
+const POLL_MS = 3_000;
+const FINAL = ['COMPLETED', 'EXPIRED', 'CANCELLED'];
+
+/** `/payment` */
+export async function paymentPage({ signal }) {
+  await sessionKnown;
+  const content = h('div', { class: 'payment' });
+  const checkout = currentCheckout();
+  if (!checkout) show(content, t('payment'), h('p', { class: 'note' }, t('payment_none')), toCart());
+  else if (!session.user) show(content, t('payment'), h('p', {}, t('payment_login')), loginButton(content, signal));
+  else run(content, signal);
+  return { title: t('payment'), content };
+}
+
+/** A page's worth of the payment, under its heading. */
+function show(content, title, ...rest) {
+  content.replaceChildren(h('h1', { tabindex: '-1' }, title), ...rest.filter(Boolean));
+}
+
+function toCart() {
+  return h('p', {}, h('a', { class: 'button second', href: '/cart' }, t('to_cart')));
+}
+
+function loginButton(content, signal) {
+  return button(t('login'), async () => (await requireLogin()) && run(content, signal), { class: 'primary' });
+}
+
+/** From the stored checkout to its end. What fails is shown; leaving the page ends it. */
+async function run(content, signal) {
+  try {
+    const checkout = currentCheckout();
+    const isOver = FINAL.includes(checkout.status);
+    if (!isOver) show(content, t('payment'), h('p', { class: 'note', role: 'status' }, t('payment_begins')));
+    const status = isOver ? checkout.status : await follow(content, await makePayment(checkout, signal), signal);
+    noteCheckout({ status });
+    if (status === 'COMPLETED') await thank(content);
+    else over(content, status, signal);
+  } catch (error) {
+    if (signal.aborted) return;
+    if (!(error instanceof ApiError)) throw error;
+    failed(content, error, signal);
+  }
+}
+
+function makePayment({ orderId, amount, lines }, signal) {
+  const body = {
+    amount,
+    currency: 'RUB',
+    siteuserID: `tg_${session.user.telegramUserId}`,
+    siteorderID: orderId,
+    redirectUrl: `${location.origin}/payment`,
+    telegramUsername: session.user.username ?? '',
+    items: lines.map(({ itemID, price, name, quantity }) => ({ itemID, price, name, quantity })),
+  };
+  return send('POST', '/cart', { body, signal });
+}
+
+/** Shows the code and resolves to the final status. */
+async function follow(content, payment, signal) {
+  const state = h('p', { class: 'state', role: 'status', id: 'payment-state' }, t('payment_CREATED'));
+  const left = h('span', { class: 'left', role: 'timer', id: 'payment-left' });
+  const tick = () => (left.textContent = timeLeft(payment.qrExpirationDate));
+  const clock = setInterval(tick, 1_000);
+  tick();
+  show(content, t('payment'),
+    h('div', { class: 'panel pay' },
+      h('img', { class: 'qr', src: payment.qrUrl, alt: t('payment_qr'), width: 240, height: 240, 'data-qr': payment.qrId }),
+      h('div', {},
+        h('p', { class: 'sum' }, money(kopecks(currentCheckout().amount))),
+        h('p', {}, t('payment_steps')),
+        h('p', {}, h('a', { class: 'button primary', href: payment.payload, target: '_blank', rel: 'noopener' }, t('payment_link'))),
+        h('p', { class: 'hint' }, t('payment_left'), ' ', left),
+        state)),
+    h('p', {}, h('a', { href: '/cart' }, t('to_cart'))));
+  try {
+    for (;;) {
+      const { paymentStatus } = await read(`/qr/payment/${encodeURIComponent(payment.qrId)}`, { signal });
+      if (FINAL.includes(paymentStatus)) return paymentStatus;
+      const text = t(`payment_${paymentStatus}`);
+      if (state.textContent !== text) state.textContent = text;
+      await sleep(POLL_MS, signal);
+    }
+  } finally {
+    clearInterval(clock);
+  }
+}
+
+/** `14:59` until then. */
+function timeLeft(time) {
+  const seconds = Math.max(0, Math.round((Date.parse(time) - Date.now()) / 1_000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
+
+/** The code is dead and nothing was paid. */
+function over(content, status, signal) {
+  const again = button(t('payment_again'), async () => {
+    renewCheckout();
+    await run(content, signal);
+  }, { class: 'primary' });
+  show(content, t(`payment_${status}`), h('p', { class: 'note', role: 'alert' }, t(`payment_${status}_text`)), h('div', { class: 'row' }, again, toCart()));
+}
+
+/** The payment could not be made. What passes is tried again as the same order, so that nobody pays twice. */
+function failed(content, error, signal) {
+  let way = toCart();
+  if (error.isPassing) way = [button(t('try_again'), () => run(content, signal), { class: 'primary' }), toCart()];
+  else if (error.status === 401) way = loginButton(content, signal);
+  else if (error.status === 422 && error.body.amount) way = [newAmount(content, error.body.amount, signal), toCart()];
+  else endCheckout();
+  show(content, t('payment_failed'), errorNote(error), h('div', { class: 'row' }, way));
+}
+
+/** Prices changed since the cart was looked at: nothing is asked of the bank before the person agrees. */
+function newAmount(content, amount, signal) {
+  return button(t('payment_new_amount', { amount: money(kopecks(amount)) }), async () => {
+    await loadCart();
+    beginCheckout(cart.items);
+    noteCheckout({ amount });
+    await run(content, signal);
+  }, { class: 'primary' });
+}
+
+/** Paid: a copy by mail, and a word about what was bought. */
+async function thank(content) {
+  const checkout = currentCheckout();
+  const bought = checkout.lines.map((line) => h('li', {}, h('span', {}, `${line.name} × ${line.quantity}`), h('strong', {}, money(kopecks(line.price) * line.quantity))));
+  const reviews = checkout.lines.map((line) => h('details', { class: 'write' }, h('summary', {}, t('review_of', { name: line.name })), reviewForm(line)));
+  const done = button(t('payment_done'), () => {
+    endCheckout();
+    go('/');
+  }, { class: 'primary' });
+  show(content, t('payment_COMPLETED'),
+    h('p', { class: 'note success', role: 'status' }, t('payment_COMPLETED_text', { amount: money(kopecks(checkout.amount)) })),
+    h('section', { class: 'panel' }, h('h2', {}, t('order')), h('p', { class: 'technical' }, checkout.orderId), h('ul', { class: 'bought' }, bought)),
+    h('section', { class: 'panel' }, h('h2', {}, t('email_title')), emailForm(checkout)),
+    h('section', { class: 'panel' }, h('h2', {}, t('reviews')), reviews),
+    done);
+  await loadCart();
+}

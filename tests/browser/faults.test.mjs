@@ -1,0 +1,112 @@
+// The shop in bad times: the network goes, the database goes; the page says so and recovers by itself.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { startBrowser } from './browser.mjs';
+import { SHOPS, STATE } from './places.mjs';
+import { logIn, somebody } from './telegram.mjs';
+
+const SERVICES = fileURLToPath(new URL('../env/services.sh', import.meta.url));
+const AWAY = 'The shop is taking a short break.';
+const RECOVERY_MS = 40_000;
+
+let browser;
+before(async () => (browser = await startBrowser()));
+after(() => browser.close());
+
+for (const shop of SHOPS) {
+  test(`${shop.title}: the network goes and comes back`, async () => {
+    const visitor = await browser.visitor(shop);
+    const { page, context } = visitor;
+    await visitor.enter('en');
+    visitor.allow(({ text }) => text.includes('ERR_INTERNET_DISCONNECTED'));
+    await context.setOffline(true);
+    await page.locator('.tile').first().click();
+    const banner = page.locator('#outage');
+    await banner.getByText('The shop cannot be reached right now.').waitFor();
+    assert.ok(await page.locator('.tile').first().isVisible(), 'the former page stays');
+    await context.setOffline(false);
+    await page.waitForURL('**/category/**');
+    await visitor.settled();
+    await page.locator('.card').first().waitFor();
+    await banner.waitFor({ state: 'hidden' });
+    await visitor.isTold('The shop is back.');
+    await visitor.leave();
+  });
+
+  test(`${shop.title}: a write while the network is away is told, and can be repeated`, async () => {
+    const visitor = await browser.visitor(shop);
+    const { page, context } = visitor;
+    await visitor.enter('en');
+    visitor.allow(({ text }) => text.includes('ERR_INTERNET_DISCONNECTED'));
+    await context.setOffline(true);
+    const add = page.locator('.card .add').first();
+    await add.click();
+    await visitor.isTold('The shop cannot be reached right now.');
+    await context.setOffline(false);
+    await add.click();
+    await page.waitForFunction(() => document.querySelector('.bubble').innerText === '1');
+    await visitor.leave();
+  });
+}
+
+test('the database stops and starts again while people browse', async () => {
+  const [visitor, other] = await Promise.all(SHOPS.map((shop) => browser.visitor(shop)));
+  for (const person of [visitor, other]) {
+    await person.enter('en');
+    person.allow(isUnavailable);
+  }
+  service('stop', 'pg');
+  try {
+    for (const { page } of [visitor, other]) {
+      await page.getByRole('searchbox').fill('unseen words');
+      await page.locator('#outage').getByText(AWAY).waitFor();
+    }
+    await visitor.picture('outage');
+  } finally {
+    service('start', 'pg');
+  }
+  for (const person of [visitor, other]) {
+    await person.page.getByRole('heading', { level: 1, name: 'unseen words' }).waitFor({ timeout: RECOVERY_MS });
+    await person.page.locator('#outage').waitFor({ state: 'hidden' });
+    await person.page.getByRole('searchbox').fill('');
+    await person.page.locator('.card .add').first().click();
+    await person.page.waitForFunction(() => document.querySelector('.bubble').innerText === '1');
+    await person.leave();
+  }
+});
+
+test('sessions are away: the catalogue is there all the same, and nobody is logged out', async () => {
+  const visitor = await browser.visitor(SHOPS[0]);
+  const { page } = visitor;
+  await visitor.enter('en');
+  await logIn(visitor, somebody('Elena'));
+  visitor.allow(isUnavailable);
+  service('stop', 'redis');
+  try {
+    await page.reload();
+    await visitor.settled();
+    await page.locator('#outage').getByText(AWAY).waitFor();
+    await page.locator('.tile').first().click();
+    await page.locator('.trail').waitFor();
+    assert.ok((await page.locator('.card').count()) > 0);
+  } finally {
+    service('start', 'redis');
+  }
+  await page.getByRole('banner').getByRole('button', { name: 'Elena' }).waitFor({ timeout: RECOVERY_MS });
+  await page.locator('#outage').waitFor({ state: 'hidden' });
+  await visitor.leave();
+});
+
+/** Takes a service of the environment away, or brings it back. */
+function service(what, name) {
+  execFileSync(SERVICES, [what, STATE, name], { stdio: 'inherit' });
+}
+
+/** Chromium's line about a 503. */
+function isUnavailable({ kind, text }) {
+  return kind === 'console' && text.includes('status of 503');
+}

@@ -1,0 +1,196 @@
+// Looking around in both shops and all languages: categories, pages, search, items, region, cart. Nobody logs in.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { answered, startBrowser } from './browser.mjs';
+import { SHOPS, ask } from './places.mjs';
+
+const SHOP_WORDS = {
+  ru: { categories: 'Категории', cart: 'Корзина', found: 'Найдено', more: 'Показать ещё', left: 'Осталось' },
+  en: { categories: 'Categories', cart: 'Cart', found: 'Found', more: 'Show more', left: 'Left' },
+  hy: { categories: 'Բաժիններ', cart: 'Զամբյուղ', found: 'Գտնվել է', more: 'Ցույց տալ ավելին', left: 'Մնացել է' },
+};
+const SEARCHES = { dexar: { ru: 'яблоко', en: 'apple', hy: 'խնձոր' }, novo: { ru: 'лампочка', en: 'bulb', hy: 'լամպ' } };
+const PAGE_SIZE = 24;
+
+let browser;
+before(async () => (browser = await startBrowser()));
+after(() => browser.close());
+
+for (const shop of SHOPS) {
+  for (const [language, words] of Object.entries(SHOP_WORDS)) {
+    test(`${shop.title} in ${language}: from the front page to the cart`, async () => {
+      const visitor = await browser.visitor(shop);
+      const { page } = visitor;
+      await visitor.enter(language);
+      assert.equal(await page.getAttribute('html', 'lang'), language);
+      assert.equal(await page.title(), shop.title);
+      await page.getByRole('heading', { name: words.categories }).waitFor();
+      assert.equal(await page.locator('.grid .card').count(), 8, 'things by chance');
+      await visitor.picture(`front-${language}`);
+
+      const tile = page.locator('.tile').first();
+      const category = await tile.locator('.name').innerText();
+      const count = Number(await tile.locator('.count').innerText());
+      await tile.click();
+      await page.getByRole('heading', { level: 1, name: category }).waitFor();
+      assert.ok(count > PAGE_SIZE, 'more than one page');
+      assert.equal(await page.locator('.card').count(), PAGE_SIZE);
+      await showAll(page, words.more);
+      assert.equal(await page.locator('.card').count(), count, 'as many as the tree says');
+      await visitor.picture(`category-${language}`);
+
+      const wanted = SEARCHES[shop.brand][language];
+      await page.getByRole('searchbox').pressSequentially(wanted, { delay: 30 });
+      await page.getByRole('heading', { level: 1, name: wanted }).waitFor();
+      const found = await page.locator('.found').innerText();
+      assert.ok(found.startsWith(words.found) && /[1-9]/.test(found), found);
+      assert.ok(await page.getByRole('searchbox').evaluate((field) => field === document.activeElement), 'typing goes on');
+
+      await page.locator('.card:has(.add) a').first().click();
+      await page.waitForURL('**/item/**');
+      await visitor.settled();
+      const name = await visitor.heading();
+      assert.ok(await page.locator('.gallery img').evaluate((image) => image.complete && image.naturalWidth > 0), 'the photo');
+      await page.locator('.about .add').click();
+      await visitor.isTold(name);
+      await visitor.picture(`item-${language}`);
+
+      await page.locator('.basket').click();
+      await page.getByRole('heading', { level: 1, name: words.cart }).waitFor();
+      assert.equal(await page.locator('.line').count(), 1);
+      assert.equal(await page.locator('.line .sum').innerText(), await page.locator('#total').innerText());
+      await visitor.leave();
+    });
+  }
+
+  test(`${shop.title}: the cart counts to the kopeck, says what is left, and empties`, async () => {
+    const visitor = await browser.visitor(shop);
+    const { page } = visitor;
+    const item = await scarceItem(shop);
+    await visitor.enter('en');
+    await visitor.visit(`/item/${item.itemID}`);
+    await page.locator('.about .add').click();
+    await visitor.isTold(item.name);
+    await page.locator('.basket').click();
+    await page.locator('.line').waitFor();
+    const quantity = page.locator('.line input');
+    const kopecks = Math.floor((Math.round(item.price * 100) * (100 - item.discount) + 50) / 100);
+    const expected = (pieces) => new RegExp(`^₽${Math.floor((kopecks * pieces) / 100).toLocaleString('en')}(\\.|$)`);
+    assert.match(await page.locator('#total').innerText(), expected(1));
+    for (let pieces = 2; pieces <= item.quantity; pieces++) {
+      await page.getByRole('button', { name: /^One more/ }).click();
+      await page.waitForFunction((value) => document.querySelector('.line input').value === value, String(pieces));
+    }
+    assert.match(await page.locator('#total').innerText(), expected(item.quantity));
+    visitor.allow(answered(409, '/cart'));
+    await page.getByRole('button', { name: /^One more/ }).click();
+    await visitor.isTold(`Left: ${item.quantity}`);
+    assert.equal(await quantity.inputValue(), String(item.quantity));
+    await quantity.fill('999');
+    await quantity.press('Tab');
+    await page.waitForFunction((value) => document.querySelector('.line input').value === value, String(item.quantity));
+    await page.getByRole('button', { name: /^Remove/ }).click();
+    await page.getByText('Your cart is empty.').waitFor();
+    assert.equal(await page.locator('.bubble').innerText(), '');
+    await visitor.leave();
+  });
+
+  test(`${shop.title}: a region hides what is not available there`, async () => {
+    const visitor = await browser.visitor(shop);
+    const { page } = visitor;
+    const counts = async (region) => {
+      const headers = region ? { 'X-Region': region } : {};
+      const tree = await (await fetch(`${shop.api}/category`, { headers })).json();
+      return tree.map(({ itemCount }) => String(itemCount));
+    };
+    await visitor.enter('en');
+    assert.deepEqual(await page.locator('.tile .count').allInnerTexts(), await counts(''));
+    await page.locator('.choice').click();
+    await page.locator('dialog select[name=shop-region]').selectOption('yerevan');
+    await page.locator('dialog button.primary').click();
+    const there = await counts('yerevan');
+    assert.notDeepEqual(there, await counts(''), 'the catalogue has items for some regions only');
+    await page.waitForFunction((expected) => JSON.stringify([...document.querySelectorAll('.tile .count')].map((count) => count.innerText)) === expected, JSON.stringify(there));
+    await page.reload();
+    await visitor.settled();
+    assert.equal(await page.getByRole('dialog').count(), 0, 'chosen once');
+    assert.deepEqual(await page.locator('.tile .count').allInnerTexts(), there);
+    await visitor.leave();
+  });
+
+  test(`${shop.title}: with the keyboard alone, in a small dark window`, async () => {
+    const visitor = await browser.visitor(shop, { width: 400, height: 800, dark: true });
+    const { page } = visitor;
+    await page.goto(shop.url);
+    await page.getByRole('dialog').waitFor();
+    await page.keyboard.press('Escape');
+    await visitor.settled();
+    await visitor.visit('/');
+    await page.getByRole('dialog').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.locator('#skip').focus();
+    await page.keyboard.press('Enter');
+    await tabTo(page, '.tile');
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/category/**');
+    await visitor.settled();
+    assert.equal(await page.evaluate(() => document.activeElement.tagName), 'H1', 'focus is where the news is');
+    await tabTo(page, '.add');
+    assert.notEqual(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), 'none', 'focus is visible');
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => document.querySelector('.bubble').innerText === '1');
+    for (const path of ['/', '/cart', '/search?q=a', '/payment']) {
+      await visitor.visit(path);
+      await page.keyboard.press('Escape');
+      await visitor.fits();
+    }
+    await visitor.picture('small-dark');
+    await visitor.leave();
+  });
+}
+
+test('plain http is sent on, unknown pages and files are said to be unknown', async () => {
+  const visitor = await browser.visitor(SHOPS[0]);
+  await visitor.page.goto(SHOPS[0].url.replace('https:', 'http:'));
+  assert.equal(new URL(visitor.page.url()).protocol, 'https:');
+  await visitor.enter('en');
+  await visitor.visit('/nowhere');
+  assert.equal(await visitor.heading(), 'There is no such page');
+  visitor.allow(answered(404, '/item/1'));
+  await visitor.visit('/item/1');
+  assert.equal(await visitor.heading(), 'There is no such page');
+  assert.equal((await fetch(`${SHOPS[0].url}/none.js`)).status, 404);
+  await visitor.leave();
+});
+
+/** Presses "more" until there is no more. */
+async function showAll(page, words) {
+  const more = page.getByRole('button', { name: words });
+  while (await more.isVisible()) {
+    const before = await page.locator('.card').count();
+    await more.click();
+    await page.waitForFunction((count) => document.querySelectorAll('.card').length > count, before);
+  }
+}
+
+/** An item with a handful of pieces and a price. */
+async function scarceItem(shop) {
+  for (const category of await ask(`${shop.api}/category`)) {
+    const response = await fetch(`${shop.api}/category/${category.id}?count=200`, { headers: { 'X-Language': 'en' } });
+    const item = (await response.json()).find(({ quantity }) => quantity >= 2 && quantity <= 5);
+    if (item) return item;
+  }
+  return assert.fail('the demonstration catalogue has items that are nearly sold out');
+}
+
+/** Presses Tab until something of this kind has the focus. */
+async function tabTo(page, selector) {
+  for (let presses = 0; presses < 80; presses++) {
+    await page.keyboard.press('Tab');
+    if (await page.evaluate((kind) => document.activeElement.matches(kind), selector)) return;
+  }
+  assert.fail(`${selector} cannot be reached`);
+}
