@@ -206,3 +206,60 @@ async fn a_token_of_another_bot_speaks_for_nobody() {
     outside.await_message("novo", 1, 1).await;
     assert_eq!(outside.messages("dexar", 1).await.len(), 0);
 }
+
+#[tokio::test]
+async fn somebody_elses_poller_is_waited_out() {
+    let (site, outside, _gateway) = town();
+    let workers = site.start_workers();
+    workers.await_log("speaking for the bot brand=\"dexar\"");
+    let path = format!("/bot{}/getUpdates", bot_token_of("dexar"));
+    eventually_async("a conflict", 20, async || {
+        // A person with the token at a terminal: this ends the worker's question.
+        outside.call(hyper::Method::POST, &path, &json!({"timeout": 0, "limit": 1})).await;
+        workers.log().contains("answered 409").then_some(())
+    })
+    .await;
+    outside.say("dexar", &Person::new(1, "Ada", "en"), "/start").await;
+    outside.await_message("dexar", 1, 1).await;
+    assert!(!workers.log().contains(&bot_token_of("dexar")));
+}
+
+/// A proxy that tunnels (RFC 9110, 9.3.6) and notes where to.
+async fn tunnelling_proxy() -> (u16, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let noted = noted.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await?);
+                }
+                let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+                let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
+                noted.lock().expect("no test panics in here").push(line);
+                let mut server = tokio::net::TcpStream::connect(target).await?;
+                client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    (port, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn telegram_is_reached_through_a_proxy_where_the_file_names_one() {
+    let (mut site, outside, _gateway) = town();
+    let (port, asked) = tunnelling_proxy().await;
+    site.change_brand("dexar", |file| file.telegram += &format!("proxy = \"http://127.0.0.1:{port}\"\n"));
+    let _workers = site.start_workers();
+    outside.say("dexar", &Person::new(1, "Ada", "en"), "/start").await;
+    outside.await_message("dexar", 1, 1).await;
+    let asked = asked.lock().expect("no test panics in here").clone();
+    assert!(asked.iter().any(|line| line.starts_with("CONNECT 127.0.0.1:")), "{asked:?}");
+    assert!(asked.iter().all(|line| !line.contains(&bot_token_of("dexar"))), "the proxy learns no token: {asked:?}");
+}
