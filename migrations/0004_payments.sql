@@ -71,11 +71,19 @@ create table payment (
     constraint payment_completed_at_check check ((status = 'COMPLETED') = (completed_at is not null))
 );
 create unique index payment_owner_site_order_id_key on payment (owner, site_order_id) where not abandoned;
-create index payment_open_owner_idx on payment (owner) where status in ('CREATED', 'WAITING');
+create index payment_owner_idx on payment (owner, completed_at);
 create index payment_open_address_idx on payment (address) where status in ('CREATED', 'WAITING');
 create index payment_look_at_idx on payment (look_at) where look_at is not null;
 -- the mail after a payment, for a front end that sends no cookies
 create index payment_site_user_id_idx on payment (site_user_id, completed_at) where status = 'COMPLETED';
+
+-- Visitors who logged in: an order that was on its way as the visitor's is the user's. Written by the login under the lock
+-- that opening a payment takes.
+create table payment_owner_link (
+    visitor   text primary key,
+    owner     text not null,
+    linked_at timestamptz not null
+);
 
 -- What is paid for, as it was at that moment. The item may go, the line stays.
 create table payment_line (

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
+use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 
 use crate::clock::Clock;
@@ -30,6 +31,8 @@ pub struct Brand {
     pub kv: Kv,
     pub clock: Clock,
     pub rates: Limiter,
+    /// Payments are opened by so many requests at the same time that others find a connection too.
+    pub checkouts: Semaphore,
     /// The way to the brand's bank.
     pub to_bank: Option<Outgoing>,
     pool: Pool,
@@ -43,10 +46,20 @@ impl Brand {
         let kv = Kv::new(&config.name, &config.redis)?;
         let pool = db::pool(&config.database);
         let rates = Limiter::new(kv.clone(), config.rates);
+        let checkouts = Semaphore::new((config.database.pool_size / 2).max(1));
         let to_bank = config.bank.as_ref();
         let to_bank = to_bank.map(|bank| Outgoing::new(None, bank.authority.as_deref(), bank.connect_timeout));
         let to_bank = to_bank.transpose().map_err(Error::internal)?;
-        Ok(Arc::new(Brand { config, kv, clock: Clock::default(), rates, to_bank, pool, open: AtomicBool::new(false) }))
+        Ok(Arc::new(Brand {
+            config,
+            kv,
+            clock: Clock::default(),
+            rates,
+            checkouts,
+            to_bank,
+            pool,
+            open: AtomicBool::new(false),
+        }))
     }
 
     pub fn name(&self) -> &str {

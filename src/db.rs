@@ -16,7 +16,8 @@ pub fn pool(config: &DatabaseConfig) -> Pool {
         postgres.password(password.reveal());
     }
     postgres.connect_timeout(config.connect_timeout);
-    postgres.options(format!("-c statement_timeout={}", config.statement_timeout.as_millis()));
+    let (statement, lock) = (config.statement_timeout.as_millis(), config.lock_timeout.as_millis());
+    postgres.options(format!("-c statement_timeout={statement} -c lock_timeout={lock}"));
     postgres.keepalives_idle(std::time::Duration::from_secs(20));
     let manager = Manager::from_config(postgres, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
     Pool::builder(manager)

@@ -250,6 +250,7 @@ impl From<tokio_postgres::Error> for Error {
             Some(code) if code.code().starts_with("08") || code.code().starts_with("57P") => Error::unavailable(cause),
             // Full, out of resources, or two who waited for each other: the same again may go through.
             Some(code) if code.code().starts_with("53") => Error::unavailable(cause),
+            Some(&S::LOCK_NOT_AVAILABLE) => Error::unavailable(cause),
             Some(&S::READ_ONLY_SQL_TRANSACTION | &S::T_R_SERIALIZATION_FAILURE | &S::T_R_DEADLOCK_DETECTED) => {
                 Error::unavailable(cause)
             }

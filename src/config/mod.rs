@@ -78,6 +78,8 @@ pub struct DatabaseConfig {
     pub pool_wait: Duration,
     pub connect_timeout: Duration,
     pub statement_timeout: Duration,
+    /// How long a request's statement waits for a row that somebody else is writing.
+    pub lock_timeout: Duration,
 }
 
 #[derive(Debug, Clone)]

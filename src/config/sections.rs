@@ -89,6 +89,7 @@ pub(super) fn read_database(section: Section<'_, '_>, brand: &str, credentials: 
         pool_wait: milliseconds(section.number("pool_wait_ms", 10..=60_000, 2_000)),
         connect_timeout: milliseconds(section.number("connect_timeout_ms", 10..=60_000, 2_000)),
         statement_timeout: milliseconds(section.number("statement_timeout_ms", 10..=600_000, 5_000)),
+        lock_timeout: milliseconds(section.number("lock_timeout_ms", 10..=600_000, 800)),
         postgres,
     };
     section.finish();

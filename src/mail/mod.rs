@@ -115,6 +115,11 @@ pub fn address(text: &str) -> Result<String> {
     };
     let address = Address::new(user, domain).map_err(|_| bad())?.to_string();
     // For a header and an SMTP command alike; a quoted name may hold what neither has any use for.
+    // A mail that leaves this machine goes to a domain with a dot in it, and not to a number.
+    let (_, domain) = address.rsplit_once('@').ok_or_else(bad)?;
+    if domain.starts_with('[') || !domain.contains('.') {
+        return Err(bad());
+    }
     let clean = !address.chars().any(|c| c.is_whitespace() || "<>\"\\,;:()".contains(c));
     if address.len() > LONGEST_ADDRESS || !clean { Err(bad()) } else { Ok(address) }
 }
@@ -242,6 +247,8 @@ mod tests {
             "anna@example.com,eve@example.com",
             "\"a> b\"@example.com",
             "anna@example..com",
+            "anna@localhost",
+            "anna@[127.0.0.1]",
             &long,
             &longer,
         ] {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::{TimeZone, offset};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::state::{Seen, Transaction};
@@ -18,6 +19,9 @@ use crate::error::{Error, Result};
 use crate::money::{self, Exact};
 use crate::net::client::{Answered, Asking, NoAnswer, Outgoing};
 
+/// The bank's word for a code that it does not have.
+const NOT_FOUND: &str = "ERROR.NOT_FOUND";
+
 /// Why the bank did not do what it was asked.
 #[derive(Debug)]
 pub enum Fault {
@@ -25,6 +29,8 @@ pub enum Fault {
     Refused { code: String, message: String },
     /// Nothing came back; it may have done it all the same.
     NoAnswer(NoAnswer),
+    /// Something was paid, and it is not what was asked for: a person has to look.
+    OtherMoney(String),
     /// Something came back that is not the bank's API: a page of a broken gateway, half of an answer.
     Nonsense(String),
 }
@@ -34,6 +40,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::Refused { code, message } => write!(f, "the bank refused: {code} {message}"),
             Fault::NoAnswer(why) => write!(f, "the bank did not answer: {why}"),
+            Fault::OtherMoney(what) => write!(f, "the bank was paid something else: {what}"),
             Fault::Nonsense(what) => write!(f, "the bank answered nonsense: {what}"),
         }
     }
@@ -135,7 +142,11 @@ impl<'b> Bank<'b> {
     /// # Errors
     /// Also when the payment is not the one of `order` and `amount`.
     pub async fn look(&self, qr_id: &str, order: &str, amount: Decimal) -> Result<Seen, Fault> {
-        let closed = match self.status(qr_id).await?.as_str() {
+        let status = match self.status(qr_id).await {
+            Err(Fault::Refused { code, .. }) if code == NOT_FOUND => return Ok(Seen::Unknown),
+            status => status?,
+        };
+        let closed = match status.as_str() {
             "IN_PROGRESS" => return Ok(Seen::InProgress),
             "PAID" => None,
             "EXPIRED" => Some(Seen::Expired),
@@ -146,7 +157,7 @@ impl<'b> Bank<'b> {
         let info = self.payment_info(qr_id).await?;
         if info.order != order || info.amount != amount {
             let what = format!("{qr_id} is order {} over {}, not {order} over {amount}", info.order, info.amount);
-            return Err(Fault::Nonsense(what));
+            return Err(if info.is_paid || closed.is_none() { Fault::OtherMoney(what) } else { Fault::Nonsense(what) });
         }
         Ok(match closed {
             _ if info.is_paid => Seen::Paid(info.transaction),
@@ -176,7 +187,8 @@ impl<'b> Bank<'b> {
             #[serde(borrow)]
             amount: &'a RawValue,
             payment_status: String,
-            transaction_id: Option<i64>,
+            // Of no use but to people, so its kind is not insisted on.
+            transaction_id: Option<Value>,
             transaction_date: Option<String>,
         }
         let url = self.url(&format!("/api/sbp/v1/qr/{qr_id}/payment-info"));
@@ -190,16 +202,26 @@ impl<'b> Bank<'b> {
             amount,
             is_paid: body.payment_status == "SUCCESS",
             is_in_progress: body.payment_status == "IN_PROGRESS",
-            transaction: Transaction { id: body.transaction_id, date },
+            transaction: Transaction { id: body.transaction_id.as_ref().and_then(Value::as_i64), date },
         })
     }
 
-    /// `DELETE /api/sbp/v2/qrs/{qrId}`: `false` when the code is not one to be cancelled any more (paid, expired).
+    /// `DELETE /api/sbp/v2/qrs/{qrId}`: whether nobody can pay the code any more. `false` when it ended otherwise (paid, expired).
+    /// What the answer means is asked, not guessed: the code's own status tells.
+    ///
+    /// # Errors
+    /// Also when the code lives on.
     pub async fn cancel(&self, qr_id: &str) -> Result<bool, Fault> {
         match self.ask(Asking::delete(self.url(&format!("/api/sbp/v2/qrs/{qr_id}")))).await {
-            Ok(_) => Ok(true),
-            Err(Fault::Refused { code, .. }) if code == "ERROR.ERROR_WRONG_QR_STATUS" => Ok(false),
-            Err(fault) => Err(fault),
+            Ok(_) => {}
+            Err(Fault::Refused { code, .. }) if code == "ERROR.ERROR_WRONG_QR_STATUS" => {}
+            Err(Fault::Refused { code, .. }) if code == NOT_FOUND => return Ok(true),
+            Err(fault) => return Err(fault),
+        }
+        match self.status(qr_id).await?.as_str() {
+            "CANCELLED" => Ok(true),
+            "EXPIRED" | "PAID" => Ok(false),
+            status => Err(Fault::Nonsense(format!("{qr_id} was cancelled and is {status}"))),
         }
     }
 
@@ -213,16 +235,12 @@ impl<'b> Bank<'b> {
             refund_id: &'a str,
         }
         let body = Body { amount: Exact(amount), order, refund_id };
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Answer {
-            refund_status: String,
-        }
-        let answered = self.ask(Asking::post(self.url("/api/sbp/v1/refund")).json(&body)).await?;
-        match read::<Answer>(&answered)?.refund_status {
-            status if ["COMPLETED", "IN_PROGRESS", "DECLINED"].contains(&status.as_str()) => Ok(status),
-            other => Err(Fault::Nonsense(format!("a refund that is {other}"))),
-        }
+        read_refund(&self.ask(Asking::post(self.url("/api/sbp/v1/refund")).json(&body)).await?)
+    }
+
+    /// `GET /api/sbp/v1/refund/{refundId}`.
+    pub async fn refund_status(&self, refund_id: &str) -> Result<String, Fault> {
+        read_refund(&self.ask(Asking::get(self.url(&format!("/api/sbp/v1/refund/{refund_id}")))).await?)
     }
 
     /// Any call of the bank's: with the brand's key, within the brand's time, its refusals recognised.
@@ -255,6 +273,18 @@ fn judge(answered: Answered) -> Result<Answered, Fault> {
     match is_fault || !(200..300).contains(&answered.status) {
         true => Err(Fault::Nonsense(format!("status {} {code}", answered.status))),
         false => Ok(answered),
+    }
+}
+
+fn read_refund(answered: &Answered) -> Result<String, Fault> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        refund_status: String,
+    }
+    match read::<Answer>(answered)?.refund_status {
+        status if ["COMPLETED", "IN_PROGRESS", "DECLINED"].contains(&status.as_str()) => Ok(status),
+        other => Err(Fault::Nonsense(format!("a refund that is {other}"))),
     }
 }
 

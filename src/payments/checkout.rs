@@ -36,6 +36,8 @@ enum Round {
     Register(Payment),
     /// The payment is written, and another request registers it.
     Wait(Payment),
+    /// The visitor has become this user, whose payments are to be looked at.
+    Joined(String),
     /// Older payments of the owner are in the way.
     Replace(Vec<Payment>),
 }
@@ -48,8 +50,10 @@ enum Round {
 pub async fn open(cx: &Cx, owner: &Owner, order: &Order) -> Result<Payment> {
     Bank::of(&cx.brand)?;
     check_redirect(cx, order)?;
+    let mut owner = owner.key();
     for _ in 0..MOST_ROUNDS {
-        match round(cx, owner, order).await? {
+        match round(cx, &owner, order).await? {
+            Round::Joined(user) => owner = user,
             Round::Done(payment) => return Ok(payment),
             Round::Register(payment) => return register(&cx.brand, payment).await,
             Round::Wait(payment) => return register_or_wait(&cx.brand, payment).await,
@@ -71,24 +75,27 @@ fn check_redirect(cx: &Cx, order: &Order) -> Result<()> {
         let rest = url.strip_prefix(origin.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
     };
-    match url.is_ascii() && config.origins.iter().chain([&config.storefront_url]).any(is_of) {
+    match url.bytes().all(|byte| byte.is_ascii_graphic())
+        && config.origins.iter().chain([&config.storefront_url]).any(is_of)
+    {
         true => Ok(()),
         false => Err(Error::unprocessable("bad_redirect_url", "redirectUrl: expected a page of this shop")),
     }
 }
 
-async fn round(cx: &Cx, owner: &Owner, order: &Order) -> Result<Round> {
+async fn round(cx: &Cx, owner: &str, order: &Order) -> Result<Round> {
     let config = &cx.brand.config.payments;
-    let (now, owner) = (cx.now(), owner.key());
+    let now = cx.now();
     let item_ids: Vec<i64> = order.items.iter().map(|item| item.item_id).collect();
     let question = Question {
         brand: cx.brand.name(),
-        owner: &owner,
+        owner,
         address: cx.address,
         region: cx.region.as_deref(),
         site_order_id: &order.site_order_id,
         item_ids: &item_ids,
     };
+    let _turn = cx.brand.checkouts.acquire().await.map_err(Error::internal)?;
     let client = cx.brand.db().await?;
     let desk = store::begin(&*client, &question).await?;
     if let Some(round) = decide(&desk, order, cx, now).transpose() {
@@ -99,7 +106,7 @@ async fn round(cx: &Cx, owner: &Owner, order: &Order) -> Result<Round> {
         Err(error) => return leave(client, Err(error)).await,
     };
     let opening = Opening {
-        owner: &owner,
+        owner,
         bank_order_id: &cookie::random_name()?,
         address: cx.address,
         order,
@@ -155,6 +162,9 @@ fn written(payment_id: i64, opening: &Opening<'_>) -> Payment {
 /// What is there already decides; `None` when a new payment is to be written.
 fn decide(desk: &Desk, order: &Order, cx: &Cx, now: Timestamp) -> Result<Option<Round>> {
     let config = &cx.brand.config.payments;
+    if let Some(user) = &desk.joined {
+        return Ok(Some(Round::Joined(user.clone())));
+    }
     if let Some(same) = desk.payments.iter().find(|payment| payment.site_order_id == order.site_order_id) {
         if !order.is_same(&same.lines, same.amount, config.rounding) {
             let sentence =
@@ -200,11 +210,31 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
     match registered {
         Ok(code) => {
             let look_at = brand.clock.now() + super::FIRST_PAUSE;
-            let status = store::note_qr(&*client, payment.id, &code, look_at).await?;
+            let noted = store::note_qr(&*client, payment.id, &code, look_at).await?;
             client.give_back();
-            let standing = Standing { status, ..payment.standing };
-            let (qr_id, payload, qr_url) = (Some(code.qr_id), Some(code.payload), Some(code.qr_url));
-            Ok(Payment { standing, qr_id, payload, qr_url, ..payment })
+            match noted {
+                Some(status) if status.is_open() || status == Status::Completed => {
+                    let standing = Standing { status, ..payment.standing };
+                    let (qr_id, payload, qr_url) = (Some(code.qr_id), Some(code.payload), Some(code.qr_url));
+                    Ok(Payment { standing, qr_id, payload, qr_url, ..payment })
+                }
+                // It took so long that the order was closed, or registered by another instance: nobody sees this code.
+                noted => {
+                    tracing::warn!(
+                        brand = brand.name(),
+                        payment = payment.id,
+                        qr = code.qr_id,
+                        "a QR code came too late"
+                    );
+                    if let Err(fault) = Bank::of(brand)?.cancel(&code.qr_id).await {
+                        tracing::warn!(brand = brand.name(), qr = code.qr_id, %fault, "it could not be cancelled");
+                    }
+                    match noted {
+                        Some(_) => Err(Error::bank_too_late("the order was closed while the bank registered it")),
+                        None => stored(brand, payment.id).await,
+                    }
+                }
+            }
         }
         Err(fault) => {
             store::note_unregistered(&*client, payment.id, &fault.to_string()).await?;
@@ -217,6 +247,14 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
             Err(fault.into())
         }
     }
+}
+
+/// The payment as another instance registered it.
+async fn stored(brand: &Brand, payment_id: i64) -> Result<Payment> {
+    let client = brand.db().await?;
+    let found = store::by_id(&*client, payment_id).await?;
+    client.give_back();
+    found.filter(|payment| payment.qr_id.is_some()).ok_or_else(|| Error::bank_too_late("the order is gone"))
 }
 
 /// Waits for the request that registers a payment, and takes its place when it is gone.
@@ -237,7 +275,11 @@ async fn register_or_wait(brand: &Arc<Brand>, payment: Payment) -> Result<Paymen
         let found = store::by_id(&*client, payment.id).await?;
         client.give_back();
         match found {
-            Some(found) if found.qr_id.is_some() || !found.standing.status.is_open() => return Ok(found),
+            Some(found) if found.qr_id.is_some() => return Ok(found),
+            Some(found) if !found.standing.status.is_open() => {
+                let sentence = "The bank gave no QR code; please try the same order again.";
+                return Err(Error::bad_gateway(sentence, "the request that registered it was refused"));
+            }
             Some(found) if found.registering_until.is_none() && left.is_zero() => {
                 return Err(Error::bank_too_late("another request's registration came to nothing"));
             }

@@ -36,7 +36,8 @@ pub(super) async fn begin(client: &impl GenericClient, payment_id: i64) -> Resul
     Payment::read(&sheet?.ok_or_else(|| Error::not_found("payment"))?)
 }
 
-/// Moves the pieces of a payment's lines; returns whether there were too few for money that came late.
+/// Moves the pieces of a payment's lines; returns whether there were too few: the money came late, or an import took away
+/// what was held.
 ///
 /// An import may have written another stock, or the item anew, since the pieces were held: no number goes below nothing.
 pub(super) async fn move_stock(client: &impl GenericClient, payment_id: i64, stock: Stock) -> Result<bool> {
@@ -53,7 +54,11 @@ pub(super) async fn move_stock(client: &impl GenericClient, payment_id: i64, sto
                  update item i set held = greatest(i.held - l.quantity, 0), \
                                    quantity = case when i.quantity is not null then greatest(i.quantity - l.quantity, 0) end \
                  from payment_line l where l.payment_id = $1 and l.item_id = i.item_id \
-             ) select false"
+             ) \
+             select exists ( \
+                 select from payment_line l left join item i using (item_id) \
+                 where l.payment_id = $1 and (i.item_id is null or i.quantity < l.quantity) \
+             )"
         }
         // What others hold is theirs.
         Stock::TakeLate => {
@@ -109,10 +114,17 @@ pub(super) async fn write(
 /// The refunds of a payment, oldest first.
 pub(super) async fn refunds(client: &impl GenericClient, payment_id: i64) -> Result<Vec<Refund>> {
     let statement = client
-        .prepare_cached("select refund_id, amount, status from refund where payment_id = $1 order by created_at")
+        .prepare_cached(
+            "select refund_id, amount, status, created_at from refund where payment_id = $1 order by created_at",
+        )
         .await?;
     let refund = |row: tokio_postgres::Row| {
-        Ok(Refund { id: row.try_get("refund_id")?, amount: row.try_get("amount")?, status: row.try_get("status")? })
+        Ok(Refund {
+            id: row.try_get("refund_id")?,
+            amount: row.try_get("amount")?,
+            status: row.try_get("status")?,
+            created_at: row.try_get("created_at")?,
+        })
     };
     client.query(&statement, &[&payment_id]).await?.into_iter().map(refund).collect()
 }

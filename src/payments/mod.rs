@@ -18,6 +18,7 @@ mod records;
 mod refund;
 mod state;
 mod store;
+mod watch;
 pub mod worker;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::config::PaymentsConfig;
 use crate::error::{Error, Result};
 use crate::session::Owner;
 
-use bank::Bank;
+use bank::{Bank, Fault};
 pub use checkout::open;
 use notification::Notification;
 pub use order::Order;
@@ -55,7 +56,7 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
         return Err(Error::not_found("payment"));
     }
     let client = brand.db().await?;
-    let found = store::by_qr(&*client, qr_id, now, now - config.look_every).await?;
+    let found = watch::by_qr(&*client, qr_id, now, now - config.look_every).await?;
     client.give_back();
     let (payment, is_claimed) = found.ok_or_else(|| Error::not_found("payment"))?;
     if !is_claimed {
@@ -77,8 +78,18 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
 /// Asks the bank about a payment and applies what it says.
 async fn look(brand: &Brand, payment: &Payment) -> Result<Payment> {
     let Some(qr_id) = payment.qr_id.as_deref().or(payment.qr_id_told.as_deref()) else { return Ok(payment.clone()) };
-    let seen = Bank::of(brand)?.look(qr_id, &payment.bank_order_id, payment.amount).await?;
-    apply(brand, payment.id, &seen).await
+    match Bank::of(brand)?.look(qr_id, &payment.bank_order_id, payment.amount).await {
+        Ok(seen) => apply(brand, payment.id, &seen).await,
+        Err(fault) => {
+            if matches!(fault, Fault::OtherMoney(_)) && !payment.to_settle {
+                tracing::error!(brand = brand.name(), payment = payment.id, %fault, "for a person to settle");
+                let client = brand.db().await?;
+                records::mark_to_settle(&*client, payment.id, &fault.to_string()).await?;
+                client.give_back();
+            }
+            Err(fault.into())
+        }
+    }
 }
 
 /// Takes the bank's notification: checks that it is the bank's, notes that there is news, and asks the bank itself. Returns
@@ -89,9 +100,12 @@ async fn look(brand: &Brand, payment: &Payment) -> Result<Payment> {
 pub async fn hear(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bool> {
     let bank = brand.config.bank.as_ref().ok_or_else(|| Error::not_found("path"))?;
     let heard = Notification::verify(body, signature, bank)?;
+    if !bank::is_plain_id(&heard.order) {
+        return Ok(false);
+    }
     let now = brand.clock.now();
     let client = brand.db().await?;
-    let told = store::told(&*client, &heard.order, heard.qr_id.as_deref(), now).await?;
+    let told = watch::told(&*client, &heard.order, heard.qr_id.as_deref(), now).await?;
     client.give_back();
     let Some(payment) = told else {
         tracing::warn!(brand = brand.name(), order = heard.order, "the bank told of an order that we do not know");
@@ -208,9 +222,8 @@ pub async fn list(brand: &Brand, filter: Filter) -> Result<Vec<Payment>> {
 pub async fn show(brand: &Brand, payment_id: i64) -> Result<(Payment, Vec<Refund>)> {
     let client = brand.db().await?;
     let payment = store::by_id(&*client, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
-    let refunds = ledger::refunds(&*client, payment_id).await?;
     client.give_back();
-    Ok((payment, refunds))
+    Ok((payment, refund::refresh(brand, payment_id).await?))
 }
 
 /// Asks the bank about a payment now.
@@ -238,7 +251,7 @@ fn purpose(site_order_id: &str) -> String {
 /// Gives the payments of a visitor to the user that the visitor logged in as.
 pub async fn join(brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
     let client = brand.db().await?;
-    store::join(&*client, &from.key(), &into.key()).await?;
+    store::join(&*client, brand.name(), &from.key(), &into.key(), brand.clock.now()).await?;
     client.give_back();
     Ok(())
 }

@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 use crate::money::{self, Exact};
 use crate::net::request::LARGEST_INTEGER;
 
+/// The largest amount: below a thousand million, which no bank takes by QR code and every column holds.
+const MOST_ROUBLES: Decimal = Decimal::from_parts(999_999_999, 0, 0, false, 0);
+
 /// The most lines of an order.
 const MOST_LINES: usize = 200;
 
@@ -111,6 +114,9 @@ impl Order {
             let named = |price: Decimal| price == line.list_price || (price - line.price).abs() <= rounding.step();
             wanted.price.is_some_and(|price| !named(price))
         });
+        if amount > MOST_ROUBLES {
+            return Err(Error::unprocessable("amount_too_large", "This order costs more than can be paid at once."));
+        }
         if wrong_price || (self.amount - amount).abs() > rounding.step() * pieces || amount <= Decimal::ZERO {
             let right = serde_json::to_value(Exact(amount)).unwrap_or(Value::Null);
             let sentence = format!("The amount is not what these items cost: it is {} RUB.", amount.normalize());

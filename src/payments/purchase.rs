@@ -58,6 +58,10 @@ impl Purchase {
     fn user_ids(&self) -> Vec<String> {
         let Some(id) = &self.telegram_user_id else { return Vec::new() };
         let bare = id.strip_prefix("tg_").unwrap_or(id);
+        // Only a number names one person; a front end may write anything for somebody who is not logged in.
+        if bare.is_empty() || !bare.bytes().all(|b| b.is_ascii_digit()) {
+            return Vec::new();
+        }
         vec![bare.to_owned(), format!("tg_{bare}")]
     }
 }

@@ -24,6 +24,13 @@ pub(super) async fn list(client: &impl GenericClient, filter: Filter) -> Result<
     rows.iter().map(Payment::read).collect()
 }
 
+pub(super) async fn mark_to_settle(client: &impl GenericClient, payment_id: i64, remark: &str) -> Result<()> {
+    let statement =
+        client.prepare_cached("update payment set to_settle = true, remark = $2 where payment_id = $1").await?;
+    client.execute(&statement, &[&payment_id, &remark]).await?;
+    Ok(())
+}
+
 pub(super) async fn settle(client: &impl GenericClient, payment_id: i64) -> Result<bool> {
     let statement =
         client.prepare_cached("update payment set to_settle = false where payment_id = $1 and to_settle").await?;

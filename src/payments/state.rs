@@ -53,6 +53,8 @@ pub enum Seen {
     InProgress,
     Cancelled,
     Expired,
+    /// The bank has no such code.
+    Unknown,
     /// The QR code lives: nobody paid, or a payer was declined and may try again.
     Living,
 }
@@ -103,9 +105,10 @@ pub fn change(standing: Standing, seen: &Seen, now: Timestamp) -> Option<Change>
         Seen::Cancelled => Status::Cancelled,
         Seen::Expired => Status::Expired,
         // What was closed stays closed while nobody pays; a clock that is behind ours does not keep a code alive for ever.
-        Seen::Living if !standing.status.is_open() => return None,
-        Seen::Living if now > standing.expires_at + GRACE => Status::Expired,
+        Seen::Living | Seen::Unknown if !standing.status.is_open() => return None,
+        Seen::Living | Seen::Unknown if now > standing.expires_at + GRACE => Status::Expired,
         Seen::Living => Status::Created,
+        Seen::Unknown => return None,
     };
     let stock = match (status, standing.holds) {
         (Status::Completed, true) => Stock::Take,
@@ -120,12 +123,13 @@ pub fn change(standing: Standing, seen: &Seen, now: Timestamp) -> Option<Change>
 mod tests {
     use super::*;
 
-    const NEWS: [fn() -> Seen; 5] = [
+    const NEWS: [fn() -> Seen; 6] = [
         || Seen::Paid(Transaction::default()),
         || Seen::InProgress,
         || Seen::Cancelled,
         || Seen::Expired,
         || Seen::Living,
+        || Seen::Unknown,
     ];
 
     /// A small generator of sequences, the same at every run (xorshift, Marsaglia 2003).
@@ -150,7 +154,7 @@ mod tests {
             let mut now = 0;
             for _ in 0..dice.below(12) {
                 now += dice.below(400) as i64;
-                let seen = NEWS[dice.below(5) as usize]();
+                let seen = NEWS[dice.below(6) as usize]();
                 let before = standing;
                 let Some(change) = change(standing, &seen, Timestamp::from_second(now).expect("1970")) else {
                     continue;

@@ -82,6 +82,8 @@ pub(super) struct Desk {
     /// The owner's open payments, and the one of this order whatever its status.
     pub payments: Vec<Payment>,
     pub open_at_address: i64,
+    /// Who the owner has become.
+    pub joined: Option<String>,
 }
 
 /// Who asks for what.
@@ -97,7 +99,7 @@ pub(super) struct Question<'a> {
 /// Begins a transaction in which neither this owner nor this address opens another payment, and reads what must be known.
 /// Whoever gets an error drops the connection, which ends the transaction.
 pub(super) async fn begin(client: &impl GenericClient, question: &Question<'_>) -> Result<Desk> {
-    // The key is the whole database's, so it derives from the brand. The owner's lock always comes before the address's.
+    // The owner's lock always comes before the address's.
     let lock = client.prepare_cached("select pg_advisory_xact_lock(hashtextextended($1, 0))").await?;
     let offered = client
         .prepare_cached(
@@ -121,17 +123,20 @@ pub(super) async fn begin(client: &impl GenericClient, question: &Question<'_>) 
             "select count(*) from payment where address = $1 and not abandoned and status in ('CREATED', 'WAITING')",
         )
         .await?;
+    let joined = client.prepare_cached("select owner from payment_owner_link where visitor = $1").await?;
     let Question { brand, owner, address, region, site_order_id, item_ids } = question;
-    let keys = [format!("brandgate:pay:{brand}:{owner}"), format!("brandgate:pay:{brand}:address:{address}")];
+    let keys = [owner_lock(brand, owner), format!("brandgate:pay:{brand}:address:{address}")];
     let of_owner: [&(dyn ToSql + Sync); 1] = [&keys[0]];
     let of_address: [&(dyn ToSql + Sync); 1] = [&keys[1]];
     let of_items: [&(dyn ToSql + Sync); 3] = [item_ids, owner, region];
     let of_order: [&(dyn ToSql + Sync); 2] = [owner, site_order_id];
     let where_from: [&(dyn ToSql + Sync); 1] = [address];
-    let (begun, first, second, offered, payments, at_address) = tokio::join!(
+    let of_visitor: [&(dyn ToSql + Sync); 1] = [owner];
+    let (begun, first, second, joined, offered, payments, at_address) = tokio::join!(
         client.batch_execute("begin"),
         client.execute(&lock, &of_owner),
         client.execute(&lock, &of_address),
+        client.query_opt(&joined, &of_visitor),
         client.query(&offered, &of_items),
         client.query(&payments, &of_order),
         client.query_one(&at_address, &where_from),
@@ -155,7 +160,17 @@ pub(super) async fn begin(client: &impl GenericClient, question: &Question<'_>) 
         offered: offered?.into_iter().map(offer).collect::<Result<_>>()?,
         payments: payments?.iter().map(Payment::read).collect::<Result<_>>()?,
         open_at_address: at_address?.get(0),
+        joined: joined?.map(|row| row.get(0)),
     })
+}
+
+pub(super) async fn commit(client: &impl GenericClient) -> Result<()> {
+    Ok(client.batch_execute("commit").await?)
+}
+
+/// What keeps an owner from opening two payments at once. The key is the whole database's, so it derives from the brand.
+fn owner_lock(brand: &str, owner: &str) -> String {
+    format!("brandgate:pay:{brand}:{owner}")
 }
 
 pub(super) async fn roll_back(client: &impl GenericClient) -> Result<()> {
@@ -257,24 +272,24 @@ pub(super) async fn take_over(
     if taken == 0 { Ok(None) } else { by_id(client, payment_id).await }
 }
 
-/// Notes the code that the bank registered; returns the status, which the bank may have changed meanwhile.
+/// Notes the code that the bank registered; returns the status, which may have changed meanwhile. Also the code of a payment
+/// that was closed is noted and looked at: it may be paid. `None`: the payment has another code.
 pub(super) async fn note_qr(
     client: &impl GenericClient,
     payment_id: i64,
     code: &QrCode,
     look_at: Timestamp,
-) -> Result<Status> {
+) -> Result<Option<Status>> {
     let statement = client
         .prepare_cached(
             "update payment set qr_id = $2, payload = $3, qr_url = $4, registering_until = null, remark = null, \
-                                look_at = case when status in ('CREATED', 'WAITING') then least(look_at, $5) end \
+                                look_at = case when status <> 'COMPLETED' then least(look_at, $5) end \
              where payment_id = $1 and (qr_id is null or qr_id = $2) returning status",
         )
         .await?;
     let parameters: [&(dyn ToSql + Sync); 5] = [&payment_id, &code.qr_id, &code.payload, &code.qr_url, &look_at];
     let row = client.query_opt(&statement, &parameters).await?;
-    let status = row.as_ref().and_then(|row| Status::of(row.get(0)));
-    status.ok_or_else(|| Error::internal("the bank registered a second code for a payment that has one"))
+    Ok(row.as_ref().and_then(|row| Status::of(row.get(0))))
 }
 
 /// Notes that a registration came to nothing, for whoever tries next.
@@ -293,98 +308,42 @@ pub(super) async fn by_id(client: &impl GenericClient, payment_id: i64) -> Resul
     client.query_opt(&statement, &[&payment_id]).await?.as_ref().map(Payment::read).transpose()
 }
 
-/// The payment of a code, and whether the caller is the one to ask the bank about it now.
-pub(super) async fn by_qr(
+/// Gives a visitor's payments to the user that the visitor logged in as, also those that are just being opened; an order that
+/// the user has too stays the visitor's.
+pub(super) async fn join(
     client: &impl GenericClient,
-    qr_id: &str,
+    brand: &str,
+    from: &str,
+    into: &str,
     now: Timestamp,
-    stale_before: Timestamp,
-) -> Result<Option<(Payment, bool)>> {
-    let statement = client
-        .prepare_cached(
-            "with claimed as ( \
-                 update payment set looked_at = $2 \
-                 where qr_id = $1 and status in ('CREATED', 'WAITING') and (looked_at is null or looked_at < $3) \
-                 returning payment_id \
-             ) \
-             select p.*, exists (select from claimed) as is_claimed from payment_sheet p where qr_id = $1",
-        )
-        .await?;
-    let row = client.query_opt(&statement, &[&qr_id, &now, &stale_before]).await?;
-    row.map(|row| Ok((Payment::read(&row)?, row.try_get("is_claimed")?))).transpose()
-}
-
-/// The payment that a notification is about. It is due to be looked at from now on, whatever becomes of the caller.
-pub(super) async fn told(
-    client: &impl GenericClient,
-    bank_order_id: &str,
-    qr_id: Option<&str>,
-    now: Timestamp,
-) -> Result<Option<Payment>> {
-    let statement = client
-        .prepare_cached(
-            "update payment set look_at = case when status <> 'COMPLETED' then $3::timestamptz end, looks = 0, \
-                                qr_id_told = coalesce(qr_id_told, $2) \
-             where bank_order_id = $1 returning payment_id",
-        )
-        .await?;
-    match client.query_opt(&statement, &[&bank_order_id, &qr_id, &now]).await? {
-        Some(row) => by_id(client, row.get(0)).await,
-        None => Ok(None),
-    }
-}
-
-/// Payments whose look is due, each for one worker: the next is set far enough for this one to be done.
-pub(super) async fn claim_due(
-    client: &impl GenericClient,
-    now: Timestamp,
-    stale_before: Timestamp,
-    again_at: Timestamp,
-) -> Result<Vec<Payment>> {
-    let statement = client
-        .prepare_cached(
-            "with due as ( \
-                 select payment_id from payment \
-                 where look_at <= $1 and (looked_at is null or looked_at < $2) \
-                 order by look_at limit 50 for update skip locked \
-             ), claimed as ( \
-                 update payment p set look_at = $3, looked_at = $1, looks = looks + 1 from due \
-                 where p.payment_id = due.payment_id returning p.payment_id \
-             ) \
-             select s.* from payment_sheet s join claimed using (payment_id)",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&now, &stale_before, &again_at]).await?;
-    rows.iter().map(Payment::read).collect()
-}
-
-/// When the worker looks next (`None`: never again), and what the bank said that somebody should know.
-pub(super) async fn schedule(
-    client: &impl GenericClient,
-    payment_id: i64,
-    look_at: Option<Timestamp>,
-    remark: Option<&str>,
 ) -> Result<()> {
-    let statement = client
-        .prepare_cached("update payment set look_at = $2, remark = $3 where payment_id = $1 and status <> 'COMPLETED'")
+    let lock = client.prepare_cached("select pg_advisory_xact_lock(hashtextextended($1, 0))").await?;
+    let link = client
+        .prepare_cached(
+            "insert into payment_owner_link (visitor, owner, linked_at) values ($1, $2, $3) \
+             on conflict (visitor) do update set owner = excluded.owner, linked_at = excluded.linked_at",
+        )
         .await?;
-    client.execute(&statement, &[&payment_id, &look_at, &remark]).await?;
-    Ok(())
-}
-
-pub(super) async fn commit(client: &impl GenericClient) -> Result<()> {
-    Ok(client.batch_execute("commit").await?)
-}
-
-/// Gives a visitor's payments to the user that the visitor logged in as; an order that the user has too stays the visitor's.
-pub(super) async fn join(client: &impl GenericClient, from: &str, into: &str) -> Result<u64> {
-    let statement = client
+    let give = client
         .prepare_cached(
             "update payment p set owner = $2 \
-             where p.owner = $1 and not p.abandoned and not exists ( \
+             where p.owner = $1 and not exists ( \
                  select from payment o where o.owner = $2 and o.site_order_id = p.site_order_id and not o.abandoned \
              )",
         )
         .await?;
-    Ok(client.execute(&statement, &[&from, &into]).await?)
+    let key = owner_lock(brand, from);
+    let of_owner: [&(dyn ToSql + Sync); 1] = [&key];
+    let of_link: [&(dyn ToSql + Sync); 3] = [&from, &into, &now];
+    let (begun, locked, linked, given) = tokio::join!(
+        client.batch_execute("begin"),
+        client.execute(&lock, &of_owner),
+        client.execute(&link, &of_link),
+        client.execute(&give, &of_link[..2]),
+    );
+    begun?;
+    locked?;
+    linked?;
+    given?;
+    commit(client).await
 }

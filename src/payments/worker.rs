@@ -6,8 +6,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::state::{GRACE, Seen};
-use super::store::{self, Payment};
-use super::{apply, look, next_look};
+use super::store::Payment;
+use super::{apply, look, next_look, watch};
 use crate::brand::Brand;
 use crate::error::Result;
 
@@ -19,17 +19,18 @@ pub async fn follow(brand: &Brand) -> Result<u64> {
     let now = brand.clock.now();
     let client = brand.db().await?;
     let stale_before = now - brand.config.payments.look_every;
-    let due = store::claim_due(&*client, now, stale_before, now + CLAIMED_FOR).await?;
+    let claimed = now + CLAIMED_FOR;
+    let due = watch::claim_due(&*client, now, stale_before, claimed).await?;
     client.give_back();
     let count = due.len() as u64;
-    let followed = due.iter().map(|payment| follow_one(brand, payment, now));
+    let followed = due.iter().map(|payment| follow_one(brand, payment, now, claimed));
     for ended in futures_util::future::join_all(followed).await {
         ended?;
     }
     Ok(count)
 }
 
-async fn follow_one(brand: &Brand, payment: &Payment, now: Timestamp) -> Result<()> {
+async fn follow_one(brand: &Brand, payment: &Payment, now: Timestamp, claimed: Timestamp) -> Result<()> {
     let has_code = payment.qr_id.is_some() || payment.qr_id_told.is_some();
     let looked = if has_code { look(brand, payment).await } else { end_without_code(brand, payment, now).await };
     let config = &brand.config.payments;
@@ -47,7 +48,7 @@ async fn follow_one(brand: &Brand, payment: &Payment, now: Timestamp) -> Result<
     };
     let look_at = next_look(payment, standing.status, payment.looks, now, config).map(|at| at + jitter());
     let client = brand.db().await?;
-    store::schedule(&*client, payment.id, look_at, remark.as_deref()).await?;
+    watch::schedule(&*client, payment.id, claimed, look_at, remark.as_deref()).await?;
     client.give_back();
     Ok(())
 }

@@ -23,6 +23,7 @@ mod mail_server;
 mod migrations;
 mod payments;
 mod payments_faults;
+mod payments_seams;
 mod purchase;
 mod rates;
 mod regions;

@@ -299,8 +299,14 @@ async fn money_is_given_back_in_parts_and_never_more_than_came() {
     assert!(refund(&["--amount", "50"]).bad(1).contains("the bank"));
     let again = refund(&["--amount", "50"]).good();
     assert!(again.starts_with("50 RUB"), "{again}");
+    assert!(refund(&["--amount", "50"]).bad(1).contains("--again"), "a person who asks twice is asked");
     refund(&[]).good();
     assert!(refund(&[]).bad(1).contains("0 of 180.9 RUB"));
+    eventually_async("the bank has finished them", 20, async || {
+        let shown = shop.site.run(&["payments", "show", "--brand", "dexar", "1"]).good();
+        (shown.matches("RUB COMPLETED").count() == 3).then_some(())
+    })
+    .await;
     let (_, refunds) = shop.outside.call(hyper::Method::GET, "/bank/refunds", &Value::Null).await;
     let amounts: Vec<&Value> = refunds.as_array().expect("a list").iter().map(|refund| &refund["amount"]).collect();
     assert_eq!(amounts.len(), 3, "the refund whose answer was lost was made once: {refunds}");

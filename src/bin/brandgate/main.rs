@@ -12,6 +12,7 @@ mod work;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use brandgate::config::{self, BrandConfig};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -68,6 +69,9 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,tokio_postgres=warn,refinery_core=warn"));
+    // At debug it writes the parameters of statements: letters, addresses of people.
+    let filter = filter
+        .add_directive(tracing_subscriber::filter::Directive::from_str("tokio_postgres=info").expect("it is one"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -31,6 +31,9 @@ pub enum Command {
         /// Roubles; all that is left unless said
         #[arg(long)]
         amount: Option<Decimal>,
+        /// The same amount as a moment ago, and meant
+        #[arg(long)]
+        again: bool,
     },
     /// Ask the bank about a payment now
     Retry(One),
@@ -67,8 +70,8 @@ async fn carry_out(brand: &Brand, command: Command) -> brandgate::error::Result<
             }
         }
         Command::Show(one) => show(brand, one.payment).await?,
-        Command::Refund { one, amount } => {
-            let refund = payments::refund(brand, one.payment, amount).await?;
+        Command::Refund { one, amount, again } => {
+            let refund = payments::refund(brand, one.payment, amount, again).await?;
             println!("{} RUB: {} (refund {})", refund.amount.normalize(), refund.status, refund.id);
         }
         Command::Retry(one) => println!("{}", line(&payments::retry(brand, one.payment).await?)),

@@ -237,13 +237,16 @@ const USABLE: &str = "
 const INSERT_ITEMS: &str = "
     insert into item (item_id, id, category_id, subcategory_id, name, simple_description, description, description_fields,
                       currency, price, discount, quantity, remainings, rating, imported_rating, visible, priority, tags,
-                      badges, photos, questions, translations)
+                      badges, photos, questions, translations, held)
     select r.item_id, r.final_id, r.category_id, r.named_subcategory_id, s.name, s.simple_description,
            coalesce(s.description, ''), coalesce(s.description_fields, '[]'), coalesce(s.currency, 'RUB'), s.price,
            coalesce(s.discount, 0), s.quantity, coalesce(s.remainings, case when s.available then 'high' end),
            coalesce(s.rating, 0), coalesce(s.rating, 0), coalesce(s.visible, true), coalesce(s.priority, 0),
            coalesce(s.tags, '{}'), coalesce(s.badges, '{}'), coalesce(s.photos, '[]'),
-           coalesce(s.questions, '[]'), coalesce(s.translations, '{}')
+           coalesce(s.questions, '[]'), coalesce(s.translations, '{}'),
+           -- an item that went and comes back is still held by the payments that hold it
+           (select coalesce(sum(l.quantity), 0) from payment_line l join payment p using (payment_id)
+            where l.item_id = r.item_id and p.holds)
     from import_ready r join import_item s using (row_no)
     where not r.known and r.problem is null and not r.later_feed";
 
@@ -253,7 +256,13 @@ const UPDATE_ITEMS: &str = "
     set category_id = n.category_id, subcategory_id = n.subcategory_id, name = n.name,
         simple_description = n.simple_description, description = n.description,
         description_fields = n.description_fields, currency = n.currency, price = n.price, discount = n.discount,
-        quantity = n.quantity, remainings = n.remainings, imported_rating = n.imported_rating,
+        -- What a record is silent about is the row's own at the moment of writing: pieces are sold while an import runs.
+        quantity = case when n.has_stock then n.quantity
+                        when n.available and i.quantity = 0 then null else i.quantity end,
+        remainings = case when n.has_stock then n.remainings
+                          when n.available and (i.quantity = 0 or i.remainings = 'out') then 'high'
+                          else i.remainings end,
+        imported_rating = n.imported_rating,
         rating = case when n.is_reviewed then i.rating else n.imported_rating end,
         visible = n.visible, priority = n.priority, tags = n.tags, badges = n.badges, photos = n.photos,
         questions = n.questions, translations = n.translations
@@ -269,11 +278,7 @@ const UPDATE_ITEMS: &str = "
                coalesce(s.currency, o.currency) as currency,
                coalesce(s.price, o.price) as price,
                coalesce(s.discount, o.discount) as discount,
-               case when s.has_stock then s.quantity
-                    when s.available and o.quantity = 0 then null else o.quantity end as quantity,
-               case when s.has_stock then s.remainings
-                    when s.available and (o.quantity = 0 or o.remainings = 'out') then 'high' else o.remainings
-               end as remainings,
+               s.has_stock, s.available, s.quantity, s.remainings,
                -- a file that says what is shown anyway says nothing new
                coalesce(nullif(s.rating, o.rating), o.imported_rating) as imported_rating,
                exists (select from review v where v.item_id = o.item_id and v.owner is not null and not v.hidden)
@@ -289,13 +294,15 @@ const UPDATE_ITEMS: &str = "
         where r.known and r.problem is null and not r.later_feed
     ) n
     where i.item_id = n.item_id
-      and (i.category_id, i.subcategory_id, i.name, i.simple_description, i.description, i.description_fields, i.currency,
-           i.price, i.discount, i.quantity, i.remainings, i.imported_rating, i.visible, i.priority, i.tags, i.badges,
+      and ((i.category_id, i.subcategory_id, i.name, i.simple_description, i.description, i.description_fields, i.currency,
+           i.price, i.discount, i.imported_rating, i.visible, i.priority, i.tags, i.badges,
            i.photos, i.questions, i.translations)
           is distinct from
           (n.category_id, n.subcategory_id, n.name, n.simple_description, n.description, n.description_fields, n.currency,
-           n.price, n.discount, n.quantity, n.remainings, n.imported_rating, n.visible, n.priority, n.tags, n.badges,
+           n.price, n.discount, n.imported_rating, n.visible, n.priority, n.tags, n.badges,
            n.photos, n.questions, n.translations)
+           or n.has_stock and (i.quantity, i.remainings) is distinct from (n.quantity, n.remainings)
+           or not n.has_stock and n.available and (i.quantity = 0 or i.remainings = 'out'))
     returning i.item_id
     )
     insert into import_changed select item_id from updated";

@@ -38,8 +38,11 @@ pub async fn send_due(brand: &Brand) -> Result<u64> {
     let due = store::claim_due(&*client, now, now + CLAIMED_FOR).await?;
     client.give_back();
     let count = due.len() as u64;
-    for receipt in due {
+    let steps = due.into_iter().map(|receipt| async {
         let step = step(&bank, fiscal, &receipt, now).await;
+        (receipt, step)
+    });
+    for (receipt, step) in futures_util::future::join_all(steps).await {
         if let Step::Again { why: Some(why), .. } | Step::Failed { why, .. } = &step {
             tracing::warn!(brand = brand.name(), receipt = receipt.number, why, "a receipt is not through");
         }

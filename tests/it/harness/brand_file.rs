@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use super::services::{Services, certificates};
 
 /// A busy machine is no fault: nothing here may time out because the program under test is an unoptimised one.
-const PATIENT: &str = "pool_wait_ms = 20000\nconnect_timeout_ms = 10000\nstatement_timeout_ms = 14000\n";
+const PATIENT: &str =
+    "pool_wait_ms = 20000\nconnect_timeout_ms = 10000\nstatement_timeout_ms = 14000\nlock_timeout_ms = 10000\n";
 
 /// Every password of a brand's role: roles belong to the whole server, so all databases of a run share them.
 pub fn password_of(brand: &str) -> String {

@@ -1,0 +1,154 @@
+//! Where payments meet others: imports that change the stock meanwhile, logins in the middle, a bank whose yes means nothing.
+
+use serde_json::{Value, json};
+
+use crate::harness::login::{now_s, sign};
+use crate::harness::shop::{Shop, order};
+use crate::harness::{Browser, ask, bot_token_of, eventually, eventually_async};
+
+fn last(name: &str) -> Value {
+    order(name, "7", &[(16, "7", Some(1))])
+}
+
+fn id_of(opened: &Value) -> String {
+    opened["qrId"].as_str().unwrap_or_else(|| panic!("no qrId in {opened}")).to_owned()
+}
+
+async fn pay(shop: &Shop, browser: &Browser, qr_id: &str) {
+    shop.outside.at_bank(qr_id, "pay", json!({"notify": false})).await;
+    eventually_async("the money", 30, async || {
+        let status = browser.get(&format!("/qr/payment/{qr_id}")).await.ok_json();
+        (status["paymentStatus"] == "COMPLETED").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_silent_about_the_stock_leaves_what_is_sold_meanwhile() {
+    let shop = Shop::open();
+    // A sale that is being written while the import comes to the same row.
+    let sale = "begin; update item set quantity = quantity - 1 where item_id = 16; select pg_sleep(2); commit";
+    let selling = tokio::task::spawn_blocking({
+        let mut program =
+            shop.site.services.program("psql", "dexar", &crate::harness::password_of("dexar"), &shop.site.database);
+        move || program.args(["-Xqc", sale]).output()
+    });
+    eventually("the sale holds the row", 20, || {
+        let waiting =
+            "select count(*) from pg_stat_activity where query like '%pg_sleep(2)%' and pid <> pg_backend_pid()";
+        (shop.site.services.admin_sql(&shop.site.database, waiting) == "1").then_some(())
+    });
+    shop.site.import_text("dexar", "names.jsonl", r#"{"itemID":16,"name":"Самый последний"}"#, &[]).good();
+    selling.await.expect("it ends").expect("psql runs");
+    let item = shop.item(16).await;
+    assert_eq!((&item["name"], &item["quantity"]), (&json!("Самый последний"), &json!(0)));
+    assert_eq!(shop.browser().post("/cart", &last("late")).await.error_code(409), "out_of_stock");
+}
+
+#[tokio::test]
+async fn pieces_stay_held_when_an_import_removes_their_item_and_brings_it_back() {
+    let shop = Shop::open();
+    let (holder, other) = (shop.browser(), shop.browser());
+    let held = id_of(&holder.post("/cart", &last("held")).await.ok_json());
+    let only = "{\"categoryID\":1,\"name\":\"Дом\",\"parentID\":0}\n{\"itemID\":11,\"categoryID\":1,\"name\":\"Стул\",\"price\":100.50,\"quantity\":9}";
+    shop.site.import_text("dexar", "only.jsonl", only, &["--replace"]).good();
+    let back = r#"{"itemID":16,"categoryID":1,"name":"Последний","price":7,"quantity":1}"#;
+    shop.site.import_text("dexar", "back.jsonl", back, &[]).good();
+    assert_eq!(other.post("/cart", &last("other")).await.error_code(409), "out_of_stock");
+    pay(&shop, &holder, &held).await;
+    assert_eq!(shop.count("select quantity * 10 + held from item where item_id = 16"), 0);
+    assert_eq!(shop.count("select count(*) from payment where to_settle"), 0);
+    // The shop's own word that there are fewer: both were promised, one cannot be delivered.
+    let promised = [shop.browser(), shop.browser()];
+    let lamp = |name: &str| order(name, "40", &[(12, "20", Some(2))]);
+    shop.site
+        .import_text(
+            "dexar",
+            "lamps.jsonl",
+            r#"{"itemID":12,"categoryID":1,"name":"Лампа","price":20,"quantity":5}"#,
+            &[],
+        )
+        .good();
+    let mut codes = Vec::new();
+    for browser in &promised {
+        codes.push(id_of(&browser.post("/cart", &lamp("promised")).await.ok_json()));
+    }
+    shop.site.import_text("dexar", "fewer.jsonl", r#"{"itemID":12,"quantity":3}"#, &[]).good();
+    for (browser, code) in promised.iter().zip(&codes) {
+        pay(&shop, browser, code).await;
+    }
+    assert_eq!(shop.count("select count(*) from payment where to_settle"), 1, "a person is told of the other one");
+    assert_eq!(shop.count("select quantity * 10 + held from item where item_id = 12"), 0);
+}
+
+#[tokio::test]
+async fn a_cancellation_counts_when_the_code_is_cancelled_and_not_when_somebody_says_ok() {
+    let shop = Shop::open();
+    let browser = shop.browser();
+    let first = id_of(&browser.post("/cart", &last("first")).await.ok_json());
+    for how in ["html", "empty", "500", "nonsense"] {
+        shop.outside.bank_misbehave(json!({"call": "cancel", "how": how, "times": 1})).await;
+        let second = browser.post("/cart", &last("second")).await;
+        assert!([502, 504].contains(&second.status), "{how}: {second:?}");
+        let alive: Vec<Value> = shop.outside.qrs().await.into_iter().filter(|qr| qr["status"] == "NEW").collect();
+        assert_eq!(alive.len(), 1, "{how}: one living code of these pieces: {alive:?}");
+        assert_eq!(alive[0]["qrId"], first.as_str());
+    }
+    browser.post("/cart", &last("second")).await.ok_json();
+}
+
+#[tokio::test]
+async fn an_order_on_its_way_while_its_visitor_logs_in_has_one_code() {
+    let shop = Shop::open();
+    for round in 0..8 {
+        let browser = shop.browser();
+        browser.get("/auth/session").await;
+        let body = order(&format!("race_{round}"), "3", &[(14, "3", Some(1))]);
+        let (tab, late_tab) = (browser.at(shop.gateway.client("dexar")), browser.at(shop.gateway.client("dexar")));
+        let data = sign(json!({"id": 1_000 + round, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
+        let login = ask("/auth/telegram/callback").method("POST").origin("https://dexarmarket.ru");
+        let login = login.header("content-type", "application/json").body(data.to_string());
+        let (as_visitor, logged_in) = tokio::join!(tab.post("/cart", &body), browser.send(login));
+        logged_in.ok_json();
+        let as_user = browser.post("/cart", &body).await.ok_json();
+        // And a tab that sent its request before it knew of the login.
+        let late = late_tab.post("/cart", &body).await.ok_json();
+        assert_eq!(as_visitor.ok_json()["qrId"], as_user["qrId"], "round {round}");
+        assert_eq!(late["qrId"], as_user["qrId"], "round {round}");
+    }
+    assert_eq!(shop.outside.qrs().await.len(), 8);
+}
+
+#[tokio::test]
+async fn a_refused_registration_gives_nobody_an_empty_code() {
+    let shop = Shop::open();
+    let browser = shop.browser();
+    browser.get("/cart").await;
+    // The bank knows no such merchant from now on.
+    let mut site = shop.site.sibling();
+    site.change_brand("dexar", |file| file.bank = file.bank.replace("merchant_id = \"MA", "merchant_id = \"MB"));
+    site.directory.write("credentials/dexar.bank-key", "a key that is no token");
+    let gateway = site.start();
+    let body = last("refused");
+    let post = || async { browser.at(gateway.client("dexar")).post("/cart", &body).await };
+    let answers = futures_util::future::join_all((0..6).map(|_| post())).await;
+    for answer in answers {
+        assert_eq!(answer.error_code(502), "bad_gateway");
+    }
+    assert_eq!(shop.item(16).await["quantity"], 1, "its piece is free");
+    browser.post("/cart", &body).await.ok_json();
+}
+
+#[tokio::test]
+async fn an_amount_beyond_all_measure_is_refused_in_words() {
+    let shop = Shop::open();
+    let dear = r#"{"itemID":17,"categoryID":1,"name":"Яхта","price":99999999999.99,"quantity":999}"#;
+    shop.site.import_text("dexar", "dear.jsonl", dear, &[]).good();
+    let body = order("yacht", "99899999999990.01", &[(17, "99999999999.99", Some(999))]);
+    assert_eq!(shop.browser().post("/cart", &body).await.error_code(422), "amount_too_large");
+    for url in ["https://dexarmarket.ru/ a b", "https://dexarmarket.ru/\r\nX: y"] {
+        let mut body = last("redirect");
+        body["redirectUrl"] = json!(url);
+        assert_eq!(shop.browser().post("/cart", &body).await.error_code(422), "bad_redirect_url");
+    }
+}
