@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 
 use super::bank::{Bank, Fault, Registration};
-use super::order::Order;
+use super::order::{Line, Order};
 use super::state::{Seen, Standing, Status};
 use super::store::{self, Desk, Opening, Payment, Question};
 use super::{apply, look};
 use crate::app::Cx;
-use crate::brand::Brand;
+use crate::brand::{Brand, Lease};
 use crate::error::{Error, Result};
 use crate::net::cookie;
 use crate::session::Owner;
@@ -38,6 +39,12 @@ enum Round {
     Wait(Payment),
     /// Older payments of the owner are in the way.
     Replace(Vec<Payment>),
+}
+
+/// What a round does after it has looked.
+enum Next {
+    Leave(Round),
+    Write { lines: Vec<Line>, amount: Decimal },
 }
 
 /// The payment of an order. The same order again is the same payment.
@@ -91,18 +98,14 @@ async fn round(cx: &Cx, owner: &Owner, order: &Order) -> Result<Round> {
     };
     let client = cx.brand.db().await?;
     let desk = store::begin(&*client, &question).await?;
-    let decided = match decide(&desk, order, cx, now) {
-        Ok(None) => order.price(&desk.offered, config.rounding).map(Ok),
-        Ok(Some(round)) => Ok(Err(round)),
-        Err(error) => Err(error),
-    };
+    let decided = decide(&desk, order, cx, now).and_then(|round| match round {
+        Some(round) => Ok(Next::Leave(round)),
+        None => order.price(&desk.offered, config.rounding).map(|(lines, amount)| Next::Write { lines, amount }),
+    });
     let (lines, amount) = match decided {
-        Ok(Ok(priced)) => priced,
-        not_written => {
-            store::roll_back(&*client).await?;
-            client.give_back();
-            return not_written.map(|round| round.expect_err("what is priced was taken out above"));
-        }
+        Ok(Next::Write { lines, amount }) => (lines, amount),
+        Ok(Next::Leave(round)) => return leave(client, Ok(round)).await,
+        Err(error) => return leave(client, Err(error)).await,
     };
     let opening = Opening {
         owner: &owner,
@@ -123,6 +126,13 @@ async fn round(cx: &Cx, owner: &Owner, order: &Order) -> Result<Round> {
     };
     client.give_back();
     Ok(Round::Register(written(payment_id, &opening)))
+}
+
+/// Ends the transaction without having written anything.
+async fn leave(client: Lease, with: Result<Round>) -> Result<Round> {
+    store::roll_back(&*client).await?;
+    client.give_back();
+    with
 }
 
 /// The row as it was just written.

@@ -32,6 +32,7 @@ mod readme;
 mod regions;
 mod reviews;
 mod reviews_shop;
+mod round_trips;
 mod routes;
 mod session;
 mod silence;
