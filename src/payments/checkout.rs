@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rust_decimal::Decimal;
 
 use super::bank::{Bank, Fault, Registration};
-use super::order::{Line, Order};
+use super::order::Order;
 use super::state::{Seen, Standing, Status};
 use super::store::{self, Desk, Opening, Payment, Question};
 use super::{apply, look};
@@ -39,12 +38,6 @@ enum Round {
     Wait(Payment),
     /// Older payments of the owner are in the way.
     Replace(Vec<Payment>),
-}
-
-/// What a round does after it has looked.
-enum Next {
-    Leave(Round),
-    Write { lines: Vec<Line>, amount: Decimal },
 }
 
 /// The payment of an order. The same order again is the same payment.
@@ -98,13 +91,11 @@ async fn round(cx: &Cx, owner: &Owner, order: &Order) -> Result<Round> {
     };
     let client = cx.brand.db().await?;
     let desk = store::begin(&*client, &question).await?;
-    let decided = decide(&desk, order, cx, now).and_then(|round| match round {
-        Some(round) => Ok(Next::Leave(round)),
-        None => order.price(&desk.offered, config.rounding).map(|(lines, amount)| Next::Write { lines, amount }),
-    });
-    let (lines, amount) = match decided {
-        Ok(Next::Write { lines, amount }) => (lines, amount),
-        Ok(Next::Leave(round)) => return leave(client, Ok(round)).await,
+    if let Some(round) = decide(&desk, order, cx, now).transpose() {
+        return leave(client, round).await;
+    }
+    let (lines, amount) = match order.price(&desk.offered, config.rounding) {
+        Ok(priced) => priced,
         Err(error) => return leave(client, Err(error)).await,
     };
     let opening = Opening {
