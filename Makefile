@@ -26,7 +26,7 @@ build: ## the release binary
 	@cargo build --release --locked
 
 test: ## all tests, on a private PostgreSQL and Redis
-	@tests/env/packages.sh rust cc ca postgresql redis openssl
+	@tests/env/packages.sh rust cc ca postgresql redis openssl node
 	@cargo test --locked
 
 browser-test: ## the storefronts in Chromium, while make run is up

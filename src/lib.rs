@@ -14,7 +14,7 @@
 //! [`payments`] ← [`auth`] (logging in) ← [`telegram`] (the bot). Anyone may queue [`mail`]. What they stand on: [`config`] (the
 //! brands' files), [`brand`] (a brand alive), [`db`], [`kv`], [`lease`], [`rates`], [`migrate`], and [`error`], [`secret`],
 //! [`money`], [`language`], [`clock`]. What is done behind the requests is listed in [`workers`]. [`check`] looks at all of it
-//! for a sysadmin, [`admin`] answers machines that watch.
+//! for a sysadmin, [`admin`] answers machines that watch, [`openapi`] describes the API for machines that build.
 
 pub mod admin;
 pub mod app;
@@ -34,6 +34,7 @@ pub mod mail;
 pub mod migrate;
 pub mod money;
 pub mod net;
+pub mod openapi;
 pub mod payments;
 pub mod rates;
 pub mod regions;

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::net::reply::Reply;
 use crate::net::request::Req;
 use crate::net::router::Router;
+use crate::openapi;
 use crate::payments;
 use crate::rates::Budget;
 use crate::regions::http::regions;
@@ -21,6 +22,7 @@ pub fn routes() -> Router<Cx> {
     Router::default()
         // anybody
         .get("/ping", ping)
+        .get("/openapi.json", openapi::document)
         // the storefront: the catalogue
         .get("/regions", regions)
         .get("/category", categories)

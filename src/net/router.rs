@@ -151,6 +151,11 @@ impl<C: Send + 'static> Router<C> {
         self
     }
 
+    /// Every method and path as they were added, for who describes them.
+    pub fn entries(&self) -> impl Iterator<Item = (&Method, &'static str)> {
+        self.routes.iter().flat_map(|path| path.handlers.iter().map(|entry| (&entry.method, path.pattern)))
+    }
+
     /// # Errors
     /// 404, 405, and 400 for a path or query that does not decode.
     pub fn find(&self, method: &Method, path: &str, query: Option<&str>) -> Result<Found<'_, C>> {

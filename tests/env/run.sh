@@ -266,7 +266,7 @@ title = "$title"
 listen = [$listen]
 public_url = "https://localhost:$port"
 storefront_url = "https://localhost:$storefront"
-origins = ["$origin", "http://localhost:$storefront", "https://localhost:$storefront"]
+origins = ["$origin", "http://localhost:$storefront", "https://localhost:$storefront", "https://localhost:$((storefront + 100))"]
 
 [tls]
 certificate = "$here/certs/$name.pem"

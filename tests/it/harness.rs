@@ -10,6 +10,7 @@ mod golden;
 pub mod login;
 mod outside;
 mod process;
+pub mod schema;
 mod services;
 pub mod shop;
 mod site;

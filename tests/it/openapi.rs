@@ -1,0 +1,239 @@
+//! `GET /openapi.json`: its shape, and that it names the routes and the error codes of the gateway, none missing and none too
+//! many. Whether it says the same as real answers is asked in `openapi_answers` and `openapi_errors`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::harness::schema::Description;
+use crate::harness::{ask, demo_shops};
+
+/// What the gateway says of itself as this brand.
+pub async fn description(brand: &str) -> Description {
+    Description(demo_shops().gateway.client(brand).json("/openapi.json").await)
+}
+
+/// `("get", "/ping", operation)` of all operations.
+fn operations(description: &Description) -> Vec<(&str, &str, &Value)> {
+    let paths = description.0["paths"].as_object().expect("paths").iter();
+    let methods = paths.flat_map(|(path, item)| item.as_object().expect("an item").iter().map(move |o| (path, o)));
+    methods.map(|(path, (method, operation))| (method.as_str(), path.as_str(), operation)).collect()
+}
+
+/// Everything below a node, itself included.
+fn walk<'a>(node: &'a Value, visit: &mut impl FnMut(&'a Value)) {
+    visit(node);
+    match node {
+        Value::Object(members) => members.values().for_each(|value| walk(value, visit)),
+        Value::Array(list) => list.iter().for_each(|value| walk(value, visit)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn each_brand_describes_itself_and_the_catalogues_rules_of_caching_hold() {
+    for brand in ["dexar", "novo"] {
+        let client = demo_shops().gateway.client(brand);
+        let plain = client.get("/openapi.json").await;
+        let document = plain.ok_json();
+        assert_eq!(document["openapi"], "3.1.0");
+        let url = format!("https://localhost:{}", demo_shops().gateway.address(brand).port());
+        assert_eq!(document["servers"], json!([{ "url": url }]));
+        assert_eq!(document["info"]["title"], format!("Shop {brand}: API of the shop"));
+        let session = &document["components"]["securitySchemes"]["session"]["name"];
+        assert_eq!(session, &json!(format!("__Host-{brand}_session")));
+        assert!(!String::from_utf8_lossy(&plain.body).contains("BRAND_"), "everything is put in");
+        assert_eq!(plain.header("cache-control"), Some("no-cache"));
+        assert_eq!(plain.header("content-language"), Some("en"));
+        let packed = client.send(ask("/openapi.json").header("accept-encoding", "br")).await;
+        assert_eq!((packed.header("content-encoding"), packed.ok_json()), (Some("br"), document));
+        let etag = plain.header("etag").expect("a tag");
+        let again = client.send(ask("/openapi.json").header("if-none-match", etag)).await;
+        assert_eq!((again.status, again.header("etag")), (304, Some(etag)));
+        let head = client.send(ask("/openapi.json").method("HEAD")).await;
+        assert_eq!((head.status, head.body.len(), head.header("etag")), (200, 0, Some(etag)));
+    }
+}
+
+#[tokio::test]
+async fn it_has_the_shape_of_openapi_3_1() {
+    let description = description("dexar").await;
+    let document = &description.0;
+    let known = ["openapi", "info", "servers", "tags", "paths", "components"];
+    assert!(document.as_object().expect("an object").keys().all(|name| known.contains(&name.as_str())));
+    assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
+    // All references resolve; what is null, though, would have been meant otherwise.
+    let mut referred = BTreeSet::new();
+    walk(document, &mut |node| {
+        if let Some(place) = node.get("$ref").and_then(Value::as_str) {
+            assert!(!description.resolve(node).is_null(), "{place}");
+            referred.insert(place.to_owned());
+        }
+    });
+    for section in ["schemas", "parameters", "headers", "responses", "examples"] {
+        for name in document["components"][section].as_object().expect("a section").keys() {
+            let place = format!("#/components/{section}/{name}");
+            // Two responses are for what is not listed.
+            let alone = ["NoSuchPath", "MethodNotAllowed"].contains(&name.as_str());
+            assert!(referred.contains(&place) || alone, "{place} is for nothing");
+        }
+    }
+    let tags: Vec<&Value> = document["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]).collect();
+    let schemes = document["components"]["securitySchemes"].as_object().expect("schemes");
+    let mut ids = BTreeSet::new();
+    for (method, path, operation) in operations(&description) {
+        let place = format!("{method} {path}");
+        assert!(ids.insert(operation["operationId"].as_str().expect("an id")), "{place}: its id is another's too");
+        assert!(operation["summary"].is_string(), "{place}");
+        assert!(operation["tags"].as_array().expect("tags").iter().all(|tag| tags.contains(&tag)), "{place}");
+        let security = operation["security"].as_array().expect("who may").iter();
+        let named = security.flat_map(|way| way.as_object().expect("schemes").keys());
+        assert!(named.into_iter().all(|name| schemes.contains_key(name)), "{place}");
+        let parameters: Vec<&Value> =
+            operation["parameters"].as_array().into_iter().flatten().map(|p| description.resolve(p)).collect();
+        for parameter in &parameters {
+            assert!(parameter["schema"].is_object() && parameter["name"].is_string(), "{place}: {parameter}");
+            let inside = ["path", "query", "header"].contains(&parameter["in"].as_str().expect("where"));
+            assert!(inside && (parameter["in"] != "path" || parameter["required"] == true), "{place}: {parameter}");
+        }
+        let of_path = parameters.iter().filter(|p| p["in"] == "path").map(|p| p["name"].as_str().expect("a name"));
+        let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        assert_eq!(of_path.collect::<Vec<_>>(), in_path.collect::<Vec<_>>(), "{place}");
+        for (status, response) in operation["responses"].as_object().expect("responses") {
+            assert!(matches!(status.parse(), Ok(200_u16..600)), "{place} {status}");
+            assert!(description.resolve(response)["description"].is_string(), "{place} {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_names_every_route_and_no_other() {
+    let description = description("novo").await;
+    let described: BTreeSet<(String, String)> =
+        operations(&description).iter().map(|(method, path, _)| (method.to_uppercase(), (*path).to_owned())).collect();
+    let router = brandgate::routes::routes();
+    let routed = router.entries().map(|(method, path)| (method.to_string(), path.to_owned()));
+    assert_eq!(described, routed.collect());
+}
+
+#[tokio::test]
+async fn its_examples_are_what_its_schemas_say() {
+    let description = description("dexar").await;
+    let mut seen = 0;
+    let mut check = |place: &str, schema: &Value, holder: &Value| {
+        let named = holder["examples"].as_object().into_iter().flatten();
+        let examples = named.map(|(_, example)| &description.resolve(example)["value"]);
+        for example in holder.get("example").into_iter().chain(examples) {
+            let faults = description.faults(schema, example);
+            assert!(faults.is_empty(), "{place}: {faults:#?}");
+            seen += 1;
+        }
+    };
+    for (method, path, operation) in operations(&description) {
+        let body = operation["requestBody"]["content"].as_object().into_iter().flatten();
+        for (media_type, content) in body {
+            check(&format!("{method} {path} {media_type}"), &content["schema"], content);
+        }
+        for (status, response) in operation["responses"].as_object().expect("responses") {
+            let response = description.resolve(response);
+            let content = &response["content"]["application/json"];
+            let has_example = content["example"] != Value::Null || content["examples"] != Value::Null;
+            assert!(content.is_null() || has_example || path == "/openapi.json", "{method} {path} {status}");
+            if content.is_object() {
+                check(&format!("{method} {path} {status}"), &content["schema"], content);
+            }
+        }
+    }
+    for section in ["parameters", "headers"] {
+        for (name, described) in description.0["components"][section].as_object().expect("a section") {
+            check(name, &described["schema"], described);
+        }
+    }
+    for (name, example) in description.0["components"]["examples"].as_object().expect("examples") {
+        let error = json!({"$ref": "#/components/schemas/Error"});
+        assert_eq!(description.faults(&error, &example["value"]), Vec::<String>::new(), "{name}");
+    }
+    assert!(seen > 150, "only {seen} examples were found");
+}
+
+/// Every code that an answer can have, and the status that goes with it, out of the sources: `Error::conflict("…"`.
+pub fn codes_of_the_sources() -> BTreeMap<String, u16> {
+    fn read(directory: &Path, into: &mut String) {
+        for entry in std::fs::read_dir(directory).expect("the repository is here") {
+            let path = entry.expect("readable").path();
+            let name = path.to_str().expect("UTF-8");
+            // What only the command line says.
+            let is_command =
+                ["src/bin", "catalog/import", "payments/refund.rs"].iter().any(|part| name.ends_with(part));
+            match (is_command, path.is_dir()) {
+                (true, _) => {}
+                (false, true) => read(&path, into),
+                (false, false) if name.ends_with(".rs") => {
+                    let text = std::fs::read_to_string(&path).expect("readable");
+                    let code = text.split("#[cfg(test)]").next().expect("a first part");
+                    into.extend(code.split_whitespace());
+                }
+                (false, false) => {}
+            }
+        }
+    }
+    let mut code = String::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
+    let mut codes = BTreeMap::new();
+    for (call, status) in [
+        ("malformed(\"", 400),
+        ("wrong(\"bad_", 400),
+        ("unauthorized(\"", 401),
+        ("forbidden(\"", 403),
+        ("Kind::NotFound,\"", 404),
+        ("Kind::MethodNotAllowed(allow.to_owned()),\"", 405),
+        ("conflict(\"", 409),
+        ("refuse(\"", 409),
+        ("Kind::BodyTooLarge,\"", 413),
+        ("Kind::UriTooLong,\"", 414),
+        ("Kind::UnsupportedMediaType,\"", 415),
+        ("unprocessable(\"", 422),
+        ("Kind::TooMany{retry_after_s},\"", 429),
+        ("Kind::HeadTooLarge,\"", 431),
+        ("Kind::Internal,\"", 500),
+        ("Kind::BadGateway,\"", 502),
+        ("Kind::Unavailable{retry_after_s:2},\"", 503),
+        ("Kind::Unavailable{retry_after_s:1},\"", 503),
+        ("Kind::Timeout,\"", 504),
+    ] {
+        let found: Vec<&str> = code.split(call).skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(!found.is_empty(), "nothing calls {call}: is it written in another way now?");
+        let prefix = if call.ends_with("bad_") { "bad_" } else { "" };
+        codes.extend(found.into_iter().map(|code| (format!("{prefix}{code}"), status)));
+    }
+    // The document prints that answer without a code.
+    assert_eq!(codes.remove("no_session"), Some(401));
+    codes
+}
+
+#[tokio::test]
+async fn it_names_every_code_with_its_status_and_no_other() {
+    let description = description("dexar").await;
+    let mut described = BTreeMap::new();
+    let mut read = |status: &str, response: &Value| {
+        let schema = &description.resolve(response)["content"]["application/json"]["schema"];
+        let codes = schema.pointer("/allOf/1/properties/code/enum").and_then(Value::as_array);
+        for code in codes.into_iter().flatten() {
+            let status: u16 = status.parse().expect("a status");
+            let before = described.insert(code.as_str().expect("a code").to_owned(), status);
+            assert!(before.is_none_or(|before| before == status), "{code} is {before:?} and {status}");
+        }
+    };
+    for (_, _, operation) in operations(&description) {
+        operation["responses"].as_object().expect("responses").iter().for_each(|(status, r)| read(status, r));
+    }
+    read("405", &description.0["components"]["responses"]["MethodNotAllowed"]);
+    assert_eq!(described, codes_of_the_sources());
+    let listed = description.0["components"]["schemas"]["ErrorCode"]["enum"].as_array().expect("codes").iter();
+    let listed: Vec<&str> = listed.map(|code| code.as_str().expect("a code")).collect();
+    assert_eq!(listed, described.keys().map(String::as_str).collect::<Vec<_>>());
+    for name in described.keys() {
+        assert_eq!(description.error_example(name)["code"], name.as_str(), "an example of every code");
+    }
+}

@@ -1,0 +1,173 @@
+//! The answers that go well, of every endpoint, against the gateway's own description of them.
+
+use serde_json::{Value, json};
+
+use crate::harness::login::{self, now_s, query, sign};
+use crate::harness::schema::Description;
+use crate::harness::shop::{Shop, order};
+use crate::harness::{
+    Answer, Ask, Browser, Person, ask, bank_key_of, bot_token_of, demo_shops, eventually_async, merchant_of,
+};
+use crate::openapi::description;
+
+/// Sends as a browser does and compares with the description of this path.
+pub async fn tell(description: &Description, browser: &Browser, method: &str, pattern: &str, ask: Ask) -> Answer {
+    let answer = browser.send(ask.method(method)).await;
+    description.assert_tells(method, pattern, &answer);
+    answer
+}
+
+/// A request with a JSON body.
+pub fn with_body(path: &str, body: &Value) -> Ask {
+    ask(path).header("content-type", "application/json").body(body.to_string())
+}
+
+/// Checks a body that is sent: the description must take it for a good one.
+fn assert_takes(description: &Description, method: &str, pattern: &str, body: &Value) {
+    let operation = &description.0["paths"][pattern][method.to_lowercase()];
+    let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+    assert_eq!(description.faults(schema, body), Vec::<String>::new(), "{method} {pattern} {body}");
+}
+
+#[tokio::test]
+async fn the_catalogues_answers_are_as_described() {
+    for (brand, category, item, word) in
+        [("dexar", "sub_bakery", "item_headphone", "peach"), ("novo", "10101", "110101000006", "станция")]
+    {
+        let description = description(brand).await;
+        let browser = Browser::new(demo_shops().gateway.client(brand));
+        let word = percent_encoding::utf8_percent_encode(word, percent_encoding::NON_ALPHANUMERIC);
+        for (pattern, path) in [
+            ("/ping", "/ping".to_owned()),
+            ("/openapi.json", "/openapi.json".to_owned()),
+            ("/regions", "/regions".to_owned()),
+            ("/category", "/category".to_owned()),
+            ("/category/{id}", format!("/category/{category}?count=200")),
+            ("/item/{id}", format!("/item/{item}")),
+            ("/searchitems", format!("/searchitems?search={word}&count=20&skip=0")),
+            ("/randomitems", "/randomitems?count=200".to_owned()),
+            ("/cart", "/cart".to_owned()),
+            ("/auth/session", "/auth/session".to_owned()),
+        ] {
+            for (language, region) in [("ru", None), ("en", Some("moscow")), ("hy", Some("nowhere"))] {
+                let mut one = ask(&path).language(language).origin("http://localhost:4200");
+                one = if let Some(region) = region { one.region(region) } else { one };
+                let answer = tell(&description, &browser, "GET", pattern, one.clone()).await;
+                if let Some(etag) = answer.header("etag") {
+                    let again = tell(&description, &browser, "GET", pattern, one.header("if-none-match", etag)).await;
+                    assert_eq!(again.status, 304);
+                }
+            }
+        }
+        let described = &description.0["paths"];
+        for (path, seen) in described.as_object().expect("paths").iter().filter(|(_, item)| item["get"].is_object()) {
+            let others = ["/qr/payment/{id}", "/auth/telegram/start", "/auth/telegram/callback"];
+            let catalogue = seen["get"]["responses"]["304"].is_object();
+            assert!(!(catalogue && others.contains(&path.as_str())), "{path} has no entity tag");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_carts_and_the_payments_answers_are_as_described() {
+    let (shop, description) = (Shop::open(), description("dexar").await);
+    let browser = shop.browser();
+    let write = async |method: &str, path: &str, body: Value| {
+        assert_takes(&description, method, path, &body);
+        let answer = tell(&description, &browser, method, path, with_body(path, &body)).await;
+        assert_eq!(answer.status, 200, "{method} {path} {body}");
+        answer.ok_json()
+    };
+    tell(&description, &browser, "GET", "/cart", ask("/cart")).await;
+    write("POST", "/cart", json!({"itemID": 12, "quantity": 2})).await;
+    write("POST", "/cart", json!({"itemID": 14})).await;
+    write("PATCH", "/cart", json!({"itemID": 12, "quantity": 3})).await;
+    write("DELETE", "/cart", json!([14, 99])).await;
+    assert_eq!(tell(&description, &browser, "GET", "/cart", ask("/cart")).await.ok_json()[0]["quantity"], 3);
+    let review = json!({"itemID": 12, "rating": 5, "comment": "Отлично!", "username": "john_doe", "userId": 7,
+                        "timestamp": "2026-02-28T12:00:00Z"});
+    write("POST", "/comment", review).await;
+    tell(&description, &browser, "GET", "/item/{id}", ask("/item/12")).await;
+
+    let opened = write("POST", "/cart", order("order_abc123", "60", &[(12, "20", None)])).await;
+    let path = format!("/qr/payment/{}", opened["qrId"].as_str().expect("a code"));
+    tell(&description, &browser, "GET", "/qr/payment/{id}", ask(&path)).await;
+    shop.outside.at_bank(opened["qrId"].as_str().expect("a code"), "pay", json!({"notify": false})).await;
+    let paid = eventually_async("the money", 30, async || {
+        let answer = tell(&description, &browser, "GET", "/qr/payment/{id}", ask(&path)).await.ok_json();
+        (answer["paymentStatus"] == "COMPLETED").then_some(answer)
+    })
+    .await;
+    assert!(paid["transactionId"].is_number() && paid["transactionDate"].is_string(), "{paid}");
+    let mail = json!({"email": "user@example.com", "telegramUserId": "123456789",
+                      "items": [{"itemID": 12, "name": "Лампа", "price": 20, "currency": "RUB"}]});
+    write("POST", "/purchase-email", mail).await;
+
+    let news = json!({"amount": 100.5, "sbpMerchantId": merchant_of("dexar"), "order": "unknown", "qrId": null,
+                      "paymentStatus": "SUCCESS", "transactionDate": "2026-02-28T15:01:00.000000+03:00"});
+    let message = format!("100.5|{}|unknown|SUCCESS|2026-02-28T15:01:00.000000+03:00", merchant_of("dexar"));
+    let path = "/payments/raiffeisen/notify";
+    assert_takes(&description, "POST", path, &news);
+    let signed = with_body(path, &news).header("x-api-signature-sha256", signature(&message));
+    assert_eq!(tell(&description, &browser, "POST", path, signed).await.ok_json(), json!({"message": "OK"}));
+}
+
+fn signature(message: &str) -> String {
+    use hmac::{Hmac, KeyInit, Mac};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(bank_key_of("dexar").as_bytes()).expect("any length");
+    mac.update(message.as_bytes());
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test]
+async fn the_logins_answers_are_as_described() {
+    const CALLBACK: &str = "/auth/telegram/callback";
+    let (shop, description) = (Shop::open(), description("dexar").await);
+    let _workers = shop.site.start_workers();
+    let browser = shop.browser();
+    let visit = async |method: &str, path: &str, ask: Ask| tell(&description, &browser, method, path, ask).await;
+    assert_eq!(visit("GET", "/auth/session", ask("/auth/session")).await.status, 401);
+    assert_eq!(visit("POST", "/auth/telegram/start", ask("/auth/telegram/start")).await.status, 200);
+    let page = ask("/auth/telegram/start").header("accept", "text/html");
+    assert_eq!(visit("GET", "/auth/telegram/start", page.clone()).await.status, 200);
+
+    let person = Person::new(42, "Anna", "en");
+    let begun = login::begin(&browser).await;
+    let question = login::press_start(&shop.outside, "dexar", &person, &begun).await;
+    shop.outside.press("dexar", &person, &login::button(&question, &begun.code)).await;
+    // The page, left open, leads back to the shop.
+    let on = async || Some(visit("GET", "/auth/telegram/start", page.clone()).await).filter(|a| a.status == 303);
+    eventually_async("the way back", 20, on).await;
+    let session = visit("GET", "/auth/session", ask("/auth/session")).await.ok_json();
+    assert_eq!(session["telegramUserId"], 42);
+    visit("GET", "/cart", ask("/cart")).await;
+    assert_eq!(visit("POST", "/auth/logout", ask("/auth/logout")).await.status, 200);
+
+    let data = |name: &str| {
+        let data = json!({"id": 42, "first_name": "Anna", "last_name": name, "username": null, "auth_date": now_s()});
+        sign(data, &bot_token_of("dexar"))
+    };
+    for (method, name) in [("GET", "a"), ("POST", "b")] {
+        let data = data(name);
+        assert_takes(&description, method, CALLBACK, &data);
+        assert_eq!(visit(method, CALLBACK, with_body(CALLBACK, &data)).await.status, 200);
+    }
+    let mut as_query = data("c");
+    as_query.as_object_mut().expect("an object").remove("username");
+    assert_eq!(visit("GET", CALLBACK, ask(&format!("{CALLBACK}?{}", query(&as_query)))).await.status, 200);
+
+    let mut linked = data("d");
+    linked.as_object_mut().expect("an object").remove("username");
+    let opened = ask(&format!("{CALLBACK}?{}", query(&linked))).header("accept", "text/html");
+    let page = visit("GET", CALLBACK, opened).await;
+    let page = String::from_utf8_lossy(&page.body);
+    let token = page.split("form_token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    linked["form_token"] = token.unwrap_or_else(|| panic!("no token in {page}")).into();
+    let schema = &description.0["paths"][CALLBACK]["post"]["requestBody"]["content"];
+    let as_texts = linked.as_object().expect("an object").iter();
+    let as_texts: Value = as_texts.map(|(k, v)| (k.clone(), v.as_str().map_or(v.to_string(), str::to_owned))).collect();
+    let schema = &schema["application/x-www-form-urlencoded"]["schema"];
+    assert_eq!(description.faults(schema, &as_texts), Vec::<String>::new());
+    let form = ask(CALLBACK).header("content-type", "application/x-www-form-urlencoded").body(query(&linked));
+    assert_eq!(visit("POST", CALLBACK, form).await.status, 303);
+}
