@@ -206,7 +206,7 @@ impl<'b> Bank<'b> {
         })
     }
 
-    /// `DELETE /api/sbp/v2/qrs/{qrId}`: whether nobody can pay the code any more. `false` when it ended otherwise (paid, expired).
+    /// `DELETE /api/sbp/v2/qrs/{qrId}`: whether nobody can pay the code any more. `false` when it ended otherwise or is being paid.
     /// What the answer means is asked, not guessed: the code's own status tells.
     ///
     /// # Errors
@@ -220,7 +220,7 @@ impl<'b> Bank<'b> {
         }
         match self.status(qr_id).await?.as_str() {
             "CANCELLED" => Ok(true),
-            "EXPIRED" | "PAID" => Ok(false),
+            "EXPIRED" | "PAID" | "IN_PROGRESS" => Ok(false),
             status => Err(Fault::Nonsense(format!("{qr_id} was cancelled and is {status}"))),
         }
     }

@@ -82,12 +82,10 @@ impl Order {
             }
             Some(_) => return Err(wrong("bad_currency", "currency", "\"RUB\"")),
         }
-        let site_order_id = text(&members, "siteorderID", 40)?.unwrap_or_default();
-        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-        if site_order_id.is_empty() || !site_order_id.bytes().all(is_plain) {
-            let expected = "1 to 40 letters, digits, _ . or -";
-            return Err(wrong("bad_order_id", "siteorderID", expected));
-        }
+        let is_plain = |id: &String| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        let site_order_id = text(&members, "siteorderID", 40).ok().flatten().filter(is_plain);
+        let site_order_id =
+            site_order_id.ok_or_else(|| wrong("bad_order_id", "siteorderID", "1 to 40 letters, digits, _ . or -"))?;
         Ok(Order {
             amount,
             site_order_id,

@@ -113,7 +113,7 @@ async fn bad_orders_are_named_and_nothing_is_stored() {
         (with("amount", json!(0)), 400, "bad_amount"),
         (with("currency", json!("USD")), 422, "currency_not_supported"),
         (with("siteorderID", json!("a/b")), 400, "bad_order_id"),
-        (with("siteorderID", json!("x".repeat(41))), 400, "bad_text"),
+        (with("siteorderID", json!("x".repeat(41))), 400, "bad_order_id"),
         (with("siteorderID", Value::Null), 400, "bad_order_id"),
         (with("items", json!([])), 400, "bad_items"),
         (with("items", json!([{"itemID": 11}, {"itemID": 11}])), 400, "bad_items"),
