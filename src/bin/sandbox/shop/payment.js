@@ -1,6 +1,6 @@
 // Paying: makes the payment of the checkout, shows its QR code, asks every three seconds, and says how it ended.
 
-import { ApiError, read, send, sleep } from './api.js';
+import { ApiError, config, read, send, sleep } from './api.js';
 import { cart, loadCart } from './cart.js';
 import { beginCheckout, currentCheckout, endCheckout, noteCheckout, renewCheckout } from './checkout.js';
 import { emailForm } from './email.js';
@@ -12,7 +12,6 @@ import { go } from './router.js';
 import { session, sessionKnown } from './session.js';
 import { button, errorNote, h } from './ui.js';
 
-const POLL_MS = 3_000;
 const FINAL = ['COMPLETED', 'EXPIRED', 'CANCELLED'];
 
 /** `/payment` */
@@ -92,7 +91,7 @@ async function follow(content, payment, signal) {
       if (FINAL.includes(paymentStatus)) return paymentStatus;
       const text = t(`payment_${paymentStatus}`);
       if (state.textContent !== text) state.textContent = text;
-      await sleep(POLL_MS, signal);
+      await sleep(config.pollMs, signal);
     }
   } finally {
     clearInterval(clock);
