@@ -5,9 +5,9 @@
 #
 # Called by `make test` and `make screenshots`. The environment is that of `make run` (run.sh) on free ports, with its state
 # in a new directory; COMMAND is told where things are by the variables of tests/browser/places.mjs. It runs beside `make run`
-# and beside another one of itself. What the environment says goes to DIRECTORY/throwaway.log.
+# and beside another one of itself. When COMMAND fails, what the environment said is kept as DIRECTORY/throwaway.log.
 #
-# Whatever happens to COMMAND or to this script, a kill included, nothing may stay: no process, no port, no file but the log.
+# Whatever happens to COMMAND or to this script, no process and no state may stay; a SIGKILL leaves a log in TMPDIR, no more.
 
 set -euo pipefail
 
@@ -29,8 +29,7 @@ fail() {
 env_scripts=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 binaries=$(realpath -- "$1")
 shift
-log=$binaries/throwaway.log
-environment='' command='' state=''
+environment='' command='' place=''
 
 # end PID SIGNAL: asks a job's process group, waits, insists.
 # shellcheck disable=SC2317 # reached through the trap
@@ -52,7 +51,12 @@ finish() {
   end "$command" -
   # run.sh ends what it started in the right order, so it alone is asked
   end "$environment" ''
-  if [[ -n $state ]]; then rm -rf -- "$state"; fi
+  if [[ -n $place ]]; then
+    if ((status != 0)) && cp -- "$log" "$binaries/throwaway.log" 2>/dev/null; then
+      printf 'throwaway: what the environment said is in %s\n' "$binaries/throwaway.log" >&2
+    fi
+    rm -rf -- "$place"
+  fi
   exit "$status"
 }
 trap finish EXIT
@@ -77,6 +81,7 @@ free_ports() {
 # In a process group of its own, so that a Ctrl-C reaches this script alone; should this be killed outright, it gets SIGTERM.
 start() {
   free_ports
+  : >"$log"
   set -m
   BRANDGATE_STATE=$state BRANDGATE_PORTS=${ports[*]} BRANDGATE_POLL_MS=$POLL_MS \
     setpriv --pdeathsig TERM -- "$env_scripts/run.sh" "$binaries" </dev/null >"$log" 2>&1 &
@@ -91,15 +96,16 @@ start() {
 }
 
 "$env_scripts/packages.sh" ss
-state=$(mktemp -d "${TMPDIR:-/tmp}/brandgate-env.XXXXXX")
+place=$(mktemp -d "${TMPDIR:-/tmp}/brandgate-env.XXXXXX")
+state=$place/state log=$place/log
 # PostgreSQL runs as another user where root starts it
-chmod 0755 -- "$state"
+chmod 0755 -- "$place"
 # A port may be taken between the look and the start.
 for ((try = 1; try <= TRIES; try++)); do
   if start; then break; fi
   if ((try == TRIES)) || ! grep -q '^run: port .* is taken' "$log"; then
     tail -n 30 -- "$log" >&2
-    fail "the environment did not come up; its log is $log"
+    fail 'the environment did not come up'
   fi
 done
 
@@ -115,5 +121,4 @@ set +m
 status=0
 wait "$command" || status=$?
 command=''
-if ((status != 0)); then printf 'throwaway: what the environment said is in %s\n' "$log" >&2; fi
 exit "$status"
