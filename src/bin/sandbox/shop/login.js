@@ -42,7 +42,7 @@ async function poll(dialog, signal) {
 
 function ways() {
   const attempt = h('div', { class: 'attempt' });
-  const begin = button(t('login_number'), () => showAttempt(attempt), { class: 'quiet' });
+  const begin = button(t('login_number'), () => showAttempt(attempt));
   attempt.append(h('p', {}, t('login_elsewhere')), begin);
   return [
     h('p', {}, t('login_here')),
@@ -71,7 +71,7 @@ async function showAttempt(place) {
   const copy = button(t('copy'), async () => {
     await navigator.clipboard.writeText(command);
     say(t('copied'));
-  }, { class: 'quiet' });
+  });
   const again = button(t('login_number_again'), () => showAttempt(place), { class: 'quiet' });
   place.replaceChildren(
     h('p', {}, t('attempt_steps')),
