@@ -74,7 +74,8 @@ create unique index payment_owner_site_order_id_key on payment (owner, site_orde
 create index payment_open_owner_idx on payment (owner) where status in ('CREATED', 'WAITING');
 create index payment_open_address_idx on payment (address) where status in ('CREATED', 'WAITING');
 create index payment_look_at_idx on payment (look_at) where look_at is not null;
-create index payment_completed_at_idx on payment (completed_at) where completed_at is not null;
+-- the mail after a payment, for a front end that sends no cookies
+create index payment_site_user_id_idx on payment (site_user_id, completed_at) where status = 'COMPLETED';
 
 -- What is paid for, as it was at that moment. The item may go, the line stays.
 create table payment_line (

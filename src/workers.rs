@@ -23,6 +23,9 @@ struct Pass {
     run: fn(Arc<Brand>) -> Work,
 }
 
+/// What failed once a second would only fill the log.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
 /// Every pass there is.
 static PASSES: &[Pass] = &[
     Pass {
@@ -61,6 +64,7 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
 
 async fn drive(pass: &'static Pass, brand: Arc<Brand>, stop: CancellationToken) {
     while !stop.is_cancelled() {
+        let mut pause = pass.every;
         match (pass.run)(brand.clone()).await {
             Ok(0) => {}
             // There may be more of it.
@@ -68,10 +72,13 @@ async fn drive(pass: &'static Pass, brand: Arc<Brand>, stop: CancellationToken) 
                 tracing::debug!(brand = brand.name(), pass = pass.name, done, "worked");
                 continue;
             }
-            Err(error) => tracing::warn!(brand = brand.name(), pass = pass.name, %error, "will be tried again"),
+            Err(error) => {
+                tracing::warn!(brand = brand.name(), pass = pass.name, %error, "will be tried again");
+                pause = pause.max(AFTER_FAILURE);
+            }
         }
         tokio::select! {
-            () = tokio::time::sleep(pass.every) => {}
+            () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => {}
         }
     }

@@ -131,7 +131,7 @@ impl Outcome {
         };
         let tried_for = now.duration_since(mail.tried_since);
         if tried_for >= signed(config.give_up_after) {
-            let error = format!("given up after {tried_for:#} and {} tries: {error}", mail.tries);
+            let error = format!("given up after {} s and {} tries: {error}", tried_for.as_secs(), mail.tries);
             return Ok(Outcome::GivenUp { error });
         }
         let until = now.checked_add(signed(delay(config, mail.tries)?)).map_err(Error::internal)?;

@@ -14,7 +14,7 @@ use super::state::{Seen, Standing, Status};
 use super::store::{self, Desk, Opening, Payment, Question};
 use super::{apply, look};
 use crate::app::Cx;
-use crate::brand::Brand;
+use crate::brand::{Brand, Lease};
 use crate::error::{Error, Result};
 use crate::net::cookie;
 use crate::session::Owner;
@@ -91,18 +91,12 @@ async fn round(cx: &Cx, owner: &Owner, order: &Order) -> Result<Round> {
     };
     let client = cx.brand.db().await?;
     let desk = store::begin(&*client, &question).await?;
-    let decided = match decide(&desk, order, cx, now) {
-        Ok(None) => order.price(&desk.offered, config.rounding).map(Ok),
-        Ok(Some(round)) => Ok(Err(round)),
-        Err(error) => Err(error),
-    };
-    let (lines, amount) = match decided {
-        Ok(Ok(priced)) => priced,
-        not_written => {
-            store::roll_back(&*client).await?;
-            client.give_back();
-            return not_written.map(|round| round.expect_err("what is priced was taken out above"));
-        }
+    if let Some(round) = decide(&desk, order, cx, now).transpose() {
+        return leave(client, round).await;
+    }
+    let (lines, amount) = match order.price(&desk.offered, config.rounding) {
+        Ok(priced) => priced,
+        Err(error) => return leave(client, Err(error)).await,
     };
     let opening = Opening {
         owner: &owner,
@@ -123,6 +117,13 @@ async fn round(cx: &Cx, owner: &Owner, order: &Order) -> Result<Round> {
     };
     client.give_back();
     Ok(Round::Register(written(payment_id, &opening)))
+}
+
+/// Ends the transaction without having written anything.
+async fn leave(client: Lease, with: Result<Round>) -> Result<Round> {
+    store::roll_back(&*client).await?;
+    client.give_back();
+    with
 }
 
 /// The row as it was just written.

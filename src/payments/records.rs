@@ -43,9 +43,8 @@ pub(super) async fn begin_mail(
         .prepare_cached(
             "with paid as ( \
                  select payment_id from payment p \
-                 where status = 'COMPLETED' \
-                   and case when $1::text is not null then owner = $1 \
-                            else site_user_id = any ($2) and completed_at >= $3 end \
+                 where status = 'COMPLETED' and not abandoned \
+                   and (owner = $1::text or ($1 is null and site_user_id = any ($2) and completed_at >= $3)) \
                    and $4 = (select array_agg(l.item_id order by l.item_id) from payment_line l \
                              where l.payment_id = p.payment_id) \
                  order by completed_at desc limit 50 for update \

@@ -381,7 +381,7 @@ pub(super) async fn join(client: &impl GenericClient, from: &str, into: &str) ->
     let statement = client
         .prepare_cached(
             "update payment p set owner = $2 \
-             where p.owner = $1 and not exists ( \
+             where p.owner = $1 and not p.abandoned and not exists ( \
                  select from payment o where o.owner = $2 and o.site_order_id = p.site_order_id and not o.abandoned \
              )",
         )

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::login::{begin, button, press_start};
-use crate::harness::{Browser, Gateway, Outside, Person, Site, bot_token_of, buttons, eventually_async};
+use crate::harness::{Browser, Gateway, Outside, Person, Site, bot_token_of, buttons, eventually, eventually_async};
 
 fn town() -> (Site, Outside, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
@@ -40,16 +40,20 @@ async fn two_instances_share_one_bot_and_the_death_of_one_loses_nothing() {
     let (site, outside, gateway) = town();
     let workers = [site.start_workers(), site.start_workers()];
     let person = |id| Person::new(id, "Ada", "en");
+    let mut last = 0;
     for id in 1..=10 {
-        outside.say("dexar", &person(id), "/start").await;
+        last = outside.say("dexar", &person(id), "/start").await;
     }
     for id in 1..=10 {
         outside.await_message("dexar", id, 1).await;
     }
+    // Dying between Telegram's yes and our note of it cannot be told from dying before; this is about dying afterwards.
+    let noted = format!("select count(*) from telegram_progress where next_update_id > {last}");
+    eventually("the last answer is noted", 20, || (site.sql_as("dexar", &noted).as_deref() == Ok("1")).then_some(()));
     let log = workers.each_ref().map(|one| one.log());
     let speaking = log.iter().position(|log| log.contains("speaking for the bot brand=\"dexar\"")).expect("one speaks");
     assert!(!log[1 - speaking].contains("speaking for the bot brand=\"dexar\""), "two speak:\n{}\n{}", log[0], log[1]);
-    assert!(log.iter().all(|log| !log.contains("409")), "they would end each other's questions");
+    assert!(log.iter().all(|log| !log.contains("answered 409")), "they would end each other's questions");
 
     workers[speaking].kill();
     let desktop = Browser::new(gateway.client("dexar"));
@@ -201,4 +205,61 @@ async fn a_token_of_another_bot_speaks_for_nobody() {
     outside.say("novo", &Person::new(1, "Ada", "en"), "/start").await;
     outside.await_message("novo", 1, 1).await;
     assert_eq!(outside.messages("dexar", 1).await.len(), 0);
+}
+
+#[tokio::test]
+async fn somebody_elses_poller_is_waited_out() {
+    let (site, outside, _gateway) = town();
+    let workers = site.start_workers();
+    workers.await_log("speaking for the bot brand=\"dexar\"");
+    let path = format!("/bot{}/getUpdates", bot_token_of("dexar"));
+    eventually_async("a conflict", 20, async || {
+        // A person with the token at a terminal: this ends the worker's question.
+        outside.call(hyper::Method::POST, &path, &json!({"timeout": 0, "limit": 1})).await;
+        workers.log().contains("answered 409").then_some(())
+    })
+    .await;
+    outside.say("dexar", &Person::new(1, "Ada", "en"), "/start").await;
+    outside.await_message("dexar", 1, 1).await;
+    assert!(!workers.log().contains(&bot_token_of("dexar")));
+}
+
+/// A proxy that tunnels (RFC 9110, 9.3.6) and notes where to.
+async fn tunnelling_proxy() -> (u16, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let noted = noted.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await?);
+                }
+                let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+                let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
+                noted.lock().expect("no test panics in here").push(line);
+                let mut server = tokio::net::TcpStream::connect(target).await?;
+                client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    (port, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn telegram_is_reached_through_a_proxy_where_the_file_names_one() {
+    let (mut site, outside, _gateway) = town();
+    let (port, asked) = tunnelling_proxy().await;
+    site.change_brand("dexar", |file| file.telegram += &format!("proxy = \"http://127.0.0.1:{port}\"\n"));
+    let _workers = site.start_workers();
+    outside.say("dexar", &Person::new(1, "Ada", "en"), "/start").await;
+    outside.await_message("dexar", 1, 1).await;
+    let asked = asked.lock().expect("no test panics in here").clone();
+    assert!(asked.iter().any(|line| line.starts_with("CONNECT 127.0.0.1:")), "{asked:?}");
+    assert!(asked.iter().all(|line| !line.contains(&bot_token_of("dexar"))), "the proxy learns no token: {asked:?}");
 }

@@ -227,3 +227,27 @@ async fn a_cart_survives_a_kill() {
     let again = Browser { client: gateway.client("dexar"), cookie: browser.cookie };
     assert_eq!(again.lines().await, [(11, 7)]);
 }
+
+#[tokio::test]
+async fn carts_of_visitors_are_forgotten_a_month_after_their_last_change() {
+    let (site, gateway) = shop();
+    let browsers = [Browser::new(&gateway, "dexar").await, Browser::new(&gateway, "dexar").await];
+    for browser in &browsers {
+        for item in [11, 14] {
+            browser.send("POST", &json!({"itemID": item})).await.ok_json();
+        }
+    }
+    // One of the first browser's lines was changed yesterday, so its cart lives; the second one's is a month old.
+    let sql = |sql: &str| site.sql_as("dexar", sql).expect("written");
+    sql("update cart_line set changed_at = changed_at - interval '31 days'");
+    sql("update cart_line set changed_at = now() - interval '1 day' \
+         where item_id = 14 and owner = (select min(owner) from cart_line)");
+    sql("insert into cart_line values ('user:5', 11, 1, now() - interval '60 days', now() - interval '60 days')");
+    let kept = sql("select string_agg(distinct owner, ' ') from cart_line \
+                    where owner = (select min(owner) from cart_line where owner like 'visitor:%') or owner = 'user:5'");
+    let _workers = site.start_workers();
+    crate::harness::eventually("the old cart is forgotten", 20, || {
+        (sql("select count(*) from cart_line") == "3").then_some(())
+    });
+    assert_eq!(sql("select string_agg(distinct owner, ' ') from cart_line"), kept);
+}

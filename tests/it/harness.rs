@@ -3,6 +3,7 @@
 mod brand_file;
 mod browser;
 mod client;
+mod counting_line;
 mod directory;
 mod gateway;
 mod golden;
@@ -18,6 +19,7 @@ use std::sync::LazyLock;
 pub use brand_file::{free_port, password_of};
 pub use browser::Browser;
 pub use client::{Answer, Ask, Client, ask, connect_tls, converse, trusting_client_config};
+pub use counting_line::CountingLine;
 pub use gateway::Gateway;
 pub use golden::assert_golden;
 pub use outside::{Outside, Person, bank_key_of, bot_token_of, buttons, mail_section, merchant_of};

@@ -91,8 +91,8 @@ async fn what_nobody_takes_is_given_up_in_the_end() {
     let (mut site, outside) = town();
     site.change_brand("dexar", |file| file.mail += "give_up_after_s = 8\n");
     outside.misbehave_mail(json!({"how": "451", "times": 1000})).await;
-    queue_some(&site, 1);
     let _workers = site.start_workers();
+    queue_some(&site, 1);
     eventually("it is given up", 30, || (column(&site, "dexar", "status") == "FAILED").then_some(()));
     let why = column(&site, "dexar", "last_error");
     assert!(why.contains("given up after") && why.contains("451"), "{why}");

@@ -28,6 +28,7 @@ mod rates;
 mod regions;
 mod reviews;
 mod reviews_shop;
+mod round_trips;
 mod routes;
 mod session;
 mod silence;

@@ -328,4 +328,26 @@ async fn a_receipt_follows_every_payment_whatever_the_fiscal_side_does() {
     assert_eq!(receipts.as_array().map(Vec::len), Some(1), "{text}");
     assert!(text.contains("receipts@dexar.example") && text.contains("Стул") && text.contains("180.9"), "{text}");
     assert!(workers.log().contains("a receipt is not through"), "its failures were told");
+    // One that the register cannot print waits for a person, who sees it and tries again.
+    let qr_id = id_of(&browser.post("/cart", &order("r2", "3", &[(14, "3", Some(1))])).await.ok_json());
+    let number =
+        shop.site.sql_as("dexar", "select bank_order_id from payment where site_order_id = 'r2'").expect("one");
+    shop.outside.at_bank(&qr_id, "pay", json!({"wait": true})).await;
+    eventually_async("the register takes it and cannot print it", 30, async || {
+        let (status, _) =
+            shop.outside.call(hyper::Method::POST, &format!("/bank/receipts/{number}/fail"), &json!({})).await;
+        (status == 200).then_some(())
+    })
+    .await;
+    eventually_async("a person sees it", 30, async || {
+        let listed = shop.site.run(&["outbox", "list", "--brand", "dexar", "--failed"]).good();
+        (listed.contains("receipt-2") && listed.contains("the register could not print it")).then_some(())
+    })
+    .await;
+    assert!(shop.site.run(&["outbox", "retry", "--brand", "dexar", "receipt-1"]).bad(1).contains("is done"));
+    shop.site.run(&["outbox", "retry", "--brand", "dexar", "receipt-2"]).good();
+    eventually_async("both are done", 30, async || {
+        (shop.count("select count(*) from receipt where status = 'DONE'") == 2).then_some(())
+    })
+    .await;
 }

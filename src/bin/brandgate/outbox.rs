@@ -1,4 +1,5 @@
-//! `brandgate outbox list` and `retry`: what waits to be sent or was given up. An id says which outbox it is of: `mail-12`.
+//! `brandgate outbox list` and `retry`: mails and receipts that wait or were given up. An id says what it is: `mail-12`,
+//! `receipt-17` (the receipt of payment 17).
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
 use brandgate::mail::{self, Outbox, Retried, Waiting};
+use brandgate::payments::receipt::{self, Receipt};
 
 use super::named;
 
@@ -33,7 +35,7 @@ pub struct List {
 pub struct Retry {
     #[arg(long)]
     brand: String,
-    /// As `outbox list` shows it: mail-12
+    /// As `outbox list` shows it: mail-12, receipt-17
     #[arg(value_name = "ID", required_unless_present = "all_failed", conflicts_with = "all_failed")]
     id: Option<Id>,
     /// Everything that was given up
@@ -44,14 +46,17 @@ pub struct Retry {
 #[derive(Clone, Copy)]
 enum Id {
     Mail(i64),
+    /// The payment's number.
+    Receipt(i64),
 }
 
 impl FromStr for Id {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Id, String> {
-        let number = text.strip_prefix("mail-").and_then(|number| number.parse().ok());
-        number.map(Id::Mail).ok_or_else(|| "expected an id such as mail-12".to_owned())
+        let of = |prefix: &str| text.strip_prefix(prefix).and_then(|number| number.parse().ok());
+        let id = of("mail-").map(Id::Mail).or_else(|| of("receipt-").map(Id::Receipt));
+        id.ok_or_else(|| "expected an id such as mail-12 or receipt-17".to_owned())
     }
 }
 
@@ -81,14 +86,33 @@ async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
     let told = |error| format!("{}: {error}", brand.name());
     let Outbox { waiting, queued, failed } =
         mail::list(brand, arguments.failed, arguments.count).await.map_err(told)?;
-    if !waiting.is_empty() {
+    let receipts = receipt::list(brand, arguments.failed).await.map_err(told)?;
+    if !waiting.is_empty() || !receipts.is_empty() {
         println!("{:<10} {:<8} {:<32} {:<24} {:>5}  {:<20} last error", "id", "", "to", "about", "tries", "next try");
     }
     for mail in &waiting {
         println!("{}", line(mail));
     }
+    for receipt in &receipts {
+        println!("{}", receipt_line(receipt));
+    }
     println!("{}: {queued} mails queued, {failed} given up", brand.name());
+    if !receipts.is_empty() {
+        let failed = receipts.iter().filter(|receipt| receipt.status == "FAILED").count();
+        println!("{}: {} receipts on their way, {failed} given up", brand.name(), receipts.len() - failed);
+    }
     Ok(())
+}
+
+fn receipt_line(receipt: &Receipt) -> String {
+    let (state, next) = match receipt.status.as_str() {
+        "FAILED" => ("FAILED", "never".to_owned()),
+        _ => ("queued", receipt.next_try_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+    };
+    let (id, about) = (format!("receipt-{}", receipt.payment_id), format!("payment:{}", receipt.payment_id));
+    let to = receipt.email.as_deref().unwrap_or("the fallback address");
+    let line = format!("{id:<10} {state:<8} {to:<32} {about:<24} {:>5}  {next:<20} ", receipt.tries);
+    (line + receipt.last_error.as_deref().unwrap_or_default()).trim_end().to_owned()
 }
 
 fn line(mail: &Waiting) -> String {
@@ -110,9 +134,17 @@ async fn retry(brand: &Brand, arguments: &Retry) -> Result<(), String> {
             Retried::Sent => return Err(format!("{}: mail-{id} was sent; no mail is sent twice", brand.name())),
             Retried::Unknown => return Err(format!("{}: there is no mail-{id}", brand.name())),
         },
+        Some(Id::Receipt(payment_id)) => match receipt::retry(brand, payment_id).await.map_err(told)? {
+            true => println!("{}: receipt-{payment_id} is due now", brand.name()),
+            false => return Err(format!("{}: receipt-{payment_id} is done, or there is none", brand.name())),
+        },
         None => {
             let due = mail::retry_all_failed(brand).await.map_err(told)?;
             println!("{}: {due} mails are due now", brand.name());
+            for failed in receipt::list(brand, true).await.map_err(told)? {
+                receipt::retry(brand, failed.payment_id).await.map_err(told)?;
+                println!("{}: receipt-{} is due now", brand.name(), failed.payment_id);
+            }
         }
     }
     Ok(())

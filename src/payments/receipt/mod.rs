@@ -40,7 +40,7 @@ pub async fn send_due(brand: &Brand) -> Result<u64> {
     let count = due.len() as u64;
     for receipt in due {
         let step = step(&bank, fiscal, &receipt, now).await;
-        if let Step::Again { why: Some(why), .. } | Step::Failed { why } = &step {
+        if let Step::Again { why: Some(why), .. } | Step::Failed { why, .. } = &step {
             tracing::warn!(brand = brand.name(), receipt = receipt.number, why, "a receipt is not through");
         }
         let client = brand.db().await?;
@@ -63,13 +63,17 @@ async fn step(bank: &Bank<'_>, fiscal: &FiscalConfig, receipt: &Receipt, now: Ti
     let again_at = now + pause(fiscal, receipt.tries);
     match status {
         Ok(word) if word == "DONE" => Step::Done,
-        Ok(word) if word == "FAILED" => Step::Failed { why: "the register could not print it".to_owned() },
+        Ok(word) if word == "FAILED" => {
+            Step::Failed { why: "the register could not print it".to_owned(), is_number_spent: true }
+        }
         Ok(_) if receipt.tries >= i64::from(fiscal.most_tries) => {
-            Step::Failed { why: "the register has not printed it for too long".to_owned() }
+            Step::Failed { why: "the register has not printed it for too long".to_owned(), is_number_spent: false }
         }
         Ok(_) => Step::Again { is_registered: true, at: now + WATCH, why: None },
-        Err(fault @ Fault::Refused { .. }) => Step::Failed { why: fault.to_string() },
-        Err(fault) if receipt.tries >= i64::from(fiscal.most_tries) => Step::Failed { why: fault.to_string() },
+        Err(fault @ Fault::Refused { .. }) => Step::Failed { why: fault.to_string(), is_number_spent: false },
+        Err(fault) if receipt.tries >= i64::from(fiscal.most_tries) => {
+            Step::Failed { why: fault.to_string(), is_number_spent: false }
+        }
         Err(fault) => Step::Again { is_registered: receipt.is_registered, at: again_at, why: Some(fault.to_string()) },
     }
 }

@@ -33,8 +33,16 @@ pub(super) struct ReceiptLine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     Done,
-    Failed { why: String },
-    Again { is_registered: bool, at: Timestamp, why: Option<String> },
+    /// A person has to look. A number that the register failed on is frozen at the bank; the next try needs another.
+    Failed {
+        why: String,
+        is_number_spent: bool,
+    },
+    Again {
+        is_registered: bool,
+        at: Timestamp,
+        why: Option<String>,
+    },
 }
 
 fn read(row: &Row) -> Result<Receipt> {
@@ -84,16 +92,19 @@ pub(super) async fn claim_due(
 pub(super) async fn note(client: &impl GenericClient, payment_id: i64, step: &Step) -> Result<()> {
     let statement = client
         .prepare_cached(
-            "update receipt set status = $2, next_try_at = coalesce($3, next_try_at), last_error = $4 where payment_id = $1",
+            "update receipt set status = $2, next_try_at = coalesce($3, next_try_at), last_error = $4, \
+                                number = case when $5 then number || '-' || tries else number end \
+             where payment_id = $1",
         )
         .await?;
     let (status, at, why) = match step {
         Step::Done => ("DONE", None, None),
-        Step::Failed { why } => ("FAILED", None, Some(why.as_str())),
+        Step::Failed { why, .. } => ("FAILED", None, Some(why.as_str())),
         Step::Again { is_registered: true, at, why } => ("REGISTERED", Some(*at), why.as_deref()),
         Step::Again { is_registered: false, at, why } => ("QUEUED", Some(*at), why.as_deref()),
     };
-    client.execute(&statement, &[&payment_id, &status, &at, &why]).await?;
+    let is_number_spent = matches!(step, Step::Failed { is_number_spent: true, .. });
+    client.execute(&statement, &[&payment_id, &status, &at, &why, &is_number_spent]).await?;
     Ok(())
 }
 

@@ -142,9 +142,11 @@ impl Outside {
         answer
     }
 
-    /// A person types into the private chat with a brand's bot.
-    pub async fn say(&self, brand: &str, person: &Person, text: &str) {
-        self.post(format!("/telegram/{}/send", bot_of(brand)), json!({"from": person.0, "text": text})).await;
+    /// A person types into the private chat with a brand's bot; returns the number of the update that this makes.
+    pub async fn say(&self, brand: &str, person: &Person, text: &str) -> i64 {
+        let said =
+            self.post(format!("/telegram/{}/send", bot_of(brand)), json!({"from": person.0, "text": text})).await;
+        said["update_id"].as_i64().expect("a number")
     }
 
     /// A person types into a group that the bot is in.

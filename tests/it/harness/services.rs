@@ -82,6 +82,14 @@ impl Services {
         format!("postgresql://{host}:{}/{database}", self.setting("PG_PORT"))
     }
 
+    pub fn postgres_socket(&self) -> PathBuf {
+        Path::new(self.setting("PG_HOST")).join(format!(".s.PGSQL.{}", self.setting("PG_PORT")))
+    }
+
+    pub fn redis_socket(&self) -> PathBuf {
+        self.redis_url().trim_start_matches("unix://").into()
+    }
+
     pub fn redis_url(&self) -> &str {
         self.setting("REDIS_URL")
     }

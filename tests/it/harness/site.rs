@@ -184,6 +184,10 @@ impl Site {
         site
     }
 
+    pub fn redis_number(&self) -> u32 {
+        self.redis_number
+    }
+
     /// What redis-cli prints.
     pub fn redis(&self, arguments: &[&str]) -> String {
         let socket = self.services.redis_url().trim_start_matches("unix://");

@@ -1,0 +1,79 @@
+//! What a request costs the database and Redis, counted on the line: the shape of a request is a promise, its speed is the
+//! bench's.
+
+use serde_json::json;
+
+use crate::harness::shop::{Shop, order};
+use crate::harness::{Browser, CountingLine, Gateway, login};
+
+/// A second instance of the shop whose lines to both servers count.
+struct Counted {
+    _shop: Shop,
+    gateway: Gateway,
+    database: CountingLine,
+    redis: CountingLine,
+}
+
+impl Counted {
+    async fn new() -> Counted {
+        let shop = Shop::open();
+        let database = CountingLine::to(shop.site.services.postgres_socket()).await;
+        let redis = CountingLine::to(shop.site.services.redis_socket()).await;
+        let mut site = shop.site.sibling();
+        let name = site.database.clone();
+        let redis_url = format!("redis://127.0.0.1:{}/{}", redis.port, site.redis_number());
+        site.change_brand("dexar", |file| {
+            file.database_url = format!("postgresql://127.0.0.1:{}/{name}", database.port);
+            file.redis_url = redis_url;
+            file.limits = "requests = 100\n".to_owned();
+            file.pool = "pool_size = 1\n".to_owned();
+        });
+        let gateway = site.start();
+        Counted { _shop: shop, gateway, database, redis }
+    }
+
+    fn browser(&self) -> Browser {
+        Browser::new(self.gateway.client("dexar"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_goes_to_its_servers_no_more_often_than_it_must() {
+    let counted = Counted::new().await;
+    let browser = counted.browser();
+    let mug = |name: &str| order(name, "3", &[(14, "3", Some(1))]);
+    // The first of each prepares its statements and loads its scripts.
+    for round in ["warm", "counted"] {
+        let count = |what: &str, most_of_database: u32, most_of_redis: u32| {
+            let (database, redis) = (counted.database.trips(), counted.redis.trips());
+            if round == "counted" {
+                let within = database <= most_of_database && redis <= most_of_redis;
+                assert!(within, "{what}: {database} to the database, {redis} to Redis");
+            }
+        };
+        counted.database.trips();
+        counted.redis.trips();
+        browser.post("/cart", &json!({"itemID": 11})).await.ok_json();
+        count("adding to the cart", 1, 1);
+        browser.write("PATCH", "/cart", &json!({"itemID": 11, "quantity": 2})).await.ok_json();
+        count("changing the cart", 1, 1);
+        browser.cart().await;
+        count("reading the cart", 1, 0);
+        let opened = counted.browser().post("/cart", &mug(round)).await.ok_json();
+        count("creating a payment, BEGIN and COMMIT included, the bank's call not", 4, 2);
+        let path = format!("/qr/payment/{}", opened["qrId"].as_str().expect("a code"));
+        browser.get(&path).await.ok_json();
+        counted.database.trips();
+        browser.get(&path).await.ok_json();
+        count("asking how a payment stands", 1, 0);
+        let member = counted.browser();
+        let data = login::sign(
+            json!({"id": 1, "first_name": round, "auth_date": login::now_s()}),
+            &crate::harness::bot_token_of("dexar"),
+        );
+        member.post("/auth/telegram/callback", &data).await.ok_json();
+        counted.redis.trips();
+        member.get("/auth/session").await.ok_json();
+        count("checking a session", 0, 1);
+    }
+}
