@@ -13,7 +13,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MACHETE_VERSION := 0.9.2
 MACHETE := .dev/tools/bin/cargo-machete
 
-.PHONY: help run build test browser-test lint bench clean-dev
+.PHONY: help run build test browser-test screenshots lint bench clean-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,12 +25,19 @@ build: ## the release binary
 	@tests/env/packages.sh rust cc ca
 	@cargo build --release --locked
 
-test: ## all tests, on a private PostgreSQL and Redis
-	@tests/env/packages.sh rust cc ca postgresql redis openssl node
+test: ## all tests, on private services, and both shops in Chromium
+	@tests/env/packages.sh rust cc ca postgresql redis openssl curl ss chromium node certutil emoji
 	@cargo test --locked
+	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh
+	@echo 'make test: everything passed, in Rust and in the browser'
 
-browser-test: ## the storefronts in Chromium, while make run is up
+browser-test: ## the shops in Chromium, while make run is up
 	@exec tests/browser/run.sh
+
+screenshots: ## the pictures of the README, made anew
+	@tests/env/packages.sh rust cc ca
+	@cargo build --locked
+	@exec tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh tests/browser/screenshots.mjs
 
 lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, the shell scripts
 	@tests/env/packages.sh rust cc ca shellcheck

@@ -9,20 +9,31 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
 import { CA, SANDBOX, SCREENSHOTS } from './places.mjs';
 
 const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 30_000;
 const ARGUMENTS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--no-proxy-server',
   '--disable-background-networking', '--disable-component-update', '--disable-sync',
 ];
 
+let started;
+after(async () => (await started)?.close());
+
+/** Somebody with a browser profile of their own in front of a shop; the first one starts Chromium. */
+export async function visitorOf(shop, options = {}) {
+  started ??= startBrowser();
+  const { browser } = await started;
+  return Visitor.arrive(browser, shop, options);
+}
+
 /** Starts Chromium; `close` ends it and removes its home. */
-export async function startBrowser() {
+async function startBrowser() {
   const home = mkdtempSync(join(tmpdir(), 'brandgate-browser.'));
   const nssdb = join(home, '.pki/nssdb');
   mkdirSync(nssdb, { recursive: true });
@@ -31,10 +42,7 @@ export async function startBrowser() {
   const env = { HOME: home, PATH: process.env.PATH, LANG: 'C.UTF-8', TZ: 'Europe/Moscow' };
   const browser = await chromium.launch({ executablePath: EXECUTABLE, args: ARGUMENTS, env });
   return {
-    /** Somebody with a browser profile of their own. */
-    async visitor(shop, options = {}) {
-      return Visitor.arrive(browser, shop, options);
-    },
+    browser,
 
     async close() {
       await browser.close();

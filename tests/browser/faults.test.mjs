@@ -1,60 +1,42 @@
-// The shop in bad times: the network goes, the database goes; the page says so and recovers by itself.
+// The shop in bad times: the bank goes, the database goes, Redis goes; the page says so and recovers by itself.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { startBrowser } from './browser.mjs';
-import { SHOPS, STATE } from './places.mjs';
+import { answered, visitorOf } from './browser.mjs';
+import { bank, withSomething } from './paying.mjs';
+import { SANDBOX, SHOPS, STATE, ask } from './places.mjs';
 import { logIn, somebody } from './telegram.mjs';
 
 const SERVICES = fileURLToPath(new URL('../env/services.sh', import.meta.url));
 const AWAY = 'The shop is taking a short break.';
 const RECOVERY_MS = 40_000;
 
-let browser;
-before(async () => (browser = await startBrowser()));
-after(() => browser.close());
-
 for (const shop of SHOPS) {
-  test(`${shop.title}: the network goes and comes back`, async () => {
-    const visitor = await browser.visitor(shop);
-    const { page, context } = visitor;
-    await visitor.enter('en');
-    visitor.allow(({ text }) => text.includes('ERR_INTERNET_DISCONNECTED'));
-    await context.setOffline(true);
-    await page.locator('.tile').first().click();
-    const banner = page.locator('#outage');
-    await banner.getByText('The shop cannot be reached right now.').waitFor();
-    assert.ok(await page.locator('.tile').first().isVisible(), 'the former page stays');
-    await context.setOffline(false);
-    await page.waitForURL('**/category/**');
-    await visitor.settled();
-    await page.locator('.card').first().waitFor();
-    await banner.waitFor({ state: 'hidden' });
-    await visitor.isTold('The shop is back.');
-    await visitor.leave();
-  });
-
-  test(`${shop.title}: a write while the network is away is told, and can be repeated`, async () => {
-    const visitor = await browser.visitor(shop);
-    const { page, context } = visitor;
-    await visitor.enter('en');
-    visitor.allow(({ text }) => text.includes('ERR_INTERNET_DISCONNECTED'));
-    await context.setOffline(true);
-    const add = page.locator('.card .add').first();
-    await add.click();
-    await visitor.isTold('The shop cannot be reached right now.');
-    await context.setOffline(false);
-    await add.click();
-    await page.waitForFunction(() => document.querySelector('.bubble').innerText === '1');
+  test(`${shop.title}: the bank is away, then there again`, async () => {
+    const { visitor } = await withSomething(shop, 'en');
+    const { page } = visitor;
+    visitor.allow(answered(502, '/cart'));
+    await ask(`${SANDBOX}/bank/misbehave`, { call: 'register', how: '502', times: 100 });
+    try {
+      await page.locator('.summary .primary').click();
+      await page.getByText('The bank does not answer right now.').waitFor();
+      await visitor.picture('bank-away');
+    } finally {
+      await ask(`${SANDBOX}/bank/misbehave`, { call: 'register', times: 0 });
+    }
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.locator('#payment-state').waitFor();
+    await bank(await page.locator('img.qr').getAttribute('data-qr'), 'pay');
+    await page.getByRole('heading', { level: 1, name: 'Paid. Thank you!' }).waitFor();
     await visitor.leave();
   });
 }
 
 test('the database stops and starts again while people browse', async () => {
-  const [visitor, other] = await Promise.all(SHOPS.map((shop) => browser.visitor(shop)));
+  const [visitor, other] = await Promise.all(SHOPS.map((shop) => visitorOf(shop)));
   for (const person of [visitor, other]) {
     await person.enter('en');
     person.allow(isUnavailable);
@@ -80,7 +62,7 @@ test('the database stops and starts again while people browse', async () => {
 });
 
 test('sessions are away: the catalogue is there all the same, and nobody is logged out', async () => {
-  const visitor = await browser.visitor(SHOPS[0]);
+  const visitor = await visitorOf(SHOPS[0]);
   const { page } = visitor;
   await visitor.enter('en');
   await logIn(visitor, somebody('Elena'));

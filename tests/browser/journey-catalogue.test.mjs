@@ -1,9 +1,9 @@
 // Looking around in both shops and all languages: categories, pages, search, items, region, cart. Nobody logs in.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 
-import { answered, startBrowser } from './browser.mjs';
+import { answered, visitorOf } from './browser.mjs';
 import { SHOPS, ask } from './places.mjs';
 
 const SHOP_WORDS = {
@@ -14,14 +14,10 @@ const SHOP_WORDS = {
 const SEARCHES = { dexar: { ru: 'яблоко', en: 'apple', hy: 'խնձոր' }, novo: { ru: 'лампочка', en: 'bulb', hy: 'լամպ' } };
 const PAGE_SIZE = 24;
 
-let browser;
-before(async () => (browser = await startBrowser()));
-after(() => browser.close());
-
 for (const shop of SHOPS) {
   for (const [language, words] of Object.entries(SHOP_WORDS)) {
     test(`${shop.title} in ${language}: from the front page to the cart`, async () => {
-      const visitor = await browser.visitor(shop);
+      const visitor = await visitorOf(shop);
       const { page } = visitor;
       await visitor.enter(language);
       assert.equal(await page.getAttribute('html', 'lang'), language);
@@ -66,7 +62,7 @@ for (const shop of SHOPS) {
   }
 
   test(`${shop.title}: the cart counts to the kopeck, says what is left, and empties`, async () => {
-    const visitor = await browser.visitor(shop);
+    const visitor = await visitorOf(shop);
     const { page } = visitor;
     const item = await scarceItem(shop);
     await visitor.enter('en');
@@ -98,7 +94,7 @@ for (const shop of SHOPS) {
   });
 
   test(`${shop.title}: a region hides what is not available there`, async () => {
-    const visitor = await browser.visitor(shop);
+    const visitor = await visitorOf(shop);
     const { page } = visitor;
     const counts = async (region) => {
       const headers = region ? { 'X-Region': region } : {};
@@ -121,7 +117,7 @@ for (const shop of SHOPS) {
   });
 
   test(`${shop.title}: with the keyboard alone, in a small dark window`, async () => {
-    const visitor = await browser.visitor(shop, { width: 400, height: 800, dark: true });
+    const visitor = await visitorOf(shop, { width: 400, height: 800, dark: true });
     const { page } = visitor;
     await page.goto(shop.url);
     await page.getByRole('dialog').waitFor();
@@ -150,21 +146,21 @@ for (const shop of SHOPS) {
     await visitor.picture('small-dark');
     await visitor.leave();
   });
-}
 
-test('plain http is sent on, unknown pages and files are said to be unknown', async () => {
-  const visitor = await browser.visitor(SHOPS[0]);
-  await visitor.page.goto(SHOPS[0].url.replace('https:', 'http:'));
-  assert.equal(new URL(visitor.page.url()).protocol, 'https:');
-  await visitor.enter('en');
-  await visitor.visit('/nowhere');
-  assert.equal(await visitor.heading(), 'There is no such page');
-  visitor.allow(answered(404, '/item/1'));
-  await visitor.visit('/item/1');
-  assert.equal(await visitor.heading(), 'There is no such page');
-  assert.equal((await fetch(`${SHOPS[0].url}/none.js`)).status, 404);
-  await visitor.leave();
-});
+  test(`${shop.title}: plain http is sent on, unknown pages and files are said to be unknown`, async () => {
+    const visitor = await visitorOf(shop);
+    await visitor.page.goto(shop.url.replace('https:', 'http:'));
+    assert.equal(new URL(visitor.page.url()).protocol, 'https:');
+    await visitor.enter('en');
+    await visitor.visit('/nowhere');
+    assert.equal(await visitor.heading(), 'There is no such page');
+    visitor.allow(answered(404, '/item/1'));
+    await visitor.visit('/item/1');
+    assert.equal(await visitor.heading(), 'There is no such page');
+    assert.equal((await fetch(`${shop.url}/none.js`)).status, 404);
+    await visitor.leave();
+  });
+}
 
 /** Presses "more" until there is no more. */
 async function showAll(page, words) {

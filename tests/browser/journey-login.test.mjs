@@ -1,19 +1,15 @@
 // Logging in and out in both shops: today's button and the attempt, on the same device and on another one.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 
-import { atSandbox, startBrowser } from './browser.mjs';
-import { SHOPS } from './places.mjs';
+import { atSandbox, visitorOf } from './browser.mjs';
+import { ALL_SHOPS, SHOPS } from './places.mjs';
 import { button, choose, logIn, press, say, somebody } from './telegram.mjs';
-
-let browser;
-before(async () => (browser = await startBrowser()));
-after(() => browser.close());
 
 for (const shop of SHOPS) {
   test(`${shop.title}: the button of today's front, on the same device`, async () => {
-    const visitor = await browser.visitor(shop);
+    const visitor = await visitorOf(shop);
     visitor.allow(atSandbox);
     await visitor.enter('en');
     await visitor.page.getByRole('button', { name: 'Log in' }).click();
@@ -30,7 +26,7 @@ for (const shop of SHOPS) {
   });
 
   test(`${shop.title}: a number, chosen on the same device`, async () => {
-    const visitor = await browser.visitor(shop);
+    const visitor = await visitorOf(shop);
     visitor.allow(atSandbox);
     await visitor.enter('ru');
     await visitor.page.getByRole('button', { name: 'Войти' }).click();
@@ -45,13 +41,13 @@ for (const shop of SHOPS) {
 
   test(`${shop.title}: a number, chosen on another device; the cart comes along`, async () => {
     const anna = somebody('Anna');
-    const first = await browser.visitor(shop);
+    const first = await visitorOf(shop);
     await first.enter('en');
     await first.page.locator('.card .add').first().click();
     await first.page.waitForFunction(() => document.querySelector('.bubble').innerText === '1');
     await logIn(first, anna);
     await first.picture('logged-in');
-    const second = await browser.visitor(shop, { width: 400 });
+    const second = await visitorOf(shop, { width: 400 });
     await second.enter('en');
     await logIn(second, anna);
     await second.page.waitForFunction(() => document.querySelector('.bubble').innerText === '1');
@@ -63,7 +59,7 @@ for (const shop of SHOPS) {
   });
 
   test(`${shop.title}: a wrong number logs nobody in, a new one does`, async () => {
-    const visitor = await browser.visitor(shop);
+    const visitor = await visitorOf(shop);
     const { page } = visitor;
     const boris = somebody('Boris');
     await visitor.enter('en');
@@ -83,21 +79,20 @@ for (const shop of SHOPS) {
     await page.getByRole('button', { name: 'Account: Boris' }).waitFor();
     await visitor.leave();
   });
-}
 
-test('whoever is logged in to one shop is a visitor in the other', async () => {
-  const [dexar, novo] = SHOPS;
-  const visitor = await browser.visitor(dexar);
-  await visitor.enter('en');
-  await logIn(visitor, somebody('Vera'));
-  await visitor.page.goto(novo.url);
-  await visitor.page.getByRole('dialog').waitFor();
-  await visitor.page.keyboard.press('Escape');
-  await visitor.page.locator('.account', { hasText: 'Войти' }).waitFor();
-  await visitor.page.goto(dexar.url);
-  await visitor.page.locator('.account .initial').waitFor();
-  await visitor.leave();
-});
+  test(`${shop.title}: whoever is logged in here is a visitor in the other shop`, async () => {
+    const visitor = await visitorOf(shop);
+    await visitor.enter('en');
+    await logIn(visitor, somebody('Vera'));
+    await visitor.page.goto(ALL_SHOPS.find(({ brand }) => brand !== shop.brand).url);
+    await visitor.page.getByRole('dialog').waitFor();
+    await visitor.page.keyboard.press('Escape');
+    await visitor.page.locator('.account', { hasText: 'Войти' }).waitFor();
+    await visitor.page.goto(shop.url);
+    await visitor.page.locator('.account .initial').waitFor();
+    await visitor.leave();
+  });
+}
 
 /** Opens a link that has a tab of its own, and watches that like the first. */
 async function follow(visitor, link) {

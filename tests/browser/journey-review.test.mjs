@@ -1,20 +1,16 @@
 // Reviews on an item's page in both shops: by a visitor and by somebody who is logged in, and a second one in place of the first.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 
-import { startBrowser } from './browser.mjs';
+import { visitorOf } from './browser.mjs';
 import { SHOPS, ask } from './places.mjs';
 import { logIn, somebody } from './telegram.mjs';
-
-let browser;
-before(async () => (browser = await startBrowser()));
-after(() => browser.close());
 
 for (const shop of SHOPS) {
   for (const who of ['a visitor', 'somebody logged in']) {
     test(`${shop.title}: ${who} writes a review and another one`, async () => {
-      const visitor = await browser.visitor(shop, { width: 400 });
+      const visitor = await visitorOf(shop, { width: 400 });
       const { page } = visitor;
       const [item] = await ask(`${shop.api}/randomitems?count=1`);
       await visitor.enter('en');

@@ -3,7 +3,7 @@
 const { env } = process;
 
 /** The two shops, each with its API and bot. */
-export const SHOPS = [
+export const ALL_SHOPS = [
   {
     brand: 'dexar',
     title: 'Dexar',
@@ -19,6 +19,9 @@ export const SHOPS = [
     bot: 'novomarket_bot',
   },
 ];
+
+/** Those whose journeys are made: one of them where SHOP names it, else both. */
+export const SHOPS = ALL_SHOPS.filter(({ brand }) => brand === (env.SHOP ?? brand));
 
 export const SANDBOX = env.SANDBOX ?? 'http://localhost:4210';
 

@@ -5,17 +5,21 @@
 #
 # Called by `make run` after the build. In this order: missing packages, a look at the ports, a private PostgreSQL and
 # Redis (services.sh), certificates (certs.sh), secrets, brand files, the database, migrations, the demonstration
-# catalogue, the sandbox (Telegram, the bank and a mailbox), the workers, the gateway. State is under .dev/ and is kept; the second start finds everything done. The last line, when
-# all is up, begins with `ready`.
+# catalogue, the sandbox (Telegram, the bank, a mailbox and the shops), the workers, the gateway. State is under .dev/ and is
+# kept; the second start finds everything done. The last line, when all is up, begins with `ready`.
+#
+# throwaway.sh starts a second one of these beside it: BRANDGATE_STATE names another directory than .dev, which is removed at
+# the end, BRANDGATE_PORTS seven other ports in the order of PORTS, BRANDGATE_POLL_MS how often the shops ask.
 #
 # It ends what it started, the gateway first, however it ends itself. It must never end anything else, never write
-# outside .dev/ (services.sh names its own exceptions), and never change a setting of the machine.
+# outside that directory (services.sh names its own exceptions), and never change a setting of the machine.
 
 set -euo pipefail
 
-readonly PORTS=(445 444 9445 4200 4201 4210 4225)
-readonly ADMIN=127.0.0.1:9445
-readonly LOWEST_PORT=444
+read -r -a PORTS <<<"${BRANDGATE_PORTS:-445 444 9445 4200 4201 4210 4225}"
+declare -rA API_PORTS=([dexar]=${PORTS[0]} [novo]=${PORTS[1]}) SHOP_PORTS=([dexar]=${PORTS[3]} [novo]=${PORTS[4]})
+readonly ADMIN=127.0.0.1:${PORTS[2]} SANDBOX_PORT=${PORTS[5]} SMTP_PORT=${PORTS[6]}
+readonly LOWEST_PORT=$((API_PORTS[dexar] < API_PORTS[novo] ? API_PORTS[dexar] : API_PORTS[novo]))
 declare -rA ACCENTS=([dexar]='#1f5fbf' [novo]='#0f7a4d')
 readonly READY_DEADLINE_SECONDS=60
 readonly DRAIN_DEADLINE_SECONDS=40
@@ -23,7 +27,9 @@ readonly POLL_SECONDS=0.05
 
 repo=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 env_scripts=$repo/tests/env
-dev=$repo/.dev
+dev=$(realpath -m -- "${BRANDGATE_STATE:-$repo/.dev}")
+is_kept=yes
+if [[ -n ${BRANDGATE_STATE:-} ]]; then is_kept=no; fi
 binaries=$(realpath -m -- "${1:-$repo/target/release}")
 binary=$binaries/brandgate
 started_us=${EPOCHREALTIME//[^0-9]/}
@@ -94,7 +100,15 @@ finish() {
   end_gateway
   end_companions
   rm -f -- "$dev/gateway.pid"
-  if [[ $services_started == yes ]]; then "$env_scripts/services.sh" stop "$dev" || status=1; fi
+  if [[ $services_started == yes ]]; then
+    if [[ $is_kept == yes ]]; then
+      "$env_scripts/services.sh" stop "$dev" || status=1
+    elif "$env_scripts/services.sh" discard "$dev"; then
+      rm -rf -- "$dev"
+    else
+      status=1
+    fi
+  fi
   if [[ -n $signal ]]; then
     trap - "$signal"
     kill -"$signal" $$
@@ -150,11 +164,11 @@ check_low_ports() {
   first_free=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || printf 1024)
   if ((EUID == 0 || first_free <= LOWEST_PORT)); then return; fi
   command -v sudo >/dev/null ||
-    fail "ports 444 and 445 are for root here, and there is no sudo; or allow them: sysctl net.ipv4.ip_unprivileged_port_start=$LOWEST_PORT"
+    fail "ports ${PORTS[0]} and ${PORTS[1]} are for root here, and there is no sudo; or allow them: sysctl net.ipv4.ip_unprivileged_port_start=$LOWEST_PORT"
   through_sudo=yes
   if ! sudo -n true 2>/dev/null; then
-    say 'the gateway needs sudo for ports 444 and 445; it runs as you, with that one capability'
-    sudo -v || fail 'no sudo, so no ports 444 and 445'
+    say "the gateway needs sudo for ports ${PORTS[0]} and ${PORTS[1]}; it runs as you, with that one capability"
+    sudo -v || fail "no sudo, so no ports ${PORTS[0]} and ${PORTS[1]}"
   fi
 }
 
@@ -210,17 +224,15 @@ bot_token() {
 
 has_ipv6() { grep -Eq '^0{31}1 .* lo$' /proc/net/if_inet6 2>/dev/null; }
 
-port_of() { if [[ $1 == dexar ]]; then printf 445; else printf 444; fi; }
-
 # What the sandbox plays: the bots with their owners' tokens, the merchants with their keys, and the storefronts.
 write_sandbox() {
-  local listen='"127.0.0.1:4210"' name title
-  if has_ipv6; then listen+=', "[::1]:4210"'; fi
+  local listen="\"127.0.0.1:$SANDBOX_PORT\"" name title
+  if has_ipv6; then listen+=", \"[::1]:$SANDBOX_PORT\""; fi
   (
     umask 077
     {
       printf '# written by tests/env/run.sh at every start\n'
-      printf 'listen = [%s]\nurl = "http://localhost:4210"\nsmtp = "127.0.0.1:4225"\n' "$listen"
+      printf 'listen = [%s]\nurl = "http://localhost:%s"\nsmtp = "127.0.0.1:%s"\n' "$listen" "$SANDBOX_PORT" "$SMTP_PORT"
       for name in dexar novo; do
         title=${name^}
         printf '\n[[bots]]\nusername = "%smarket_bot"\ntitle = "%s"\ntoken = "%s"\n' \
@@ -228,22 +240,24 @@ write_sandbox() {
         printf '\n[[merchants]]\nid = "%s"\ntitle = "%s"\nkey = "%s"\n' \
           "$(merchant_of "$name")" "$title" "$(<"$dev/credentials/$name.bank-key")"
         printf 'callback_url = "https://localhost:%s/payments/raiffeisen/notify"\ncallback_ca = "%s"\n' \
-          "$(port_of "$name")" "$(toml "$dev/certs/ca.pem")"
+          "${API_PORTS[$name]}" "$(toml "$dev/certs/ca.pem")"
       done
-      shop dexar Dexar 445 4200 "${ACCENTS[dexar]}"
-      shop novo Novo 444 4201 "${ACCENTS[novo]}"
+      shop dexar Dexar "${ACCENTS[dexar]}"
+      shop novo Novo "${ACCENTS[novo]}"
     } >"$dev/sandbox.toml.new"
   )
   mv -- "$dev/sandbox.toml.new" "$dev/sandbox.toml"
 }
 
-# shop NAME TITLE API-PORT PORT ACCENT: a storefront of the sandbox.
+# shop NAME TITLE ACCENT: a storefront of the sandbox.
 shop() {
-  local name=$1 listen="\"127.0.0.1:$4\""
-  if has_ipv6; then listen+=", \"[::1]:$4\""; fi
+  local name=$1 port=${SHOP_PORTS[$1]} listen
+  listen="\"127.0.0.1:$port\""
+  if has_ipv6; then listen+=", \"[::1]:$port\""; fi
   printf '\n[[shops]]\nbrand = "%s"\ntitle = "%s"\nlisten = [%s]\napi = "https://localhost:%s"\naccent = "%s"\n' \
-    "$name" "$2" "$listen" "$3" "$5"
-  printf 'bot = "http://localhost:4210/telegram/%smarket_bot"\n' "$name"
+    "$name" "$2" "$listen" "${API_PORTS[$name]}" "$3"
+  printf 'bot = "http://localhost:%s/telegram/%smarket_bot"\n' "$SANDBOX_PORT" "$name"
+  if [[ -n ${BRANDGATE_POLL_MS:-} ]]; then printf 'poll_ms = %s\n' "$BRANDGATE_POLL_MS"; fi
   printf 'certificate = "%s/certs/shops.pem"\nkey = "%s/certs/shops.key"\n' "$(toml "$dev")" "$(toml "$dev")"
 }
 
@@ -253,9 +267,10 @@ toml() {
   printf '%s' "${text//\"/\\\"}"
 }
 
-# write_brand NAME TITLE PORT STOREFRONT-PORT PRODUCTION-ORIGIN ACCENT
+# write_brand NAME TITLE PRODUCTION-ORIGIN ACCENT
 write_brand() {
-  local name=$1 title=$2 port=$3 storefront=$4 origin=$5 accent=$6 listen="\"127.0.0.1:$3\"" here
+  local name=$1 title=$2 port=${API_PORTS[$1]} storefront=${SHOP_PORTS[$1]} origin=$3 accent=$4 listen here
+  listen="\"127.0.0.1:$port\""
   if has_ipv6; then listen+=", \"[::1]:$port\""; fi
   here=$(toml "$dev")
   cat >"$dev/brands/$name.toml.new" <<TOML
@@ -282,13 +297,13 @@ url = "$REDIS_URL"
 [telegram]
 bot = "${name}market_bot"
 token = "$name.telegram-bot-token"
-api_url = "http://127.0.0.1:4210"
-link_url = "http://localhost:4210/telegram"
+api_url = "http://127.0.0.1:$SANDBOX_PORT"
+link_url = "http://localhost:$SANDBOX_PORT/telegram"
 lease_ms = 5000
 
 [mail]
 host = "127.0.0.1"
-port = 4225
+port = $SMTP_PORT
 tls = "none"
 from = "$title <shop@${origin#https://}>"
 timeout_ms = 5000
@@ -297,7 +312,7 @@ longest_retry_ms = 30000
 lease_ms = 15000
 
 [bank]
-api_url = "http://127.0.0.1:4210"
+api_url = "http://127.0.0.1:$SANDBOX_PORT"
 merchant_id = "$(merchant_of "$name")"
 keys = ["$name.bank-key"]
 
@@ -375,7 +390,7 @@ start_companion() {
 
 await_sandbox() {
   local deadline=$((SECONDS + READY_DEADLINE_SECONDS))
-  until curl -sS --noproxy '*' --max-time 2 -o /dev/null http://127.0.0.1:4210/ 2>/dev/null; do
+  until curl -sS --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$SANDBOX_PORT/" 2>/dev/null; do
     [[ -d /proc/${companions[0]} ]] || fail 'the sandbox ended by itself'
     ((SECONDS < deadline)) || fail "the sandbox is not ready after $READY_DEADLINE_SECONDS s"
     sleep "$POLL_SECONDS"
@@ -454,6 +469,7 @@ await_ready() {
 cd -- "$repo"
 [[ -x $binary && -x $binaries/sandbox ]] || fail "$binary or $binaries/sandbox is missing: cargo build --release --locked"
 "$env_scripts/packages.sh" postgresql redis openssl curl ss
+if [[ $is_kept == no && -n $(ls -A -- "$dev" 2>/dev/null) ]]; then fail "$dev is not empty, and would be removed at the end"; fi
 mkdir -p -- "$dev"
 [[ -w $dev ]] || fail "$dev belongs to $(stat -c %U -- "$dev"), not to $(id -un)"
 check_ports
@@ -466,8 +482,9 @@ trap 'signal=INT; exit 130' INT
 trap 'signal=TERM; exit 143' TERM
 trap 'signal=HUP; exit 129' HUP
 
-services_started=yes
-run_step "$env_scripts/services.sh" start "$dev" --owner $$ || fail 'PostgreSQL or Redis did not start'
+services_started=yes fast=()
+if [[ $is_kept == no ]]; then fast=(--fast --discard); fi
+run_step "$env_scripts/services.sh" start "$dev" --owner $$ "${fast[@]}" || fail 'PostgreSQL or Redis did not start'
 # shellcheck source=/dev/null
 source "$dev/services.env"
 "$env_scripts/certs.sh" "$dev/certs" dexar=api.dexarmarket.ru novo=api.novo.market shops
@@ -475,8 +492,8 @@ cmp -s -- "$dev/certs/ca.pem" "$dev/ca.pem" || cp -- "$dev/certs/ca.pem" "$dev/c
 make_secrets
 export CREDENTIALS_DIRECTORY=$dev/credentials
 mkdir -p -- "$dev/brands"
-write_brand dexar Dexar 445 4200 https://dexarmarket.ru "${ACCENTS[dexar]}"
-write_brand novo Novo 444 4201 https://novo.market "${ACCENTS[novo]}"
+write_brand dexar Dexar https://dexarmarket.ru "${ACCENTS[dexar]}"
+write_brand novo Novo https://novo.market "${ACCENTS[novo]}"
 write_sandbox
 make_database
 run_step "$binary" migrate --brands "$dev/brands" --admin-url "${PG_ADMIN_URL%/*}/brandgate" || fail 'the migration failed (if the data in .dev is of another version: make clean-dev forgets it)'
@@ -494,17 +511,17 @@ await_bots
 
 cat <<TABLE
 
-  Dexar          https://localhost:445
-  Novo           https://localhost:444
-  shops          https://localhost:4200 (Dexar), https://localhost:4201 (Novo)
-  sandbox        http://localhost:4210  /telegram: chats with both bots; /bank; /mail
+  Dexar          https://localhost:${PORTS[0]}
+  Novo           https://localhost:${PORTS[1]}
+  shops          https://localhost:${PORTS[3]} (Dexar), https://localhost:${PORTS[4]} (Novo)
+  sandbox        http://localhost:$SANDBOX_PORT  /telegram: chats with both bots; /bank; /mail
   admin          http://$ADMIN  /readyz /healthz
-  authority      .dev/ca.pem
-  PostgreSQL     . .dev/services.env && \$PG_BIN/psql "\$PG_ADMIN_URL"
+  authority      ${dev#"$repo/"}/ca.pem
+  PostgreSQL     . ${dev#"$repo/"}/services.env && \$PG_BIN/psql "\$PG_ADMIN_URL"
   Redis          redis-cli -s ${REDIS_URL#unix://}
 
 TABLE
 elapsed_ms=$(((${EPOCHREALTIME//[^0-9]/} - started_us) / 1000))
-printf 'ready in %d.%d s: Dexar on https://localhost:445, Novo on https://localhost:444; Ctrl-C ends it\n' \
-  $((elapsed_ms / 1000)) $((elapsed_ms % 1000 / 100))
+printf 'ready in %d.%d s: Dexar on https://localhost:%s, Novo on https://localhost:%s; Ctrl-C ends it\n' \
+  $((elapsed_ms / 1000)) $((elapsed_ms % 1000 / 100)) "${PORTS[0]}" "${PORTS[1]}"
 gateway_ended

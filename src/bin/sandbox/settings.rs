@@ -75,6 +75,13 @@ pub struct Shop {
     pub accent: String,
     /// The chat with the brand's bot, which a button opens: `http://localhost:4210/telegram/dexarmarket_bot`.
     pub bot: String,
+    /// How often its pages ask how a login or a payment stands; 3000 unless told otherwise.
+    #[serde(default = "three_seconds")]
+    pub poll_ms: u32,
+}
+
+fn three_seconds() -> u32 {
+    3_000
 }
 
 impl Settings {

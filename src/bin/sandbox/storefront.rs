@@ -69,6 +69,7 @@ impl Storefront {
             "api": shop.api,
             "accent": shop.accent,
             "bot": shop.bot,
+            "pollMs": shop.poll_ms,
         });
         let policy = HeaderValue::from_str(&policy(&shop.api)).map_err(|_| format!("{:?} is no URL", shop.api))?;
         Ok(Storefront { tls: tls(shop)?, config: config.to_string(), policy })

@@ -8,7 +8,7 @@ const DEADLINE_MS = 15_000;
 const FIRST_PAUSE_S = 1;
 const LONGEST_PAUSE_S = 10;
 
-/** What the shop is told by its server about its brand: { brand, title, api, accent, bot }. */
+/** What the shop is told by its server about its brand: { brand, title, api, accent, bot, pollMs }. */
 export const config = await (await fetch('/config.json')).json();
 
 /** An answer that is no success. `status` 0: no answer came at all. */

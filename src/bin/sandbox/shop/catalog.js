@@ -8,6 +8,8 @@ import { button, h, picture } from './ui.js';
 
 export const PAGE_SIZE = 24;
 const RANDOM_ITEMS = 8;
+/** A shop with fewer categories than this at the top shows those below them too. */
+const FEW_CATEGORIES = 4;
 
 /** `/`: all categories and a few things by chance. */
 export async function homePage({ signal }) {
@@ -23,9 +25,10 @@ export async function homePage({ signal }) {
     const count = h('span', { class: 'count' }, String(category.itemCount));
     return h('li', {}, h('a', { class: 'tile', href: categoryPath(category) }, picture(category.icon), h('span', { class: 'name' }, category.name), count));
   });
+  const below = categories.length < FEW_CATEGORIES ? descendants(categories).filter((category) => category.itemCount > 0) : [];
   const content = [
     h('section', { class: 'hero' }, h('h1', { tabindex: '-1' }, t('home_title', { shop: config.title })), h('p', {}, t('home_text'))),
-    h('section', {}, h('h2', {}, t('categories')), h('ul', { class: 'tiles' }, tiles)),
+    h('section', {}, h('h2', {}, t('categories')), h('ul', { class: 'tiles' }, tiles), below.length > 0 && chips(below)),
     h('section', {}, h('div', { class: 'row' }, h('h2', {}, t('random')), again), surprise),
   ];
   return { content };
@@ -37,14 +40,14 @@ export async function categoryPage({ parameters: { id }, signal }) {
   const trail = pathTo(tree, id) ?? [];
   const category = trail.at(-1);
   const title = category?.name ?? id;
-  const children = (category?.subcategories ?? []).map((child) => h('li', {}, h('a', { class: 'chip', href: categoryPath(child) }, label(child))));
+  const children = category?.subcategories ?? [];
   const content = h('div', { class: 'with-aside' },
     h('aside', {}, h('details', { open: matchMedia('(min-width: 60rem)').matches }, h('summary', {}, t('categories')), treeList(tree, trail))),
     h('div', {},
       breadcrumbs(trail.slice(0, -1)),
       category?.wideBanner && h('div', { class: 'banner' }, picture(category.wideBanner)),
       h('h1', { tabindex: '-1' }, title),
-      children.length > 0 && h('ul', { class: 'chips' }, children),
+      children.length > 0 && chips(children),
       pages(first, (skip) => read(itemsPath(id, skip), { signal }), category?.itemCount),
     ));
   return { title, content };
@@ -57,6 +60,16 @@ function itemsPath(id, skip) {
 /** Subcategories have a text id only, categories both. */
 function categoryPath(category) {
   return `/category/${encodeURIComponent(category.id ?? category.categoryID)}`;
+}
+
+/** Everything below these categories. */
+function descendants(categories) {
+  return categories.flatMap(({ subcategories = [] }) => [...subcategories, ...descendants(subcategories)]);
+}
+
+/** Links to categories, side by side. */
+function chips(categories) {
+  return h('ul', { class: 'chips' }, categories.map((category) => h('li', {}, h('a', { class: 'chip', href: categoryPath(category) }, label(category)))));
 }
 
 function label(category) {

@@ -9,8 +9,6 @@ import { qrPicture } from './qr.js';
 import { logOut, pollSession, session } from './session.js';
 import { busy, button, errorNote, h, openDialog, say } from './ui.js';
 
-const POLL_MS = 3_000;
-
 /** Resolves to whether somebody is logged in: at once, or when the dialog is over. */
 export function requireLogin() {
   if (session.user) return Promise.resolve(true);
@@ -28,7 +26,7 @@ export function requireLogin() {
 async function poll(dialog, signal) {
   while (!signal.aborted) {
     try {
-      await sleep(POLL_MS, signal);
+      await sleep(config.pollMs, signal);
       await pollSession(signal);
     } catch (error) {
       if (signal.aborted) return;
@@ -44,7 +42,7 @@ async function poll(dialog, signal) {
 
 function ways() {
   const attempt = h('div', { class: 'attempt' });
-  const begin = button(t('login_number'), () => showAttempt(attempt), { class: 'quiet' });
+  const begin = button(t('login_number'), () => showAttempt(attempt));
   attempt.append(h('p', {}, t('login_elsewhere')), begin);
   return [
     h('p', {}, t('login_here')),
@@ -73,7 +71,7 @@ async function showAttempt(place) {
   const copy = button(t('copy'), async () => {
     await navigator.clipboard.writeText(command);
     say(t('copied'));
-  }, { class: 'quiet' });
+  });
   const again = button(t('login_number_again'), () => showAttempt(place), { class: 'quiet' });
   place.replaceChildren(
     h('p', {}, t('attempt_steps')),

@@ -1,6 +1,6 @@
 // Paying: makes the payment of the checkout, shows its QR code, asks every three seconds, and says how it ended.
 
-import { ApiError, read, send, sleep } from './api.js';
+import { ApiError, config, read, send, sleep } from './api.js';
 import { cart, loadCart } from './cart.js';
 import { beginCheckout, currentCheckout, endCheckout, noteCheckout, renewCheckout } from './checkout.js';
 import { emailForm } from './email.js';
@@ -12,7 +12,6 @@ import { go } from './router.js';
 import { session, sessionKnown } from './session.js';
 import { button, errorNote, h } from './ui.js';
 
-const POLL_MS = 3_000;
 const FINAL = ['COMPLETED', 'EXPIRED', 'CANCELLED'];
 
 /** `/payment` */
@@ -85,6 +84,7 @@ async function follow(content, payment, signal) {
         h('p', {}, h('a', { class: 'button primary', href: payment.payload, target: '_blank', rel: 'noopener' }, t('payment_link'))),
         h('p', { class: 'hint' }, t('payment_left'), ' ', left),
         state)),
+    h('section', { class: 'panel' }, h('h2', {}, t('order')), lineList(currentCheckout())),
     h('p', {}, h('a', { href: '/cart' }, t('to_cart'))));
   try {
     for (;;) {
@@ -92,7 +92,7 @@ async function follow(content, payment, signal) {
       if (FINAL.includes(paymentStatus)) return paymentStatus;
       const text = t(`payment_${paymentStatus}`);
       if (state.textContent !== text) state.textContent = text;
-      await sleep(POLL_MS, signal);
+      await sleep(config.pollMs, signal);
     }
   } finally {
     clearInterval(clock);
@@ -103,6 +103,12 @@ async function follow(content, payment, signal) {
 function timeLeft(time) {
   const seconds = Math.max(0, Math.round((Date.parse(time) - Date.now()) / 1_000));
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
+
+/** What is paid for, line by line. */
+function lineList({ lines }) {
+  return h('ul', { class: 'bought' }, lines.map((line) =>
+    h('li', {}, h('span', {}, `${line.name} × ${line.quantity}`), h('strong', {}, money(kopecks(line.price) * line.quantity)))));
 }
 
 /** The code is dead and nothing was paid. */
@@ -137,7 +143,6 @@ function newAmount(content, amount, signal) {
 /** Paid: a copy by mail, and a word about what was bought. */
 async function thank(content) {
   const checkout = currentCheckout();
-  const bought = checkout.lines.map((line) => h('li', {}, h('span', {}, `${line.name} × ${line.quantity}`), h('strong', {}, money(kopecks(line.price) * line.quantity))));
   const reviews = checkout.lines.map((line) => h('details', { class: 'write' }, h('summary', {}, t('review_of', { name: line.name })), reviewForm(line)));
   const done = button(t('payment_done'), () => {
     endCheckout();
@@ -145,7 +150,7 @@ async function thank(content) {
   }, { class: 'primary' });
   show(content, t('payment_COMPLETED'),
     h('p', { class: 'note success', role: 'status' }, t('payment_COMPLETED_text', { amount: money(kopecks(checkout.amount)) })),
-    h('section', { class: 'panel' }, h('h2', {}, t('order')), h('p', { class: 'technical' }, checkout.orderId), h('ul', { class: 'bought' }, bought)),
+    h('section', { class: 'panel' }, h('h2', {}, t('order')), h('p', { class: 'technical' }, checkout.orderId), lineList(checkout)),
     h('section', { class: 'panel' }, h('h2', {}, t('email_title')), emailForm(checkout)),
     h('section', { class: 'panel' }, h('h2', {}, t('reviews')), reviews),
     done);
