@@ -269,10 +269,15 @@ toml() {
 
 # write_brand NAME TITLE PRODUCTION-ORIGIN ACCENT
 write_brand() {
-  local name=$1 title=$2 port=${API_PORTS[$1]} storefront=${SHOP_PORTS[$1]} origin=$3 accent=$4 listen here
+  local name=$1 title=$2 port=${API_PORTS[$1]} storefront=${SHOP_PORTS[$1]} origin=$3 accent=$4 listen here database='' redis=''
   listen="\"127.0.0.1:$port\""
   if has_ipv6; then listen+=", \"[::1]:$port\""; fi
   here=$(toml "$dev")
+  # Tests share a machine with much else; a service that is slow for that is no outage.
+  if [[ $is_kept == no ]]; then
+    database=$'connect_timeout_ms = 8000\npool_wait_ms = 8000'
+    redis=$'connect_timeout_ms = 4000\nresponse_timeout_ms = 4000'
+  fi
   cat >"$dev/brands/$name.toml.new" <<TOML
 # written by tests/env/run.sh at every start
 accent = "$accent"
@@ -290,9 +295,11 @@ key = "$here/certs/$name.key"
 [database]
 url = "postgresql://$name@${PG_HOST//\//%2F}:$PG_PORT/brandgate"
 password = "$name.database-password"
+$database
 
 [redis]
 url = "$REDIS_URL"
+$redis
 
 [telegram]
 bot = "${name}market_bot"
