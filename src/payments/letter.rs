@@ -108,7 +108,7 @@ pub fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'_>) -> 
         html lang=(language.tag()) {
             head { meta charset="utf-8"; title { (fill(words.subject)) } }
             body style="margin:0;padding:24px;background:#f3f4f7;font-family:Arial,sans-serif;color:#1b1d22" {
-                div style="max-width:560px;margin:0 auto;background:#ffffff;border-radius:12px;padding:24px" {
+                div style="max-width:560px;margin:0 auto;background:#ffffff;border-radius:12px;padding:24px;overflow-wrap:anywhere" {
                     p style=(format!("margin:0 0 16px;font-size:22px;font-weight:bold;color:{}", brand.accent)) { (brand.title) }
                     p { (words.greeting) }
                     p { (fill(words.thanks)) }

@@ -92,7 +92,7 @@ pub async fn send_mail(cx: &Cx, owner: Option<&Owner>, purchase: &Purchase) -> R
         client.give_back();
         return Err(Error::not_found("paid order of these items"));
     };
-    let lines = records::lines(&*client, payment.id).await?;
+    let lines = records::lines(&*client, payment.id, cx.language).await?;
     let paid_at = payment.completed_at.unwrap_or(now);
     let order = PaidOrder { number: &payment.site_order_id, lines: &lines, amount: payment.amount, paid_at };
     let letter = letter::write(&cx.brand.config, cx.language, &order);

@@ -9,6 +9,7 @@ use super::Filter;
 use super::order::Line;
 use super::store::Payment;
 use crate::error::Result;
+use crate::language::Language;
 
 /// The newest first.
 pub(super) async fn list(client: &impl GenericClient, filter: Filter) -> Result<Vec<Payment>> {
@@ -65,11 +66,13 @@ pub(super) async fn begin_mail(
     paid?.iter().map(Payment::read).collect()
 }
 
-/// A payment's lines in the order of the request.
-pub(super) async fn lines(client: &impl GenericClient, payment_id: i64) -> Result<Vec<Line>> {
+/// A payment's lines in the order of the request, named in a language as far as the shop has the words today.
+pub(super) async fn lines(client: &impl GenericClient, payment_id: i64, language: Language) -> Result<Vec<Line>> {
     let statement = client
         .prepare_cached(
-            "select item_id, name, list_price, price, quantity from payment_line where payment_id = $1 order by position",
+            "select l.item_id, coalesce(i.translations #>> array[$2, 'name'], l.name) as name, \
+                    l.list_price, l.price, l.quantity \
+             from payment_line l left join item i using (item_id) where l.payment_id = $1 order by l.position",
         )
         .await?;
     let line = |row: Row| {
@@ -81,7 +84,7 @@ pub(super) async fn lines(client: &impl GenericClient, payment_id: i64) -> Resul
             quantity: row.try_get("quantity")?,
         })
     };
-    client.query(&statement, &[&payment_id]).await?.into_iter().map(line).collect()
+    client.query(&statement, &[&payment_id, &language.tag()]).await?.into_iter().map(line).collect()
 }
 
 /// The buyer's address for a receipt that was not sent yet; it need not wait any longer.

@@ -146,7 +146,7 @@ async fn another_persons_press_changes_nothing() {
 
 #[tokio::test]
 async fn an_attempt_ends_after_its_time() {
-    let town = Town::with("[session]\nattempt_s = 2\n");
+    let town = Town::with("[session]\nattempt_s = 8\n");
     let browser = town.browser();
     let begun = begin(&browser).await;
     let question = press_start(&town.outside, "dexar", &anna(), &begun).await;

@@ -47,9 +47,9 @@ async fn a_paid_order_is_mailed_once_in_the_visitors_language() {
     assert!(text("subject").contains("Shop dexar") && text("subject").contains("order_1"), "{mail}");
     assert_eq!(mail["to"], json!(["Anna@example.com"]));
     for part in ["text", "html"] {
-        assert!(text(part).contains("Լ") || text(part).contains("Պատվեր"), "Armenian: {mail}");
+        assert!(text(part).contains("Պատվեր"), "Armenian: {mail}");
         assert!(
-            text(part).contains("order_1") && text(part).contains("Лампа × 1") && text(part).contains("20,00"),
+            text(part).contains("order_1") && text(part).contains("Լամպ × 1") && text(part).contains("20,00"),
             "{mail}"
         );
     }

@@ -103,7 +103,7 @@ impl Outside {
                 file.telegram = format!(
                     "[telegram]\nbot = \"{bot}\"\ntoken = \"{name}.telegram-bot-token\"\n\
                      api_url = \"http://127.0.0.1:{port}\"\nlink_url = \"http://localhost:{port}/telegram\"\n\
-                     poll_s = 5\nlease_ms = 1500\n"
+                     poll_s = 5\nlease_ms = 3000\n"
                 );
                 file.mail = mail_section(name, &format!("host = \"127.0.0.1\"\nport = {smtp}\ntls = \"none\""));
                 file.bank = format!(

@@ -11,7 +11,7 @@ use super::site::Site;
 /// Chairs (plenty, a tenth off), lamps (five), rugs (sold out), mugs (nobody counts), a hidden thing, a last piece.
 const ITEMS: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 {"itemID":11,"categoryID":1,"name":"Стул","price":100.50,"discount":10,"quantity":2000}
-{"itemID":12,"categoryID":1,"name":"Лампа","price":20,"quantity":5}
+{"itemID":12,"categoryID":1,"name":"Лампа","price":20,"quantity":5,"translations":{"hy":{"name":"Լամպ"}}}
 {"itemID":13,"categoryID":1,"name":"Ковёр","price":30,"quantity":0}
 {"itemID":14,"categoryID":1,"name":"Кружка","price":3}
 {"itemID":15,"categoryID":1,"name":"Тайна","price":5,"visible":false}
