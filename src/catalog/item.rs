@@ -192,6 +192,11 @@ pub fn read_all(rows: &[Row], language: Language) -> Result<(Vec<Item>, Language
     Ok((items, used))
 }
 
+/// As every time that the API tells; the database keeps more, for the order of what came in one second.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
 /// An item as a cart shows it: `quantity` is the cart's, `remainings` the shop's.
 pub fn read_cart_line(card: &Row, language: Language, quantity: i32, is_listed: bool) -> Result<(Item, Language)> {
     let (mut item, language) = Item::read(card, language, QUESTIONS_IN_A_LIST)?;
@@ -219,7 +224,7 @@ impl From<Review> for Callback {
             content: review.content,
             user_id: review.author,
             answer: review.answer,
-            timestamp: review.created_at,
+            timestamp: review.created_at.map(whole_seconds),
         }
     }
 }
@@ -231,7 +236,7 @@ impl From<Review> for Comment {
             text: review.content,
             author: review.author,
             stars: review.rating,
-            created_at: review.created_at,
+            created_at: review.created_at.map(whole_seconds),
         }
     }
 }

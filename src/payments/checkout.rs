@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::bank::{Bank, Fault, Registration};
-use super::order::Order;
+use super::order::{Offered, Order};
 use super::state::{Seen, Standing, Status};
 use super::store::{self, Desk, Opening, Payment, Question};
 use super::{apply, look};
@@ -187,7 +187,26 @@ fn decide(desk: &Desk, order: &Order, cx: &Cx, now: Timestamp) -> Result<Option<
             "Too many payments are open; please pay or let one of them expire first.",
         ));
     }
-    Ok((!older.is_empty()).then(|| Round::Replace(older.into_iter().cloned().collect())))
+    if older.is_empty() {
+        return Ok(None);
+    }
+    // An order that is refused anyway must not cost its owner the code that they may be looking at.
+    order.price(&with_released(&desk.offered, order, &older), config.rounding)?;
+    Ok(Some(Round::Replace(older.into_iter().cloned().collect())))
+}
+
+/// What is offered when the older payments have given their pieces back.
+fn with_released(offered: &[Option<Offered>], order: &Order, older: &[&Payment]) -> Vec<Option<Offered>> {
+    let held_of = |item_id: i64| -> i32 {
+        let holding = older.iter().filter(|payment| payment.standing.holds);
+        holding.flat_map(|payment| &payment.lines).filter(|(id, _)| *id == item_id).map(|(_, quantity)| quantity).sum()
+    };
+    let pairs = offered.iter().zip(&order.items);
+    let released = pairs.map(|(offered, item)| {
+        let offered = offered.clone()?;
+        Some(Offered { left: offered.left.saturating_add(held_of(item.item_id)), ..offered })
+    });
+    released.collect()
 }
 
 /// How long one instance may take to register a code before another one takes over.

@@ -132,13 +132,14 @@ pub(super) async fn begin(client: &impl GenericClient, question: &Question<'_>) 
     let of_order: [&(dyn ToSql + Sync); 2] = [owner, site_order_id];
     let where_from: [&(dyn ToSql + Sync); 1] = [address];
     let of_visitor: [&(dyn ToSql + Sync); 1] = [owner];
-    let (begun, first, second, joined, offered, payments, at_address) = tokio::join!(
+    // Payments before pieces: a payment that ends between the two statements gives its pieces back, and is not missed.
+    let (begun, first, second, joined, payments, offered, at_address) = tokio::join!(
         client.batch_execute("begin"),
         client.execute(&lock, &of_owner),
         client.execute(&lock, &of_address),
         client.query_opt(&joined, &of_visitor),
-        client.query(&offered, &of_items),
         client.query(&payments, &of_order),
+        client.query(&offered, &of_items),
         client.query_one(&at_address, &where_from),
     );
     begun?;

@@ -152,3 +152,22 @@ async fn an_amount_beyond_all_measure_is_refused_in_words() {
         assert_eq!(shop.browser().post("/cart", &body).await.error_code(422), "bad_redirect_url");
     }
 }
+
+#[tokio::test]
+async fn an_order_that_is_refused_costs_its_owner_no_living_code() {
+    let shop = Shop::open();
+    let browser = shop.browser();
+    let first = id_of(&browser.post("/cart", &last("first")).await.ok_json());
+    for (body, status) in [
+        (order("cheap", "1", &[(16, "7", Some(1))]), 422),
+        (order("unknown", "7", &[(16, "7", Some(1)), (99, "1", None)]), 404),
+        (order("many", "14", &[(16, "7", Some(2))]), 409),
+        (order("hidden", "12", &[(16, "7", Some(1)), (15, "5", None)]), 409),
+    ] {
+        assert_eq!(browser.post("/cart", &body).await.status, status, "{body}");
+        let standing = browser.get(&format!("/qr/payment/{first}")).await.ok_json();
+        assert_eq!(standing["paymentStatus"], "CREATED", "{body}");
+    }
+    // One that is not refused takes its place, although the first one holds the last piece.
+    browser.post("/cart", &last("second")).await.ok_json();
+}
