@@ -151,6 +151,8 @@ for (const shop of SHOPS) {
     const visitor = await visitorOf(shop);
     await visitor.page.goto(shop.url.replace('https:', 'http:'));
     assert.equal(new URL(visitor.page.url()).protocol, 'https:');
+    // A page that is left while it still loads tells of the loading that broke off.
+    await visitor.page.waitForLoadState('networkidle');
     await visitor.enter('en');
     await visitor.visit('/nowhere');
     assert.equal(await visitor.heading(), 'There is no such page');
