@@ -28,6 +28,17 @@ pub fn button(message: &Value, text: &str) -> String {
     found.unwrap_or_else(|| panic!("no button {text} in {message}")).1
 }
 
+/// Waits until the bot has taken what was pressed: nothing can be pressed any more.
+pub async fn until_taken(outside: &Outside, brand: &str, person: &Person, begun: &Begun) {
+    let token = begun.command.trim_start_matches("/start auth_");
+    super::eventually_async("the bot's answer", 20, async || {
+        let messages = outside.messages(brand, person.id()).await;
+        let is_open = messages.iter().any(|message| buttons(message).iter().any(|(_, data)| data.contains(token)));
+        (!is_open).then_some(())
+    })
+    .await;
+}
+
 /// Presses START, waits for the question and returns it.
 pub async fn press_start(outside: &Outside, brand: &str, person: &Person, begun: &Begun) -> Value {
     outside.say(brand, person, &begun.command).await;
