@@ -5,6 +5,7 @@ mod check;
 mod migrate;
 mod outbox;
 mod payments;
+mod process;
 mod reviews;
 mod serve;
 mod work;
@@ -14,7 +15,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use brandgate::config::{self, BrandConfig};
+use brandgate::config::BrandConfig;
+use brandgate::reload::Source;
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -80,18 +82,17 @@ async fn main() -> ExitCode {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
-    let brands = match config::load(&arguments.brands, arguments.credentials.as_deref()) {
+    let source = Source { brands: arguments.brands, credentials: arguments.credentials };
+    let brands = match source.read() {
         Ok(brands) => brands,
         Err(faults) => {
-            for fault in faults {
-                eprintln!("{fault}");
-            }
+            eprintln!("{faults}");
             return ExitCode::from(2);
         }
     };
     let ended = match arguments.command {
-        Command::Serve(arguments) => serve::run(brands, arguments).await,
-        Command::Work => work::run(brands).await,
+        Command::Serve(arguments) => serve::run(brands, source, arguments).await,
+        Command::Work => work::run(brands, source).await,
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
         Command::Check => check::run(&brands).await,
         Command::Payments(command) => payments::run(&brands, command).await,
