@@ -118,6 +118,8 @@ impl Door {
             // They may all be taken: connections that are too many now end by themselves.
             tokio::spawn(async move { permits.acquire_many_owned(fewer).await.map(|taken| taken.forget()) });
         }
+        let files = look_at(&present.gate.brand().config.tls);
+        *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { files, failed_before: false };
         self.0.present.store(Arc::new(present));
     }
 

@@ -13,7 +13,7 @@
 //! Domains: [`regions`] ← [`catalog`] ← [`search`]; [`session`] (who is asking) and [`catalog`] ← [`reviews`], [`cart`] ←
 //! [`payments`] ← [`auth`] (logging in) ← [`telegram`] (the bot). Anyone may queue [`mail`]. What they stand on: [`config`] (the
 //! brands' files), [`brand`] (a brand alive), [`db`], [`kv`], [`lease`], [`rates`], [`migrate`], and [`error`], [`secret`],
-//! [`money`], [`language`], [`clock`]. What is done behind the requests is listed in [`workers`]. [`check`] looks at all of it
+//! [`money`], [`language`], [`clock`], [`hexadecimal`]. What is done behind the requests is listed in [`workers`]. [`check`] looks at all of it
 //! for a sysadmin, [`reload`] reads the brands' files again, [`systemd`] is told about it, [`admin`] answers machines that watch, [`openapi`] describes the API for machines that build.
 
 pub mod admin;
@@ -28,6 +28,7 @@ pub mod config;
 pub mod db;
 pub mod door;
 pub mod error;
+pub mod hexadecimal;
 pub mod kv;
 pub mod language;
 pub mod lease;
