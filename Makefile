@@ -26,7 +26,7 @@ build: ## the release binary
 	@cargo build --release --locked
 
 test: ## all tests, on private services, and both shops in Chromium
-	@tests/env/packages.sh rust cc ca postgresql redis openssl curl ss chromium node certutil emoji
+	@tests/env/packages.sh rust cc ca postgresql redis openssl curl ss chromium node certutil emoji systemd
 	@cargo test --locked
 	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh
 	@echo 'make test: everything passed, in Rust and in the browser'

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -22,8 +23,8 @@ use crate::brand::Brand;
 /// From connecting to the end of the request's headers.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves for as long as the process lives.
-pub async fn serve(listener: TcpListener, brands: Arc<[Arc<Brand>]>) {
+/// Serves for as long as the process lives; `brands` are the present ones, which a reload exchanges.
+pub async fn serve(listener: TcpListener, brands: Arc<ArcSwap<Vec<Arc<Brand>>>>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -37,7 +38,7 @@ pub async fn serve(listener: TcpListener, brands: Arc<[Arc<Brand>]>) {
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
                 let brands = brands.clone();
-                async move { Ok::<_, Infallible>(answer(&request, &brands).await) }
+                async move { Ok::<_, Infallible>(answer(&request, &brands.load_full()).await) }
             });
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())

@@ -1,7 +1,7 @@
 //! One brand, alive: its configuration, its pool under its own database role, its corner of Redis.
 //!
-//! Built once at start from `brands/NAME.toml`; the accept loop of the brand's listener holds it, so that nothing in a request
-//! can choose another. What must never happen: a value of one brand is reachable from another's.
+//! Built at start from `brands/NAME.toml`, and from the former one on a reload; the brand's listener leads to it, so that nothing
+//! in a request can choose another. What must never happen: a value of one brand is reachable from another's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,12 +32,12 @@ pub struct Brand {
     pub clock: Clock,
     pub rates: Limiter,
     /// Payments are opened by so many requests at the same time that others find a connection too.
-    pub checkouts: Semaphore,
+    pub checkouts: Arc<Semaphore>,
     /// The way to the brand's bank.
     pub to_bank: Option<Outgoing>,
     pool: Pool,
     /// Whether the database was found fit since the start.
-    open: AtomicBool,
+    open: Arc<AtomicBool>,
 }
 
 impl Brand {
@@ -45,21 +45,55 @@ impl Brand {
     pub fn new(config: BrandConfig) -> Result<Arc<Brand>> {
         let kv = Kv::new(&config.name, &config.redis)?;
         let pool = db::pool(&config.database);
-        let rates = Limiter::new(kv.clone(), config.rates);
-        let checkouts = Semaphore::new((config.database.pool_size / 2).max(1));
-        let to_bank = config.bank.as_ref();
-        let to_bank = to_bank.map(|bank| Outgoing::new(None, bank.authority.as_deref(), bank.connect_timeout));
-        let to_bank = to_bank.transpose().map_err(Error::internal)?;
+        let checkouts = Arc::new(Semaphore::new((config.database.pool_size / 2).max(1)));
         Ok(Arc::new(Brand {
+            rates: Limiter::new(kv.clone(), config.rates),
+            to_bank: to_bank(&config)?,
+            clock: Clock::default(),
+            open: Arc::default(),
             config,
             kv,
-            clock: Clock::default(),
-            rates,
             checkouts,
-            to_bank,
             pool,
-            open: AtomicBool::new(false),
         }))
+    }
+
+    /// The same brand under a configuration that was read anew: its connections to PostgreSQL and Redis go on. Also what of
+    /// the new configuration needs a restart, by the names of the file's keys; that is left as it is.
+    ///
+    /// # Errors
+    /// A certificate authority of the bank's that cannot be read.
+    pub fn renewed(&self, mut config: BrandConfig) -> Result<(Arc<Brand>, Vec<&'static str>)> {
+        let former = &self.config;
+        let mut needs_restart = Vec::new();
+        if config.listen != former.listen {
+            needs_restart.push("listen");
+            config.listen.clone_from(&former.listen);
+        }
+        if config.database != former.database {
+            needs_restart.push("[database]");
+            config.database.clone_from(&former.database);
+        }
+        if config.redis != former.redis {
+            needs_restart.push("[redis]");
+            config.redis.clone_from(&former.redis);
+        }
+        let brand = Brand {
+            rates: Limiter::new(self.kv.clone(), config.rates),
+            to_bank: to_bank(&config)?,
+            clock: self.clock.clone(),
+            open: self.open.clone(),
+            kv: self.kv.clone(),
+            checkouts: self.checkouts.clone(),
+            pool: self.pool.clone(),
+            config,
+        };
+        Ok((Arc::new(brand), needs_restart))
+    }
+
+    /// Whether the database was found fit since the start.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
     }
 
     pub fn name(&self) -> &str {
@@ -71,7 +105,7 @@ impl Brand {
     /// # Errors
     /// 503 while PostgreSQL is away, all connections are taken for too long, or the database was not found fit yet.
     pub async fn db(&self) -> Result<Lease> {
-        if !self.open.load(Ordering::Relaxed) {
+        if !self.is_open() {
             return Err(Error::unavailable(format!("{}: the database is not ready yet", self.name())));
         }
         Ok(Lease(Some(self.pool.get().await?)))
@@ -131,6 +165,12 @@ impl Brand {
         lacks.extend((!redis).then(|| "redis".to_owned()));
         lacks
     }
+}
+
+fn to_bank(config: &BrandConfig) -> Result<Option<Outgoing>> {
+    let bank = config.bank.as_ref();
+    let made = bank.map(|bank| Outgoing::new(None, bank.authority.as_deref(), bank.connect_timeout));
+    made.transpose().map_err(Error::internal)
 }
 
 /// A pool's connection in use.

@@ -23,6 +23,11 @@ impl Clock {
     }
 }
 
+/// RFC 3339 in UTC without fractions, as answers have times.
+pub fn whole_seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

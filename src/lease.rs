@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::brand::Brand;
 use crate::error::Result;
-use crate::net::cookie;
+use crate::hexadecimal;
 
 /// A lease that is held and renewed until it is given back, lost, or dropped.
 pub struct Lease {
@@ -28,7 +28,7 @@ impl Lease {
     /// # Errors
     /// 503 while PostgreSQL is away.
     pub async fn take(brand: &Arc<Brand>, name: &'static str, length: Duration) -> Result<Option<Lease>> {
-        let holder = cookie::random_name()?;
+        let holder = hexadecimal::random_name()?;
         let begun = Instant::now();
         let client = brand.db().await?;
         let statement = client

@@ -2,7 +2,7 @@
 //!
 //! # The walk of a request, and the modules in reading order
 //!
-//! 1. [`net::listen`] accepts a connection on an address of one brand; the listener decides the brand.
+//! 1. [`net::listen`] accepts a connection on an address of one brand; the listener's [`door`] decides the brand.
 //! 2. [`net::connection`] shakes hands ([`net::tls`]) and speaks HTTP/2 or HTTP/1.1.
 //! 3. [`serve`] is the outer function: request id, Origin check, limits, deadline, log line. Everything ends here.
 //! 4. [`routes`] is the whole API on one page; [`net::router`] finds the handler.
@@ -13,8 +13,8 @@
 //! Domains: [`regions`] ← [`catalog`] ← [`search`]; [`session`] (who is asking) and [`catalog`] ← [`reviews`], [`cart`] ←
 //! [`payments`] ← [`auth`] (logging in) ← [`telegram`] (the bot). Anyone may queue [`mail`]. What they stand on: [`config`] (the
 //! brands' files), [`brand`] (a brand alive), [`db`], [`kv`], [`lease`], [`rates`], [`migrate`], and [`error`], [`secret`],
-//! [`money`], [`language`], [`clock`]. What is done behind the requests is listed in [`workers`]. [`check`] looks at all of it
-//! for a sysadmin, [`admin`] answers machines that watch, [`openapi`] describes the API for machines that build.
+//! [`money`], [`language`], [`clock`], [`hexadecimal`]. What is done behind the requests is listed in [`workers`]. [`check`] looks at all of it
+//! for a sysadmin, [`reload`] reads the brands' files again, [`systemd`] is told about it, [`admin`] answers machines that watch, [`openapi`] describes the API for machines that build.
 
 pub mod admin;
 pub mod app;
@@ -26,7 +26,9 @@ pub mod check;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod door;
 pub mod error;
+pub mod hexadecimal;
 pub mod kv;
 pub mod language;
 pub mod lease;
@@ -38,11 +40,13 @@ pub mod openapi;
 pub mod payments;
 pub mod rates;
 pub mod regions;
+pub mod reload;
 pub mod reviews;
 pub mod routes;
 pub mod search;
 pub mod secret;
 pub mod serve;
 pub mod session;
+pub mod systemd;
 pub mod telegram;
 pub mod workers;

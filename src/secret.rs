@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const LOADED_AS: &str = "brandgate_";
 
 /// A value that is read on purpose ([`Secret::reveal`]) and never by accident.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     name: String,
     value: String,

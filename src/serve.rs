@@ -1,6 +1,6 @@
-//! From a connection to a reply: the listeners of all brands, and the outer function that every request passes.
+//! From a request to its reply: the outer function that every request of a brand passes.
 //!
-//! Called by `bin/brandgate serve`. The outer function owns the request id, the Origin check, the deadline, the body limit
+//! Called by `door` for each request of a connection. The outer function owns the request id, the Origin check, the deadline, the body limit
 //! and the log line; whatever goes wrong inside comes back to it as an `Error`. What must never happen: a request leaves
 //! without an answer of ours, or a panic ends more than its request.
 
@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -19,11 +19,6 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HOST, HeaderValue, SET_COOKIE};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, Version};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::error::Overloaded;
 use tower::timeout::error::Elapsed;
@@ -33,81 +28,11 @@ use tower::{ServiceBuilder, service_fn as tower_service_fn};
 use crate::app::Cx;
 use crate::brand::Brand;
 use crate::error::{Error, Result};
-use crate::net::connection::{self, Settings};
 use crate::net::cors::{self, Origin};
 use crate::net::reply::{Asked, Reply};
 use crate::net::router::{Found, Route, Router};
-use crate::net::{listen, request, request_id, tls};
+use crate::net::{request, request_id};
 use crate::rates::Count;
-
-/// Between the last accepted connection and the first closed one: whoever just shook hands gets an answer.
-const LEAVING_FOR: Duration = Duration::from_millis(300);
-
-/// One brand's door: its sockets are bound, its certificate is loaded, nobody is let in yet.
-pub struct Door {
-    brand: Arc<Brand>,
-    sockets: Vec<TcpListener>,
-    identity: tls::Identity,
-}
-
-impl Door {
-    /// # Errors
-    /// All that is wrong, a sentence each: addresses in use, certificates that cannot be read or do not fit their key.
-    pub fn prepare(brand: Arc<Brand>) -> Result<Door, Vec<String>> {
-        let mut faults = Vec::new();
-        let mut sockets = Vec::new();
-        for address in &brand.config.listen {
-            match listen::bind(*address) {
-                Ok(socket) => sockets.push(socket),
-                Err(sentence) => faults.push(format!("{}: {sentence}", brand.name())),
-            }
-        }
-        match tls::load(&brand.config.tls) {
-            Ok(identity) if faults.is_empty() => Ok(Door { brand, sockets, identity }),
-            Ok(_) => Err(faults),
-            Err(sentence) => {
-                faults.push(format!("{}: {sentence}", brand.name()));
-                Err(faults)
-            }
-        }
-    }
-
-    /// When the certificate stops being valid.
-    pub fn not_after(&self) -> jiff::Timestamp {
-        self.identity.not_after
-    }
-
-    /// Serves until `stop` is cancelled and the last connection has ended or used up its time.
-    pub async fn serve(self, router: Arc<Router<Cx>>, stop: CancellationToken) {
-        let config = &self.brand.config;
-        let (leaving, closing) = (CancellationToken::new(), CancellationToken::new());
-        let settings = Settings {
-            tls: TlsAcceptor::from(self.identity.server),
-            limits: config.limits,
-            timeouts: config.timeouts,
-            trusted: config.proxy_protocol.trusted.clone().into(),
-            leaving: leaving.clone(),
-            closing: closing.clone(),
-        };
-        let gate = Gate { inner: inner_service(&self.brand), router, brand: self.brand.clone() };
-        let service = Entrance(Arc::new(gate));
-        let permits = Arc::new(Semaphore::new(config.limits.connections));
-        let connections = TaskTracker::new();
-        for socket in self.sockets {
-            let run = listen::run(socket, permits.clone(), connections.clone(), settings.clone(), service.clone());
-            connections.spawn(run);
-        }
-        stop.cancelled().await;
-        leaving.cancel();
-        tokio::time::sleep(LEAVING_FOR).await;
-        closing.cancel();
-        connections.close();
-        let drain = config.timeouts.drain;
-        if tokio::time::timeout(drain + LEAVING_FOR, connections.wait()).await.is_err() {
-            tracing::warn!(brand = self.brand.name(), "some requests were still running at the end of the drain time");
-        }
-    }
-}
 
 /// A handler's call on its way through the limits.
 struct Call(Pin<Box<dyn Future<Output = Result<Reply>> + Send>>);
@@ -125,30 +50,24 @@ fn inner_service(brand: &Brand) -> Inner {
     BoxCloneSyncService::new(limited)
 }
 
-/// The gate as every connection holds it.
-#[derive(Clone)]
-struct Entrance(Arc<Gate>);
-
-impl connection::Answer for Entrance {
-    fn answer(
-        &self,
-        request: Request<Incoming>,
-        client: IpAddr,
-    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<> {
-        let gate = self.0.clone();
-        async move { gate.answer(request, client).await }
-    }
-}
-
-struct Gate {
+/// A brand under one configuration, and the way to its handlers.
+pub struct Gate {
     brand: Arc<Brand>,
     router: Arc<Router<Cx>>,
     inner: Inner,
 }
 
 impl Gate {
+    pub fn new(brand: Arc<Brand>, router: Arc<Router<Cx>>) -> Gate {
+        Gate { inner: inner_service(&brand), router, brand }
+    }
+
+    pub fn brand(&self) -> &Arc<Brand> {
+        &self.brand
+    }
+
     /// The outer function.
-    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
+    pub async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
         let begun = Instant::now();
         let (mut parts, body) = request.into_parts();
         let request_id = request_id::of(&parts.headers);

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::app::Cx;
+use crate::clock::whole_seconds;
 use crate::error::{Error, Kind, Result};
 use crate::language::Language;
 use crate::net::cookie::{CookieSecret, SetCookie};
@@ -44,13 +45,8 @@ fn session_json(session: &Session) -> Value {
         "username": session.user.username,
         "displayName": session.user.display_name,
         "active": session.is_active,
-        "expiresAt": seconds(session.expires_at),
+        "expiresAt": whole_seconds(session.expires_at),
     })
-}
-
-/// RFC 3339 in UTC without fractions.
-fn seconds(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// `POST /auth/logout`: ends this session everywhere; the browser begins anew as another visitor.
@@ -71,7 +67,7 @@ pub async fn start(cx: Cx, req: Req) -> Result<Reply> {
         "tgUrl": links.tg_url,
         "command": links.command,
         "code": attempt.code,
-        "expiresAt": seconds(expiry(&cx, &attempt)),
+        "expiresAt": whole_seconds(expiry(&cx, &attempt)),
     });
     Ok(Reply::json(&body)?.with_cookies([attempt_cookie(&cx, &req, &secret)]))
 }

@@ -19,7 +19,8 @@ use crate::brand::Brand;
 use crate::cart;
 use crate::config::TelegramConfig;
 use crate::error::{Error, Result};
-use crate::net::cookie::{self, CookieSecret};
+use crate::hexadecimal;
+use crate::net::cookie::CookieSecret;
 use crate::payments;
 use crate::reviews;
 use crate::session::{self, Browser, Owner, Session};
@@ -242,7 +243,7 @@ pub async fn begin_form(brand: &Brand, visitor: &CookieSecret, data: &SignedData
     if store::is_used(&brand.kv, &data.name()).await? {
         return Err(used());
     }
-    let token = cookie::random_name()?;
+    let token = hexadecimal::random_name()?;
     store::begin_form(&brand.kv, &token, &whose(visitor, data), lifetime).await?;
     Ok(token)
 }

@@ -12,8 +12,8 @@ use super::texts::{Texts, with_shop};
 use super::{Attempt, SignedData};
 use crate::config::BrandConfig;
 use crate::error::{Error, Kind, Result};
+use crate::hexadecimal;
 use crate::language::Language;
-use crate::net::cookie;
 
 /// A page and the nonce of its style sheet.
 pub struct Page {
@@ -101,7 +101,7 @@ pub fn sorry(brand: &BrandConfig, language: Language, error: &Error) -> Result<P
 }
 
 fn page(brand: &BrandConfig, language: Language, title: &str, body: Markup) -> Result<Page> {
-    let nonce = cookie::random_name()?;
+    let nonce = hexadecimal::random_name()?;
     let style = format!(":root{{--accent:{}}}{STYLE}", brand.accent);
     let page = html! {
         (DOCTYPE)

@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::net::encode::hexadecimal;
+use crate::hexadecimal;
 use crate::net::request::LARGEST_INTEGER;
 use crate::secret::Secret;
 use crate::session::User;
@@ -87,7 +87,7 @@ impl SignedData {
         required("first_name")?;
         let auth_date = digits(&required("auth_date")?).and_then(|seconds| Timestamp::from_second(seconds).ok());
         let signed_at = auth_date.ok_or_else(|| wrong("auth_date", "seconds since 1970"))?;
-        let hash = bytes_of(&required("hash")?).ok_or_else(|| wrong("hash", "64 hexadecimal digits"))?;
+        let hash = hexadecimal::bytes_32(&required("hash")?).ok_or_else(|| wrong("hash", "64 hexadecimal digits"))?;
         fields.remove("hash");
         Ok(SignedData { fields, hash, user_id, signed_at })
     }
@@ -127,7 +127,7 @@ impl SignedData {
 
     /// The hash as a name.
     pub fn name(&self) -> String {
-        hexadecimal(&self.hash)
+        hexadecimal::of(&self.hash)
     }
 
     pub fn attempt(&self) -> Option<&str> {
@@ -187,15 +187,6 @@ fn wrong(name: &str, expected: &str) -> Error {
 fn digits(text: &str) -> Option<i64> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     text.parse().ok().filter(|number| plain && *number <= LARGEST_INTEGER)
-}
-
-fn bytes_of(hash: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    let right = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
-    for (index, byte) in bytes.iter_mut().enumerate().take(if right { 32 } else { 0 }) {
-        *byte = u8::from_str_radix(&hash[2 * index..2 * index + 2], 16).ok()?;
-    }
-    right.then_some(bytes)
 }
 
 #[cfg(test)]

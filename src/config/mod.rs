@@ -68,7 +68,7 @@ pub struct TlsConfig {
     pub key: PathBuf,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DatabaseConfig {
     /// Without a password; its user is the brand.
     pub postgres: tokio_postgres::Config,
@@ -82,7 +82,7 @@ pub struct DatabaseConfig {
     pub lock_timeout: Duration,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RedisConfig {
     pub url: String,
     pub password: Option<Secret>,

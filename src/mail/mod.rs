@@ -19,8 +19,8 @@ use lettre::Address;
 use crate::brand::Brand;
 use crate::config::{BrandConfig, MailConfig, MailTls};
 use crate::error::{Error, Result};
+use crate::hexadecimal;
 use crate::language::Language;
-use crate::net::cookie;
 
 pub use worker::send_due;
 
@@ -71,7 +71,7 @@ pub async fn queue(
         Ok(address) => format!("[{address}]"),
         Err(_) => message_id_host.to_owned(),
     };
-    let message_id = format!("<{}@{host}>", cookie::random_name()?);
+    let message_id = format!("<{}@{host}>", hexadecimal::random_name()?);
     let new = store::insert(client, draft, &subject, &message_id, now).await?;
     Ok(if new { Queued::Now } else { Queued::Before })
 }

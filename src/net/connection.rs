@@ -28,6 +28,10 @@ use tokio_util::sync::CancellationToken;
 use super::proxy;
 use crate::config::{Limits, Timeouts};
 
+/// How long a connection on which nothing is asked may hold up the end of the process: whoever waits for the next one waits
+/// for it too.
+const SILENT_FOR: Duration = Duration::from_secs(1);
+
 /// What a connection must know beside its socket. Cheap to clone.
 #[derive(Clone)]
 pub struct Settings {
@@ -58,7 +62,15 @@ pub async fn serve<S: Answer>(mut stream: TcpStream, peer: SocketAddr, settings:
         let stream = settings.tls.accept(stream).await.map_err(|error| error.to_string())?;
         Ok::<_, String>((client, stream))
     };
-    let (client, stream) = match tokio::time::timeout(settings.timeouts.handshake, handshake).await {
+    let closed = async {
+        settings.closing.cancelled().await;
+        tokio::time::sleep(SILENT_FOR).await;
+    };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(settings.timeouts.handshake, handshake) => shaken,
+        () = closed => return tracing::debug!("a handshake was not waited for"),
+    };
+    let (client, stream) = match shaken {
         Ok(Ok(shaken)) => shaken,
         Ok(Err(error)) => return tracing::debug!(error, "a handshake failed"),
         Err(_) => return tracing::debug!("a handshake took too long"),
@@ -106,9 +118,12 @@ where
     C: GracefulConnection<Error = hyper::Error>,
 {
     let mut connection = pin!(connection);
-    let mut drained_by: Option<Instant> = None;
+    let mut closing_since: Option<Instant> = None;
     loop {
-        let deadline = drained_by.unwrap_or_else(|| activity.deadline(&settings.timeouts));
+        let deadline = match closing_since {
+            Some(since) => activity.last_deadline(since, settings.timeouts.drain),
+            None => activity.deadline(&settings.timeouts),
+        };
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
@@ -116,13 +131,16 @@ where
                 }
                 return;
             }
-            () = settings.closing.cancelled(), if drained_by.is_none() => {
+            () = settings.closing.cancelled(), if closing_since.is_none() => {
                 connection.as_mut().graceful_shutdown();
-                drained_by = Some(Instant::now() + settings.timeouts.drain);
+                closing_since = Some(Instant::now());
             }
             () = tokio::time::sleep_until(deadline) => {
-                let still_due = drained_by.is_some() || activity.deadline(&settings.timeouts) <= Instant::now();
-                if still_due {
+                let deadline = match closing_since {
+                    Some(since) => activity.last_deadline(since, settings.timeouts.drain),
+                    None => activity.deadline(&settings.timeouts),
+                };
+                if deadline <= Instant::now() {
                     return tracing::debug!("a connection was closed for its silence");
                 }
             }
@@ -163,6 +181,15 @@ impl Activity {
         }
         let since = self.born + Duration::from_millis(self.last_end_ms.load(Ordering::Relaxed));
         since + if self.asked.load(Ordering::Relaxed) { timeouts.idle } else { timeouts.head }
+    }
+
+    /// When the connection must be closed after the process began to end: a running request has `drain`, silence little.
+    fn last_deadline(&self, closing_since: Instant, drain: Duration) -> Instant {
+        if self.running.load(Ordering::Relaxed) > 0 {
+            return closing_since + drain;
+        }
+        let last_end = self.born + Duration::from_millis(self.last_end_ms.load(Ordering::Relaxed));
+        (last_end.max(closing_since) + SILENT_FOR.min(drain)).min(closing_since + drain)
     }
 }
 

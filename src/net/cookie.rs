@@ -7,8 +7,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use super::encode::hexadecimal;
 use crate::error::{Error, Result};
+use crate::hexadecimal;
 
 /// The value of a `Set-Cookie` header.
 pub type SetCookie = HeaderValue;
@@ -33,7 +33,7 @@ impl CookieSecret {
     pub fn new() -> Result<CookieSecret> {
         let mut bytes = [0; SECRET_DIGITS / 2];
         getrandom::fill(&mut bytes).map_err(|error| Error::internal(error.to_string()))?;
-        Ok(CookieSecret(hexadecimal(&bytes)))
+        Ok(CookieSecret(hexadecimal::of(&bytes)))
     }
 
     /// The cookie of that name, when it was sent and has the shape of ours.
@@ -52,7 +52,7 @@ impl CookieSecret {
     pub fn derive(&self, purpose: &str) -> CookieSecret {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
         mac.update(purpose.as_bytes());
-        CookieSecret(hexadecimal(&mac.finalize().into_bytes()))
+        CookieSecret(hexadecimal::of(&mac.finalize().into_bytes()))
     }
 
     /// A public name that belongs to this secret and does not lead back to it: 128 bits in hexadecimal.
@@ -64,7 +64,7 @@ impl CookieSecret {
 
     /// What may be stored of it.
     pub fn hash(&self) -> String {
-        hexadecimal(&Sha256::digest(&self.0))
+        hexadecimal::of(&Sha256::digest(&self.0))
     }
 
     /// `Set-Cookie` for it. `__Host-` makes browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis, 4.1.3.2).
@@ -78,16 +78,6 @@ impl CookieSecret {
 pub fn remove(name: &str) -> SetCookie {
     let text = format!("{name}=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=None");
     HeaderValue::try_from(text).expect("names are ASCII")
-}
-
-/// 128 random bits in hexadecimal, for names that are no secrets.
-///
-/// # Errors
-/// Only when the operating system has no randomness to give.
-pub fn random_name() -> Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Error::internal(error.to_string()))?;
-    Ok(hexadecimal(&bytes))
 }
 
 /// `__Host-dexar_visitor`: per brand, because a browser does not keep apart two ports of one host.

@@ -4,12 +4,13 @@
 //! 304 costs no compression; the codecs are deterministic, so it still names the bytes sent. Answers that mix a secret with
 //! what a visitor chose never come here (BREACH): `reply` sends only catalogue answers.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use bytes::Bytes;
 use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use sha2::{Digest, Sha256};
+
+use crate::hexadecimal;
 
 /// Below this many bytes a compressed answer saves no packet.
 const WORTH_COMPRESSING_BYTES: usize = 1_000;
@@ -58,7 +59,7 @@ impl Coding {
     pub fn etag(self, plain: &[u8]) -> HeaderValue {
         let mut tag = String::with_capacity(40);
         tag.push('"');
-        tag.push_str(&hexadecimal(&Sha256::digest(plain)[..16]));
+        tag.push_str(&hexadecimal::of(&Sha256::digest(plain)[..16]));
         if self != Coding::Identity {
             tag.push('-');
             tag.push_str(self.token());
@@ -86,14 +87,6 @@ impl Coding {
             }
         }
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes everything");
-        text
-    })
 }
 
 /// How much a client wants a coding, in thousandths; 0 is not at all.

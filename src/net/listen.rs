@@ -12,6 +12,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Answer, Settings};
@@ -49,13 +50,14 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-/// Accepts until `settings.leaving` is cancelled. Connections run in `connections`, which outlives the loop.
+/// Accepts until `leaving` is cancelled. Connections run in `connections`, which outlives the loop. `enter` says for each
+/// connection how it is served, because a reload may have changed that.
 pub async fn run<S: Answer>(
     listener: TcpListener,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
-    settings: Settings,
-    service: S,
+    leaving: CancellationToken,
+    enter: impl Fn() -> (Settings, S),
 ) {
     let accept = async || {
         let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -64,7 +66,7 @@ pub async fn run<S: Answer>(
     loop {
         let (permit, accepted) = tokio::select! {
             accepted = accept() => accepted,
-            () = settings.leaving.cancelled() => return,
+            () = leaving.cancelled() => return,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -77,7 +79,7 @@ pub async fn run<S: Answer>(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a socket went away before it was served");
         }
-        let (settings, service) = (settings.clone(), service.clone());
+        let (settings, service) = enter();
         connections.spawn(async move {
             connection::serve(stream, peer, settings, service).await;
             drop(permit);

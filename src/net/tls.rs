@@ -48,6 +48,16 @@ pub fn load(config: &TlsConfig) -> Result<Identity, String> {
     Ok(Identity { server: Arc::new(server), not_after, names })
 }
 
+impl Identity {
+    /// Goes on with the ticket keys of the certificate before it, so that whoever was here resumes after a renewal too.
+    pub fn resuming(self, former: &ServerConfig) -> Identity {
+        let mut server = ServerConfig::clone(&self.server);
+        server.ticketer = former.ticketer.clone();
+        server.session_storage = former.session_storage.clone();
+        Identity { server: Arc::new(server), ..self }
+    }
+}
+
 fn describe(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Vec<String>), String> {
     use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
     let (_, certificate) = X509Certificate::from_der(leaf).map_err(|e| e.to_string())?;

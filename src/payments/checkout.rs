@@ -16,7 +16,7 @@ use super::{apply, look};
 use crate::app::Cx;
 use crate::brand::{Brand, Lease};
 use crate::error::{Error, Result};
-use crate::net::cookie;
+use crate::hexadecimal;
 use crate::session::Owner;
 
 /// How often a waiting request looks whether another one has the code by now.
@@ -107,7 +107,7 @@ async fn round(cx: &Cx, owner: &str, order: &Order) -> Result<Round> {
     };
     let opening = Opening {
         owner,
-        bank_order_id: &cookie::random_name()?,
+        bank_order_id: &hexadecimal::random_name()?,
         address: cx.address,
         order,
         lines: &lines,

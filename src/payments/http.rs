@@ -1,10 +1,10 @@
 //! The endpoints of payments (contract section 5).
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::app::Cx;
 use crate::cart;
+use crate::clock::whole_seconds;
 use crate::error::Result;
 use crate::money::Exact;
 use crate::net::reply::Reply;
@@ -74,7 +74,7 @@ impl Opened<'_> {
         Opened {
             qr_id: payment.qr_id.as_deref().unwrap_or_default(),
             qr_status: payment.standing.status.word(),
-            qr_expiration_date: seconds(payment.standing.expires_at),
+            qr_expiration_date: whole_seconds(payment.standing.expires_at),
             payload: payment.payload.as_deref().unwrap_or_default(),
             qr_url: payment.qr_url.as_deref().unwrap_or_default(),
         }
@@ -111,20 +111,15 @@ impl Standing<'_> {
             payment_purpose: super::purpose(&payment.site_order_id),
             amount: Exact(payment.amount),
             code: "SUCCESS",
-            create_date: seconds(payment.created_at),
+            create_date: whole_seconds(payment.created_at),
             currency: "RUB",
             order: &payment.site_order_id,
             payment_status: payment.standing.status.word(),
             qr_id: payment.qr_id.as_deref().unwrap_or_default(),
-            transaction_date: payment.transaction_date.map(seconds),
+            transaction_date: payment.transaction_date.map(whole_seconds),
             transaction_id: payment.transaction_id,
-            qr_expiration_date: seconds(payment.standing.expires_at),
+            qr_expiration_date: whole_seconds(payment.standing.expires_at),
             phone_number: "",
         }
     }
-}
-
-/// RFC 3339 in UTC without fractions.
-fn seconds(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

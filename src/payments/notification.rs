@@ -11,6 +11,7 @@ use sha2::Sha256;
 
 use crate::config::BankConfig;
 use crate::error::{Error, Result};
+use crate::hexadecimal;
 use crate::money;
 use crate::secret::Secret;
 
@@ -42,7 +43,7 @@ impl Notification {
     /// 400 for what is no notification, 401 for one that was not signed with a key of this brand.
     pub fn verify(body: &[u8], signature: &str, bank: &BankConfig) -> Result<Notification> {
         let forged = || Error::unauthorized("bad_signature", "This notification was not signed by the shop's bank.");
-        let signature = bytes_of(signature.trim()).ok_or_else(forged)?;
+        let signature = hexadecimal::bytes_32(signature.trim()).ok_or_else(forged)?;
         let body: Body<'_> = serde_json::from_slice(body).map_err(|error| {
             Error::malformed("bad_notification", "Expected the bank's notification as JSON.").because(error)
         })?;
@@ -82,11 +83,6 @@ fn spellings(literal: &str) -> Vec<String> {
         spellings.push(shortest);
     }
     spellings
-}
-
-fn bytes_of(text: &str) -> Option<Vec<u8>> {
-    let right = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    right.then(|| (0..32).filter_map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()).collect())
 }
 
 #[cfg(test)]

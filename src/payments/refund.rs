@@ -10,7 +10,7 @@ use super::bank::{Bank, Fault};
 use super::{Status, ledger, store};
 use crate::brand::Brand;
 use crate::error::{Error, Result};
-use crate::net::cookie;
+use crate::hexadecimal;
 
 /// A person who asks for the same again within this time is asked whether it is meant.
 const TWICE: SignedDuration = SignedDuration::from_mins(10);
@@ -59,7 +59,7 @@ pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, aga
             let amount = amount.unwrap_or(left).normalize();
             match amount > Decimal::ZERO && amount <= left && amount.scale() <= 2 {
                 true => Ok(Refund {
-                    id: cookie::random_name()?,
+                    id: hexadecimal::random_name()?,
                     amount,
                     status: "ASKED".to_owned(),
                     created_at: brand.clock.now(),

@@ -18,7 +18,7 @@ use crate::catalog::Key;
 use crate::config::BrandConfig;
 use crate::db;
 use crate::error::{Error, Result};
-use crate::net::cookie::random_name;
+use crate::hexadecimal::random_name;
 use crate::session::Owner;
 
 /// How many random hexadecimal digits a pseudonym has.

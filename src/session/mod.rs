@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::Cx;
 use crate::brand::Brand;
 use crate::error::Result;
+use crate::hexadecimal;
 use crate::net::cookie::{self, CookieSecret, SetCookie};
 use crate::net::request::Req;
 
@@ -166,5 +167,5 @@ pub async fn end(brand: &Brand, secret: &CookieSecret) -> Result<()> {
 /// # Errors
 /// Only when the operating system has no randomness to give.
 pub fn new_id() -> Result<String> {
-    Ok(format!("sess_{}", cookie::random_name()?))
+    Ok(format!("sess_{}", hexadecimal::random_name()?))
 }

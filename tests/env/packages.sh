@@ -41,7 +41,7 @@ present() {
     node) command -v node >/dev/null && command -v npm >/dev/null ;;
     certutil) command -v certutil >/dev/null ;;
     emoji) compgen -G '/usr/share/fonts/truetype/noto/NotoColorEmoji*' >/dev/null ;;
-    systemd) [[ -x /lib/systemd/systemd && -x /usr/bin/systemctl ]] ;;
+    systemd) command -v systemd-socket-activate >/dev/null ;;
     wrk) command -v wrk >/dev/null ;;
     debootstrap) command -v debootstrap >/dev/null && command -v dpkg-deb >/dev/null ;;
     *) fail "does not know \"$1\"" ;;

@@ -75,7 +75,7 @@ fn forbidden(file: &File, arrow: &[String]) -> Option<&'static str> {
     let to = arrow.first().map_or("", String::as_str);
     let part = arrow.get(1).map_or("", String::as_str);
     let rank = |module: &str| DOMAINS.iter().position(|domain| *domain == module);
-    let upper = ["routes", "serve", "app", "brand", "workers"];
+    let upper = ["routes", "serve", "door", "app", "brand", "workers"];
     match (rank(from), rank(to)) {
         (_, Some(_)) if part == "store" && from != to => Some("another domain's store"),
         (_, Some(_)) if part == "http" && !["routes"].contains(&from) => Some("handlers are called by routes alone"),
@@ -83,11 +83,14 @@ fn forbidden(file: &File, arrow: &[String]) -> Option<&'static str> {
             Some("regions ← catalog ← search, session ← reviews; mail, cart ← payments ← auth ← telegram")
         }
         (None, Some(_)) if !["routes", "workers"].contains(&from) => Some("foundation and net know no domain"),
-        (Some(_), None) if ["routes", "serve", "check", "admin", "workers"].contains(&to) => {
+        (Some(_), None)
+            if ["routes", "serve", "door", "check", "admin", "workers", "reload", "systemd"].contains(&to) =>
+        {
             Some("a domain knows nobody above it")
         }
         (None, None) if from == "net" && upper.contains(&to) => Some("net knows no brand and nobody above it"),
-        (None, None) if ["routes", "serve", "workers"].contains(&to) => Some("bin alone starts these"),
+        (None, None) if to == "serve" && from != "door" => Some("requests come through a door"),
+        (None, None) if ["routes", "door", "workers"].contains(&to) => Some("bin alone starts these"),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ mod docs;
 mod migrate;
 mod outbox;
 mod payments;
+mod process;
 mod reviews;
 mod serve;
 mod work;
@@ -16,7 +17,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use brandgate::config::{self, BrandConfig};
+use brandgate::config::BrandConfig;
+use brandgate::reload::Source;
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -94,19 +96,17 @@ async fn main() -> ExitCode {
         return docs::run(arguments);
     }
     let installed = Some(PathBuf::from(CREDENTIALS)).filter(|directory| directory.is_dir());
-    let credentials = arguments.credentials.or(installed);
-    let brands = match config::load(&arguments.brands, credentials.as_deref()) {
+    let source = Source { brands: arguments.brands, credentials: arguments.credentials.or(installed) };
+    let brands = match source.read() {
         Ok(brands) => brands,
         Err(faults) => {
-            for fault in faults {
-                eprintln!("{fault}");
-            }
+            eprintln!("{faults}");
             return ExitCode::from(2);
         }
     };
     let ended = match arguments.command {
-        Command::Serve(arguments) => serve::run(brands, arguments).await,
-        Command::Work => work::run(brands).await,
+        Command::Serve(arguments) => serve::run(brands, source, arguments).await,
+        Command::Work => work::run(brands, source).await,
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
         Command::Check => check::run(&brands).await,
         Command::Payments(command) => payments::run(&brands, command).await,

@@ -1,17 +1,28 @@
 //! `brandgate serve`: all brands, until told to stop.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use brandgate::brand::Brand;
 use brandgate::clock::Clock;
 use brandgate::config::BrandConfig;
+use brandgate::door::Door;
+use brandgate::reload::{Renewed, Source};
 use brandgate::routes::routes;
-use brandgate::serve::Door;
+use brandgate::systemd::{self, Inherited};
 use brandgate::{admin, net};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::process::{self, Asked, LONGEST_OPENING, Signals};
+
+const DOING: &str = "serving";
+
+/// How often the certificates' files are looked at.
+const LOOK_AT_CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -20,43 +31,110 @@ pub struct Arguments {
     admin: SocketAddr,
 }
 
-pub async fn run(configs: Vec<BrandConfig>, arguments: Arguments) -> Result<(), String> {
-    if !arguments.admin.ip().is_loopback() {
-        return Err(format!("--admin {}: only a loopback address, it shows all brands", arguments.admin));
-    }
-    let admin_socket = net::listen::bind(arguments.admin)?;
+pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments) -> Result<(), String> {
+    let mut signals = Signals::new();
+    let mut inherited = Inherited::take()?;
+    let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
     let brands = configs.into_iter().map(Brand::new).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
-    let doors = prepare(&brands)?;
-    let stop = CancellationToken::new();
-    let router = Arc::new(routes());
-    let running = TaskTracker::new();
-    for door in doors {
-        running.spawn(door.serve(router.clone(), stop.clone()));
+    let (doors, sockets) = prepare(&brands, &mut inherited)?;
+    for name in inherited.names_left() {
+        tracing::warn!("systemd hands over a socket {name}, but there is no such brand");
     }
-    tokio::spawn(admin::serve(admin_socket, brands.clone().into()));
+    let present = Arc::new(ArcSwap::from_pointee(brands.clone()));
+    tokio::spawn(admin::serve(admin_socket, present.clone()));
+    tokio::spawn(systemd::tell_watchdog());
 
-    let opened = open_all(brands);
-    let mut ended = Ok(());
-    tokio::select! {
-        opened = opened => match opened {
-            Ok(()) => { tracing::info!("all brands are served"); wait_for_signal().await }
-            Err(sentence) => ended = Err(sentence),
-        },
-        () = wait_for_signal() => {}
-    }
+    let (stop, running) = (CancellationToken::new(), TaskTracker::new());
+    // Until the databases are open, or are found to be away, visitors wait in the kernel's queue instead of being refused.
+    let mut waiting: Vec<_> = doors.iter().cloned().zip(sockets).collect();
+    let opening = process::open_all(brands);
+    tokio::pin!(opening);
+    let (patience, mut is_open) = (tokio::time::sleep(LONGEST_OPENING), false);
+    tokio::pin!(patience);
+    let mut look = tokio::time::interval(LOOK_AT_CERTIFICATES_EVERY);
+    let ended = loop {
+        tokio::select! {
+            opened = &mut opening, if !is_open => match opened {
+                Ok(()) => is_open = true,
+                Err(sentence) => break Err(sentence),
+            },
+            () = &mut patience, if !waiting.is_empty() => {}
+            _ = look.tick() => {
+                renew_certificates(&doors);
+                continue;
+            }
+            asked = signals.next() => match asked {
+                Asked::Stop => break Ok(()),
+                Asked::Reload => {
+                    let former = present.load_full();
+                    let exchange = |renewed: &Renewed| exchange(&doors, renewed);
+                    if let Some(brands) = process::reload(&source, &former, DOING, exchange) {
+                        present.store(Arc::new(brands));
+                    }
+                    continue;
+                }
+            },
+        }
+        for (door, sockets) in waiting.drain(..) {
+            running.spawn(door.serve(sockets, stop.clone()));
+        }
+        let status = process::status(DOING, &present.load());
+        if is_open {
+            tracing::info!("{status}");
+        }
+        systemd::ready(&status);
+    };
     tracing::info!("stopping: no new connections, running requests end");
+    systemd::stopping();
     stop.cancel();
+    drop(waiting);
     running.close();
     running.wait().await;
     ended
 }
 
-/// Binds every brand's addresses and loads its certificate; all faults come at once.
-fn prepare(brands: &[Arc<Brand>]) -> Result<Vec<Door>, String> {
-    let mut faults = Vec::new();
-    let mut doors = Vec::new();
+/// The admin listener's socket, systemd's or our own.
+pub fn admin_socket(inherited: &mut Inherited, address: SocketAddr) -> Result<TcpListener, String> {
+    let socket = match inherited.named("admin").pop() {
+        Some(socket) => TcpListener::from_std(socket).map_err(|e| format!("systemd's socket admin: {e}"))?,
+        None => {
+            refuse_public(address)?;
+            net::listen::bind(address)?
+        }
+    };
+    refuse_public(socket.local_addr().map_err(|e| e.to_string())?)?;
+    Ok(socket)
+}
+
+fn refuse_public(address: SocketAddr) -> Result<(), String> {
+    match address.ip().is_loopback() {
+        true => Ok(()),
+        false => Err(format!("--admin {address}: only a loopback address, it shows all brands")),
+    }
+}
+
+/// Takes or binds every brand's sockets and loads its certificate; all faults come at once.
+fn prepare(brands: &[Arc<Brand>], inherited: &mut Inherited) -> Result<(Vec<Door>, Vec<Vec<TcpListener>>), String> {
+    let router = Arc::new(routes());
+    let by_systemd = !inherited.is_empty();
+    let (mut faults, mut doors, mut all_sockets) = (Vec::new(), Vec::new(), Vec::new());
     for brand in brands {
-        match Door::prepare(brand.clone()) {
+        let handed = inherited.named(brand.name());
+        match sockets_of(brand, handed) {
+            Ok(sockets) => {
+                let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok());
+                let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
+                tracing::info!(brand = brand.name(), listen = addresses.join(", "), "listening");
+                all_sockets.push(sockets);
+            }
+            Err(sentence) => {
+                let name = brand.name();
+                let hint =
+                    format!("; systemd hands over no socket {name}: systemctl enable --now brandgate@{name}.socket");
+                faults.push(format!("{name}: {sentence}{}", if by_systemd { &hint } else { "" }));
+            }
+        }
+        match Door::new(brand.clone(), router.clone()) {
             Ok(door) => {
                 if door.not_after() < Clock::default().now() {
                     let expired = door.not_after();
@@ -64,28 +142,38 @@ fn prepare(brands: &[Arc<Brand>]) -> Result<Vec<Door>, String> {
                 }
                 doors.push(door);
             }
-            Err(found) => faults.extend(found),
+            Err(sentence) => faults.push(sentence),
         }
     }
-    if faults.is_empty() { Ok(doors) } else { Err(faults.join("\nbrandgate: ")) }
+    if faults.is_empty() { Ok((doors, all_sockets)) } else { Err(faults.join("\nbrandgate: ")) }
 }
 
-/// Waits until every brand's database is there and fit; one that is unfit ends the process, for a person to mend.
-pub async fn open_all(brands: Vec<Arc<Brand>>) -> Result<(), String> {
-    let opening = brands.iter().map(|brand| async move {
-        brand.open().await?;
-        let listen: Vec<String> = brand.config.listen.iter().map(ToString::to_string).collect();
-        tracing::info!(brand = brand.name(), listen = listen.join(", "), url = brand.config.public_url, "open");
-        Ok::<_, String>(())
-    });
-    futures_util::future::try_join_all(opening).await.map(|_| ())
+fn sockets_of(brand: &Brand, handed: Vec<StdTcpListener>) -> Result<Vec<TcpListener>, String> {
+    if handed.is_empty() {
+        return brand.config.listen.iter().map(|address| net::listen::bind(*address)).collect();
+    }
+    handed.into_iter().map(|socket| TcpListener::from_std(socket).map_err(|e| e.to_string())).collect()
 }
 
-pub async fn wait_for_signal() {
-    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be listened to");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be listened to");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// All doors or none.
+fn exchange(doors: &[Door], renewed: &Renewed) -> Result<(), String> {
+    let rehearsed = doors.iter().zip(&renewed.brands).map(|(door, brand)| door.rehearse(brand.clone()));
+    let rehearsed = rehearsed.collect::<Result<Vec<_>, _>>()?;
+    for (door, present) in doors.iter().zip(rehearsed) {
+        door.exchange(present);
+    }
+    Ok(())
+}
+
+fn renew_certificates(doors: &[Door]) {
+    for door in doors {
+        let brand = door.brand();
+        match door.renew() {
+            None => {}
+            Some(Ok(not_after)) => tracing::info!(brand = brand.name(), %not_after, "a new certificate is in use"),
+            Some(Err(sentence)) => {
+                tracing::error!("the certificate was replaced, but the former stays in use: {sentence}")
+            }
+        }
     }
 }

@@ -1,35 +1,88 @@
 //! `brandgate work`: what is done behind the requests, for all brands, until told to stop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
-use brandgate::workers;
+use brandgate::reload::Source;
+use brandgate::{systemd, workers};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::serve::{open_all, wait_for_signal};
+use crate::process::{self, Asked, LONGEST_OPENING, Signals};
+
+const DOING: &str = "working for";
 
 /// What has begun may take so long to end; a silent database must not hold up a restart.
 const LONGEST_END: Duration = Duration::from_secs(15);
 
-pub async fn run(configs: Vec<BrandConfig>) -> Result<(), String> {
+/// The work of all brands under one configuration.
+struct Shift {
+    stop: CancellationToken,
+    running: TaskTracker,
+}
+
+impl Shift {
+    fn begin(brands: &[Arc<Brand>]) -> Shift {
+        let shift = Shift { stop: CancellationToken::new(), running: TaskTracker::new() };
+        for brand in brands {
+            shift.running.spawn(workers::run(brand.clone(), shift.stop.clone()));
+        }
+        shift.running.close();
+        shift
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        if tokio::time::timeout(LONGEST_END, self.running.wait()).await.is_err() {
+            tracing::warn!("something is still waited for; it is left, and done again by whoever comes next");
+        }
+    }
+}
+
+pub async fn run(configs: Vec<BrandConfig>, source: Source) -> Result<(), String> {
+    let mut signals = Signals::new();
     let brands = configs.into_iter().map(Brand::new).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
-    tokio::select! {
-        opened = open_all(brands.clone()) => opened?,
-        () = wait_for_signal() => return Ok(()),
-    }
-    let (stop, running) = (CancellationToken::new(), TaskTracker::new());
-    for brand in brands {
-        running.spawn(workers::run(brand, stop.clone()));
-    }
-    tracing::info!("working for all brands");
-    wait_for_signal().await;
+    tokio::spawn(systemd::tell_watchdog());
+    let mut present = brands.clone();
+    let mut shift: Option<Shift> = None;
+    let opening = process::open_all(brands);
+    tokio::pin!(opening);
+    let (patience, mut is_told) = (tokio::time::sleep(LONGEST_OPENING), false);
+    tokio::pin!(patience);
+    let ended = loop {
+        tokio::select! {
+            opened = &mut opening, if shift.is_none() => match opened {
+                Ok(()) => shift = Some(Shift::begin(&present)),
+                Err(sentence) => break Err(sentence),
+            },
+            () = &mut patience, if !is_told => {}
+            asked = signals.next() => match asked {
+                Asked::Stop => break Ok(()),
+                Asked::Reload => {
+                    if let Some(renewed) = process::reload(&source, &present, DOING, |_| Ok(())) {
+                        present = renewed;
+                        if let Some(former) = shift.take() {
+                            former.end().await;
+                            shift = Some(Shift::begin(&present));
+                        }
+                    }
+                    continue;
+                }
+            },
+        }
+        is_told = true;
+        let status = process::status(DOING, &present);
+        if shift.is_some() {
+            tracing::info!("{status}");
+        }
+        systemd::ready(&status);
+    };
     tracing::info!("stopping: what has been begun is finished");
-    stop.cancel();
-    running.close();
-    if tokio::time::timeout(LONGEST_END, running.wait()).await.is_err() {
-        tracing::warn!("something is still waited for; it is left, and done again by whoever comes next");
+    systemd::stopping();
+    if let Some(shift) = shift {
+        shift.end().await;
     }
-    Ok(())
+    ended
 }

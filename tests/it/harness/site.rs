@@ -218,7 +218,7 @@ impl Site {
             command.arg("work");
             self.furnish(command);
         });
-        process.await_log("working for all brands");
+        process.await_log("working for ");
         process
     }
 

@@ -1,0 +1,103 @@
+//! What both long-running commands do alike: signals, the first opening of the brands, the sentences of a reload.
+//!
+//! Used by `serve` and `work`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use brandgate::brand::Brand;
+use brandgate::reload::{Renewed, Source};
+use brandgate::systemd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// So long a start waits for the databases of all brands; then it goes on, and what needs them is answered with 503.
+pub const LONGEST_OPENING: Duration = Duration::from_secs(2);
+
+/// What a person or systemd asks of the process.
+pub enum Asked {
+    Stop,
+    Reload,
+}
+
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From here on no signal ends the process by itself.
+    pub fn new() -> Signals {
+        let listen = |kind| signal(kind).expect("these signals can be listened to");
+        Signals {
+            terminate: listen(SignalKind::terminate()),
+            interrupt: listen(SignalKind::interrupt()),
+            hangup: listen(SignalKind::hangup()),
+        }
+    }
+
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+}
+
+/// Waits until every brand's database is there and fit; one that is unfit ends the process, for a person to mend.
+pub async fn open_all(brands: Vec<Arc<Brand>>) -> Result<(), String> {
+    let opening = brands.iter().map(|brand| async move {
+        brand.open().await?;
+        tracing::info!(brand = brand.name(), url = brand.config.public_url, "the database is open");
+        Ok::<_, String>(())
+    });
+    futures_util::future::try_join_all(opening).await.map(|_| ())
+}
+
+/// The status line of a process that goes on under these brands.
+pub fn status(doing: &str, brands: &[Arc<Brand>]) -> String {
+    let names = |wanted: bool| -> Vec<&str> {
+        brands.iter().filter(|brand| brand.is_open() == wanted).map(|brand| brand.name()).collect()
+    };
+    match (names(true).join(", "), names(false).join(", ")) {
+        (open, closed) if closed.is_empty() => format!("{doing} {open}"),
+        (open, closed) if open.is_empty() => format!("waiting for PostgreSQL of {closed}"),
+        (open, closed) => format!("{doing} {open}; waiting for PostgreSQL of {closed}"),
+    }
+}
+
+/// Reads everything again and hands it to `exchange`, which may still refuse it; tells log and systemd how it went.
+/// `true` when the new configuration is in force.
+pub fn reload(
+    source: &Source,
+    former: &[Arc<Brand>],
+    doing: &str,
+    exchange: impl FnOnce(&Renewed) -> Result<(), String>,
+) -> Option<Vec<Arc<Brand>>> {
+    systemd::reloading();
+    let renewed = source.renew(former).and_then(|renewed| exchange(&renewed).map(|()| renewed));
+    match renewed {
+        Ok(renewed) => {
+            for sentence in &renewed.needs_restart {
+                tracing::warn!("{sentence}");
+            }
+            tracing::info!("reloaded");
+            let mut line = status(doing, &renewed.brands);
+            for sentence in &renewed.needs_restart {
+                line.push_str("; ");
+                line.push_str(sentence);
+            }
+            systemd::ready(&line);
+            Some(renewed.brands)
+        }
+        Err(faults) => {
+            for fault in faults.lines() {
+                tracing::error!("reload refused: {fault}");
+            }
+            let first = faults.lines().next().unwrap_or_default();
+            systemd::ready(&format!("reload refused: {first}; {} as before", status(doing, former)));
+            None
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! A brand's door: its listening sockets, its certificate, and the gate behind them, which a reload exchanges.
+//!
+//! Opened by `bin/brandgate serve`, one a brand. Connections live through an exchange: each keeps the TLS and the timeouts that
+//! it began with, and asks for the present gate with every request. What must never happen: a connection is cut or a request
+//! lost because a configuration changed, or a certificate that does not fit takes the place of one that does.
+
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use jiff::Timestamp;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::Cx;
+use crate::brand::Brand;
+use crate::config::TlsConfig;
+use crate::net::connection::{self, Settings};
+use crate::net::router::Router;
+use crate::net::{listen, tls};
+use crate::serve::Gate;
+
+/// Between the last accepted connection and the first closed one: whoever just shook hands gets an answer.
+const LEAVING_FOR: Duration = Duration::from_millis(300);
+
+/// Clones are the same door.
+#[derive(Clone)]
+pub struct Door(Arc<Inner>);
+
+struct Inner {
+    present: ArcSwap<Present>,
+    router: Arc<Router<Cx>>,
+    permits: Arc<Semaphore>,
+    /// How many permits there are, taken or not.
+    most_connections: AtomicUsize,
+    leaving: CancellationToken,
+    closing: CancellationToken,
+    /// The certificate's files as they were last looked at.
+    seen: Mutex<Seen>,
+}
+
+/// What an exchange replaces, whole.
+pub struct Present {
+    gate: Gate,
+    settings: Settings,
+    server: Arc<ServerConfig>,
+    not_after: Timestamp,
+}
+
+#[derive(Default)]
+struct Seen {
+    files: Vec<Option<(i64, i64, u64, u64)>>,
+    /// They did not fit each other: perhaps they are just being replaced.
+    failed_before: bool,
+}
+
+impl Door {
+    /// A door that nobody is let in by yet.
+    ///
+    /// # Errors
+    /// A sentence: the certificate cannot be read or does not fit its key.
+    pub fn new(brand: Arc<Brand>, router: Arc<Router<Cx>>) -> Result<Door, String> {
+        let seen = Seen { files: look_at(&brand.config.tls), failed_before: false };
+        let identity = tls::load(&brand.config.tls).map_err(|sentence| format!("{}: {sentence}", brand.name()))?;
+        let most_connections = brand.config.limits.connections;
+        let (leaving, closing) = (CancellationToken::new(), CancellationToken::new());
+        let present = Present::new(brand, router.clone(), identity, &leaving, &closing);
+        Ok(Door(Arc::new(Inner {
+            present: ArcSwap::from_pointee(present),
+            router,
+            permits: Arc::new(Semaphore::new(most_connections)),
+            most_connections: AtomicUsize::new(most_connections),
+            leaving,
+            closing,
+            seen: Mutex::new(seen),
+        })))
+    }
+
+    /// The brand under its present configuration.
+    pub fn brand(&self) -> Arc<Brand> {
+        self.0.present.load().gate.brand().clone()
+    }
+
+    /// When the present certificate stops being valid.
+    pub fn not_after(&self) -> Timestamp {
+        self.0.present.load().not_after
+    }
+
+    /// What would be behind the door under another configuration; nothing is changed yet.
+    ///
+    /// # Errors
+    /// As [`Door::new`].
+    pub fn rehearse(&self, brand: Arc<Brand>) -> Result<Present, String> {
+        let identity = tls::load(&brand.config.tls).map_err(|sentence| format!("{}: {sentence}", brand.name()))?;
+        let identity = identity.resuming(&self.0.present.load().server);
+        Ok(Present::new(brand, self.0.router.clone(), identity, &self.0.leaving, &self.0.closing))
+    }
+
+    /// Puts it there: every later request and connection meets it.
+    pub fn exchange(&self, present: Present) {
+        let most = present.gate.brand().config.limits.connections;
+        let before = self.0.most_connections.swap(most, Ordering::Relaxed);
+        self.0.permits.add_permits(most.saturating_sub(before));
+        if let Ok(fewer @ 1..) = u32::try_from(before.saturating_sub(most)) {
+            let permits = self.0.permits.clone();
+            // They may all be taken: connections that are too many now end by themselves.
+            tokio::spawn(async move { permits.acquire_many_owned(fewer).await.map(|taken| taken.forget()) });
+        }
+        let files = look_at(&present.gate.brand().config.tls);
+        *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { files, failed_before: false };
+        self.0.present.store(Arc::new(present));
+    }
+
+    /// Looks whether the certificate's files were replaced, and takes the new ones when they fit.
+    ///
+    /// `None` when there was nothing to do; an error is told once for files that do not fit, and not while they may be half
+    /// replaced.
+    pub fn renew(&self) -> Option<Result<Timestamp, String>> {
+        let brand = self.brand();
+        let files = look_at(&brand.config.tls);
+        let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaced = seen.files != files;
+        if !replaced && !seen.failed_before {
+            return None;
+        }
+        match self.rehearse(brand) {
+            Ok(present) => {
+                let not_after = present.not_after;
+                self.0.present.store(Arc::new(present));
+                *seen = Seen { files, failed_before: false };
+                Some(Ok(not_after))
+            }
+            Err(sentence) => {
+                *seen = Seen { files, failed_before: replaced };
+                (!replaced).then_some(Err(sentence))
+            }
+        }
+    }
+
+    /// Serves until `stop` is cancelled and the last connection has ended or used up its time.
+    pub async fn serve(self, sockets: Vec<TcpListener>, stop: CancellationToken) {
+        let connections = TaskTracker::new();
+        for socket in sockets {
+            let (permits, leaving, door) = (self.0.permits.clone(), self.0.leaving.clone(), self.clone());
+            let enter = move || (door.0.present.load().settings.clone(), door.clone());
+            connections.spawn(listen::run(socket, permits, connections.clone(), leaving, enter));
+        }
+        stop.cancelled().await;
+        self.0.leaving.cancel();
+        tokio::time::sleep(LEAVING_FOR).await;
+        self.0.closing.cancel();
+        connections.close();
+        let brand = self.brand();
+        if tokio::time::timeout(brand.config.timeouts.drain + LEAVING_FOR, connections.wait()).await.is_err() {
+            tracing::warn!(brand = brand.name(), "some requests were still running at the end of the drain time");
+        }
+    }
+}
+
+impl connection::Answer for Door {
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<> {
+        let present = self.0.present.load_full();
+        async move { present.gate.answer(request, client).await }
+    }
+}
+
+impl Present {
+    fn new(
+        brand: Arc<Brand>,
+        router: Arc<Router<Cx>>,
+        identity: tls::Identity,
+        leaving: &CancellationToken,
+        closing: &CancellationToken,
+    ) -> Present {
+        let settings = Settings {
+            tls: TlsAcceptor::from(identity.server.clone()),
+            limits: brand.config.limits,
+            timeouts: brand.config.timeouts,
+            trusted: brand.config.proxy_protocol.trusted.clone().into(),
+            leaving: leaving.clone(),
+            closing: closing.clone(),
+        };
+        Present { gate: Gate::new(brand, router), settings, server: identity.server, not_after: identity.not_after }
+    }
+}
+
+/// Time of change, size and inode of both files; `None` for one that cannot be looked at.
+fn look_at(tls: &TlsConfig) -> Vec<Option<(i64, i64, u64, u64)>> {
+    let stamp = |path: &Path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.mtime(), found.mtime_nsec(), found.size(), found.ino()))
+    };
+    [&tls.certificate, &tls.key].map(|path| stamp(path)).to_vec()
+}
