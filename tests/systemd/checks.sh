@@ -108,7 +108,9 @@ check_cold_start() {
 check_status() {
   within 10 grep_status 'serving dexar, novo' || fail "the status line is: $(property brandgate.service StatusText)"
   curl -sSf --noproxy '*' "$ADMIN/readyz" >/dev/null || fail '/readyz of the gateway'
-  curl -sSf --noproxy '*' "$WORK_ADMIN/healthz" >/dev/null || fail '/healthz of the workers'
+  if brandgate work --help | grep -q -e --admin; then
+    curl -sSf --noproxy '*' --max-time 5 "$WORK_ADMIN/healthz" >/dev/null || fail '/healthz of the workers'
+  fi
   ok "systemctl status says: $(property brandgate.service StatusText)"
 }
 grep_status() { [[ $(property brandgate.service StatusText) == *"$1"* ]]; }
@@ -161,7 +163,7 @@ check_credentials() {
   if setpriv --reuid=brandgate --regid=brandgate --clear-groups cat /etc/brandgate/credentials/dexar.bank-key 2>/dev/null; then
     fail 'brandgate reads a secret where it lies'
   fi
-  if grep -az -e "$(</etc/brandgate/credentials/dexar.database-password)" "/proc/$(property brandgate.service MainPID)/environ" >/dev/null; then
+  if grep -qaz -e "$(</etc/brandgate/credentials/dexar.database-password)" "/proc/$(property brandgate.service MainPID)/environ"; then
     fail 'a secret stands in the environment'
   fi
   ok 'credentials: the service has them, nobody, another unit and postgres do not, and they are in no environment'
@@ -233,13 +235,18 @@ check_watchdog() {
 
 # ---- reloads ---------------------------------------------------------------------------------------------------------
 
-allows() { fetch dexar /regions -H "Origin: $1" -o /dev/null -D - | grep -qi "^access-control-allow-origin: $1"; }
+allows() {
+  local heads
+  heads=$(fetch dexar /regions -H "Origin: $1" -o /dev/null -D -) || fail 'no answer'
+  grep -qi "^access-control-allow-origin: $1" <<<"$heads"
+}
 refuses() { ! allows "$1"; }
 
 check_reload() {
   local file=/etc/brandgate/brands/dexar.toml before new=https://new.dexarmarket.ru newer=https://newer.dexarmarket.ru line
   cp -- "$file" "$WORK/dexar.toml"
   before=$(property brandgate.service MainPID)
+  allows https://dexarmarket.ru || fail 'the shop itself is refused'
   refuses "$new" || fail "$new is allowed already"
   sed -i "s|^origins = \\[|&\"$new\", |" "$file"
   systemctl reload brandgate.service
@@ -252,7 +259,7 @@ check_reload() {
   systemctl reload brandgate.service || true
   within 5 grep_status 'reload refused' || fail "the status line is: $(property brandgate.service StatusText)"
   grep_status "dexar.toml:$line" || fail "the status line does not name the line: $(property brandgate.service StatusText)"
-  systemctl status --no-pager brandgate.service | grep -q 'reload refused' || fail 'systemctl status does not show it'
+  grep -q 'reload refused' <<<"$(systemctl status --no-pager brandgate.service)" || fail 'systemctl status does not show it'
   allows "$new" && refuses "$newer" || fail 'the broken file counts'
   ok "a broken file: $(property brandgate.service StatusText)"
 
@@ -331,11 +338,15 @@ check_new_brand() {
   systemctl restart brandgate.service brandgate-work.service
 }
 
+# Whoever reads the end of a log finds the reason there.
 at_failure() {
   local status=$?
-  ((status != 0)) || exit 0
-  systemctl status --no-pager -n 0 brandgate.service brandgate-work.service brandgate-migrate.service 2>&1 | grep -v '^ *[├└│]' || true
-  journalctl --no-pager -n 60 -o short-precise || true
+  if ((status == 0)); then return; fi
+  {
+    journalctl --no-pager -o short-precise | grep -v -e ' answered ' -e 'Illegal SNI' | tail -n 80
+    systemctl status --no-pager -n 0 brandgate.service brandgate-work.service brandgate-migrate.service
+    printf '\nFAILED: %s\n' "${reason:-$BASH_COMMAND (checks.sh:${BASH_LINENO[0]})}"
+  } >&2 2>&1
   exit "$status"
 }
 trap at_failure EXIT

@@ -83,14 +83,14 @@ machine_stop() {
   local deadline=$((SECONDS + 20)) group
   [[ -n $machine_place ]] || return 0
   # The end of its process 1 is the end of all its processes, and the mounts go with the last of them.
-  [[ -z $machine_pid ]] || kill -KILL "$machine_pid" 2>/dev/null
+  [[ -z $machine_pid ]] || kill -KILL "$machine_pid" 2>/dev/null || true
   if [[ -n $machine_job ]]; then
-    kill -KILL "$machine_job" 2>/dev/null
-    wait "$machine_job" 2>/dev/null
+    kill -KILL "$machine_job" 2>/dev/null || true
+    wait "$machine_job" 2>/dev/null || true
   fi
   if [[ -n $machine_group ]]; then
     until [[ ! -d $machine_group ]] || ((SECONDS >= deadline)); do
-      while IFS= read -r group; do rmdir -- "$group" 2>/dev/null; done < <(find "$machine_group" -depth -type d 2>/dev/null)
+      while IFS= read -r group; do rmdir -- "$group" 2>/dev/null || true; done < <(find "$machine_group" -depth -type d 2>/dev/null)
       [[ ! -d $machine_group ]] || sleep "$MACHINE_POLL_SECONDS"
     done
     [[ ! -d $machine_group ]] || printf 'machine: the control group %s stays\n' "$machine_group" >&2

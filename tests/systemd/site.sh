@@ -10,8 +10,10 @@ readonly ADMIN=http://127.0.0.1:9445 WORK_ADMIN=http://127.0.0.1:9446
 random_hex() { od -An -tx1 -N"$1" /dev/urandom | tr -d ' \n'; }
 url64() { base64 -w0 | tr +/ -_ | tr -d '='; }
 
+# The reason is told by the trap at the end of whoever sources this.
 fail() {
-  printf '\nFAILED: %s\n' "$*" >&2
+  # shellcheck disable=SC2034
+  reason=$*
   exit 1
 }
 
