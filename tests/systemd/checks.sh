@@ -13,9 +13,12 @@ set -euo pipefail
 cd /repo/tests/systemd
 # shellcheck source=tests/systemd/site.sh
 source ./site.sh
+# shellcheck source=tests/systemd/restore.sh
+source ./restore.sh
 readonly BINARIES=$1 UNITS=/usr/lib/systemd/system HOOK=/usr/local/lib/brandgate-deploy-hook
 # A score of 1.0 at most, as systemd-analyze counts it for --threshold.
 readonly WORST_EXPOSURE=10
+readonly ADMIN=http://127.0.0.1:9445 WORK_ADMIN=http://127.0.0.1:9446
 readonly PG_BIN=/usr/lib/postgresql/15/bin PG_DATA=/var/lib/brandgate-test-pg
 readonly SERVICES=(brandgate brandgate-work brandgate-migrate brandgate-prepare)
 
@@ -39,12 +42,16 @@ install_files() {
   install -m 0644 -- /repo/brands/*.toml /etc/brandgate/brands/
 }
 
-# PostgreSQL with the rules of Debian's package: by socket who the kernel says one is, by TCP a password.
-install_services() {
+# With the rules of Debian's package: by socket who the kernel says one is, by TCP a password.
+make_cluster() {
   install -d -o postgres -g postgres -m 0700 "$PG_DATA"
+  as_postgres initdb -D "$PG_DATA" --no-sync --auth-local=peer --auth-host=scram-sha-256 --locale=C.UTF-8 --encoding=UTF8 \
+    >"$WORK/initdb.log" || fail "initdb: $(<"$WORK/initdb.log")"
+}
+
+install_services() {
   install -d -o postgres -g postgres -m 2775 /run/postgresql
-  setpriv --reuid=postgres --regid=postgres --init-groups -- "$PG_BIN/initdb" -D "$PG_DATA" --no-sync --auth-local=peer \
-    --auth-host=scram-sha-256 --locale=C.UTF-8 --encoding=UTF8 >"$WORK/initdb.log" || fail "initdb: $(<"$WORK/initdb.log")"
+  make_cluster
   cat >/etc/systemd/system/test-postgresql.service <<UNIT
 [Service]
 Type=notify
@@ -61,11 +68,6 @@ Restart=always
 UNIT
   systemctl daemon-reload
   systemctl start test-postgresql.service test-redis.service
-}
-
-create_database() {
-  setpriv --reuid=postgres --regid=postgres --init-groups -- \
-    "$PG_BIN/createdb" --template=template0 --encoding=UTF8 --locale=C.UTF-8 brandgate
 }
 
 # ---- what is checked of files ----------------------------------------------------------------------------------------
@@ -127,7 +129,7 @@ check_sandbox() {
     [[ $(stat -c %U "/proc/$pid") == brandgate || $(ps -o user= -p "$pid") == brandgate ]] || fail "$unit is not the user brandgate"
     # Its own eyes: the root it sees, and what it may read there. /proc/PID/root is that root.
     [[ ! -e /proc/$pid/root/home && ! -e /proc/$pid/root/var/lib/postgresql && ! -e /proc/$pid/root/usr/bin/bash ]] ||
-      fail "$unit sees more than it needs: $(ls "/proc/$pid/root" | tr '\n' ' ')"
+      fail "$unit sees more than it needs: $(find "/proc/$pid/root/" -maxdepth 1 -printf '%P ')"
     as_service "$pid" cat /etc/hostname || fail "cannot look with the eyes of $unit"
     if as_service "$pid" cat /etc/brandgate/credentials/dexar.database-password; then fail "$unit reads the secrets where they lie"; fi
     if as_service "$pid" cat /etc/shadow; then fail "$unit reads /etc/shadow"; fi
@@ -260,7 +262,8 @@ check_reload() {
   within 5 grep_status 'reload refused' || fail "the status line is: $(property brandgate.service StatusText)"
   grep_status "dexar.toml:$line" || fail "the status line does not name the line: $(property brandgate.service StatusText)"
   grep -q 'reload refused' <<<"$(systemctl status --no-pager brandgate.service)" || fail 'systemctl status does not show it'
-  allows "$new" && refuses "$newer" || fail 'the broken file counts'
+  allows "$new" || fail 'the former configuration is gone'
+  refuses "$newer" || fail 'the broken file counts'
   ok "a broken file: $(property brandgate.service StatusText)"
 
   cp -- "$WORK/dexar.toml" "$file"
@@ -358,7 +361,7 @@ make_certificates
 make_secrets
 hand_over_certificate dexar >/dev/null
 hand_over_certificate novo >/dev/null
-create_database
+as_postgres createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8 brandgate
 ok 'files, PostgreSQL and Redis, certificates, secrets'
 check_files
 systemctl daemon-reload
@@ -381,3 +384,4 @@ check_reload
 check_renewal
 check_services_restart
 check_new_brand
+check_restore

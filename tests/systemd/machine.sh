@@ -1,13 +1,14 @@
 # shellcheck shell=bash
 # machine.sh: a real systemd in namespaces of its own, for run.sh and package.sh, which source this.
 #
+#   repo=…                  the repository, set by the caller; it is /repo inside, read-only
 #   machine_start LOWER     boots systemd on an overlay of the directory LOWER (/ or a bare Debian); changes are in memory
 #   machine_run COMMAND…    runs a command inside
 #   machine_stop            ends all of it; also at the exit of the script, however that comes
 #
 # It needs root, and may mount. Nothing that happens inside reaches the machine outside: mounts, processes, host name, IPC,
-# network and control groups are its own, and what is written stays in memory. The repository is /repo inside, read-only. No
-# process, mount or control group may stay when the script ends; if the script is killed outright, the kernel ends the rest.
+# network and control groups are its own, and what is written stays in memory. No process, mount
+# or control group may stay when the script ends; if the script is killed outright, the kernel ends the processes.
 
 readonly BOOT_DEADLINE_SECONDS=60
 readonly MACHINE_POLL_SECONDS=0.05
@@ -57,7 +58,7 @@ machine_start() {
   # shellcheck disable=SC2016
   setpriv --pdeathsig KILL -- "$BASH" -c 'printf "%s\n" $$ >"$1/cgroup.procs" && shift && exec "$@"' machine "$machine_group" \
     unshare --mount --propagation private --pid --uts --ipc --cgroup --net --fork --kill-child=KILL -- \
-    "$BASH" "${BASH_SOURCE[0]}" --boot "$lower" "$machine_place" "$repo" </dev/null >"$machine_place/console" 2>&1 &
+    "$BASH" "${BASH_SOURCE[0]}" --boot "$lower" "$machine_place" "${repo:?}" </dev/null >"$machine_place/console" 2>&1 &
   machine_job=$!
   until machine_pid=$(cat "/proc/$machine_job/task/$machine_job/children" 2>/dev/null) && machine_pid=${machine_pid%% *} &&
     [[ -n $machine_pid && $(cat "/proc/$machine_pid/comm" 2>/dev/null) == systemd ]]; do

@@ -5,7 +5,6 @@
 # certificates' copies) are done here as it says them. Secrets are random; nothing of it outlives the machine.
 
 readonly WORK=/run/brandgate-test
-readonly ADMIN=http://127.0.0.1:9445 WORK_ADMIN=http://127.0.0.1:9446
 
 random_hex() { od -An -tx1 -N"$1" /dev/urandom | tr -d ' \n'; }
 url64() { base64 -w0 | tr +/ -_ | tr -d '='; }
@@ -56,6 +55,14 @@ answers() { [[ $(status_of "$1" "${2:-/category}") == 200 ]]; }
 
 property() { systemctl show -P "$2" "$1"; }
 
+# As PostgreSQL's administrator, with the programs of its newest version.
+as_postgres() {
+  local program
+  program=$(printf '%s\n' /usr/lib/postgresql/*/bin/"$1" | tail -n 1)
+  shift
+  (cd / && setpriv --reuid=postgres --regid=postgres --init-groups -- "$program" "$@")
+}
+
 make_certificates() {
   /repo/tests/env/certs.sh "$WORK/certs" dexar=api.dexarmarket.ru novo=api.novo.market
 }
@@ -75,7 +82,7 @@ make_secrets() {
     umask 077
     for brand in dexar novo; do
       merchant=MA0000000$(port_of "$brand")
-      cd /etc/brandgate/credentials
+      cd /etc/brandgate/credentials || exit
       random_hex 32 >"$brand.database-password"
       printf '1234567890:AA%s' "$(random_hex 17 | cut -c1-33)" >"$brand.telegram-bot-token"
       printf '%s.%s.%s' "$(printf '{"alg":"HS256"}' | url64)" "$(printf '{"sub":"%s"}' "$merchant" | url64)" \
