@@ -4,7 +4,7 @@
 //! it began with, and asks for the present gate with every request. What must never happen: a connection is cut or a request
 //! lost because a configuration changed, or a certificate that does not fit takes the place of one that does.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -149,12 +149,24 @@ impl Door {
         }
     }
 
+    /// How a connection to this address is served.
+    fn settings(&self, bound_to: Option<SocketAddr>) -> Settings {
+        let present = self.0.present.load();
+        let mut settings = present.settings.clone();
+        let spoken_on = &present.gate.brand().config.proxy_protocol.listen;
+        if !spoken_on.is_empty() && !bound_to.is_some_and(|address| spoken_on.contains(&address)) {
+            settings.trusted = [].into();
+        }
+        settings
+    }
+
     /// Serves until `stop` is cancelled and the last connection has ended or used up its time.
     pub async fn serve(self, sockets: Vec<TcpListener>, stop: CancellationToken) {
         let connections = TaskTracker::new();
         for socket in sockets {
             let (permits, leaving, door) = (self.0.permits.clone(), self.0.leaving.clone(), self.clone());
-            let enter = move || (door.0.present.load().settings.clone(), door.clone());
+            let bound_to = socket.local_addr().ok();
+            let enter = move || (door.settings(bound_to), door.clone());
             connections.spawn(listen::run(socket, permits, connections.clone(), leaving, enter));
         }
         stop.cancelled().await;
