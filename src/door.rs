@@ -77,6 +77,7 @@ impl Door {
         let most_connections = brand.config.limits.connections;
         let (leaving, closing) = (CancellationToken::new(), CancellationToken::new());
         let present = Present::new(brand, router.clone(), identity, &leaving, &closing);
+        present.tell_certificate();
         Ok(Door(Arc::new(Inner {
             present: ArcSwap::from_pointee(present),
             router,
@@ -120,6 +121,7 @@ impl Door {
         }
         let files = look_at(&present.gate.brand().config.tls);
         *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { files, failed_before: false };
+        present.tell_certificate();
         self.0.present.store(Arc::new(present));
     }
 
@@ -138,6 +140,7 @@ impl Door {
         match self.rehearse(brand) {
             Ok(present) => {
                 let not_after = present.not_after;
+                present.tell_certificate();
                 self.0.present.store(Arc::new(present));
                 *seen = Seen { files, failed_before: false };
                 Some(Ok(not_after))
@@ -205,10 +208,15 @@ impl Present {
             limits: brand.config.limits,
             timeouts: brand.config.timeouts,
             trusted: brand.config.proxy_protocol.trusted.clone().into(),
+            metrics: brand.metrics.clone(),
             leaving: leaving.clone(),
             closing: closing.clone(),
         };
         Present { gate: Gate::new(brand, router), settings, server: identity.server, not_after: identity.not_after }
+    }
+
+    fn tell_certificate(&self) {
+        self.gate.brand().metrics.certificate(self.not_after.as_second());
     }
 }
 

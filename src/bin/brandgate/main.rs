@@ -47,7 +47,7 @@ enum Command {
     /// Serve all brands until SIGTERM or SIGINT
     Serve(serve::Arguments),
     /// Do what is done behind the requests (bots, mail, the bank's news) until SIGTERM or SIGINT
-    Work,
+    Work(work::Arguments),
     /// Bring every brand's schema up to date
     Migrate(migrate::Arguments),
     /// Look at configuration, certificates, databases and isolation, and say what is wrong
@@ -92,7 +92,7 @@ async fn main() -> ExitCode {
     };
     let ended = match arguments.command {
         Command::Serve(arguments) => serve::run(brands, source, arguments).await,
-        Command::Work => work::run(brands, source).await,
+        Command::Work(arguments) => work::run(brands, source, arguments).await,
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
         Command::Check => check::run(&brands).await,
         Command::Payments(command) => payments::run(&brands, command).await,
