@@ -2,6 +2,7 @@
 
 mod catalog;
 mod check;
+mod log;
 mod migrate;
 mod outbox;
 mod payments;
@@ -10,15 +11,13 @@ mod reviews;
 mod serve;
 mod work;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use brandgate::config::BrandConfig;
 use brandgate::reload::Source;
-use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use clap::{Parser, Subcommand};
+use log::LogFormat;
 
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
@@ -34,12 +33,6 @@ struct Arguments {
     log: LogFormat,
     #[command(subcommand)]
     command: Command,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Subcommand)]
@@ -69,19 +62,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,tokio_postgres=warn,refinery_core=warn"));
-    // At debug it writes the parameters of statements: letters, addresses of people.
-    let filter = filter
-        .add_directive(tracing_subscriber::filter::Directive::from_str("tokio_postgres=info").expect("it is one"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match arguments.log {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    log::begin(arguments.log);
     let source = Source { brands: arguments.brands, credentials: arguments.credentials };
     let brands = match source.read() {
         Ok(brands) => brands,
