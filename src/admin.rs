@@ -1,4 +1,4 @@
-//! The loopback listener for machines that watch: `/healthz`, `/readyz`.
+//! The loopback listener for machines that watch: `/metrics`, `/healthz`, `/readyz`.
 //!
 //! Plain HTTP, called by systemd's and the balancer's checks; never bound to a public address. It knows all brands, so
 //! nothing of a shop's data may ever be answered here.
@@ -19,6 +19,9 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::brand::Brand;
+use crate::{figures, metrics};
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// From connecting to the end of the request's headers.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,6 +62,7 @@ async fn answer(request: &Request<Incoming>, brands: &[Arc<Brand>]) -> Response<
     match request.uri().path() {
         "/healthz" => respond(StatusCode::OK, &json!({ "alive": true })),
         "/readyz" => ready(brands).await,
+        "/metrics" => metrics(brands).await,
         _ => respond(StatusCode::NOT_FOUND, &json!({ "error": "There is no such path." })),
     }
 }
@@ -73,6 +77,22 @@ async fn ready(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
         found.into_iter().map(|(name, lacks)| (name.to_owned(), json!({ "lacks": lacks }))).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     respond(status, &json!({ "ready": ready, "brands": brands }))
+}
+
+/// OpenMetrics text, version 1.0.0.
+async fn metrics(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
+    figures::look(brands).await;
+    match metrics::render() {
+        Ok(text) => {
+            let mut response = Response::new(Full::new(Bytes::from(text)));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+            response
+        }
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be written");
+            respond(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": "The metrics could not be written." }))
+        }
+    }
 }
 
 fn respond(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {

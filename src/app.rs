@@ -64,6 +64,7 @@ impl Cx {
         self.additions().counts.extend(counts);
         match over {
             Some(seconds) => {
+                self.brand.metrics.refused(budget.word());
                 Err(Error::too_many(seconds, format!("Too many requests; please try again in {seconds} s.")))
             }
             None => Ok(()),

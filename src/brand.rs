@@ -16,6 +16,7 @@ use crate::config::BrandConfig;
 use crate::db;
 use crate::error::{Error, Result};
 use crate::kv::Kv;
+use crate::metrics::Metrics;
 use crate::migrate;
 use crate::net::client::Outgoing;
 use crate::rates::Limiter;
@@ -31,6 +32,7 @@ pub struct Brand {
     pub kv: Kv,
     pub clock: Clock,
     pub rates: Limiter,
+    pub metrics: Metrics,
     /// Payments are opened by so many requests at the same time that others find a connection too.
     pub checkouts: Arc<Semaphore>,
     /// The way to the brand's bank.
@@ -50,6 +52,7 @@ impl Brand {
             rates: Limiter::new(kv.clone(), config.rates),
             to_bank: to_bank(&config)?,
             clock: Clock::default(),
+            metrics: Metrics::of(&config.name),
             open: Arc::default(),
             config,
             kv,
@@ -82,6 +85,7 @@ impl Brand {
             rates: Limiter::new(self.kv.clone(), config.rates),
             to_bank: to_bank(&config)?,
             clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
             open: self.open.clone(),
             kv: self.kv.clone(),
             checkouts: self.checkouts.clone(),
@@ -109,6 +113,12 @@ impl Brand {
             return Err(Error::unavailable(format!("{}: the database is not ready yet", self.name())));
         }
         Ok(Lease(Some(self.pool.get().await?)))
+    }
+
+    /// Connections to PostgreSQL: how many there are, how many of them nobody uses, and how many requests wait for one.
+    pub fn pool_status(&self) -> (usize, usize, usize) {
+        let status = self.pool.status();
+        (status.size, status.available, status.waiting)
     }
 
     /// Waits for the database, for as long as it is away, and opens the brand when it is fit.

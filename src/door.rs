@@ -4,7 +4,7 @@
 //! it began with, and asks for the present gate with every request. What must never happen: a connection is cut or a request
 //! lost because a configuration changed, or a certificate that does not fit takes the place of one that does.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,6 +77,7 @@ impl Door {
         let most_connections = brand.config.limits.connections;
         let (leaving, closing) = (CancellationToken::new(), CancellationToken::new());
         let present = Present::new(brand, router.clone(), identity, &leaving, &closing);
+        present.tell_certificate();
         Ok(Door(Arc::new(Inner {
             present: ArcSwap::from_pointee(present),
             router,
@@ -120,6 +121,7 @@ impl Door {
         }
         let files = look_at(&present.gate.brand().config.tls);
         *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { files, failed_before: false };
+        present.tell_certificate();
         self.0.present.store(Arc::new(present));
     }
 
@@ -138,6 +140,7 @@ impl Door {
         match self.rehearse(brand) {
             Ok(present) => {
                 let not_after = present.not_after;
+                present.tell_certificate();
                 self.0.present.store(Arc::new(present));
                 *seen = Seen { files, failed_before: false };
                 Some(Ok(not_after))
@@ -149,12 +152,24 @@ impl Door {
         }
     }
 
+    /// How a connection to this address is served.
+    fn settings(&self, bound_to: Option<SocketAddr>) -> Settings {
+        let present = self.0.present.load();
+        let mut settings = present.settings.clone();
+        let spoken_on = &present.gate.brand().config.proxy_protocol.listen;
+        if !spoken_on.is_empty() && !bound_to.is_some_and(|address| spoken_on.contains(&address)) {
+            settings.trusted = [].into();
+        }
+        settings
+    }
+
     /// Serves until `stop` is cancelled and the last connection has ended or used up its time.
     pub async fn serve(self, sockets: Vec<TcpListener>, stop: CancellationToken) {
         let connections = TaskTracker::new();
         for socket in sockets {
             let (permits, leaving, door) = (self.0.permits.clone(), self.0.leaving.clone(), self.clone());
-            let enter = move || (door.0.present.load().settings.clone(), door.clone());
+            let bound_to = socket.local_addr().ok();
+            let enter = move || (door.settings(bound_to), door.clone());
             connections.spawn(listen::run(socket, permits, connections.clone(), leaving, enter));
         }
         stop.cancelled().await;
@@ -193,10 +208,15 @@ impl Present {
             limits: brand.config.limits,
             timeouts: brand.config.timeouts,
             trusted: brand.config.proxy_protocol.trusted.clone().into(),
+            metrics: brand.metrics.clone(),
             leaving: leaving.clone(),
             closing: closing.clone(),
         };
         Present { gate: Gate::new(brand, router), settings, server: identity.server, not_after: identity.not_after }
+    }
+
+    fn tell_certificate(&self) {
+        self.gate.brand().metrics.certificate(self.not_after.as_second());
     }
 }
 

@@ -14,7 +14,8 @@
 //! [`payments`] ← [`auth`] (logging in) ← [`telegram`] (the bot). Anyone may queue [`mail`]. What they stand on: [`config`] (the
 //! brands' files), [`brand`] (a brand alive), [`db`], [`kv`], [`lease`], [`rates`], [`migrate`], and [`error`], [`secret`],
 //! [`money`], [`language`], [`clock`], [`hexadecimal`]. What is done behind the requests is listed in [`workers`]. [`check`] looks at all of it
-//! for a sysadmin, [`reload`] reads the brands' files again, [`systemd`] is told about it, [`admin`] answers machines that watch, [`openapi`] describes the API for machines that build.
+//! for a sysadmin, [`reload`] reads the brands' files again, [`systemd`] is told about it, [`admin`] answers machines that watch ([`metrics`] are counted,
+//! [`figures`] asked for), [`openapi`] describes the API for machines that build.
 
 pub mod admin;
 pub mod app;
@@ -28,11 +29,13 @@ pub mod config;
 pub mod db;
 pub mod door;
 pub mod error;
+pub mod figures;
 pub mod hexadecimal;
 pub mod kv;
 pub mod language;
 pub mod lease;
 pub mod mail;
+pub mod metrics;
 pub mod migrate;
 pub mod money;
 pub mod net;

@@ -48,7 +48,8 @@ pub enum Budget {
 }
 
 impl Budget {
-    fn word(self) -> &'static str {
+    /// Its name in keys, headers and figures.
+    pub fn word(self) -> &'static str {
         match self {
             Budget::Logins => "logins",
             Budget::CartWrites => "cart",

@@ -73,7 +73,7 @@ impl Gate {
         let request_id = request_id::of(&parts.headers);
         let origin = Origin::of(&parts.headers, &self.brand.config.origins, self.brand.config.own_origin());
         let mut asked_in = None;
-        let mut pattern = "-";
+        let mut pattern = "";
         let was_read = Arc::new(AtomicBool::new(body.is_end_stream()));
         let is_preflight = cors::is_preflight(&parts);
         let admitted = self.admit(&parts, &body, &origin, client, &mut pattern);
@@ -131,13 +131,15 @@ impl Gate {
             // hyper closes a connection whose body nobody read; a client that reuses connections must be told.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        let (status, took) = (response.status().as_u16(), begun.elapsed());
+        self.brand.metrics.answered(&parts.method, pattern, status, took);
         tracing::info!(
             brand = self.brand.name(),
             request = request_id.to_str().unwrap_or_default(),
             method = %parts.method,
             route = pattern,
-            status = response.status().as_u16(),
-            us = begun.elapsed().as_micros() as u64,
+            status,
+            us = took.as_micros() as u64,
             "answered"
         );
         response
@@ -150,7 +152,7 @@ impl Gate {
         body: &Incoming,
         origin: &Origin,
         client: IpAddr,
-        pattern: &mut &str,
+        pattern: &mut &'static str,
     ) -> Result<Admitted<'_>> {
         let limits = &self.brand.config.limits;
         // hyper's own limit is on its buffer, which a head that arrives in one piece can pass.

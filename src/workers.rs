@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,7 +65,10 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
 async fn drive(pass: &'static Pass, brand: Arc<Brand>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let mut pause = pass.every;
-        match (pass.run)(brand.clone()).await {
+        let begun = Instant::now();
+        let ended = (pass.run)(brand.clone()).await;
+        brand.metrics.passed(pass.name, ended.is_ok(), begun.elapsed());
+        match ended {
             Ok(0) => {}
             // There may be more of it.
             Ok(done) => {

@@ -121,6 +121,8 @@ pub struct Timeouts {
 #[derive(Debug, Clone)]
 pub struct ProxyProtocol {
     pub trusted: Vec<IpNet>,
+    /// The addresses of `listen` that balancers connect to; empty: all of them.
+    pub listen: Vec<SocketAddr>,
 }
 
 /// How long visitors stay known (contract section 7).
@@ -226,15 +228,7 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
     if !name.is_empty() {
         check_name(&root, &name, file);
     }
-    let listen = root.strings("listen", "[\"0.0.0.0:445\", \"[::]:445\"]");
-    let listen = listen.iter().filter_map(|address| match address.parse() {
-        Ok(address) => Some(address),
-        Err(_) => {
-            root.fault("listen", format!("{address} is no address with a port, such as 0.0.0.0:445 or [::]:445"));
-            None
-        }
-    });
-    let listen = listen.collect();
+    let listen = read_addresses(&root, root.strings("listen", "[\"0.0.0.0:445\", \"[::]:445\"]"));
     let origins = root.strings("origins", "[\"https://dexarmarket.ru\"]");
     for origin in &origins {
         if !is_origin(origin) {
@@ -244,6 +238,7 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
     let brand = BrandConfig {
         file: file.to_owned(),
         title: root.string("title", "\"Dexar\""),
+        proxy_protocol: read_proxy_protocol(root.section("proxy_protocol"), &listen),
         listen,
         public_url: read_https_url(&root, "public_url", "\"https://api.dexarmarket.ru:445\""),
         storefront_url: read_https_url(&root, "storefront_url", "\"https://dexarmarket.ru\""),
@@ -254,7 +249,6 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
         accent: read_accent(&root),
         limits: read_limits(root.section("limits")),
         timeouts: read_timeouts(root.section("timeouts")),
-        proxy_protocol: read_proxy_protocol(root.section("proxy_protocol")),
         session: read_session(root.section("session")),
         rates: read_rates(root.section("rates")),
         telegram: root.optional_section("telegram").map(|section| read_telegram(section, &name, credentials)),

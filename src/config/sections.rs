@@ -2,6 +2,7 @@
 //!
 //! Used by `config` alone. Every default of a number stands here and nowhere else.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
@@ -150,7 +151,19 @@ pub(super) fn read_accent(root: &Section<'_, '_>) -> String {
     accent
 }
 
-pub(super) fn read_proxy_protocol(section: Section<'_, '_>) -> ProxyProtocol {
+pub(super) fn read_addresses(section: &Section<'_, '_>, texts: Vec<String>) -> Vec<SocketAddr> {
+    let addresses = texts.iter().filter_map(|text| {
+        let address = text.parse();
+        if address.is_err() {
+            section.fault("listen", format!("{text} is no address with a port, such as 0.0.0.0:445 or [::]:445"));
+        }
+        address.ok()
+    });
+    addresses.collect()
+}
+
+/// `listen` are the brand's own addresses.
+pub(super) fn read_proxy_protocol(section: Section<'_, '_>, listen: &[SocketAddr]) -> ProxyProtocol {
     let trusted = section.optional_strings("trusted", "[\"10.0.0.5\", \"fd00::/8\"]");
     let trusted = trusted.iter().filter_map(|text| {
         let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
@@ -160,8 +173,12 @@ pub(super) fn read_proxy_protocol(section: Section<'_, '_>) -> ProxyProtocol {
         network.ok()
     });
     let trusted = trusted.collect();
+    let spoken_on = read_addresses(&section, section.optional_strings("listen", "[\"10.0.0.1:445\"]"));
+    for address in spoken_on.iter().filter(|address| !listen.contains(address)) {
+        section.fault("listen", format!("{address} is none of the brand's own addresses of listen"));
+    }
     section.finish();
-    ProxyProtocol { trusted }
+    ProxyProtocol { trusted, listen: spoken_on }
 }
 
 pub(super) fn read_session(section: Section<'_, '_>) -> SessionConfig {

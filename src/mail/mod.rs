@@ -21,6 +21,7 @@ use crate::config::{BrandConfig, MailConfig, MailTls};
 use crate::error::{Error, Result};
 use crate::hexadecimal;
 use crate::language::Language;
+use crate::metrics::Queue;
 
 pub use worker::send_due;
 
@@ -183,6 +184,17 @@ pub async fn list(brand: &Brand, failed: bool, count: i64) -> Result<Outbox> {
     let (queued, failed) = store::counts(&*client).await?;
     client.give_back();
     Ok(Outbox { waiting, queued, failed })
+}
+
+/// How long the outbox is.
+///
+/// # Errors
+/// 503 while PostgreSQL is away.
+pub async fn figures(brand: &Brand) -> Result<Queue> {
+    let client = brand.db().await?;
+    let queue = store::figures(&*client, brand.clock.now()).await?;
+    client.give_back();
+    Ok(queue)
 }
 
 /// What came of [`retry`].

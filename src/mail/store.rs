@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 
 use super::{Draft, Retried, Waiting};
 use crate::error::Result;
+use crate::metrics::Queue;
 
 /// A mail that this instance sends now, until its lease ends.
 pub(super) struct Claimed {
@@ -204,4 +205,19 @@ pub(super) async fn retry_all_failed(client: &impl GenericClient, now: Timestamp
         )
         .await?;
     Ok(client.execute(&statement, &[&now]).await?)
+}
+
+/// Of what waits, of what was given up, and how long the oldest waits by this clock.
+pub(super) async fn figures(client: &impl GenericClient, now: Timestamp) -> Result<Queue> {
+    let statement = client
+        .prepare_cached(
+            "select (select count(*) from mail_outbox where status = 'QUEUED') as waiting, \
+                    (select count(*) from mail_outbox where status = 'FAILED') as failed, \
+                    (select min(queued_at) from mail_outbox where status = 'QUEUED') as oldest",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[]).await?;
+    let oldest: Option<Timestamp> = row.get("oldest");
+    let oldest_s = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
+    Ok(Queue { waiting: row.get("waiting"), failed: row.get("failed"), oldest_s })
 }

@@ -20,6 +20,7 @@ use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use ipnet::IpNet;
+use rustls::HandshakeKind;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::proxy;
 use crate::config::{Limits, Timeouts};
+use crate::metrics::Metrics;
 
 /// How long a connection on which nothing is asked may hold up the end of the process: whoever waits for the next one waits
 /// for it too.
@@ -40,6 +42,7 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Whose PROXY protocol headers are believed.
     pub trusted: Arc<[IpNet]>,
+    pub metrics: Metrics,
     /// Cancelled first: answers over HTTP/1.1 say `Connection: close` from here on.
     pub leaving: CancellationToken,
     /// Cancelled a moment later: running requests end, new ones are not begun.
@@ -57,6 +60,7 @@ pub trait Answer: Clone + Send + Sync + 'static {
 
 /// Serves one accepted socket until either side ends it.
 pub async fn serve<S: Answer>(mut stream: TcpStream, peer: SocketAddr, settings: Settings, service: S) {
+    let _open = settings.metrics.connection_opened();
     let handshake = async {
         let client = proxy::client_address(&mut stream, peer, &settings.trusted).await?;
         let stream = settings.tls.accept(stream).await.map_err(|error| error.to_string())?;
@@ -70,11 +74,18 @@ pub async fn serve<S: Answer>(mut stream: TcpStream, peer: SocketAddr, settings:
         shaken = tokio::time::timeout(settings.timeouts.handshake, handshake) => shaken,
         () = closed => return tracing::debug!("a handshake was not waited for"),
     };
-    let (client, stream) = match shaken {
-        Ok(Ok(shaken)) => shaken,
-        Ok(Err(error)) => return tracing::debug!(error, "a handshake failed"),
-        Err(_) => return tracing::debug!("a handshake took too long"),
+    let shaken = match shaken {
+        Ok(shaken) => shaken,
+        Err(_) => Err("it took too long".to_owned()),
     };
+    let (client, stream) = match shaken {
+        Ok(shaken) => shaken,
+        Err(error) => {
+            settings.metrics.shook_hands(None);
+            return tracing::debug!(error, "a handshake failed");
+        }
+    };
+    settings.metrics.shook_hands(Some(stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)));
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let activity = Arc::new(Activity::new());
     let watched = activity.clone();

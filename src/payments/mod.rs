@@ -29,6 +29,7 @@ use crate::brand::Brand;
 use crate::cart;
 use crate::config::PaymentsConfig;
 use crate::error::{Error, Result};
+use crate::metrics::Queue;
 use crate::session::Owner;
 
 use bank::{Bank, Fault};
@@ -233,6 +234,25 @@ pub async fn show(brand: &Brand, payment_id: i64) -> Result<(Payment, Vec<Refund
 pub async fn retry(brand: &Brand, payment_id: i64) -> Result<Payment> {
     let (payment, _) = show(brand, payment_id).await?;
     look(brand, &payment).await
+}
+
+/// What payments are counted by: their states, and what a person must settle, which is one of these besides.
+pub const STATES: [&str; 6] = ["CREATED", "WAITING", "COMPLETED", "EXPIRED", "CANCELLED", "to_settle"];
+
+/// How many payments there are, and how long the queue of receipts is.
+pub struct Figures {
+    /// In the order of [`STATES`].
+    pub by_state: Vec<i64>,
+    pub receipts: Queue,
+}
+
+/// # Errors
+/// 503 while PostgreSQL is away.
+pub async fn figures(brand: &Brand) -> Result<Figures> {
+    let client = brand.db().await?;
+    let figures = records::figures(&*client, &STATES[..5], brand.clock.now()).await?;
+    client.give_back();
+    Ok(figures)
 }
 
 /// Notes that a person has settled what money that came late could not buy; `false` when there was nothing to settle.

@@ -5,11 +5,12 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::Filter;
 use super::order::Line;
 use super::store::Payment;
+use super::{Figures, Filter};
 use crate::error::Result;
 use crate::language::Language;
+use crate::metrics::Queue;
 
 /// The newest first.
 pub(super) async fn list(client: &impl GenericClient, filter: Filter) -> Result<Vec<Payment>> {
@@ -102,4 +103,26 @@ pub(super) async fn note_receipt_email(
         .await?;
     client.execute(&statement, &[&payment_id, &email, &now]).await?;
     Ok(())
+}
+
+/// How many payments are in each of `states`, how many a person must settle, and the queue of receipts.
+pub(super) async fn figures(client: &impl GenericClient, states: &[&str], now: Timestamp) -> Result<Figures> {
+    let statement = client
+        .prepare_cached(
+            "select array(select (select count(*) from payment where status = s) \
+                          from unnest($1::text[]) with ordinality u (s, n) order by n) as by_state, \
+                    (select count(*) from payment where to_settle) as to_settle, \
+                    (select count(*) from receipt where status in ('QUEUED', 'REGISTERED')) as waiting, \
+                    (select count(*) from receipt where status = 'FAILED') as failed, \
+                    (select min(completed_at) from receipt join payment using (payment_id) \
+                     where receipt.status in ('QUEUED', 'REGISTERED')) as oldest",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[&states]).await?;
+    let mut by_state: Vec<i64> = row.get("by_state");
+    by_state.push(row.get("to_settle"));
+    let oldest: Option<Timestamp> = row.get("oldest");
+    let oldest_s = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
+    let receipts = Queue { waiting: row.get("waiting"), failed: row.get("failed"), oldest_s };
+    Ok(Figures { by_state, receipts })
 }

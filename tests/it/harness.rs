@@ -21,7 +21,7 @@ pub use brand_file::{free_port, password_of};
 pub use browser::Browser;
 pub use client::{Answer, Ask, Client, ask, connect_tls, converse, trusting_client_config};
 pub use counting_line::CountingLine;
-pub use gateway::Gateway;
+pub use gateway::{Gateway, ask_plainly};
 pub use golden::assert_golden;
 pub use outside::{Outside, Person, bank_key_of, bot_token_of, buttons, mail_section, merchant_of};
 pub use process::Process;

@@ -82,7 +82,9 @@ fn forbidden(file: &File, arrow: &[String]) -> Option<&'static str> {
         (Some(from), Some(to)) if from < to => {
             Some("regions ← catalog ← search, session ← reviews; mail, cart ← payments ← auth ← telegram")
         }
-        (None, Some(_)) if !["routes", "workers"].contains(&from) => Some("foundation and net know no domain"),
+        (None, Some(_)) if !["routes", "workers", "figures"].contains(&from) => {
+            Some("foundation and net know no domain")
+        }
         (Some(_), None)
             if ["routes", "serve", "door", "check", "admin", "workers", "reload", "systemd"].contains(&to) =>
         {
@@ -90,6 +92,7 @@ fn forbidden(file: &File, arrow: &[String]) -> Option<&'static str> {
         }
         (None, None) if from == "net" && upper.contains(&to) => Some("net knows no brand and nobody above it"),
         (None, None) if to == "serve" && from != "door" => Some("requests come through a door"),
+        (None, None) if to == "figures" && from != "admin" => Some("admin alone asks for these"),
         (None, None) if ["routes", "door", "workers"].contains(&to) => Some("bin alone starts these"),
         _ => None,
     }

@@ -20,6 +20,7 @@ mod login_callback;
 mod mail;
 mod mail_faults;
 mod mail_server;
+mod metrics;
 mod migrations;
 mod openapi;
 mod openapi_answers;

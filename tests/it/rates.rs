@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Browser, Client, Gateway, Outside, Services, Site, ask, connect_tls, trusting_client_config};
+use crate::harness::{
+    Browser, Client, Gateway, Outside, Services, Site, ask, connect_tls, free_port, trusting_client_config,
+};
 
 fn town(more: &str) -> (Site, Gateway) {
     town_on(Services::shared(), more)
@@ -127,4 +129,31 @@ async fn nobody_else_may_say_whom_they_are() {
     assert_eq!(forwarded.status, 200);
     let tls = connect_tls(address, &["h2"], "localhost", rustls::ALL_VERSIONS).await;
     assert!(tls.is_ok());
+}
+
+#[tokio::test]
+async fn of_several_addresses_only_the_balancers_is_told_whom_it_serves() {
+    let (site, first) = town("");
+    drop(first);
+    let (own, second) = (site.brand("dexar").port, free_port());
+    let file = std::fs::read_to_string(site.brand_path("dexar")).expect("the site's own");
+    let listen = format!("listen = [\"127.0.0.1:{second}\", ");
+    let trusted = "[proxy_protocol]\ntrusted = [\"127.0.0.0/8\"]\n";
+    let write = |spoken_on: u16| {
+        let file =
+            file.replacen("listen = [", &listen, 1) + trusted + &format!("listen = [\"127.0.0.1:{spoken_on}\"]\n");
+        std::fs::write(site.brand_path("dexar"), file).expect("the site's own");
+    };
+    write(1);
+    let said = site.run(&["check"]).bad(2);
+    assert!(said.contains("127.0.0.1:1 is none of the brand's own addresses"), "{said}");
+    write(second);
+    let gateway = site.start();
+    let header = b"PROXY TCP4 203.0.113.7 10.0.0.1 5000 445\r\n";
+    let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(through_balancer(at(second), header).await, Some(200));
+    assert_eq!(through_balancer(at(second), b"").await, None);
+    assert_eq!(through_balancer(at(own), header).await, None, "a visitor's address");
+    assert_eq!(through_balancer(at(own), b"").await, Some(200));
+    drop(gateway);
 }

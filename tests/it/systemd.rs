@@ -136,3 +136,34 @@ async fn clients_that_say_nothing_do_not_hold_up_a_restart() {
     gateway.terminate();
     eventually("the end of the gateway, before any deadline of a client", 8, || gateway.exit_status());
 }
+
+#[test]
+fn lines_for_the_journal_have_priorities_and_no_time() {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::MetadataExt;
+    let site = Site::new(&["dexar"]);
+    let lines = |format: &str, is_journal: bool| {
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let there = std::fs::metadata(format!("/proc/self/fd/{}", writer.as_raw_fd())).expect("it is open");
+        let inode = there.ino() + u64::from(!is_journal);
+        let mut command = site.command(&["migrate", "--log", format]);
+        command.env("JOURNAL_STREAM", format!("{}:{inode}", there.dev())).env("RUST_LOG", "debug");
+        assert!(command.stderr(writer).stdout(std::process::Stdio::null()).status().expect("it runs").success());
+        drop(command);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("UTF-8");
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for format in ["text", "json"] {
+        let found = lines(format, true);
+        assert!(!found.is_empty());
+        for line in &found {
+            assert!(["<3>", "<4>", "<6>", "<7>"].contains(&&line[..3]), "{line}");
+            assert!(!line.contains("timestamp") && !line[3..].starts_with("20"), "{line}");
+            assert!(format == "text" || line[3..].starts_with('{'), "{line}");
+        }
+        let found = lines(format, false);
+        assert!(found.iter().all(|line| !line.starts_with('<')), "{found:#?}");
+    }
+}

@@ -110,9 +110,8 @@ check_cold_start() {
 check_status() {
   within 10 grep_status 'serving dexar, novo' || fail "the status line is: $(property brandgate.service StatusText)"
   curl -sSf --noproxy '*' "$ADMIN/readyz" >/dev/null || fail '/readyz of the gateway'
-  if brandgate work --help | grep -q -e --admin; then
-    curl -sSf --noproxy '*' --max-time 5 "$WORK_ADMIN/healthz" >/dev/null || fail '/healthz of the workers'
-  fi
+  curl -sSf --noproxy '*' --max-time 5 "$WORK_ADMIN/healthz" >/dev/null || fail '/healthz of the workers'
+  grep -q '^brandgate_' <<<"$(curl -sSf --noproxy '*' --max-time 5 "$ADMIN/metrics")" || fail '/metrics of the gateway'
   ok "systemctl status says: $(property brandgate.service StatusText)"
 }
 grep_status() { [[ $(property brandgate.service StatusText) == *"$1"* ]]; }

@@ -4,6 +4,7 @@ mod catalog;
 mod check;
 #[cfg(feature = "docs")]
 mod docs;
+mod log;
 mod migrate;
 mod outbox;
 mod payments;
@@ -12,15 +13,13 @@ mod reviews;
 mod serve;
 mod work;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use brandgate::config::BrandConfig;
 use brandgate::reload::Source;
-use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use clap::{Parser, Subcommand};
+use log::LogFormat;
 
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
@@ -38,18 +37,12 @@ struct Arguments {
     command: Command,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 #[derive(Subcommand)]
 enum Command {
     /// Serve all brands until SIGTERM or SIGINT
     Serve(serve::Arguments),
     /// Do what is done behind the requests (bots, mail, the bank's news) until SIGTERM or SIGINT
-    Work,
+    Work(work::Arguments),
     /// Bring every brand's schema up to date
     Migrate(migrate::Arguments),
     /// Look at configuration, certificates, databases and isolation, and say what is wrong
@@ -78,19 +71,7 @@ const CREDENTIALS: &str = "/etc/brandgate/credentials";
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,tokio_postgres=warn,refinery_core=warn"));
-    // At debug it writes the parameters of statements: letters, addresses of people.
-    let filter = filter
-        .add_directive(tracing_subscriber::filter::Directive::from_str("tokio_postgres=info").expect("it is one"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match arguments.log {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    log::begin(arguments.log);
     #[cfg(feature = "docs")]
     if let Command::Docs(arguments) = &arguments.command {
         return docs::run(arguments);
@@ -106,7 +87,7 @@ async fn main() -> ExitCode {
     };
     let ended = match arguments.command {
         Command::Serve(arguments) => serve::run(brands, source, arguments).await,
-        Command::Work => work::run(brands, source).await,
+        Command::Work(arguments) => work::run(brands, source, arguments).await,
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
         Command::Check => check::run(&brands).await,
         Command::Payments(command) => payments::run(&brands, command).await,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use brandgate::brand::Brand;
 use brandgate::reload::{Renewed, Source};
-use brandgate::systemd;
+use brandgate::{metrics, systemd};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// So long a start waits for the databases of all brands; then it goes on, and what needs them is answered with 503.
@@ -68,7 +68,7 @@ pub fn status(doing: &str, brands: &[Arc<Brand>]) -> String {
 }
 
 /// Reads everything again and hands it to `exchange`, which may still refuse it; tells log and systemd how it went.
-/// `true` when the new configuration is in force.
+/// `None` when the former configuration stays in force.
 pub fn reload(
     source: &Source,
     former: &[Arc<Brand>],
@@ -77,6 +77,7 @@ pub fn reload(
 ) -> Option<Vec<Arc<Brand>>> {
     systemd::reloading();
     let renewed = source.renew(former).and_then(|renewed| exchange(&renewed).map(|()| renewed));
+    metrics::reloaded(renewed.is_ok());
     match renewed {
         Ok(renewed) => {
             for sentence in &renewed.needs_restart {

@@ -26,7 +26,7 @@ const LOOK_AT_CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Where /healthz and /readyz are answered, in plain HTTP; loopback only
+    /// Where /metrics, /healthz and /readyz are answered, in plain HTTP; loopback only
     #[arg(long, env = "BRANDGATE_ADMIN", default_value = "127.0.0.1:9445")]
     admin: SocketAddr,
 }

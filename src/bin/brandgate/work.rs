@@ -1,21 +1,32 @@
 //! `brandgate work`: what is done behind the requests, for all brands, until told to stop.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
 use brandgate::reload::Source;
-use brandgate::{systemd, workers};
+use brandgate::systemd::{self, Inherited};
+use brandgate::{admin, workers};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::process::{self, Asked, LONGEST_OPENING, Signals};
+use crate::serve::admin_socket;
 
 const DOING: &str = "working for";
 
 /// What has begun may take so long to end; a silent database must not hold up a restart.
 const LONGEST_END: Duration = Duration::from_secs(15);
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Where /metrics, /healthz and /readyz are answered, in plain HTTP; loopback only
+    #[arg(long, env = "BRANDGATE_WORK_ADMIN", default_value = "127.0.0.1:9446")]
+    admin: SocketAddr,
+}
 
 /// The work of all brands under one configuration.
 struct Shift {
@@ -41,11 +52,14 @@ impl Shift {
     }
 }
 
-pub async fn run(configs: Vec<BrandConfig>, source: Source) -> Result<(), String> {
+pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments) -> Result<(), String> {
     let mut signals = Signals::new();
+    let admin_socket = admin_socket(&mut Inherited::take()?, arguments.admin)?;
     let brands = configs.into_iter().map(Brand::new).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
     tokio::spawn(systemd::tell_watchdog());
     let mut present = brands.clone();
+    let shown = Arc::new(ArcSwap::from_pointee(brands.clone()));
+    tokio::spawn(admin::serve(admin_socket, shown.clone()));
     let mut shift: Option<Shift> = None;
     let opening = process::open_all(brands);
     tokio::pin!(opening);
@@ -63,6 +77,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source) -> Result<(), String
                 Asked::Reload => {
                     if let Some(renewed) = process::reload(&source, &present, DOING, |_| Ok(())) {
                         present = renewed;
+                        shown.store(Arc::new(present.clone()));
                         if let Some(former) = shift.take() {
                             former.end().await;
                             shift = Some(Shift::begin(&present));

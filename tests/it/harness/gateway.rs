@@ -43,14 +43,18 @@ impl Gateway {
 
     /// Status and JSON of a path on the admin listener.
     pub fn admin(&self, path: &str) -> std::io::Result<(u16, Value)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let (head, body) = ask_plainly(self.admin_port, path)?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Ok((status, serde_json::from_str(body).unwrap_or(Value::Null)))
+        Ok((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
+    }
+
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port
+    }
+
+    /// What Prometheus is told.
+    pub fn metrics(&self) -> String {
+        ask_plainly(self.admin_port, "/metrics").expect("the admin listener answers").1
     }
 
     pub fn await_ready(&self) {
@@ -59,6 +63,17 @@ impl Gateway {
             self.admin("/readyz").ok().filter(|(status, _)| *status == 200)
         });
     }
+}
+
+/// Head and body of what a path of an admin listener answers.
+pub fn ask_plainly(port: u16, path: &str) -> std::io::Result<(String, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    Ok((head.to_owned(), body.to_owned()))
 }
 
 impl Deref for Gateway {

@@ -117,6 +117,7 @@ impl Site {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("CREDENTIALS_DIRECTORY", self.directory.path().join("credentials"));
         command.env("BRANDGATE_BRANDS", self.directory.path().join("brands"));
+        command.env("BRANDGATE_WORK_ADMIN", "127.0.0.1:0");
     }
 
     /// Runs `brandgate ARGUMENTS` to its end.

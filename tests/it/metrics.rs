@@ -1,0 +1,139 @@
+//! What Prometheus reads: that it is what happened, brand by brand, and that clients cannot make it grow.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::harness::{Process, Site, ask, ask_plainly, eventually, free_port, trusting_client_config};
+
+/// The value of a series; `None` when there is none.
+fn value(text: &str, series: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(series))?;
+    line.trim().parse().ok()
+}
+
+fn requests(brand: &str, method: &str, route: &str, status: u16) -> String {
+    format!(
+        "brandgate_http_requests_total{{brand=\"{brand}\",method=\"{method}\",route=\"{route}\",status=\"{status}\"}}"
+    )
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_brand_route_and_status() {
+    let site = Site::new(&["dexar", "novo"]);
+    let gateway = site.start();
+    let (dexar, novo) = (gateway.client("dexar"), gateway.client("novo"));
+    for path in ["/ping", "/ping", "/item/1", "/item/2", "/no/such/path", "/another", "/category?count=x"] {
+        dexar.get(path).await;
+    }
+    dexar.send(ask("/ping").method("DELETE")).await;
+    dexar.send(ask("/ping").method("BREW")).await;
+    novo.get("/ping").await;
+    let text = gateway.metrics();
+    for (series, count) in [
+        (requests("dexar", "GET", "/ping", 200), 2.0),
+        (requests("dexar", "GET", "/item/{id}", 404), 2.0),
+        (requests("dexar", "GET", "none", 404), 2.0),
+        (requests("dexar", "DELETE", "none", 405), 1.0),
+        (requests("dexar", "other", "none", 405), 1.0),
+        (requests("novo", "GET", "/ping", 200), 1.0),
+        (
+            "brandgate_http_request_duration_seconds_count{brand=\"dexar\",method=\"GET\",route=\"/item/{id}\"}".into(),
+            2.0,
+        ),
+        ("brandgate_connections{brand=\"dexar\"}".into(), 1.0),
+        ("brandgate_connections{brand=\"novo\"}".into(), 1.0),
+        ("brandgate_up{brand=\"dexar\",part=\"postgresql\"}".into(), 1.0),
+        ("brandgate_up{brand=\"novo\",part=\"redis\"}".into(), 1.0),
+        ("brandgate_queue_waiting{brand=\"dexar\",queue=\"mail\"}".into(), 0.0),
+        ("brandgate_queue_failed{brand=\"dexar\",queue=\"receipts\"}".into(), 0.0),
+        ("brandgate_payments{brand=\"novo\",state=\"COMPLETED\"}".into(), 0.0),
+        ("brandgate_config_last_reload_successful".into(), 1.0),
+    ] {
+        assert_eq!(value(&text, &series), Some(count), "{series}\n{text}");
+    }
+    assert!(!text.contains("/no/such") && !text.contains("BREW"), "{text}");
+    assert!(value(&text, "process_resident_memory_bytes").expect("a figure") > 1e6);
+    assert!(value(&text, "process_open_fds").expect("a figure") > 3.0);
+    let ends_at = value(&text, "brandgate_tls_certificate_not_after_timestamp_seconds{brand=\"dexar\"}");
+    let left_s = ends_at.expect("a figure") - jiff::Timestamp::now().as_second() as f64;
+    assert!((0.0..=400.0 * 86_400.0).contains(&left_s), "{left_s}");
+    assert!(text.contains("brandgate_build_info{version=\"") && text.ends_with("# EOF\n"), "{text}");
+    let (head, _) = ask_plainly(gateway.admin_port(), "/metrics").expect("it answers");
+    assert!(head.to_lowercase().contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
+}
+
+#[tokio::test]
+async fn full_resumed_and_failed_handshakes_are_told_apart() {
+    let site = Site::new(&["dexar"]);
+    let gateway = site.start();
+    let connector = tokio_rustls::TlsConnector::from(trusting_client_config(&["http/1.1"]));
+    for _ in 0..2 {
+        let tcp = tokio::net::TcpStream::connect(gateway.address("dexar")).await.expect("it listens");
+        let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
+        let mut stream = connector.connect(name, tcp).await.expect("a handshake");
+        // The ticket comes with the answer.
+        stream.write_all(b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an answer");
+    }
+    let mut plain = tokio::net::TcpStream::connect(gateway.address("dexar")).await.expect("it listens");
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("sent");
+    let _ = plain.read_to_end(&mut Vec::new()).await;
+    let series = |result: &str| format!("brandgate_tls_handshakes_total{{brand=\"dexar\",result=\"{result}\"}}");
+    eventually("three handshakes", 20, || {
+        let text = gateway.metrics();
+        let counts = ["full", "resumed", "failed"].map(|result| value(&text, &series(result)));
+        (counts == [Some(1.0), Some(1.0), Some(1.0)]).then_some(())
+    });
+    eventually("nobody connected", 20, || {
+        (value(&gateway.metrics(), "brandgate_connections{brand=\"dexar\"}") == Some(0.0)).then_some(())
+    });
+}
+
+#[tokio::test]
+async fn queues_refusals_and_reloads_are_seen() {
+    let mut site = Site::new(&["dexar"]);
+    site.change_brand("dexar", |brand| brand.more = "[rates]\nreviews_per_address = 1\n".to_owned());
+    site.sql_as(
+        "dexar",
+        "insert into mail_outbox (subject_key, recipient, message_id, language, subject, body_text, body_html, \
+                                  queued_at, tried_since, next_try_at) \
+         values ('payment:1', 'a@example.com', '<1@example.com>', 'ru', 's', 't', 'h', \
+                 now() - interval '1 hour', now(), now())",
+    )
+    .expect("a mail");
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    for _ in 0..3 {
+        client.send(ask("/comment").method("POST").header("content-type", "application/json").body("{}")).await;
+    }
+    site.change_brand("dexar", |brand| brand.limits = "connections = 0".to_owned());
+    gateway.signal("-HUP");
+    gateway.await_log("reload refused");
+    let text = gateway.metrics();
+    assert_eq!(value(&text, "brandgate_queue_waiting{brand=\"dexar\",queue=\"mail\"}"), Some(1.0));
+    let oldest_s = value(&text, "brandgate_queue_oldest_seconds{brand=\"dexar\",queue=\"mail\"}").expect("a figure");
+    assert!((3_600.0..4_200.0).contains(&oldest_s), "{oldest_s}");
+    assert_eq!(value(&text, "brandgate_rate_limited_total{brand=\"dexar\",budget=\"reviews\"}"), Some(2.0));
+    assert_eq!(value(&text, "brandgate_config_last_reload_successful"), Some(0.0));
+}
+
+#[test]
+fn the_workers_show_their_passes() {
+    let site = Site::new(&["dexar"]);
+    let port = free_port();
+    let workers = Process::start("workers", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |command| {
+        command.arg("work");
+        site.furnish(command);
+        command.env("BRANDGATE_WORK_ADMIN", format!("127.0.0.1:{port}"));
+    });
+    workers.await_log("working for ");
+    let of = |name: &str, pass: &str| format!("brandgate_worker_{name}{{brand=\"dexar\",pass=\"{pass}\"}}");
+    let text = eventually("passes", 20, || {
+        let (_, text) = ask_plainly(port, "/metrics").ok()?;
+        value(&text, &of("passes_total", "follow payments")).filter(|count| *count >= 1.0).map(|_| text)
+    });
+    let at = value(&text, &of("pass_last_success_timestamp_seconds", "follow payments")).expect("a time");
+    assert!((jiff::Timestamp::now().as_second() as f64 - at).abs() < 60.0, "{at}");
+    assert_eq!(value(&text, &of("pass_failures_total", "follow payments")), None, "nothing failed");
+    assert!(ask_plainly(port, "/readyz").expect("it answers").0.starts_with("HTTP/1.1 200"));
+}
