@@ -125,7 +125,7 @@ check_sandbox() {
     done
     [[ $(sed -n 's/^NoNewPrivs:\s*//p' "/proc/$pid/status") == 1 ]] || fail "$unit could gain privileges"
     [[ $(sed -n 's/^Seccomp:\s*//p' "/proc/$pid/status") == 2 ]] || fail "$unit has no filter of system calls"
-    [[ $(stat -c %U "/proc/$pid") == brandgate || $(ps -o user= -p "$pid") == brandgate ]] || fail "$unit is not the user brandgate"
+    [[ $(awk '/^Uid:/ { print $2 }' "/proc/$pid/status") == "$(id -u brandgate)" ]] || fail "$unit is not the user brandgate"
     # Its own eyes: the root it sees, and what it may read there. /proc/PID/root is that root.
     [[ ! -e /proc/$pid/root/home && ! -e /proc/$pid/root/var/lib/postgresql && ! -e /proc/$pid/root/usr/bin/bash ]] ||
       fail "$unit sees more than it needs: $(find "/proc/$pid/root/" -maxdepth 1 -printf '%P ')"
@@ -149,15 +149,23 @@ as_service() {
     "$loader" /proc/self/fd/9 "$@" 9<"$program" >/dev/null 2>&1
 }
 
+# unit_reads SETTING FILE
+unit_reads() {
+  printf '[Service]\nType=oneshot\n%s\nExecStart=/bin/cat %s\n' "$1" "$2" >/run/systemd/system/test-reader.service
+  systemctl daemon-reload
+  systemctl start test-reader.service 2>/dev/null
+}
+
 check_credentials() {
   local directory name
   name=brandgate_dexar.database-password
   directory=/run/credentials/brandgate.service
   [[ -s $directory/$name ]] || fail "$directory/$name is missing"
   [[ $(<"$directory/$name") == "$(</etc/brandgate/credentials/dexar.database-password)" ]] || fail 'the credential is another'
-  # Another unit of another user, and a user who comes by.
-  if systemd-run -q --wait --pipe -p User=nobody cat "$directory/$name" >/dev/null 2>&1; then fail 'nobody reads a credential'; fi
-  if systemd-run -q --wait --pipe -p DynamicUser=yes cat "$directory/$name" >/dev/null 2>&1; then fail 'another unit reads a credential'; fi
+  # Other units of other users, and users who come by.
+  unit_reads User=nobody /etc/hostname || fail 'another unit cannot read at all'
+  if unit_reads User=nobody "$directory/$name"; then fail 'nobody reads a credential'; fi
+  if unit_reads DynamicUser=yes "$directory/$name"; then fail 'another unit reads a credential'; fi
   if setpriv --reuid=postgres --regid=postgres --init-groups cat /etc/brandgate/credentials/dexar.bank-key 2>/dev/null; then
     fail 'postgres reads a secret'
   fi
@@ -180,7 +188,7 @@ load() {
   load_job=$!
 }
 
-# The load has ended: no request failed, none waited longer than 2 s.
+# The load has ended: no request failed, none waited long. It is less than 2 s by far; a busy machine has 5 s.
 check_load() {
   local report=$WORK/wrk.$1 requests longest
   wait "$load_job" || fail "wrk: $(<"$report")"
@@ -188,11 +196,15 @@ check_load() {
   requests=$(sed -n 's/^ *\([0-9]*\) requests in .*/\1/p' "$report")
   longest=$(awk '$1 == "Latency" && NF == 5 { print $4 }' "$report")
   [[ $requests -gt 100 ]] || fail "$1: only ${requests:-no} requests: $(<"$report")"
+  [[ $longest =~ ^([0-4](\.[0-9]+)?s|[0-9.]+[mu]s)$ ]] || fail "$1: a request took $longest"
   ok "$1: $requests requests, none failed, the longest took $longest"
 }
 
 check_restarts() {
-  local before
+  local before silent
+  # Somebody who began a request and says no more must not hold up anybody.
+  { printf 'GET /category HTTP/1.1\r\nHost: localhost\r\n' && sleep 60; } | openssl s_client -quiet -connect 127.0.0.1:445 >/dev/null 2>&1 &
+  silent=$!
   before=$(property brandgate.service MainPID)
   load 'new connections, 2 restarts' -c16 -d6 -H 'Connection: close'
   within 10 has_load
@@ -205,6 +217,7 @@ check_restarts() {
   systemctl restart brandgate.service
   systemctl restart brandgate.service
   check_load 'kept connections, 2 restarts'
+  kill "$silent" 2>/dev/null || true
 }
 has_load() { [[ $(ss -Htn 'sport = :445' | wc -l) -ge 8 ]]; }
 
@@ -298,6 +311,20 @@ check_renewal() {
   ok 'files replaced without a reload are served too'
 }
 
+# The lock on outgoing addresses, as it is shipped: what it allows is PostgreSQL and Redis here, and the shops stay reachable.
+check_egress() {
+  local directory=/etc/systemd/system/brandgate.service.d said
+  install -D -m 0644 -- /repo/systemd/brandgate.service.d/egress.conf.example "$directory/egress.conf"
+  systemctl daemon-reload
+  said=$(systemd-analyze verify brandgate.service 2>&1 >/dev/null || true)
+  [[ -z $said ]] || fail "egress.conf: $said"
+  systemctl restart brandgate.service
+  answers dexar || fail 'the lock on outgoing addresses locks the shop'
+  rm -r -- "$directory"/egress.conf
+  systemctl daemon-reload
+  ok 'with the lock on outgoing addresses: serves'
+}
+
 # ---- services that go and come back ----------------------------------------------------------------------------------
 
 check_services_restart() {
@@ -381,6 +408,7 @@ check_kill
 check_watchdog
 check_reload
 check_renewal
+check_egress
 check_services_restart
 check_new_brand
 check_restore

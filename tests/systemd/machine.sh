@@ -2,15 +2,17 @@
 # machine.sh: a real systemd in namespaces of its own, for run.sh and package.sh, which source this.
 #
 #   repo=…                  the repository, set by the caller; it is /repo inside, read-only
+#   machine_alone ARGUMENT… runs the script anew in a mount namespace of its own, unless it is in one
 #   machine_start LOWER     boots systemd on an overlay of the directory LOWER (/ or a bare Debian); changes are in memory
 #   machine_run COMMAND…    runs a command inside
 #   machine_stop            ends all of it; also at the exit of the script, however that comes
 #
 # It needs root, and may mount. Nothing that happens inside reaches the machine outside: mounts, processes, host name, IPC,
 # network and control groups are its own, and what is written stays in memory. No process, mount
-# or control group may stay when the script ends; if the script is killed outright, the kernel ends the processes.
+# or control group may stay when the script ends. If the script is killed outright the kernel ends processes and mounts; an empty
+# directory stays in TMPDIR, and an empty control group until the next run.
 
-readonly BOOT_DEADLINE_SECONDS=60
+readonly BOOT_DEADLINE_SECONDS=60 STOP_DEADLINE_SECONDS=20
 readonly MACHINE_POLL_SECONDS=0.05
 
 machine_pid='' machine_place='' machine_group='' machine_job=''
@@ -36,14 +38,32 @@ machine_is_possible() {
   }
 }
 
+# What this script mounts goes with it, even when it is killed.
+machine_alone() {
+  if [[ ${MACHINE_ALONE:-} != "$$" ]]; then
+    MACHINE_ALONE=$$ exec unshare --mount --propagation slave -- "$BASH" "$0" "$@"
+  fi
+}
+
 # A control group of its own under the one of this shell, so that systemd inside finds a root without processes.
 machine_make_group() {
-  local own
+  local own stale
   mkdir -p -- "$machine_place/cgroup"
   mount -t cgroup2 none "$machine_place/cgroup" || machine_fail 'cannot mount cgroup2'
   own=$(sed -n 's/^0:://p' /proc/self/cgroup)
-  machine_group=$machine_place/cgroup${own%/}/brandgate-test.$$
+  machine_group=$machine_place/cgroup${own%/}/brandgate-test
+  for stale in "$machine_group".*; do
+    if [[ -d $stale && ! -d /proc/${stale##*.} ]]; then machine_remove_group "$stale" || true; fi
+  done
+  machine_group+=.$$
   mkdir -- "$machine_group" || machine_fail "cannot make $machine_group"
+}
+
+# machine_remove_group GROUP: with all below it; fails while a process is in one.
+machine_remove_group() {
+  local group
+  while IFS= read -r group; do rmdir -- "$group" 2>/dev/null || true; done < <(find "$1" -depth -type d 2>/dev/null)
+  [[ ! -d $1 ]]
 }
 
 machine_start() {
@@ -81,7 +101,7 @@ machine_run() {
 }
 
 machine_stop() {
-  local deadline=$((SECONDS + 20)) group
+  local deadline=$((SECONDS + STOP_DEADLINE_SECONDS))
   [[ -n $machine_place ]] || return 0
   # The end of its process 1 is the end of all its processes, and the mounts go with the last of them.
   [[ -z $machine_pid ]] || kill -KILL "$machine_pid" 2>/dev/null || true
@@ -90,10 +110,7 @@ machine_stop() {
     wait "$machine_job" 2>/dev/null || true
   fi
   if [[ -n $machine_group ]]; then
-    until [[ ! -d $machine_group ]] || ((SECONDS >= deadline)); do
-      while IFS= read -r group; do rmdir -- "$group" 2>/dev/null || true; done < <(find "$machine_group" -depth -type d 2>/dev/null)
-      [[ ! -d $machine_group ]] || sleep "$MACHINE_POLL_SECONDS"
-    done
+    until machine_remove_group "$machine_group" || ((SECONDS >= deadline)); do sleep "$MACHINE_POLL_SECONDS"; done
     [[ ! -d $machine_group ]] || printf 'machine: the control group %s stays\n' "$machine_group" >&2
     umount -- "$machine_place/cgroup"
   fi
@@ -107,7 +124,10 @@ machine_finish() {
   set +e
   trap '' INT TERM HUP PIPE
   trap - EXIT
-  if declare -F at_exit >/dev/null; then at_exit "$status"; fi
+  if ((status != 0)) && [[ -s $machine_place/console ]]; then
+    printf 'machine: what systemd said last:\n' >&2
+    tail -n 15 -- "$machine_place/console" >&2
+  fi
   machine_stop
   exit "$status"
 }
@@ -161,7 +181,7 @@ machine_boot() {
   rmdir /old
   # LoadCredential= hands its directories over by propagation.
   mount --make-rshared /
-  exec env -i container=brandgate-test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=brandgate-test.target --log-target=console --show-status=no
+  exec env -i container=brandgate-test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=brandgate-test.target --log-target=journal --show-status=no
 }
 
 if [[ ${1:-} == --boot ]]; then

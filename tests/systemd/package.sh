@@ -22,7 +22,7 @@ source "$repo/tests/systemd/machine.sh"
 
 if ((EUID != 0)); then exec sudo -- "$BASH" "${BASH_SOURCE[0]}" "$packages"; fi
 "$repo/tests/env/packages.sh" systemd debootstrap
-why=$(machine_is_possible) || machine_fail "nothing was tried: $why"
+if ! why=$(machine_is_possible); then machine_fail "nothing was tried: $why"; fi
 if [[ ! -d $DEBIAN ]]; then
   printf 'deb-test: fetching a bare Debian to %s\n' "$DEBIAN"
   rm -rf -- "$DEBIAN.new"
@@ -31,6 +31,7 @@ if [[ ! -d $DEBIAN ]]; then
     machine_fail "debootstrap failed: $(tail -n 3 "$DEBIAN.log")"
   mv -- "$DEBIAN.new" "$DEBIAN"
 fi
+machine_alone "$packages"
 begun=$SECONDS
 machine_start "$DEBIAN"
 for version in 0.0.1-1 0.0.2-1; do

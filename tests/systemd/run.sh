@@ -4,9 +4,9 @@
 #   tests/systemd/run.sh [DIRECTORY]      with brandgate in it (target/debug unless told otherwise)
 #
 # Called by `make systemd-test`. machine.sh boots systemd on an overlay of this machine, checks.sh installs brandgate inside and
-# tries it: cold start, sandbox, credentials, restarts under load, the watchdog, reloads, renewals, a new brand. Then restore.sh
-# tries a backup. It takes about a minute. Nothing stays on this machine, and nothing of it is touched: every change is in memory, the network
-# inside has a loopback only.
+# tries it: cold start, sandbox, credentials, restarts under load, the watchdog, reloads, renewals, a new brand, a backup. It takes
+# about a minute. Nothing stays on this machine, and nothing of it is touched: every change is in memory, and the network inside is
+# a loopback only.
 
 set -euo pipefail
 
@@ -24,6 +24,7 @@ if ! why=$(machine_is_possible); then
   printf 'systemd-test: SKIPPED, nothing was tried: %s\n' "$why" >&2
   exit 0
 fi
+machine_alone "$binaries"
 begun=$SECONDS
 machine_start /
 machine_run install -D -m 0755 /dev/stdin /opt/brandgate-test/brandgate <"$binaries/brandgate"
