@@ -39,12 +39,15 @@ screenshots: ## the pictures of the README, made anew
 	@cargo build --locked
 	@exec tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh tests/browser/screenshots.mjs
 
-lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, the shell scripts
-	@tests/env/packages.sh rust cc ca shellcheck
+lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, the shell scripts, the alerts
+	@tests/env/packages.sh rust cc ca shellcheck promtool
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	@cargo fmt --check
 	@cargo clippy --all-targets --locked -- -D warnings
 	@$(MACHETE)
+	@promtool check config --syntax-only systemd/monitoring/prometheus.yml >/dev/null
+	@promtool check rules systemd/monitoring/alerts.yml >/dev/null
+	@promtool test rules systemd/monitoring/alerts_test.yml >/dev/null
 	@shellcheck tests/env/*.sh tests/browser/*.sh .ci/run $(wildcard bench/*.sh)
 
 # Not phony: built once, and again when the version above changes.
