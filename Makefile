@@ -60,12 +60,15 @@ deb-test: ## the package and a next one, installed, upgraded and removed on a ba
 	@$(MAKE) deb DEB='--deb-version 0.0.2-1 -o .dev/deb-test/0.0.2-1.deb'
 	@exec tests/systemd/package.sh .dev/deb-test
 
-lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, the shell scripts
-	@tests/env/packages.sh rust cc ca shellcheck
+lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, the shell scripts, the alerts
+	@tests/env/packages.sh rust cc ca shellcheck promtool
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	@cargo fmt --check
 	@cargo clippy --all-targets --locked -- -D warnings
 	@$(MACHETE)
+	@promtool check config --syntax-only systemd/monitoring/prometheus.yml >/dev/null
+	@promtool check rules systemd/monitoring/alerts.yml >/dev/null
+	@promtool test rules systemd/monitoring/alerts_test.yml >/dev/null
 	@shellcheck tests/env/*.sh tests/browser/*.sh tests/systemd/*.sh systemd/deb/* systemd/certbot/* .ci/run $(wildcard bench/*.sh)
 
 # Not phony: built once, and again when the version above changes.

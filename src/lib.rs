@@ -15,7 +15,7 @@
 //! brands' files), [`brand`] (a brand alive), [`db`], [`kv`], [`lease`], [`rates`], [`migrate`], and [`error`], [`secret`],
 //! [`money`], [`language`], [`clock`], [`hexadecimal`]. What is done behind the requests is listed in [`workers`]. [`check`] looks at all of it
 //! for a sysadmin, [`reload`] reads the brands' files again, [`systemd`] is told about it, [`admin`] answers machines that watch ([`metrics`] are counted,
-//! [`figures`] asked for), [`openapi`] describes the API for machines that build.
+//! [`figures`] asked for, [`trace`] sends spans), [`openapi`] describes the API for machines that build.
 
 pub mod admin;
 pub mod app;
@@ -52,4 +52,5 @@ pub mod serve;
 pub mod session;
 pub mod systemd;
 pub mod telegram;
+pub mod trace;
 pub mod workers;

@@ -33,6 +33,7 @@ use crate::net::reply::{Asked, Reply};
 use crate::net::router::{Found, Route, Router};
 use crate::net::{request, request_id};
 use crate::rates::Count;
+use crate::{metrics, trace};
 
 /// A handler's call on its way through the limits.
 struct Call(Pin<Box<dyn Future<Output = Result<Reply>> + Send>>);
@@ -133,6 +134,17 @@ impl Gate {
         }
         let (status, took) = (response.status().as_u16(), begun.elapsed());
         self.brand.metrics.answered(&parts.method, pattern, status, took);
+        trace::request(
+            &headers,
+            &trace::Answered {
+                brand: self.brand.name(),
+                method: metrics::known(&parts.method),
+                route: pattern,
+                status,
+                request_id: &request_id,
+                took,
+            },
+        );
         tracing::info!(
             brand = self.brand.name(),
             request = request_id.to_str().unwrap_or_default(),

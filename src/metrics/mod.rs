@@ -169,8 +169,8 @@ fn lasting(name: &str) -> &'static str {
     lasting
 }
 
-/// The methods that have a series of their own: a client may send any word.
-fn known(method: &hyper::Method) -> &'static str {
+/// The methods that have a series of their own, and `other`: a client may send any word.
+pub fn known(method: &hyper::Method) -> &'static str {
     ["GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT"]
         .into_iter()
         .find(|name| *name == method.as_str())

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # packages.sh: installs from Debian's packages what the development environment needs and the machine lacks.
 #
-#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|wrk|debootstrap|dpkg-dev]…
+#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool|wrk|debootstrap|dpkg-dev]…
 #
 # Called by the Makefile and by run.sh; as root it acts directly, as an ordinary user through sudo. When everything is
 # there it only looks at files: no apt, no sudo, a few milliseconds.
@@ -45,6 +45,7 @@ present() {
     wrk) command -v wrk >/dev/null ;;
     dpkg-dev) command -v dpkg-shlibdeps >/dev/null ;;
     debootstrap) command -v debootstrap >/dev/null && command -v dpkg-deb >/dev/null ;;
+    promtool) command -v promtool >/dev/null ;;
     *) fail "does not know \"$1\"" ;;
   esac
 }
@@ -68,6 +69,7 @@ packages_of() {
     wrk) printf '%s\n' wrk ;;
     debootstrap) printf '%s\n' debootstrap ;;
     dpkg-dev) printf '%s\n' dpkg-dev ;;
+    promtool) printf '%s\n' prometheus ;;
   esac
 }
 

@@ -42,3 +42,4 @@ mod silence;
 mod source;
 mod systemd;
 mod tenancy;
+mod trace;

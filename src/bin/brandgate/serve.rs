@@ -12,7 +12,7 @@ use brandgate::door::Door;
 use brandgate::reload::{Renewed, Source};
 use brandgate::routes::routes;
 use brandgate::systemd::{self, Inherited};
-use brandgate::{admin, net};
+use brandgate::{admin, net, trace};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +33,7 @@ pub struct Arguments {
 
 pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments) -> Result<(), String> {
     let mut signals = Signals::new();
+    trace::begin()?;
     let mut inherited = Inherited::take()?;
     let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
     let brands = configs.into_iter().map(Brand::new).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
@@ -90,6 +91,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     drop(waiting);
     running.close();
     running.wait().await;
+    tokio::task::spawn_blocking(trace::end).await.map_err(|e| e.to_string())?;
     ended
 }
 
