@@ -12,8 +12,12 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MACHETE_VERSION := 0.9.2
 MACHETE := .dev/tools/bin/cargo-machete
+CARGO_DEB_VERSION := 3.8.0
+CARGO_DEB := .dev/tools/bin/cargo-deb
+# What a package is built with; `make deb PROFILE=release` is quicker to build and a little slower to run.
+PROFILE := dist
 
-.PHONY: help run build test browser-test screenshots lint bench clean-dev
+.PHONY: help run build test browser-test screenshots systemd-test deb deb-test lint bench clean-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +43,23 @@ screenshots: ## the pictures of the README, made anew
 	@cargo build --locked
 	@exec tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh tests/browser/screenshots.mjs
 
+systemd-test: ## the units, tried by a real systemd in namespaces of its own (root)
+	@tests/env/packages.sh rust cc ca
+	@cargo build --locked
+	@exec tests/systemd/run.sh "$(TARGET_DIR)/debug"
+
+deb: $(CARGO_DEB) ## the Debian package, in target/debian
+	@tests/env/packages.sh rust cc ca dpkg-dev
+	@rm -rf .dev/package
+	@cargo run --quiet --locked --bin brandgate -- docs .dev/package
+	@cargo build --locked --profile $(PROFILE) --no-default-features --bin brandgate
+	@$(CARGO_DEB) --quiet --no-build --locked --profile $(PROFILE) $(DEB)
+
+deb-test: ## the package and a next one, installed, upgraded and removed on a bare Debian (root, takes minutes)
+	@$(MAKE) deb DEB='--deb-version 0.0.1-1 -o .dev/deb-test/0.0.1-1.deb'
+	@$(MAKE) deb DEB='--deb-version 0.0.2-1 -o .dev/deb-test/0.0.2-1.deb'
+	@exec tests/systemd/package.sh .dev/deb-test
+
 lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, the shell scripts, the alerts
 	@tests/env/packages.sh rust cc ca shellcheck promtool
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
@@ -48,13 +69,19 @@ lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, th
 	@promtool check config --syntax-only systemd/monitoring/prometheus.yml >/dev/null
 	@promtool check rules systemd/monitoring/alerts.yml >/dev/null
 	@promtool test rules systemd/monitoring/alerts_test.yml >/dev/null
-	@shellcheck tests/env/*.sh tests/browser/*.sh .ci/run $(wildcard bench/*.sh)
+	@shellcheck tests/env/*.sh tests/browser/*.sh tests/systemd/*.sh systemd/deb/* systemd/certbot/* .ci/run $(wildcard bench/*.sh)
 
 # Not phony: built once, and again when the version above changes.
 $(MACHETE): Makefile
 	@tests/env/packages.sh rust cc ca
 	@[[ -x $@ && "$$($@ --version 2>/dev/null)" == "$(MACHETE_VERSION)" ]] || \
 	  cargo install --quiet --locked --root .dev/tools cargo-machete@$(MACHETE_VERSION)
+	@touch $@
+
+$(CARGO_DEB): Makefile
+	@tests/env/packages.sh rust cc ca
+	@[[ -x $@ && "$$($@ --version 2>/dev/null)" == "$(CARGO_DEB_VERSION)" ]] || \
+	  cargo install --quiet --locked --root .dev/tools cargo-deb@$(CARGO_DEB_VERSION)
 	@touch $@
 
 bench: build ## the table of speeds and sizes

@@ -7,6 +7,9 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+/// What systemd puts before the names of a directory's credentials: the units load them as `brandgate`.
+const LOADED_AS: &str = "brandgate_";
+
 /// A value that is read on purpose ([`Secret::reveal`]) and never by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
@@ -26,7 +29,8 @@ impl Secret {
 
     /// Reads the secret that a brand's file names.
     ///
-    /// A name without a slash is a credential: a file of that name in `credentials` (systemd's `$CREDENTIALS_DIRECTORY`).
+    /// A name without a slash is a credential: a file of that name in `credentials` (systemd's `$CREDENTIALS_DIRECTORY`), or of
+    /// that name after `brandgate_`, which systemd calls it when `LoadCredential=brandgate:` names a whole directory.
     /// A path names a file that only its owner may read (mode 0600 or 0400). One trailing newline is dropped.
     ///
     /// # Errors
@@ -35,9 +39,10 @@ impl Secret {
         let path = if name.contains('/') {
             PathBuf::from(name)
         } else {
-            credentials
-                .ok_or_else(|| format!("the credential {name} is asked for, but $CREDENTIALS_DIRECTORY is not set"))?
-                .join(name)
+            let directory = credentials
+                .ok_or_else(|| format!("the credential {name} is asked for, but $CREDENTIALS_DIRECTORY is not set"))?;
+            let of_a_directory = directory.join(format!("{LOADED_AS}{name}"));
+            if of_a_directory.exists() { of_a_directory } else { directory.join(name) }
         };
         let metadata = std::fs::metadata(&path).map_err(|e| format!("the secret {}: {e}", path.display()))?;
         // systemd's credentials are 0440 for root's services and protected by their directory; files of ours must be private.
@@ -67,6 +72,20 @@ mod tests {
     fn debug_prints_the_name_only() {
         let secret = Secret::new("dexar.database-password", "hunter2");
         assert_eq!(format!("{secret:?}"), "Secret(dexar.database-password)");
+    }
+
+    #[test]
+    fn a_credential_is_found_under_both_of_its_names() {
+        let directory = std::env::temp_dir().join(format!("brandgate-credentials-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("the temporary directory is writable");
+        std::fs::write(directory.join("dexar.bank-key"), "by itself\n").expect("just created");
+        std::fs::write(directory.join("brandgate_novo.bank-key"), "with its directory\n").expect("just created");
+        let read = |name| Secret::read(name, Some(&directory)).map(|secret| secret.reveal().to_owned());
+        assert_eq!(read("dexar.bank-key").as_deref(), Ok("by itself"));
+        assert_eq!(read("novo.bank-key").as_deref(), Ok("with its directory"));
+        let missing = read("third.bank-key").expect_err("there is none");
+        assert!(missing.contains("/third.bank-key"), "{missing}");
+        std::fs::remove_dir_all(&directory).expect("it is ours");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # packages.sh: installs from Debian's packages what the development environment needs and the machine lacks.
 #
-#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool]…
+#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool|wrk|debootstrap|dpkg-dev]…
 #
 # Called by the Makefile and by run.sh; as root it acts directly, as an ordinary user through sudo. When everything is
 # there it only looks at files: no apt, no sudo, a few milliseconds.
@@ -42,6 +42,9 @@ present() {
     certutil) command -v certutil >/dev/null ;;
     emoji) compgen -G '/usr/share/fonts/truetype/noto/NotoColorEmoji*' >/dev/null ;;
     systemd) command -v systemd-socket-activate >/dev/null ;;
+    wrk) command -v wrk >/dev/null ;;
+    dpkg-dev) command -v dpkg-shlibdeps >/dev/null ;;
+    debootstrap) command -v debootstrap >/dev/null && command -v dpkg-deb >/dev/null ;;
     promtool) command -v promtool >/dev/null ;;
     *) fail "does not know \"$1\"" ;;
   esac
@@ -63,6 +66,9 @@ packages_of() {
     certutil) printf '%s\n' libnss3-tools ;;
     emoji) printf '%s\n' fonts-noto-color-emoji ;;
     systemd) printf '%s\n' systemd ;;
+    wrk) printf '%s\n' wrk ;;
+    debootstrap) printf '%s\n' debootstrap ;;
+    dpkg-dev) printf '%s\n' dpkg-dev ;;
     promtool) printf '%s\n' prometheus ;;
   esac
 }

@@ -2,6 +2,8 @@
 
 mod catalog;
 mod check;
+#[cfg(feature = "docs")]
+mod docs;
 mod log;
 mod migrate;
 mod outbox;
@@ -25,7 +27,7 @@ struct Arguments {
     /// Directory of the brands' files, one NAME.toml each
     #[arg(long, env = "BRANDGATE_BRANDS", default_value = "/etc/brandgate/brands", global = true)]
     brands: PathBuf,
-    /// Directory of the secrets that the brands' files name
+    /// Directory of the secrets that the brands' files name; /etc/brandgate/credentials where that is installed
     #[arg(long, env = "CREDENTIALS_DIRECTORY", global = true)]
     credentials: Option<PathBuf>,
     /// How log lines look, on standard error; RUST_LOG chooses which (info unless set)
@@ -57,13 +59,25 @@ enum Command {
     /// See what waits to be sent or was given up, and send it again
     #[command(subcommand)]
     Outbox(outbox::Command),
+    /// Write the manual pages and the shells' completions into a directory, for the package
+    #[cfg(feature = "docs")]
+    #[command(hide = true)]
+    Docs(docs::Arguments),
 }
+
+/// Where the package keeps the secrets: for an administrator's own commands, which systemd hands nothing.
+const CREDENTIALS: &str = "/etc/brandgate/credentials";
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log::begin(arguments.log);
-    let source = Source { brands: arguments.brands, credentials: arguments.credentials };
+    #[cfg(feature = "docs")]
+    if let Command::Docs(arguments) = &arguments.command {
+        return docs::run(arguments);
+    }
+    let installed = Some(PathBuf::from(CREDENTIALS)).filter(|directory| directory.is_dir());
+    let source = Source { brands: arguments.brands, credentials: arguments.credentials.or(installed) };
     let brands = match source.read() {
         Ok(brands) => brands,
         Err(faults) => {
@@ -83,6 +97,8 @@ async fn main() -> ExitCode {
         Command::Catalog(command) => catalog::run(&brands, command).await,
         Command::Reviews(command) => reviews::run(&brands, command).await,
         Command::Outbox(command) => outbox::run(&brands, command).await,
+        #[cfg(feature = "docs")]
+        Command::Docs(_) => Ok(()),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,416 @@
+#!/usr/bin/env bash
+# checks.sh: installs brandgate as its package would, under a real systemd, and tries what a sysadmin relies on.
+#
+#   checks.sh BINARY-DIRECTORY       inside the machine of machine.sh, called by run.sh
+#
+# Everything here changes this machine; it must never run anywhere else.
+
+set -euo pipefail
+[[ $(hostname) == brandgate-test && -d /repo/systemd ]] || {
+  echo 'checks.sh: only inside the machine of tests/systemd/run.sh' >&2
+  exit 2
+}
+cd /repo/tests/systemd
+# shellcheck source=tests/systemd/site.sh
+source ./site.sh
+# shellcheck source=tests/systemd/restore.sh
+source ./restore.sh
+readonly BINARIES=$1 UNITS=/usr/lib/systemd/system HOOK=/usr/local/lib/brandgate-deploy-hook
+# A score of 1.0 at most, as systemd-analyze counts it for --threshold.
+readonly WORST_EXPOSURE=10
+readonly ADMIN=http://127.0.0.1:9445 WORK_ADMIN=http://127.0.0.1:9446
+readonly PG_BIN=/usr/lib/postgresql/15/bin PG_DATA=/var/lib/brandgate-test-pg
+readonly SERVICES=(brandgate brandgate-work brandgate-migrate brandgate-prepare)
+
+# ---- installing ------------------------------------------------------------------------------------------------------
+
+install_files() {
+  local directory
+  mkdir -p -- "$WORK" /usr/share/doc/brandgate /etc/brandgate
+  install -m 0755 -- "$BINARIES/brandgate" /usr/bin/brandgate
+  install -m 0755 -- /repo/systemd/certbot/brandgate-deploy-hook "$HOOK"
+  install -m 0644 -- /repo/systemd/*.service /repo/systemd/*.socket "$UNITS"
+  for directory in /repo/systemd/*.socket.d; do
+    mkdir -p -- "$UNITS/${directory##*/}"
+    install -m 0644 -- "$directory"/*.conf "$UNITS/${directory##*/}"
+  done
+  install -m 0644 -- /repo/systemd/README.md /usr/share/doc/brandgate/operations.md
+  install -m 0644 -- /repo/systemd/sysusers.d/brandgate.conf /usr/lib/sysusers.d/brandgate.conf
+  install -m 0644 -- /repo/systemd/tmpfiles.d/brandgate.conf /usr/lib/tmpfiles.d/brandgate.conf
+  systemd-sysusers /usr/lib/sysusers.d/brandgate.conf
+  systemd-tmpfiles --create /usr/lib/tmpfiles.d/brandgate.conf
+  install -m 0644 -- /repo/brands/*.toml /etc/brandgate/brands/
+}
+
+# With the rules of Debian's package: by socket who the kernel says one is, by TCP a password.
+make_cluster() {
+  install -d -o postgres -g postgres -m 0700 "$PG_DATA"
+  as_postgres initdb -D "$PG_DATA" --no-sync --auth-local=peer --auth-host=scram-sha-256 --locale=C.UTF-8 --encoding=UTF8 \
+    >"$WORK/initdb.log" || fail "initdb: $(<"$WORK/initdb.log")"
+}
+
+install_services() {
+  install -d -o postgres -g postgres -m 2775 /run/postgresql
+  make_cluster
+  cat >/etc/systemd/system/test-postgresql.service <<UNIT
+[Service]
+Type=notify
+User=postgres
+ExecStart=$PG_BIN/postgres -D $PG_DATA -c fsync=off -c listen_addresses=127.0.0.1 -c unix_socket_directories=/run/postgresql
+KillSignal=SIGINT
+UNIT
+  cat >/etc/systemd/system/test-redis.service <<'UNIT'
+[Service]
+Type=notify
+ExecStart=/usr/bin/redis-server --supervised systemd --daemonize no --port 6379 --bind 127.0.0.1 --dir /run/redis --appendonly yes --maxmemory-policy noeviction
+RuntimeDirectory=redis
+Restart=always
+UNIT
+  systemctl daemon-reload
+  systemctl start test-postgresql.service test-redis.service
+}
+
+# ---- what is checked of files ----------------------------------------------------------------------------------------
+
+check_files() {
+  local unit said units=()
+  for unit in "$UNITS"/brandgate*.service "$UNITS"/brandgate-*.socket; do units+=("$unit"); done
+  said=$(systemd-analyze verify "${units[@]}" brandgate@dexar.socket brandgate@novo.socket 2>&1 >/dev/null || true)
+  [[ -z $said ]] || fail "systemd-analyze verify: $said"
+  ok 'systemd-analyze verify has nothing to say'
+  for unit in "${SERVICES[@]}"; do
+    said=$(systemd-analyze security --offline=yes --threshold="$WORST_EXPOSURE" --no-pager "$UNITS/$unit.service" 2>&1) ||
+      fail "$unit.service is too open: $(tail -n 1 <<<"$said")"
+    ok "${said##*→ }"
+  done
+  # One sandbox, four files: what is tightened in one place must be in all.
+  for unit in brandgate-work brandgate-migrate brandgate-prepare; do
+    said=$(diff <(sandbox_of brandgate) <(sandbox_of "$unit")) || fail "$unit.service has another sandbox: $said"
+  done
+}
+
+sandbox_of() {
+  sed -n '/^UMask=/,/^\[Install\]/p' "$UNITS/$1.service" | grep -v -e '^#' -e '^$' -e '^\[' -e '^RootDirectoryStartOnly'
+}
+
+# ---- what is checked of a running gateway ----------------------------------------------------------------------------
+
+# From connecting to the answer, the gateway being started by that connection.
+check_cold_start() {
+  local took_s brand
+  for brand in dexar novo; do
+    took_s=$(fetch "$brand" /category -o /dev/null -w '%{http_code} %{time_total}')
+    [[ $took_s == '200 '* ]] || fail "the first request of $brand: $took_s"
+    ok "$brand: the first request is answered after ${took_s#200 } s$([[ $brand == novo ]] || printf ', the start of the gateway in it')"
+  done
+  [[ $(property brandgate.service ActiveState) == active ]] || fail 'brandgate.service is not active'
+  [[ $(property brandgate.service NRestarts) == 0 ]] || fail 'it was not the first start'
+}
+
+check_status() {
+  within 10 grep_status 'serving dexar, novo' || fail "the status line is: $(property brandgate.service StatusText)"
+  curl -sSf --noproxy '*' "$ADMIN/readyz" >/dev/null || fail '/readyz of the gateway'
+  curl -sSf --noproxy '*' --max-time 5 "$WORK_ADMIN/healthz" >/dev/null || fail '/healthz of the workers'
+  grep -q '^brandgate_' <<<"$(curl -sSf --noproxy '*' --max-time 5 "$ADMIN/metrics")" || fail '/metrics of the gateway'
+  ok "systemctl status says: $(property brandgate.service StatusText)"
+}
+grep_status() { [[ $(property brandgate.service StatusText) == *"$1"* ]]; }
+
+check_sandbox() {
+  local pid field unit
+  for unit in brandgate brandgate-work; do
+    pid=$(property "$unit.service" MainPID)
+    for field in CapInh CapPrm CapEff CapBnd CapAmb; do
+      [[ $(sed -n "s/^$field:\s*//p" "/proc/$pid/status") == 0000000000000000 ]] || fail "$unit has capabilities ($field)"
+    done
+    [[ $(sed -n 's/^NoNewPrivs:\s*//p' "/proc/$pid/status") == 1 ]] || fail "$unit could gain privileges"
+    [[ $(sed -n 's/^Seccomp:\s*//p' "/proc/$pid/status") == 2 ]] || fail "$unit has no filter of system calls"
+    [[ $(awk '/^Uid:/ { print $2 }' "/proc/$pid/status") == "$(id -u brandgate)" ]] || fail "$unit is not the user brandgate"
+    # Its own eyes: the root it sees, and what it may read there. /proc/PID/root is that root.
+    [[ ! -e /proc/$pid/root/home && ! -e /proc/$pid/root/var/lib/postgresql && ! -e /proc/$pid/root/usr/bin/bash ]] ||
+      fail "$unit sees more than it needs: $(find "/proc/$pid/root/" -maxdepth 1 -printf '%P ')"
+    as_service "$pid" cat /etc/hostname || fail "cannot look with the eyes of $unit"
+    if as_service "$pid" cat /etc/brandgate/credentials/dexar.database-password; then fail "$unit reads the secrets where they lie"; fi
+    if as_service "$pid" cat /etc/shadow; then fail "$unit reads /etc/shadow"; fi
+    if as_service "$pid" touch /etc/brandgate/brands/new || as_service "$pid" touch /new; then fail "$unit writes to the disk"; fi
+    as_service "$pid" cat /etc/brandgate/certs/dexar/privkey.pem || fail "$unit cannot read the certificate's key"
+  done
+  ok 'no capabilities, no way to new ones, system calls filtered, an almost empty read-only root'
+}
+
+# as_service PID PROGRAM ARGUMENT…: with the service's view of the files and as its user. Its root has no programs, so this one
+# comes along as an open file, for the loader that is there.
+as_service() {
+  local pid=$1 program loader
+  program=$(command -v "$2")
+  loader=$(ldd "$program" | awk '$1 ~ /^\/.*ld-linux/ { print $1 }')
+  shift 2
+  nsenter -t "$pid" --mount --user --setuid "$(id -u brandgate)" --setgid "$(id -g brandgate)" -- \
+    "$loader" /proc/self/fd/9 "$@" 9<"$program" >/dev/null 2>&1
+}
+
+# unit_reads SETTING FILE
+unit_reads() {
+  printf '[Service]\nType=oneshot\n%s\nExecStart=/bin/cat %s\n' "$1" "$2" >/run/systemd/system/test-reader.service
+  systemctl daemon-reload
+  systemctl start test-reader.service 2>/dev/null
+}
+
+check_credentials() {
+  local directory name
+  name=brandgate_dexar.database-password
+  directory=/run/credentials/brandgate.service
+  [[ -s $directory/$name ]] || fail "$directory/$name is missing"
+  [[ $(<"$directory/$name") == "$(</etc/brandgate/credentials/dexar.database-password)" ]] || fail 'the credential is another'
+  # Other units of other users, and users who come by.
+  unit_reads User=nobody /etc/hostname || fail 'another unit cannot read at all'
+  if unit_reads User=nobody "$directory/$name"; then fail 'nobody reads a credential'; fi
+  if unit_reads DynamicUser=yes "$directory/$name"; then fail 'another unit reads a credential'; fi
+  if setpriv --reuid=postgres --regid=postgres --init-groups cat /etc/brandgate/credentials/dexar.bank-key 2>/dev/null; then
+    fail 'postgres reads a secret'
+  fi
+  if setpriv --reuid=brandgate --regid=brandgate --clear-groups cat /etc/brandgate/credentials/dexar.bank-key 2>/dev/null; then
+    fail 'brandgate reads a secret where it lies'
+  fi
+  if grep -qaz -e "$(</etc/brandgate/credentials/dexar.database-password)" "/proc/$(property brandgate.service MainPID)/environ"; then
+    fail 'a secret stands in the environment'
+  fi
+  ok 'credentials: the service has them, nobody, another unit and postgres do not, and they are in no environment'
+}
+
+# ---- restarts --------------------------------------------------------------------------------------------------------
+
+# load NAME ARGUMENT…: wrk in the background, its report in a file.
+load() {
+  local report=$WORK/wrk.$1
+  shift
+  wrk -t1 --latency "$@" "https://127.0.0.1:445/category" >"$report" 2>&1 &
+  load_job=$!
+}
+
+# The load has ended: no request failed, none waited long. It is less than 2 s by far; a busy machine has 5 s.
+check_load() {
+  local report=$WORK/wrk.$1 requests longest
+  wait "$load_job" || fail "wrk: $(<"$report")"
+  if grep -E 'Socket errors|Non-2xx' "$report" >&2; then fail "$1: requests failed: $(<"$report")"; fi
+  requests=$(sed -n 's/^ *\([0-9]*\) requests in .*/\1/p' "$report")
+  longest=$(awk '$1 == "Latency" && NF == 5 { print $4 }' "$report")
+  [[ $requests -gt 100 ]] || fail "$1: only ${requests:-no} requests: $(<"$report")"
+  [[ $longest =~ ^([0-4](\.[0-9]+)?s|[0-9.]+[mu]s)$ ]] || fail "$1: a request took $longest"
+  ok "$1: $requests requests, none failed, the longest took $longest"
+}
+
+check_restarts() {
+  local before silent
+  # Somebody who began a request and says no more must not hold up anybody.
+  { printf 'GET /category HTTP/1.1\r\nHost: localhost\r\n' && sleep 60; } | openssl s_client -quiet -connect 127.0.0.1:445 >/dev/null 2>&1 &
+  silent=$!
+  before=$(property brandgate.service MainPID)
+  load 'new connections, 2 restarts' -c16 -d6 -H 'Connection: close'
+  within 10 has_load
+  systemctl restart brandgate.service
+  systemctl restart brandgate.service
+  check_load 'new connections, 2 restarts'
+  [[ $(property brandgate.service MainPID) != "$before" ]] || fail 'it was not restarted'
+  load 'kept connections, 2 restarts' -c16 -d6
+  within 10 has_load
+  systemctl restart brandgate.service
+  systemctl restart brandgate.service
+  check_load 'kept connections, 2 restarts'
+  kill "$silent" 2>/dev/null || true
+}
+has_load() { [[ $(ss -Htn 'sport = :445' | wc -l) -ge 8 ]]; }
+
+check_kill() {
+  local before
+  before=$(property brandgate.service MainPID)
+  kill -KILL "$before"
+  answers dexar || fail 'no answer after a kill'
+  [[ $(property brandgate.service MainPID) != "$before" ]] || fail 'it was not killed'
+  ok 'killed outright: the next request waits for the new process and is answered'
+}
+
+check_watchdog() {
+  local before begun
+  mkdir -p /run/systemd/system/brandgate.service.d
+  printf '[Service]\nWatchdogSec=3s\n' >/run/systemd/system/brandgate.service.d/test.conf
+  systemctl daemon-reload
+  systemctl restart brandgate.service
+  before=$(property brandgate.service MainPID)
+  begun=$(now_ms)
+  kill -STOP "$before"
+  fetch dexar /category --retry 3 --retry-all-errors --retry-delay 1 -o /dev/null --fail || fail 'no answer after the watchdog'
+  [[ $(property brandgate.service MainPID) != "$before" ]] || fail 'the stopped process answered?'
+  ok "stopped (SIGSTOP), watchdog 3 s: answered by a new process after $(($(now_ms) - begun)) ms"
+  rm -r /run/systemd/system/brandgate.service.d
+  systemctl daemon-reload
+  systemctl restart brandgate.service
+}
+
+# ---- reloads ---------------------------------------------------------------------------------------------------------
+
+allows() {
+  local heads
+  heads=$(fetch dexar /regions -H "Origin: $1" -o /dev/null -D -) || fail 'no answer'
+  grep -qi "^access-control-allow-origin: $1" <<<"$heads"
+}
+refuses() { ! allows "$1"; }
+
+check_reload() {
+  local file=/etc/brandgate/brands/dexar.toml before new=https://new.dexarmarket.ru newer=https://newer.dexarmarket.ru line
+  cp -- "$file" "$WORK/dexar.toml"
+  before=$(property brandgate.service MainPID)
+  allows https://dexarmarket.ru || fail 'the shop itself is refused'
+  refuses "$new" || fail "$new is allowed already"
+  sed -i "s|^origins = \\[|&\"$new\", |" "$file"
+  systemctl reload brandgate.service
+  allows "$new" || fail 'a reload does not bring a new origin'
+  grep_status 'serving dexar, novo' || fail "the status line is: $(property brandgate.service StatusText)"
+  ok 'systemctl reload: the changed file counts when it returns'
+
+  sed -i "s|^origins = \\[|&\"$newer\", |; s|^\[limits\]|&\nno_such_key = 1|" "$file"
+  line=$(grep -n no_such_key "$file" | cut -d: -f1)
+  systemctl reload brandgate.service || true
+  within 5 grep_status 'reload refused' || fail "the status line is: $(property brandgate.service StatusText)"
+  grep_status "dexar.toml:$line" || fail "the status line does not name the line: $(property brandgate.service StatusText)"
+  grep -q 'reload refused' <<<"$(systemctl status --no-pager brandgate.service)" || fail 'systemctl status does not show it'
+  allows "$new" || fail 'the former configuration is gone'
+  refuses "$newer" || fail 'the broken file counts'
+  ok "a broken file: $(property brandgate.service StatusText)"
+
+  cp -- "$WORK/dexar.toml" "$file"
+  systemctl reload brandgate.service brandgate-work.service
+  refuses "$new" || fail 'the mended file does not count'
+  [[ $(property brandgate.service MainPID) == "$before" ]] || fail 'a reload must not restart'
+  ok 'mended: the status line is good again, the process is the same'
+}
+
+fingerprint() {
+  openssl s_client -connect "127.0.0.1:$(port_of "$1")" </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256
+}
+serves_certificate() { [[ $(fingerprint "$1") == "$2" ]]; }
+
+check_renewal() {
+  local old new
+  old=$(fingerprint dexar)
+  rm -- "$WORK/certs/dexar.pem" "$WORK/certs/dexar.key"
+  make_certificates
+  new=$(openssl x509 -in "$WORK/certs/dexar.pem" -noout -fingerprint -sha256)
+  [[ $old != "$new" ]] || fail 'there is no new certificate'
+  hand_over_certificate dexar
+  serves_certificate dexar "$new" || fail 'the hook has run, and the old certificate is served'
+  [[ $(stat -c '%a %U %G' /etc/brandgate/certs/dexar/privkey.pem) == '640 root brandgate' ]] || fail 'modes of the key'
+  ok 'the certbot hook: the new certificate is served when it returns'
+  [[ $(RENEWED_LINEAGE=$WORK/live/dexar RENEWED_DOMAINS='*.example.org example.org' "$HOOK") == '' ]] || fail 'the hook hands over a certificate of somebody else'
+  [[ $(RENEWED_LINEAGE=$WORK/live/novo RENEWED_DOMAINS='*.novo.market' "$HOOK") == *': novo has '* ]] || fail 'the hook does not know a wildcard'
+  # Whatever else puts files there: the directory is watched.
+  rm -- "$WORK/certs/novo.pem" "$WORK/certs/novo.key"
+  make_certificates
+  new=$(openssl x509 -in "$WORK/certs/novo.pem" -noout -fingerprint -sha256)
+  install -m 0640 -g brandgate -- "$WORK/certs/novo.key" /etc/brandgate/certs/novo/privkey.pem
+  install -m 0640 -g brandgate -- "$WORK/certs/novo.pem" /etc/brandgate/certs/novo/fullchain.pem
+  within 15 serves_certificate novo "$new" || fail 'a certificate that was replaced without a reload is not seen'
+  ok 'files replaced without a reload are served too'
+}
+
+# The lock on outgoing addresses, as it is shipped: what it allows is PostgreSQL and Redis here, and the shops stay reachable.
+check_egress() {
+  local directory=/etc/systemd/system/brandgate.service.d said
+  install -D -m 0644 -- /repo/systemd/brandgate.service.d/egress.conf.example "$directory/egress.conf"
+  systemctl daemon-reload
+  said=$(systemd-analyze verify brandgate.service 2>&1 >/dev/null || true)
+  [[ -z $said ]] || fail "egress.conf: $said"
+  systemctl restart brandgate.service
+  answers dexar || fail 'the lock on outgoing addresses locks the shop'
+  rm -r -- "$directory"/egress.conf
+  systemctl daemon-reload
+  ok 'with the lock on outgoing addresses: serves'
+}
+
+# ---- services that go and come back ----------------------------------------------------------------------------------
+
+check_services_restart() {
+  systemctl restart test-redis.service
+  within 20 answers dexar /cart || fail 'Redis was restarted, and carts are away'
+  systemctl restart test-postgresql.service
+  within 20 answers dexar || fail 'PostgreSQL was restarted, and the catalogue is away'
+  [[ $(property brandgate.service NRestarts) == 0 ]] || fail 'the gateway ended with its database'
+  ok 'Redis and PostgreSQL were restarted: the gateway lives and serves again'
+}
+
+# A third brand, as the operations page says it, while the first is under load.
+check_new_brand() {
+  local etc=/etc/brandgate kind
+  sed -e 's/dexar/third/g; s/Dexar/Third/g; s/:445/:446/g' -e '/^origins = /s/=.*/= ["https:\/\/third.example"]/' \
+    -e 's/^public_url = .*/public_url = "https:\/\/api.third.example:446"/' \
+    "$WORK/dexar.toml" >"$etc/brands/third.toml"
+  for kind in database-password telegram-bot-token bank-key smtp-password; do
+    cp -p -- "$etc/credentials/dexar.$kind" "$etc/credentials/third.$kind"
+  done
+  /repo/tests/env/certs.sh "$WORK/certs" third=api.third.example
+  mkdir -p -- "$WORK/live/third"
+  cp -- "$WORK/certs/third.pem" "$WORK/live/third/fullchain.pem"
+  cp -- "$WORK/certs/third.key" "$WORK/live/third/privkey.pem"
+  "$HOOK" "$WORK/live/third" third >/dev/null || true
+  systemctl start brandgate-prepare.service
+  mkdir -p /etc/systemd/system/brandgate@third.socket.d
+  printf '[Socket]\nListenStream=0.0.0.0:446\n' >/etc/systemd/system/brandgate@third.socket.d/listen.conf
+  load 'a third brand is added' -c8 -d4 -H 'Connection: close'
+  within 10 has_load
+  systemctl enable -q brandgate@third.socket
+  systemctl restart brandgate.service brandgate-work.service
+  check_load 'a third brand is added'
+  [[ $(curl -sS --noproxy '*' --cacert "$WORK/certs/ca.pem" -o /dev/null -w '%{http_code}' https://localhost:446/category) == 200 ]] ||
+    fail 'the third brand does not answer'
+  systemctl stop brandgate@third.socket
+  systemctl disable -q brandgate@third.socket
+  rm -r -- "$etc"/brands/third.toml "$etc"/credentials/third.* /etc/systemd/system/brandgate@third.socket.d
+  systemctl daemon-reload
+  systemctl restart brandgate.service brandgate-work.service
+}
+
+# Whoever reads the end of a log finds the reason there.
+at_failure() {
+  local status=$?
+  if ((status == 0)); then return; fi
+  {
+    journalctl --no-pager -o short-precise | grep -v -e ' answered ' -e 'Illegal SNI' | tail -n 80
+    systemctl status --no-pager -n 0 brandgate.service brandgate-work.service brandgate-migrate.service
+    printf '\nFAILED: %s\n' "${reason:-$BASH_COMMAND (checks.sh:${BASH_LINENO[0]})}"
+  } >&2 2>&1
+  exit "$status"
+}
+trap at_failure EXIT
+
+last_ms=$(now_ms)
+install_files
+install_services
+make_certificates
+make_secrets
+hand_over_certificate dexar >/dev/null
+hand_over_certificate novo >/dev/null
+as_postgres createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8 brandgate
+ok 'files, PostgreSQL and Redis, certificates, secrets'
+check_files
+systemctl daemon-reload
+systemctl start brandgate-prepare.service || fail 'brandgate-prepare'
+import_catalogues
+ok 'roles, schemas and walls by brandgate-prepare; both catalogues'
+systemctl enable -q --now brandgate@dexar.socket brandgate@novo.socket brandgate-admin.socket brandgate-work-admin.socket
+systemctl enable -q brandgate.service brandgate-work.service
+[[ $(property brandgate.service ActiveState) == inactive ]] || fail 'the gateway runs before somebody asked'
+systemctl start brandgate-migrate.service
+check_cold_start
+systemctl start brandgate-work.service
+check_status
+check_sandbox
+check_credentials
+check_restarts
+check_kill
+check_watchdog
+check_reload
+check_renewal
+check_egress
+check_services_restart
+check_new_brand
+check_restore

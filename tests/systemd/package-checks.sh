@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# package-checks.sh: installs, upgrades and removes the package as a sysadmin would.
+#
+#   package-checks.sh DIRECTORY      with 0.0.1-1.deb and 0.0.2-1.deb; inside the machine of machine.sh, called by package.sh
+#
+# The commands between the marks `page` are those of systemd/README.md, in its order. It must never run anywhere else.
+
+set -euo pipefail
+[[ $(hostname) == brandgate-test && -d /repo/systemd ]] || {
+  echo 'package-checks.sh: only inside the machine of tests/systemd/package.sh' >&2
+  exit 2
+}
+cd /repo/tests/systemd
+# shellcheck source=tests/systemd/site.sh
+source ./site.sh
+readonly DEBS=$1 HOOK=/etc/letsencrypt/renewal-hooks/deploy/brandgate
+
+at_failure() {
+  local status=$?
+  if ((status == 0)); then return; fi
+  {
+    journalctl --no-pager -o short-precise | grep -v -e ' answered ' | tail -n 60
+    printf '\nFAILED: %s\n' "${reason:-$BASH_COMMAND (package-checks.sh:${BASH_LINENO[0]})}"
+  } >&2 2>&1
+  exit "$status"
+}
+trap at_failure EXIT
+
+installed() { dpkg-query -W -f='${Status} ${Version}' brandgate 2>/dev/null; }
+
+install_package() {
+  DEBIAN_FRONTEND=noninteractive dpkg --force-confold -i "$DEBS/$1.deb" >"$WORK/dpkg.log" 2>&1 || {
+    cat "$WORK/dpkg.log" >&2
+    fail "dpkg -i $1"
+  }
+}
+
+last_ms=$(now_ms)
+mkdir -p -- "$WORK"
+systemctl start postgresql.service redis-server.service
+within 30 as_postgres psql -Atc 'select 1' || fail 'PostgreSQL of Debian does not start'
+redis-cli config set appendonly yes >/dev/null
+ok 'a bare Debian with its own PostgreSQL and Redis'
+
+install_package 0.0.1-1
+[[ $(installed) == 'install ok installed 0.0.1-1' ]] || fail "dpkg says: $(installed)"
+[[ $(systemctl is-active brandgate.service) == inactive ]] || fail 'a first installation starts something'
+[[ $(stat -c '%a %U %G' /etc/brandgate) == '750 root brandgate' ]] || fail 'the mode of /etc/brandgate'
+[[ $(stat -c '%a %U' /etc/brandgate/credentials) == '700 root' ]] || fail 'the mode of /etc/brandgate/credentials'
+said=$(systemd-analyze verify /usr/lib/systemd/system/brandgate*.service brandgate@dexar.socket brandgate@novo.socket 2>&1 >/dev/null || true)
+[[ -z $said ]] || fail "systemd-analyze verify: $said"
+[[ -s /usr/share/doc/brandgate/operations.md ]] || fail 'no operations page'
+grep -q 'BRANDS' <<<"$(man brandgate 2>/dev/null)" || fail 'no manual page'
+bash -c 'source /usr/share/bash-completion/completions/brandgate && complete -p brandgate >/dev/null' || fail 'no completion'
+ok 'installed: nothing runs, modes are right, the units have no fault, manual page and completion are there'
+
+# page: the steps of systemd/README.md, `Install`
+make_secrets
+as_postgres createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8 brandgate
+make_certificates
+hand_over_certificate dexar >/dev/null
+hand_over_certificate novo >/dev/null
+systemctl start brandgate-prepare
+import_catalogues
+systemctl enable -q --now brandgate@dexar.socket brandgate@novo.socket brandgate brandgate-work
+# page: end
+for brand in dexar novo; do
+  answers "$brand" || fail "$brand does not answer"
+done
+[[ $(property brandgate.service ActiveState) == active ]] || fail 'brandgate.service is not active'
+ok 'the steps of the page: both shops answer'
+pss_kb=$(awk '/^Pss:/ { print $2 }' "/proc/$(property brandgate.service MainPID)/smaps_rollup")
+ok "the gateway after its first requests: $pss_kb kB PSS"
+
+# An upgrade with an edited brand file, under a load that would notice a refused connection.
+sed -i 's|^title = "Dexar"|title = "Dexar the Shop"|' /etc/brandgate/brands/dexar.toml
+sum=$(md5sum </etc/brandgate/brands/dexar.toml)
+before=$(property brandgate.service MainPID)
+: >"$WORK/answers"
+(
+  while [[ ! -e $WORK/enough ]]; do
+    fetch novo /category -o /dev/null -w '%{http_code} %{time_total}\n' >>"$WORK/answers" 2>&1 || echo refused >>"$WORK/answers"
+  done
+) &
+load_job=$!
+within 10 grep -q 200 "$WORK/answers" || fail 'the load does not begin'
+install_package 0.0.2-1
+within 10 answers dexar || fail 'no answer after the upgrade'
+touch "$WORK/enough"
+wait "$load_job"
+[[ $(installed) == 'install ok installed 0.0.2-1' ]] || fail "dpkg says: $(installed)"
+[[ $(md5sum </etc/brandgate/brands/dexar.toml) == "$sum" ]] || fail 'the upgrade changed an edited brand file'
+[[ $(property brandgate.service MainPID) != "$before" ]] || fail 'the upgrade did not restart the gateway'
+if grep -v '^200 ' "$WORK/answers" >&2; then fail 'requests failed during the upgrade'; fi
+ok "upgraded: the edited file stays; $(wc -l <"$WORK/answers") requests meanwhile, none failed, the longest took $(sort -k2 -n "$WORK/answers" | tail -n 1 | cut -d' ' -f2) s"
+
+# An upgrade whose migration cannot be made: the former process goes on serving.
+systemctl stop postgresql@15-main.service
+before=$(property brandgate.service MainPID)
+if dpkg --force-confold -i "$DEBS/0.0.1-1.deb" >"$WORK/dpkg.log" 2>&1; then fail 'an upgrade without a database succeeded'; fi
+grep -q 'former version goes on serving' "$WORK/dpkg.log" || fail "dpkg did not say so: $(<"$WORK/dpkg.log")"
+[[ $(property brandgate.service MainPID) == "$before" ]] || fail 'the gateway was restarted all the same'
+systemctl start postgresql@15-main.service
+within 20 as_postgres psql -Atc 'select 1' || fail 'PostgreSQL does not come back'
+dpkg --configure brandgate >"$WORK/dpkg.log" 2>&1 || fail "dpkg --configure: $(<"$WORK/dpkg.log")"
+within 20 answers dexar || fail 'no answer after dpkg --configure'
+ok 'an upgrade without a database is refused and serves on; dpkg --configure finishes it (that was also a roll back)'
+
+dpkg -r brandgate >"$WORK/dpkg.log" 2>&1 || fail "dpkg -r: $(<"$WORK/dpkg.log")"
+[[ ! -e /usr/bin/brandgate && -z $(ss -Hltn 'sport = :445') ]] || fail 'something is left running'
+[[ -s /etc/brandgate/certs/dexar/privkey.pem && -s /etc/brandgate/credentials/novo.bank-key && -s /etc/brandgate/brands/novo.toml ]] ||
+  fail 'removing took data with it'
+[[ $(as_postgres psql -Atc 'select count(*) > 0 from dexar.item' brandgate) == t ]] || fail 'removing took the database'
+install_package 0.0.2-1
+[[ $(md5sum </etc/brandgate/brands/dexar.toml) == "$sum" ]] || fail 'removing and installing lost an edited file'
+systemctl start brandgate@dexar.socket brandgate@novo.socket
+within 10 answers dexar || fail 'no answer after installing again'
+ok 'removed: nothing runs, all data is there; installed again: serves'
+
+touch /etc/brandgate/brands/third.toml
+dpkg -P brandgate >"$WORK/dpkg.log" 2>&1 || fail "dpkg -P: $(<"$WORK/dpkg.log")"
+[[ -s /etc/brandgate/certs/dexar/privkey.pem && -s /etc/brandgate/credentials/novo.bank-key && -e /etc/brandgate/brands/third.toml ]] ||
+  fail 'a purge took certificates, secrets or another brand with it'
+[[ $(md5sum </etc/brandgate/brands/dexar.toml.kept) == "$sum" ]] || fail 'a purge lost an edited brand file'
+[[ ! -e /etc/brandgate/brands/novo.toml && ! -e /etc/brandgate/brands/novo.toml.kept ]] || fail 'a file as it was shipped stays'
+ok 'purged: certificates, secrets, other brands and edited files stay'
