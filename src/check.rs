@@ -1,6 +1,11 @@
-//! What a sysadmin runs before a start: everything that could go wrong, tried.
+//! What a sysadmin runs before a start or a reload: everything that could go wrong, tried.
 //!
-//! Called by `bin/brandgate check` for each brand whose file was read without a fault. It changes nothing.
+//! Called by `bin/brandgate check` for each brand whose file was read without a fault; that adds what the domains say of the outside.
+//! It changes nothing. What must never happen: a server that does not answer holds it up.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use tokio_postgres::error::SqlState;
@@ -31,14 +36,58 @@ pub enum Verdict {
     Fault(String),
 }
 
-/// Looks at one brand; `others` are all brands, whose schemas must be closed to this one.
-pub async fn brand(config: &BrandConfig, others: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
-    let mut findings = vec![Finding { subject: "certificate", verdict: certificate(config, clock) }];
+/// How long any server may take to show what is asked of it.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How far the clocks of this machine and of PostgreSQL may be apart, in seconds.
+const LARGEST_SKEW_S: f64 = 2.0;
+
+impl Finding {
+    pub fn new(subject: &'static str, verdict: Verdict) -> Finding {
+        Finding { subject, verdict }
+    }
+}
+
+/// Waits for a server's verdict, as long as [`PATIENCE`] lasts.
+pub async fn patiently<T>(asked: impl Future<Output = T>) -> Result<T, Verdict> {
+    let late = |_| Verdict::Fault(format!("no answer within {} s", PATIENCE.as_secs()));
+    tokio::time::timeout(PATIENCE, asked).await.map_err(late)
+}
+
+/// What can be seen on this machine alone.
+pub fn offline(config: &BrandConfig, credentials: Option<&Path>, clock: &Clock) -> Vec<Finding> {
+    let mut findings = vec![Finding::new("certificate", certificate(config, clock))];
+    findings.push(Finding::new("secrets", secrets(config, credentials)));
     let warnings = config.warnings().into_iter();
-    findings.extend(warnings.map(|w| Finding { subject: "origins", verdict: Verdict::Warning(w.message) }));
-    findings.extend(database(config, others).await);
-    findings.push(Finding { subject: "redis", verdict: redis(config).await });
+    findings.extend(warnings.map(|w| Finding::new("origins", Verdict::Warning(w.message))));
     findings
+}
+
+/// What PostgreSQL and Redis show; `others` are all brands, whose schemas must be closed to this one.
+pub async fn online(config: &BrandConfig, others: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
+    let (database, redis) = tokio::join!(patiently(database(config, others, clock)), patiently(redis(config)));
+    let mut findings = database.unwrap_or_else(|late| vec![Finding::new("postgresql", late)]);
+    findings.push(Finding::new("redis", redis.unwrap_or_else(|late| late)));
+    findings
+}
+
+/// The secrets were read with the file; whether others could read them too is looked at here.
+fn secrets(config: &BrandConfig, credentials: Option<&Path>) -> Verdict {
+    let Some(directory) = credentials else { return Verdict::Good("readable by their owner alone".into()) };
+    let mode = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.permissions().mode());
+    let own = format!("{}.", config.name);
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut open: Vec<String> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().contains(&own))
+        .filter(|entry| mode(&entry.path()) & 0o007 != 0)
+        .map(|entry| entry.path().display().to_string())
+        .collect();
+    open.sort();
+    // A directory that others cannot enter protects what is in it.
+    if open.is_empty() || mode(directory) & 0o001 == 0 {
+        return Verdict::Good("readable by their owner alone".into());
+    }
+    Verdict::Warning(format!("anybody on this machine can read {0}: chmod 600 {0}", open.join(" ")))
 }
 
 fn certificate(config: &BrandConfig, clock: &Clock) -> Verdict {
@@ -51,6 +100,13 @@ fn certificate(config: &BrandConfig, clock: &Clock) -> Verdict {
     let left = identity.not_after.duration_since(clock.now());
     if left.is_negative() {
         return Verdict::Fault(format!("{file} expired on {}: browsers refuse it", identity.not_after));
+    }
+    if identity.not_before > clock.now() {
+        return Verdict::Fault(format!("{file} is not valid before {}: browsers refuse it", identity.not_before));
+    }
+    let key = &config.tls.key;
+    if std::fs::metadata(key).is_ok_and(|found| found.permissions().mode() & 0o007 != 0) {
+        return Verdict::Fault(format!("anybody on this machine can read {0}: chmod 640 {0}", key.display()));
     }
     if !identity.names.iter().any(|name| covers(name, host)) {
         let names = identity.names.join(", ");
@@ -70,7 +126,7 @@ fn covers(name: &str, host: &str) -> bool {
     }
 }
 
-async fn database(config: &BrandConfig, others: &[BrandConfig]) -> Vec<Finding> {
+async fn database(config: &BrandConfig, others: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = |subject, verdict| findings.push(Finding { subject, verdict });
     let client = match db::connect(&config.database).await {
@@ -81,9 +137,7 @@ async fn database(config: &BrandConfig, others: &[BrandConfig]) -> Vec<Finding> 
         }
     };
     match db::unfitness(&client, &config.name).await {
-        Ok(None) => {
-            found("postgresql", Verdict::Good("reachable, version and locale fit, the role has its schema".into()))
-        }
+        Ok(None) => found("postgresql", server(&client, config, clock).await),
         Ok(Some(sentence)) => {
             found("postgresql", Verdict::Fault(sentence));
             return findings;
@@ -104,6 +158,37 @@ async fn database(config: &BrandConfig, others: &[BrandConfig]) -> Vec<Finding> 
         found("isolation", isolation(&client, &other.name).await);
     }
     findings
+}
+
+/// A server that is fit for a shop, and what somebody should know of it all the same.
+async fn server(client: &tokio_postgres::Client, config: &BrandConfig, clock: &Clock) -> Verdict {
+    let asked = client.query_one(
+        "select current_setting('server_version') as version, pg_is_in_recovery() as is_replica, \
+                current_setting('default_transaction_read_only') = 'on' as is_read_only, \
+                current_setting('max_connections')::int as most, clock_timestamp() as now",
+        &[],
+    );
+    let row = match asked.await {
+        Ok(row) => row,
+        Err(error) => return Verdict::Fault(error.to_string()),
+    };
+    if row.get::<_, bool>("is_replica") || row.get::<_, bool>("is_read_only") {
+        return Verdict::Fault("it takes no writes: name the primary server in [database] url".into());
+    }
+    let skew_s = row.get::<_, jiff::Timestamp>("now").duration_since(clock.now()).as_secs_f64();
+    if skew_s.abs() > LARGEST_SKEW_S {
+        return Verdict::Warning(format!("its clock is {skew_s:.0} s off this machine's: set both by NTP"));
+    }
+    // The gateway and the workers have a pool each.
+    let (most, needed) = (row.get::<_, i32>("most"), 2 * config.database.pool_size);
+    if usize::try_from(most).is_ok_and(|most| most < needed) {
+        return Verdict::Warning(format!(
+            "max_connections is {most}, but gateway and workers of this brand alone may take {needed}: raise it, or lower pool_size"
+        ));
+    }
+    let version: String = row.get("version");
+    let version = version.split(' ').next().unwrap_or_default();
+    Verdict::Good(format!("{version} is reachable, version and locale fit, the role has its schema"))
 }
 
 /// Tries the forbidden read. A brand's name is checked by `config` to be a plain identifier.

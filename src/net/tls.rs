@@ -17,7 +17,9 @@ use crate::config::TlsConfig;
 /// A certificate with its key, loaded and found to belong together.
 pub struct Identity {
     pub server: Arc<ServerConfig>,
-    /// When the leaf stops being valid.
+    /// When the leaf begins to be valid.
+    pub not_before: Timestamp,
+    /// When it stops.
     pub not_after: Timestamp,
     /// The DNS names and addresses of the leaf.
     pub names: Vec<String>,
@@ -44,8 +46,8 @@ pub fn load(config: &TlsConfig) -> Result<Identity, String> {
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     server.ticketer = aws_lc_rs::Ticketer::new().map_err(|e| e.to_string())?;
     server.send_tls13_tickets = 1;
-    let (not_after, names) = describe(&leaf).map_err(|e| of(&config.certificate, &e))?;
-    Ok(Identity { server: Arc::new(server), not_after, names })
+    let (not_before, not_after, names) = describe(&leaf).map_err(|e| of(&config.certificate, &e))?;
+    Ok(Identity { server: Arc::new(server), not_before, not_after, names })
 }
 
 impl Identity {
@@ -58,10 +60,12 @@ impl Identity {
     }
 }
 
-fn describe(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Vec<String>), String> {
+fn describe(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp, Vec<String>), String> {
     use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
     let (_, certificate) = X509Certificate::from_der(leaf).map_err(|e| e.to_string())?;
-    let not_after = Timestamp::from_second(certificate.validity().not_after.timestamp()).map_err(|e| e.to_string())?;
+    let validity = certificate.validity();
+    let at = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).map_err(|e| e.to_string());
+    let (not_before, not_after) = (at(validity.not_before)?, at(validity.not_after)?);
     let alternatives = certificate.subject_alternative_name().map_err(|e| e.to_string())?;
     let names =
         alternatives.iter().flat_map(|extension| &extension.value.general_names).filter_map(|name| match name {
@@ -72,5 +76,5 @@ fn describe(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Vec<String>), Strin
             },
             _ => None,
         });
-    Ok((not_after, names.collect()))
+    Ok((not_before, not_after, names.collect()))
 }

@@ -16,6 +16,7 @@ use super::state::{Seen, Transaction};
 use crate::brand::Brand;
 use crate::config::BankConfig;
 use crate::error::{Error, Result};
+use crate::hexadecimal;
 use crate::money::{self, Exact};
 use crate::net::client::{Answered, Asking, NoAnswer, Outgoing};
 
@@ -252,6 +253,27 @@ impl<'b> Bank<'b> {
 
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.config.api_url)
+    }
+}
+
+/// Asks the bank about a code that does not exist; says how that went. That the key is the merchant's is seen when the brand's
+/// file is read.
+pub async fn greet(config: &BankConfig) -> Result<String, String> {
+    let outgoing = Outgoing::new(None, config.authority.as_deref(), config.connect_timeout)?;
+    let bank = Bank { config, outgoing: &outgoing };
+    let nobody = hexadecimal::random_name().map_err(|error| error.to_string())?;
+    let asking = Asking::get(bank.url(&format!("/api/sbp/v2/qrs/{nobody}"))).bearer(&config.keys[0]);
+    let answered = outgoing.send(asking, config.timeout).await;
+    let answered = answered.map_err(|why| format!("{}: {why}", config.api_url))?;
+    match answered.status {
+        401 | 403 => Err(format!("{} refuses the key: replace the credential", config.api_url)),
+        status => match judge(answered) {
+            Ok(_) => Ok(format!("{} answers, the key is {}'s", config.api_url, config.merchant_id)),
+            Err(Fault::Refused { code, .. }) if code == NOT_FOUND => {
+                Ok(format!("{} answers, the key is {}'s", config.api_url, config.merchant_id))
+            }
+            Err(_) => Err(format!("{} answers {status} to a harmless question: is it the bank?", config.api_url)),
+        },
     }
 }
 

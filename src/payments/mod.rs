@@ -27,7 +27,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::brand::Brand;
 use crate::cart;
-use crate::config::PaymentsConfig;
+use crate::config::{BrandConfig, PaymentsConfig};
 use crate::error::{Error, Result};
 use crate::metrics::Queue;
 use crate::session::Owner;
@@ -197,6 +197,14 @@ fn next_look(
     };
     let last = expires_at + config.follow;
     (now < last).then(|| at.min(last))
+}
+
+/// Asks the bank a harmless question; says how that went. `None`: no bank is configured.
+pub async fn greet(config: &BrandConfig) -> Option<Result<String, String>> {
+    match &config.bank {
+        Some(bank) => Some(bank::greet(bank).await),
+        None => None,
+    }
 }
 
 /// What a person of the shop looks for.

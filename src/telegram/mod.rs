@@ -11,13 +11,33 @@ pub mod worker;
 
 use crate::auth::{self, Attempt, Decision, SignedData, Signer};
 use crate::brand::Brand;
-use crate::config::TelegramConfig;
+use crate::config::{BrandConfig, TelegramConfig};
 use crate::error::Result;
 use crate::language::Language;
 
 pub use api::{Api, Failure};
 use api::{Button, Message, Person, Press, Update};
 use texts::Texts;
+
+/// Asks Telegram whose token it is; says how that went. `None`: no bot is configured.
+pub async fn greet(config: &BrandConfig) -> Option<Result<String, String>> {
+    let telegram = config.telegram.as_ref()?;
+    let asked = match Api::new(telegram) {
+        Ok(api) => api.username().await,
+        Err(sentence) => return Some(Err(sentence)),
+    };
+    Some(match asked {
+        Ok(username) if username.eq_ignore_ascii_case(&telegram.bot) => Ok(format!("the token is @{username}'s")),
+        Ok(username) => Err(format!(
+            "the token is @{username}'s, but [telegram] bot says {}: mend the one that is wrong",
+            telegram.bot
+        )),
+        Err(Failure::Refused { code: 401 | 404, .. }) => {
+            Err("Telegram does not know the token: ask @BotFather for it, and replace the credential".to_owned())
+        }
+        Err(failure) => Err(format!("{failure} ({})", telegram.api_url)),
+    })
+}
 
 /// What the bot says; carried out in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bot;
 mod cart;
+mod check;
 mod config;
 mod cors;
 mod faults;

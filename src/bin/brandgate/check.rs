@@ -1,26 +1,42 @@
-//! `brandgate check`: a line for everything that was looked at; exit status 1 when something is wrong.
+//! `brandgate check`: a line for everything that was looked at. Exit status 1 when something is wrong, 2 when a brand's file cannot be
+//! used at all.
+
+use std::path::Path;
 
 use brandgate::check::{self, Finding, Verdict};
 use brandgate::clock::Clock;
 use brandgate::config::BrandConfig;
-use brandgate::mail;
+use brandgate::reload::Source;
+use brandgate::{mail, payments, telegram};
+use serde_json::{Map, Value, json};
 
-pub async fn run(brands: &[BrandConfig]) -> Result<(), String> {
-    let mut faults = 0;
-    for brand in brands {
-        println!("{:<12} {:<13} ok     {} has no fault", brand.name, "file", brand.file.display());
-        let mut findings = check::brand(brand, brands, &Clock::default()).await;
-        findings.push(Finding { subject: "mail", verdict: mail_server(brand).await });
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Look at this machine only: files, secrets, certificates
+    #[arg(long)]
+    offline: bool,
+    /// One JSON document instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub async fn run(brands: &[BrandConfig], source: &Source, arguments: &Arguments) -> Result<(), String> {
+    let looked = brands.iter().map(|brand| look(brand, brands, source.credentials.as_deref(), arguments.offline));
+    let all = futures_util::future::join_all(looked).await;
+    let count = |wanted: fn(&Verdict) -> bool| all.iter().flatten().filter(|found| wanted(&found.verdict)).count();
+    let faults = count(|verdict| matches!(verdict, Verdict::Fault(_)));
+    if arguments.json {
+        let warnings = count(|verdict| matches!(verdict, Verdict::Warning(_)));
+        let brands = brands.iter().zip(&all);
+        let brands: Map<String, Value> =
+            brands.map(|(brand, findings)| (brand.name.clone(), findings.iter().map(as_json).collect())).collect();
+        println!("{:#}", json!({ "faults": faults, "warnings": warnings, "files": [], "brands": brands }));
+        return if faults == 0 { Ok(()) } else { Err(String::new()) };
+    }
+    for (brand, findings) in brands.iter().zip(&all) {
         for finding in findings {
-            let (mark, sentence) = match finding.verdict {
-                Verdict::Good(sentence) => ("ok", sentence),
-                Verdict::Warning(sentence) => ("warn", sentence),
-                Verdict::Fault(sentence) => {
-                    faults += 1;
-                    ("FAULT", sentence)
-                }
-            };
-            println!("{:<12} {:<13} {mark:<6} {sentence}", brand.name, finding.subject);
+            let (tick, word, sentence) = parts(&finding.verdict);
+            println!("{:<12} {:<13} {tick} {word:<6} {sentence}", brand.name, finding.subject);
         }
     }
     match faults {
@@ -30,10 +46,56 @@ pub async fn run(brands: &[BrandConfig]) -> Result<(), String> {
     }
 }
 
-async fn mail_server(brand: &BrandConfig) -> Verdict {
-    match mail::greet(brand).await {
-        Some(Ok(sentence)) => Verdict::Good(sentence),
-        Some(Err(sentence)) => Verdict::Fault(sentence),
-        None => Verdict::Warning("no section [mail]: mails are queued, and nobody sends them".to_owned()),
+/// What there is to say, with `--json`, of files that cannot be used: their faults, a text each.
+pub fn print_faults(faults: &str) {
+    let files: Vec<&str> = faults.lines().collect();
+    println!("{:#}", json!({ "faults": files.len(), "warnings": 0, "files": files, "brands": {} }));
+}
+
+async fn look(brand: &BrandConfig, all: &[BrandConfig], credentials: Option<&Path>, only_here: bool) -> Vec<Finding> {
+    let clock = Clock::default();
+    let file = Verdict::Good(format!("{} has no fault", brand.file.display()));
+    let mut findings = vec![Finding::new("file", file)];
+    findings.extend(check::offline(brand, credentials, &clock));
+    if only_here {
+        return findings;
     }
+    let (online, telegram, bank, mail) = tokio::join!(
+        check::online(brand, all, &clock),
+        said(telegram::greet(brand), "no section [telegram]: nobody can log in"),
+        said(payments::greet(brand), "no section [bank]: nobody can pay"),
+        said(mail::greet(brand), "no section [mail]: mails are queued, and nobody sends them"),
+    );
+    findings.extend(online);
+    findings.push(Finding::new("telegram", telegram));
+    findings.push(Finding::new("bank", bank));
+    findings.push(Finding::new("mail", mail));
+    findings
+}
+
+/// What a domain says of its outside; `absent` when the brand has none.
+async fn said(greeting: impl Future<Output = Option<Result<String, String>>>, absent: &str) -> Verdict {
+    match check::patiently(greeting).await {
+        Ok(Some(Ok(sentence))) => Verdict::Good(sentence),
+        Ok(Some(Err(sentence))) => Verdict::Fault(sentence),
+        Ok(None) => Verdict::Warning(absent.to_owned()),
+        Err(late) => late,
+    }
+}
+
+fn parts(verdict: &Verdict) -> (char, &'static str, &str) {
+    match verdict {
+        Verdict::Good(sentence) => ('✓', "ok", sentence),
+        Verdict::Warning(sentence) => ('!', "warn", sentence),
+        Verdict::Fault(sentence) => ('✗', "FAULT", sentence),
+    }
+}
+
+fn as_json(finding: &Finding) -> Value {
+    let verdict = match finding.verdict {
+        Verdict::Good(_) => "good",
+        Verdict::Warning(_) => "warning",
+        Verdict::Fault(_) => "fault",
+    };
+    json!({ "subject": finding.subject, "verdict": verdict, "sentence": parts(&finding.verdict).2 })
 }

@@ -46,7 +46,7 @@ enum Command {
     /// Bring every brand's schema up to date
     Migrate(migrate::Arguments),
     /// Look at configuration, certificates, databases and isolation, and say what is wrong
-    Check,
+    Check(check::Arguments),
     /// See payments, give money back, ask the bank again
     #[command(subcommand)]
     Payments(payments::Command),
@@ -82,6 +82,9 @@ async fn main() -> ExitCode {
         Ok(brands) => brands,
         Err(faults) => {
             eprintln!("{faults}");
+            if matches!(&arguments.command, Command::Check(check) if check.json) {
+                check::print_faults(&faults);
+            }
             return ExitCode::from(2);
         }
     };
@@ -89,7 +92,7 @@ async fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(brands, source, arguments).await,
         Command::Work(arguments) => work::run(brands, source, arguments).await,
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
-        Command::Check => check::run(&brands).await,
+        Command::Check(arguments) => check::run(&brands, &source, &arguments).await,
         Command::Payments(command) => payments::run(&brands, command).await,
         Command::Catalog(command) => catalog::run(&brands, command).await,
         Command::Reviews(command) => reviews::run(&brands, command).await,

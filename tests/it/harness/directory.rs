@@ -1,5 +1,6 @@
 //! Where a run keeps its files: a directory under cargo's `target/tmp`, named by the process, and one in it for each test.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,11 +44,14 @@ impl Directory {
         &self.0
     }
 
-    /// Writes a file and returns its path.
+    /// Writes a file and returns its path; credentials are private.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
         std::fs::create_dir_all(path.parent().expect("it is in a directory")).expect("writable");
         std::fs::write(&path, content).expect("writable");
+        if name.starts_with("credentials/") {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+        }
         path
     }
 }
