@@ -29,11 +29,12 @@ build: ## the release binary
 	@tests/env/packages.sh rust cc ca
 	@cargo build --release --locked
 
-test: ## all tests, on private services, and both shops in Chromium
+test: ## all tests, on private services; the units under systemd, and both shops in Chromium
 	@tests/env/packages.sh rust cc ca postgresql redis openssl curl ss chromium node certutil emoji systemd
 	@cargo test --locked
+	@tests/systemd/run.sh "$(TARGET_DIR)/debug"
 	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh
-	@echo 'make test: everything passed, in Rust and in the browser'
+	@echo 'make test: everything passed, in Rust, under systemd and in the browser'
 
 browser-test: ## the shops in Chromium, while make run is up
 	@exec tests/browser/run.sh
