@@ -9,16 +9,17 @@
 # kept; the second start finds everything done. The last line, when all is up, begins with `ready`.
 #
 # throwaway.sh starts a second one of these beside it: BRANDGATE_STATE names another directory than .dev, which is removed at
-# the end, BRANDGATE_PORTS seven other ports in the order of PORTS, BRANDGATE_POLL_MS how often the shops ask.
+# the end, BRANDGATE_PORTS eight other ports in the order of PORTS, BRANDGATE_POLL_MS how often the shops ask.
 #
 # It ends what it started, the gateway first, however it ends itself. It must never end anything else, never write
 # outside that directory (services.sh names its own exceptions), and never change a setting of the machine.
 
 set -euo pipefail
 
-read -r -a PORTS <<<"${BRANDGATE_PORTS:-445 444 9445 4200 4201 4210 4225}"
+read -r -a PORTS <<<"${BRANDGATE_PORTS:-445 444 9445 4200 4201 4210 4225 9446}"
 declare -rA API_PORTS=([dexar]=${PORTS[0]} [novo]=${PORTS[1]}) SHOP_PORTS=([dexar]=${PORTS[3]} [novo]=${PORTS[4]})
 readonly ADMIN=127.0.0.1:${PORTS[2]} SANDBOX_PORT=${PORTS[5]} SMTP_PORT=${PORTS[6]}
+readonly WORK_ADMIN=127.0.0.1:${PORTS[7]}
 readonly LOWEST_PORT=$((API_PORTS[dexar] < API_PORTS[novo] ? API_PORTS[dexar] : API_PORTS[novo]))
 declare -rA ACCENTS=([dexar]='#1f5fbf' [novo]='#0f7a4d')
 readonly READY_DEADLINE_SECONDS=60
@@ -511,7 +512,7 @@ import_demo novo $demo/regions.jsonl -- moscow=$demo/novo/moscow.xml spb=$demo/n
 
 start_companion sandbox "$binaries/sandbox" "$dev/sandbox.toml"
 await_sandbox
-start_companion workers "$binary" work --brands "$dev/brands"
+start_companion workers "$binary" work --brands "$dev/brands" --admin "$WORK_ADMIN"
 start_gateway
 await_ready
 await_bots
@@ -522,7 +523,7 @@ cat <<TABLE
   Novo           https://localhost:${PORTS[1]}
   shops          https://localhost:${PORTS[3]} (Dexar), https://localhost:${PORTS[4]} (Novo)
   sandbox        http://localhost:$SANDBOX_PORT  /telegram: chats with both bots; /bank; /mail
-  admin          http://$ADMIN  /readyz /healthz
+  admin          http://$ADMIN  /metrics /readyz /healthz; the workers: http://$WORK_ADMIN
   authority      ${dev#"$repo/"}/ca.pem
   PostgreSQL     . ${dev#"$repo/"}/services.env && \$PG_BIN/psql "\$PG_ADMIN_URL"
   Redis          redis-cli -s ${REDIS_URL#unix://}

@@ -16,7 +16,7 @@ readonly END_DEADLINE_SECONDS=60
 readonly POLL_SECONDS=0.1
 readonly POLL_MS=300
 readonly TRIES=5
-readonly PORT_COUNT=7
+readonly PORT_COUNT=8
 # Below the ports that Linux gives to outgoing connections.
 readonly FIRST_PORT=20000 PORT_BLOCKS=1200
 
@@ -64,7 +64,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# Seven ports in a row that nobody listens on.
+# Eight ports in a row that nobody listens on.
 free_ports() {
   local taken first port
   taken=$(ss -Hltn | awk '{ sub(/.*:/, "", $4); print $4 }')
