@@ -200,7 +200,7 @@ mod tests {
     fn what_cannot_be_told_is_absent() {
         let metrics = Metrics::of("absent");
         metrics.queue("mail", Some(Queue { waiting: 2, failed: 1, oldest_s: 30.5 }));
-        let series = |text: &str| text.lines().filter(|l| l.contains("brand=\"absent\"")).count();
+        let series = |text: &str| text.lines().filter(|l| l.contains("brand=\"absent\",queue=")).count();
         assert_eq!(series(&render().expect("text")), 3);
         metrics.queue("mail", None);
         assert_eq!(series(&render().expect("text")), 0);

@@ -19,10 +19,12 @@ pub enum LogFormat {
 
 /// Lines go to standard error from here on; RUST_LOG chooses which.
 pub fn begin(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,tokio_postgres=warn,refinery_core=warn"));
-    // At debug it writes the parameters of statements.
-    let filter = filter.add_directive(Directive::from_str("tokio_postgres=info").expect("it is one"));
+    let filter = match EnvFilter::try_from_default_env() {
+        // At debug it writes the parameters of statements.
+        Ok(chosen) => chosen.add_directive(Directive::from_str("tokio_postgres=info").expect("it is one")),
+        // Notices of a migration, and clients that name an address in SNI, are nobody's concern.
+        Err(_) => EnvFilter::new("info,tokio_postgres=warn,refinery_core=warn,rustls=error"),
+    };
     let is_journal = goes_to_journal(std::env::var("JOURNAL_STREAM").ok().as_deref());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -37,25 +37,25 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     let mut inherited = Inherited::take()?;
     let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
     let brands = configs.into_iter().map(Brand::new).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
+    // The databases are asked while the certificates are loaded: the first use of cryptography takes its time.
+    let mut opening = tokio::spawn(process::open_all(brands.clone()));
     let (doors, sockets) = prepare(&brands, &mut inherited)?;
     for name in inherited.names_left() {
         tracing::warn!("systemd hands over a socket {name}, but there is no such brand");
     }
-    let present = Arc::new(ArcSwap::from_pointee(brands.clone()));
+    let present = Arc::new(ArcSwap::from_pointee(brands));
     tokio::spawn(admin::serve(admin_socket, present.clone()));
     tokio::spawn(systemd::tell_watchdog());
 
     let (stop, running) = (CancellationToken::new(), TaskTracker::new());
     // Until the databases are open, or are found to be away, visitors wait in the kernel's queue instead of being refused.
     let mut waiting: Vec<_> = doors.iter().cloned().zip(sockets).collect();
-    let opening = process::open_all(brands);
-    tokio::pin!(opening);
     let (patience, mut is_open) = (tokio::time::sleep(LONGEST_OPENING), false);
     tokio::pin!(patience);
     let mut look = tokio::time::interval(LOOK_AT_CERTIFICATES_EVERY);
     let ended = loop {
         tokio::select! {
-            opened = &mut opening, if !is_open => match opened {
+            opened = &mut opening, if !is_open => match opened.map_err(|e| e.to_string()).flatten() {
                 Ok(()) => is_open = true,
                 Err(sentence) => break Err(sentence),
             },
