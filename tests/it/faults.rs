@@ -47,6 +47,7 @@ async fn a_database_that_is_down_at_start_is_waited_for() {
     let site = own_site("down-at-start");
     site.services.stop("pg");
     let gateway = site.start_unready();
+    gateway.await_listening();
     let line = gateway.await_log("waiting for PostgreSQL");
     assert!(line.contains("WARN"), "{line}");
     for brand in ["dexar", "novo"] {
@@ -219,6 +220,7 @@ async fn sigterm_while_the_database_is_away_ends_it_too() {
     let site = own_site("terminated-while-waiting");
     site.services.stop("pg");
     let gateway = site.start_unready();
+    gateway.await_listening();
     gateway.await_log("waiting for PostgreSQL");
     gateway.terminate();
     assert!(gateway.await_exit().success(), "{}", gateway.log());

@@ -121,8 +121,7 @@ fn prepare(brands: &[Arc<Brand>], inherited: &mut Inherited) -> Result<(Vec<Door
     let by_systemd = !inherited.is_empty();
     let (mut faults, mut doors, mut all_sockets) = (Vec::new(), Vec::new(), Vec::new());
     for brand in brands {
-        let handed = inherited.named(brand.name());
-        match sockets_of(brand, handed) {
+        match sockets_of(brand, inherited.named(brand.name())) {
             Ok(sockets) => {
                 let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok());
                 let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
@@ -136,6 +135,9 @@ fn prepare(brands: &[Arc<Brand>], inherited: &mut Inherited) -> Result<(Vec<Door
                 faults.push(format!("{name}: {sentence}{}", if by_systemd { &hint } else { "" }));
             }
         }
+    }
+    // After all sockets, because a certificate takes its time: no brand's visitors are refused while another's is loaded.
+    for brand in brands {
         match Door::new(brand.clone(), router.clone()) {
             Ok(door) => {
                 if door.not_after() < Clock::default().now() {

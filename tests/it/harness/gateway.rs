@@ -57,6 +57,14 @@ impl Gateway {
         ask_plainly(self.admin_port, "/metrics").expect("the admin listener answers").1
     }
 
+    /// Until every brand's socket takes connections, whatever else is missing.
+    pub fn await_listening(&self) {
+        eventually("every brand listens", 20, || {
+            assert!(self.exit_status().is_none(), "the gateway ended by itself:\n{}", self.log());
+            self.ports.values().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()).then_some(())
+        });
+    }
+
     pub fn await_ready(&self) {
         eventually("the gateway is ready", 20, || {
             assert!(self.exit_status().is_none(), "the gateway ended by itself:\n{}", self.log());
