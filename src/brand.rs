@@ -11,6 +11,7 @@ use deadpool_postgres::{Object, Pool};
 use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 
+use crate::cache::{self, Cache};
 use crate::clock::Clock;
 use crate::config::BrandConfig;
 use crate::db;
@@ -33,6 +34,8 @@ pub struct Brand {
     pub clock: Clock,
     pub rates: Limiter,
     pub metrics: Metrics,
+    /// Answers of the catalogue that were given before.
+    pub cache: Arc<Cache>,
     /// Payments are opened by so many requests at the same time that others find a connection too.
     pub checkouts: Arc<Semaphore>,
     /// The way to the brand's bank.
@@ -53,6 +56,7 @@ impl Brand {
             to_bank: to_bank(&config)?,
             clock: Clock::default(),
             metrics: Metrics::of(&config.name),
+            cache: Arc::new(Cache::new(config.cache_bytes)),
             open: Arc::default(),
             config,
             kv,
@@ -89,9 +93,11 @@ impl Brand {
             open: self.open.clone(),
             kv: self.kv.clone(),
             checkouts: self.checkouts.clone(),
+            cache: self.cache.clone(),
             pool: self.pool.clone(),
             config,
         };
+        brand.cache.resize(brand.config.cache_bytes);
         Ok((Arc::new(brand), needs_restart))
     }
 
@@ -144,6 +150,12 @@ impl Brand {
                 Err(error) => return Err(format!("{}: {error}", self.name())),
             }
         }
+    }
+
+    /// Follows what changes in the catalogue, so that remembered answers may be given again. For whoever serves, once.
+    pub fn follow_catalogue(&self) {
+        let (cache, name) = (Arc::downgrade(&self.cache), self.name().to_owned());
+        tokio::spawn(cache::follow::run(cache, self.config.database.clone(), name));
     }
 
     /// What keeps the brand's database from serving, or `None`.

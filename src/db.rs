@@ -3,19 +3,18 @@
 //! Used by `brand` (the pool), `migrate`, `check` and the import (a connection of their own). What must never happen: a
 //! connection under another role than the brand's, or a `SET search_path`: the path belongs to the role.
 
+use std::sync::Arc;
+
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::{Client, NoTls};
+use tokio::sync::Notify;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Result};
 
 /// A pool of connections under the brand's role. Connects when it is first asked, so it can be built while the server is down.
 pub fn pool(config: &DatabaseConfig) -> Pool {
-    let mut postgres = config.postgres.clone();
-    if let Some(password) = &config.password {
-        postgres.password(password.reveal());
-    }
-    postgres.connect_timeout(config.connect_timeout);
+    let mut postgres = as_brand(config);
     let (statement, lock) = (config.statement_timeout.as_millis(), config.lock_timeout.as_millis());
     postgres.options(format!("-c statement_timeout={statement} -c lock_timeout={lock}"));
     postgres.keepalives_idle(std::time::Duration::from_secs(20));
@@ -32,12 +31,31 @@ pub fn pool(config: &DatabaseConfig) -> Pool {
 
 /// One connection under the brand's role, without a statement timeout: for work that takes its time.
 pub async fn connect(config: &DatabaseConfig) -> Result<Client> {
+    connect_with(&as_brand(config)).await
+}
+
+/// The same; `news` is told of every notification that the client listens for.
+pub async fn connect_listening(config: &DatabaseConfig, news: Arc<Notify>) -> Result<Client> {
+    let (client, mut connection) = as_brand(config).connect(NoTls).await?;
+    tokio::spawn(async move {
+        while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+            match message {
+                Ok(AsyncMessage::Notification(_)) => news.notify_one(),
+                Ok(_) => {}
+                Err(error) => return tracing::debug!(%error, "a listening connection ended"),
+            }
+        }
+    });
+    Ok(client)
+}
+
+fn as_brand(config: &DatabaseConfig) -> tokio_postgres::Config {
     let mut postgres = config.postgres.clone();
     if let Some(password) = &config.password {
         postgres.password(password.reveal());
     }
     postgres.connect_timeout(config.connect_timeout);
-    connect_with(&postgres).await
+    postgres
 }
 
 /// One connection as configured; its task ends with the client.

@@ -204,6 +204,14 @@ impl Error {
         Error::new(Kind::Timeout, "timeout", "This took too long; please try again.").because(cause)
     }
 
+    /// The same for somebody else who asked the same.
+    #[track_caller]
+    pub fn told_again(&self) -> Error {
+        let mut again = Error::new(self.kind.clone(), self.code, self.public.clone());
+        again.0.data = self.data.clone();
+        again.because(format!("asked at the same time by another request: {self}"))
+    }
+
     /// Adds what the log should know.
     pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         self.0.cause = Some(cause.into());

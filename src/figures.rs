@@ -29,6 +29,8 @@ pub async fn look(brands: &[Arc<Brand>]) {
     for brand in brands {
         let (size, idle, waiting) = brand.pool_status();
         brand.metrics.pool(size, idle, waiting);
+        let (entries, bytes) = brand.cache.size();
+        brand.metrics.cache(entries, bytes);
     }
 }
 

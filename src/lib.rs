@@ -5,6 +5,7 @@
 //! 1. [`net::listen`] accepts a connection on an address of one brand; the listener's [`door`] decides the brand.
 //! 2. [`net::connection`] shakes hands ([`net::tls`]) and speaks HTTP/2 or HTTP/1.1.
 //! 3. [`serve`] is the outer function: request id, Origin check, limits, deadline, log line. Everything ends here.
+//!    What the catalogue answered before and nothing has touched since leaves at once, from [`cache`].
 //! 4. [`routes`] is the whole API on one page; [`net::router`] finds the handler.
 //! 5. The handler, in a domain's `http`, is given a [`app::Cx`] (the brand, the region, the language) and calls one operation.
 //! 6. The operation, in the domain's `mod`, holds the rules; its `store` holds the SQL.
@@ -21,6 +22,7 @@ pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod brand;
+pub mod cache;
 pub mod cart;
 pub mod catalog;
 pub mod check;

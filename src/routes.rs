@@ -23,12 +23,18 @@ pub fn routes() -> Router<Cx> {
         // anybody
         .get("/ping", ping)
         .get("/openapi.json", openapi::document)
+        .remembered()
         // the storefront: the catalogue
         .get("/regions", regions)
+        .remembered()
         .get("/category", categories)
+        .remembered()
         .get("/category/{id}", category_items)
+        .remembered()
         .get("/item/{id}", item)
+        .remembered()
         .get("/searchitems", search_items)
+        .remembered()
         .get("/randomitems", random_items)
         // the storefront: what buyers say
         .write(Method::POST, "/comment", reviews::http::post)

@@ -16,18 +16,21 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, HOST, HeaderValue, SET_COOKIE};
+use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, SET_COOKIE};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, Version};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::error::Overloaded;
 use tower::timeout::error::Elapsed;
 use tower::util::{BoxCloneSyncService, ServiceExt};
 use tower::{ServiceBuilder, service_fn as tower_service_fn};
 
-use crate::app::Cx;
+use crate::app::{self, Cx};
 use crate::brand::Brand;
+use crate::cache::{self, Lookup};
+use crate::config::Limits;
 use crate::error::{Error, Result};
+use crate::net::answer::Answer;
 use crate::net::cors::{self, Origin};
 use crate::net::reply::{Asked, Reply};
 use crate::net::router::{Found, Route, Router};
@@ -73,6 +76,17 @@ impl Gate {
         let (mut parts, body) = request.into_parts();
         let request_id = request_id::of(&parts.headers);
         let origin = Origin::of(&parts.headers, &self.brand.config.origins, self.brand.config.own_origin());
+        let question = if body.is_end_stream() { self.question(&parts) } else { None };
+        if let Some(question) = &question {
+            let found = self.brand.cache.find(question, begun);
+            self.brand.metrics.looked_up(&found);
+            if let Lookup::Current(answer) | Lookup::Stale(answer) = &found {
+                let asked = self.asked(&parts.method, &parts.headers, &origin, &request_id);
+                let response = answer.respond(&asked, matches!(found, Lookup::Stale(_)));
+                self.note(&parts.method, answer.route, &asked, response.status(), begun);
+                return response;
+            }
+        }
         let mut asked_in = None;
         let mut pattern = "";
         let was_read = Arc::new(AtomicBool::new(body.is_end_stream()));
@@ -80,44 +94,33 @@ impl Gate {
         let admitted = self.admit(&parts, &body, &origin, client, &mut pattern);
         let headers = Arc::new(std::mem::take(&mut parts.headers));
         let result = match admitted {
-            Ok(Admitted::Preflight) => Ok(Reply::no_content()),
-            Ok(Admitted::Options(allow)) => Ok(Reply::options(allow)),
-            Ok(Admitted::Call(mut route, cx)) => {
-                asked_in = Some(cx.clone());
-                let spent = match route.rules.budget {
-                    Some(budget) => cx.spend(budget, &headers).await,
-                    None => Ok(()),
-                };
-                match spent {
-                    Ok(()) => {
-                        let limit_bytes = self.brand.config.limits.body_bytes;
-                        let incoming = request::Incoming { body, limit_bytes, was_read: was_read.clone() };
-                        route.req = route.req.with_incoming(headers.clone(), incoming);
-                        self.call(route, cx).await
-                    }
-                    Err(error) => {
-                        was_read.store(self.drain(body).await, Ordering::Relaxed);
-                        Err(error)
-                    }
+            Ok(Admitted::Preflight) => Ok(Reply::no_content().into()),
+            Ok(Admitted::Options(allow)) => Ok(Reply::options(allow).into()),
+            Ok(Admitted::Call(route, cx)) => match question.filter(|_| route.rules.remembered) {
+                Some(question) => {
+                    self.brand.metrics.missed_in_cache();
+                    let make = async { self.call(route, cx).await?.into_answer(pattern) };
+                    self.brand.cache.make(&question, make).await.map(Made::Remembered)
                 }
-            }
+                None => {
+                    asked_in = Some(cx.clone());
+                    self.call_within(route, cx, &headers, body, &was_read).await.map(Made::from)
+                }
+            },
             Err(error) => {
                 was_read.store(self.drain(body).await, Ordering::Relaxed);
                 Err(error)
             }
         };
-        let asked = Asked {
-            method: &parts.method,
-            headers: &headers,
-            origin: &origin,
-            request_id: &request_id,
-            hsts: !self.brand.config.is_local(),
-        };
-        let reply = result.unwrap_or_else(|error| {
+        let asked = self.asked(&parts.method, &headers, &origin, &request_id);
+        let made = result.unwrap_or_else(|error| {
             self.log_error(&error, &request_id);
-            Reply::from(error)
+            Reply::from(error).into()
         });
-        let mut response = reply.finish(&asked);
+        let mut response = match made {
+            Made::Reply(reply) => reply.finish(&asked),
+            Made::Remembered(answer) => answer.respond(&asked, false),
+        };
         if is_preflight {
             origin.allow_asking(response.headers_mut());
         }
@@ -132,29 +135,75 @@ impl Gate {
             // hyper closes a connection whose body nobody read; a client that reuses connections must be told.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let (status, took) = (response.status().as_u16(), begun.elapsed());
-        self.brand.metrics.answered(&parts.method, pattern, status, took);
-        trace::request(
-            &headers,
-            &trace::Answered {
-                brand: self.brand.name(),
-                method: metrics::known(&parts.method),
-                route: pattern,
-                status,
-                request_id: &request_id,
-                took,
-            },
-        );
+        self.note(&parts.method, pattern, &asked, response.status(), begun);
+        response
+    }
+
+    /// What the cache knows a request under; `None` for one that it cannot answer, or that must be refused.
+    fn question(&self, parts: &Parts) -> Option<Vec<u8>> {
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        if !reads || check_head(parts, &self.brand.config.limits).is_err() {
+            return None;
+        }
+        let (region, language) = app::asked_for(&parts.headers).ok()?;
+        Some(cache::key(language, region, parts.uri.path_and_query()?.as_str()))
+    }
+
+    fn asked<'a>(
+        &self,
+        method: &'a Method,
+        headers: &'a HeaderMap,
+        origin: &'a Origin,
+        request_id: &'a HeaderValue,
+    ) -> Asked<'a> {
+        Asked { method, headers, origin, request_id, hsts: !self.brand.config.is_local() }
+    }
+
+    /// For metrics, traces and the log.
+    fn note(&self, method: &Method, route: &'static str, asked: &Asked<'_>, status: StatusCode, begun: Instant) {
+        let (status, took) = (status.as_u16(), begun.elapsed());
+        self.brand.metrics.answered(method, route, status, took);
+        let answered = trace::Answered {
+            brand: self.brand.name(),
+            method: metrics::known(method),
+            route,
+            status,
+            request_id: asked.request_id,
+            took,
+        };
+        trace::request(asked.headers, &answered);
         tracing::info!(
             brand = self.brand.name(),
-            request = request_id.to_str().unwrap_or_default(),
-            method = %parts.method,
-            route = pattern,
+            request = asked.request_id.to_str().unwrap_or_default(),
+            %method,
+            route,
             status,
             us = took.as_micros() as u64,
             "answered"
         );
-        response
+    }
+
+    /// Calls a handler that may read the whole request, when its budget allows it.
+    async fn call_within(
+        &self,
+        mut route: Route<'_, Cx>,
+        cx: Cx,
+        headers: &Arc<HeaderMap>,
+        body: Incoming,
+        was_read: &Arc<AtomicBool>,
+    ) -> Result<Reply> {
+        let spent = match route.rules.budget {
+            Some(budget) => cx.spend(budget, headers).await,
+            None => Ok(()),
+        };
+        if let Err(error) = spent {
+            was_read.store(self.drain(body).await, Ordering::Relaxed);
+            return Err(error);
+        }
+        let limit_bytes = self.brand.config.limits.body_bytes;
+        let incoming = request::Incoming { body, limit_bytes, was_read: was_read.clone() };
+        route.req = route.req.with_incoming(headers.clone(), incoming);
+        self.call(route, cx).await
     }
 
     /// Everything that is decided before a handler runs.
@@ -167,16 +216,9 @@ impl Gate {
         pattern: &mut &'static str,
     ) -> Result<Admitted<'_>> {
         let limits = &self.brand.config.limits;
-        // hyper's own limit is on its buffer, which a head that arrives in one piece can pass.
-        if head_bytes(parts) > limits.head_bytes as usize {
-            return Err(Error::head_too_large(limits.head_bytes));
-        }
-        let limit_bytes = limits.body_bytes;
-        if body.size_hint().lower() > limit_bytes as u64 {
-            return Err(Error::body_too_large(limit_bytes));
-        }
-        if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
-            return Err(Error::malformed("bad_host", "An HTTP/1.1 request has one Host header."));
+        check_head(parts, limits)?;
+        if body.size_hint().lower() > limits.body_bytes as u64 {
+            return Err(Error::body_too_large(limits.body_bytes));
         }
         if cors::is_preflight(parts) {
             return Ok(Admitted::Preflight);
@@ -240,6 +282,30 @@ enum Admitted<'r> {
     Preflight,
     Options(&'r str),
     Call(Route<'r, Cx>, Cx),
+}
+
+/// What a request came to.
+enum Made {
+    Reply(Reply),
+    Remembered(Arc<Answer>),
+}
+
+impl From<Reply> for Made {
+    fn from(reply: Reply) -> Made {
+        Made::Reply(reply)
+    }
+}
+
+/// What is wrong with a request whatever it asks for.
+fn check_head(parts: &Parts, limits: &Limits) -> Result<()> {
+    // hyper's own limit is on its buffer, which a head that arrives in one piece can pass.
+    if head_bytes(parts) > limits.head_bytes as usize {
+        return Err(Error::head_too_large(limits.head_bytes));
+    }
+    if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
+        return Err(Error::malformed("bad_host", "An HTTP/1.1 request has one Host header."));
+    }
+    Ok(())
 }
 
 /// The size of a request's head, about as it was sent.

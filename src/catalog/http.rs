@@ -8,20 +8,21 @@ use crate::net::request::Req;
 /// `GET /category`: the tree.
 pub async fn categories(cx: Cx, _: Req) -> Result<Reply> {
     let (categories, language) = super::categories(&cx).await?;
-    Reply::catalogue(&categories, language)
+    Reply::catalogue(&categories, language, Vec::new())
 }
 
 /// `GET /category/{id}?count=50&skip=0`: items of the category and of all below it.
 pub async fn category_items(cx: Cx, req: Req) -> Result<Reply> {
     let page = req.page()?;
     let (items, language) = super::category_items(&cx, req.param("id"), page).await?;
-    Reply::catalogue(&items, language)
+    let shows = items.iter().map(|item| item.item_id).collect();
+    Reply::catalogue(&items, language, shows)
 }
 
 /// `GET /item/{id}`: one item, with its newest hundred reviews.
 pub async fn item(cx: Cx, req: Req) -> Result<Reply> {
     let (item, language) = super::item(&cx, req.param("id")).await?;
-    Reply::catalogue(&item, language)
+    Reply::catalogue(&item, language, vec![item.item_id])
 }
 
 /// `GET /randomitems?count=5&category=…`.

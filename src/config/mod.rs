@@ -44,6 +44,8 @@ pub struct BrandConfig {
     pub database: DatabaseConfig,
     pub redis: RedisConfig,
     pub limits: Limits,
+    /// How much the catalogue's answers may take that are kept in memory; 0 keeps none.
+    pub cache_bytes: u64,
     pub timeouts: Timeouts,
     /// What PROXY protocol may tell, and who may tell it.
     pub proxy_protocol: ProxyProtocol,
@@ -248,6 +250,7 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
         redis: read_redis(root.section("redis"), &name, credentials),
         accent: read_accent(&root),
         limits: read_limits(root.section("limits")),
+        cache_bytes: read_cache(root.section("cache")),
         timeouts: read_timeouts(root.section("timeouts")),
         session: read_session(root.section("session")),
         rates: read_rates(root.section("rates")),

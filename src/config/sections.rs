@@ -126,6 +126,13 @@ pub(super) fn read_limits(section: Section<'_, '_>) -> Limits {
     limits
 }
 
+/// In the file it is a number of mebibytes.
+pub(super) fn read_cache(section: Section<'_, '_>) -> u64 {
+    let mebibytes: u32 = section.number("mebibytes", 0..=65_536, 64);
+    section.finish();
+    u64::from(mebibytes) << 20
+}
+
 pub(super) fn read_timeouts(section: Section<'_, '_>) -> Timeouts {
     let timeouts = Timeouts {
         handshake: milliseconds(section.number("handshake_ms", 100..=600_000, 10_000)),

@@ -14,7 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
-use series::{ALL, Handshake, Of, OfBudget, OfPart, OfPass, OfQueue, OfRequest, OfRoute, OfState};
+use crate::cache::Lookup;
+use series::{ALL, Handshake, Lookups, Of, OfBudget, OfPart, OfPass, OfQueue, OfRequest, OfRoute, OfState};
 
 /// How long a queue is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +33,9 @@ pub struct Metrics {
     brand: &'static str,
     connections: Gauge,
     accepted: Counter,
+    cache_hits: Counter,
+    cache_stale: Counter,
+    cache_misses: Counter,
 }
 
 /// An open connection; it is counted until it is dropped.
@@ -46,7 +50,11 @@ impl Drop for Open {
 impl Metrics {
     pub fn of(brand: &str) -> Metrics {
         let brand = lasting(brand);
+        let cache = |result| ALL.cache.get_or_create_owned(&Lookups { brand, result });
         Metrics {
+            cache_hits: cache("hit"),
+            cache_stale: cache("stale"),
+            cache_misses: cache("miss"),
             brand,
             connections: ALL.connections.get_or_create_owned(&Of { brand }),
             accepted: ALL.accepted.get_or_create_owned(&Of { brand }),
@@ -80,6 +88,27 @@ impl Metrics {
     /// A request was one too many of its budget.
     pub fn refused(&self, budget: &'static str) {
         ALL.refused.get_or_create(&OfBudget { brand: self.brand, budget }).inc();
+    }
+
+    /// Somebody asked for what may be remembered.
+    pub fn looked_up(&self, found: &Lookup) {
+        match found {
+            Lookup::Current(_) => self.cache_hits.inc(),
+            Lookup::Stale(_) => self.cache_stale.inc(),
+            Lookup::Nothing => return,
+        };
+    }
+
+    /// The database was asked for what will be remembered.
+    pub fn missed_in_cache(&self) {
+        self.cache_misses.inc();
+    }
+
+    /// The answers in the cache and the bytes that they take.
+    pub fn cache(&self, entries: usize, bytes: u64) {
+        let of = Of { brand: self.brand };
+        ALL.cache_entries.get_or_create(&of).set(entries.try_into().unwrap_or(i64::MAX));
+        ALL.cache_bytes.get_or_create(&of).set(bytes.try_into().unwrap_or(i64::MAX));
     }
 
     /// A pass of the workers ended.

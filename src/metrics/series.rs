@@ -29,6 +29,7 @@ labels! {
     OfRequest { brand: &'static str, method: &'static str, route: &'static str, status: u16 }
     OfRoute { brand: &'static str, method: &'static str, route: &'static str }
     Handshake { brand: &'static str, result: &'static str }
+    Lookups { brand: &'static str, result: &'static str }
     OfBudget { brand: &'static str, budget: &'static str }
     OfPass { brand: &'static str, pass: &'static str }
     OfState { brand: &'static str, state: &'static str }
@@ -52,6 +53,9 @@ pub struct Series {
     pub accepted: Family<Of, Counter>,
     pub handshakes: Family<Handshake, Counter>,
     pub refused: Family<OfBudget, Counter>,
+    pub cache: Family<Lookups, Counter>,
+    pub cache_entries: Family<Of, Gauge>,
+    pub cache_bytes: Family<Of, Gauge>,
     pub pool: Family<OfState, Gauge>,
     pub up: Family<OfPart, Gauge>,
     pub certificate_ends_at: Family<Of, Gauge>,
@@ -77,6 +81,9 @@ pub static ALL: LazyLock<Series> = LazyLock::new(|| {
         accepted: Family::default(),
         handshakes: Family::default(),
         refused: Family::default(),
+        cache: Family::default(),
+        cache_entries: Family::default(),
+        cache_bytes: Family::default(),
         pool: Family::default(),
         up: Family::default(),
         certificate_ends_at: Family::default(),
@@ -110,6 +117,10 @@ fn register(series: &mut Series) {
     ours.register("connections_accepted", "Connections that were accepted", series.accepted.clone());
     ours.register("tls_handshakes", "Handshakes: full, resumed or failed", series.handshakes.clone());
     ours.register("rate_limited", "Requests that were one too many, by budget", series.refused.clone());
+    let help = "Answers of the catalogue: remembered (hit), asked of the database (miss), given while it is away (stale)";
+    ours.register("cache_lookups", help, series.cache.clone());
+    ours.register("cache_entries", "Answers that are remembered", series.cache_entries.clone());
+    ours.register_with_unit("cache_size", "What they take", Unit::Bytes, series.cache_bytes.clone());
     let help = "Connections to PostgreSQL: open, idle of these, and requests that wait for one";
     ours.register("postgresql_connections", help, series.pool.clone());
     ours.register("up", "Whether a part that the brand stands on answers", series.up.clone());

@@ -1,8 +1,8 @@
 //! Content codings and entity tags: which bytes leave for one and the same answer.
 //!
-//! Called by `reply`. The tag is computed before compressing (a hash of the plain bytes, and the coding's name), so that a
+//! Called by `answer`. The tag is computed before compressing (a hash of the plain bytes, and the coding's name), so that a
 //! 304 costs no compression; the codecs are deterministic, so it still names the bytes sent. Answers that mix a secret with
-//! what a visitor chose never come here (BREACH): `reply` sends only catalogue answers.
+//! what a visitor chose never come here (BREACH): only answers of the catalogue are compressed.
 
 use std::io::Write as _;
 
@@ -25,17 +25,26 @@ pub enum Coding {
 }
 
 impl Coding {
+    /// In the order of their numbers.
+    pub const ALL: [Coding; 4] = [Coding::Brotli, Coding::Zstd, Coding::Gzip, Coding::Identity];
+
+    /// Whether compressing so many bytes saves anything.
+    pub fn is_worth_it(body_bytes: usize) -> bool {
+        body_bytes >= WORTH_COMPRESSING_BYTES
+    }
+
     /// The best coding for a body of this size that the client accepts (RFC 9110, 12.5.3).
     pub fn negotiate(headers: &HeaderMap, body_bytes: usize) -> Coding {
-        if body_bytes < WORTH_COMPRESSING_BYTES {
+        if !Coding::is_worth_it(body_bytes) {
             return Coding::Identity;
         }
+        let wanted = Wanted::read(headers);
         // Plain bytes that nobody asked for are what is left when nothing else is wanted.
-        let mut best = (Coding::Identity, named_quality(headers, "identity").unwrap_or(0));
+        let mut best = (Coding::Identity, wanted.named[Coding::Identity as usize].unwrap_or(0));
         for coding in [Coding::Brotli, Coding::Zstd, Coding::Gzip] {
-            let quality = quality(headers, coding.token());
-            if quality > best.1 || (quality == best.1 && quality > 0 && best.0 == Coding::Identity) {
-                best = (coding, quality);
+            let weight = wanted.named[coding as usize].or(wanted.any).unwrap_or(0);
+            if weight > best.1 || (weight == best.1 && weight > 0 && best.0 == Coding::Identity) {
+                best = (coding, weight);
             }
         }
         best.0
@@ -50,16 +59,20 @@ impl Coding {
         }
     }
 
+    fn is_called(self, name: &str) -> bool {
+        name.eq_ignore_ascii_case(self.token()) || (self == Coding::Gzip && name.eq_ignore_ascii_case("x-gzip"))
+    }
+
     /// The value of `Content-Encoding`; plain bytes have none.
     pub fn header(self) -> Option<HeaderValue> {
         (self != Coding::Identity).then(|| HeaderValue::from_static(self.token()))
     }
 
-    /// A strong entity tag of these plain bytes in this coding.
-    pub fn etag(self, plain: &[u8]) -> HeaderValue {
+    /// A strong entity tag of the plain bytes with this [`hash`], in this coding.
+    pub fn etag(self, hash: &str) -> HeaderValue {
         let mut tag = String::with_capacity(40);
         tag.push('"');
-        tag.push_str(&hexadecimal::of(&Sha256::digest(plain)[..16]));
+        tag.push_str(hash);
         if self != Coding::Identity {
             tag.push('-');
             tag.push_str(self.token());
@@ -89,25 +102,40 @@ impl Coding {
     }
 }
 
-/// How much a client wants a coding, in thousandths; 0 is not at all.
-fn quality(headers: &HeaderMap, token: &str) -> u16 {
-    named_quality(headers, token).or_else(|| named_quality(headers, "*")).unwrap_or(0)
+/// What tells these bytes from all others.
+pub fn hash(plain: &[u8]) -> String {
+    hexadecimal::of(&Sha256::digest(plain)[..16])
 }
 
-/// The weight of a coding that the client names.
-fn named_quality(headers: &HeaderMap, token: &str) -> Option<u16> {
-    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    for entry in values.flat_map(|value| value.split(',')) {
-        let mut parts = entry.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default();
-        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        let weight = weight.map_or(1.0, |text| text.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0));
-        let thousandths = (weight * 1_000.0) as u16;
-        if name.eq_ignore_ascii_case(token) || (token == "gzip" && name.eq_ignore_ascii_case("x-gzip")) {
-            return Some(thousandths);
+/// How much a client wants each coding, in thousandths; 0 is not at all, `None` not mentioned.
+#[derive(Default)]
+struct Wanted {
+    named: [Option<u16>; 4],
+    /// Whatever is not named.
+    any: Option<u16>,
+}
+
+impl Wanted {
+    /// The first word about a coding counts.
+    fn read(headers: &HeaderMap) -> Wanted {
+        let mut wanted = Wanted::default();
+        let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+        for entry in values.flat_map(|value| value.split(',')) {
+            let mut parts = entry.split(';').map(str::trim);
+            let name = parts.next().unwrap_or_default();
+            let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            let weight = weight.map_or(1.0, |text| text.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0));
+            let place = match name {
+                "*" => &mut wanted.any,
+                name => match Coding::ALL.into_iter().find(|coding| coding.is_called(name)) {
+                    Some(coding) => &mut wanted.named[coding as usize],
+                    None => continue,
+                },
+            };
+            place.get_or_insert((weight * 1_000.0) as u16);
         }
+        wanted
     }
-    None
 }
 
 /// Whether the client has these bytes already (RFC 9110, 13.1.2: compared weakly).

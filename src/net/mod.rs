@@ -1,5 +1,6 @@
 //! HTTP without any shop in it: sockets, TLS, connections, routing, what a request carries and how a reply leaves.
 
+pub mod answer;
 pub mod client;
 pub mod connection;
 pub mod cookie;

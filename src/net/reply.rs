@@ -6,28 +6,27 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
+    ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
     STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
+use super::answer::Answer;
 use super::cookie::SetCookie;
 use super::cors::Origin;
-use super::encode::{self, Coding};
 use crate::error::{Error, Kind, Result};
 use crate::language::Language;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Who may keep an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Caching {
     /// Nobody.
     NoStore,
     /// Anybody who asks again each time: compressed, with an entity tag (contract section 2).
-    Catalogue,
+    Catalogue { language: Language, shows: Vec<i64> },
 }
 
 /// What a handler answers.
@@ -48,10 +47,20 @@ impl Reply {
         Ok(Reply { status: StatusCode::OK, body: body.into(), caching: Caching::NoStore, headers })
     }
 
-    /// 200 with JSON of the catalogue in this language.
-    pub fn catalogue(value: &impl Serialize, language: Language) -> Result<Reply> {
-        let reply = Reply::json(value)?.in_language(language);
-        Ok(Reply { caching: Caching::Catalogue, ..reply })
+    /// 200 with JSON of the catalogue in this language that shows these items; it says the same to whoever asks the same.
+    pub fn catalogue(value: &impl Serialize, language: Language, shows: Vec<i64>) -> Result<Reply> {
+        Ok(Reply { caching: Caching::Catalogue { language, shows }, ..Reply::json(value)? })
+    }
+
+    /// What a route that is remembered answered, for all who ask the same.
+    ///
+    /// # Errors
+    /// A reply that is not of the catalogue: a fault in `routes`.
+    pub fn into_answer(self, route: &'static str) -> Result<Answer> {
+        match self.caching {
+            Caching::Catalogue { language, shows } => Ok(Answer::new(self.body, language, shows, route)),
+            Caching::NoStore => Err(Error::internal("a remembered route made a reply that is not for everybody")),
+        }
     }
 
     /// Hands out or takes away cookies.
@@ -125,37 +134,17 @@ impl Reply {
 
     /// The response as it leaves: caching, coding and the headers that every answer has.
     pub fn finish(self, asked: &Asked<'_>) -> Response<Full<Bytes>> {
-        let Reply { mut status, mut body, caching, mut headers } = self;
-        match caching {
-            Caching::NoStore => {
-                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                headers.insert(VARY, HeaderValue::from_static("Origin"));
-            }
-            Caching::Catalogue => {
-                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-                headers.insert(VARY, HeaderValue::from_static("X-Region, X-Language, Origin, Accept-Encoding"));
-                let coding = Coding::negotiate(asked.headers, body.len());
-                let etag = coding.etag(&body);
-                if encode::has_already(asked.headers, &etag) {
-                    status = StatusCode::NOT_MODIFIED;
-                    headers.remove(CONTENT_TYPE);
-                } else {
-                    body = coding.apply(body);
-                    coding.header().map(|coding| headers.insert(CONTENT_ENCODING, coding));
-                }
-                headers.insert(ETAG, etag);
-            }
+        let Reply { status, mut body, caching, mut headers } = self;
+        if let Caching::Catalogue { language, shows } = caching {
+            return Answer::new(body, language, shows, "").respond(asked, false);
         }
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(X_REQUEST_ID, asked.request_id.clone());
-        if asked.hsts {
-            headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
-        }
-        asked.origin.allow_reading(&mut headers);
-        if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(VARY, HeaderValue::from_static("Origin"));
+        asked.furnish(&mut headers);
+        if status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        if status == StatusCode::NOT_MODIFIED || asked.method == Method::HEAD {
+        if asked.method == Method::HEAD {
             body = Bytes::new();
         }
         let mut response = Response::new(Full::new(body));
@@ -173,6 +162,18 @@ pub struct Asked<'a> {
     pub request_id: &'a HeaderValue,
     /// Whether to send `Strict-Transport-Security`: not on a developer's localhost.
     pub hsts: bool,
+}
+
+impl Asked<'_> {
+    /// The headers that every answer has, whatever it is.
+    pub fn furnish(&self, headers: &mut HeaderMap) {
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(X_REQUEST_ID, self.request_id.clone());
+        if self.hsts {
+            headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
+        self.origin.allow_reading(headers);
+    }
 }
 
 fn status_of(kind: &Kind) -> StatusCode {

@@ -47,6 +47,9 @@ pub struct Rules {
     pub budget: Option<Budget>,
     /// Whether a page of our own may send it, beside those of the storefront.
     pub from_own_pages: bool,
+    /// Whether it answers everybody alike who asks the same in the same region and language, so that its answer may be
+    /// given again.
+    pub remembered: bool,
     /// GET alone, without HEAD.
     no_head: bool,
 }
@@ -123,6 +126,11 @@ impl<C: Send + 'static> Router<C> {
     /// The route just added is what a form on a page of our own is sent to.
     pub fn from_own_pages(self) -> Router<C> {
         self.rule(|rules| rules.from_own_pages = true)
+    }
+
+    /// The route just added reads the catalogue, and nothing of a request but its target, region and language.
+    pub fn remembered(self) -> Router<C> {
+        self.rule(|rules| rules.remembered = true)
     }
 
     /// The route just added does something when it is read, so it is not for those who only want to look.

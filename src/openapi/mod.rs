@@ -53,7 +53,7 @@ fn part(text: &str) -> Map<String, Value> {
 /// `GET /openapi.json`.
 pub async fn document(cx: Cx, _: Req) -> Result<Reply> {
     let text = of_brand(&cx.brand.config);
-    Reply::catalogue(&RawValue::from_string(text).map_err(Error::internal)?, Language::En)
+    Reply::catalogue(&RawValue::from_string(text).map_err(Error::internal)?, Language::En, Vec::new())
 }
 
 fn of_brand(config: &BrandConfig) -> String {

@@ -123,6 +123,7 @@ async fn round(cx: &Cx, owner: &str, order: &Order) -> Result<Round> {
         return Ok(Round::Replace(Vec::new()));
     };
     client.give_back();
+    cx.brand.cache.items_changed(lines.iter().map(|line| line.item_id));
     Ok(Round::Register(written(payment_id, &opening)))
 }
 

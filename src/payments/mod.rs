@@ -147,6 +147,9 @@ pub async fn apply(brand: &Brand, payment_id: i64, seen: &Seen) -> Result<Paymen
     let after = store::by_id(&*client, payment.id).await?;
     store::commit(&*client).await?;
     client.give_back();
+    if change.stock != Stock::Untouched {
+        brand.cache.items_changed(payment.lines.iter().map(|(item_id, _)| *item_id));
+    }
     tell(brand, &payment, change, to_settle);
     after.ok_or_else(|| Error::internal("a payment is gone"))
 }

@@ -8,5 +8,5 @@ use crate::net::request::Req;
 /// Every region of the brand, in `X-Language`.
 pub async fn regions(cx: Cx, _: Req) -> Result<Reply> {
     let (regions, language) = super::list(&cx).await?;
-    Reply::catalogue(&regions, language)
+    Reply::catalogue(&regions, language, Vec::new())
 }

@@ -83,7 +83,10 @@ pub async fn post(cx: &Cx, owner: &Owner, posted: &Posted) -> Result<()> {
     let outcome = store::write(&*client, owner, &draft).await?;
     client.give_back();
     match outcome {
-        Outcome::Written => Ok(()),
+        Outcome::Written => {
+            cx.brand.cache.items_changed([posted.item_id]);
+            Ok(())
+        }
         Outcome::NoItem => Err(Error::not_found("item")),
         Outcome::Claimed => Err(Error::conflict(
             "user_id_taken",
@@ -103,13 +106,15 @@ fn new_pseudonym() -> Result<String> {
 /// was. Doing it again does nothing.
 pub async fn join(brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
     let mut client = brand.db().await?;
-    if store::has_any(&*client, from).await? {
+    let item_ids = store::reviewed(&*client, from).await?;
+    if !item_ids.is_empty() {
         let transaction = client.transaction().await?;
         store::lock_reviewer(&transaction, from).await?;
         let pseudonym = store::reviewer(&transaction, into, &new_pseudonym()?).await?;
         store::drop_doubles(&transaction, from, into).await?;
         store::hand_over(&transaction, from, into, &pseudonym).await?;
         transaction.commit().await?;
+        brand.cache.items_changed(item_ids);
     }
     client.give_back();
     Ok(())

@@ -72,9 +72,11 @@ fn breaks(error: &tokio_postgres::Error, index: &str) -> bool {
     error.as_db_error().is_some_and(|db| *db.code() == SqlState::UNIQUE_VIOLATION && db.constraint() == Some(index))
 }
 
-pub(super) async fn has_any(client: &impl GenericClient, owner: &Owner) -> Result<bool> {
-    let statement = client.prepare_cached("select exists (select from review where owner = $1)").await?;
-    Ok(client.query_one(&statement, &[&owner.key()]).await?.get(0))
+/// The items that the owner has reviewed.
+pub(super) async fn reviewed(client: &impl GenericClient, owner: &Owner) -> Result<Vec<i64>> {
+    let statement = client.prepare_cached("select item_id from review where owner = $1").await?;
+    let rows = client.query(&statement, &[&owner.key()]).await?;
+    Ok(rows.iter().map(|row| row.get("item_id")).collect())
 }
 
 /// Until the end of the transaction nobody else writes a review as this owner.

@@ -21,6 +21,7 @@ pub async fn search_items(cx: Cx, req: Req) -> Result<Reply> {
     let page = req.page()?;
     let query = super::check_query(req.query("search")?)?;
     let hits = super::find(&cx, query, page).await?;
+    let shows = hits.items.iter().map(|item| item.item_id).collect();
     let answer = Answer { items: hits.items, total: hits.total, count: page.count, skip: page.skip };
-    Reply::catalogue(&answer, hits.language)
+    Reply::catalogue(&answer, hits.language, shows)
 }

@@ -39,6 +39,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     let brands = configs.into_iter().map(Brand::new).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
     // The databases are asked while the certificates are loaded: the first use of cryptography takes its time.
     let mut opening = tokio::spawn(process::open_all(brands.clone()));
+    brands.iter().for_each(|brand| brand.follow_catalogue());
     let (doors, sockets) = prepare(&brands, &mut inherited)?;
     for name in inherited.names_left() {
         tracing::warn!("systemd hands over a socket {name}, but there is no such brand");

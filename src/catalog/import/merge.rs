@@ -87,7 +87,9 @@ async fn file(
     each_row(transaction, OTHER_PRICES, None, |label, reason| report.notice(Rejected::kept(label, reason))).await?;
     let usable = transaction.query_one(USABLE, &[]).await?;
     summary.items_read += usable.get::<_, i64>("usable") as u64;
-    summary.items.new += transaction.execute(INSERT_ITEMS, &[]).await?;
+    if usable.get("any_new") {
+        summary.items.new += transaction.execute(INSERT_ITEMS, &[]).await?;
+    }
     if usable.get("any_known") {
         transaction.execute(UPDATE_ITEMS, &[]).await?;
     }
@@ -232,7 +234,9 @@ const OTHER_PRICES: &str = "
     where later_feed and problem is null and price <> first_price order by row_no";
 
 const USABLE: &str = "
-    select count(*) as usable, coalesce(bool_or(known), false) as any_known from import_ready where problem is null";
+    select count(*) as usable, coalesce(bool_or(known), false) as any_known,
+           coalesce(bool_or(not known and not later_feed), false) as any_new
+    from import_ready where problem is null";
 
 const INSERT_ITEMS: &str = "
     insert into item (item_id, id, category_id, subcategory_id, name, simple_description, description, description_fields,
