@@ -23,8 +23,8 @@
 //! What must never happen: an answer of one brand in another's cache (there is one a brand), or one that depends on who asks.
 
 pub mod changes;
-pub mod follow;
 mod flight;
+pub mod follow;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -7,12 +7,13 @@
 mod process;
 mod series;
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 
 use crate::cache::Lookup;
 use series::{ALL, Handshake, Lookups, Of, OfBudget, OfPart, OfPass, OfQueue, OfRequest, OfRoute, OfState};
@@ -33,9 +34,17 @@ pub struct Metrics {
     brand: &'static str,
     connections: Gauge,
     accepted: Counter,
+    answers: Arc<ArcSwap<Vec<Arc<Answers>>>>,
     cache_hits: Counter,
     cache_stale: Counter,
     cache_misses: Counter,
+}
+
+/// The series of one kind of answer.
+struct Answers {
+    of: OfRequest,
+    count: Counter,
+    seconds: Histogram,
 }
 
 /// An open connection; it is counted until it is dropped.
@@ -52,6 +61,7 @@ impl Metrics {
         let brand = lasting(brand);
         let cache = |result| ALL.cache.get_or_create_owned(&Lookups { brand, result });
         Metrics {
+            answers: Arc::default(),
             cache_hits: cache("hit"),
             cache_stale: cache("stale"),
             cache_misses: cache("miss"),
@@ -65,8 +75,27 @@ impl Metrics {
     pub fn answered(&self, method: &hyper::Method, route: &'static str, status: u16, took: Duration) {
         let (brand, method) = (self.brand, known(method));
         let route = if route.is_empty() { "none" } else { route };
-        ALL.requests.get_or_create(&OfRequest { brand, method, route, status }).inc();
-        ALL.request_seconds.get_or_create(&OfRoute { brand, method, route }).observe(took.as_secs_f64());
+        let of = OfRequest { brand, method, route, status };
+        let answers = self.answers.load();
+        let found = answers.iter().find(|answers| answers.of == of);
+        let answers = match found {
+            Some(answers) => answers,
+            None => &self.remember(of),
+        };
+        answers.count.inc();
+        answers.seconds.observe(took.as_secs_f64());
+    }
+
+    /// There are as many as routes, methods and statuses, so a short list is quicker than the registry's hashing.
+    fn remember(&self, of: OfRequest) -> Arc<Answers> {
+        let OfRequest { brand, method, route, .. } = of;
+        let answers = Arc::new(Answers {
+            count: ALL.requests.get_or_create_owned(&of),
+            seconds: ALL.request_seconds.get_or_create_owned(&OfRoute { brand, method, route }),
+            of,
+        });
+        self.answers.rcu(|former| former.iter().chain([&answers]).cloned().collect::<Vec<_>>());
+        answers
     }
 
     pub fn connection_opened(&self) -> Open {

@@ -117,7 +117,8 @@ fn register(series: &mut Series) {
     ours.register("connections_accepted", "Connections that were accepted", series.accepted.clone());
     ours.register("tls_handshakes", "Handshakes: full, resumed or failed", series.handshakes.clone());
     ours.register("rate_limited", "Requests that were one too many, by budget", series.refused.clone());
-    let help = "Answers of the catalogue: remembered (hit), asked of the database (miss), given while it is away (stale)";
+    let help =
+        "Answers of the catalogue: remembered (hit), asked of the database (miss), given while it is away (stale)";
     ours.register("cache_lookups", help, series.cache.clone());
     ours.register("cache_entries", "Answers that are remembered", series.cache_entries.clone());
     ours.register_with_unit("cache_size", "What they take", Unit::Bytes, series.cache_bytes.clone());

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, Version};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use ipnet::IpNet;
 use rustls::HandshakeKind;
@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::proxy;
+use super::streams::Streams;
 use crate::config::{Limits, Timeouts};
 use crate::metrics::Metrics;
 
@@ -106,25 +107,26 @@ pub async fn serve<S: Answer>(mut stream: TcpStream, peer: SocketAddr, settings:
     });
     let limits = &settings.limits;
     if h2 {
-        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        let streams = Streams::default();
+        let connection = hyper::server::conn::http2::Builder::new(streams.clone())
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.h2_streams)
             .max_header_list_size(limits.head_bytes)
             .keep_alive_interval(Some(settings.timeouts.head / 2))
             .keep_alive_timeout(settings.timeouts.head / 2)
             .serve_connection(TokioIo::new(stream), service);
-        drive(connection, &activity, &settings).await;
+        drive(connection, &streams, &activity, &settings).await;
     } else {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(settings.timeouts.head)
             .max_buf_size(limits.head_bytes as usize)
             .serve_connection(TokioIo::new(stream), service);
-        drive(connection, &activity, &settings).await;
+        drive(connection, &Streams::default(), &activity, &settings).await;
     }
 }
 
-async fn drive<C>(connection: C, activity: &Activity, settings: &Settings)
+async fn drive<C>(connection: C, streams: &Streams, activity: &Activity, settings: &Settings)
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
@@ -136,7 +138,7 @@ where
             None => activity.deadline(&settings.timeouts),
         };
         tokio::select! {
-            ended = connection.as_mut() => {
+            ended = std::future::poll_fn(|cx| streams.poll(connection.as_mut(), cx)) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection broke");
                 }

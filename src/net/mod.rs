@@ -12,4 +12,5 @@ pub mod reply;
 pub mod request;
 pub mod request_id;
 pub mod router;
+mod streams;
 pub mod tls;

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
-use tokio_postgres::NoTls;
 
-use crate::harness::{Answer, Client, Gateway, Services, Site, ask, connect_tls, data, eventually, eventually_async};
+use crate::harness::{
+    Answer, Client, Gateway, Holding, Services, Site, ask, connect_tls, data, eventually, eventually_async,
+};
 
 /// An installation on servers of its own, with one item.
 fn own_site(name: &str) -> Site {
@@ -85,7 +86,18 @@ async fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
         await_catalogue(&client).await;
         site.services.stop("pg");
         let begun = Instant::now();
+        eventually_async("what cannot be looked up is said to be perhaps old", 5, async || {
+            client.get("/regions").await.header("warning").map(drop)
+        })
+        .await;
         for path in CATALOGUE {
+            let answer = client.send(ask(path).origin("https://dexarmarket.ru")).await;
+            assert_eq!((answer.status, answer.header("warning")), (200, Some("110 brandgate \"Response is Stale\"")));
+            let exposed =
+                answer.headers.get_all("access-control-expose-headers").iter().any(|value| value == "Warning");
+            assert!(exposed, "the page may tell its visitor");
+        }
+        for path in ["/category/1?count=7", "/item/999", "/randomitems"] {
             assert_unavailable(&client.get(path).await);
         }
         assert!(begun.elapsed() < Duration::from_secs(5), "round {round}: a visitor is told soon");
@@ -120,34 +132,6 @@ async fn without_redis_the_catalogue_goes_on() {
     assert_eq!(restarted.client("dexar").get("/category").await.status, 200, "also when it was never there");
 }
 
-/// Holds the items of a brand, so that every question about them waits.
-struct Holding(tokio_postgres::Client);
-
-impl Holding {
-    async fn items(site: &Site, brand: &str) -> Holding {
-        let url = site.services.admin_url(&site.database);
-        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("the shared server is up");
-        tokio::spawn(async move { drop(connection.await) });
-        client.batch_execute(&format!("begin; lock table {brand}.item in access exclusive mode")).await.expect("free");
-        Holding(client)
-    }
-
-    /// Waits until so many statements wait for it.
-    async fn await_waiting(&self, count: i64) {
-        let waiting = "select count(*) from pg_locks where not granted and database = (select oid from pg_database \
-                       where datname = current_database())";
-        eventually_async("statements wait for the lock", 10, async || {
-            let row = self.0.query_one(waiting, &[]).await.expect("the holder's connection is good");
-            (row.get::<_, i64>(0) >= count).then_some(())
-        })
-        .await;
-    }
-
-    async fn release(self) {
-        self.0.batch_execute("commit").await.expect("the holder's connection is good");
-    }
-}
-
 fn shop() -> Site {
     let site = Site::new(&["dexar", "novo"]);
     for brand in ["dexar", "novo"] {
@@ -165,7 +149,9 @@ async fn requests_that_run_at_sigterm_end_and_no_new_ones_begin() {
         assert_eq!(client.get("/ping").await.status, 200);
     }
     let holding = Holding::items(&site, "dexar").await;
-    let asking = futures_util::future::join_all(clients.iter().map(|client| client.get("/item/123")));
+    // Two questions: who asks the same waits for the same answer.
+    let paths = ["/item/123", "/item/123?again"];
+    let asking = futures_util::future::join_all(clients.iter().zip(paths).map(|(client, path)| client.get(path)));
     let rest = async {
         holding.await_waiting(2).await;
         gateway.terminate();
@@ -249,10 +235,10 @@ async fn requests_over_the_limit_are_told_to_come_back() {
     let gateway = site.start();
     let holding = Holding::items(&site, "dexar").await;
     let client = gateway.client("dexar");
-    let asking = futures_util::future::join(client.get("/item/123"), client.get("/item/123"));
+    let asking = futures_util::future::join(client.get("/item/123"), client.get("/category"));
     let rest = async {
         holding.await_waiting(2).await;
-        let refused = gateway.client("dexar").get("/item/123").await;
+        let refused = gateway.client("dexar").get("/category/1").await;
         assert_eq!(refused.error_code(503), "overloaded");
         assert!(refused.header("retry-after").is_some());
         assert_eq!(gateway.client("novo").get("/item/123").await.status, 200, "the other brand has limits of its own");

@@ -7,6 +7,7 @@ mod counting_line;
 mod directory;
 mod gateway;
 mod golden;
+mod holding;
 pub mod login;
 mod outside;
 mod process;
@@ -23,6 +24,7 @@ pub use client::{Answer, Ask, Client, ask, connect_tls, converse, trusting_clien
 pub use counting_line::CountingLine;
 pub use gateway::{Gateway, ask_plainly};
 pub use golden::assert_golden;
+pub use holding::Holding;
 pub use outside::{Outside, Person, bank_key_of, bot_token_of, buttons, mail_section, merchant_of};
 pub use process::Process;
 pub use services::{Services, certificates, eventually, eventually_async, psql};

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod bot;
+mod cache;
+mod cache_races;
 mod cart;
 mod check;
 mod config;

@@ -47,11 +47,13 @@ async fn the_shop_lists_hides_and_shows() {
         assert_eq!(hide(&bad).good(), format!("dexar: review {bad} is hidden; item 12 has rating 5.0\n"));
     }
     assert_eq!(list(&["--hidden"]).lines().count(), 1);
+    gateway.catch_up().await;
     for path in ["/item/12", "/category/1", "/searchitems?search=%D0%BB%D0%B0%D0%BC%D0%BF%D0%B0"] {
         let shown = gateway.client("dexar").json(path).await.to_string();
         assert!(shown.contains("Хорошо") && !shown.contains("Строка"), "{path}: {shown}");
     }
     let shown = site.run(&["reviews", "show", "--brand", "dexar", &bad]).good();
+    gateway.catch_up().await;
     assert_eq!(shown, format!("dexar: review {bad} is shown; item 12 has rating 3.0\n"));
     // Without a visitor's review the shop's own rating is there again.
     assert_eq!(rating(&site, 11), "3.5");
@@ -71,6 +73,7 @@ async fn what_is_hidden_stays_hidden_when_its_owner_writes_again() {
     review(&browser, 12, 1, "Реклама").await;
     let id = site.sql_as("dexar", "select max(review_id) from review").expect("readable");
     site.run(&["reviews", "hide", "--brand", "dexar", &id]).good();
+    gateway.catch_up().await;
     review(&browser, 12, 2, "Реклама снова").await;
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec![], "0.0"));
 }
@@ -84,6 +87,7 @@ async fn an_export_names_no_owner_and_its_import_changes_nothing() {
     let hidden = newcomer(&site, &gateway, 12, 1, "Брань").await;
     newcomer(&site, &gateway, 11, 5, "Стоит").await;
     site.run(&["reviews", "hide", "--brand", "dexar", &hidden]).good();
+    gateway.catch_up().await;
     let export = site.export("dexar");
     let owners = site.sql_as("dexar", "select string_agg(split_part(owner, ':', 2), ' ') from reviewer");
     for secret in owners.expect("readable").split(' ').chain(["987654321", "visitor:", "owner", "claimed", "anna"]) {
@@ -123,11 +127,14 @@ async fn an_old_export_undoes_nothing_but_brings_back_what_went_with_its_item() 
     let old = site.export("dexar");
     review(&browser, 12, 5, "Хорошо").await;
     site.import_text("dexar", "old.json", &old, &["--strict"]).good();
+    gateway.catch_up().await;
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec!["Хорошо".to_owned()], "5.0"));
 
     let without = SHOP.lines().filter(|line| !line.contains("Лампа")).collect::<Vec<_>>().join("\n");
     site.import_text("dexar", "fewer.jsonl", without, &["--replace"]).good();
+    gateway.catch_up().await;
     site.import_text("dexar", "old.json", &old, &["--strict"]).good();
+    gateway.catch_up().await;
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec!["Плохо".to_owned()], "1.0"));
     review(&browser, 12, 4, "Снова моё").await;
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec!["Снова моё".to_owned()], "4.0"));
@@ -146,6 +153,7 @@ async fn an_import_beside_visitors_answers_them_and_adds_its_own_stars() {
         "callbacks": [{"content": "Подделка", "userID": author, "rating": 1, "answer": "Спасибо!"}],
     });
     site.import_text("dexar", "news.jsonl", news.to_string(), &["--strict"]).good();
+    gateway.catch_up().await;
     assert_eq!(rating(&site, 11), "4.0", "2, 5 and 5: neither the file's number nor its stars for a visitor's review");
     let callbacks = item(&gateway, 11).await["callbacks"].clone();
     let own = callbacks.as_array().expect("a list").iter().find(|one| one["userID"] == *author).expect("it is there");
@@ -243,6 +251,7 @@ async fn a_login_takes_the_visitors_reviews_along() {
     review_at(12, 4, "Лампа 2022", 2022).await;
     assert_eq!((rating(&site, 11), rating(&site, 12)), ("3.3".to_owned(), "2.5".to_owned()));
     join(&brand, &visitor, &user).await.expect("joined");
+    gateway.catch_up().await;
     assert_eq!(texts(&gateway, 11).await, ["Без звёзд", "Стул 2021", "Шатается"]);
     assert_eq!(texts(&gateway, 12).await, ["Лампа 2022"]);
     assert_eq!((rating(&site, 11), rating(&site, 12)), ("3.5".to_owned(), "4.0".to_owned()));
@@ -251,6 +260,7 @@ async fn a_login_takes_the_visitors_reviews_along() {
     // What the shop has hidden does not come back by logging out and in.
     let hidden = site.sql_as("dexar", "select review_id from review where item_id = 12").expect("readable");
     site.run(&["reviews", "hide", "--brand", "dexar", &hidden]).good();
+    gateway.catch_up().await;
     review_at(12, 5, "Лампа 2023", 2023).await;
     join(&brand, &visitor, &user).await.expect("joined");
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec![], "0.0"));

@@ -88,6 +88,7 @@ async fn one_number_is_another_item_in_each_brand() {
         assert_eq!(client.json("/category/100").await.as_array().map(Vec::len), Some(3));
     }
     site.import_text("novo", "one.jsonl", "{\"itemID\":1001,\"price\":777}", &[]).good();
+    gateway.catch_up().await;
     assert_eq!(gateway.client("novo").json("/item/1001").await["price"], 777);
     assert_eq!(gateway.client("dexar").json("/item/1001").await["price"], 1, "a delta of one leaves the other alone");
 }

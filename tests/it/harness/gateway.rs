@@ -65,6 +65,11 @@ impl Gateway {
         });
     }
 
+    /// Lets the second pass that the contract allows between a change by another process and its sight here.
+    pub async fn catch_up(&self) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
     pub fn await_ready(&self) {
         eventually("the gateway is ready", 20, || {
             assert!(self.exit_status().is_none(), "the gateway ended by itself:\n{}", self.log());

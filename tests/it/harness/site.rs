@@ -207,6 +207,16 @@ impl Site {
         super::services::psql(self.services.program("psql", brand, &password, &self.database), sql)
     }
 
+    /// A connection as a brand's role, for who wants a transaction.
+    pub async fn connect_as(&self, brand: &str) -> tokio_postgres::Client {
+        let mut postgres: tokio_postgres::Config =
+            self.services.brand_url(&self.database).parse().expect("a URL that the brands use too");
+        postgres.user(brand).password(password_of(brand));
+        let (client, connection) = postgres.connect(tokio_postgres::NoTls).await.expect("the server is up");
+        tokio::spawn(async move { drop(connection.await) });
+        client
+    }
+
     pub fn start(&self) -> Gateway {
         let gateway = self.start_unready();
         gateway.await_ready();

@@ -1,0 +1,232 @@
+//! What the gateway remembers of the catalogue: that it is the same byte for byte, falls when what it shows changes and not
+//! otherwise, and stays within its limit.
+
+use std::collections::BTreeMap;
+
+use crate::harness::{Answer, Gateway, Holding, Site, ask};
+
+/// Two shelves with two things each, some of them only in Moscow, some translated.
+const SHOP: &str = r#"{"id":"moscow","city":"Москва","country":"Россия","countryCode":"RU"}
+{"categoryID":1,"name":"Дом","parentID":0,"translations":{"en":{"name":"Home"}}}
+{"categoryID":2,"name":"Сад","parentID":0}
+{"itemID":11,"categoryID":1,"name":"Стул","price":100,"quantity":5,"translations":{"en":{"name":"Chair"}}}
+{"itemID":12,"categoryID":1,"name":"Лампа","price":200,"regions":["moscow"]}
+{"itemID":21,"categoryID":2,"name":"Лопата","price":300}
+{"itemID":22,"categoryID":2,"name":"Лейка","price":400}
+"#;
+
+fn shop(cache: &str) -> (Site, Gateway) {
+    let mut site = Site::new(&["dexar", "novo"]);
+    for brand in ["dexar", "novo"] {
+        site.import_text(brand, "shop.jsonl", SHOP, &[]).good();
+        site.change_brand(brand, |file| cache.clone_into(&mut file.more));
+    }
+    let gateway = site.start();
+    (site, gateway)
+}
+
+/// How many answers of the brand came out of memory, were asked of the database, and left without it.
+fn lookups(gateway: &Gateway, brand: &str) -> [u64; 3] {
+    let text = gateway.metrics();
+    ["hit", "miss", "stale"].map(|result| {
+        let series = format!("brandgate_cache_lookups_total{{brand=\"{brand}\",result=\"{result}\"}} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&series)).expect("the series is there");
+        value.parse().expect("a count")
+    })
+}
+
+/// Asks, and says whether the answer came out of memory.
+async fn is_remembered(gateway: &Gateway, path: &str) -> bool {
+    let before = lookups(gateway, "dexar");
+    gateway.client("dexar").json(path).await;
+    let after = lookups(gateway, "dexar");
+    match (after[0] - before[0], after[1] - before[1]) {
+        (1, 0) => true,
+        (0, 1) => false,
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+/// Everything of an answer but what is its own each time.
+fn lasting(answer: &Answer) -> (u16, BTreeMap<String, String>, Vec<u8>) {
+    let own = ["x-request-id", "date"];
+    let headers = answer.headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
+    let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").to_owned()));
+    (answer.status, headers.collect(), answer.body.to_vec())
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_what_was_answered() {
+    let (_site, gateway) = shop("");
+    let paths =
+        ["/regions", "/category", "/category/1", "/category/1?count=1&skip=1", "/item/11", "/searchitems?search=стул"];
+    let mut asked = Vec::new();
+    for path in paths.map(|path| path.replace("стул", "%D1%81%D1%82%D1%83%D0%BB")) {
+        for region in ["", "moscow", "nowhere"] {
+            for language in ["ru", "en"] {
+                for (name, value) in [("accept-encoding", "br"), ("accept-encoding", "gzip"), ("accept", "*/*")] {
+                    let ask = ask(&path).language(language).region(region).origin("https://dexarmarket.ru");
+                    asked.push(ask.header(name, value));
+                }
+            }
+        }
+    }
+    let clients = [gateway.client("dexar"), gateway.client("dexar").http1()];
+    let mut first = Vec::new();
+    for ask in &asked {
+        first.push(clients[0].send(ask.clone()).await);
+    }
+    let misses = lookups(&gateway, "dexar")[1];
+    assert_eq!(misses, 36, "codings of one answer share it, regions and languages do not");
+    for (ask, first) in asked.iter().zip(&first) {
+        for client in &clients {
+            let again = client.send(ask.clone()).await;
+            assert_eq!(lasting(&again), lasting(first));
+            let head = client.send(ask.clone().method("HEAD")).await;
+            assert_eq!(head.body.len(), 0);
+            assert_eq!(lasting(&head).1, lasting(first).1);
+            let etag = first.header("etag").expect("a tag");
+            let unchanged = client.send(ask.clone().header("if-none-match", etag)).await;
+            assert_eq!((unchanged.status, unchanged.header("etag"), unchanged.body.len()), (304, Some(etag), 0));
+        }
+    }
+    assert_eq!(lookups(&gateway, "dexar")[1], misses, "nothing was asked again");
+    assert_eq!(lookups(&gateway, "novo"), [0, 0, 0], "each brand has its own");
+}
+
+#[tokio::test]
+async fn a_change_of_one_item_leaves_what_does_not_show_it() {
+    let (site, gateway) = shop("");
+    let lists = ["/category/1", "/item/11"];
+    let others = ["/category", "/category/2", "/item/12", "/item/21", "/regions", "/category/1?skip=1"];
+    for path in lists.iter().chain(&others) {
+        assert!(!is_remembered(&gateway, path).await, "{path}");
+    }
+    site.import_text("dexar", "price.jsonl", r#"{"itemID":11,"price":90,"quantity":0}"#, &[]).good();
+    gateway.catch_up().await;
+    for path in others {
+        assert!(is_remembered(&gateway, path).await, "{path} does not show it");
+    }
+    for path in lists {
+        assert!(!is_remembered(&gateway, path).await, "{path} shows it");
+    }
+    // A new name is found by other words: any list may be another.
+    site.import_text("dexar", "name.jsonl", r#"{"itemID":11,"name":"Кресло"}"#, &[]).good();
+    gateway.catch_up().await;
+    for path in others {
+        assert!(!is_remembered(&gateway, path).await, "{path}");
+    }
+    // An import that changes nothing touches nothing.
+    site.import_text(
+        "dexar",
+        "same.jsonl",
+        SHOP.replace("Стул", "Кресло").replace("100,\"quantity\":5", "90,\"quantity\":0"),
+        &[],
+    )
+    .good();
+    gateway.catch_up().await;
+    for path in others {
+        assert!(is_remembered(&gateway, path).await, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_the_catalogue_is_made_of_is_followed() {
+    let (site, gateway) = shop("");
+    let client = gateway.client("dexar");
+    let shown = async |path: &str| client.json(path).await.to_string();
+    for (sql, path, words) in [
+        ("update region set city = 'Город'", "/regions", "Город"),
+        ("update category set name = 'Жильё' where category_id = 1", "/category", "Жильё"),
+        ("update item set description = 'Удобно' where item_id = 11", "/item/11", "Удобно"),
+        ("update item set rating = 4.5 where item_id = 11", "/category/1", "4.5"),
+        ("insert into item_region values (21, 'moscow')", "/category", "Сад"),
+        ("insert into category_region values (2, 'moscow')", "/category", "Сад"),
+        ("insert into review (id, item_id, content) values ('cmt_1', 11, 'Мило')", "/item/11", "Мило"),
+        ("update review set content = 'Грубо'", "/item/11", "Грубо"),
+        ("delete from review", "/item/11", "\"comments\":[]"),
+        ("delete from item where item_id = 22", "/category/2", "]"),
+    ] {
+        shown(path).await;
+        assert!(is_remembered(&gateway, path).await, "{path}");
+        site.sql_as("dexar", sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        gateway.catch_up().await;
+        assert!(!is_remembered(&gateway, path).await, "{sql}");
+        assert!(shown(path).await.contains(words), "{sql}: {}", shown(path).await);
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_seen_although_nobody_was_notified_or_it_commits_late() {
+    let (site, gateway) = shop("");
+    let client = gateway.client("dexar");
+    let price = async || client.json("/item/11").await["price"].as_i64();
+    assert_eq!(price().await, Some(100));
+    // As if the notification was lost: the row is written, and nobody is woken.
+    let unheard = "begin; alter table item disable trigger item_note_updated; update item set price = 101 where item_id = 11; \
+                   alter table item enable trigger item_note_updated; insert into catalog_change (item_id) values (11); commit";
+    site.sql_as("dexar", unheard).expect("written");
+    gateway.catch_up().await;
+    assert_eq!(price().await, Some(101));
+
+    // Begun before others, committed after them.
+    let late = site.connect_as("dexar").await;
+    late.batch_execute("begin; update item set price = 102 where item_id = 11").await.expect("written");
+    for price in [201, 202] {
+        site.sql_as("dexar", &format!("update item set price = {price} where item_id = 12")).expect("written");
+        gateway.catch_up().await;
+    }
+    assert_eq!(price().await, Some(101));
+    late.batch_execute("commit").await.expect("committed");
+    gateway.catch_up().await;
+    assert_eq!(price().await, Some(102));
+}
+
+#[tokio::test]
+async fn many_who_ask_the_same_at_once_are_one_question() {
+    let (site, gateway) = shop("");
+    gateway.client("dexar").get("/ping").await;
+    let holding = Holding::items(&site, "dexar").await;
+    let client = gateway.client("dexar");
+    let asking = futures_util::future::join_all((0..50).map(|_| client.get("/item/11")));
+    let rest = async {
+        holding.await_waiting(1).await;
+        gateway.catch_up().await;
+        assert_eq!(holding.waiting().await, 1, "one statement for all of them");
+        holding.release().await;
+    };
+    let (answers, ()) = tokio::join!(asking, rest);
+    assert!(answers.iter().all(|answer| answer.ok_json()["itemID"] == 11));
+    let missing = futures_util::future::join_all((0..50).map(|_| client.get("/item/99"))).await;
+    assert!(missing.iter().all(|answer| answer.error_code(404) == "not_found"));
+}
+
+#[tokio::test]
+async fn memory_has_a_limit_and_may_be_none() {
+    let (mut site, gateway) = shop("[cache]\nmebibytes = 1\n");
+    let client = gateway.client("dexar");
+    for number in 0..3_000 {
+        assert_eq!(client.get(&format!("/category/1?n={number}")).await.status, 200);
+    }
+    let size = |gateway: &Gateway| {
+        let text = gateway.metrics();
+        let value = |name: &str| {
+            let series = format!("{name}{{brand=\"dexar\"}} ");
+            text.lines()
+                .find_map(|line| line.strip_prefix(&series))
+                .expect("it is there")
+                .parse::<f64>()
+                .expect("a number")
+        };
+        (value("brandgate_cache_entries"), value("brandgate_cache_size_bytes"))
+    };
+    let (entries, bytes) = size(&gateway);
+    assert!(entries > 100.0 && bytes > 500_000.0 && bytes <= 1_048_576.0, "{entries} entries, {bytes} bytes");
+    drop(gateway);
+    site.change_brand("dexar", |file| "[cache]\nmebibytes = 0\n".clone_into(&mut file.more));
+    let gateway = site.start();
+    for _ in 0..2 {
+        assert!(!is_remembered(&gateway, "/item/11").await);
+    }
+    assert_eq!(size(&gateway).0, 0.0);
+}

@@ -1,0 +1,36 @@
+//! A transaction that keeps everybody else waiting.
+
+use tokio_postgres::NoTls;
+
+use super::services::eventually_async;
+use super::site::Site;
+
+/// Holds the items of a brand, so that every question about them waits.
+pub struct Holding(tokio_postgres::Client);
+
+impl Holding {
+    pub async fn items(site: &Site, brand: &str) -> Holding {
+        let url = site.services.admin_url(&site.database);
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("the server is up");
+        tokio::spawn(async move { drop(connection.await) });
+        client.batch_execute(&format!("begin; lock table {brand}.item in access exclusive mode")).await.expect("free");
+        Holding(client)
+    }
+
+    /// How many statements wait for it.
+    pub async fn waiting(&self) -> i64 {
+        let waiting = "select count(*) from pg_locks where not granted and database = (select oid from pg_database \
+                       where datname = current_database())";
+        self.0.query_one(waiting, &[]).await.expect("the holder's connection is good").get(0)
+    }
+
+    /// Until so many wait.
+    pub async fn await_waiting(&self, count: i64) {
+        let enough = async || (self.waiting().await >= count).then_some(());
+        eventually_async("statements wait for the lock", 10, enough).await;
+    }
+
+    pub async fn release(self) {
+        self.0.batch_execute("commit").await.expect("the holder's connection is good");
+    }
+}
