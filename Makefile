@@ -85,8 +85,9 @@ $(CARGO_DEB): Makefile
 	  cargo install --quiet --locked --root .dev/tools cargo-deb@$(CARGO_DEB_VERSION)
 	@touch $@
 
-bench: build ## the table of speeds and sizes
-	@tests/env/packages.sh postgresql redis openssl curl
+bench: ## the table of speeds and sizes, beside nginx, pgbench and Fastify (tens of minutes; ONLY=hot for a part)
+	@tests/env/packages.sh rust cc ca postgresql redis openssl curl nginx wrk h2load python3 node
+	@cargo build --locked --profile dist --no-default-features --bin brandgate --example handshakes
 	@exec bench/run.sh
 
 clean-dev: ## end the services of .dev if they run and remove .dev with all its data

@@ -1,49 +1,6 @@
 # shellcheck shell=bash disable=SC2154
 # import.sh: an import of many items against \copy of the same rows and CREATE INDEX. Sourced by run.sh.
 
-# Writes so many different items to a file, and their categories to another.
-make_items() { # items file, categories file, how many
-  if [[ -n ${DATA:-} ]]; then
-    make_items_from_table "$@"
-    return
-  fi
-  grep -v '"itemID"' tests/data/demo/dexar/catalog.jsonl >"$2"
-  grep '"itemID"' tests/data/demo/dexar/catalog.jsonl |
-    awk -v items="$3" '
-      # Each record is cut once where a number belongs; putting the pieces together is cheap.
-      {
-        sub(/"itemID":[0-9]+/, "\"itemID\":\001"); sub(/"id":"item_[^"]*"/, "\"id\":\"item_\001\"")
-        gsub(/"id":"cmt_/, "\"id\":\"cmt_\001_")
-        pieces[NR] = split($0, cut, "\001")
-        for (i = 1; i <= pieces[NR]; i++) piece[NR, i] = cut[i]
-      }
-      END {
-        for (n = 0; n < items; n++) {
-          record = n % NR + 1; number = 1000000 + n
-          printf "%s", piece[record, 1]
-          for (i = 2; i <= pieces[record]; i++) printf "%d%s", number, piece[record, i]
-          print ""
-        }
-      }' >"$1"
-}
-
-make_items_from_table() {
-  local reader=(cat)
-  [[ $DATA == *.xz ]] && reader=(xz -dc)
-  "${reader[@]}" "$DATA" | awk -F '\t' -v items="$3" -v categories="$2" '
-    function quoted(text) { gsub(/\\/, "\\\\", text); gsub(/"/, "\\\"", text); gsub(/[\001-\037]/, " ", text); return "\"" text "\"" }
-    NR == 1 { next }
-    NR - 1 > items { exit }
-    !($5 in seen) {
-      seen[$5] = 1; n = split($6, path, "/")
-      print "{\"categoryID\":" $5 ",\"parentID\":0,\"name\":" quoted(path[n] == "" ? $6 : path[n]) "}" > categories
-    }
-    {
-      print "{\"itemID\":" $2 ",\"categoryID\":" $5 ",\"name\":" quoted($4) ",\"price\":" (NR % 9000) + 0.5 \
-            ",\"quantity\":" NR % 80 ",\"descriptionFields\":[{\"key\":\"Бренд\",\"value\":" quoted($8) "}]}"
-    }' >"$1"
-}
-
 readonly ITEM_COLUMNS="item_id, id, category_id, subcategory_id, name, simple_description, description, description_fields,
   currency, price, discount, quantity, remainings, rating, visible, priority, tags, badges, photos, questions, translations"
 
@@ -64,11 +21,6 @@ rival_copy() {
     -c 'create index on rival (subcategory_id) where subcategory_id is not null' \
     -c 'create index on rival using gin (search)' \
     -c 'analyze rival'
-}
-
-empty_shop() {
-  psql_admin -c 'set search_path = dexar' -c 'drop table if exists rival' \
-    -c 'truncate item, item_region, review, cart_line' -c 'checkpoint'
 }
 
 median() { sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }

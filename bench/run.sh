@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# run.sh: the table of speeds and sizes. Called by `make bench`, which has built the release binary.
+# run.sh: the table of speeds and sizes. Called by `make bench`, which has built the binary.
 #
 # Every figure is measured side by side with a named rival in this one run, on a private PostgreSQL with full durability.
-# ITEMS=80000 says how many items; DATA=FILE.tsv[.xz] takes product names from a table with the columns row, id, upcean,
+# ONLY=hot,cold runs parts: import, hot, h2, category, handshakes, idle, cold, cart, session, lists. ROUNDS=1 is quick. SAVE=1
+# keeps the table and the plot under bench/. For the import ITEMS=80000 says how many items; DATA=FILE.tsv[.xz] takes product names from a table with the columns row, id, upcean,
 # name, category_id, category_path, brand_id, brand_name instead of multiplying the demonstration catalogue.
 # It must never touch anything outside the directory that it makes, and ends what it started.
 
@@ -10,13 +11,19 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly ITEMS=${ITEMS:-80000}
-readonly ROUNDS=${ROUNDS:-3}
-BINARY=$(realpath "${CARGO_TARGET_DIR:-target}/release/brandgate")
-readonly BINARY
+readonly ONLY=${ONLY:-}
+export ONLY
+export ROUNDS=${ROUNDS:-5}
+BINARY=$(realpath "${BRANDGATE_BIN:-${CARGO_TARGET_DIR:-target}/dist/brandgate}")
+HANDSHAKES=$(realpath "${CARGO_TARGET_DIR:-target}/dist/examples/handshakes")
+readonly BINARY HANDSHAKES
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/brandgate-bench.XXXXXX")
 chmod 0755 "$work"
+companions=()
+end_companions() { :; }
 cleanup() {
+  end_companions
   tests/env/services.sh discard "$work/services" >/dev/null 2>&1 || true
   rm -rf "$work"
 }
@@ -54,5 +61,13 @@ TOML
 export CREDENTIALS_DIRECTORY=$work/credentials BRANDGATE_BRANDS=$work/brands RUST_LOG=warn
 "$BINARY" migrate --admin-url "$ADMIN_URL" >/dev/null
 
-# shellcheck source=bench/import.sh
-. bench/import.sh
+# shellcheck source=bench/items.sh
+. bench/items.sh
+if [[ ,${ONLY:-import}, == *,import,* ]]; then
+  # shellcheck source=bench/import.sh
+  . bench/import.sh
+fi
+if [[ $ONLY != import ]]; then
+  # shellcheck source=bench/speed.sh
+  . bench/speed.sh
+fi

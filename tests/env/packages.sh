@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # packages.sh: installs from Debian's packages what the development environment needs and the machine lacks.
 #
-#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool|wrk|debootstrap|dpkg-dev]…
+#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool|nginx|wrk|h2load|python3|debootstrap|dpkg-dev]…
 #
 # Called by the Makefile and by run.sh; as root it acts directly, as an ordinary user through sudo. When everything is
 # there it only looks at files: no apt, no sudo, a few milliseconds.
@@ -42,7 +42,10 @@ present() {
     certutil) command -v certutil >/dev/null ;;
     emoji) compgen -G '/usr/share/fonts/truetype/noto/NotoColorEmoji*' >/dev/null ;;
     systemd) command -v systemd-socket-activate >/dev/null ;;
+    nginx) [[ -x /usr/sbin/nginx && -e /usr/lib/nginx/modules/ngx_http_brotli_static_module.so ]] ;;
     wrk) command -v wrk >/dev/null ;;
+    h2load) command -v h2load >/dev/null ;;
+    python3) command -v python3 >/dev/null ;;
     dpkg-dev) command -v dpkg-shlibdeps >/dev/null ;;
     debootstrap) command -v debootstrap >/dev/null && command -v dpkg-deb >/dev/null ;;
     promtool) command -v promtool >/dev/null ;;
@@ -66,7 +69,10 @@ packages_of() {
     certutil) printf '%s\n' libnss3-tools ;;
     emoji) printf '%s\n' fonts-noto-color-emoji ;;
     systemd) printf '%s\n' systemd ;;
+    nginx) printf '%s\n' nginx-light libnginx-mod-http-brotli-static ;;
     wrk) printf '%s\n' wrk ;;
+    h2load) printf '%s\n' nghttp2-client ;;
+    python3) printf '%s\n' python3 ;;
     debootstrap) printf '%s\n' debootstrap ;;
     dpkg-dev) printf '%s\n' dpkg-dev ;;
     promtool) printf '%s\n' prometheus ;;
@@ -128,8 +134,12 @@ install_as_root() {
   trap restore EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  local new_redis=no
-  if [[ " ${packages[*]} " == *' redis-server '* && ! -e /lib/systemd/system/redis-server.service ]]; then new_redis=yes; fi
+  local service new_services=()
+  for service in redis-server nginx prometheus; do
+    if [[ " ${packages[*]} " == *" $service"[\ -]* && ! -e /lib/systemd/system/$service.service ]]; then
+      new_services+=("$service")
+    fi
+  done
   if [[ " ${packages[*]} " == *' postgresql-'* ]]; then forbid_main_cluster; fi
   forbid_service_start
   printf 'packages: installing %s\n' "${packages[*]}"
@@ -140,11 +150,11 @@ install_as_root() {
     apt update
     apt install --no-install-recommends "${packages[@]}"
   fi
-  # A freshly installed Redis would start with the machine. Ours is private; the machine's own stays off.
-  if [[ $new_redis == yes ]]; then
-    update-rc.d redis-server disable >/dev/null 2>&1 || true
-    deb-systemd-helper disable redis-server.service >/dev/null 2>&1 || true
-  fi
+  # A freshly installed service would start with the machine. Ours are private; the machine's own stay off.
+  for service in "${new_services[@]}"; do
+    update-rc.d "$service" disable >/dev/null 2>&1 || true
+    deb-systemd-helper disable "$service.service" >/dev/null 2>&1 || true
+  done
 }
 
 missing=()

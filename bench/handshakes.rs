@@ -1,0 +1,128 @@
+//! A client that does nothing but shake hands: new connections one after another on many tasks, or many that stay.
+//!
+//! `handshakes ADDRESS CA_FILE PATH full|resumed SECONDS` prints connections a second, the 99th percentile in milliseconds, and how
+//! many were resumed. `handshakes ADDRESS CA_FILE PATH idle COUNT` opens so many, asks once on each, prints `open` and holds them
+//! until its input ends. TLS 1.3 with X25519, so that every server does the same work. Called by bench/measure.py.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+const AT_ONCE: usize = 32;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("threads can be started").block_on(run());
+}
+
+async fn run() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [address, authority, path, how, amount] = arguments.as_slice() else {
+        return eprintln!("handshakes: ADDRESS CA_FILE PATH full|resumed|idle SECONDS|COUNT");
+    };
+    let address: SocketAddr = address.parse().expect("an address");
+    let amount: u64 = amount.parse().expect("a number");
+    match how.as_str() {
+        "idle" => hold(address, config(authority, false), path, amount).await,
+        how => shake(address, config(authority, how == "resumed"), path, Duration::from_secs(amount)).await,
+    }
+}
+
+fn config(authority: &str, resumes: bool) -> Arc<ClientConfig> {
+    let provider =
+        CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519], ..aws_lc_rs::default_provider() };
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).expect("a certificate")).expect("an authority");
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).expect("the provider has it");
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.resumption = if resumes { Resumption::in_memory_sessions(1_024) } else { Resumption::disabled() };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+async fn connect(address: SocketAddr, connector: &TlsConnector) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from("localhost").expect("a host name");
+    connector.connect(name, stream).await
+}
+
+async fn ask(stream: &mut TlsStream<TcpStream>, path: &str, closes: bool) -> std::io::Result<usize> {
+    let connection = if closes { "close" } else { "keep-alive" };
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    let mut buffer = vec![0; 16_384];
+    let mut bytes = 0;
+    loop {
+        let read = match stream.read(&mut buffer).await {
+            // A server may end the socket without the closing alert.
+            Err(error) if closes && bytes > 0 && error.kind() == std::io::ErrorKind::UnexpectedEof => 0,
+            read => read?,
+        };
+        bytes += read;
+        if read == 0 || !closes {
+            return Ok(bytes);
+        }
+    }
+}
+
+async fn shake(address: SocketAddr, config: Arc<ClientConfig>, path: &str, lasting: Duration) {
+    let end = Instant::now() + lasting;
+    let tasks = (0..AT_ONCE).map(|_| {
+        let (connector, path) = (TlsConnector::from(config.clone()), path.to_owned());
+        tokio::spawn(async move {
+            let (mut took, mut resumed, mut failed) = (Vec::new(), 0_u64, 0_u64);
+            while Instant::now() < end {
+                let begun = Instant::now();
+                let exchange = async {
+                    let mut stream = connect(address, &connector).await?;
+                    let kind = stream.get_ref().1.handshake_kind();
+                    let bytes = ask(&mut stream, &path, true).await?;
+                    Ok::<_, std::io::Error>((kind == Some(HandshakeKind::Resumed), bytes))
+                };
+                match exchange.await {
+                    Ok((was_resumed, bytes)) if bytes > 0 => {
+                        took.push(begun.elapsed());
+                        resumed += u64::from(was_resumed);
+                    }
+                    _ => failed += 1,
+                }
+            }
+            (took, resumed, failed)
+        })
+    });
+    let (mut took, mut resumed, mut failed) = (Vec::new(), 0, 0);
+    for task in tasks.collect::<Vec<_>>() {
+        let (more, more_resumed, more_failed) = task.await.expect("no task panics");
+        took.extend(more);
+        resumed += more_resumed;
+        failed += more_failed;
+    }
+    took.sort_unstable();
+    let p99_ms = took.get(took.len() * 99 / 100).map_or(0.0, |took| took.as_secs_f64() * 1e3);
+    println!("{:.0} {p99_ms:.2} {resumed} {failed}", took.len() as f64 / lasting.as_secs_f64());
+}
+
+async fn hold(address: SocketAddr, config: Arc<ClientConfig>, path: &str, count: u64) {
+    let connector = TlsConnector::from(config);
+    let mut held = Vec::new();
+    for _ in 0..count {
+        let mut stream = connect(address, &connector).await.expect("it accepts");
+        ask(&mut stream, path, false).await.expect("it answers");
+        held.push(stream);
+    }
+    println!("open");
+    tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await.expect("it ends").expect("it is read");
+    drop(held);
+}

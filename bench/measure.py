@@ -1,0 +1,417 @@
+"""The table of speeds: brandgate beside its rivals, in one run, round by round.
+
+Called by bench/run.sh, which has started PostgreSQL and Redis, filled a shop and written the brand's files; what it hands over
+stands in the environment. Every round runs each contestant once, in an order that turns around each time. A round in which
+other processes used much of the machine is dropped and run again, a bounded number of times. CPU is what /proc says of a
+server's processes; it is the steadier figure, because the load generators share the same cores.
+"""
+
+import json
+import os
+import re
+import secrets
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+WORK = Path(os.environ["WORK"])
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+SECONDS = int(os.environ.get("SECONDS_A_RUN", "2"))
+ONLY = [part for part in os.environ.get("ONLY", "").split(",") if part]
+TICKS = os.sysconf("SC_CLK_TCK")
+MOST_DISTURBED = 0.15
+MOST_TRIES = 3
+
+
+class Server:
+    """Processes that belong together: one that was started here, or one found by its pid, with its children."""
+
+    def __init__(self, name, pid):
+        self.name, self.pid = name, pid
+
+    def pids(self):
+        children = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                except (OSError, IndexError):
+                    continue
+                children.setdefault(parent, []).append(int(entry.name))
+        found, queue = [], [self.pid]
+        while queue:
+            pid = queue.pop()
+            found.append(pid)
+            queue += children.get(pid, [])
+        return found
+
+    def cpu_s(self):
+        total = 0
+        for pid in self.pids():
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            total += int(fields[11]) + int(fields[12])
+        return total / TICKS
+
+    def pss_bytes(self):
+        total = 0
+        for pid in self.pids():
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1)) * 1024
+        return total
+
+
+def busy_s():
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return (sum(fields) - fields[3] - fields[4]) / TICKS
+
+
+def children_s():
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def run(command, **more):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
+    if done.returncode != 0:
+        sys.exit(f"bench: {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+# ---- what a load generator says: requests a second and the 99th percentile in milliseconds ----------------------------
+
+
+def wrk(url, connections=64, script=None, headers=()):
+    command = ["wrk", "-t2", f"-c{connections}", f"-d{SECONDS}s", "--latency"]
+    command += ["-s", script] if script else []
+    for header in headers:
+        command += ["-H", header]
+    text = run(command + [url], env={**os.environ, "SEED": str(secrets.randbelow(1 << 30))})
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    if bad:
+        sys.exit(f"bench: {url}: {bad.group(1)} answers were no answers\n{text}")
+    amount, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1)), float(amount) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+
+
+def h2load(url):
+    text = run(["h2load", "-c16", "-m32", "-t2", f"-D{SECONDS}", url])
+    if not re.search(r"0 failed, 0 errored", text):
+        sys.exit(f"bench: {text}")
+    return float(re.search(r"finished in [\d.]+s, ([\d.]+) req/s", text).group(1)), 0.0
+
+
+def handshakes(address, path, how):
+    text = run([os.environ["HANDSHAKES"], address, os.environ["CA"], path, how, str(SECONDS)])
+    rate, p99, resumed, failed = text.split()
+    if int(failed) or (how == "resumed") != (int(resumed) * 2 > float(rate) * SECONDS):
+        sys.exit(f"bench: handshakes with {address}: {text}")
+    return float(rate), float(p99)
+
+
+def pgbench(script, clients=16):
+    text = run(
+        [os.environ["PG_BIN"] + "/pgbench", "-n", "-M", "prepared", f"-c{clients}", "-j2", f"-T{SECONDS}", "-f", script],
+        env={**os.environ, **PG},
+    )
+    return float(re.search(r"tps = ([\d.]+)", text).group(1)), 0.0
+
+
+def redis_benchmark(arguments):
+    text = run(["redis-benchmark", "-s", os.environ["REDIS_SOCKET"], "-c", "16", "-n", "200000", "--csv", *arguments])
+    rate, *rest = text.strip().split("\n")[-1].replace('"', "").rsplit(",", 7)[1:]
+    return float(rate), float(rest[-2])
+
+
+# ---- rounds ------------------------------------------------------------------------------------------------------------
+
+
+def measure(contestants):
+    """`contestants`: name → (server or None, what to run). Gives name → list of (rate, cpu_us, p99_ms), a kept round each."""
+    kept, dropped = {name: [] for name in contestants}, []
+    round_number = 0
+    while len(next(iter(kept.values()))) < ROUNDS:
+        names = list(contestants)
+        if round_number % 2:
+            names.reverse()
+        found, disturbed = {}, 0.0
+        for name in names:
+            server, load = contestants[name]
+            begun, busy, own, ours = time.monotonic(), busy_s(), server.cpu_s() if server else 0, children_s()
+            helpers = [other.cpu_s() for other in BEHIND]
+            rate, p99_ms = load()
+            took = time.monotonic() - begun
+            server_s = server.cpu_s() - own if server else 0
+            behind_s = sum(other.cpu_s() for other in BEHIND) - sum(helpers)
+            others = (busy_s() - busy - server_s - behind_s - (children_s() - ours)) / took
+            found[name] = (rate, server_s / max(rate * SECONDS, 1) * 1e6, p99_ms)
+            disturbed = max(disturbed, others)
+        round_number += 1
+        if disturbed > MOST_DISTURBED and round_number < ROUNDS * MOST_TRIES:
+            dropped.append((disturbed, found))
+            if round_number + ROUNDS - len(next(iter(kept.values()))) <= ROUNDS * MOST_TRIES:
+                continue
+        for name, figures in found.items():
+            kept[name].append(figures)
+    say(f"  {round_number} rounds, {len(dropped)} of them disturbed")
+    return kept
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+ROWS = []
+
+
+def spread(values):
+    return statistics.median(values), min(values), max(values)
+
+
+def row(what, ours, rivals, goal, at_least=True, unit=""):
+    """Figures of the same rounds; `goal` None: for information."""
+    ratio = spread([a / b for a, b in zip(ours, rivals)])
+    reached = None if goal is None else (ratio[0] >= goal if at_least else ratio[0] <= goal)
+    ROWS.append(
+        {
+            "what": what, "ratio": ratio, "goal": goal, "at_least": at_least, "reached": reached,
+            "ours": statistics.median(ours), "rival": statistics.median(rivals), "unit": unit,
+        }
+    )
+    sign = "" if goal is None else ("≥ " if at_least else "≤ ") + f"{goal:g}"
+    say(f"  {what}: {ratio[0]:.2f} [{ratio[1]:.2f}-{ratio[2]:.2f}] {sign}")
+
+
+def column(figures, index):
+    return [figure[index] for figure in figures]
+
+
+def rates(what, kept, ours, rival, goal):
+    row(what, column(kept[ours], 0), column(kept[rival], 0), goal, unit="1/s")
+
+
+def cpu(what, kept, ours, rival, goal):
+    row(what, column(kept[ours], 1), column(kept[rival], 1), goal, at_least=False, unit="µs")
+
+
+# ---- parts -------------------------------------------------------------------------------------------------------------
+
+GATE = Server("brandgate", int(os.environ["GATE_PID"]))
+COLD = Server("brandgate without memory", int(os.environ["COLD_PID"]))
+NGINX = Server("nginx", int(os.environ["NGINX_PID"]))
+FASTIFY = Server("fastify", int(os.environ["FASTIFY_PID"])) if os.environ.get("FASTIFY_PID") else None
+POSTGRES, REDIS = Server("postgres", int(os.environ["POSTGRES_PID"])), Server("redis", int(os.environ["REDIS_PID"]))
+BEHIND = [POSTGRES, REDIS]
+PG = {"PGHOST": os.environ["PG_HOST"], "PGPORT": os.environ["PG_PORT"], "PGDATABASE": "brandgate", "PGUSER": "dexar", "PGPASSWORD": "bench"}
+ADDRESS = {GATE: os.environ["GATE"], COLD: os.environ["COLD"], NGINX: os.environ["NGINX"], FASTIFY: os.environ.get("FASTIFY")}
+ITEM, PAGE = os.environ["ITEM_PATH"], os.environ["PAGE_PATH"]
+ITEMS, CATEGORY = int(os.environ["ITEMS"]), os.environ["CATEGORY"]
+
+
+def url(server, path):
+    return f"https://{ADDRESS[server]}{path}"
+
+
+def hot():
+    kept = measure({"ours": (GATE, lambda: wrk(url(GATE, ITEM))), "nginx": (NGINX, lambda: wrk(url(NGINX, ITEM)))})
+    rates("hot item, HTTP/1.1: rate ÷ nginx", kept, "ours", "nginx", 1.10)
+    cpu("the same: CPU per request ÷ nginx", kept, "ours", "nginx", 0.82)
+    row("the same: 99th percentile ÷ nginx", column(kept["ours"], 2), column(kept["nginx"], 2), 0.4, at_least=False, unit="ms")
+
+
+def h2():
+    kept = measure({"ours": (GATE, lambda: h2load(url(GATE, ITEM))), "nginx": (NGINX, lambda: h2load(url(NGINX, ITEM)))})
+    rates("hot item, HTTP/2: rate ÷ nginx", kept, "ours", "nginx", 1.10)
+    cpu("the same: CPU per request ÷ nginx", kept, "ours", "nginx", 0.97)
+
+
+def category():
+    brotli = ["Accept-Encoding: br"]
+    kept = measure(
+        {
+            "ours": (GATE, lambda: wrk(url(GATE, PAGE), 32, headers=brotli)),
+            "nginx": (NGINX, lambda: wrk(url(NGINX, "/page"), 32, headers=brotli)),
+            "plain": (NGINX, lambda: wrk(url(NGINX, "/page"), 32)),
+        }
+    )
+    rates("category page of 50 items, brotli: rate ÷ nginx brotli_static", kept, "ours", "nginx", 1.05)
+    rates("the same ÷ nginx sending it plain", kept, "ours", "plain", None)
+
+
+def shake():
+    for how, goal in (("full", 1.6), ("resumed", 1.4)):
+        kept = measure(
+            {
+                "ours": (GATE, lambda: handshakes(ADDRESS[GATE], ITEM, how)),
+                "nginx": (NGINX, lambda: handshakes(ADDRESS[NGINX], ITEM, how)),
+            }
+        )
+        rates(f"new TLS 1.3 connection and a request, {how}: rate ÷ nginx", kept, "ours", "nginx", goal)
+        cpu("the same: CPU per connection ÷ nginx", kept, "ours", "nginx", None)
+
+
+def statement(file, function, values):
+    """The SQL of a function of the gateway's, word for word, with values in the places of its parameters."""
+    source = Path(file).read_text()
+    text = re.search(rf"fn {function}\(.*?\n\s+\"(.*?)\",\n", source, re.S).group(1)
+    text = re.sub(r"\s*\\\n\s*", " ", text).replace('\\"', '"')
+    for number, value in sorted(values.items(), reverse=True):
+        text = text.replace(f"${number}", value)
+    return text
+
+
+def script(name, text):
+    path = WORK / name
+    path.write_text(text)
+    return str(path)
+
+
+def lua(body):
+    return script(
+        f"load-{abs(hash(body))}.lua",
+        "local seed = tonumber(os.getenv('SEED')) local threads = 0\n"
+        "function setup(thread) threads = threads + 1 thread:set('number', threads) end\n"
+        f"function init() math.randomseed(seed + number) end\n{body}",
+    )
+
+
+def cold():
+    by_number = lua(f"function request() return wrk.format('GET', '/item/' .. {FIRST} + math.random(0, {ITEMS - 1})) end")
+    select = statement("src/catalog/store.rs", "item", {1: ":id", 2: "null::text", 3: "null::text"})
+    sql = script("item.sql", f"\\set id random({FIRST}, {FIRST + ITEMS - 1})\n{select};\n")
+    contestants = {"ours": (COLD, lambda: wrk(url(COLD, ""), script=by_number)), "pgbench": (None, lambda: pgbench(sql))}
+    if FASTIFY:
+        contestants["fastify"] = (FASTIFY, lambda: wrk(url(FASTIFY, ""), script=by_number))
+    kept = measure(contestants)
+    rates("item not in memory: rate ÷ pgbench of the same select", kept, "ours", "pgbench", 0.60)
+    against_fastify("the same ÷ Fastify, one process", kept, 2.8)
+
+
+def against_fastify(what, kept, goal):
+    if FASTIFY:
+        rates(what, kept, "ours", "fastify", goal)
+
+
+def cart():
+    posting = lua(
+        "local digits = '0123456789abcdef' local cookies = {}\n"
+        "local function cookie() local t = {} for i = 1, 64 do local d = math.random(1, 16) t[i] = digits:sub(d, d) end\n"
+        "  return '__Host-dexar_visitor=' .. table.concat(t) end\n"
+        "function request()\n"
+        "  if #cookies < 2000 then cookies[#cookies + 1] = cookie() end\n"
+        "  return wrk.format('POST', '/cart', {['Content-Type'] = 'application/json', ['Cookie'] = cookies[math.random(1, #cookies)]},\n"
+        f"    '{{\"itemID\":' .. {FIRST} + math.random(0, {ITEMS - 1}) .. ',\"quantity\":1}}') end"
+    )
+    insert = statement("src/cart/store.rs", "add", {1: "'visitor:pgbench' || :owner", 2: ":id", 3: "1", 4: "now()", 5: "999"})
+    sql = script("cart.sql", f"\\set id random({FIRST}, {FIRST + ITEMS - 1})\n\\set owner random(1, 4000)\n{insert};\n")
+    contestants = {"ours": (COLD, lambda: wrk(url(COLD, ""), script=posting)), "pgbench": (None, lambda: pgbench(sql))}
+    if FASTIFY:
+        contestants["fastify"] = (FASTIFY, lambda: wrk(url(FASTIFY, ""), script=posting))
+    kept = measure(contestants)
+    rates("POST /cart: rate ÷ pgbench of the same statement", kept, "ours", "pgbench", 0.70)
+    against_fastify("the same ÷ Fastify", kept, 1.9)
+
+
+def session():
+    cookie = ["Cookie: __Host-dexar_session=" + os.environ["SESSION_SECRET"]]
+    now_ms = str(int(time.time() * 1000))
+    command = ["evalsha", os.environ["CHECK_SHA"], "1", os.environ["SESSION_KEY"], now_ms, "72000000", "14400000"]
+    contestants = {
+        "ours": (COLD, lambda: wrk(url(COLD, "/auth/session"), headers=cookie)),
+        "redis": (None, lambda: redis_benchmark(command)),
+    }
+    if FASTIFY:
+        contestants["fastify"] = (FASTIFY, lambda: wrk(url(FASTIFY, "/auth/session"), headers=cookie))
+    kept = measure(contestants)
+    rates("GET /auth/session: rate ÷ redis-benchmark of the same script", kept, "ours", "redis", 0.50)
+    against_fastify("the same ÷ Fastify", kept, 1.8)
+
+
+def lists():
+    if not FASTIFY:
+        return
+    for what, path in (("category page of 50", f"/category/{CATEGORY}?count=50"), ("search", os.environ["SEARCH_PATH"])):
+        kept = measure(
+            {
+                "ours": (COLD, lambda: wrk(url(COLD, path), 16)),
+                "fastify": (FASTIFY, lambda: wrk(url(FASTIFY, path), 16)),
+            }
+        )
+        rates(f"{what}, not in memory: rate ÷ Fastify with the same statement", kept, "ours", "fastify", 1.5)
+
+
+def idle():
+    ours, rivals = [], []
+    for server, into in ((GATE, ours), (NGINX, rivals)):
+        before = server.pss_bytes()
+        holding = subprocess.Popen(
+            [os.environ["HANDSHAKES"], ADDRESS[server], os.environ["CA"], ITEM, "idle", "2000"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        if holding.stdout.readline() != "open\n":
+            sys.exit("bench: 2,000 connections could not be opened")
+        time.sleep(1)
+        into.append((server.pss_bytes() - before) / 2000)
+        holding.stdin.close()
+        holding.wait()
+    row("memory per idle TLS connection ÷ nginx", ours, rivals, 1.3, at_least=False, unit="B")
+
+
+def growth():
+    small = json.loads(os.environ["GROWTH_SMALL"])
+    large = json.loads(os.environ["GROWTH_LARGE"])
+    for what in small:
+        row(f"median latency, 1,000,000 items ÷ 10,000: {what}", [large[what]], [small[what]], 2, at_least=False, unit="ms")
+
+
+PARTS = {"hot": hot, "h2": h2, "category": category, "handshakes": shake, "idle": idle, "cold": cold, "cart": cart, "session": session, "lists": lists}
+FIRST = int(os.environ.get("FIRST_ITEM", "1000000"))
+
+
+def table():
+    lines = ["| what | goal | ratio, median [least-most] | brandgate | rival | |", "|---|---|---|---|---|---|"]
+    for entry in ROWS:
+        goal = "–" if entry["goal"] is None else ("≥ " if entry["at_least"] else "≤ ") + f"{entry['goal']:g}"
+        reached = {True: "reached", False: "**not reached**", None: ""}[entry["reached"]]
+        median, least, most = entry["ratio"]
+        figures = [f"{entry[side]:,.0f}" if entry[side] >= 100 else f"{entry[side]:.2f}" for side in ("ours", "rival")]
+        unit = entry["unit"]
+        lines.append(f"| {entry['what']} | {goal} | {median:.2f} [{least:.2f}-{most:.2f}] | {figures[0]} {unit} | {figures[1]} {unit} | {reached} |")
+    return "\n".join(lines)
+
+
+def plot():
+    """Bars of how far beyond its goal each figure is: 1 is the goal, more is better."""
+    rows = [entry for entry in ROWS if entry["goal"] is not None]
+    scaled = [e["ratio"][0] / e["goal"] if e["at_least"] else e["goal"] / max(e["ratio"][0], 1e-9) for e in rows]
+    height, left, width, most = 24, 470, 330, max(2.0, *scaled)
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 80}" height="{len(rows) * height + 40}" font-family="sans-serif" font-size="13">',
+        f'<rect width="100%" height="100%" fill="#fff"/><text x="{left}" y="18" fill="#444">how far beyond its goal (line: the goal)</text>',
+    ]
+    for index, (entry, value) in enumerate(zip(rows, scaled)):
+        y = 28 + index * height
+        color = "#2a8a57" if entry["reached"] else "#c0562f"
+        out.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end" fill="#222">{entry["what"].replace("&", "&amp;")}</text>')
+        out.append(f'<rect x="{left}" y="{y + 3}" width="{value / most * width:.0f}" height="{height - 8}" fill="{color}"/>')
+        out.append(f'<text x="{left + value / most * width + 6:.0f}" y="{y + 15}" fill="#222">{value:.2f}</text>')
+    goal = left + width / most
+    out.append(f'<line x1="{goal:.0f}" x2="{goal:.0f}" y1="24" y2="{len(rows) * height + 30}" stroke="#222" stroke-dasharray="4 3"/></svg>')
+    return "\n".join(out)
+
+
+for name, part in PARTS.items():
+    if not ONLY or name in ONLY:
+        say(f"{name}:")
+        part()
+if "GROWTH_LARGE" in os.environ:
+    growth()
+processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()).group(1)
+text = f"{time.strftime('%Y-%m-%d')}, {processor}, {os.cpu_count()} cores, {ROUNDS} rounds of {SECONDS} s\n\n{table()}\n"
+(WORK / "results.md").write_text(text)
+(WORK / "results.svg").write_text(plot() + "\n")
+print(text)
