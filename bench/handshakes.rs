@@ -39,8 +39,7 @@ async fn run() {
 }
 
 fn config(authority: &str, resumes: bool) -> Arc<ClientConfig> {
-    let provider =
-        CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519], ..aws_lc_rs::default_provider() };
+    let provider = CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519], ..aws_lc_rs::default_provider() };
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority).expect("a certificate")).expect("an authority");
     let builder = ClientConfig::builder_with_provider(Arc::new(provider));
@@ -123,6 +122,9 @@ async fn hold(address: SocketAddr, config: Arc<ClientConfig>, path: &str, count:
         held.push(stream);
     }
     println!("open");
-    tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await.expect("it ends").expect("it is read");
+    tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()))
+        .await
+        .expect("it ends")
+        .expect("it is read");
     drop(held);
 }
