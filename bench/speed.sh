@@ -37,10 +37,10 @@ headers_for_nginx() { # file with the head
 start_nginx() { # port
   local www=$work/www
   mkdir -p "$www" "$work/nginx"
-  local ask=(curl -s --cacert "$work/certs/ca.pem" "https://localhost:$gate_port")
-  "${ask[@]}$ITEM_PATH" -D "$work/item.head" -o "$www/item"
-  "${ask[@]}$PAGE_PATH" -o "$www/page"
-  "${ask[@]}$PAGE_PATH" -H 'Accept-Encoding: br' -o "$www/page.br"
+  local ask=(curl -s --cacert "$work/certs/ca.pem") at=https://localhost:$gate_port
+  "${ask[@]}" "$at$ITEM_PATH" -D "$work/item.head" -o "$www/item"
+  "${ask[@]}" "$at$PAGE_PATH" -o "$www/page"
+  "${ask[@]}" "$at$PAGE_PATH" -H 'Accept-Encoding: br' -o "$www/page.br"
   say "the item has $(stat -c %s "$www/item") bytes, the page $(stat -c %s "$www/page"), by brotli $(stat -c %s "$www/page.br")"
   headers_for_nginx "$work/item.head" >"$work/nginx/headers.conf"
   chmod -R a+rX "$www"
