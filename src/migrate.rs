@@ -22,7 +22,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V4__payments", include_str!("../migrations/0004_payments.sql")),
     ("V5__mail", include_str!("../migrations/0005_mail.sql")),
     ("V6__reviews", include_str!("../migrations/0006_reviews.sql")),
-    ("V8__catalog_changes", include_str!("../migrations/0008_catalog_changes.sql")),
+    ("V7__catalog_changes", include_str!("../migrations/0007_catalog_changes.sql")),
 ];
 
 /// The administrator's part; its two settings are explained in the file.

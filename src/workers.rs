@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::brand::Brand;
 use crate::error::Result;
-use crate::{cart, mail, payments, telegram};
+use crate::{cart, catalog, mail, payments, telegram};
 
 type Work = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
 
@@ -32,6 +32,11 @@ static PASSES: &[Pass] = &[
         name: "forget carts",
         every: Duration::from_secs(600),
         run: |brand| Box::pin(async move { cart::forget(&brand).await }),
+    },
+    Pass {
+        name: "forget changes",
+        every: Duration::from_secs(600),
+        run: |brand| Box::pin(async move { catalog::forget_changes(&brand).await }),
     },
     Pass {
         name: "send mail",

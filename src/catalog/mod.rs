@@ -11,7 +11,10 @@ pub mod import;
 pub mod item;
 mod store;
 
+use jiff::SignedDuration;
+
 use crate::app::Cx;
+use crate::brand::Brand;
 use crate::error::{Error, Result};
 use crate::language::Language;
 use crate::net::request::{LARGEST_INTEGER, Page};
@@ -97,6 +100,18 @@ pub async fn random_items(cx: &Cx, count: i64, category: Option<&str>) -> Result
     let rows = store::random_items(&*client, key.as_ref(), cx.region.as_deref(), count).await?;
     client.give_back();
     item::read_all(&rows, cx.language)
+}
+
+/// How long what changed is kept for instances that look for it; `cache::follow` trusts in it.
+const CHANGES_KEPT_FOR: SignedDuration = SignedDuration::from_hours(1);
+
+/// Forgets which items changed longer ago than [`CHANGES_KEPT_FOR`]; returns how many changes went.
+pub async fn forget_changes(brand: &Brand) -> Result<u64> {
+    let before = brand.clock.now().checked_sub(CHANGES_KEPT_FOR).map_err(Error::internal)?;
+    let client = brand.db().await?;
+    let forgotten = store::forget_changes(&*client, before).await?;
+    client.give_back();
+    Ok(forgotten)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! SQL of the catalogue's reads. Availability in a region reads the same in each: without a region everything counts, and an
-//! item without a list is available everywhere.
+//! SQL of the catalogue's reads, and of what changed in it. Availability in a region reads the same in each: without a region
+//! everything counts, and an item without a list is available everywhere.
 
 use deadpool_postgres::GenericClient;
+use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::Key;
@@ -103,4 +104,16 @@ pub(super) async fn random_items(
         .await?;
     let (number, id) = category.map_or((None, None), Key::number_and_id);
     Ok(client.query(&statement, &[&category.is_some(), &number, &id, &region, &count]).await?)
+}
+
+/// Some thousands at a time.
+pub(super) async fn forget_changes(client: &impl GenericClient, before: Timestamp) -> Result<u64> {
+    let statement = client
+        .prepare_cached(
+            "delete from catalog_change where change_id in ( \
+                 select change_id from catalog_change where changed_at < $1 limit 10000 \
+             )",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&before]).await?)
 }

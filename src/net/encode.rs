@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn each_coding_has_its_own_tag() {
-        let tags = [Coding::Brotli, Coding::Gzip, Coding::Identity].map(|coding| coding.etag("5f"));
+        let tags = [Coding::Brotli, Coding::Gzip, Coding::Identity].map(|coding| coding.etag(&hash(b"[]")));
         assert_eq!(tags[2], "\"4f53cda18c2baa0c0354bb5f9a3ecbe5\"", "the first half of SHA-256 of []");
         assert_eq!(tags[0], "\"4f53cda18c2baa0c0354bb5f9a3ecbe5-br\"");
         let mut headers = HeaderMap::new();

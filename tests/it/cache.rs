@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Answer, Gateway, Holding, Site, ask};
+use crate::harness::{Answer, Gateway, Holding, Site, ask, eventually};
 
 /// Two shelves with two things each, some of them only in Moscow, some translated.
 const SHOP: &str = r#"{"id":"moscow","city":"Москва","country":"Россия","countryCode":"RU"}
@@ -229,4 +229,15 @@ async fn memory_has_a_limit_and_may_be_none() {
         assert!(!is_remembered(&gateway, "/item/11").await);
     }
     assert_eq!(size(&gateway).0, 0.0);
+}
+
+#[tokio::test]
+async fn what_changed_long_ago_is_forgotten_by_the_workers() {
+    let (site, gateway) = shop("");
+    gateway.client("dexar").json("/item/11").await;
+    let sql = "insert into catalog_change (item_id, changed_at) values (1, now() - interval '61 minutes'), (2, now() - interval '59 minutes')";
+    site.sql_as("dexar", sql).expect("written");
+    let _workers = site.start_workers();
+    let kept = "select string_agg(item_id::text, ' ') from catalog_change where item_id in (1, 2)";
+    eventually("the older one is gone", 10, || (site.sql_as("dexar", kept).as_deref() == Ok("2")).then_some(()));
 }
