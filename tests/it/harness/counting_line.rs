@@ -46,12 +46,17 @@ async fn carry(mut client: TcpStream, mut server: UnixStream, trips: Arc<AtomicU
     let (mut from_server, mut to_server) = server.split();
     let asking = async {
         let mut buffer = vec![0; 1 << 16];
+        // A connection that follows the catalogue's changes asks by the clock, not for a request.
+        let mut follows = false;
         while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
             let mut batch = buffer[..read].to_vec();
             while let Ok(Ok(more @ 1..)) = tokio::time::timeout(HOLD, from_client.read(&mut buffer)).await {
                 batch.extend(&buffer[..more]);
             }
-            trips.fetch_add(1, Ordering::SeqCst);
+            follows |= batch.windows(7).any(|window| window == b"listen ");
+            if !follows {
+                trips.fetch_add(1, Ordering::SeqCst);
+            }
             if to_server.write_all(&batch).await.is_err() {
                 return;
             }
