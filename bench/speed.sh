@@ -133,7 +133,7 @@ secret=$(head -c 32 /dev/urandom | sha256sum | cut -c1-64)
 SESSION_KEY="dexar:{$(printf %s "$secret" | sha256sum | cut -c1-64)}:session"
 now_ms=$(date +%s%3N)
 redis-cli -s "$redis_socket" hset "$SESSION_KEY" id sess_bench user \
-  '{"id":1,"username":null,"displayName":"Bench"}' expires_ms $((now_ms + 72000000)) ends_ms $((now_ms + 2592000000)) >/dev/null
+  '{"id":1,"username":null,"display_name":"Bench"}' expires_ms $((now_ms + 72000000)) ends_ms $((now_ms + 2592000000)) >/dev/null
 # The gateway has loaded its script by the first question; its name is what this server knows it by.
 curl -s --cacert "$work/certs/ca.pem" "https://localhost:$cold_port/auth/session" -b "__Host-dexar_session=$secret" >"$work/session.json"
 grep -q '"active":true' "$work/session.json" || {

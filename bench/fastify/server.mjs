@@ -146,7 +146,7 @@ app.get('/auth/session', async (request, reply) => {
   if (!row) return reply.code(401).send({ error: 'No session', code: 'unauthorized' })
   const [active, expires, id, user] = row
   reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'x-request-id': request.id })
-  const { id: telegramUserId, username, displayName } = JSON.parse(user)
+  const { id: telegramUserId, username, display_name: displayName } = JSON.parse(user)
   return { sessionId: id, telegramUserId, username, displayName, active: active === 1, expiresAt: seconds(new Date(expires).toISOString()) }
 })
 
