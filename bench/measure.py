@@ -275,12 +275,14 @@ def lua(body):
         f"load-{abs(hash(body))}.lua",
         "local seed = tonumber(os.getenv('SEED')) local threads = 0\n"
         "function setup(thread) threads = threads + 1 thread:set('number', threads) end\n"
-        f"function init() math.randomseed(seed + number) end\n{body}",
+        "local ids = {}\n"
+        f"function init() math.randomseed(seed + number) for id in io.lines('{os.environ['IDS']}') do ids[#ids + 1] = id end end\n"
+        f"local function some() return ids[math.random(1, #ids)] end\n{body}",
     )
 
 
 def cold():
-    by_number = lua(f"function request() return wrk.format('GET', '/item/' .. {FIRST} + math.random(0, {ITEMS - 1})) end")
+    by_number = lua("function request() return wrk.format('GET', '/item/' .. some()) end")
     select = statement("src/catalog/store.rs", "item", {1: ":id", 2: "null::text", 3: "null::text"})
     sql = script("item.sql", f"\\set id random({FIRST}, {FIRST + ITEMS - 1})\n{select};\n")
     contestants = {"ours": (COLD, lambda: wrk(url(COLD, ""), script=by_number)), "pgbench": (None, lambda: pgbench(sql))}
@@ -304,7 +306,7 @@ def cart():
         "function request()\n"
         "  if #cookies < 2000 then cookies[#cookies + 1] = cookie() end\n"
         "  return wrk.format('POST', '/cart', {['Content-Type'] = 'application/json', ['Cookie'] = cookies[math.random(1, #cookies)]},\n"
-        f"    '{{\"itemID\":' .. {FIRST} + math.random(0, {ITEMS - 1}) .. ',\"quantity\":1}}') end"
+        "    '{\"itemID\":' .. some() .. ',\"quantity\":1}') end"
     )
     insert = statement("src/cart/store.rs", "add", {1: "'visitor:pgbench' || :owner", 2: ":id", 3: "1", 4: "now()", 5: "999"})
     sql = script("cart.sql", f"\\set id random({FIRST}, {FIRST + ITEMS - 1})\n\\set owner random(1, 4000)\n{insert};\n")

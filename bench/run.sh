@@ -2,7 +2,7 @@
 # run.sh: the table of speeds and sizes. Called by `make bench`, which has built the binary.
 #
 # Every figure is measured side by side with a named rival in this one run, on a private PostgreSQL with full durability.
-# ONLY=hot,cold runs parts: import, hot, h2, category, handshakes, idle, cold, cart, session, lists. ROUNDS=1 is quick. SAVE=1
+# ONLY=hot,cold runs parts: start, import, hot, h2, category, handshakes, idle, cold, cart, session, lists. ROUNDS=1 is quick. SAVE=1
 # keeps the table and the plot under bench/. For the import ITEMS=80000 says how many items; DATA=FILE.tsv[.xz] takes product names from a table with the columns row, id, upcean,
 # name, category_id, category_path, brand_id, brand_name instead of multiplying the demonstration catalogue.
 # It must never touch anything outside the directory that it makes, and ends what it started.
@@ -31,43 +31,57 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 
 say() { printf '%s\n' "$*" >&2; }
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 mkdir -p "$work/services" "$work/brands" "$work/credentials"
 tests/env/services.sh start "$work/services" --owner $$ --discard >/dev/null
 # shellcheck source=/dev/null
 . "$work/services/services.env"
-tests/env/certs.sh "$work/certs" dexar >/dev/null
+tests/env/certs.sh "$work/certs" dexar novo >/dev/null
 readonly ADMIN_URL=${PG_ADMIN_URL%/postgres}/brandgate
 psql_admin() { "$PG_BIN/psql" -qXAt -v ON_ERROR_STOP=1 "$ADMIN_URL" "$@"; }
 "$PG_BIN/psql" -qX "$PG_ADMIN_URL" -c "create database brandgate template template0 encoding 'UTF8' locale 'C.UTF-8'"
-printf 'bench' >"$work/credentials/dexar.database-password"
-chmod 0600 "$work/credentials/dexar.database-password"
-cat >"$work/brands/dexar.toml" <<TOML
-name = "dexar"
-title = "Dexar"
-listen = ["127.0.0.1:0"]
+brand_file() { # brand, its sockets' address
+  printf 'bench' >"$work/credentials/$1.database-password"
+  chmod 0600 "$work/credentials/$1.database-password"
+  cat <<TOML
+name = "$1"
+title = "$1"
+listen = ["$2"]
 public_url = "https://localhost"
 storefront_url = "https://localhost"
 origins = ["https://localhost"]
 [tls]
-certificate = "$work/certs/dexar.pem"
-key = "$work/certs/dexar.key"
+certificate = "$work/certs/$1.pem"
+key = "$work/certs/$1.key"
 [database]
 url = "postgresql://${PG_HOST//\//%2F}:$PG_PORT/brandgate"
-password = "dexar.database-password"
+password = "$1.database-password"
 [redis]
 url = "$REDIS_URL"
 TOML
+}
+brand_file dexar 127.0.0.1:0 >"$work/brands/dexar.toml"
 export CREDENTIALS_DIRECTORY=$work/credentials BRANDGATE_BRANDS=$work/brands RUST_LOG=warn
 "$BINARY" migrate --admin-url "$ADMIN_URL" >/dev/null
 
 # shellcheck source=bench/items.sh
 . bench/items.sh
+if [[ ,${ONLY:-start}, == *,start,* ]]; then
+  mkdir "$work/two"
+  for brand in dexar novo; do
+    brand_file $brand "127.0.0.1:$(free_port)" >"$work/two/$brand.toml"
+  done
+  mapfile -t ports < <(sed -n 's/^listen.*:\([0-9]*\)"]$/\1/p' "$work/two"/*.toml)
+  BRANDGATE_BRANDS=$work/two "$BINARY" migrate --admin-url "$ADMIN_URL" >/dev/null
+  say "start"
+  BRANDGATE_BRANDS=$work/two python3 bench/start.py "$BINARY" "$work/certs/ca.pem" /regions "${ports[@]}" >"$work/start.json"
+fi
 if [[ ,${ONLY:-import}, == *,import,* ]]; then
   # shellcheck source=bench/import.sh
   . bench/import.sh
 fi
-if [[ $ONLY != import ]]; then
+if [[ -z $ONLY || $(tr , "\n" <<<"$ONLY" | grep -vc -e import -e start) -gt 0 ]]; then
   # shellcheck source=bench/speed.sh
   . bench/speed.sh
 fi

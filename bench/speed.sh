@@ -8,8 +8,6 @@
 readonly SHOP_ITEMS=${SHOP_ITEMS:-100000}
 companions=()
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-
 await_port() { # port, what
   local tries
   for ((tries = 0; tries < 400; tries++)); do
@@ -120,6 +118,8 @@ start_gateway "$work/cold" "$cold_port" "$(free_port)"
 cold_pid=$started
 CATEGORY=$(psql_admin -c 'select node_id from dexar.item group by 1 order by count(*) desc limit 1')
 ITEM_PATH=/item/$(psql_admin -c "select item_id from dexar.item order by abs(length(description) + length(photos::text) + length(questions::text) - 600), 1 limit 1")
+# What visitors may see and put into a cart.
+psql_admin -c "select item_id from dexar.listed_item join dexar.item i using (item_id) where coalesce(i.quantity, 99) > 20" >"$work/ids"
 PAGE_PATH="/category/$CATEGORY?count=50"
 SEARCH_PATH="/searchitems?search=$(psql_admin -c 'select name from dexar.item order by item_id limit 1' |
   python3 -c 'import sys, urllib.parse; print(urllib.parse.quote(sys.stdin.read().split()[0]))')&count=50"
@@ -148,7 +148,7 @@ print(hashlib.sha1(re.sub(r"\\\n\s*", "", text).encode()).hexdigest())
 PYTHON
 )
 say "measuring"
-env WORK="$work" CA="$work/certs/ca.pem" HANDSHAKES="$HANDSHAKES" PG_BIN="$PG_BIN" PG_HOST="$PG_HOST" PG_PORT="$PG_PORT" \
+env WORK="$work" IDS="$work/ids" CA="$work/certs/ca.pem" HANDSHAKES="$HANDSHAKES" PG_BIN="$PG_BIN" PG_HOST="$PG_HOST" PG_PORT="$PG_PORT" \
   REDIS_SOCKET="$redis_socket" GATE_PID="$gate_pid" COLD_PID="$cold_pid" NGINX_PID="$nginx_pid" FASTIFY_PID="$fastify_pid" \
   POSTGRES_PID="$(head -1 "$PG_DATA/postmaster.pid")" REDIS_PID="$(redis-cli -s "$redis_socket" info server | tr -d '\r' | sed -n 's/^process_id://p')" \
   GATE="127.0.0.1:$gate_port" COLD="127.0.0.1:$cold_port" NGINX="127.0.0.1:$nginx_port" FASTIFY="127.0.0.1:$fastify_port" \

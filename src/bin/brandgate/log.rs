@@ -21,7 +21,7 @@ pub enum LogFormat {
 pub fn begin(format: LogFormat) {
     let filter = match EnvFilter::try_from_default_env() {
         // At debug it writes the parameters of statements.
-        Ok(chosen) => chosen.add_directive(Directive::from_str("tokio_postgres=info").expect("it is one")),
+        Ok(chosen) => chosen.add_directive(Directive::from_str("tokio_postgres=warn").expect("it is one")),
         // Notices of a migration, and clients that name an address in SNI, are nobody's concern.
         Err(_) => EnvFilter::new("info,tokio_postgres=warn,refinery_core=warn,rustls=error"),
     };
