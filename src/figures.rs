@@ -36,16 +36,15 @@ pub async fn look(brands: &[Arc<Brand>]) {
 
 async fn look_at(brand: &Brand) {
     let metrics = &brand.metrics;
-    let lacks = brand.lacks().await;
+    let (lacks, mail, payments) = tokio::join!(
+        brand.lacks(),
+        tokio::time::timeout(PATIENCE, mail::figures(brand)),
+        tokio::time::timeout(PATIENCE, payments::figures(brand)),
+    );
     for part in ["postgresql", "redis"] {
         metrics.up(part, !lacks.iter().any(|lack| lack == part));
     }
-    let asked = async { Ok::<_, crate::error::Error>((mail::figures(brand).await?, payments::figures(brand).await?)) };
-    let told = tokio::time::timeout(PATIENCE, asked).await;
-    let (mail, payments) = match told {
-        Ok(Ok((mail, payments))) => (Some(mail), Some(payments)),
-        _ => (None, None),
-    };
+    let (mail, payments) = (mail.ok().and_then(Result::ok), payments.ok().and_then(Result::ok));
     metrics.queue("mail", mail);
     metrics.queue("receipts", payments.as_ref().map(|figures| figures.receipts));
     for (index, state) in payments::STATES.into_iter().enumerate() {

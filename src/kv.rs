@@ -4,6 +4,7 @@
 //! of the one call, never of the process. What must never happen: a key without the brand's prefix. Keys that belong
 //! together carry a hash tag, `dexar:{…}:…`, so that they share a slot in a Cluster.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -145,12 +146,27 @@ impl Kv {
     }
 
     /// Redis's own settings that decide whether sessions are safe in it: `(appendonly or save is on, maxmemory-policy)`.
+    ///
+    /// # Errors
+    /// That of CONFIG, when this user may not ask for it and INFO does not tell either: it says nothing of `save`.
     pub async fn durability(&self) -> Result<(bool, String)> {
         let mut command = redis::cmd("CONFIG");
         command.arg("GET").arg(&["appendonly", "save", "maxmemory-policy"]);
-        let settings: std::collections::HashMap<String, String> = self.run(&command).await?;
-        let of = |name: &str| settings.get(name).map_or("", String::as_str);
-        Ok((of("appendonly") == "yes" || !of("save").is_empty(), of("maxmemory-policy").to_owned()))
+        let settings: Result<HashMap<String, String>> = self.run(&command).await;
+        match settings {
+            Ok(settings) => {
+                let of = |name: &str| settings.get(name).map_or("", String::as_str);
+                Ok((of("appendonly") == "yes" || !of("save").is_empty(), of("maxmemory-policy").to_owned()))
+            }
+            Err(refused) => {
+                let text: String = self.run(redis::cmd("INFO").arg("everything")).await?;
+                let of = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+                match (of("aof_enabled"), of("maxmemory_policy")) {
+                    (Some("1"), Some(policy)) => Ok((true, policy.to_owned())),
+                    _ => Err(refused),
+                }
+            }
+        }
     }
 }
 

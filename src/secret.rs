@@ -15,12 +15,19 @@ const LOADED_AS: &str = "brandgate_";
 pub struct Secret {
     name: String,
     value: String,
+    /// Where it was read.
+    file: Option<PathBuf>,
 }
 
 impl Secret {
     /// A secret from anywhere; `name` is what may be printed.
     pub fn new(name: impl Into<String>, value: impl Into<String>) -> Secret {
-        Secret { name: name.into(), value: value.into() }
+        Secret { name: name.into(), value: value.into(), file: None }
+    }
+
+    /// The file that it was read from.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     pub fn reveal(&self) -> &str {
@@ -54,7 +61,7 @@ impl Secret {
         if value.is_empty() {
             return Err(format!("the secret {} is empty", path.display()));
         }
-        Ok(Secret::new(name, value))
+        Ok(Secret { name: name.to_owned(), value: value.to_owned(), file: Some(path) })
     }
 }
 

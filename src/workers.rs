@@ -68,6 +68,7 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
 }
 
 async fn drive(pass: &'static Pass, brand: Arc<Brand>, stop: CancellationToken) {
+    brand.metrics.expects(pass.name);
     while !stop.is_cancelled() {
         let mut pause = pass.every;
         let begun = Instant::now();

@@ -163,6 +163,15 @@ impl BrandConfig {
         is_local_url(&self.public_url)
     }
 
+    /// Every secret that the brand's file names.
+    pub fn secrets(&self) -> Vec<&Secret> {
+        let mut secrets: Vec<&Secret> = self.database.password.iter().chain(&self.redis.password).collect();
+        secrets.extend(self.telegram.iter().map(|telegram| &telegram.token));
+        secrets.extend(self.bank.iter().flat_map(|bank| &bank.keys));
+        secrets.extend(self.mail.iter().filter_map(|mail| mail.login.as_ref()).map(|login| &login.password));
+        secrets
+    }
+
     /// The host that visitors' browsers connect to, an IPv6 address without its brackets.
     pub fn host(&self) -> &str {
         url_host(&self.public_url).unwrap_or_default().trim_matches(['[', ']'])

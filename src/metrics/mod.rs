@@ -140,6 +140,11 @@ impl Metrics {
         ALL.cache_bytes.get_or_create(&of).set(bytes.try_into().unwrap_or(i64::MAX));
     }
 
+    /// A pass will be made from now on: one that never succeeds stands since here.
+    pub fn expects(&self, pass: &'static str) {
+        ALL.pass_succeeded_at.get_or_create(&OfPass { brand: self.brand, pass }).set(now_s());
+    }
+
     /// A pass of the workers ended.
     pub fn passed(&self, pass: &'static str, succeeded: bool, took: Duration) {
         let of = OfPass { brand: self.brand, pass };

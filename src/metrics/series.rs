@@ -135,7 +135,7 @@ fn register(series: &mut Series) {
     ours.register("worker_passes", "Passes of the workers", series.passes.clone());
     ours.register("worker_pass_failures", "Passes that failed", series.pass_failures.clone());
     ours.register_with_unit("worker_passes", "Time spent in passes", Unit::Seconds, series.pass_seconds.clone());
-    let (name, help) = ("worker_pass_last_success_timestamp", "When a pass last succeeded");
+    let (name, help) = ("worker_pass_last_success_timestamp", "When a pass last succeeded, or the process began");
     ours.register_with_unit(name, help, Unit::Seconds, series.pass_succeeded_at.clone());
     let help = "Whether the last reload was taken; 1 before the first";
     ours.register("config_last_reload_successful", help, series.reload_successful.clone());

@@ -21,6 +21,9 @@ use crate::lease::Lease;
 
 const LEASE: &str = "telegram-bot";
 
+/// What a question for news and the handling of it are called among the workers' passes.
+const PASS: &str = "telegram";
+
 /// Telegram holds a second poller back for this long; we do not come sooner after a 409 (Bot API server, Client.cpp).
 const AFTER_CONFLICT: Duration = Duration::from_secs(3);
 
@@ -44,6 +47,7 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
         Ok(api) => api,
         Err(sentence) => return tracing::error!(brand = brand.name(), sentence, "the bot cannot be reached"),
     };
+    brand.metrics.expects(PASS);
     while !stop.is_cancelled() {
         match Lease::take(&brand, LEASE, config.lease).await {
             Ok(Some(lease)) => {
@@ -108,14 +112,19 @@ impl Poller<'_> {
                 return true;
             }
             if !introduced {
+                let begun = Instant::now();
                 introduced = self.introduce().await;
                 if !introduced {
+                    self.brand.metrics.passed(PASS, false, begun.elapsed());
                     pause(back_off, self.stop).await;
                     back_off = (back_off * 2).min(BACK_OFF.1);
                     continue;
                 }
             }
-            match self.round().await {
+            let begun = Instant::now();
+            let ended = self.round().await;
+            self.brand.metrics.passed(PASS, ended.is_ok(), begun.elapsed());
+            match ended {
                 Ok(()) => {
                     back_off = BACK_OFF.0;
                     heard_at = Instant::now();

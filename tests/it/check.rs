@@ -9,7 +9,7 @@ use crate::harness::{Outside, Services, Site, bank_key_of, mail_section};
 
 /// The line about a subject of a brand.
 #[track_caller]
-fn line<'s>(said: &'s str, brand: &str, subject: &str) -> &'s str {
+pub fn line<'s>(said: &'s str, brand: &str, subject: &str) -> &'s str {
     let found = said.lines().find(|line| {
         let mut words = line.split_ascii_whitespace();
         words.next() == Some(brand) && words.next() == Some(subject)

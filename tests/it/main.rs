@@ -6,6 +6,7 @@ mod cache;
 mod cache_races;
 mod cart;
 mod check;
+mod check_faults;
 mod config;
 mod cors;
 mod faults;

@@ -1,5 +1,7 @@
 //! What Prometheus reads: that it is what happened, brand by brand, and that clients cannot make it grow.
 
+use std::collections::BTreeSet;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Process, Site, ask, ask_plainly, eventually, free_port, trusting_client_config};
@@ -101,6 +103,14 @@ async fn queues_refusals_and_reloads_are_seen() {
                  now() - interval '1 hour', now(), now())",
     )
     .expect("a mail");
+    site.sql_as(
+        "dexar",
+        "insert into payment (owner, site_order_id, bank_order_id, status, amount, address, created_at, expires_at, to_settle, completed_at) \
+         select 'visitor:' || n, 'o' || n, 'b' || n, case when n < 3 then 'WAITING' else 'COMPLETED' end, 1, '127.0.0.1', \
+                now(), now() + interval '1 hour', n = 7, case when n >= 3 then now() end \
+         from generate_series(1, 7) n",
+    )
+    .expect("payments");
     let gateway = site.start();
     let client = gateway.client("dexar");
     for _ in 0..3 {
@@ -115,11 +125,80 @@ async fn queues_refusals_and_reloads_are_seen() {
     assert!((3_600.0..4_200.0).contains(&oldest_s), "{oldest_s}");
     assert_eq!(value(&text, "brandgate_rate_limited_total{brand=\"dexar\",budget=\"reviews\"}"), Some(2.0));
     assert_eq!(value(&text, "brandgate_config_last_reload_successful"), Some(0.0));
+    assert_eq!(value(&text, &requests("dexar", "POST", "/comment", 429)), Some(2.0));
+    for (state, count) in [("CREATED", 0.0), ("WAITING", 2.0), ("COMPLETED", 5.0), ("EXPIRED", 0.0), ("to_settle", 1.0)]
+    {
+        let series = format!("brandgate_payments{{brand=\"dexar\",state=\"{state}\"}}");
+        assert_eq!(value(&text, &series), Some(count), "{series}");
+    }
 }
 
-#[test]
-fn the_workers_show_their_passes() {
-    let site = Site::new(&["dexar"]);
+#[tokio::test]
+async fn what_cannot_be_told_is_absent_and_the_refusals_are_counted() {
+    let mut site = Site::new(&["dexar", "novo"]);
+    site.change_brand("dexar", |brand| brand.database_url = "postgresql://127.0.0.1:1/nowhere".to_owned());
+    let gateway = site.start_unready();
+    gateway.await_log("the database is open");
+    assert_eq!(gateway.client("dexar").get("/item/1").await.status, 503);
+    let text = gateway.metrics();
+    for (series, expected) in [
+        (requests("dexar", "GET", "/item/{id}", 503), Some(1.0)),
+        ("brandgate_up{brand=\"dexar\",part=\"postgresql\"}".into(), Some(0.0)),
+        ("brandgate_up{brand=\"dexar\",part=\"redis\"}".into(), Some(1.0)),
+        ("brandgate_up{brand=\"novo\",part=\"postgresql\"}".into(), Some(1.0)),
+        ("brandgate_queue_waiting{brand=\"dexar\",queue=\"mail\"}".into(), None),
+        ("brandgate_payments{brand=\"dexar\",state=\"COMPLETED\"}".into(), None),
+        ("brandgate_queue_waiting{brand=\"novo\",queue=\"mail\"}".into(), Some(0.0)),
+    ] {
+        assert_eq!(value(&text, &series), expected, "{series}\n{text}");
+    }
+}
+
+/// The names of our series in a text.
+fn names(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("brandgate_")).collect()
+}
+
+#[tokio::test]
+async fn whatever_alerts_and_dashboard_name_is_shown() {
+    let mut site = Site::new(&["dexar"]);
+    site.directory.write("credentials/dexar.telegram-bot-token", "4711:nobody");
+    site.change_brand("dexar", |brand| {
+        brand.more = "[rates]\nreviews_per_address = 1\n".to_owned();
+        brand.telegram = "[telegram]\nbot = \"nobody_bot\"\ntoken = \"dexar.telegram-bot-token\"\n\
+                          api_url = \"http://127.0.0.1:1\"\n"
+            .to_owned();
+    });
+    let gateway = site.start();
+    for _ in 0..2 {
+        let review = ask("/comment").method("POST").header("content-type", "application/json").body("{}");
+        gateway.client("dexar").send(review).await;
+    }
+    let (workers, port) = workers(&site);
+    let of_workers = eventually("a bot that cannot be reached", 20, || {
+        let (_, text) = ask_plainly(port, "/metrics").ok()?;
+        let failed = "brandgate_worker_pass_failures_total{brand=\"dexar\",pass=\"telegram\"}";
+        value(&text, failed).map(|_| text)
+    });
+    let began_s =
+        value(&of_workers, "brandgate_worker_pass_last_success_timestamp_seconds{brand=\"dexar\",pass=\"telegram\"}");
+    assert!(began_s.expect("since when it stands") > 1.7e9, "{of_workers}");
+    let of_gateway = gateway.metrics();
+    let shown: BTreeSet<&str> = names(&of_gateway).into_iter().chain(names(&of_workers)).collect();
+    for file in ["alerts.yml", "brandgate.json"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/monitoring").join(file);
+        let text = std::fs::read_to_string(path).expect("it is in the repository");
+        let named = names(&text);
+        assert!(named.len() > 5, "{file} names {named:?}");
+        let unknown: Vec<_> = named.difference(&shown).collect();
+        assert!(unknown.is_empty(), "{file} asks for {unknown:?}");
+    }
+    drop(workers);
+}
+
+/// The workers, and the port on which they tell.
+fn workers(site: &Site) -> (Process, u16) {
     let port = free_port();
     let workers = Process::start("workers", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |command| {
         command.arg("work");
@@ -127,6 +206,13 @@ fn the_workers_show_their_passes() {
         command.env("BRANDGATE_WORK_ADMIN", format!("127.0.0.1:{port}"));
     });
     workers.await_log("working for ");
+    (workers, port)
+}
+
+#[test]
+fn the_workers_show_their_passes() {
+    let site = Site::new(&["dexar"]);
+    let (workers, port) = workers(&site);
     let of = |name: &str, pass: &str| format!("brandgate_worker_{name}{{brand=\"dexar\",pass=\"{pass}\"}}");
     let text = eventually("passes", 20, || {
         let (_, text) = ask_plainly(port, "/metrics").ok()?;
@@ -136,4 +222,5 @@ fn the_workers_show_their_passes() {
     assert!((jiff::Timestamp::now().as_second() as f64 - at).abs() < 60.0, "{at}");
     assert_eq!(value(&text, &of("pass_failures_total", "follow payments")), None, "nothing failed");
     assert!(ask_plainly(port, "/readyz").expect("it answers").0.starts_with("HTTP/1.1 200"));
+    drop(workers);
 }

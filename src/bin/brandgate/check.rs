@@ -1,12 +1,9 @@
 //! `brandgate check`: a line for everything that was looked at. Exit status 1 when something is wrong, 2 when a brand's file cannot be
 //! used at all.
 
-use std::path::Path;
-
 use brandgate::check::{self, Finding, Verdict};
 use brandgate::clock::Clock;
 use brandgate::config::BrandConfig;
-use brandgate::reload::Source;
 use brandgate::{mail, payments, telegram};
 use serde_json::{Map, Value, json};
 
@@ -20,8 +17,8 @@ pub struct Arguments {
     pub json: bool,
 }
 
-pub async fn run(brands: &[BrandConfig], source: &Source, arguments: &Arguments) -> Result<(), String> {
-    let looked = brands.iter().map(|brand| look(brand, brands, source.credentials.as_deref(), arguments.offline));
+pub async fn run(brands: &[BrandConfig], arguments: &Arguments) -> Result<(), String> {
+    let looked = brands.iter().map(|brand| look(brand, brands, arguments.offline));
     let all = futures_util::future::join_all(looked).await;
     let count = |wanted: fn(&Verdict) -> bool| all.iter().flatten().filter(|found| wanted(&found.verdict)).count();
     let faults = count(|verdict| matches!(verdict, Verdict::Fault(_)));
@@ -52,11 +49,11 @@ pub fn print_faults(faults: &str) {
     println!("{:#}", json!({ "faults": files.len(), "warnings": 0, "files": files, "brands": {} }));
 }
 
-async fn look(brand: &BrandConfig, all: &[BrandConfig], credentials: Option<&Path>, only_here: bool) -> Vec<Finding> {
+async fn look(brand: &BrandConfig, all: &[BrandConfig], only_here: bool) -> Vec<Finding> {
     let clock = Clock::default();
     let file = Verdict::Good(format!("{} has no fault", brand.file.display()));
     let mut findings = vec![Finding::new("file", file)];
-    findings.extend(check::offline(brand, credentials, &clock));
+    findings.extend(check::offline(brand, &clock));
     if only_here {
         return findings;
     }

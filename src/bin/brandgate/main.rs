@@ -92,7 +92,7 @@ async fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(brands, source, arguments).await,
         Command::Work(arguments) => work::run(brands, source, arguments).await,
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
-        Command::Check(arguments) => check::run(&brands, &source, &arguments).await,
+        Command::Check(arguments) => check::run(&brands, &arguments).await,
         Command::Payments(command) => payments::run(&brands, command).await,
         Command::Catalog(command) => catalog::run(&brands, command).await,
         Command::Reviews(command) => reviews::run(&brands, command).await,

@@ -1,0 +1,90 @@
+//! What the files of a brand show: the certificate with its key, and who may read the secrets.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use jiff::SignedDuration;
+
+use super::{Finding, Findings};
+use crate::clock::Clock;
+use crate::config::BrandConfig;
+use crate::net::tls;
+
+/// When the end of a certificate is worth a sentence.
+const RENEW_WITHIN: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// The secrets were read with the brand's file; whether others could read them too is looked at here.
+pub(super) fn secrets(config: &BrandConfig) -> Vec<Finding> {
+    let mut findings = Findings::of("secrets");
+    let open: Vec<String> = config
+        .secrets()
+        .into_iter()
+        .filter_map(|secret| secret.file())
+        .filter(|file| is_open(file))
+        .map(|file| file.display().to_string())
+        .collect();
+    if !open.is_empty() {
+        findings.warning(format!("others on this machine can read {0}: chmod 600 {0}", open.join(" ")));
+    }
+    findings.or_good("readable by their owner alone")
+}
+
+/// Whether anybody but its owner and root may read a file. A directory that others cannot enter protects what is in it.
+fn is_open(file: &Path) -> bool {
+    let directory = file.parent().unwrap_or(file);
+    let open_to = |path: &Path, group: u32, others: u32| {
+        std::fs::metadata(path)
+            .is_ok_and(|found| found.mode() & others != 0 || (found.gid() != 0 && found.mode() & group != 0))
+    };
+    open_to(file, 0o040, 0o004) && open_to(directory, 0o010, 0o001)
+}
+
+pub(super) fn certificate(config: &BrandConfig, clock: &Clock) -> Vec<Finding> {
+    let mut findings = Findings::of("certificate");
+    let identity = match tls::load(&config.tls) {
+        Ok(identity) => identity,
+        Err(sentence) => {
+            findings.fault(sentence);
+            return findings.found;
+        }
+    };
+    let (file, host, now) = (config.tls.certificate.display(), config.host(), clock.now());
+    let left = identity.not_after.duration_since(now);
+    if left.is_negative() {
+        findings.fault(format!("{file} expired on {}: browsers refuse it", identity.not_after));
+    } else if left < RENEW_WITHIN {
+        findings.warning(format!("{file} expires on {}", identity.not_after));
+    }
+    if identity.not_before > now {
+        findings.fault(format!("{file} is not valid before {}: browsers refuse it", identity.not_before));
+    }
+    let key = &config.tls.key;
+    if std::fs::metadata(key).is_ok_and(|found| found.mode() & 0o007 != 0) {
+        findings.fault(format!("anybody on this machine can read {0}: chmod 640 {0}", key.display()));
+    }
+    if !identity.names.iter().any(|name| covers(name, host)) {
+        findings.fault(format!("{file} is for {}, but public_url says {host}", identity.names.join(", ")));
+    }
+    findings.or_good(format!("fits its key, is for {host}, valid until {}", identity.not_after))
+}
+
+/// Whether a name of a certificate covers a host (RFC 6125: a star stands for one label).
+fn covers(name: &str, host: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
+        None => name.eq_ignore_ascii_case(host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_covers_its_names_and_one_label_under_a_star() {
+        assert!(covers("api.dexarmarket.ru", "API.dexarmarket.ru"));
+        assert!(covers("*.dexarmarket.ru", "api.dexarmarket.ru"));
+        assert!(!covers("*.dexarmarket.ru", "a.b.dexarmarket.ru"));
+        assert!(!covers("*.dexarmarket.ru", "dexarmarket.ru"));
+    }
+}
