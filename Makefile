@@ -57,7 +57,9 @@ deb: $(CARGO_DEB) ## the Debian package, in target/debian
 	@$(CARGO_DEB) --quiet --no-build --locked --profile $(PROFILE) $(DEB)
 
 deb-test: ## the package and a next one, installed, upgraded and removed on a bare Debian (root, takes minutes)
-	@$(MAKE) deb DEB='--deb-version 0.0.1-1 -o .dev/deb-test/0.0.1-1.deb'
+	@rm -rf .dev/deb-test
+	@tests/systemd/former.sh .dev/deb-test/former
+	@CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) $(MAKE) -C .dev/deb-test/former deb CARGO_DEB=$(abspath $(CARGO_DEB)) DEB='--deb-version 0.0.1-1 -o ../0.0.1-1.deb'
 	@$(MAKE) deb DEB='--deb-version 0.0.2-1 -o .dev/deb-test/0.0.2-1.deb'
 	@exec tests/systemd/package.sh .dev/deb-test
 

@@ -369,6 +369,45 @@ check_new_brand() {
   systemctl restart brandgate.service brandgate-work.service
 }
 
+# Secrets are exchanged as the operations page says it.
+check_rotation() {
+  local etc=/etc/brandgate first second brand
+  load 'a new password of the database' -c8 -d4 -H 'Connection: close'
+  within 10 has_load
+  (umask 077 && random_hex 32 >"$etc/credentials/dexar.database-password")
+  systemctl start brandgate-prepare.service
+  systemctl restart brandgate.service brandgate-work.service
+  check_load 'a new password of the database'
+  first=$(random_hex 16) second=$(random_hex 16)
+  redis_cli acl setuser default resetpass ">$first"
+  for brand in dexar novo; do
+    cp -p -- "$etc/brands/$brand.toml" "$WORK/$brand.before"
+    sed -i "s|^\[redis\]|&\npassword = \"$brand.redis-password\"|" "$etc/brands/$brand.toml"
+    new_redis_password "$brand" "$first"
+  done
+  systemctl restart brandgate.service brandgate-work.service
+  within 10 lacks_nothing || fail "with a password of Redis: $(curl -sS --noproxy '*' "$ADMIN/readyz")"
+  redis_cli -a "$first" acl setuser default ">$second"
+  for brand in dexar novo; do new_redis_password "$brand" "$second"; done
+  systemctl restart brandgate.service brandgate-work.service
+  redis_cli -a "$second" acl setuser default "<$first"
+  systemctl restart brandgate.service
+  within 10 lacks_nothing || fail "with a new password of Redis: $(curl -sS --noproxy '*' "$ADMIN/readyz")"
+  redis_cli -a "$second" acl setuser default nopass
+  for brand in dexar novo; do
+    cp -p -- "$WORK/$brand.before" "$etc/brands/$brand.toml"
+    rm -- "$etc/credentials/$brand.redis-password"
+  done
+  systemctl restart brandgate.service brandgate-work.service
+  ok 'passwords of PostgreSQL and Redis exchanged: serves, and lacks nothing'
+}
+redis_cli() { redis-cli --no-auth-warning "$@" >/dev/null; }
+new_redis_password() { (umask 077 && printf '%s' "$2" >"/etc/brandgate/credentials/$1.redis-password"); }
+lacks_nothing() {
+  local said
+  said=$(curl -sSf --noproxy '*' --max-time 5 "$ADMIN/readyz") && [[ $said == *dexar* && $said != *redis* && $said != *postgresql* ]]
+}
+
 # Whoever reads the end of a log finds the reason there.
 at_failure() {
   local status=$?
@@ -413,4 +452,5 @@ check_renewal
 check_egress
 check_services_restart
 check_new_brand
+check_rotation
 check_restore

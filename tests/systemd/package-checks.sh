@@ -72,6 +72,10 @@ ok 'the steps of the page: both shops answer'
 pss_kb=$(awk '/^Pss:/ { print $2 }' "/proc/$(property brandgate.service MainPID)/smaps_rollup")
 ok "the gateway after its first requests: $pss_kb kB PSS"
 
+# The first package knows one migration less.
+schema_version() { as_postgres psql -Atc 'select max(version) from dexar.refinery_schema_history' brandgate; }
+version_before=$(schema_version)
+
 # An upgrade with an edited brand file, under a load that would notice a refused connection.
 sed -i 's|^title = "Dexar"|title = "Dexar the Shop"|' /etc/brandgate/brands/dexar.toml
 sum=$(md5sum </etc/brandgate/brands/dexar.toml)
@@ -91,6 +95,7 @@ wait "$load_job"
 [[ $(installed) == 'install ok installed 0.0.2-1' ]] || fail "dpkg says: $(installed)"
 [[ $(md5sum </etc/brandgate/brands/dexar.toml) == "$sum" ]] || fail 'the upgrade changed an edited brand file'
 [[ $(property brandgate.service MainPID) != "$before" ]] || fail 'the upgrade did not restart the gateway'
+[[ $(schema_version) -eq $((version_before + 1)) ]] || fail "the schema is $(schema_version), it was $version_before"
 if grep -v '^200 ' "$WORK/answers" >&2; then fail 'requests failed during the upgrade'; fi
 ok "upgraded: the edited file stays; $(wc -l <"$WORK/answers") requests meanwhile, none failed, the longest took $(sort -k2 -n "$WORK/answers" | tail -n 1 | cut -d' ' -f2) s"
 
@@ -104,7 +109,8 @@ systemctl start postgresql@15-main.service
 within 20 as_postgres psql -Atc 'select 1' || fail 'PostgreSQL does not come back'
 dpkg --configure brandgate >"$WORK/dpkg.log" 2>&1 || fail "dpkg --configure: $(<"$WORK/dpkg.log")"
 within 20 answers dexar || fail 'no answer after dpkg --configure'
-ok 'an upgrade without a database is refused and serves on; dpkg --configure finishes it (that was also a roll back)'
+[[ $(schema_version) -eq $((version_before + 1)) ]] || fail 'a roll back changed the schema'
+ok 'an upgrade without a database is refused and serves on; dpkg --configure finishes it (that was also a roll back: the former version serves from the newer schema)'
 
 dpkg -r brandgate >"$WORK/dpkg.log" 2>&1 || fail "dpkg -r: $(<"$WORK/dpkg.log")"
 [[ ! -e /usr/bin/brandgate && -z $(ss -Hltn 'sport = :445') ]] || fail 'something is left running'
