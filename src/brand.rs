@@ -85,6 +85,10 @@ impl Brand {
             needs_restart.push("[redis]");
             config.redis.clone_from(&former.redis);
         }
+        if config.tls.ticket_secret != former.tls.ticket_secret {
+            needs_restart.push("[tls] ticket_secret");
+            config.tls.ticket_secret.clone_from(&former.tls.ticket_secret);
+        }
         let brand = Brand {
             rates: Limiter::new(self.kv.clone(), config.rates),
             to_bank: to_bank(&config)?,

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
+use futures_util::future::Either;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -73,7 +74,7 @@ impl Door {
     /// A sentence: the certificate cannot be read or does not fit its key.
     pub fn new(brand: Arc<Brand>, router: Arc<Router<Cx>>) -> Result<Door, String> {
         let seen = Seen { files: look_at(&brand.config.tls), failed_before: false };
-        let identity = tls::load(&brand.config.tls).map_err(|sentence| format!("{}: {sentence}", brand.name()))?;
+        let identity = load_identity(&brand)?;
         let most_connections = brand.config.limits.connections;
         let (leaving, closing) = (CancellationToken::new(), CancellationToken::new());
         let present = Present::new(brand, router.clone(), identity, &leaving, &closing);
@@ -104,7 +105,7 @@ impl Door {
     /// # Errors
     /// As [`Door::new`].
     pub fn rehearse(&self, brand: Arc<Brand>) -> Result<Present, String> {
-        let identity = tls::load(&brand.config.tls).map_err(|sentence| format!("{}: {sentence}", brand.name()))?;
+        let identity = load_identity(&brand)?;
         let identity = identity.resuming(&self.0.present.load().server);
         Ok(Present::new(brand, self.0.router.clone(), identity, &self.0.leaving, &self.0.closing))
     }
@@ -190,8 +191,15 @@ impl connection::Answer for Door {
         request: Request<Incoming>,
         client: IpAddr,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<> {
-        let present = self.0.present.load_full();
-        async move { present.gate.answer(request, client).await }
+        let present = self.0.present.load();
+        match present.gate.answer_at_once(request) {
+            Ok(response) => Either::Left(std::future::ready(response)),
+            Err(asking) => {
+                let present = Guard::into_inner(present);
+                // In a box, because a connection keeps room for the answer to come as long as it lives.
+                Either::Right(Box::pin(async move { present.gate.answer(asking, client).await }))
+            }
+        }
     }
 }
 
@@ -218,6 +226,10 @@ impl Present {
     fn tell_certificate(&self) {
         self.gate.brand().metrics.certificate(self.not_after.as_second());
     }
+}
+
+fn load_identity(brand: &Brand) -> Result<tls::Identity, String> {
+    tls::load(&brand.config.tls, brand.name(), &brand.clock).map_err(|sentence| format!("{}: {sentence}", brand.name()))
 }
 
 /// Time of change, size and inode of both files; `None` for one that cannot be looked at.

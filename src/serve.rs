@@ -70,10 +70,10 @@ impl Gate {
         &self.brand
     }
 
-    /// The outer function.
-    pub async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
+    /// The answer to a request that was asked before, without waiting for anything; otherwise what is needed to [`Gate::answer`] it.
+    pub fn answer_at_once(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Asking> {
         let begun = Instant::now();
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let request_id = request_id::of(&parts.headers);
         let origin = Origin::of(&parts.headers, &self.brand.config.origins, self.brand.config.own_origin());
         let question = if body.is_end_stream() { self.question(&parts) } else { None };
@@ -84,9 +84,15 @@ impl Gate {
                 let asked = self.asked(&parts.method, &parts.headers, &origin, &request_id);
                 let response = answer.respond(&asked, matches!(found, Lookup::Stale(_)));
                 self.note(&parts.method, answer.route, &asked, response.status(), begun);
-                return response;
+                return Ok(response);
             }
         }
+        Err(Asking { begun, parts, body, request_id, origin, question })
+    }
+
+    /// The outer function of everything else.
+    pub async fn answer(&self, asking: Asking, client: IpAddr) -> Response<Full<Bytes>> {
+        let Asking { begun, mut parts, body, request_id, origin, question } = asking;
         let mut asked_in = None;
         let mut pattern = "";
         let was_read = Arc::new(AtomicBool::new(body.is_end_stream()));
@@ -276,6 +282,17 @@ impl Gate {
             _ => tracing::debug!(brand, request, %at, %error, "refused"),
         }
     }
+}
+
+/// A request that has to be thought about.
+pub struct Asking {
+    begun: Instant,
+    parts: Parts,
+    body: Incoming,
+    request_id: HeaderValue,
+    origin: Origin,
+    /// What the cache will know its answer under.
+    question: Option<Vec<u8>>,
 }
 
 enum Admitted<'r> {

@@ -117,6 +117,11 @@ impl Cache {
         self.entries.set_capacity(bytes);
     }
 
+    /// How many bytes the answers may take; 0: none is kept.
+    pub fn capacity(&self) -> u64 {
+        self.entries.capacity()
+    }
+
     /// Answers kept, and the bytes they take.
     pub fn size(&self) -> (usize, u64) {
         (self.entries.len(), self.entries.weight())
@@ -151,10 +156,20 @@ impl Cache {
     pub async fn make(&self, key: &[u8], make: impl Future<Output = Result<Answer>>) -> Result<Arc<Answer>> {
         let made = self.flights.join(key, &self.changes, make).await?;
         if let Some(began_at) = made.began_at {
-            let entry = Entry { answer: made.answer.clone(), untouched_until: AtomicU64::new(began_at) };
-            self.entries.insert(key.into(), Arc::new(entry));
+            self.keep(key, &made.answer, began_at);
         }
         Ok(made.answer)
+    }
+
+    /// The present moment: to be asked before the database is, by whoever will [`Cache::keep`] what it says.
+    pub fn now(&self) -> Moment {
+        self.changes.now()
+    }
+
+    /// Keeps an answer whose question began at that moment.
+    pub fn keep(&self, key: &[u8], answer: &Arc<Answer>, began_at: Moment) {
+        let entry = Entry { answer: answer.clone(), untouched_until: AtomicU64::new(began_at) };
+        self.entries.insert(key.into(), Arc::new(entry));
     }
 
     /// Notes that these items are shown differently, after the commit and before anybody is told of it.

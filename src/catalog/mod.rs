@@ -5,11 +5,14 @@
 //! item that is hidden, or below a hidden category, is shown anywhere.
 
 pub mod category;
+mod draw;
 pub mod export;
 pub mod http;
 pub mod import;
 pub mod item;
 mod store;
+
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 
@@ -17,6 +20,7 @@ use crate::app::Cx;
 use crate::brand::Brand;
 use crate::error::{Error, Result};
 use crate::language::Language;
+use crate::net::answer::Answer;
 use crate::net::request::{LARGEST_INTEGER, Page};
 
 use category::Category;
@@ -89,17 +93,13 @@ pub async fn item(cx: &Cx, key: &str) -> Result<(Item, Language)> {
     Item::read(&row, cx.language, item::QUESTIONS_OF_A_SINGLE_ITEM)
 }
 
-/// So many different items, evenly drawn, from one category or from all; fewer where there are no more.
-pub async fn random_items(cx: &Cx, count: i64, category: Option<&str>) -> Result<(Vec<Item>, Language)> {
-    let key = match category.map(Key::parse) {
-        None => None,
-        Some(Some(key)) => Some(key),
-        Some(None) => return Ok((Vec::new(), Language::Ru)),
-    };
-    let client = cx.brand.db().await?;
-    let rows = store::random_items(&*client, key.as_ref(), cx.region.as_deref(), count).await?;
-    client.give_back();
-    item::read_all(&rows, cx.language)
+/// So many different items, evenly drawn, from one category or from all; fewer where there are no more. Each is JSON already.
+pub async fn random_items(cx: &Cx, count: usize, category: Option<&str>) -> Result<(Vec<Arc<Answer>>, Language)> {
+    match category.map(Key::parse) {
+        None => draw::draw(cx, None, count).await,
+        Some(Some(key)) => draw::draw(cx, Some(&key), count).await,
+        Some(None) => Ok((Vec::new(), Language::Ru)),
+    }
 }
 
 /// How long what changed is kept for instances that look for it; `cache::follow` trusts in it.

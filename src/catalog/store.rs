@@ -83,27 +83,34 @@ pub(super) async fn item(client: &impl GenericClient, key: &Key, region: Option<
     Ok(client.query_opt(&statement, &[&number, &id, &region]).await?)
 }
 
-/// Different items in random order; no category means all.
-pub(super) async fn random_items(
+/// The ids of listed items, evenly drawn where there are more than `most`; no category means all.
+pub(super) async fn candidates(
     client: &impl GenericClient,
     category: Option<&Key>,
     region: Option<&str>,
-    count: i64,
-) -> Result<Vec<Row>> {
+    most: i64,
+) -> Result<Vec<i64>> {
     let statement = client
         .prepare_cached(
-            "select v.* \
-             from (select i.item_id, random() as position from listed_item i \
-                   where (not $1 or i.node_path @> array(select category_id from category \
-                                                         where (category_id = $2 or id = $3) and shown)) \
-                     and (not $1 or exists (select from category where (category_id = $2 or id = $3) and shown)) \
-                     and ($4::text is null or coalesce($4 = any(nullif(i.regions, '{}')), true)) \
-                   order by position limit $5) p \
-             join item_card v using (item_id) order by p.position",
+            "select i.item_id from listed_item i \
+             where (not $1 or i.node_path @> array(select category_id from category \
+                                                   where (category_id = $2 or id = $3) and shown)) \
+               and (not $1 or exists (select from category where (category_id = $2 or id = $3) and shown)) \
+               and ($4::text is null or coalesce($4 = any(nullif(i.regions, '{}')), true)) \
+             order by random() limit $5",
         )
         .await?;
     let (number, id) = category.map_or((None, None), Key::number_and_id);
-    Ok(client.query(&statement, &[&category.is_some(), &number, &id, &region, &count]).await?)
+    let rows = client.query(&statement, &[&category.is_some(), &number, &id, &region, &most]).await?;
+    rows.iter().map(|row| Ok(row.try_get("item_id")?)).collect()
+}
+
+/// What lists show of these items, as far as they are listed; in any order.
+pub(super) async fn cards(client: &impl GenericClient, ids: &[i64]) -> Result<Vec<Row>> {
+    let statement = client
+        .prepare_cached("select v.* from listed_item l join item_card v using (item_id) where l.item_id = any ($1)")
+        .await?;
+    Ok(client.query(&statement, &[&ids]).await?)
 }
 
 /// Some thousands at a time.

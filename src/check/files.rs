@@ -41,7 +41,7 @@ fn is_open(file: &Path) -> bool {
 
 pub(super) fn certificate(config: &BrandConfig, clock: &Clock) -> Vec<Finding> {
     let mut findings = Findings::of("certificate");
-    let identity = match tls::load(&config.tls) {
+    let identity = match tls::load(&config.tls, &config.name, clock) {
         Ok(identity) => identity,
         Err(sentence) => {
             findings.fault(sentence);

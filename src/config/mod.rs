@@ -68,6 +68,8 @@ pub struct TlsConfig {
     pub certificate: PathBuf,
     /// PEM: PKCS#8, SEC1 or PKCS#1.
     pub key: PathBuf,
+    /// What the keys of session tickets are made of; `None`: each process has its own, and forgets them at its end.
+    pub ticket_secret: Option<Secret>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -166,6 +168,7 @@ impl BrandConfig {
     /// Every secret that the brand's file names.
     pub fn secrets(&self) -> Vec<&Secret> {
         let mut secrets: Vec<&Secret> = self.database.password.iter().chain(&self.redis.password).collect();
+        secrets.extend(&self.tls.ticket_secret);
         secrets.extend(self.telegram.iter().map(|telegram| &telegram.token));
         secrets.extend(self.bank.iter().flat_map(|bank| &bank.keys));
         secrets.extend(self.mail.iter().filter_map(|mail| mail.login.as_ref()).map(|login| &login.password));
@@ -254,7 +257,7 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
         public_url: read_https_url(&root, "public_url", "\"https://api.dexarmarket.ru:445\""),
         storefront_url: read_https_url(&root, "storefront_url", "\"https://dexarmarket.ru\""),
         origins,
-        tls: read_tls(root.section("tls")),
+        tls: read_tls(root.section("tls"), &name, credentials),
         database: read_database(root.section("database"), &name, credentials),
         redis: read_redis(root.section("redis"), &name, credentials),
         accent: read_accent(&root),

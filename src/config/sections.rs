@@ -26,10 +26,18 @@ pub(super) fn read_https_url(root: &Section<'_, '_>, key: &'static str, example:
     url
 }
 
-pub(super) fn read_tls(section: Section<'_, '_>) -> TlsConfig {
+/// Shorter, and a ticket's key could be guessed.
+const SHORTEST_TICKET_SECRET_BYTES: usize = 32;
+
+pub(super) fn read_tls(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> TlsConfig {
+    let ticket_secret = read_secret(&section, "ticket_secret", brand, credentials);
+    if ticket_secret.as_ref().is_some_and(|secret| secret.reveal().len() < SHORTEST_TICKET_SECRET_BYTES) {
+        section.fault("ticket_secret", "it is shorter than 32 characters: openssl rand -hex 32 makes a good one");
+    }
     let tls = TlsConfig {
         certificate: section.string("certificate", "\"/etc/brandgate/certs/dexar/fullchain.pem\"").into(),
         key: section.string("key", "\"/etc/brandgate/certs/dexar/privkey.pem\"").into(),
+        ticket_secret,
     };
     section.finish();
     tls

@@ -47,6 +47,15 @@ impl Answer {
         Answer { shows: shows.into(), route, plain, language, codings }
     }
 
+    /// As it was made, in no coding.
+    pub fn json(&self) -> &Bytes {
+        &self.plain
+    }
+
+    pub fn language(&self) -> Language {
+        self.language
+    }
+
     /// About what it takes in memory when it was asked for in every coding.
     pub fn bytes(&self) -> usize {
         let compressed = if Coding::is_worth_it(self.plain.len()) { self.plain.len() / 2 } else { 0 };

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
@@ -24,6 +24,7 @@ use rustls::HandshakeKind;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::proxy;
@@ -60,12 +61,26 @@ pub trait Answer: Clone + Send + Sync + 'static {
 }
 
 /// Serves one accepted socket until either side ends it.
-pub async fn serve<S: Answer>(mut stream: TcpStream, peer: SocketAddr, settings: Settings, service: S) {
+///
+/// Each part is a future in a box of its own, so that an idle connection takes what its protocol needs and no more.
+pub async fn serve<S: Answer>(stream: TcpStream, peer: SocketAddr, settings: Settings, service: S) {
     let _open = settings.metrics.connection_opened();
+    let Some((client, stream)) = Box::pin(shake_hands(stream, peer, &settings)).await else { return };
+    match stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        true => Box::pin(serve_h2(stream, client, settings, service)).await,
+        false => Box::pin(serve_h1(stream, client, settings, service)).await,
+    }
+}
+
+/// A connection whose handshake is done.
+type Stream = Box<TlsStream<TcpStream>>;
+
+/// Who is there, and the connection; `None` when it came to nothing.
+async fn shake_hands(mut stream: TcpStream, peer: SocketAddr, settings: &Settings) -> Option<(IpAddr, Stream)> {
     let handshake = async {
         let client = proxy::client_address(&mut stream, peer, &settings.trusted).await?;
         let stream = settings.tls.accept(stream).await.map_err(|error| error.to_string())?;
-        Ok::<_, String>((client, stream))
+        Ok::<_, String>((client, Box::new(stream)))
     };
     let closed = async {
         settings.closing.cancelled().await;
@@ -73,26 +88,63 @@ pub async fn serve<S: Answer>(mut stream: TcpStream, peer: SocketAddr, settings:
     };
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(settings.timeouts.handshake, handshake) => shaken,
-        () = closed => return tracing::debug!("a handshake was not waited for"),
-    };
-    let shaken = match shaken {
-        Ok(shaken) => shaken,
-        Err(_) => Err("it took too long".to_owned()),
-    };
-    let (client, stream) = match shaken {
-        Ok(shaken) => shaken,
-        Err(error) => {
-            settings.metrics.shook_hands(None);
-            return tracing::debug!(error, "a handshake failed");
+        () = closed => {
+            tracing::debug!("a handshake was not waited for");
+            return None;
         }
     };
-    settings.metrics.shook_hands(Some(stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)));
-    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    match shaken.unwrap_or_else(|_| Err("it took too long".to_owned())) {
+        Ok((client, stream)) => {
+            let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+            settings.metrics.shook_hands(Some(resumed));
+            Some((client, stream))
+        }
+        Err(error) => {
+            settings.metrics.shook_hands(None);
+            tracing::debug!(error, "a handshake failed");
+            None
+        }
+    }
+}
+
+async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings, service: S) {
+    let streams = Streams::default();
     let activity = Arc::new(Activity::new());
-    let watched = activity.clone();
-    let leaving = settings.leaving.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let running = watched.begin();
+    let connection = hyper::server::conn::http2::Builder::new(streams.clone())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.limits.h2_streams)
+        .max_header_list_size(settings.limits.head_bytes)
+        .keep_alive_interval(Some(settings.timeouts.head / 2))
+        .keep_alive_timeout(settings.timeouts.head / 2)
+        .serve_connection(TokioIo::new(stream), answering(service, client, &activity, &settings));
+    drive(connection, &streams, &activity, &settings).await;
+}
+
+async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings, service: S) {
+    let activity = Arc::new(Activity::new());
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.timeouts.head)
+        .max_buf_size(settings.limits.head_bytes as usize)
+        .serve_connection(TokioIo::new(stream), answering(service, client, &activity, &settings));
+    drive(connection, &Streams::default(), &activity, &settings).await;
+}
+
+/// What hyper calls with each request.
+fn answering<S: Answer>(
+    service: S,
+    client: IpAddr,
+    activity: &Arc<Activity>,
+    settings: &Settings,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<Full<Bytes>>,
+    Error = Infallible,
+    Future: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
+> + use<S> {
+    let (activity, leaving) = (activity.clone(), settings.leaving.clone());
+    service_fn(move |request: Request<Incoming>| {
+        let running = activity.begin();
         let h1 = request.version() < Version::HTTP_2;
         let answer = service.answer(request, client);
         let leaving = leaving.clone();
@@ -104,26 +156,7 @@ pub async fn serve<S: Answer>(mut stream: TcpStream, peer: SocketAddr, settings:
             drop(running);
             Ok::<_, Infallible>(response)
         }
-    });
-    let limits = &settings.limits;
-    if h2 {
-        let streams = Streams::default();
-        let connection = hyper::server::conn::http2::Builder::new(streams.clone())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.h2_streams)
-            .max_header_list_size(limits.head_bytes)
-            .keep_alive_interval(Some(settings.timeouts.head / 2))
-            .keep_alive_timeout(settings.timeouts.head / 2)
-            .serve_connection(TokioIo::new(stream), service);
-        drive(connection, &streams, &activity, &settings).await;
-    } else {
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(settings.timeouts.head)
-            .max_buf_size(limits.head_bytes as usize)
-            .serve_connection(TokioIo::new(stream), service);
-        drive(connection, &Streams::default(), &activity, &settings).await;
-    }
+    })
 }
 
 async fn drive<C>(connection: C, streams: &Streams, activity: &Activity, settings: &Settings)

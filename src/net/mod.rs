@@ -13,4 +13,5 @@ pub mod request;
 pub mod request_id;
 pub mod router;
 mod streams;
+mod tickets;
 pub mod tls;

@@ -43,9 +43,26 @@ impl Reply {
     /// 200 with JSON that nobody keeps.
     pub fn json(value: &impl Serialize) -> Result<Reply> {
         let body = serde_json::to_vec(value).map_err(Error::internal)?;
+        Ok(Reply::of_json(body.into()))
+    }
+
+    /// 200 with a list of what is JSON already, which nobody keeps.
+    pub fn json_list<'a>(values: impl Iterator<Item = &'a Bytes>) -> Reply {
+        let mut body = vec![b'['];
+        for (index, value) in values.enumerate() {
+            if index > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(value);
+        }
+        body.push(b']');
+        Reply::of_json(body.into())
+    }
+
+    fn of_json(body: Bytes) -> Reply {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-        Ok(Reply { status: StatusCode::OK, body: body.into(), caching: Caching::NoStore, headers })
+        Reply { status: StatusCode::OK, body, caching: Caching::NoStore, headers }
     }
 
     /// 200 with JSON of the catalogue in this language that shows these items; it says the same to whoever asks the same.

@@ -12,6 +12,8 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::tickets::Tickets;
+use crate::clock::Clock;
 use crate::config::TlsConfig;
 
 /// A certificate with its key, loaded and found to belong together.
@@ -30,7 +32,7 @@ pub struct Identity {
 /// # Errors
 /// A sentence that names the file and what is wrong with it. An expired certificate is no error here: it is told by
 /// whoever looks at `not_after`, because one brand's forgotten renewal must not keep the other brand from starting.
-pub fn load(config: &TlsConfig) -> Result<Identity, String> {
+pub fn load(config: &TlsConfig, brand: &str, clock: &Clock) -> Result<Identity, String> {
     let of = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let chain = CertificateDer::pem_file_iter(&config.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -44,7 +46,10 @@ pub fn load(config: &TlsConfig) -> Result<Identity, String> {
         .with_single_cert(chain, key)
         .map_err(|e| format!("{} does not fit {}: {e}", config.key.display(), config.certificate.display()))?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    server.ticketer = aws_lc_rs::Ticketer::new().map_err(|e| e.to_string())?;
+    server.ticketer = match &config.ticket_secret {
+        Some(secret) => Arc::new(Tickets::new(brand, secret, clock.clone())),
+        None => aws_lc_rs::Ticketer::new().map_err(|e| e.to_string())?,
+    };
     server.send_tls13_tickets = 1;
     let (not_before, not_after, names) = describe(&leaf).map_err(|e| of(&config.certificate, &e))?;
     Ok(Identity { server: Arc::new(server), not_before, not_after, names })

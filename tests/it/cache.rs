@@ -95,6 +95,45 @@ async fn what_is_remembered_is_what_was_answered() {
 }
 
 #[tokio::test]
+async fn random_items_are_drawn_from_what_is_listed_now() {
+    for cache in ["", "[cache]\nmebibytes = 0\n"] {
+        let (site, gateway) = shop(cache);
+        let client = gateway.client("dexar");
+        let draw = async |region: &str, language: &str| -> BTreeMap<u64, (String, i64)> {
+            let answer = client.send(ask("/randomitems?count=9").region(region).language(language)).await;
+            let used = answer.header("content-language").map(str::to_owned);
+            let drawn = answer.ok_json();
+            let drawn = drawn.as_array().expect("a list").iter().map(|item| {
+                let name = item["name"].as_str().expect("a name").to_owned();
+                (item["itemID"].as_u64().expect("an id"), (name, item["price"].as_i64().expect("a price")))
+            });
+            let drawn: BTreeMap<_, _> = drawn.collect();
+            let translated = drawn.values().any(|(name, _)| name == "Chair");
+            assert_eq!(used.as_deref(), Some(if translated { "en" } else { "ru" }));
+            drawn
+        };
+        let ids = |drawn: &BTreeMap<u64, (String, i64)>| drawn.keys().copied().collect::<Vec<_>>();
+        for _ in 0..2 {
+            let (all, elsewhere, english) = (draw("", "ru").await, draw("spb", "ru").await, draw("", "en").await);
+            assert_eq!((ids(&all), ids(&elsewhere)), (vec![11, 12, 21, 22], vec![11, 21, 22]));
+            assert_eq!((&*all[&11].0, &*english[&11].0, &*english[&21].0), ("Стул", "Chair", "Лопата"));
+        }
+        assert_eq!(client.json("/randomitems?category=2").await.as_array().map(Vec::len), Some(2));
+        let change = r#"{"itemID":11,"categoryID":1,"name":"Стул","price":150}
+{"itemID":21,"categoryID":2,"name":"Лопата","price":300,"visible":false}
+{"itemID":23,"categoryID":2,"name":"Грабли","price":500}
+"#;
+        site.import_text("dexar", "change.jsonl", change, &[]).good();
+        gateway.catch_up().await;
+        let drawn = draw("", "ru").await;
+        assert_eq!((ids(&drawn), drawn[&11].1), (vec![11, 12, 22, 23], 150));
+        site.sql_as("dexar", "update item set price = 170 where item_id = 11").expect("a price");
+        gateway.catch_up().await;
+        assert_eq!(draw("", "ru").await[&11].1, 170, "an item's own change");
+    }
+}
+
+#[tokio::test]
 async fn a_change_of_one_item_leaves_what_does_not_show_it() {
     let (site, gateway) = shop("");
     let lists = ["/category/1", "/item/11"];

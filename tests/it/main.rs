@@ -46,4 +46,5 @@ mod silence;
 mod source;
 mod systemd;
 mod tenancy;
+mod tickets;
 mod trace;

@@ -51,8 +51,11 @@ async fn a_request_goes_to_its_servers_no_more_often_than_it_must() {
                 assert!(within, "{what}: {database} to the database, {redis} to Redis");
             }
         };
+        browser.get("/randomitems?count=200").await.ok_json();
         counted.database.trips();
         counted.redis.trips();
+        browser.get("/randomitems?count=200").await.ok_json();
+        count("drawing items that were shown before", 0, 0);
         browser.post("/cart", &json!({"itemID": 11})).await.ok_json();
         count("adding to the cart", 1, 1);
         browser.write("PATCH", "/cart", &json!({"itemID": 11, "quantity": 2})).await.ok_json();

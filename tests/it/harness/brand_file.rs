@@ -25,6 +25,8 @@ pub struct BrandFile {
     pub key: PathBuf,
     pub database_url: String,
     pub redis_url: String,
+    /// Further lines of `[tls]`.
+    pub tls: String,
     /// Further lines of `[database]`.
     pub pool: String,
     /// Further lines of `[limits]` and `[timeouts]`.
@@ -58,6 +60,7 @@ impl BrandFile {
             key: certificates().join(format!("{leaf}.key")),
             database_url: services.brand_url(database),
             redis_url: services.redis_url().to_owned(),
+            tls: String::new(),
             pool: String::new(),
             limits: String::new(),
             timeouts: String::new(),
@@ -76,6 +79,7 @@ impl BrandFile {
             origins,
             database_url,
             redis_url,
+            tls,
             pool,
             limits,
             timeouts,
@@ -90,7 +94,7 @@ impl BrandFile {
         format!(
             "name = \"{name}\"\ntitle = \"Shop {name}\"\nlisten = [\"127.0.0.1:{port}\"]\n\
              public_url = \"{public_url}\"\nstorefront_url = \"{storefront}\"\norigins = {origins:?}\n\n\
-             [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n\n\
+             [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n{tls}\n\
              [database]\nurl = \"{database_url}\"\npassword = \"{name}.database-password\"\n{PATIENT}{pool}\n\
              [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{telegram}\n{bank}\n{mail}\n{more}\n"
         )
