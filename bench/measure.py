@@ -308,7 +308,7 @@ def cart():
         "  return wrk.format('POST', '/cart', {['Content-Type'] = 'application/json', ['Cookie'] = cookies[math.random(1, #cookies)]},\n"
         "    '{\"itemID\":' .. some() .. ',\"quantity\":1}') end"
     )
-    insert = statement("src/cart/store.rs", "add", {1: "'visitor:pgbench' || :owner", 2: ":id", 3: "1", 4: "now()", 5: "999"})
+    insert = statement("src/cart/store.rs", "add", {1: "('visitor:pgbench' || :owner::text)", 2: ":id::bigint", 3: "1", 4: "now()", 5: "999"})
     sql = script("cart.sql", f"\\set id random({FIRST}, {FIRST + ITEMS - 1})\n\\set owner random(1, 4000)\n{insert};\n")
     contestants = {"ours": (COLD, lambda: wrk(url(COLD, ""), script=posting)), "pgbench": (None, lambda: pgbench(sql))}
     if FASTIFY:

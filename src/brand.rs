@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::migrate;
 use crate::net::client::Outgoing;
 use crate::rates::Limiter;
+use crate::readers::{Reader, Readers};
 
 /// How long readiness waits for a dependency to answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,6 +42,7 @@ pub struct Brand {
     /// The way to the brand's bank.
     pub to_bank: Option<Outgoing>,
     pool: Pool,
+    readers: Arc<Readers>,
     /// Whether the database was found fit since the start.
     open: Arc<AtomicBool>,
 }
@@ -49,7 +51,8 @@ impl Brand {
     /// Builds a brand without connecting anywhere.
     pub fn new(config: BrandConfig) -> Result<Arc<Brand>> {
         let kv = Kv::new(&config.name, &config.redis)?;
-        let pool = db::pool(&config.database);
+        let pool = db::pool(&config.database, config.database.pool_size);
+        let readers = Arc::new(Readers::new(&config.database));
         let checkouts = Arc::new(Semaphore::new((config.database.pool_size / 2).max(1)));
         Ok(Arc::new(Brand {
             rates: Limiter::new(kv.clone(), config.rates),
@@ -62,6 +65,7 @@ impl Brand {
             kv,
             checkouts,
             pool,
+            readers,
         }))
     }
 
@@ -99,6 +103,7 @@ impl Brand {
             checkouts: self.checkouts.clone(),
             cache: self.cache.clone(),
             pool: self.pool.clone(),
+            readers: self.readers.clone(),
             config,
         };
         brand.cache.resize(brand.config.cache_bytes);
@@ -123,6 +128,17 @@ impl Brand {
             return Err(Error::unavailable(format!("{}: the database is not ready yet", self.name())));
         }
         Ok(Lease(Some(self.pool.get().await?)))
+    }
+
+    /// A share of a connection under the brand's role, for one statement that reads and is quick.
+    ///
+    /// # Errors
+    /// As [`Brand::db`].
+    pub async fn reader(&self) -> Result<Reader<'_>> {
+        if !self.is_open() {
+            return Err(Error::unavailable(format!("{}: the database is not ready yet", self.name())));
+        }
+        self.readers.get().await
     }
 
     /// Connections to PostgreSQL: how many there are, how many of them nobody uses, and how many requests wait for one.

@@ -1,6 +1,6 @@
 //! PostgreSQL: how a brand's role gets a connection, and whether the database is fit for a shop.
 //!
-//! Used by `brand` (the pool), `migrate`, `check` and the import (a connection of their own). What must never happen: a
+//! Used by `brand` (the pool), `readers`, `migrate`, `check` and the import (a connection of their own). What must never happen: a
 //! connection under another role than the brand's, or a `SET search_path`: the path belongs to the role.
 
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use tokio_postgres::{AsyncMessage, Client, NoTls};
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Result};
 
-/// A pool of connections under the brand's role. Connects when it is first asked, so it can be built while the server is down.
-pub fn pool(config: &DatabaseConfig) -> Pool {
+/// A pool of so many connections under the brand's role. Connects when it is first asked, so it can be built while the server is down.
+pub fn pool(config: &DatabaseConfig, size: usize) -> Pool {
     let mut postgres = as_brand(config);
     let (statement, lock) = (config.statement_timeout.as_millis(), config.lock_timeout.as_millis());
     postgres.options(format!("-c statement_timeout={statement} -c lock_timeout={lock}"));
     postgres.keepalives_idle(std::time::Duration::from_secs(20));
     let manager = Manager::from_config(postgres, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
     Pool::builder(manager)
-        .max_size(config.pool_size)
+        .max_size(size)
         .wait_timeout(Some(config.pool_wait))
         .create_timeout(Some(config.connect_timeout))
         .recycle_timeout(Some(config.connect_timeout))

@@ -13,7 +13,7 @@
 //!
 //! Domains: [`regions`] ← [`catalog`] ← [`search`]; [`session`] (who is asking) and [`catalog`] ← [`reviews`], [`cart`] ←
 //! [`payments`] ← [`auth`] (logging in) ← [`telegram`] (the bot). Anyone may queue [`mail`]. What they stand on: [`config`] (the
-//! brands' files), [`brand`] (a brand alive), [`db`], [`kv`], [`lease`], [`rates`], [`migrate`], and [`error`], [`secret`],
+//! brands' files), [`brand`] (a brand alive), [`db`], [`readers`], [`kv`], [`lease`], [`rates`], [`migrate`], and [`error`], [`secret`],
 //! [`money`], [`language`], [`clock`], [`hexadecimal`]. What is done behind the requests is listed in [`workers`]. [`check`] looks at all of it
 //! for a sysadmin, [`reload`] reads the brands' files again, [`systemd`] is told about it, [`admin`] answers machines that watch ([`metrics`] are counted,
 //! [`figures`] asked for, [`trace`] sends spans), [`openapi`] describes the API for machines that build.
@@ -44,6 +44,7 @@ pub mod net;
 pub mod openapi;
 pub mod payments;
 pub mod rates;
+pub mod readers;
 pub mod regions;
 pub mod reload;
 pub mod reviews;

@@ -124,9 +124,8 @@ async fn make_cards(
     key: impl Fn(i64) -> Vec<u8>,
 ) -> Result<HashMap<i64, Arc<Answer>>> {
     let began_at = brand.cache.now();
-    let client = brand.db().await?;
-    let rows = store::cards(&*client, ids).await?;
-    client.give_back();
+    let reader = brand.reader().await?;
+    let rows = reader.answer(store::cards(&*reader, ids)).await?;
     let made = rows.iter().map(|row| {
         let (item, used) = Item::read(row, language, QUESTIONS_IN_A_LIST)?;
         let json = serde_json::to_vec(&item).map_err(Error::internal)?;

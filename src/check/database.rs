@@ -86,14 +86,14 @@ async fn server(client: &Client, config: &BrandConfig, all: &[BrandConfig], cloc
     findings.or_good(format!("{version} is reachable, version and locale fit, the role has its schema"))
 }
 
-/// Of all brands on this brand's server: the gateway and the workers have a pool each, and the gateway follows the catalogue.
+/// Of all brands on this brand's server: the gateway and the workers have a pool each; the gateway shares some connections and follows the catalogue on one.
 fn connections_needed(config: &BrandConfig, all: &[BrandConfig]) -> usize {
     let server = |brand: &BrandConfig| {
         let postgres = &brand.database.postgres;
         (postgres.get_hosts().to_vec(), postgres.get_hostaddrs().to_vec(), postgres.get_ports().to_vec())
     };
     let beside = all.iter().filter(|other| server(other) == server(config));
-    beside.map(|brand| 2 * brand.database.pool_size + 1).sum()
+    beside.map(|brand| 2 * brand.database.pool_size + brand.database.shared_connections + 1).sum()
 }
 
 /// Tries a forbidden read, and asks for every other right on the other brand's tables, views and functions. A brand's name is checked by

@@ -78,6 +78,8 @@ pub struct DatabaseConfig {
     pub postgres: tokio_postgres::Config,
     pub password: Option<Secret>,
     pub pool_size: usize,
+    /// Connections that short reads share, beside the pool.
+    pub shared_connections: usize,
     /// How long a request waits for a free connection.
     pub pool_wait: Duration,
     pub connect_timeout: Duration,

@@ -95,6 +95,7 @@ pub(super) fn read_database(section: Section<'_, '_>, brand: &str, credentials: 
     let database = DatabaseConfig {
         password: read_secret(&section, "password", brand, credentials),
         pool_size: section.number("pool_size", 1..=1_000, 16) as usize,
+        shared_connections: section.number("shared_connections", 1..=100, 2) as usize,
         pool_wait: milliseconds(section.number("pool_wait_ms", 10..=60_000, 2_000)),
         connect_timeout: milliseconds(section.number("connect_timeout_ms", 10..=60_000, 2_000)),
         statement_timeout: milliseconds(section.number("statement_timeout_ms", 10..=600_000, 5_000)),

@@ -151,7 +151,7 @@ pub const OPENING_CHARACTERS: i32 = 60;
 /// # Errors
 /// 404 for an item that does not exist; a database that is away.
 pub async fn list(brand: &BrandConfig, wanted: &Wanted) -> Result<Vec<Listed>> {
-    let client = db::pool(&brand.database).get().await?;
+    let client = db::pool(&brand.database, 1).get().await?;
     let item_id = match &wanted.item {
         Some(key) => Some(store::item_id(&client, key).await?.ok_or_else(|| Error::not_found("item"))?),
         None => None,
@@ -171,7 +171,7 @@ pub struct Rated {
 /// # Errors
 /// 404 for a review that does not exist; a database that is away.
 pub async fn set_hidden(brand: &BrandConfig, review_id: i64, is_hidden: bool) -> Result<Rated> {
-    let client = db::pool(&brand.database).get().await?;
+    let client = db::pool(&brand.database, 1).get().await?;
     store::set_hidden(&client, review_id, is_hidden).await?;
     store::rated(&client, review_id).await?.ok_or_else(|| Error::not_found("review"))
 }

@@ -34,6 +34,7 @@ mod payments_faults;
 mod payments_seams;
 mod purchase;
 mod rates;
+mod readers;
 mod readme;
 mod regions;
 mod reload;
