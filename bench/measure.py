@@ -308,7 +308,7 @@ def cart():
         "  return wrk.format('POST', '/cart', {['Content-Type'] = 'application/json', ['Cookie'] = cookies[math.random(1, #cookies)]},\n"
         "    '{\"itemID\":' .. some() .. ',\"quantity\":1}') end"
     )
-    insert = statement("src/cart/store.rs", "add", {1: "('visitor:pgbench' || :owner::text)", 2: ":id::bigint", 3: "1", 4: "now()", 5: "999"})
+    insert = statement("src/cart/store.rs", "add", {1: "('pgbench ' || :owner::text)", 2: ":id::bigint", 3: "1", 4: "now()", 5: "999"})
     sql = script("cart.sql", f"\\set id random({FIRST}, {FIRST + ITEMS - 1})\n\\set owner random(1, 4000)\n{insert};\n")
     contestants = {"ours": (COLD, lambda: wrk(url(COLD, ""), script=posting)), "pgbench": (None, lambda: pgbench(sql))}
     if FASTIFY:
@@ -336,11 +336,14 @@ def session():
 def lists():
     if not FASTIFY:
         return
-    for what, path in (("category page of 50", f"/category/{CATEGORY}?count=50"), ("search", os.environ["SEARCH_PATH"])):
+    # Each question is another one, or those who ask the same at the same moment would share an answer.
+    pages = lua(f"function request() return wrk.format('GET', '/category/{CATEGORY}?count=50&skip=' .. math.random(0, 900)) end")
+    searches = lua(f"function request() return wrk.format('GET', '{os.environ['SEARCH_PATH']}&skip=' .. math.random(0, 900)) end")
+    for what, asking in (("category page of 50", pages), ("search", searches)):
         kept = measure(
             {
-                "ours": (COLD, lambda: wrk(url(COLD, path), 16)),
-                "fastify": (FASTIFY, lambda: wrk(url(FASTIFY, path), 16)),
+                "ours": (COLD, lambda: wrk(url(COLD, ""), 16, script=asking)),
+                "fastify": (FASTIFY, lambda: wrk(url(FASTIFY, ""), 16, script=asking)),
             }
         )
         rates(f"{what}, not in memory: rate ÷ Fastify with the same statement", kept, "ours", "fastify", 1.5)
@@ -364,10 +367,29 @@ def idle():
 
 
 def growth():
-    small = json.loads(os.environ["GROWTH_SMALL"])
-    large = json.loads(os.environ["GROWTH_LARGE"])
-    for what in small:
-        row(f"median latency, 1,000,000 items ÷ 10,000: {what}", [large[what]], [small[what]], 2, at_least=False, unit="ms")
+    """What growth.sh measured before, if it did."""
+    if (WORK / "growth.more").exists():
+        fewer, more = (json.loads((WORK / name).read_text()) for name in ("growth.fewer", "growth.more"))
+        for what in fewer:
+            row(f"growth, 1,000,000 items ÷ 10,000, median latency: {what}", [more[what]], [fewer[what]], 2, at_least=False, unit="ms")
+
+
+def start():
+    """What start.py measured before, if it did."""
+    if (WORK / "start.json").exists():
+        told = json.loads((WORK / "start.json").read_text())
+        absolute("start, from exec to an answer of both brands", told["start_ms"], 100, "ms")
+        absolute("idle gateway, both brands, nothing remembered", told["idle_mb"], 35, "MB PSS")
+
+
+def absolute(what, values, goal, unit):
+    median = statistics.median(values)
+    ROWS.append(
+        {
+            "what": what, "ratio": None, "goal": goal, "at_least": False, "reached": median <= goal, "ours": median, "rival": None,
+            "unit": unit, "spread": (min(values), max(values)),
+        }
+    )
 
 
 PARTS = {"hot": hot, "h2": h2, "category": category, "handshakes": shake, "idle": idle, "cold": cold, "cart": cart, "session": session, "lists": lists}
@@ -379,6 +401,10 @@ def table():
     for entry in ROWS:
         goal = "–" if entry["goal"] is None else ("≥ " if entry["at_least"] else "≤ ") + f"{entry['goal']:g}"
         reached = {True: "reached", False: "**not reached**", None: ""}[entry["reached"]]
+        if entry["ratio"] is None:
+            least, most = entry["spread"]
+            lines.append(f"| {entry['what']} | {goal} {entry['unit']} | – | {entry['ours']:.0f} [{least:.0f}-{most:.0f}] {entry['unit']} | – | {reached} |")
+            continue
         median, least, most = entry["ratio"]
         figures = [f"{entry[side]:,.0f}" if entry[side] >= 100 else f"{entry[side]:.2f}" for side in ("ours", "rival")]
         unit = entry["unit"]
@@ -389,7 +415,8 @@ def table():
 def plot():
     """Bars of how far beyond its goal each figure is: 1 is the goal, more is better."""
     rows = [entry for entry in ROWS if entry["goal"] is not None]
-    scaled = [e["ratio"][0] / e["goal"] if e["at_least"] else e["goal"] / max(e["ratio"][0], 1e-9) for e in rows]
+    reached = lambda e: e["ratio"][0] if e["ratio"] else e["ours"]
+    scaled = [reached(e) / e["goal"] if e["at_least"] else e["goal"] / max(reached(e), 1e-9) for e in rows]
     height, left, width, most = 24, 470, 330, max(2.0, *scaled)
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 80}" height="{len(rows) * height + 40}" font-family="sans-serif" font-size="13">',
@@ -410,8 +437,8 @@ for name, part in PARTS.items():
     if not ONLY or name in ONLY:
         say(f"{name}:")
         part()
-if "GROWTH_LARGE" in os.environ:
-    growth()
+growth()
+start()
 processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()).group(1)
 text = f"{time.strftime('%Y-%m-%d')}, {processor}, {os.cpu_count()} cores, {ROUNDS} rounds of {SECONDS} s\n\n{table()}\n"
 (WORK / "results.md").write_text(text)

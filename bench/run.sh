@@ -2,7 +2,7 @@
 # run.sh: the table of speeds and sizes. Called by `make bench`, which has built the binary.
 #
 # Every figure is measured side by side with a named rival in this one run, on a private PostgreSQL with full durability.
-# ONLY=hot,cold runs parts: start, import, hot, h2, category, handshakes, idle, cold, cart, session, lists. ROUNDS=1 is quick. SAVE=1
+# ONLY=hot,cold runs parts: start, import, growth, hot, h2, category, handshakes, idle, cold, cart, session, lists. ROUNDS=1 is quick. SAVE=1
 # keeps the table and the plot under bench/. For the import ITEMS=80000 says how many items; DATA=FILE.tsv[.xz] takes product names from a table with the columns row, id, upcean,
 # name, category_id, category_path, brand_id, brand_name instead of multiplying the demonstration catalogue.
 # It must never touch anything outside the directory that it makes, and ends what it started.
@@ -81,7 +81,11 @@ if [[ ,${ONLY:-import}, == *,import,* ]]; then
   # shellcheck source=bench/import.sh
   . bench/import.sh
 fi
-if [[ -z $ONLY || $(tr , "\n" <<<"$ONLY" | grep -vc -e import -e start) -gt 0 ]]; then
+if [[ ,${ONLY:-growth}, == *,growth,* ]]; then
+  # shellcheck source=bench/growth.sh
+  . bench/growth.sh
+fi
+if [[ -z $ONLY || $(tr , "\n" <<<"$ONLY" | grep -vcx -e import -e start -e growth) -gt 0 ]]; then
   # shellcheck source=bench/speed.sh
   . bench/speed.sh
 fi

@@ -2,16 +2,15 @@
 //!
 //! Used wherever something is hashed, signed or named. What must never happen: a digit that is none is read as one.
 
-use std::fmt::Write as _;
-
 use crate::error::{Error, Result};
 
 /// Bytes as lower-case digits.
 pub fn of(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes everything");
-        text
-    })
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digits = bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    let mut text = String::with_capacity(bytes.len() * 2);
+    text.extend(digits);
+    text
 }
 
 /// The 32 bytes that 64 digits of either case stand for; `None` for any other text.

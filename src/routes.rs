@@ -32,6 +32,7 @@ pub fn routes() -> Router<Cx> {
         .get("/category/{id}", category_items)
         .remembered()
         .get("/item/{id}", item)
+        .light()
         .remembered()
         .get("/searchitems", search_items)
         .remembered()
@@ -54,6 +55,7 @@ pub fn routes() -> Router<Cx> {
         .write(Method::POST, "/payments/raiffeisen/notify", payments::http::notify)
         // the storefront: who is logged in
         .get("/auth/session", auth::http::session)
+        .light()
         .write(Method::POST, "/auth/logout", auth::http::log_out)
         // logging in with Telegram: the storefront, a person's browser, the bot
         .get("/auth/telegram/start", auth::http::start_page)

@@ -19,11 +19,11 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, SET_COOKIE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::ServiceBuilder;
+use tower::limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer};
+use tower::load_shed::LoadShed;
 use tower::load_shed::error::Overloaded;
-use tower::timeout::error::Elapsed;
-use tower::util::{BoxCloneSyncService, ServiceExt};
-use tower::{ServiceBuilder, service_fn as tower_service_fn};
+use tower::util::{ServiceExt, ServiceFn};
 
 use crate::app::{self, Cx};
 use crate::brand::Brand;
@@ -33,25 +33,23 @@ use crate::error::{Error, Result};
 use crate::net::answer::Answer;
 use crate::net::cors::{self, Origin};
 use crate::net::reply::{Asked, Reply};
-use crate::net::router::{Found, Route, Router};
+use crate::net::router::{Found, Kind, Route, Router};
 use crate::net::{request, request_id};
 use crate::rates::Count;
 use crate::{metrics, trace};
 
 /// A handler's call on its way through the limits.
-struct Call(Pin<Box<dyn Future<Output = Result<Reply>> + Send>>);
-type Inner = BoxCloneSyncService<Call, Reply, tower::BoxError>;
+struct Call(Handling);
+type Handling = Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
+type Inner = LoadShed<ConcurrencyLimit<ServiceFn<fn(Call) -> Handling>>>;
 
-/// Around every handler of a brand: so many at once, so long each. What is over the limit is refused at once, because a
-/// queue only makes everybody late.
+/// Around every handler of a brand: so many at once. What is over the limit is refused at once, because a queue only makes
+/// everybody late.
 fn inner_service(brand: &Brand) -> Inner {
-    let config = &brand.config;
-    let limited = ServiceBuilder::new()
+    ServiceBuilder::new()
         .load_shed()
-        .layer(GlobalConcurrencyLimitLayer::new(config.limits.requests))
-        .timeout(config.timeouts.request)
-        .service(tower_service_fn(|call: Call| call.0));
-    BoxCloneSyncService::new(limited)
+        .layer(GlobalConcurrencyLimitLayer::new(brand.config.limits.requests))
+        .service(tower::service_fn((|call| call.0) as fn(Call) -> Handling))
 }
 
 /// A brand under one configuration, and the way to its handlers.
@@ -254,19 +252,28 @@ impl Gate {
         tokio::time::timeout(self.brand.config.timeouts.head, reading).await.is_ok_and(|read| read.is_ok())
     }
 
+    /// Calls a handler, and waits for it no longer than a request may take.
     async fn call(&self, route: Route<'_, Cx>, cx: Cx) -> Result<Reply> {
-        let call = AssertUnwindSafe(route.call(cx)).catch_unwind().map(|ended| match ended {
-            Ok(result) => result,
-            Err(panic) => Err(Error::internal(format!("a handler panicked: {}", panic_text(&*panic)))),
-        });
-        let limited = self.inner.clone().oneshot(Call(Box::pin(call)));
-        // A visitor who hangs up does not end the work: what it holds (a permit, a connection whose statement runs) is held
-        // until it is really free.
-        let ended = tokio::spawn(limited).await.map_err(Error::internal)?;
+        let (kind, longest) = (route.rules.kind, self.brand.config.timeouts.request);
+        let limited = self.inner.clone().oneshot(Call(route.call(cx)));
+        let ended = match kind {
+            Kind::LightRead => {
+                let caught = AssertUnwindSafe(limited).catch_unwind();
+                let caught = tokio::time::timeout(longest, caught).await.map_err(Error::timeout)?;
+                caught.map_err(|panic| Error::internal(format!("a handler panicked: {}", panic_text(&*panic))))?
+            }
+            Kind::Read => {
+                let task = tokio::spawn(tokio::time::timeout(longest, limited));
+                task.await.map_err(Error::internal)?.map_err(Error::timeout)?
+            }
+            Kind::Write => {
+                let task = tokio::spawn(limited);
+                tokio::time::timeout(longest, task).await.map_err(Error::timeout)?.map_err(Error::internal)?
+            }
+        };
         ended.map_err(|error| match error.downcast::<Error>() {
             Ok(error) => *error,
             Err(error) if error.is::<Overloaded>() => Error::overloaded(),
-            Err(error) if error.is::<Elapsed>() => Error::timeout(error),
             Err(error) => Error::internal(error),
         })
     }

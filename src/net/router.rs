@@ -1,8 +1,8 @@
 //! From a path and a method to a handler.
 //!
 //! `routes` fills it once at start, `serve` asks it for every request. A path that exists with another method is a 405 with
-//! `Allow`; HEAD is answered wherever GET is, unless the route says otherwise. A handler that writes runs in a task of its own, so that not even its deadline
-//! cuts it in half.
+//! `Allow`; HEAD is answered wherever GET is, unless the route says otherwise. How a handler may be left behind when its visitor or its
+//! time is gone stands in its rules ([`Kind`]).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -40,9 +40,22 @@ struct Entry<C> {
     rules: Rules,
 }
 
+/// What becomes of a handler whose visitor hangs up, or whose deadline has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// It goes on until its deadline, because what it holds (a connection whose statement runs) is free only then.
+    #[default]
+    Read,
+    /// It holds nothing that outlives it, so it may be dropped anywhere.
+    LightRead,
+    /// It goes on to its end: nothing cuts it in half.
+    Write,
+}
+
 /// What the outer function must know of a route before it calls the handler.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rules {
+    pub kind: Kind,
     /// How often it may be asked.
     pub budget: Option<Budget>,
     /// Whether a page of our own may send it, beside those of the storefront.
@@ -108,14 +121,13 @@ impl<C: Send + 'static> Router<C> {
         H: Fn(C, Req) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Reply>> + Send + 'static,
     {
-        self.add(
-            method,
-            pattern,
-            Box::new(move |cx, req| {
-                let work = tokio::spawn(handler(cx, req));
-                Box::pin(async move { work.await.unwrap_or_else(|ended| Err(Error::internal(ended))) })
-            }),
-        )
+        self.add(method, pattern, Box::new(move |cx, req| Box::pin(handler(cx, req))))
+            .rule(|rules| rules.kind = Kind::Write)
+    }
+
+    /// The route just added reads, and holds nothing but shared connections.
+    pub fn light(self) -> Router<C> {
+        self.rule(|rules| rules.kind = Kind::LightRead)
     }
 
     /// The route just added counts against this budget.

@@ -1,0 +1,52 @@
+# shellcheck shell=bash disable=SC2154
+# growth.sh: how much slower a read from the database becomes when the shop has a hundred times as many items. Sourced by run.sh.
+#
+# Both shops are made alike: names of the demonstration's items with a model number, spread over the categories of its food. Nothing is remembered.
+
+readonly FEWER=${FEWER:-10000} MORE=${MORE:-1000000}
+
+make_models() { # items file, how many
+  # Food alone, so that one category has all of them below it.
+  grep -E '"categoryID":1[1-8][0-9]?,"name"' tests/data/demo/dexar/catalog.jsonl |
+    sed -n 's/.*"categoryID":\([0-9]*\),"name":"\([^"\\]*\)".*/\1\t\2/p' |
+    awk -F '\t' -v items="$2" '
+    { category[NR] = $1; name[NR] = $2 }
+    END {
+      for (n = 0; n < items; n++) {
+        kind = n % NR + 1
+        printf "{\"itemID\":%d,\"categoryID\":%s,\"name\":\"%s M%d\",\"price\":%d,\"quantity\":%d,\"priority\":%d,\"descriptionFields\":[{\"key\":\"Модель\",\"value\":\"M%d\"}]}\n", \
+          1000000 + n, category[kind], name[kind], n, n % 9000 + 1, n % 80, n % 100, n
+      }
+    }' >"$1"
+}
+
+grow() { # how many items, where the figures go
+  say "growth: a shop of $1 items"
+  empty_shop
+  make_models "$work/models.jsonl" "$1"
+  "$BINARY" catalog import --brand dexar "$work/models.jsonl" >/dev/null
+  psql_admin -c 'vacuum analyze' -c checkpoint
+  local port pid
+  port=$(free_port)
+  mkdir -p "$work/growing"
+  brand_file dexar "127.0.0.1:$port" >"$work/growing/dexar.toml"
+  printf '[cache]\nmebibytes = 0\n' >>"$work/growing/dexar.toml"
+  BRANDGATE_BRANDS=$work/growing BRANDGATE_ADMIN=127.0.0.1:0 "$BINARY" serve &
+  pid=$!
+  python3 bench/growth.py "$port" "$work/certs/ca.pem" "$1" 1 >"$2"
+  kill "$pid"
+  wait "$pid" || true
+  rm "$work/models.jsonl"
+}
+
+make_items "$work/items.jsonl" "$work/categories.jsonl" 1
+"$BINARY" catalog import --brand dexar tests/data/demo/regions.jsonl "$work/categories.jsonl" >/dev/null
+grow "$FEWER" "$work/growth.fewer"
+grow "$MORE" "$work/growth.more"
+empty_shop
+python3 - "$work/growth.fewer" "$work/growth.more" <<'PYTHON'
+import json, sys
+fewer, more = (json.load(open(path)) for path in sys.argv[1:])
+for what in fewer:
+    print(f"{what}: {fewer[what]:.2f} ms, with a hundred times the items {more[what]:.2f} ms: {more[what] / fewer[what]:.2f}, goal 2", file=sys.stderr)
+PYTHON
