@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # items.sh: shops of any size, made of the demonstration's or of a table of products. Sourced by run.sh.
 
-# Writes so many different items to a file, and their categories to another.
+# Writes so many different items, each with a number behind its name, to a file, and their categories to another.
 make_items() { # items file, categories file, how many
   if [[ -n ${DATA:-} ]]; then
     make_items_from_table "$@"
@@ -12,6 +12,7 @@ make_items() { # items file, categories file, how many
     awk -v items="$3" '
       # Each record is cut once where a number belongs; putting the pieces together is cheap.
       {
+        sub(/"name":"[^"\\]*/, "& \001")
         sub(/"itemID":[0-9]+/, "\"itemID\":\001"); sub(/"id":"item_[^"]*"/, "\"id\":\"item_\001\"")
         gsub(/"id":"cmt_/, "\"id\":\"cmt_\001_")
         pieces[NR] = split($0, cut, "\001")

@@ -55,6 +55,8 @@ class Server:
             except OSError:
                 continue
             total += int(fields[11]) + int(fields[12])
+            # Of children that have ended: PostgreSQL's, one a connection.
+            total += int(fields[13]) + int(fields[14])
         return total / TICKS
 
     def pss_bytes(self):
@@ -319,7 +321,8 @@ def cart():
 
 
 def session():
-    cookie = ["Cookie: __Host-dexar_session=" + os.environ["SESSION_SECRET"]]
+    # What a browser sends that was here before: both of its cookies.
+    cookie = [f"Cookie: __Host-dexar_session={os.environ['SESSION_SECRET']}; __Host-dexar_visitor={secrets.token_hex(32)}"]
     now_ms = str(int(time.time() * 1000))
     command = ["evalsha", os.environ["CHECK_SHA"], "1", os.environ["SESSION_KEY"], now_ms, "72000000", "14400000"]
     contestants = {
@@ -338,8 +341,12 @@ def lists():
         return
     # Each question is another one, or those who ask the same at the same moment would share an answer.
     pages = lua(f"function request() return wrk.format('GET', '/category/{CATEGORY}?count=50&skip=' .. math.random(0, 900)) end")
-    searches = lua(f"function request() return wrk.format('GET', '{os.environ['SEARCH_PATH']}&skip=' .. math.random(0, 900)) end")
-    for what, asking in (("category page of 50", pages), ("search", searches)):
+    searches = lua(
+        "local paths = {}\n"
+        f"for path in io.lines('{os.environ['SEARCHES']}') do paths[#paths + 1] = path end\n"
+        "function request() return wrk.format('GET', paths[math.random(1, #paths)]) end"
+    )
+    for what, asking in (("category page of 50", pages), ("search for a product", searches)):
         kept = measure(
             {
                 "ours": (COLD, lambda: wrk(url(COLD, ""), 16, script=asking)),

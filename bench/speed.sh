@@ -121,8 +121,8 @@ ITEM_PATH=/item/$(psql_admin -c "select item_id from dexar.item order by abs(len
 # What visitors may see and put into a cart.
 psql_admin -c "select item_id from dexar.listed_item join dexar.item i using (item_id) where coalesce(i.quantity, 99) > 20" >"$work/ids"
 PAGE_PATH="/category/$CATEGORY?count=50"
-SEARCH_PATH="/searchitems?search=$(psql_admin -c 'select name from dexar.item order by item_id limit 1' |
-  python3 -c 'import sys, urllib.parse; print(urllib.parse.quote(sys.stdin.read().split()[0]))')&count=50"
+psql_admin -c "select name from dexar.listed_item order by random() limit 5000" |
+  python3 -c 'import sys, urllib.parse; [print("/searchitems?search=" + urllib.parse.quote(name.strip()) + "&count=50") for name in sys.stdin]' >"$work/searches"
 start_nginx "$nginx_port"
 fastify_pid=''
 case ",${ONLY:-cold,cart,session,lists}," in
@@ -152,7 +152,7 @@ env WORK="$work" IDS="$work/ids" CA="$work/certs/ca.pem" HANDSHAKES="$HANDSHAKES
   REDIS_SOCKET="$redis_socket" GATE_PID="$gate_pid" COLD_PID="$cold_pid" NGINX_PID="$nginx_pid" FASTIFY_PID="$fastify_pid" \
   POSTGRES_PID="$(head -1 "$PG_DATA/postmaster.pid")" REDIS_PID="$(redis-cli -s "$redis_socket" info server | tr -d '\r' | sed -n 's/^process_id://p')" \
   GATE="127.0.0.1:$gate_port" COLD="127.0.0.1:$cold_port" NGINX="127.0.0.1:$nginx_port" FASTIFY="127.0.0.1:$fastify_port" \
-  ITEM_PATH="$ITEM_PATH" PAGE_PATH="$PAGE_PATH" SEARCH_PATH="$SEARCH_PATH" CATEGORY="$CATEGORY" ITEMS="$SHOP_ITEMS" \
+  ITEM_PATH="$ITEM_PATH" PAGE_PATH="$PAGE_PATH" SEARCHES="$work/searches" CATEGORY="$CATEGORY" ITEMS="$SHOP_ITEMS" \
   SESSION_SECRET="$secret" SESSION_KEY="$SESSION_KEY" CHECK_SHA="$CHECK_SHA" python3 bench/measure.py
 mkdir -p .dev/bench
 cp "$work/results.md" "$work/results.svg" .dev/bench/

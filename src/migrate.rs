@@ -23,7 +23,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V5__mail", include_str!("../migrations/0005_mail.sql")),
     ("V6__reviews", include_str!("../migrations/0006_reviews.sql")),
     ("V7__catalog_changes", include_str!("../migrations/0007_catalog_changes.sql")),
-    ("V8__payment_figures", include_str!("../migrations/0008_payment_figures.sql")),
+    ("V8__figures_and_pages", include_str!("../migrations/0008_figures_and_pages.sql")),
 ];
 
 /// The administrator's part; its two settings are explained in the file.

@@ -46,9 +46,14 @@ pub(super) async fn category_items(
             "select v.* \
              from (select category_id from category where (category_id = $1 or id = $2) and shown) c \
              left join lateral ( \
-                 select i.item_id, i.priority from listed_item i \
-                 where i.node_path @> array[c.category_id] \
-                   and ($3::text is null or coalesce($3 = any(nullif(i.regions, '{}')), true)) \
+                 select i.item_id, i.priority \
+                 from category n cross join lateral ( \
+                     select i.item_id, i.priority from listed_item i \
+                     where i.node_id = n.category_id \
+                       and ($3::text is null or coalesce($3 = any(nullif(i.regions, '{}')), true)) \
+                     order by i.priority desc, i.item_id limit $4::bigint + $5::bigint \
+                 ) i \
+                 where n.path @> array[c.category_id] \
                  order by i.priority desc, i.item_id limit $4 offset $5 \
              ) p on true \
              left join item_card v on v.item_id = p.item_id \
