@@ -49,7 +49,7 @@ pid $work/nginx/pid;
 error_log $work/nginx/error.log;
 daemon off;
 $( ((EUID == 0)) && echo 'user www-data;')
-events { worker_connections 8192; multi_accept on; }
+events { worker_connections 8192; }
 http {
   access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; server_tokens off;
   keepalive_requests 100000000; http2_max_requests 100000000; http2_max_concurrent_streams 128;
