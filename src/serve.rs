@@ -69,7 +69,7 @@ impl Gate {
     }
 
     /// The answer to a request that was asked before, without waiting for anything; otherwise what is needed to [`Gate::answer`] it.
-    pub fn answer_at_once(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Asking> {
+    pub fn answer_at_once(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Box<Asking>> {
         let begun = Instant::now();
         let (parts, body) = request.into_parts();
         let request_id = request_id::of(&parts.headers);
@@ -85,12 +85,12 @@ impl Gate {
                 return Ok(response);
             }
         }
-        Err(Asking { begun, parts, body, request_id, origin, question })
+        Err(Box::new(Asking { begun, parts, body, request_id, origin, question }))
     }
 
     /// The outer function of everything else.
-    pub async fn answer(&self, asking: Asking, client: IpAddr) -> Response<Full<Bytes>> {
-        let Asking { begun, mut parts, body, request_id, origin, question } = asking;
+    pub async fn answer(&self, asking: Box<Asking>, client: IpAddr) -> Response<Full<Bytes>> {
+        let Asking { begun, mut parts, body, request_id, origin, question } = *asking;
         let mut asked_in = None;
         let mut pattern = "";
         let was_read = Arc::new(AtomicBool::new(body.is_end_stream()));

@@ -100,10 +100,7 @@ fn connections_needed(config: &BrandConfig, all: &[BrandConfig]) -> usize {
 /// `config` to be a plain identifier.
 async fn isolation(client: &Client, other: &str) -> Vec<Finding> {
     let mut findings = Findings::of("isolation");
-    let refused = match client.simple_query(&format!("select from \"{other}\".item limit 1")).await {
-        Ok(_) => None,
-        Err(error) => Some(error),
-    };
+    let refused = client.simple_query(&format!("select from \"{other}\".item limit 1")).await.err();
     match refused.as_ref().map(tokio_postgres::Error::code) {
         None => findings.fault(format!("this role can read the items of {other}: revoke what it was granted")),
         Some(Some(&SqlState::INSUFFICIENT_PRIVILEGE)) => {}
