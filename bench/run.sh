@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 readonly ITEMS=${ITEMS:-80000}
 readonly ONLY=${ONLY:-}
 export ONLY
+export PYTHONDONTWRITEBYTECODE=1
 export ROUNDS=${ROUNDS:-5}
 BINARY=$(realpath "${BRANDGATE_BIN:-${CARGO_TARGET_DIR:-target}/dist/brandgate}")
 HANDSHAKES=$(realpath "${CARGO_TARGET_DIR:-target}/dist/examples/handshakes")
