@@ -56,10 +56,12 @@ deb: $(CARGO_DEB) ## the Debian package, in target/debian
 	@cargo build --locked --profile $(PROFILE) --no-default-features --bin brandgate
 	@$(CARGO_DEB) --quiet --no-build --locked --profile $(PROFILE) $(DEB)
 
-deb-test: ## the package and a next one, installed, upgraded and removed on a bare Debian (root, takes minutes)
+deb-test: $(CARGO_DEB) ## the package and a next one, installed, upgraded and removed on a bare Debian (root, takes minutes)
 	@rm -rf .dev/deb-test
 	@tests/systemd/former.sh .dev/deb-test/former
 	@CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) $(MAKE) -C .dev/deb-test/former deb CARGO_DEB=$(abspath $(CARGO_DEB)) DEB='--deb-version 0.0.1-1 -o ../0.0.1-1.deb'
+	@# Cargo takes the copy for this very package, and what is older than its build for built.
+	@touch src/lib.rs src/bin/brandgate/main.rs
 	@$(MAKE) deb DEB='--deb-version 0.0.2-1 -o .dev/deb-test/0.0.2-1.deb'
 	@exec tests/systemd/package.sh .dev/deb-test
 

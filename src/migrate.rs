@@ -77,11 +77,19 @@ pub fn admin_script(brand: &BrandConfig) -> String {
     )
 }
 
-/// Applies what is missing, as the brand's role, and returns the names of what was applied.
+/// What came of a brand's run.
+pub struct Report {
+    /// What this run applied.
+    pub applied: Vec<String>,
+    /// What a newer version made, which this one leaves as it is: the version before can read it.
+    pub unknown: Vec<String>,
+}
+
+/// Applies what is missing, as the brand's role.
 ///
 /// # Errors
 /// A database that is away or unfit; a file that changed after it was applied; SQL that fails (nothing of that file stays).
-pub async fn apply(brand: &BrandConfig) -> Result<Vec<String>> {
+pub async fn apply(brand: &BrandConfig) -> Result<Report> {
     let mut client = db::connect(&brand.database).await?;
     if let Some(sentence) = db::unfitness(&client, &brand.name).await? {
         return Err(Error::internal(sentence));
@@ -91,11 +99,15 @@ pub async fn apply(brand: &BrandConfig) -> Result<Vec<String>> {
     client.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&lock]).await?;
     let report = Runner::new(&migrations())
         .set_abort_divergent(true)
-        .set_abort_missing(true)
+        .set_abort_missing(false)
         .run_async(&mut client)
         .await
         .map_err(Error::internal)?;
-    Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+    let applied = report.applied_migrations().iter().map(ToString::to_string).collect();
+    let known = i32::try_from(MIGRATIONS.len()).map_err(Error::internal)?;
+    let unknown = "select format('V%s__%s', version, name) as name from refinery_schema_history where version > $1 order by version";
+    let unknown = client.query(unknown, &[&known]).await?.iter().map(|row| row.get("name")).collect();
+    Ok(Report { applied, unknown })
 }
 
 /// The names of migrations that this program has and the brand's schema has not.

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 
 pub struct Readers {
     pool: Pool,
-    /// How long an answer is waited for.
+    /// How long a connection is waited for, and an answer over it.
     patience: Duration,
     places: Box<[Place]>,
     next: AtomicUsize,
@@ -64,7 +64,10 @@ impl Readers {
         let place = &self.places[self.next.fetch_add(1, Ordering::Relaxed) % self.places.len()];
         let connection = match place.open() {
             Some(connection) => connection,
-            None => place.connect(&self.pool).await?,
+            // Those who wait for the one who opens it must not each wait for a server that is silent.
+            None => {
+                tokio::time::timeout(self.patience, place.connect(&self.pool)).await.map_err(Error::unavailable)??
+            }
         };
         Ok(Reader { place, connection, patience: self.patience })
     }

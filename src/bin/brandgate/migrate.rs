@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use brandgate::config::BrandConfig;
+use brandgate::migrate::Report;
 use brandgate::{db, migrate};
 
 #[derive(clap::Args)]
@@ -30,8 +31,19 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
     let mut failed = Vec::new();
     for brand in &brands {
         match migrate::apply(brand).await {
-            Ok(applied) if applied.is_empty() => println!("{}: up to date", brand.name),
-            Ok(applied) => println!("{}: applied {}", brand.name, applied.join(", ")),
+            Ok(Report { applied, unknown }) => {
+                let done = if applied.is_empty() {
+                    "up to date".to_owned()
+                } else {
+                    format!("applied {}", applied.join(", "))
+                };
+                match unknown.is_empty() {
+                    true => println!("{}: {done}", brand.name),
+                    false => {
+                        println!("{}: {done}; a newer version was here and made {}", brand.name, unknown.join(", "))
+                    }
+                }
+            }
             Err(error) => {
                 eprintln!("brandgate: {}: {error}", brand.name);
                 failed.push(brand);
