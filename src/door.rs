@@ -58,11 +58,16 @@ pub struct Present {
     settings: Settings,
     server: Arc<ServerConfig>,
     not_after: Timestamp,
+    /// The certificate's files as they were before they were loaded.
+    files: Files,
 }
+
+/// Time of change, size and inode of each; `None` for one that cannot be looked at.
+type Files = Vec<Option<(i64, i64, u64, u64)>>;
 
 #[derive(Default)]
 struct Seen {
-    files: Vec<Option<(i64, i64, u64, u64)>>,
+    files: Files,
     /// They did not fit each other: perhaps they are just being replaced.
     failed_before: bool,
 }
@@ -73,11 +78,12 @@ impl Door {
     /// # Errors
     /// A sentence: the certificate cannot be read or does not fit its key.
     pub fn new(brand: Arc<Brand>, router: Arc<Router<Cx>>) -> Result<Door, String> {
-        let seen = Seen { files: look_at(&brand.config.tls), failed_before: false };
+        let files = look_at(&brand.config.tls);
+        let seen = Seen { files: files.clone(), failed_before: false };
         let identity = load_identity(&brand)?;
         let most_connections = brand.config.limits.connections;
         let (leaving, closing) = (CancellationToken::new(), CancellationToken::new());
-        let present = Present::new(brand, router.clone(), identity, &leaving, &closing);
+        let present = Present::new(brand, router.clone(), (files, identity), &leaving, &closing);
         present.tell_certificate();
         Ok(Door(Arc::new(Inner {
             present: ArcSwap::from_pointee(present),
@@ -105,9 +111,10 @@ impl Door {
     /// # Errors
     /// As [`Door::new`].
     pub fn rehearse(&self, brand: Arc<Brand>) -> Result<Present, String> {
+        let files = look_at(&brand.config.tls);
         let identity = load_identity(&brand)?;
         let identity = identity.resuming(&self.0.present.load().server);
-        Ok(Present::new(brand, self.0.router.clone(), identity, &self.0.leaving, &self.0.closing))
+        Ok(Present::new(brand, self.0.router.clone(), (files, identity), &self.0.leaving, &self.0.closing))
     }
 
     /// Puts it there: every later request and connection meets it.
@@ -120,7 +127,7 @@ impl Door {
             // They may all be taken: connections that are too many now end by themselves.
             tokio::spawn(async move { permits.acquire_many_owned(fewer).await.map(|taken| taken.forget()) });
         }
-        let files = look_at(&present.gate.brand().config.tls);
+        let files = present.files.clone();
         *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { files, failed_before: false };
         present.tell_certificate();
         self.0.present.store(Arc::new(present));
@@ -207,7 +214,7 @@ impl Present {
     fn new(
         brand: Arc<Brand>,
         router: Arc<Router<Cx>>,
-        identity: tls::Identity,
+        (files, identity): (Files, tls::Identity),
         leaving: &CancellationToken,
         closing: &CancellationToken,
     ) -> Present {
@@ -220,7 +227,13 @@ impl Present {
             leaving: leaving.clone(),
             closing: closing.clone(),
         };
-        Present { gate: Gate::new(brand, router), settings, server: identity.server, not_after: identity.not_after }
+        Present {
+            gate: Gate::new(brand, router),
+            settings,
+            server: identity.server,
+            not_after: identity.not_after,
+            files,
+        }
     }
 
     fn tell_certificate(&self) {
@@ -232,8 +245,7 @@ fn load_identity(brand: &Brand) -> Result<tls::Identity, String> {
     tls::load(&brand.config.tls, brand.name(), &brand.clock).map_err(|sentence| format!("{}: {sentence}", brand.name()))
 }
 
-/// Time of change, size and inode of both files; `None` for one that cannot be looked at.
-fn look_at(tls: &TlsConfig) -> Vec<Option<(i64, i64, u64, u64)>> {
+fn look_at(tls: &TlsConfig) -> Files {
     let stamp = |path: &Path| {
         let found = std::fs::metadata(path).ok()?;
         Some((found.mtime(), found.mtime_nsec(), found.size(), found.ino()))

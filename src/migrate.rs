@@ -23,7 +23,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V5__mail", include_str!("../migrations/0005_mail.sql")),
     ("V6__reviews", include_str!("../migrations/0006_reviews.sql")),
     ("V7__catalog_changes", include_str!("../migrations/0007_catalog_changes.sql")),
-    ("V8__figures_and_pages", include_str!("../migrations/0008_figures_and_pages.sql")),
+    ("V8__category_pages", include_str!("../migrations/0008_category_pages.sql")),
+    ("V9__payment_figures", include_str!("../migrations/0009_payment_figures.sql")),
 ];
 
 /// The administrator's part; its two settings are explained in the file.
@@ -97,17 +98,49 @@ pub async fn apply(brand: &BrandConfig) -> Result<Report> {
     // The lock's key is the whole database's, so it derives from the brand; it ends with this connection.
     let lock = format!("brandgate:migrate:{}", brand.name);
     client.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&lock]).await?;
-    let report = Runner::new(&migrations())
-        .set_abort_divergent(true)
-        .set_abort_missing(false)
-        .run_async(&mut client)
-        .await
-        .map_err(Error::internal)?;
+    let report = run(&mut client).await?;
     let applied = report.applied_migrations().iter().map(ToString::to_string).collect();
     let known = i32::try_from(MIGRATIONS.len()).map_err(Error::internal)?;
     let unknown = "select format('V%s__%s', version, name) as name from refinery_schema_history where version > $1 order by version";
     let unknown = client.query(unknown, &[&known]).await?.iter().map(|row| row.get("name")).collect();
     Ok(Report { applied, unknown })
+}
+
+/// How long a statement waits for a lock: those who read the same table queue behind it, and have more patience than this.
+const LOCK_TIMEOUT: &str = "set lock_timeout = '400ms'";
+
+/// How often a file is tried that waited in vain, and how long the others are let through in between.
+const TRIES: u32 = 120;
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+
+async fn run(client: &mut Client) -> Result<refinery::Report> {
+    client.batch_execute(LOCK_TIMEOUT).await?;
+    for _ in 1..TRIES {
+        match run_once(client).await {
+            Err(error) if waited_in_vain(&error) => tokio::time::sleep(BETWEEN_TRIES).await,
+            done => return done.map_err(Error::internal),
+        }
+    }
+    run_once(client).await.map_err(Error::internal)
+}
+
+async fn run_once(client: &mut Client) -> Result<refinery::Report, refinery::Error> {
+    // What a newer version made is left as it is.
+    Runner::new(&migrations()).set_abort_divergent(true).set_abort_missing(false).run_async(client).await
+}
+
+fn waited_in_vain(error: &refinery::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner
+            .downcast_ref::<tokio_postgres::Error>()
+            .is_some_and(|e| e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+        {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// The names of migrations that this program has and the brand's schema has not.

@@ -4,13 +4,13 @@
 //! each read costs PostgreSQL and us more than the reading. What must never happen: a transaction, a setting or a slow statement
 //! on one of them, because everybody behind it waits; those take a connection of the pool.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use deadpool_postgres::{Object, Pool};
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 
 use crate::config::DatabaseConfig;
 use crate::db;
@@ -20,7 +20,7 @@ pub struct Readers {
     pool: Pool,
     /// How long a connection is waited for, and an answer over it.
     patience: Duration,
-    places: Box<[Place]>,
+    places: Box<[Arc<Place>]>,
     next: AtomicUsize,
 }
 
@@ -28,9 +28,12 @@ pub struct Readers {
 #[derive(Default)]
 struct Place {
     connection: ArcSwapOption<Connection>,
-    /// Whoever opens it anew.
-    opening: Mutex<()>,
+    /// What the task that opens it anew will say.
+    opening: Mutex<Option<watch::Receiver<Opening>>>,
 }
+
+/// What came of opening a connection, to all who wait for it; `None`: nothing yet.
+type Opening = Option<Result<Arc<Connection>, Arc<Error>>>;
 
 /// It is closed, not given back, when the last who reads over it is done: what is running on it nobody knows.
 struct Connection(Option<Object>);
@@ -43,7 +46,7 @@ impl Drop for Connection {
 
 /// One read's share of a connection.
 pub struct Reader<'r> {
-    place: &'r Place,
+    place: &'r Arc<Place>,
     connection: Arc<Connection>,
     patience: Duration,
 }
@@ -51,7 +54,7 @@ pub struct Reader<'r> {
 impl Readers {
     pub fn new(config: &DatabaseConfig) -> Readers {
         let count = config.shared_connections;
-        let places = (0..count).map(|_| Place::default()).collect();
+        let places = (0..count).map(|_| Arc::default()).collect();
         // One that is stuck is replaced while its readers still wait for it.
         Readers { pool: db::pool(config, 2 * count), patience: config.pool_wait, places, next: AtomicUsize::new(0) }
     }
@@ -64,10 +67,7 @@ impl Readers {
         let place = &self.places[self.next.fetch_add(1, Ordering::Relaxed) % self.places.len()];
         let connection = match place.open() {
             Some(connection) => connection,
-            // Those who wait for the one who opens it must not each wait for a server that is silent.
-            None => {
-                tokio::time::timeout(self.patience, place.connect(&self.pool)).await.map_err(Error::unavailable)??
-            }
+            None => place.opened(&self.pool, self.patience).await?,
         };
         Ok(Reader { place, connection, patience: self.patience })
     }
@@ -79,16 +79,36 @@ impl Place {
         self.connection.load_full().filter(is_open)
     }
 
-    async fn connect(&self, pool: &Pool) -> Result<Arc<Connection>> {
-        let _opening = self.opening.lock().await;
-        if let Some(connection) = self.open() {
-            return Ok(connection);
+    /// The connection when it is there. It is opened once for all who wait, by a task that none of them can cancel: whoever
+    /// waited for another's failed try would otherwise begin one of their own, and the last would wait for all of them.
+    async fn opened(self: &Arc<Place>, pool: &Pool, patience: Duration) -> Result<Arc<Connection>> {
+        let mut waiting = self.board(pool);
+        let told =
+            tokio::time::timeout(patience, waiting.wait_for(Option::is_some)).await.map_err(Error::unavailable)?;
+        match told.map_err(Error::internal)?.as_ref() {
+            Some(Ok(connection)) => Ok(connection.clone()),
+            Some(Err(error)) => Err(error.told_again()),
+            None => Err(Error::internal("a connection is neither open nor failed")),
         }
-        // The closed one makes room for its successor.
-        self.connection.store(None);
-        let connection = Arc::new(Connection(Some(pool.get().await?)));
-        self.connection.store(Some(connection.clone()));
-        Ok(connection)
+    }
+
+    fn board(self: &Arc<Place>, pool: &Pool) -> watch::Receiver<Opening> {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = opening.as_ref() {
+            return waiting.clone();
+        }
+        let (told, waiting) = watch::channel(None);
+        *opening = Some(waiting.clone());
+        let (place, pool) = (self.clone(), pool.clone());
+        tokio::spawn(async move {
+            // The closed one makes room for its successor.
+            place.connection.store(None);
+            let opened = pool.get().await.map(|object| Arc::new(Connection(Some(object))));
+            place.connection.store(opened.as_ref().ok().cloned());
+            *place.opening.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            told.send_replace(Some(opened.map_err(|error| Arc::new(Error::from(error)))));
+        });
+        waiting
     }
 }
 

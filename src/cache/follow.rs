@@ -41,9 +41,8 @@ struct Position {
 
 /// Follows until nobody has the cache any more.
 pub async fn run(cache: Weak<Cache>, config: DatabaseConfig, brand: String) {
-    let mut position = Position::default();
     while cache.strong_count() > 0 {
-        let ended = follow(&cache, &config, &brand, &mut position).await;
+        let ended = follow(&cache, &config, &brand).await;
         let Some(cache) = cache.upgrade() else { return };
         if let Err(error) = ended {
             tracing::debug!(brand, %error, "the catalogue's changes cannot be followed");
@@ -55,7 +54,7 @@ pub async fn run(cache: Weak<Cache>, config: DatabaseConfig, brand: String) {
 }
 
 /// Over one connection, until it fails.
-async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str, position: &mut Position) -> Result<()> {
+async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str) -> Result<()> {
     let news = Arc::new(Notify::new());
     let begin = async {
         let client = db::connect_listening(config, news.clone()).await?;
@@ -65,6 +64,8 @@ async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str, posit
         Ok::<_, Error>((client, statement))
     };
     let (client, statement) = in_time(config.connect_timeout, begin).await?;
+    // It may lead to a database that was restored meanwhile, whose history is another.
+    let mut position = Position::default();
     loop {
         let began = Instant::now();
         let found = in_time(LONGEST_LOOK, position.look(&client, &statement, began)).await?;

@@ -19,10 +19,10 @@ use crate::language::Language;
 use crate::net::answer::Answer;
 
 /// So many ids are kept of a category, or of all, in one region. Of more, these are drawn evenly each time when they are asked for anew.
-const MOST_IDS: u64 = 131_072;
+const MOST_IDS: u64 = 32_768;
 
-/// A list of ids takes a sixteenth of the cache at most.
-const BYTES_OF_THE_CACHE_PER_ID: u64 = 16 * 8;
+/// The cache is divided among the cores; a list must fit into a small part of it, or it would not be kept.
+const BYTES_OF_THE_CACHE_PER_ID: u64 = 1_024;
 
 /// What the answers here are called among the routes.
 const ROUTE: &str = "/randomitems";
@@ -124,8 +124,9 @@ async fn make_cards(
     key: impl Fn(i64) -> Vec<u8>,
 ) -> Result<HashMap<i64, Arc<Answer>>> {
     let began_at = brand.cache.now();
-    let reader = brand.reader().await?;
-    let rows = reader.answer(store::cards(&*reader, ids)).await?;
+    let client = brand.db().await?;
+    let rows = store::cards(&*client, ids).await?;
+    client.give_back();
     let made = rows.iter().map(|row| {
         let (item, used) = Item::read(row, language, QUESTIONS_IN_A_LIST)?;
         let json = serde_json::to_vec(&item).map_err(Error::internal)?;

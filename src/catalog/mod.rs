@@ -67,25 +67,15 @@ pub async fn categories(cx: &Cx) -> Result<(Vec<Category>, Language)> {
     Ok(category::tree(nodes, cx.language))
 }
 
-/// What is passed over of a category before its page takes too long for a connection that others wait for.
-const SHORT_SKIP: i64 = 1_000;
-
 /// One page of the items in a category and all its subcategories.
 ///
 /// # Errors
 /// 404 for a category that does not exist or is hidden.
 pub async fn category_items(cx: &Cx, key: &str, page: Page) -> Result<(Vec<Item>, Language)> {
     let key = Key::parse(key).ok_or_else(|| Error::not_found("category"))?;
-    let (region, brand) = (cx.region.as_deref(), &cx.brand);
-    let rows = if page.skip <= SHORT_SKIP {
-        let reader = brand.reader().await?;
-        reader.answer(store::category_items(&*reader, &key, region, page)).await?
-    } else {
-        let client = brand.db().await?;
-        let rows = store::category_items(&*client, &key, region, page).await?;
-        client.give_back();
-        rows
-    };
+    let client = cx.brand.db().await?;
+    let rows = store::category_items(&*client, &key, cx.region.as_deref(), page).await?;
+    client.give_back();
     let rows = rows.ok_or_else(|| Error::not_found("category"))?;
     item::read_all(&rows, cx.language)
 }

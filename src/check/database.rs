@@ -93,7 +93,7 @@ fn connections_needed(config: &BrandConfig, all: &[BrandConfig]) -> usize {
         (postgres.get_hosts().to_vec(), postgres.get_hostaddrs().to_vec(), postgres.get_ports().to_vec())
     };
     let beside = all.iter().filter(|other| server(other) == server(config));
-    beside.map(|brand| 2 * brand.database.pool_size + brand.database.shared_connections + 1).sum()
+    beside.map(|brand| 2 * (brand.database.pool_size + brand.database.shared_connections) + 1).sum()
 }
 
 /// Tries a forbidden read, and asks for every other right on the other brand's tables, views and functions. A brand's name is checked by
@@ -104,7 +104,8 @@ async fn isolation(client: &Client, other: &str) -> Vec<Finding> {
     match refused.as_ref().map(tokio_postgres::Error::code) {
         None => findings.fault(format!("this role can read the items of {other}: revoke what it was granted")),
         Some(Some(&SqlState::INSUFFICIENT_PRIVILEGE)) => {}
-        Some(Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME)) => {
+        Some(Some(&SqlState::UNDEFINED_TABLE)) => {}
+        Some(Some(&SqlState::INVALID_SCHEMA_NAME)) => {
             return findings.or_good(format!("{other} has no schema in this database"));
         }
         Some(_) => {

@@ -21,6 +21,9 @@ pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
             );
         }
         Ok(Ok((persists, policy))) => {
+            if is_replica(config).await {
+                findings.fault("it takes no writes: name the primary server in [redis] url");
+            }
             if !persists {
                 findings.warning("persists nothing: a restart of Redis logs everybody out (appendonly yes)");
             }
@@ -30,4 +33,12 @@ pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
         }
     }
     findings.or_good("reachable, persistent, evicts nothing")
+}
+
+/// Whether it is a replica; a user who may not ask is told nothing.
+async fn is_replica(config: &BrandConfig) -> bool {
+    let Ok(kv) = Kv::new(&config.name, &config.redis) else { return false };
+    let mut command = redis::cmd("INFO");
+    command.arg("replication");
+    kv.run::<String>(&command).await.is_ok_and(|text| text.lines().any(|line| line.trim_end() == "role:slave"))
 }

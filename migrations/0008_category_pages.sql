@@ -1,9 +1,3 @@
--- What is counted for /metrics every few seconds, however many payments there are.
-
-create index payment_status_idx on payment (status);
-create index payment_to_settle_idx on payment (payment_id) where to_settle;
-create index receipt_failed_idx on receipt (payment_id) where status = 'FAILED';
-
 -- The same rule of what is listed; with the node, so that a page of a category takes the first items of each node below it from
 -- item_node_id_idx instead of sorting all that there are.
 create or replace view listed_item as
