@@ -60,8 +60,6 @@ deb-test: $(CARGO_DEB) ## the package and a next one, installed, upgraded and re
 	@rm -rf .dev/deb-test
 	@tests/systemd/former.sh .dev/deb-test/former
 	@CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) $(MAKE) -C .dev/deb-test/former deb CARGO_DEB=$(abspath $(CARGO_DEB)) DEB='--deb-version 0.0.1-1 -o ../0.0.1-1.deb'
-	@# Cargo takes the copy for this very package, and what is older than its build for built.
-	@touch src/lib.rs src/bin/brandgate/main.rs
 	@$(MAKE) deb DEB='--deb-version 0.0.2-1 -o .dev/deb-test/0.0.2-1.deb'
 	@exec tests/systemd/package.sh .dev/deb-test
 

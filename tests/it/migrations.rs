@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::harness::{Site, demo_shops, password_of, psql};
+use crate::harness::{Site, demo_shops, eventually, password_of, psql};
 
 const HISTORY: &str = "select string_agg(version || ' ' || name, ',' order by version) from refinery_schema_history";
 
@@ -45,6 +45,34 @@ fn what_a_newer_version_made_is_left_as_it_is_and_told() {
     // A file of our own that was not the newest then is still held against its hash.
     site.sql_as("dexar", "update refinery_schema_history set checksum = '1' where version = 1").expect("its own table");
     site.run(&["migrate"]).bad(1);
+}
+
+#[tokio::test]
+async fn a_migration_that_waits_for_somebody_holds_up_nobody_else() {
+    let site = Site::new(&["dexar"]);
+    site.import_demo("dexar");
+    let back = "drop index payment_status_idx, payment_to_settle_idx, receipt_failed_idx; \
+                delete from refinery_schema_history where version >= 8";
+    let gateway = site.start();
+    site.sql_as("dexar", back).expect("its own tables");
+    // Somebody looks at the list for long, and the migration wants to exchange it.
+    let reader = site.connect_as("dexar").await;
+    reader.batch_execute("begin; select from listed_item limit 1").await.expect("a list");
+    let mut migrating = site.spawn(&["migrate"]);
+    let client = gateway.client("dexar");
+    for number in 0..30 {
+        let answer = client.get(&format!("/item/1001?number={number}")).await;
+        assert_eq!(answer.status, 200, "request {number}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(migrating.try_wait().expect("it is ours").is_none(), "it still waits");
+    reader.batch_execute("commit").await.expect("it ends");
+    let ended = eventually("the migration", 30, || migrating.try_wait().expect("it is ours"));
+    assert!(ended.success());
+    assert_eq!(
+        site.sql_as("dexar", "select count(*) from refinery_schema_history where version >= 8"),
+        Ok("2".to_owned())
+    );
 }
 
 #[test]
