@@ -24,13 +24,11 @@ def connect():
     while True:
         connection = http.client.HTTPSConnection("localhost", PORT, context=context, timeout=60)
         try:
-            connection.request("GET", "/item/1")
-            if connection.getresponse().read() and time.monotonic():
-                connection.request("GET", "/regions")
-                answer = connection.getresponse()
-                answer.read()
-                if answer.status == 200:
-                    return connection
+            connection.request("GET", "/regions")
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status == 200:
+                return connection
         except OSError:
             pass
         if time.monotonic() > give_up:

@@ -124,10 +124,15 @@ impl Brand {
     /// # Errors
     /// 503 while PostgreSQL is away, all connections are taken for too long, or the database was not found fit yet.
     pub async fn db(&self) -> Result<Lease> {
-        if !self.is_open() {
-            return Err(Error::unavailable(format!("{}: the database is not ready yet", self.name())));
-        }
+        self.must_be_open()?;
         Ok(Lease(Some(self.pool.get().await?)))
+    }
+
+    fn must_be_open(&self) -> Result<()> {
+        match self.is_open() {
+            true => Ok(()),
+            false => Err(Error::unavailable(format!("{}: the database is not ready yet", self.name()))),
+        }
     }
 
     /// A share of a connection under the brand's role, for one statement that reads and is quick.
@@ -135,9 +140,7 @@ impl Brand {
     /// # Errors
     /// As [`Brand::db`].
     pub async fn reader(&self) -> Result<Reader<'_>> {
-        if !self.is_open() {
-            return Err(Error::unavailable(format!("{}: the database is not ready yet", self.name())));
-        }
+        self.must_be_open()?;
         self.readers.get().await
     }
 

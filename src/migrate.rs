@@ -22,10 +22,18 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V4__payments", include_str!("../migrations/0004_payments.sql")),
     ("V5__mail", include_str!("../migrations/0005_mail.sql")),
     ("V6__reviews", include_str!("../migrations/0006_reviews.sql")),
-    ("V7__catalog_changes", include_str!("../migrations/0007_catalog_changes.sql")),
-    ("V8__category_pages", include_str!("../migrations/0008_category_pages.sql")),
-    ("V9__payment_figures", include_str!("../migrations/0009_payment_figures.sql")),
+    ("V8__catalog_changes", include_str!("../migrations/0008_catalog_changes.sql")),
+    ("V9__category_pages", include_str!("../migrations/0009_category_pages.sql")),
+    ("V10__payment_figures", include_str!("../migrations/0010_payment_figures.sql")),
 ];
+
+/// No migration has this number, and none may get it: databases are past it.
+const NEVER_GIVEN: i32 = 7;
+
+/// Every migration with its number.
+fn numbered() -> impl Iterator<Item = (i32, &'static str)> {
+    (1..).filter(|number| *number != NEVER_GIVEN).zip(MIGRATIONS.iter().map(|(name, _)| *name))
+}
 
 /// The administrator's part; its two settings are explained in the file.
 pub const ADMIN_SQL: &str = include_str!("../migrations/admin.sql");
@@ -100,7 +108,7 @@ pub async fn apply(brand: &BrandConfig) -> Result<Report> {
     client.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&lock]).await?;
     let report = run(&mut client).await?;
     let applied = report.applied_migrations().iter().map(ToString::to_string).collect();
-    let known = i32::try_from(MIGRATIONS.len()).map_err(Error::internal)?;
+    let known = numbered().map(|(number, _)| number).max();
     let unknown = "select format('V%s__%s', version, name) as name from refinery_schema_history where version > $1 order by version";
     let unknown = client.query(unknown, &[&known]).await?.iter().map(|row| row.get("name")).collect();
     Ok(Report { applied, unknown })
@@ -150,7 +158,7 @@ pub async fn pending(client: &Client) -> Result<Vec<&'static str>> {
         true => client.query_one("select coalesce(max(version), 0) from refinery_schema_history", &[]).await?.get(0),
         false => 0,
     };
-    Ok((1..).zip(MIGRATIONS).filter(|(version, _)| *version > newest).map(|(_, (name, _))| *name).collect())
+    Ok(numbered().filter(|(version, _)| *version > newest).map(|(_, name)| name).collect())
 }
 
 #[cfg(test)]
@@ -166,9 +174,8 @@ mod tests {
             .filter(|name| name.starts_with(|c: char| c.is_ascii_digit()))
             .collect();
         files.sort();
-        let listed: Vec<String> = (1..)
-            .zip(MIGRATIONS)
-            .map(|(number, (name, _))| {
+        let listed: Vec<String> = numbered()
+            .map(|(number, name)| {
                 let word = name.strip_prefix(&format!("V{number}__")).expect("numbered from 1 without a gap");
                 format!("{number:04}_{word}.sql")
             })

@@ -97,6 +97,10 @@ impl Place {
         if let Some(waiting) = opening.as_ref() {
             return waiting.clone();
         }
+        // Whoever opened it was done between our look and this lock.
+        if let Some(connection) = self.open() {
+            return watch::channel(Some(Ok(connection))).1;
+        }
         let (told, waiting) = watch::channel(None);
         *opening = Some(waiting.clone());
         let (place, pool) = (self.clone(), pool.clone());

@@ -5,7 +5,7 @@
 //!
 //! # Why nothing old is served
 //!
-//! 1. Whatever changes what the catalogue shows writes a row of `catalog_change` in its own transaction (triggers, migration 7):
+//! 1. Whatever changes what the catalogue shows writes a row of `catalog_change` in its own transaction (triggers, migration 8):
 //!    the item that is shown differently, or everything where lists may be others.
 //! 2. Every instance reads these rows, at a notification and otherwise four times a second ([`follow`]), and notes them in a log
 //!    ([`changes`]). It goes on from the oldest transaction that was running at its last look, so that none is passed over.

@@ -9,19 +9,20 @@ pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
     let asked = async {
         let kv = Kv::new(&config.name, &config.redis)?;
         kv.ping().await?;
-        Ok::<_, crate::error::Error>(kv.durability().await)
+        let durability = kv.durability().await;
+        Ok::<_, crate::error::Error>((kv, durability))
     };
     match asked.await {
         Err(error) => findings.fault(error.to_string()),
-        Ok(Err(error)) => {
+        Ok((_, Err(error))) => {
             tracing::debug!(%error, "Redis does not say how it keeps what it is given");
             findings.warning(
                 "its user may not ask how it keeps sessions: see to it that it persists (appendonly yes) and evicts nothing \
                  (maxmemory-policy noeviction), or allow +info",
             );
         }
-        Ok(Ok((persists, policy))) => {
-            if is_replica(config).await {
+        Ok((kv, Ok((persists, policy)))) => {
+            if is_replica(&kv).await {
                 findings.fault("it takes no writes: name the primary server in [redis] url");
             }
             if !persists {
@@ -36,8 +37,7 @@ pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
 }
 
 /// Whether it is a replica; a user who may not ask is told nothing.
-async fn is_replica(config: &BrandConfig) -> bool {
-    let Ok(kv) = Kv::new(&config.name, &config.redis) else { return false };
+async fn is_replica(kv: &Kv) -> bool {
     let mut command = redis::cmd("INFO");
     command.arg("replication");
     kv.run::<String>(&command).await.is_ok_and(|text| text.lines().any(|line| line.trim_end() == "role:slave"))

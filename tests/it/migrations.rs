@@ -52,7 +52,7 @@ async fn a_migration_that_waits_for_somebody_holds_up_nobody_else() {
     let site = Site::new(&["dexar"]);
     site.import_demo("dexar");
     let back = "drop index payment_status_idx, payment_to_settle_idx, receipt_failed_idx; \
-                delete from refinery_schema_history where version >= 8";
+                delete from refinery_schema_history where version >= 9";
     let gateway = site.start();
     site.sql_as("dexar", back).expect("its own tables");
     // Somebody looks at the list for long, and the migration wants to exchange it.
@@ -70,7 +70,7 @@ async fn a_migration_that_waits_for_somebody_holds_up_nobody_else() {
     let ended = eventually("the migration", 30, || migrating.try_wait().expect("it is ours"));
     assert!(ended.success());
     assert_eq!(
-        site.sql_as("dexar", "select count(*) from refinery_schema_history where version >= 8"),
+        site.sql_as("dexar", "select count(*) from refinery_schema_history where version >= 9"),
         Ok("2".to_owned())
     );
 }
