@@ -15,31 +15,25 @@ const SHOP: &str = r#"{"id":"moscow","city":"Москва","country":"Росси
 {"itemID":22,"categoryID":2,"name":"Лейка","price":400}
 "#;
 
-fn shop(cache: &str) -> (Site, Gateway) {
+/// Dexar has looked for changes already, unless nothing is to be remembered.
+async fn shop(cache: &str) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
     for brand in ["dexar", "novo"] {
         site.import_text(brand, "shop.jsonl", SHOP, &[]).good();
         site.change_brand(brand, |file| cache.clone_into(&mut file.more));
     }
     let gateway = site.start();
+    if !cache.ends_with("= 0\n") {
+        gateway.await_remembered("dexar", "/regions?first").await;
+    }
     (site, gateway)
-}
-
-/// How many answers of the brand came out of memory, were asked of the database, and left without it.
-fn lookups(gateway: &Gateway, brand: &str) -> [u64; 3] {
-    let text = gateway.metrics();
-    ["hit", "miss", "stale"].map(|result| {
-        let series = format!("brandgate_cache_lookups_total{{brand=\"{brand}\",result=\"{result}\"}} ");
-        let value = text.lines().find_map(|line| line.strip_prefix(&series)).expect("the series is there");
-        value.parse().expect("a count")
-    })
 }
 
 /// Asks, and says whether the answer came out of memory.
 async fn is_remembered(gateway: &Gateway, path: &str) -> bool {
-    let before = lookups(gateway, "dexar");
+    let before = gateway.lookups("dexar");
     gateway.client("dexar").json(path).await;
-    let after = lookups(gateway, "dexar");
+    let after = gateway.lookups("dexar");
     match (after[0] - before[0], after[1] - before[1]) {
         (1, 0) => true,
         (0, 1) => false,
@@ -57,7 +51,7 @@ fn lasting(answer: &Answer) -> (u16, BTreeMap<String, String>, Vec<u8>) {
 
 #[tokio::test]
 async fn what_is_remembered_is_what_was_answered() {
-    let (_site, gateway) = shop("");
+    let (_site, gateway) = shop("").await;
     let paths =
         ["/regions", "/category", "/category/1", "/category/1?count=1&skip=1", "/item/11", "/searchitems?search=стул"];
     let mut asked = Vec::new();
@@ -76,7 +70,7 @@ async fn what_is_remembered_is_what_was_answered() {
     for ask in &asked {
         first.push(clients[0].send(ask.clone()).await);
     }
-    let misses = lookups(&gateway, "dexar")[1];
+    let misses = gateway.lookups("dexar")[1];
     assert_eq!(misses, 36, "codings of one answer share it, regions and languages do not");
     for (ask, first) in asked.iter().zip(&first) {
         for client in &clients {
@@ -90,14 +84,14 @@ async fn what_is_remembered_is_what_was_answered() {
             assert_eq!((unchanged.status, unchanged.header("etag"), unchanged.body.len()), (304, Some(etag), 0));
         }
     }
-    assert_eq!(lookups(&gateway, "dexar")[1], misses, "nothing was asked again");
-    assert_eq!(lookups(&gateway, "novo"), [0, 0, 0], "each brand has its own");
+    assert_eq!(gateway.lookups("dexar")[1], misses, "nothing was asked again");
+    assert_eq!(gateway.lookups("novo"), [0, 0, 0], "each brand has its own");
 }
 
 #[tokio::test]
 async fn random_items_are_drawn_from_what_is_listed_now() {
     for cache in ["", "[cache]\nmebibytes = 0\n"] {
-        let (site, gateway) = shop(cache);
+        let (site, gateway) = shop(cache).await;
         let client = gateway.client("dexar");
         let draw = async |region: &str, language: &str| -> BTreeMap<u64, (String, i64)> {
             let answer = client.send(ask("/randomitems?count=9").region(region).language(language)).await;
@@ -135,7 +129,7 @@ async fn random_items_are_drawn_from_what_is_listed_now() {
 
 #[tokio::test]
 async fn a_change_of_one_item_leaves_what_does_not_show_it() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop("").await;
     let lists = ["/category/1", "/item/11"];
     let others = ["/category", "/category/2", "/item/12", "/item/21", "/regions", "/category/1?skip=1"];
     for path in lists.iter().chain(&others) {
@@ -171,7 +165,7 @@ async fn a_change_of_one_item_leaves_what_does_not_show_it() {
 
 #[tokio::test]
 async fn whatever_the_catalogue_is_made_of_is_followed() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop("").await;
     let client = gateway.client("dexar");
     let shown = async |path: &str| client.json(path).await.to_string();
     for (sql, path, words) in [
@@ -197,7 +191,7 @@ async fn whatever_the_catalogue_is_made_of_is_followed() {
 
 #[tokio::test]
 async fn a_change_is_seen_although_nobody_was_notified_or_it_commits_late() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop("").await;
     let client = gateway.client("dexar");
     let price = async || client.json("/item/11").await["price"].as_i64();
     assert_eq!(price().await, Some(100));
@@ -223,7 +217,7 @@ async fn a_change_is_seen_although_nobody_was_notified_or_it_commits_late() {
 
 #[tokio::test]
 async fn many_who_ask_the_same_at_once_are_one_question() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop("").await;
     gateway.client("dexar").get("/ping").await;
     let holding = Holding::items(&site, "dexar").await;
     let client = gateway.client("dexar");
@@ -242,7 +236,7 @@ async fn many_who_ask_the_same_at_once_are_one_question() {
 
 #[tokio::test]
 async fn memory_has_a_limit_and_may_be_none() {
-    let (mut site, gateway) = shop("[cache]\nmebibytes = 1\n");
+    let (mut site, gateway) = shop("[cache]\nmebibytes = 1\n").await;
     let client = gateway.client("dexar");
     for number in 0..3_000 {
         assert_eq!(client.get(&format!("/category/1?n={number}")).await.status, 200);
@@ -272,7 +266,7 @@ async fn memory_has_a_limit_and_may_be_none() {
 
 #[tokio::test]
 async fn what_changed_long_ago_is_forgotten_by_the_workers() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop("").await;
     gateway.client("dexar").json("/item/11").await;
     let sql = "insert into catalog_change (item_id, changed_at) values (1, now() - interval '61 minutes'), (2, now() - interval '59 minutes')";
     site.sql_as("dexar", sql).expect("written");

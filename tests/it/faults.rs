@@ -84,6 +84,9 @@ async fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
     let client = gateway.client("dexar");
     for round in 0..2 {
         await_catalogue(&client).await;
+        for path in CATALOGUE {
+            gateway.await_remembered("dexar", path).await;
+        }
         site.services.stop("pg");
         let begun = Instant::now();
         eventually_async("what cannot be looked up is said to be perhaps old", 5, async || {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::brand_file::free_port;
 use super::client::Client;
 use super::process::Process;
-use super::services::eventually;
+use super::services::{eventually, eventually_async};
 use super::site::Site;
 
 pub struct Gateway {
@@ -55,6 +55,28 @@ impl Gateway {
     /// What Prometheus is told.
     pub fn metrics(&self) -> String {
         ask_plainly(self.admin_port, "/metrics").expect("the admin listener answers").1
+    }
+
+    /// How many answers of the brand came out of memory, were asked of the database, and left without it.
+    pub fn lookups(&self, brand: &str) -> [u64; 3] {
+        let text = self.metrics();
+        ["hit", "miss", "stale"].map(|result| {
+            let series = format!("brandgate_cache_lookups_total{{brand=\"{brand}\",result=\"{result}\"}} ");
+            let value = text.lines().find_map(|line| line.strip_prefix(&series)).expect("the series is there");
+            value.parse().expect("a count")
+        })
+    }
+
+    /// Asks until the answer comes out of memory, held against the database. The first look over a new connection makes
+    /// everything be asked again, so what was answered before it does not stay.
+    pub async fn await_remembered(&self, brand: &str, path: &str) {
+        let client = self.client(brand);
+        eventually_async("it is remembered", 20, async || {
+            let hits = self.lookups(brand)[0];
+            client.get(path).await;
+            (self.lookups(brand)[0] > hits).then_some(())
+        })
+        .await;
     }
 
     /// Until every brand's socket takes connections, whatever else is missing.
