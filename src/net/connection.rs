@@ -6,9 +6,8 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,20 +20,21 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use ipnet::IpNet;
 use rustls::HandshakeKind;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::activity::{Activity, SILENT_FOR};
 use super::proxy;
 use super::streams::Streams;
+use super::wire::{Stream, Wire};
 use crate::config::{Limits, Timeouts};
 use crate::metrics::Metrics;
 
-/// How long a connection on which nothing is asked may hold up the end of the process: whoever waits for the next one waits
-/// for it too.
-const SILENT_FOR: Duration = Duration::from_secs(1);
+/// After so long without a request, a connection gives its buffers back until the next one.
+const REST_AFTER: Duration = Duration::from_millis(100);
 
 /// What a connection must know beside its socket. Cheap to clone.
 #[derive(Clone)]
@@ -71,9 +71,6 @@ pub async fn serve<S: Answer>(stream: TcpStream, peer: SocketAddr, settings: Set
         false => Box::pin(serve_h1(stream, client, settings, service)).await,
     }
 }
-
-/// A connection whose handshake is done.
-type Stream = Box<TlsStream<TcpStream>>;
 
 /// Who is there, and the connection; `None` when it came to nothing.
 async fn shake_hands(mut stream: TcpStream, peer: SocketAddr, settings: &Settings) -> Option<(IpAddr, Stream)> {
@@ -117,17 +114,54 @@ async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
         .keep_alive_interval(Some(settings.timeouts.head / 2))
         .keep_alive_timeout(settings.timeouts.head / 2)
         .serve_connection(TokioIo::new(stream), answering(service, client, &activity, &settings));
-    drive(connection, &streams, &activity, &settings).await;
+    drive(pin!(connection), &streams, &activity, &settings, None).await;
 }
 
+/// hyper keeps two buffers as long as its connection lives. A client that asks nothing needs none, so its connection is taken
+/// apart, and put together again when it says something.
 async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings, service: S) {
     let activity = Arc::new(Activity::new());
-    let connection = hyper::server::conn::http1::Builder::new()
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
         .timer(TokioTimer::new())
         .header_read_timeout(settings.timeouts.head)
-        .max_buf_size(settings.limits.head_bytes as usize)
-        .serve_connection(TokioIo::new(stream), answering(service, client, &activity, &settings));
-    drive(connection, &Streams::default(), &activity, &settings).await;
+        .max_buf_size(settings.limits.head_bytes as usize);
+    let mut wire = Wire::new(stream, activity.clone());
+    let mut service = answering(service, client, &activity, &settings);
+    let mut may_rest_from = Some(Instant::now());
+    loop {
+        let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
+        let pinned = Pin::new(&mut *connection);
+        let parts = match drive(pinned, &Streams::default(), &activity, &settings, may_rest_from).await {
+            Left::Silent => connection.into_parts(),
+            Left::Ended => return,
+        };
+        let has_part_of_a_head = !parts.read_buf.is_empty();
+        wire = parts.io.into_inner().with_unread(parts.read_buf);
+        service = parts.service;
+        if has_part_of_a_head {
+            may_rest_from = None;
+            continue;
+        }
+        if !rest(&wire, &activity, &settings).await {
+            let _ = tokio::time::timeout(SILENT_FOR, wire.shutdown()).await;
+            return;
+        }
+        may_rest_from = Some(Instant::now());
+    }
+}
+
+/// Waits for a client that says nothing; `false` when nothing is to be expected any more.
+async fn rest(wire: &Wire, activity: &Activity, settings: &Settings) -> bool {
+    tokio::select! {
+        biased;
+        () = wire.readable() => true,
+        () = settings.closing.cancelled() => false,
+        () = tokio::time::sleep_until(activity.deadline(&settings.timeouts)) => {
+            tracing::debug!("a connection was closed for its silence");
+            false
+        }
+    }
 }
 
 /// What hyper calls with each request.
@@ -159,93 +193,57 @@ fn answering<S: Answer>(
     })
 }
 
-async fn drive<C>(connection: C, streams: &Streams, activity: &Activity, settings: &Settings)
+/// How a connection was left.
+enum Left {
+    /// It is over.
+    Ended,
+    /// Nothing is asked and nothing is leaving.
+    Silent,
+}
+
+async fn drive<C>(
+    mut connection: Pin<&mut C>,
+    streams: &Streams,
+    activity: &Activity,
+    settings: &Settings,
+    may_rest_from: Option<Instant>,
+) -> Left
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
-    let mut connection = pin!(connection);
     let mut closing_since: Option<Instant> = None;
     loop {
         let deadline = match closing_since {
             Some(since) => activity.last_deadline(since, settings.timeouts.drain),
             None => activity.deadline(&settings.timeouts),
         };
+        let now = Instant::now();
+        if deadline <= now {
+            tracing::debug!("a connection was closed for its silence");
+            return Left::Ended;
+        }
+        let rest = match may_rest_from.filter(|_| closing_since.is_none()) {
+            Some(from) => match activity.silent_since() {
+                Some(since) if since.max(from) + REST_AFTER <= now => return Left::Silent,
+                Some(since) => since.max(from) + REST_AFTER,
+                None => now + REST_AFTER,
+            },
+            None => deadline,
+        };
         tokio::select! {
+            // What has come is read before the connection is told to end.
+            biased;
             ended = std::future::poll_fn(|cx| streams.poll(connection.as_mut(), cx)) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection broke");
                 }
-                return;
+                return Left::Ended;
             }
             () = settings.closing.cancelled(), if closing_since.is_none() => {
                 connection.as_mut().graceful_shutdown();
                 closing_since = Some(Instant::now());
             }
-            () = tokio::time::sleep_until(deadline) => {
-                let deadline = match closing_since {
-                    Some(since) => activity.last_deadline(since, settings.timeouts.drain),
-                    None => activity.deadline(&settings.timeouts),
-                };
-                if deadline <= Instant::now() {
-                    return tracing::debug!("a connection was closed for its silence");
-                }
-            }
+            () = tokio::time::sleep_until(rest.min(deadline)) => {}
         }
-    }
-}
-
-/// What the watchdog knows of a connection.
-struct Activity {
-    born: Instant,
-    running: AtomicUsize,
-    asked: AtomicBool,
-    /// Milliseconds from `born` to the end of the last request.
-    last_end_ms: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Activity {
-        Activity {
-            born: Instant::now(),
-            running: AtomicUsize::new(0),
-            asked: AtomicBool::new(false),
-            last_end_ms: AtomicU64::new(0),
-        }
-    }
-
-    fn begin(self: &Arc<Activity>) -> Running {
-        self.running.fetch_add(1, Ordering::Relaxed);
-        self.asked.store(true, Ordering::Relaxed);
-        Running(self.clone())
-    }
-
-    /// When the connection must be closed if nothing else happens until then.
-    fn deadline(&self, timeouts: &Timeouts) -> Instant {
-        if self.running.load(Ordering::Relaxed) > 0 {
-            // A request has a deadline of its own, which is enforced where it runs; look again afterwards.
-            return Instant::now() + timeouts.request;
-        }
-        let since = self.born + Duration::from_millis(self.last_end_ms.load(Ordering::Relaxed));
-        since + if self.asked.load(Ordering::Relaxed) { timeouts.idle } else { timeouts.head }
-    }
-
-    /// When the connection must be closed after the process began to end: a running request has `drain`, silence little.
-    fn last_deadline(&self, closing_since: Instant, drain: Duration) -> Instant {
-        if self.running.load(Ordering::Relaxed) > 0 {
-            return closing_since + drain;
-        }
-        let last_end = self.born + Duration::from_millis(self.last_end_ms.load(Ordering::Relaxed));
-        (last_end.max(closing_since) + SILENT_FOR.min(drain)).min(closing_since + drain)
-    }
-}
-
-/// A request in progress; also when the client goes away, its end is counted.
-struct Running(Arc<Activity>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let end_ms = u64::try_from(self.0.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.last_end_ms.store(end_ms, Ordering::Relaxed);
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP without any shop in it: sockets, TLS, connections, routing, what a request carries and how a reply leaves.
 
+mod activity;
 pub mod answer;
 pub mod client;
 pub mod connection;
@@ -15,3 +16,4 @@ pub mod router;
 mod streams;
 mod tickets;
 pub mod tls;
+mod wire;

@@ -1,0 +1,96 @@
+//! What hyper reads from and writes to on HTTP/1.1: a TLS connection that knows whether everything written has left, and that can
+//! be given back what was read too much.
+//!
+//! Made by `connection`. What must never happen: a connection is thought silent while part of an answer is still here.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::activity::Activity;
+
+/// A connection whose handshake is done.
+pub(super) type Stream = Box<TlsStream<TcpStream>>;
+
+pub(super) struct Wire {
+    stream: Stream,
+    /// Read before, and to be read first.
+    unread: Bytes,
+    activity: Arc<Activity>,
+    /// The client has not taken what it was offered.
+    waits: bool,
+}
+
+impl Wire {
+    pub fn new(stream: Stream, activity: Arc<Activity>) -> Wire {
+        Wire { stream, unread: Bytes::new(), activity, waits: false }
+    }
+
+    /// Gives back what was read and is nobody's yet.
+    pub fn with_unread(self, unread: Bytes) -> Wire {
+        Wire { unread, ..self }
+    }
+
+    /// Until there is something to read, or the connection has ended; nothing is read.
+    pub async fn readable(&self) {
+        // An error is met again by whoever reads.
+        let _ = self.stream.get_ref().0.peek(&mut [0]).await;
+    }
+
+    /// Notes how far a write came, and gives it on.
+    fn noted(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.wrote(self.waits && written.is_ready());
+        self.waits = written.is_pending();
+        written
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.unread.has_remaining() {
+            let bytes = self.unread.len().min(into.remaining());
+            into.put_slice(&self.unread.split_to(bytes));
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.noted(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.noted(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.activity.flushed(self.waits);
+        }
+        self.waits = flushed.is_pending();
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
