@@ -140,6 +140,24 @@ impl Kv {
         self.within(async |mut connection| pipe.query_async(&mut connection).await).await
     }
 
+    /// Counts one more at each key, which is forgotten `window_ms` after its first; returns the counts, each with the milliseconds
+    /// that are left. One round trip.
+    ///
+    /// # Errors
+    /// 503 while Redis is away or silent.
+    pub async fn count(&self, keys: &[Key], window_ms: u64) -> Result<Vec<(u64, u64)>> {
+        let mut pipe = redis::pipe();
+        for key in keys {
+            pipe.cmd("INCR").arg(key);
+            // With NX also a key that lost its end, by whatever accident, gets one.
+            pipe.cmd("PEXPIRE").arg(key).arg(window_ms).arg("NX").ignore();
+            pipe.cmd("PTTL").arg(key);
+        }
+        let answers: Vec<i64> = self.within(async |mut connection| pipe.query_async(&mut connection).await).await?;
+        let positive = |number: i64| u64::try_from(number).unwrap_or(0);
+        Ok(answers.chunks_exact(2).map(|pair| (positive(pair[0]), positive(pair[1]))).collect())
+    }
+
     /// Whether Redis answers, for readiness and `check`.
     pub async fn ping(&self) -> Result<()> {
         self.run(&redis::cmd("PING")).await

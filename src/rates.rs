@@ -4,12 +4,10 @@
 //! because Redis does: while it is away, everybody may.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use redis::Script;
 
 use crate::config::Rates;
 use crate::error::Result;
@@ -25,16 +23,6 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long nothing is counted after Redis failed, so that not every request waits for it.
 const REST: Duration = Duration::from_secs(2);
-
-/// Counts one request and returns how many there were in this window, and the milliseconds until the next.
-static COUNT: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "local count = redis.call('incr', KEYS[1]) \
-         local left_ms = redis.call('pttl', KEYS[1]) \
-         if left_ms < 0 then redis.call('pexpire', KEYS[1], ARGV[1]) left_ms = tonumber(ARGV[1]) end \
-         return {count, left_ms}",
-    )
-});
 
 /// What is rationed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,17 +101,10 @@ impl Limiter {
         }
         let (of_address, of_visitor) = self.limits(budget);
         let address = subject_of(address).to_string();
-        let counting = async {
-            let visitor = visitor.zip(of_visitor);
-            let (address, visitor) =
-                tokio::try_join!(self.count_one(budget, "address", &address, of_address), async {
-                    match visitor {
-                        Some((hash, limit)) => self.count_one(budget, "visitor", hash, limit).await.map(Some),
-                        None => Ok(None),
-                    }
-                })?;
-            Ok::<_, crate::error::Error>([Some(address), visitor].into_iter().flatten().collect())
-        };
+        let of_visitor = visitor.zip(of_visitor).map(|(hash, limit)| ("visitor", hash, limit));
+        let whose: Vec<_> =
+            [Some(("address", address.as_str(), of_address)), of_visitor].into_iter().flatten().collect();
+        let counting = self.count_all(budget, &whose);
         let counted = tokio::time::timeout(PATIENCE, counting).await;
         counted.unwrap_or_else(|late| Err(crate::error::Error::unavailable(late))).unwrap_or_else(|error| {
             tracing::debug!(%error, "nothing is counted while Redis is away");
@@ -136,11 +117,16 @@ impl Limiter {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    async fn count_one(&self, budget: Budget, whose: &str, subject: &str, limit: u32) -> Result<Count> {
-        let key = self.kv.key(subject, &format!("rate:{}", budget.word()));
-        let (used, left_ms): (u64, u64) = self.kv.invoke(COUNT.key(key).arg(WINDOW_MS)).await?;
-        let reset_s = u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
-        Ok(Count { name: format!("{}-{whose}", budget.word()), limit, used, reset_s })
+    /// Each is whose count it is, of whom, and the limit.
+    async fn count_all(&self, budget: Budget, whose: &[(&str, &str, u32)]) -> Result<Vec<Count>> {
+        let rest = format!("rate:{}", budget.word());
+        let keys: Vec<_> = whose.iter().map(|(_, subject, _)| self.kv.key(subject, &rest)).collect();
+        let counted = self.kv.count(&keys, WINDOW_MS).await?;
+        let counts = whose.iter().zip(counted).map(|((whose, _, limit), (used, left_ms))| {
+            let reset_s = u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
+            Count { name: format!("{}-{whose}", budget.word()), limit: *limit, used, reset_s }
+        });
+        Ok(counts.collect())
     }
 
     /// For an address, and for a visitor where visitors are rationed.

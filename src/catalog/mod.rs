@@ -74,10 +74,18 @@ pub async fn categories(cx: &Cx) -> Result<(Vec<Category>, Language)> {
 pub async fn category_items(cx: &Cx, key: &str, page: Page) -> Result<(Vec<Item>, Language)> {
     let key = Key::parse(key).ok_or_else(|| Error::not_found("category"))?;
     let client = cx.brand.db().await?;
-    let rows = store::category_items(&*client, &key, cx.region.as_deref(), page).await?;
+    let mut shares = [Some(3), Some(12), None].into_iter();
+    let rows = loop {
+        // The last share leaves nothing out.
+        let share = shares.next().flatten();
+        match store::category_items(&*client, &key, cx.region.as_deref(), page, share).await? {
+            store::Found::Page(rows) => break Some(rows),
+            store::Found::NoCategory => break None,
+            store::Found::Uneven => {}
+        }
+    };
     client.give_back();
-    let rows = rows.ok_or_else(|| Error::not_found("category"))?;
-    item::read_all(&rows, cx.language)
+    item::read_all(&rows.ok_or_else(|| Error::not_found("category"))?, cx.language)
 }
 
 /// One item.

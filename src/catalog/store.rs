@@ -1,6 +1,8 @@
 //! SQL of the catalogue's reads, and of what changed in it. Availability in a region reads the same in each: without a region
 //! everything counts, and an item without a list is available everywhere.
 
+use std::cmp::Reverse;
+
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -34,26 +36,52 @@ pub(super) async fn categories(client: &impl GenericClient, region: Option<&str>
     rows.iter().map(Node::read).collect()
 }
 
-/// A page of a category, descendants included; `None` where there is no such category.
+/// What a look at the nodes below a category came to.
+pub(super) enum Found {
+    NoCategory,
+    Page(Vec<Row>),
+    /// One node has more of the first items than were taken of each: to be asked again with a larger share.
+    Uneven,
+}
+
+/// A page of a category, descendants included. To pass over `skip` items, so many would have to be read of every node below it;
+/// instead `share` times what each node has when all have alike (`None`: all that may be needed). That is the page, unless it
+/// reaches beyond the last item taken of a node: there may be more of that node between.
 pub(super) async fn category_items(
     client: &impl GenericClient,
     key: &Key,
     region: Option<&str>,
     page: Page,
-) -> Result<Option<Vec<Row>>> {
+    share: Option<i64>,
+) -> Result<Found> {
     let statement = client
         .prepare_cached(
-            "select v.* \
-             from (select category_id from category where (category_id = $1 or id = $2) and shown) c \
+            "with c as materialized (select category_id from category where (category_id = $1 or id = $2) and shown), \
+                  node as materialized (select n.category_id from category n join c on n.path @> array[c.category_id]), \
+                  taken as materialized ( \
+                      select least($4::bigint + $5::bigint, $6::bigint * ($4 + $5) / greatest(count(*), 1) + 8) as most from node \
+                  ), \
+                  known_to as materialized ( \
+                      select e.priority, e.item_id \
+                      from node n cross join taken t cross join lateral ( \
+                          select i.priority, i.item_id from listed_item i \
+                          where i.node_id = n.category_id \
+                            and ($3::text is null or coalesce($3 = any(nullif(i.regions, '{}')), true)) \
+                          order by i.priority desc, i.item_id limit 1 offset t.most - 1 \
+                      ) e \
+                      where t.most < $4 + $5 order by e.priority desc, e.item_id limit 1 \
+                  ) \
+             select v.*, p.priority as place, k.priority as known_place, k.item_id as known_item_id \
+             from c \
+             left join known_to k on true \
              left join lateral ( \
                  select i.item_id, i.priority \
-                 from category n cross join lateral ( \
+                 from node n cross join lateral ( \
                      select i.item_id, i.priority from listed_item i \
                      where i.node_id = n.category_id \
                        and ($3::text is null or coalesce($3 = any(nullif(i.regions, '{}')), true)) \
-                     order by i.priority desc, i.item_id limit $4::bigint + $5::bigint \
+                     order by i.priority desc, i.item_id limit (select most from taken) \
                  ) i \
-                 where n.path @> array[c.category_id] \
                  order by i.priority desc, i.item_id limit $4 offset $5 \
              ) p on true \
              left join item_card v on v.item_id = p.item_id \
@@ -61,13 +89,23 @@ pub(super) async fn category_items(
         )
         .await?;
     let (number, id) = key.number_and_id();
-    let mut rows = client.query(&statement, &[&number, &id, &region, &page.count, &page.skip]).await?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
+    let mut rows = client.query(&statement, &[&number, &id, &region, &page.count, &page.skip, &share]).await?;
+    let Some(first) = rows.first() else { return Ok(Found::NoCategory) };
+    let place = |row: &Row, priority: &str, item_id: &str| -> Result<Option<(Reverse<i32>, i64)>> {
+        let place: (Option<i32>, Option<i64>) = (row.try_get(priority)?, row.try_get(item_id)?);
+        Ok(place.0.map(Reverse).zip(place.1))
+    };
+    let known_to = place(first, "known_place", "known_item_id")?;
     // A category without a match is one row of nulls.
     rows.retain(|row| row.get::<_, Option<i64>>("item_id").is_some());
-    Ok(Some(rows))
+    if let Some(known_to) = known_to {
+        let is_full = rows.len() as i64 == page.count;
+        let last = rows.last().map(|row| place(row, "place", "item_id")).transpose()?.flatten();
+        if !is_full || last > Some(known_to) {
+            return Ok(Found::Uneven);
+        }
+    }
+    Ok(Found::Page(rows))
 }
 
 /// One item with its newest hundred reviews.

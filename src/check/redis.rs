@@ -4,6 +4,9 @@ use super::{Finding, Findings};
 use crate::config::BrandConfig;
 use crate::kv::Kv;
 
+/// The first whose PEXPIRE knows NX, which counting needs (`Kv::count`).
+const LEAST_MAJOR: u32 = 7;
+
 pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
     let mut findings = Findings::of("redis");
     let asked = async {
@@ -22,8 +25,17 @@ pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
             );
         }
         Ok((kv, Ok((persists, policy)))) => {
-            if is_replica(&kv).await {
+            let told = told(&kv).await;
+            let of = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            if of("role") == Some("slave") {
                 findings.fault("it takes no writes: name the primary server in [redis] url");
+            }
+            if let Some(version) = of("redis_version")
+                && major(version).is_some_and(|major| major < LEAST_MAJOR)
+            {
+                findings.fault(format!(
+                    "it is version {version}: requests are counted from Redis {LEAST_MAJOR} on (or Valkey)"
+                ));
             }
             if !persists {
                 findings.warning("persists nothing: a restart of Redis logs everybody out (appendonly yes)");
@@ -36,9 +48,11 @@ pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
     findings.or_good("reachable, persistent, evicts nothing")
 }
 
-/// Whether it is a replica; a user who may not ask is told nothing.
-async fn is_replica(kv: &Kv) -> bool {
-    let mut command = redis::cmd("INFO");
-    command.arg("replication");
-    kv.run::<String>(&command).await.is_ok_and(|text| text.lines().any(|line| line.trim_end() == "role:slave"))
+/// What it says of itself; a user who may not ask is told nothing.
+async fn told(kv: &Kv) -> String {
+    kv.run(&redis::cmd("INFO")).await.unwrap_or_default()
+}
+
+fn major(version: &str) -> Option<u32> {
+    version.split('.').next()?.parse().ok()
 }

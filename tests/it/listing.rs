@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use crate::harness::{Site, demo_shops};
+use crate::harness::{Site, ask, demo_shops};
 use crate::source::{Source, ids};
 
 #[tokio::test]
@@ -22,6 +22,47 @@ async fn pages_put_together_are_the_list_in_its_order() {
     }
     assert_eq!(ids(&client.json("/category/1").await), wanted[..50], "50 unless said");
     assert_eq!(ids(&client.json("/category/1?skip=3").await), wanted[3..53]);
+}
+
+/// However unevenly the shelves below a category are filled, and whichever of them has what comes first.
+#[tokio::test]
+async fn deep_pages_of_uneven_shelves_are_the_list_in_its_order() {
+    let site = Site::new(&["novo"]);
+    let shelf_of: [fn(u64) -> u64; 3] = [
+        // Nearly everything on one; what comes first on one; one item each on most.
+        |number| if number.is_multiple_of(50) { 2 + number / 50 % 8 } else { 2 },
+        |number| if number < 500 { 9 } else { 2 + number % 7 },
+        |number| if number < 16 { 2 + number / 2 } else { 5 },
+    ];
+    for shelf_of in shelf_of {
+        let mut records = "{\"categoryID\":1,\"name\":\"Всё\"}\n".to_owned();
+        for shelf in 2..10 {
+            records += &format!("{{\"categoryID\":{shelf},\"parentID\":1,\"name\":\"Полка {shelf}\"}}\n");
+        }
+        records += "{\"id\":\"moscow\",\"city\":\"Москва\",\"country\":\"Россия\",\"countryCode\":\"RU\"}\n";
+        let mut places = Vec::new();
+        for number in 0..1_500_u64 {
+            let (id, shelf, priority) = (number * 7_919 % 100_003 + 1, shelf_of(number), 20 - number as i64 / 75);
+            let regions = if number.is_multiple_of(3) { ",\"regions\":[\"moscow\"]" } else { "" };
+            records += &format!(
+                "{{\"itemID\":{id},\"categoryID\":{shelf},\"name\":\"Кружка {id}\",\"price\":1,\"priority\":{priority}{regions}}}\n"
+            );
+            places.push((-priority, id, number.is_multiple_of(3)));
+        }
+        places.sort_unstable();
+        site.import_text("novo", "uneven.jsonl", records, &["--replace"]).good();
+        let gateway = site.start();
+        let client = gateway.client("novo");
+        for region in ["", "moscow", "spb"] {
+            let wanted: Vec<_> =
+                places.iter().filter(|(_, _, in_moscow)| region != "spb" || !in_moscow).map(|(_, id, _)| *id).collect();
+            for skip in (0..1_600).step_by(40) {
+                let answer = client.send(ask(&format!("/category/1?count=40&skip={skip}")).region(region)).await;
+                let page = wanted.iter().skip(skip).take(40).copied().collect::<Vec<_>>();
+                assert_eq!(ids(&answer.ok_json()), page, "{region} {skip}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
