@@ -25,6 +25,8 @@ grow() { # how many items, where the figures go
   empty_shop
   make_models "$work/models.jsonl" "$1"
   "$BINARY" catalog import --brand dexar "$work/models.jsonl" >/dev/null
+  # As long as somebody's old view is open, a vacuum marks nothing as visible to all, and every read of an index looks at the table too.
+  until [[ $(psql_admin -c "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()") == 0 ]]; do sleep 0.1; done
   psql_admin -c 'vacuum analyze' -c checkpoint
   local port pid
   port=$(free_port)

@@ -94,9 +94,17 @@ app.get('/item/:id', async (request, reply) => {
 
 app.get('/category/:id', async (request, reply) => {
   const language = languageOf(request)
-  const values = [...numberOrId(request.params.id), request.headers['x-region'] ?? null, ...page(request.query)]
-  const { rows } = await pool.query({ name: 'category', text: CATEGORY, values })
-  if (!rows.length) return notFound(reply, 'category')
+  const [count, skip] = page(request.query)
+  let rows
+  for (const share of [3, 12, null]) {
+    const values = [...numberOrId(request.params.id), request.headers['x-region'] ?? null, count, skip, share]
+    rows = (await pool.query({ name: 'category', text: CATEGORY, values })).rows
+    if (!rows.length) return notFound(reply, 'category')
+    const { known_place: place, known_item_id: id } = rows[0]
+    const last = rows.at(-1)
+    const isKnown = last.place > place || (last.place === place && last.item_id <= id)
+    if (place === null || (rows.length === count && isKnown)) break
+  }
   const items = rows.filter((row) => row.item_id !== null).map((row) => item(row, language, 3))
   return send(request, reply, items, language)
 })

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 
+use super::service::ServiceUser;
 use super::{Finding, Findings};
 use crate::clock::Clock;
 use crate::config::BrandConfig;
@@ -61,6 +62,17 @@ pub(super) fn certificate(config: &BrandConfig, clock: &Clock) -> Vec<Finding> {
     let key = &config.tls.key;
     if std::fs::metadata(key).is_ok_and(|found| found.mode() & 0o007 != 0) {
         findings.fault(format!("anybody on this machine can read {0}: chmod 640 {0}", key.display()));
+    }
+    if let Some(service) = ServiceUser::find() {
+        let mut closed: Vec<_> =
+            [&config.tls.certificate, key].into_iter().filter_map(|file| service.kept_out_by(file)).collect();
+        closed.dedup();
+        for path in closed {
+            findings.fault(format!(
+                "the service's user is kept out by {0}: chgrp brandgate {0} && chmod g+rX {0}",
+                path.display()
+            ));
+        }
     }
     if !identity.names.iter().any(|name| covers(name, host)) {
         findings.fault(format!("{file} is for {}, but public_url says {host}", identity.names.join(", ")));

@@ -6,6 +6,7 @@
 mod database;
 mod files;
 mod redis;
+mod service;
 
 use std::time::Duration;
 
