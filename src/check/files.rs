@@ -63,7 +63,8 @@ pub(super) fn certificate(config: &BrandConfig, clock: &Clock) -> Vec<Finding> {
     if std::fs::metadata(key).is_ok_and(|found| found.mode() & 0o007 != 0) {
         findings.fault(format!("anybody on this machine can read {0}: chmod 640 {0}", key.display()));
     }
-    if let Some(service) = ServiceUser::find() {
+    // Elsewhere it is a developer's, who runs it by hand.
+    if let Some(service) = ServiceUser::find().filter(|_| key.starts_with("/etc")) {
         let mut closed: Vec<_> =
             [&config.tls.certificate, key].into_iter().filter_map(|file| service.kept_out_by(file)).collect();
         closed.dedup();
