@@ -29,6 +29,7 @@ mod migrations;
 mod openapi;
 mod openapi_answers;
 mod openapi_errors;
+mod output;
 mod pauses;
 mod payments;
 mod payments_faults;

@@ -12,6 +12,7 @@ use brandgate::config::BrandConfig;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::named;
+use super::output::{self, say};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -81,13 +82,13 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<(), String> {
     let begun = Instant::now();
     let imported = import::run(brand, &sources, options, &progress, &mut report).await;
     drawing.abort();
-    print!("{report}");
+    output::result(format_args!("{report}"));
     let summary = imported.map_err(|error| format!("{}: {error}", brand.name))?;
-    print!("{summary}");
+    output::result(format_args!("{summary}"));
     let (whole, staging) = (begun.elapsed().as_secs_f64(), summary.staging.as_secs_f64());
     let done = if options.dry_run { "would be imported; nothing was changed" } else { "imported" };
     let items = summary.items_read;
-    println!("{}: {items} item records {done} in {whole:.1} s (read and staged in {staging:.1} s)", brand.name);
+    say!("{}: {items} item records {done} in {whole:.1} s (read and staged in {staging:.1} s)", brand.name);
     Ok(())
 }
 

@@ -7,6 +7,8 @@ use brandgate::config::BrandConfig;
 use brandgate::{mail, payments, telegram};
 use serde_json::{Map, Value, json};
 
+use super::output::say;
+
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Look at this machine only: files, secrets, certificates
@@ -27,13 +29,13 @@ pub async fn run(brands: &[BrandConfig], arguments: &Arguments) -> Result<(), St
         let brands = brands.iter().zip(&all);
         let brands: Map<String, Value> =
             brands.map(|(brand, findings)| (brand.name.clone(), findings.iter().map(as_json).collect())).collect();
-        println!("{:#}", json!({ "faults": faults, "warnings": warnings, "files": [], "brands": brands }));
+        say!("{:#}", json!({ "faults": faults, "warnings": warnings, "files": [], "brands": brands }));
         return if faults == 0 { Ok(()) } else { Err(String::new()) };
     }
     for (brand, findings) in brands.iter().zip(&all) {
         for finding in findings {
             let (tick, word, sentence) = parts(&finding.verdict);
-            println!("{:<12} {:<13} {tick} {word:<6} {sentence}", brand.name, finding.subject);
+            say!("{:<12} {:<13} {tick} {word:<6} {sentence}", brand.name, finding.subject);
         }
     }
     match faults {
@@ -46,7 +48,7 @@ pub async fn run(brands: &[BrandConfig], arguments: &Arguments) -> Result<(), St
 /// What there is to say, with `--json`, of files that cannot be used: their faults, a text each.
 pub fn print_faults(faults: &str) {
     let files: Vec<&str> = faults.lines().collect();
-    println!("{:#}", json!({ "faults": files.len(), "warnings": 0, "files": files, "brands": {} }));
+    say!("{:#}", json!({ "faults": files.len(), "warnings": 0, "files": files, "brands": {} }));
 }
 
 async fn look(brand: &BrandConfig, all: &[BrandConfig], only_here: bool) -> Vec<Finding> {

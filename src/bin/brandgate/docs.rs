@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
+use super::output::complain;
+
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Where to; made if it is missing
@@ -19,7 +21,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match write(&arguments.directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("brandgate: {}: {error}", arguments.directory.display());
+            complain!("brandgate: {}: {error}", arguments.directory.display());
             ExitCode::FAILURE
         }
     }

@@ -7,6 +7,7 @@ mod docs;
 mod log;
 mod migrate;
 mod outbox;
+mod output;
 mod payments;
 mod process;
 mod reviews;
@@ -20,6 +21,7 @@ use brandgate::config::BrandConfig;
 use brandgate::reload::Source;
 use clap::{Parser, Subcommand};
 use log::LogFormat;
+use output::complain;
 
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
@@ -81,7 +83,7 @@ async fn main() -> ExitCode {
     let brands = match source.read() {
         Ok(brands) => brands,
         Err(faults) => {
-            eprintln!("{faults}");
+            complain!("{faults}");
             if matches!(&arguments.command, Command::Check(check) if check.json) {
                 check::print_faults(&faults);
             }
@@ -100,11 +102,11 @@ async fn main() -> ExitCode {
         #[cfg(feature = "docs")]
         Command::Docs(_) => Ok(()),
     };
-    match ended {
+    match ended.and_then(|()| output::whole()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
             if !sentence.is_empty() {
-                eprintln!("brandgate: {sentence}");
+                complain!("brandgate: {sentence}");
             }
             ExitCode::FAILURE
         }

@@ -6,6 +6,8 @@ use brandgate::config::BrandConfig;
 use brandgate::migrate::Report;
 use brandgate::{db, migrate};
 
+use super::output::{complain, say};
+
 #[derive(clap::Args)]
 pub struct Arguments {
     /// PostgreSQL URL of an administrator, in the brands' database: makes what only an administrator can make
@@ -38,14 +40,14 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
                     format!("applied {}", applied.join(", "))
                 };
                 match unknown.is_empty() {
-                    true => println!("{}: {done}", brand.name),
+                    true => say!("{}: {done}", brand.name),
                     false => {
-                        println!("{}: {done}; a newer version was here and made {}", brand.name, unknown.join(", "))
+                        say!("{}: {done}; a newer version was here and made {}", brand.name, unknown.join(", "))
                     }
                 }
             }
             Err(error) => {
-                eprintln!("brandgate: {}: {error}", brand.name);
+                complain!("brandgate: {}: {error}", brand.name);
                 failed.push(brand);
             }
         }
@@ -54,11 +56,11 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
         return Ok(());
     }
     if arguments.admin_url.is_none() {
-        eprintln!(
+        complain!(
             "If the role or its schema is missing, an administrator of the database runs this (or --admin-url):\n"
         );
         for brand in &failed {
-            println!("{}", migrate::admin_script(brand));
+            say!("{}", migrate::admin_script(brand));
         }
     }
     Err(String::new())

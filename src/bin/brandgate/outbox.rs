@@ -10,6 +10,7 @@ use brandgate::mail::{self, Outbox, Retried, Waiting};
 use brandgate::payments::receipt::{self, Receipt};
 
 use super::named;
+use super::output::say;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -88,18 +89,18 @@ async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
         mail::list(brand, arguments.failed, arguments.count).await.map_err(told)?;
     let receipts = receipt::list(brand, arguments.failed).await.map_err(told)?;
     if !waiting.is_empty() || !receipts.is_empty() {
-        println!("{:<10} {:<8} {:<32} {:<24} {:>5}  {:<20} last error", "id", "", "to", "about", "tries", "next try");
+        say!("{:<10} {:<8} {:<32} {:<24} {:>5}  {:<20} last error", "id", "", "to", "about", "tries", "next try");
     }
     for mail in &waiting {
-        println!("{}", line(mail));
+        say!("{}", line(mail));
     }
     for receipt in &receipts {
-        println!("{}", receipt_line(receipt));
+        say!("{}", receipt_line(receipt));
     }
-    println!("{}: {queued} mails queued, {failed} given up", brand.name());
+    say!("{}: {queued} mails queued, {failed} given up", brand.name());
     if !receipts.is_empty() {
         let failed = receipts.iter().filter(|receipt| receipt.status == "FAILED").count();
-        println!("{}: {} receipts on their way, {failed} given up", brand.name(), receipts.len() - failed);
+        say!("{}: {} receipts on their way, {failed} given up", brand.name(), receipts.len() - failed);
     }
     Ok(())
 }
@@ -130,20 +131,20 @@ async fn retry(brand: &Brand, arguments: &Retry) -> Result<(), String> {
     let told = |error| format!("{}: {error}", brand.name());
     match arguments.id {
         Some(Id::Mail(id)) => match mail::retry(brand, id).await.map_err(told)? {
-            Retried::Due => println!("{}: mail-{id} is due now", brand.name()),
+            Retried::Due => say!("{}: mail-{id} is due now", brand.name()),
             Retried::Sent => return Err(format!("{}: mail-{id} was sent; no mail is sent twice", brand.name())),
             Retried::Unknown => return Err(format!("{}: there is no mail-{id}", brand.name())),
         },
         Some(Id::Receipt(payment_id)) => match receipt::retry(brand, payment_id).await.map_err(told)? {
-            true => println!("{}: receipt-{payment_id} is due now", brand.name()),
+            true => say!("{}: receipt-{payment_id} is due now", brand.name()),
             false => return Err(format!("{}: receipt-{payment_id} is done, or there is none", brand.name())),
         },
         None => {
             let due = mail::retry_all_failed(brand).await.map_err(told)?;
-            println!("{}: {due} mails are due now", brand.name());
+            say!("{}: {due} mails are due now", brand.name());
             for failed in receipt::list(brand, true).await.map_err(told)? {
                 receipt::retry(brand, failed.payment_id).await.map_err(told)?;
-                println!("{}: receipt-{} is due now", brand.name(), failed.payment_id);
+                say!("{}: receipt-{} is due now", brand.name(), failed.payment_id);
             }
         }
     }

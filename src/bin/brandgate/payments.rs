@@ -5,6 +5,8 @@ use brandgate::config::BrandConfig;
 use brandgate::payments::{self, Filter, Payment};
 use rust_decimal::Decimal;
 
+use super::output::say;
+
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// The newest payments
@@ -64,20 +66,20 @@ async fn carry_out(brand: &Brand, command: Command) -> brandgate::error::Result<
     match command {
         Command::List { open, to_settle, count, .. } => {
             let filter = Filter { only_open: open, only_to_settle: to_settle, count };
-            println!("{:>8}  {:<9}  {:>14}  {:<20}  {:<40}  remark", "payment", "status", "amount", "begun", "order");
+            say!("{:>8}  {:<9}  {:>14}  {:<20}  {:<40}  remark", "payment", "status", "amount", "begun", "order");
             for payment in payments::list(brand, filter).await? {
-                println!("{}", line(&payment));
+                say!("{}", line(&payment));
             }
         }
         Command::Show(one) => show(brand, one.payment).await?,
         Command::Refund { one, amount, again } => {
             let refund = payments::refund(brand, one.payment, amount, again).await?;
-            println!("{} RUB: {} (refund {})", refund.amount.normalize(), refund.status, refund.id);
+            say!("{} RUB: {} (refund {})", refund.amount.normalize(), refund.status, refund.id);
         }
-        Command::Retry(one) => println!("{}", line(&payments::retry(brand, one.payment).await?)),
+        Command::Retry(one) => say!("{}", line(&payments::retry(brand, one.payment).await?)),
         Command::Settle(one) => match payments::settle(brand, one.payment).await? {
-            true => println!("settled"),
-            false => println!("there was nothing to settle"),
+            true => say!("settled"),
+            false => say!("there was nothing to settle"),
         },
     }
     Ok(())
@@ -98,19 +100,19 @@ fn line(payment: &Payment) -> String {
 
 async fn show(brand: &Brand, id: i64) -> brandgate::error::Result<()> {
     let (payment, refunds) = payments::show(brand, id).await?;
-    println!("{}", line(&payment));
-    println!("owner          {}", payment.owner);
-    println!("at the bank    {}", payment.bank_order_id);
-    println!("QR code        {}", payment.qr_id.as_deref().unwrap_or("none yet"));
-    println!("expires        {}", payment.standing.expires_at);
+    say!("{}", line(&payment));
+    say!("owner          {}", payment.owner);
+    say!("at the bank    {}", payment.bank_order_id);
+    say!("QR code        {}", payment.qr_id.as_deref().unwrap_or("none yet"));
+    say!("expires        {}", payment.standing.expires_at);
     if let Some(completed) = payment.completed_at {
-        println!("completed      {completed}, transaction {}", payment.transaction_id.unwrap_or_default());
+        say!("completed      {completed}, transaction {}", payment.transaction_id.unwrap_or_default());
     }
     for (item, quantity) in &payment.lines {
-        println!("item           {item} × {quantity}");
+        say!("item           {item} × {quantity}");
     }
     for refund in refunds {
-        println!("refund         {} RUB {} ({})", refund.amount.normalize(), refund.status, refund.id);
+        say!("refund         {} RUB {} ({})", refund.amount.normalize(), refund.status, refund.id);
     }
     Ok(())
 }

@@ -2,13 +2,12 @@
 //!
 //! Called by `main`. What must never happen: a text that a stranger wrote commands the terminal it is shown on.
 
-use std::fmt::Write;
-
 use brandgate::catalog::Key;
 use brandgate::config::BrandConfig;
 use brandgate::reviews::{self, Listed, OPENING_CHARACTERS, Wanted};
 
 use super::named;
+use super::output::say;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -55,11 +54,9 @@ async fn list(brand: &BrandConfig, arguments: &List) -> Result<(), String> {
     let item = arguments.item.as_deref().map(|text| Key::parse(text).ok_or_else(|| format!("--item {text}: no id")));
     let wanted = Wanted { item: item.transpose()?, only_hidden: arguments.hidden, count: arguments.count };
     let listed = reviews::list(brand, &wanted).await.map_err(|error| format!("{}: {error}", brand.name))?;
-    let mut table = String::new();
     for review in &listed {
-        writeln!(table, "{}", line(review)).expect("memory can be written to");
+        say!("{}", line(review));
     }
-    print!("{table}");
     Ok(())
 }
 
@@ -84,7 +81,7 @@ async fn set_hidden(brand: &BrandConfig, review_id: i64, is_hidden: bool) -> Res
     let rated = reviews::set_hidden(brand, review_id, is_hidden).await;
     let rated = rated.map_err(|error| format!("{}: {error}", brand.name))?;
     let state = if is_hidden { "hidden" } else { "shown" };
-    println!("{}: review {review_id} is {state}; item {} has rating {}", brand.name, rated.item_id, rated.rating);
+    say!("{}: review {review_id} is {state}; item {} has rating {}", brand.name, rated.item_id, rated.rating);
     Ok(())
 }
 
