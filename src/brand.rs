@@ -157,12 +157,8 @@ impl Brand {
     pub async fn open(&self) -> Result<(), String> {
         let mut told = false;
         loop {
-            match self.unfitness().await {
-                Ok(None) => {
-                    self.open.store(true, Ordering::Relaxed);
-                    return Ok(());
-                }
-                Ok(Some(sentence)) => return Err(format!("{}: {sentence}", self.name())),
+            match self.try_open().await {
+                Ok(()) => return Ok(()),
                 Err(error) if db::is_away(&error) => {
                     if !told {
                         tracing::warn!(brand = self.name(), %error, "waiting for PostgreSQL; answering 503 until it is there");
@@ -175,6 +171,18 @@ impl Brand {
         }
     }
 
+    /// The same once, for a person who waits: a database that is away is an error too.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what to do.
+    pub async fn try_open(&self) -> Result<()> {
+        if let Some(sentence) = self.unfitness().await? {
+            return Err(Error::internal(sentence));
+        }
+        self.open.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Follows what changes in the catalogue, so that remembered answers may be given again. For whoever serves, once.
     pub fn follow_catalogue(&self) {
         let (cache, name) = (Arc::downgrade(&self.cache), self.name().to_owned());
@@ -183,7 +191,7 @@ impl Brand {
 
     /// What keeps the brand's database from serving, or `None`.
     async fn unfitness(&self) -> Result<Option<String>> {
-        let client = self.pool.get().await.map_err(refused_or_away)?;
+        let client = self.pool.get().await.map_err(|error| db::pool_refused(&self.config.database, error))?;
         if let Some(sentence) = db::unfitness(&client, self.name()).await? {
             return Ok(Some(sentence));
         }
@@ -250,13 +258,5 @@ impl Drop for Lease {
         if let Some(object) = self.0.take() {
             drop(Object::take(object));
         }
-    }
-}
-
-/// A server that answers with a refusal (a wrong password, no such database) will not change its mind by waiting.
-fn refused_or_away(error: deadpool_postgres::PoolError) -> Error {
-    match error {
-        deadpool_postgres::PoolError::Backend(cause) if cause.code().is_some() => Error::from(cause),
-        other => Error::from(other),
     }
 }

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::sync::Notify;
+use tokio_postgres::config::Host;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use crate::config::DatabaseConfig;
@@ -30,13 +32,18 @@ pub fn pool(config: &DatabaseConfig, size: usize) -> Pool {
 }
 
 /// One connection under the brand's role, without a statement timeout: for work that takes its time.
+///
+/// # Errors
+/// A sentence that says where PostgreSQL was looked for, and what to do.
 pub async fn connect(config: &DatabaseConfig) -> Result<Client> {
-    connect_with(&as_brand(config)).await
+    connect_with(&as_brand(config), Role::Brand).await
 }
 
 /// The same; `news` is told of every notification that the client listens for.
 pub async fn connect_listening(config: &DatabaseConfig, news: Arc<Notify>) -> Result<Client> {
-    let (client, mut connection) = as_brand(config).connect(NoTls).await?;
+    let postgres = as_brand(config);
+    let connected = postgres.connect(NoTls).await;
+    let (client, mut connection) = connected.map_err(|cause| refused(&postgres, Role::Brand, cause))?;
     tokio::spawn(async move {
         while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
             match message {
@@ -58,9 +65,16 @@ fn as_brand(config: &DatabaseConfig) -> tokio_postgres::Config {
     postgres
 }
 
+/// Whose connection it is, for the sentence that says what to mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Brand,
+    Administrator,
+}
+
 /// One connection as configured; its task ends with the client.
-pub async fn connect_with(postgres: &tokio_postgres::Config) -> Result<Client> {
-    let (client, connection) = postgres.connect(NoTls).await?;
+pub async fn connect_with(postgres: &tokio_postgres::Config, role: Role) -> Result<Client> {
+    let (client, connection) = postgres.connect(NoTls).await.map_err(|cause| refused(postgres, role, cause))?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a database connection ended");
@@ -100,6 +114,75 @@ pub async fn unfitness(client: &Client, brand: &str) -> Result<Option<String>> {
             "the role {brand} lands in the schema {schema}: alter role {brand} set search_path = {brand}, extensions"
         ))),
         None => Ok(Some(format!("the schema {brand} does not exist: run brandgate migrate with --admin-url"))),
+    }
+}
+
+/// Where PostgreSQL is looked for: `127.0.0.1:5432`, `/run/postgresql/.s.PGSQL.5432`.
+pub fn place(postgres: &tokio_postgres::Config) -> String {
+    let port = |at: usize| postgres.get_ports().get(at).or(postgres.get_ports().first()).copied().unwrap_or(5432);
+    let hosts = postgres.get_hosts().iter().enumerate().map(|(at, host)| match host {
+        Host::Tcp(name) => format!("{name}:{}", port(at)),
+        Host::Unix(directory) => format!("{}/.s.PGSQL.{}", directory.display(), port(at)),
+    });
+    let addresses = postgres.get_hostaddrs().iter().enumerate().map(|(at, address)| format!("{address}:{}", port(at)));
+    let named = hosts.collect::<Vec<_>>();
+    if named.is_empty() { addresses.collect::<Vec<_>>().join(" or ") } else { named.join(" or ") }
+}
+
+/// No connection came about.
+#[track_caller]
+fn refused(postgres: &tokio_postgres::Config, role: Role, cause: tokio_postgres::Error) -> Error {
+    let (place, code) = (place(postgres), cause.code().cloned());
+    let (url, user) = (role.url(), postgres.get_user().unwrap_or_default());
+    let error = Error::from(cause);
+    let sentence = match code {
+        None => format!("PostgreSQL at {place} cannot be reached ({error}): see that it runs, and that {url} is right"),
+        Some(SqlState::INVALID_CATALOG_NAME) => {
+            let name = postgres.get_dbname().unwrap_or_default();
+            format!(
+                "PostgreSQL at {place} has no database {name}: create it \
+                     (create database {name} template template0 locale 'C.UTF-8'), or mend {url}"
+            )
+        }
+        Some(SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
+            format!("PostgreSQL at {place} does not let {user} in ({error}): {}", role.way_in())
+        }
+        Some(_) => format!("PostgreSQL at {place} takes no connection ({error})"),
+    };
+    error.because(sentence)
+}
+
+impl Role {
+    /// What says where PostgreSQL is.
+    fn url(self) -> &'static str {
+        match self {
+            Role::Brand => "[database] url",
+            Role::Administrator => "--admin-url",
+        }
+    }
+
+    fn way_in(self) -> &'static str {
+        match self {
+            Role::Brand => {
+                "brandgate migrate --admin-url makes the role and sets its password; pg_hba.conf must let it in by password"
+            }
+            Role::Administrator => "see the user and password of --admin-url, and pg_hba.conf",
+        }
+    }
+}
+
+/// No connection of the pool could be had. A server that answers with a refusal (a wrong password, no such database) will not
+/// change its mind by waiting; one that is away may come back.
+#[track_caller]
+pub fn pool_refused(config: &DatabaseConfig, error: PoolError) -> Error {
+    match error {
+        PoolError::Backend(cause) => refused(&config.postgres, Role::Brand, cause),
+        PoolError::Timeout(_) => Error::unavailable(format!(
+            "PostgreSQL at {} has not answered within {} ms",
+            place(&config.postgres),
+            config.connect_timeout.as_millis()
+        )),
+        other => Error::from(other),
     }
 }
 

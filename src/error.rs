@@ -230,13 +230,18 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(cause) = self.cause.as_deref() else { return f.write_str(&self.public) };
         // The public sentence of a server fault says nothing to whoever reads this.
-        write!(f, "{cause}")?;
+        let mut said = cause.to_string();
         let mut source = cause.source();
         while let Some(inner) = source {
-            write!(f, ": {inner}")?;
+            let text = inner.to_string();
+            // Some crates repeat what is beneath them.
+            if !said.ends_with(&text) {
+                said.push_str(": ");
+                said.push_str(&text);
+            }
             source = inner.source();
         }
-        Ok(())
+        f.write_str(&said)
     }
 }
 
@@ -297,5 +302,12 @@ mod tests {
         let error = Error::internal("relation \"item\" does not exist");
         assert_eq!(error.public, "Something went wrong on our side.");
         assert!(format!("{error}").contains("relation"), "the log has the cause");
+    }
+
+    #[test]
+    fn what_two_of_a_chain_say_is_said_once() {
+        let refused = || std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused");
+        let outer = std::io::Error::other(refused());
+        assert_eq!(Error::unavailable(outer).to_string(), "refused");
     }
 }

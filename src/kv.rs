@@ -93,6 +93,12 @@ impl Kv {
         Ok(Kv { inner: std::sync::Arc::new(inner) })
     }
 
+    /// Where Redis is looked for: `127.0.0.1:6379`, `/run/redis/redis-server.sock`. Without what else its URL says.
+    pub fn place(config: &RedisConfig) -> String {
+        let info = config.url.as_str().into_connection_info();
+        info.map_or_else(|_| "no address".to_owned(), |info| info.addr().to_string())
+    }
+
     /// `dexar:{tag}:rest`: everything about one `tag` lives in one slot.
     pub fn key(&self, tag: &str, rest: &str) -> Key {
         Key(format!("{}{{{tag}}}:{rest}", self.inner.prefix))

@@ -4,6 +4,7 @@
 //! log line, an error, a JSON answer or a brand's file. `Secret` has no `Display` and no `Serialize`; `Debug` prints its name.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +39,7 @@ impl Secret {
     ///
     /// A name without a slash is a credential: a file of that name in `credentials` (systemd's `$CREDENTIALS_DIRECTORY`), or of
     /// that name after `brandgate_`, which systemd calls it when `LoadCredential=brandgate:` names a whole directory.
-    /// A path names a file that only its owner may read (mode 0600 or 0400). One trailing newline is dropped.
+    /// A path names a file that only its owner may read (mode 0600 or 0400). It is one line; a newline at its end is dropped.
     ///
     /// # Errors
     /// A sentence that names the secret and what to do, never its content.
@@ -47,11 +48,16 @@ impl Secret {
             PathBuf::from(name)
         } else {
             let directory = credentials
-                .ok_or_else(|| format!("the credential {name} is asked for, but $CREDENTIALS_DIRECTORY is not set"))?;
+                .ok_or_else(|| format!("the credential {name} is in no directory: name the secrets' with --credentials or $CREDENTIALS_DIRECTORY"))?;
             let of_a_directory = directory.join(format!("{LOADED_AS}{name}"));
             if of_a_directory.exists() { of_a_directory } else { directory.join(name) }
         };
-        let metadata = std::fs::metadata(&path).map_err(|e| format!("the secret {}: {e}", path.display()))?;
+        let metadata = std::fs::metadata(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                format!("there is no file {}: write the secret there, with mode 600", path.display())
+            }
+            _ => format!("the secret {}: {error}", path.display()),
+        })?;
         // systemd's credentials are 0440 for root's services and protected by their directory; files of ours must be private.
         if name.contains('/') && metadata.permissions().mode() & 0o077 != 0 {
             return Err(format!("the secret {} can be read by others: chmod 600 it", path.display()));
@@ -60,6 +66,9 @@ impl Secret {
         let value = value.strip_suffix('\n').unwrap_or(&value);
         if value.is_empty() {
             return Err(format!("the secret {} is empty", path.display()));
+        }
+        if value.contains(['\n', '\r']) {
+            return Err(format!("the secret {} has more than one line", path.display()));
         }
         Ok(Secret { name: name.to_owned(), value: value.to_owned(), file: Some(path) })
     }
@@ -108,7 +117,7 @@ mod tests {
         assert!(read(0o644).expect_err("readable by others").contains("chmod 600"));
         assert_eq!(read(0o600).expect("private").reveal(), "s3cret");
         assert_eq!(Secret::read("password", Some(&directory)).expect("a credential").reveal(), "s3cret");
-        assert!(Secret::read("password", None).expect_err("no directory").contains("CREDENTIALS_DIRECTORY"));
+        assert!(Secret::read("password", None).expect_err("no directory").contains("--credentials"));
         std::fs::remove_dir_all(&directory).expect("it is ours");
     }
 }

@@ -18,7 +18,10 @@ pub(super) async fn look(config: &BrandConfig, all: &[BrandConfig], clock: &Cloc
     let client = match patiently(db::connect(&config.database)).await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return vec![Finding::new("postgresql", Verdict::Fault(error.to_string()))],
-        Err(late) => return vec![Finding::new("postgresql", late)],
+        Err(late) => {
+            let place = db::place(&config.database.postgres);
+            return vec![Finding::new("postgresql", Verdict::Fault(format!("PostgreSQL at {place}: {late}")))];
+        }
     };
     let mut findings = late_is(patiently(server(&client, config, all, clock)).await, "postgresql");
     if findings.iter().any(|found| matches!(found.verdict, Verdict::Fault(_))) {
@@ -26,13 +29,14 @@ pub(super) async fn look(config: &BrandConfig, all: &[BrandConfig], clock: &Cloc
     }
     findings.extend(late_is(patiently(migrations(&client)).await, "migrations"));
     for other in all.iter().filter(|other| other.name != config.name) {
-        findings.extend(late_is(patiently(isolation(&client, &other.name)).await, "isolation"));
+        let is_beside = other.database.postgres.get_dbname() == config.database.postgres.get_dbname();
+        findings.extend(late_is(patiently(isolation(&client, &other.name, is_beside)).await, "isolation"));
     }
     findings
 }
 
-fn late_is(found: Result<Vec<Finding>, Verdict>, subject: &'static str) -> Vec<Finding> {
-    found.unwrap_or_else(|late| vec![Finding::new(subject, late)])
+fn late_is(found: Result<Vec<Finding>, String>, subject: &'static str) -> Vec<Finding> {
+    found.unwrap_or_else(|late| vec![Finding::new(subject, Verdict::Fault(late))])
 }
 
 async fn migrations(client: &Client) -> Vec<Finding> {
@@ -96,17 +100,19 @@ fn connections_needed(config: &BrandConfig, all: &[BrandConfig]) -> usize {
     beside.map(|brand| 2 * (brand.database.pool_size + brand.database.shared_connections) + 1).sum()
 }
 
-/// Tries a forbidden read, and asks for every other right on the other brand's tables, views and functions. A brand's name is checked by
-/// `config` to be a plain identifier.
-async fn isolation(client: &Client, other: &str) -> Vec<Finding> {
+/// Tries a forbidden read, and asks for every other right on the other brand's tables, views and functions. `is_beside`: the other
+/// brand's database has the same name. A brand's name is checked by `config` to be a plain identifier.
+async fn isolation(client: &Client, other: &str, is_beside: bool) -> Vec<Finding> {
     let mut findings = Findings::of("isolation");
     let refused = client.simple_query(&format!("select from \"{other}\".item limit 1")).await.err();
     match refused.as_ref().map(tokio_postgres::Error::code) {
         None => findings.fault(format!("this role can read the items of {other}: revoke what it was granted")),
         Some(Some(&SqlState::INSUFFICIENT_PRIVILEGE)) => {}
-        Some(Some(&SqlState::UNDEFINED_TABLE)) => {}
-        Some(Some(&SqlState::INVALID_SCHEMA_NAME)) => {
-            return findings.or_good(format!("{other} has no schema in this database"));
+        Some(Some(&SqlState::UNDEFINED_TABLE)) if is_beside => findings.warning(format!(
+            "{other} has no tables yet, so nothing could be tried: brandgate migrate, then look again"
+        )),
+        Some(Some(&SqlState::UNDEFINED_TABLE)) => {
+            return findings.or_good(format!("{other} has no tables in this database"));
         }
         Some(_) => {
             let error = refused.map(|error| error.to_string()).unwrap_or_default();

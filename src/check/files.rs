@@ -33,11 +33,13 @@ pub(super) fn secrets(config: &BrandConfig) -> Vec<Finding> {
 /// Whether anybody but its owner and root may read a file. A directory that others cannot enter protects what is in it.
 fn is_open(file: &Path) -> bool {
     let directory = file.parent().unwrap_or(file);
-    let open_to = |path: &Path, group: u32, others: u32| {
-        std::fs::metadata(path)
-            .is_ok_and(|found| found.mode() & others != 0 || (found.gid() != 0 && found.mode() & group != 0))
-    };
-    open_to(file, 0o040, 0o004) && open_to(directory, 0o010, 0o001)
+    let [Ok(file), Ok(directory)] = [file, directory].map(std::fs::metadata) else { return false };
+    match (directory.mode() & 0o010 != 0, directory.mode() & 0o001 != 0) {
+        (_, true) => file.mode() & 0o044 != 0,
+        // systemd's own directory is root's group's, with the service let in by an access list.
+        (true, false) => directory.gid() != 0 && file.mode() & 0o044 != 0,
+        (false, false) => false,
+    }
 }
 
 pub(super) fn certificate(config: &BrandConfig, clock: &Clock) -> Vec<Finding> {

@@ -66,23 +66,25 @@ impl Findings {
 }
 
 /// Waits for a server's verdict, as long as [`PATIENCE`] lasts.
-pub async fn patiently<T>(asked: impl Future<Output = T>) -> Result<T, Verdict> {
-    let late = |_| Verdict::Fault(format!("no answer within {} s", PATIENCE.as_secs()));
+///
+/// # Errors
+/// The sentence that it was late.
+pub async fn patiently<T>(asked: impl Future<Output = T>) -> Result<T, String> {
+    let late = |_| format!("no answer within {} s", PATIENCE.as_secs());
     tokio::time::timeout(PATIENCE, asked).await.map_err(late)
 }
 
-/// What can be seen on this machine alone.
-pub fn offline(config: &BrandConfig, clock: &Clock) -> Vec<Finding> {
+/// What can be seen on this machine alone; `all` are all brands, which must share nothing.
+pub fn offline(config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
     let mut findings = files::certificate(config, clock);
     findings.extend(files::secrets(config));
-    let warnings = config.warnings().into_iter();
-    findings.extend(warnings.map(|w| Finding::new("origins", Verdict::Warning(w.message))));
+    findings.extend(config.doubts(all).into_iter().map(|doubt| Finding::new("settings", Verdict::Warning(doubt))));
     findings
 }
 
 /// What PostgreSQL and Redis show; `all` are all brands: their schemas must be closed to this one, and they share a server's connections.
 pub async fn online(config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
     let (mut findings, redis) = tokio::join!(database::look(config, all, clock), patiently(redis::look(config)));
-    findings.extend(redis.unwrap_or_else(|late| vec![Finding::new("redis", late)]));
+    findings.extend(redis.unwrap_or_else(|late| vec![Finding::new("redis", Verdict::Fault(late))]));
     findings
 }

@@ -16,7 +16,10 @@ pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
         Ok::<_, crate::error::Error>((kv, durability))
     };
     match asked.await {
-        Err(error) => findings.fault(error.to_string()),
+        Err(error) => {
+            let place = Kv::place(&config.redis);
+            findings.fault(format!("Redis at {place}: {error}; see that it runs, and that [redis] url is right"));
+        }
         Ok((_, Err(error))) => {
             tracing::debug!(%error, "Redis does not say how it keeps what it is given");
             findings.warning(

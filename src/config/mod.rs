@@ -182,17 +182,38 @@ impl BrandConfig {
         url_host(&self.public_url).unwrap_or_default().trim_matches(['[', ']'])
     }
 
-    /// What is allowed but hardly meant.
-    pub fn warnings(&self) -> Vec<Fault> {
-        if self.is_local() {
-            return Vec::new();
+    /// What is allowed but hardly meant, a sentence each; `all` are all brands, this one among them.
+    pub fn doubts(&self, all: &[BrandConfig]) -> Vec<String> {
+        let mut doubts = Vec::new();
+        let local = self.origins.iter().filter(|origin| !self.is_local() && is_local_url(origin));
+        doubts.extend(local.map(|origin| {
+            format!("origins: {origin} lets a page on a developer's machine act for a logged-in visitor")
+        }));
+        for other in all.iter().filter(|other| other.name != self.name) {
+            let name = &other.name;
+            for origin in self.origins.iter().filter(|origin| other.origins.contains(origin)) {
+                doubts
+                    .push(format!("origins: {origin} is {name}'s too: a page of it may act for the visitors of both"));
+            }
+            if self.storefront_url == other.storefront_url {
+                doubts.push(format!("storefront_url is {name}'s too: mails and redirects lead into its shop"));
+            }
+            let bot = |brand: &BrandConfig| brand.telegram.as_ref().map(|telegram| telegram.bot.to_ascii_lowercase());
+            if bot(self).is_some() && bot(self) == bot(other) {
+                doubts.push(format!("[telegram] bot is {name}'s too: each takes away half of the other's messages"));
+            }
+            let merchant = |brand: &BrandConfig| brand.bank.as_ref().map(|bank| bank.merchant_id.clone());
+            if merchant(self).is_some() && merchant(self) == merchant(other) {
+                doubts.push(format!("[bank] merchant_id is {name}'s too: the money of both goes to one account"));
+            }
         }
-        let warn = |origin: &String| Fault {
-            file: self.file.clone(),
-            line: 0,
-            message: format!("origins: {origin} lets a page on a developer's machine act for a logged-in visitor"),
-        };
-        self.origins.iter().filter(|origin| is_local_url(origin)).map(warn).collect()
+        if self.proxy_protocol.trusted.is_empty() && !self.proxy_protocol.listen.is_empty() {
+            doubts.push("[proxy_protocol] listen has no effect while trusted is empty".to_owned());
+        }
+        if self.redis.url.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) {
+            doubts.push("[redis] url has a password: better name a credential with password = \"…\"".to_owned());
+        }
+        doubts
     }
 }
 
@@ -204,7 +225,9 @@ impl BrandConfig {
 /// Every fault of every file; a directory without a brand is a fault too.
 pub fn load(directory: &Path, credentials: Option<&Path>) -> Result<Vec<BrandConfig>, Vec<Fault>> {
     let of_directory = |message: String| vec![Fault { file: directory.to_owned(), line: 0, message }];
-    let entries = std::fs::read_dir(directory).map_err(|e| of_directory(format!("cannot be read: {e}")))?;
+    let entries = std::fs::read_dir(directory).map_err(|e| {
+        of_directory(format!("cannot be read: {e} (--brands names the directory of the brands' files)"))
+    })?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
@@ -240,10 +263,7 @@ pub fn load_file(file: &Path, credentials: Option<&Path>) -> Result<BrandConfig,
 }
 
 fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) -> BrandConfig {
-    let name = root.string("name", "\"dexar\"");
-    if !name.is_empty() {
-        check_name(&root, &name, file);
-    }
+    let name = read_name(&root, file);
     let listen = read_addresses(&root, root.strings("listen", "[\"0.0.0.0:445\", \"[::]:445\"]"));
     let origins = root.strings("origins", "[\"https://dexarmarket.ru\"]");
     for origin in &origins {
@@ -283,17 +303,27 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
     brand
 }
 
-fn check_name(root: &Section<'_, '_>, name: &str, file: &Path) {
+/// The brand's name; where that cannot be used, the file's, so that no other key is blamed for it.
+fn read_name(root: &Section<'_, '_>, file: &Path) -> String {
+    let name = root.string("name", "\"dexar\"");
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let plain = name.len() <= 30
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if name.is_empty() {
+        // That it is missing has been told.
+        return stem.to_owned();
+    }
     if !plain {
         root.fault("name", "expected a lower-case letter, then at most 29 letters, digits or _");
-    } else if name.starts_with("pg_") || ["public", "extensions", "postgres", "information_schema"].contains(&name) {
+        return stem.to_owned();
+    }
+    if name.starts_with("pg_") || ["public", "extensions", "postgres", "information_schema"].contains(&&*name) {
         root.fault("name", format!("{name} is PostgreSQL's own"));
-    } else if file.file_stem().is_none_or(|stem| stem != name) {
+    } else if stem != name {
         root.fault("name", format!("is {name}, so the file must be called {name}.toml"));
     }
+    name
 }
 
 /// What no single file can show: two brands with one address. `[::]:445` and `0.0.0.0:445` are different sockets here.

@@ -29,6 +29,14 @@ impl fmt::Display for Fault {
     }
 }
 
+/// From here on two words are one, mistyped.
+const LIKE: f64 = 0.8;
+
+/// 1 for the same, 0 for nothing in common.
+fn likeness(a: &str, b: &str) -> f64 {
+    strsim::normalized_damerau_levenshtein(a, b).max(strsim::jaro_winkler(a, b))
+}
+
 /// A file under examination and what was found so far.
 pub struct Examination {
     file: PathBuf,
@@ -76,8 +84,15 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     fn value(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'i>>> {
-        self.asked.borrow_mut().push(key);
+        self.ask(key);
         self.table?.get(key)
+    }
+
+    fn ask(&self, key: &'static str) {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
     }
 
     fn missing(&self, key: &str, example: &str) {
@@ -112,7 +127,7 @@ impl<'a, 'i> Section<'a, 'i> {
 
     /// A table below this one, or `None` where the file has none.
     pub fn optional_section(&self, key: &'static str) -> Option<Section<'a, 'i>> {
-        self.asked.borrow_mut().push(key);
+        self.ask(key);
         self.has(key).then(|| self.section(key))
     }
 
@@ -124,7 +139,7 @@ impl<'a, 'i> Section<'a, 'i> {
     /// A string that must be there.
     pub fn string(&self, key: &'static str, example: &str) -> String {
         if !self.has(key) {
-            self.asked.borrow_mut().push(key);
+            self.ask(key);
             self.missing(key, example);
             return String::new();
         }
@@ -191,12 +206,16 @@ impl<'a, 'i> Section<'a, 'i> {
     pub fn finish(self) {
         let asked = self.asked.borrow();
         for (key, _) in self.table.into_iter().flatten() {
-            if !asked.contains(&&**key.get_ref()) {
-                self.examination.fault(
-                    Some(key.span().start),
-                    format!("unknown key {}{}; known here: {}", self.prefix, key.get_ref(), asked.join(", ")),
-                );
+            let word = &**key.get_ref();
+            if asked.contains(&word) {
+                continue;
             }
+            let meant = asked.iter().copied().max_by(|a, b| likeness(word, a).total_cmp(&likeness(word, b)));
+            let known = match meant.filter(|meant| likeness(word, meant) > LIKE) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("known here: {}", asked.join(", ")),
+            };
+            self.examination.fault(Some(key.span().start), format!("unknown key {}{word}; {known}", self.prefix));
         }
     }
 }

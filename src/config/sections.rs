@@ -73,23 +73,28 @@ fn named_secret(
     }
 }
 
+/// Where Debian's own PostgreSQL listens.
+const DATABASE_BY_SOCKET: &str = "postgresql://%2Frun%2Fpostgresql/brandgate";
+
+/// Where Debian's own Redis listens.
+const REDIS_BY_SOCKET: &str = "unix:///run/redis/redis-server.sock";
+
 pub(super) fn read_database(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> DatabaseConfig {
-    let url = section.string("url", "\"postgresql://%2Frun%2Fpostgresql/brandgate\"");
-    let mut postgres = tokio_postgres::Config::from_str(&url).unwrap_or_else(|error| {
-        if !url.is_empty() {
-            let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
-            section.fault("url", format!("{error}{cause}"));
-        }
-        tokio_postgres::Config::new()
-    });
+    let url = section.string("url", &format!("\"{DATABASE_BY_SOCKET}\""));
+    let parsed = tokio_postgres::Config::from_str(&url);
+    if !url.is_empty() && parsed.is_err() {
+        section.fault("url", format!("expected postgresql://host:port/database, or {DATABASE_BY_SOCKET}"));
+    }
+    let names_database = parsed.as_ref().map_or(true, |postgres| postgres.get_dbname().is_some());
+    let mut postgres = parsed.unwrap_or_default();
     if postgres.get_password().is_some() {
         section.fault("url", "a password does not belong in this file: name a credential with password = \"…\"");
     }
     if postgres.get_user().is_some_and(|user| user != brand) {
         section.fault("url", format!("the user is always the brand's own role: leave it out, or write {brand}"));
     }
-    if !url.is_empty() && postgres.get_dbname().is_none() {
-        section.fault("url", "names no database");
+    if !url.is_empty() && !names_database {
+        section.fault("url", format!("names no database, as in {DATABASE_BY_SOCKET}"));
     }
     postgres.user(brand).application_name("brandgate");
     let database = DatabaseConfig {
@@ -107,11 +112,14 @@ pub(super) fn read_database(section: Section<'_, '_>, brand: &str, credentials: 
 }
 
 pub(super) fn read_redis(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> RedisConfig {
-    let url = section.string("url", "\"unix:///run/redis/redis-server.sock\"");
-    if let Err(error) = redis::Client::open(url.as_str())
-        && !url.is_empty()
-    {
-        section.fault("url", error);
+    let url = section.string("url", &format!("\"{REDIS_BY_SOCKET}\""));
+    if url.starts_with("rediss:") {
+        section.fault(
+            "url",
+            format!("Redis is not spoken to over TLS: {REDIS_BY_SOCKET}, or redis:// in a network of your own"),
+        );
+    } else if !url.is_empty() && redis::Client::open(url.as_str()).is_err() {
+        section.fault("url", format!("expected redis://host:port, or {REDIS_BY_SOCKET}"));
     }
     let redis = RedisConfig {
         url,

@@ -43,7 +43,7 @@ fn a_good_file_has_defaults_for_the_rest() {
     let on_ipv6 = BrandConfig { public_url: "https://[::1]:445".to_owned(), ..brands[0].clone() };
     assert_eq!(on_ipv6.host(), "::1");
     assert!(!brands[0].is_local());
-    assert_eq!(brands[0].warnings().len(), 1, "localhost is an origin of a brand that is not local");
+    assert_eq!(brands[0].doubts(&brands).len(), 1, "localhost is an origin of a brand that is not local");
 }
 
 #[test]

@@ -3,13 +3,14 @@
 //! Called by `serve` at start and by `check`. rustls with aws-lc-rs, TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN. What the
 //! client names in SNI changes nothing: a listener has one certificate.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::tickets::Tickets;
@@ -36,15 +37,23 @@ pub fn load(config: &TlsConfig, brand: &str, clock: &Clock) -> Result<Identity, 
     let of = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let chain = CertificateDer::pem_file_iter(&config.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| of(&config.certificate, &e))?;
+        .map_err(|e| unreadable(&config.certificate, "certificate", &e))?;
     let leaf = chain.first().ok_or_else(|| of(&config.certificate, &"holds no certificate"))?.clone();
-    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|e| of(&config.key, &e))?;
+    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|e| unreadable(&config.key, "private key", &e))?;
     let mut server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|e| format!("{} does not fit {}: {e}", config.key.display(), config.certificate.display()))?;
+        .map_err(|e| {
+            let (key, certificate) = (config.key.display(), config.certificate.display());
+            match e {
+                rustls::Error::InconsistentKeys(_) => {
+                    format!("{key} does not fit {certificate}: it is another certificate's")
+                }
+                _ => format!("{key} and {certificate} cannot be used: {e}"),
+            }
+        })?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     server.ticketer = match &config.ticket_secret {
         Some(secret) => Arc::new(Tickets::new(brand, secret, clock.clone())),
@@ -53,6 +62,19 @@ pub fn load(config: &TlsConfig, brand: &str, clock: &Clock) -> Result<Identity, 
     server.send_tls13_tickets = 1;
     let (not_before, not_after, names) = describe(&leaf).map_err(|e| of(&config.certificate, &e))?;
     Ok(Identity { server: Arc::new(server), not_before, not_after, names })
+}
+
+/// `what`: "certificate", "private key".
+fn unreadable(path: &Path, what: &str, error: &pem::Error) -> String {
+    let file = path.display();
+    match error {
+        pem::Error::Io(error) if error.kind() == ErrorKind::NotFound => {
+            format!("there is no {what} {file}: certbot's deploy hook puts it there (in development: make run)")
+        }
+        pem::Error::Io(error) => format!("the {what} {file} cannot be read: {error}"),
+        pem::Error::NoItemsFound => format!("{file} holds no {what}"),
+        _ => format!("{file} holds no {what} in PEM: {error}"),
+    }
 }
 
 impl Identity {

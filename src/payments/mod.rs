@@ -267,9 +267,15 @@ pub async fn figures(brand: &Brand) -> Result<Figures> {
 }
 
 /// Notes that a person has settled what money that came late could not buy; `false` when there was nothing to settle.
+///
+/// # Errors
+/// 404 for no such payment.
 pub async fn settle(brand: &Brand, payment_id: i64) -> Result<bool> {
     let client = brand.db().await?;
     let settled = records::settle(&*client, payment_id).await?;
+    if !settled {
+        store::by_id(&*client, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
+    }
     client.give_back();
     Ok(settled)
 }

@@ -15,8 +15,6 @@ use jiff::Timestamp;
 use crate::app::Cx;
 use crate::brand::Brand;
 use crate::catalog::Key;
-use crate::config::BrandConfig;
-use crate::db;
 use crate::error::{Error, Result};
 use crate::hexadecimal::random_name;
 use crate::session::Owner;
@@ -150,13 +148,15 @@ pub const OPENING_CHARACTERS: i32 = 60;
 ///
 /// # Errors
 /// 404 for an item that does not exist; a database that is away.
-pub async fn list(brand: &BrandConfig, wanted: &Wanted) -> Result<Vec<Listed>> {
-    let client = db::pool(&brand.database, 1).get().await?;
+pub async fn list(brand: &Brand, wanted: &Wanted) -> Result<Vec<Listed>> {
+    let client = brand.db().await?;
     let item_id = match &wanted.item {
-        Some(key) => Some(store::item_id(&client, key).await?.ok_or_else(|| Error::not_found("item"))?),
+        Some(key) => Some(store::item_id(&*client, key).await?.ok_or_else(|| Error::not_found("item"))?),
         None => None,
     };
-    store::list(&client, item_id, wanted.only_hidden, wanted.count).await
+    let listed = store::list(&*client, item_id, wanted.only_hidden, wanted.count).await?;
+    client.give_back();
+    Ok(listed)
 }
 
 /// The item of a review, and its rating.
@@ -170,8 +170,10 @@ pub struct Rated {
 ///
 /// # Errors
 /// 404 for a review that does not exist; a database that is away.
-pub async fn set_hidden(brand: &BrandConfig, review_id: i64, is_hidden: bool) -> Result<Rated> {
-    let client = db::pool(&brand.database, 1).get().await?;
-    store::set_hidden(&client, review_id, is_hidden).await?;
-    store::rated(&client, review_id).await?.ok_or_else(|| Error::not_found("review"))
+pub async fn set_hidden(brand: &Brand, review_id: i64, is_hidden: bool) -> Result<Rated> {
+    let client = brand.db().await?;
+    store::set_hidden(&*client, review_id, is_hidden).await?;
+    let rated = store::rated(&*client, review_id).await?;
+    client.give_back();
+    rated.ok_or_else(|| Error::not_found("review"))
 }

@@ -79,7 +79,7 @@ fn a_secret_must_be_there_and_be_private() {
     let output = site.command(&["check"]).env_remove("CREDENTIALS_DIRECTORY").output().expect("the program runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        said.contains("CREDENTIALS_DIRECTORY is not set") && said.contains(without.to_str().expect("UTF-8")),
+        said.contains("--credentials or $CREDENTIALS_DIRECTORY") && said.contains(without.to_str().expect("UTF-8")),
         "{said}"
     );
 }

@@ -44,6 +44,7 @@ mod reviews;
 mod reviews_shop;
 mod round_trips;
 mod routes;
+mod sentences;
 mod session;
 mod silence;
 mod source;

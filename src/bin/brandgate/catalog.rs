@@ -24,6 +24,7 @@ pub enum Command {
 
 #[derive(clap::Args)]
 pub struct Import {
+    /// The brand's name
     #[arg(long)]
     brand: String,
     /// Files in order; REGION=FILE is the feed of one region, - is standard input
@@ -45,6 +46,7 @@ pub struct Import {
 
 #[derive(clap::Args)]
 pub struct Export {
+    /// The brand's name
     #[arg(long)]
     brand: String,
     /// One record a line instead of one object

@@ -55,7 +55,7 @@ async fn look(brand: &BrandConfig, all: &[BrandConfig], only_here: bool) -> Vec<
     let clock = Clock::default();
     let file = Verdict::Good(format!("{} has no fault", brand.file.display()));
     let mut findings = vec![Finding::new("file", file)];
-    findings.extend(check::offline(brand, &clock));
+    findings.extend(check::offline(brand, all, &clock));
     if only_here {
         return findings;
     }
@@ -78,7 +78,7 @@ async fn said(greeting: impl Future<Output = Option<Result<String, String>>>, ab
         Ok(Some(Ok(sentence))) => Verdict::Good(sentence),
         Ok(Some(Err(sentence))) => Verdict::Fault(sentence),
         Ok(None) => Verdict::Warning(absent.to_owned()),
-        Err(late) => late,
+        Err(late) => Verdict::Fault(late),
     }
 }
 

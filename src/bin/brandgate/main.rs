@@ -16,7 +16,9 @@ mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
 use brandgate::reload::Source;
 use clap::{Parser, Subcommand};
@@ -111,6 +113,13 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The brand of that name with its database. A person waits here, so one that is away is a fault.
+async fn open(brands: &[BrandConfig], name: &str) -> Result<Arc<Brand>, String> {
+    let brand = Brand::new(named(brands, name)?.clone()).map_err(|error| format!("{name}: {error}"))?;
+    brand.try_open().await.map_err(|error| format!("{name}: {error}"))?;
+    Ok(brand)
 }
 
 /// The brand of that name.

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use brandgate::config::BrandConfig;
+use brandgate::db::Role;
 use brandgate::migrate::Report;
 use brandgate::{db, migrate};
 
@@ -17,7 +18,9 @@ pub struct Arguments {
 
 pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), String> {
     if let Some(url) = &arguments.admin_url {
-        let url = tokio_postgres::Config::from_str(url).map_err(|e| format!("--admin-url: {e}"))?;
+        let expected =
+            "--admin-url: expected postgresql://user@host:port/database, or ?host=/run/postgresql for a socket";
+        let url = tokio_postgres::Config::from_str(url).map_err(|_| expected.to_owned())?;
         for brand in &brands {
             let (own, admins) = (brand.database.postgres.get_dbname(), url.get_dbname());
             if own != admins {
@@ -25,12 +28,12 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
                 return Err(format!("--admin-url names the database {admins}, but {} lives in {own}", brand.name));
             }
         }
-        let mut admin = db::connect_with(&url).await.map_err(|e| format!("--admin-url: {e}"))?;
+        let mut admin = db::connect_with(&url, Role::Administrator).await.map_err(|error| error.to_string())?;
         for brand in &brands {
             migrate::prepare(&mut admin, brand).await.map_err(|e| format!("{}: {e}", brand.name))?;
         }
     }
-    let mut failed = Vec::new();
+    let (mut is_whole, mut refused) = (true, Vec::new());
     for brand in &brands {
         match migrate::apply(brand).await {
             Ok(Report { applied, unknown }) => {
@@ -48,18 +51,21 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
             }
             Err(error) => {
                 complain!("brandgate: {}: {error}", brand.name);
-                failed.push(brand);
+                is_whole = false;
+                if !db::is_away(&error) {
+                    refused.push(brand);
+                }
             }
         }
     }
-    if failed.is_empty() {
+    if is_whole {
         return Ok(());
     }
-    if arguments.admin_url.is_none() {
+    if arguments.admin_url.is_none() && !refused.is_empty() {
         complain!(
             "If the role or its schema is missing, an administrator of the database runs this (or --admin-url):\n"
         );
-        for brand in &failed {
+        for brand in &refused {
             say!("{}", migrate::admin_script(brand));
         }
     }

@@ -2,14 +2,13 @@
 //! `receipt-17` (the receipt of payment 17).
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
 use brandgate::mail::{self, Outbox, Retried, Waiting};
 use brandgate::payments::receipt::{self, Receipt};
 
-use super::named;
+use super::open;
 use super::output::say;
 
 #[derive(clap::Subcommand)]
@@ -22,6 +21,7 @@ pub enum Command {
 
 #[derive(clap::Args)]
 pub struct List {
+    /// The brand's name
     #[arg(long)]
     brand: String,
     /// Only what was given up
@@ -34,6 +34,7 @@ pub struct List {
 
 #[derive(clap::Args)]
 pub struct Retry {
+    /// The brand's name
     #[arg(long)]
     brand: String,
     /// As `outbox list` shows it: mail-12, receipt-17
@@ -64,22 +65,13 @@ impl FromStr for Id {
 pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
     match command {
         Command::List(arguments) => {
-            let brand = open(named(brands, &arguments.brand)?).await?;
+            let brand = open(brands, &arguments.brand).await?;
             list(&brand, &arguments).await
         }
         Command::Retry(arguments) => {
-            let brand = open(named(brands, &arguments.brand)?).await?;
+            let brand = open(brands, &arguments.brand).await?;
             retry(&brand, &arguments).await
         }
-    }
-}
-
-/// A person waits here, so a database that is away is a fault.
-async fn open(config: &BrandConfig) -> Result<Arc<Brand>, String> {
-    let brand = Brand::new(config.clone()).map_err(|error| error.to_string())?;
-    match tokio::time::timeout(config.database.connect_timeout, brand.open()).await {
-        Ok(opened) => opened.map(|()| brand),
-        Err(_) => Err(format!("{}: PostgreSQL does not answer", config.name)),
     }
 }
 

@@ -31,7 +31,7 @@ pub enum Command {
         #[command(flatten)]
         one: One,
         /// Roubles; all that is left unless said
-        #[arg(long)]
+        #[arg(long, value_parser = roubles, allow_negative_numbers = true)]
         amount: Option<Decimal>,
         /// The same amount as a moment ago, and meant
         #[arg(long)]
@@ -49,7 +49,19 @@ pub struct One {
     #[arg(long)]
     brand: String,
     /// The payment's number, as `list` shows it
+    #[arg(value_parser = number, allow_negative_numbers = true)]
     payment: i64,
+}
+
+fn number(text: &str) -> Result<i64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected the number that `payments list` shows".to_owned())
+}
+
+fn roubles(text: &str) -> Result<Decimal, String> {
+    let amount =
+        text.parse().ok().filter(|amount: &Decimal| *amount > Decimal::ZERO && amount.normalize().scale() <= 2);
+    amount.ok_or_else(|| "expected roubles, more than 0, with at most two decimals, such as 120.50".to_owned())
 }
 
 pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
@@ -57,9 +69,8 @@ pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String>
         Command::List { brand, .. } => brand,
         Command::Refund { one, .. } | Command::Show(one) | Command::Retry(one) | Command::Settle(one) => &one.brand,
     };
-    let brand = Brand::new(super::named(brands, name)?.clone()).map_err(|error| error.to_string())?;
-    brand.open().await?;
-    carry_out(&brand, command).await.map_err(|error| error.to_string())
+    let brand = super::open(brands, name).await?;
+    carry_out(&brand, command).await.map_err(|error| format!("{}: {error}", brand.name()))
 }
 
 async fn carry_out(brand: &Brand, command: Command) -> brandgate::error::Result<()> {

@@ -2,11 +2,12 @@
 //!
 //! Called by `main`. What must never happen: a text that a stranger wrote commands the terminal it is shown on.
 
+use brandgate::brand::Brand;
 use brandgate::catalog::Key;
 use brandgate::config::BrandConfig;
 use brandgate::reviews::{self, Listed, OPENING_CHARACTERS, Wanted};
 
-use super::named;
+use super::open;
 use super::output::say;
 
 #[derive(clap::Subcommand)]
@@ -21,6 +22,7 @@ pub enum Command {
 
 #[derive(clap::Args)]
 pub struct List {
+    /// The brand's name
     #[arg(long)]
     brand: String,
     /// Only of this item: its number or its text id
@@ -30,30 +32,37 @@ pub struct List {
     #[arg(long)]
     hidden: bool,
     /// How many
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     count: i64,
 }
 
 #[derive(clap::Args)]
 pub struct One {
+    /// The brand's name
     #[arg(long)]
     brand: String,
     /// The review's number, the first word of its line in `list`
+    #[arg(value_parser = number, allow_negative_numbers = true)]
     id: i64,
+}
+
+fn number(text: &str) -> Result<i64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected the number that `reviews list` shows".to_owned())
 }
 
 pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
     match command {
-        Command::List(arguments) => list(named(brands, &arguments.brand)?, &arguments).await,
-        Command::Hide(arguments) => set_hidden(named(brands, &arguments.brand)?, arguments.id, true).await,
-        Command::Show(arguments) => set_hidden(named(brands, &arguments.brand)?, arguments.id, false).await,
+        Command::List(arguments) => list(&*open(brands, &arguments.brand).await?, &arguments).await,
+        Command::Hide(arguments) => set_hidden(&*open(brands, &arguments.brand).await?, arguments.id, true).await,
+        Command::Show(arguments) => set_hidden(&*open(brands, &arguments.brand).await?, arguments.id, false).await,
     }
 }
 
-async fn list(brand: &BrandConfig, arguments: &List) -> Result<(), String> {
+async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
     let item = arguments.item.as_deref().map(|text| Key::parse(text).ok_or_else(|| format!("--item {text}: no id")));
     let wanted = Wanted { item: item.transpose()?, only_hidden: arguments.hidden, count: arguments.count };
-    let listed = reviews::list(brand, &wanted).await.map_err(|error| format!("{}: {error}", brand.name))?;
+    let listed = reviews::list(brand, &wanted).await.map_err(|error| format!("{}: {error}", brand.name()))?;
     for review in &listed {
         say!("{}", line(review));
     }
@@ -77,11 +86,11 @@ fn plain(text: &str) -> String {
     shown.map(|c| if steers(c) { ' ' } else { c }).collect()
 }
 
-async fn set_hidden(brand: &BrandConfig, review_id: i64, is_hidden: bool) -> Result<(), String> {
+async fn set_hidden(brand: &Brand, review_id: i64, is_hidden: bool) -> Result<(), String> {
     let rated = reviews::set_hidden(brand, review_id, is_hidden).await;
-    let rated = rated.map_err(|error| format!("{}: {error}", brand.name))?;
+    let rated = rated.map_err(|error| format!("{}: {error}", brand.name()))?;
     let state = if is_hidden { "hidden" } else { "shown" };
-    say!("{}: review {review_id} is {state}; item {} has rating {}", brand.name, rated.item_id, rated.rating);
+    say!("{}: review {review_id} is {state}; item {} has rating {}", brand.name(), rated.item_id, rated.rating);
     Ok(())
 }
 
