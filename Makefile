@@ -14,8 +14,6 @@ MACHETE_VERSION := 0.9.2
 MACHETE := .dev/tools/bin/cargo-machete
 CARGO_DEB_VERSION := 3.8.0
 CARGO_DEB := .dev/tools/bin/cargo-deb
-# What a package is built with; `make deb PROFILE=release` is quicker to build and a little slower to run.
-PROFILE := dist
 
 .PHONY: help run build test browser-test screenshots systemd-test deb deb-test lint bench clean-dev
 
@@ -53,8 +51,8 @@ deb: $(CARGO_DEB) ## the Debian package, in target/debian
 	@tests/env/packages.sh rust cc ca dpkg-dev
 	@rm -rf .dev/package
 	@cargo run --quiet --locked --bin brandgate -- docs .dev/package
-	@cargo build --locked --profile $(PROFILE) --no-default-features --bin brandgate
-	@$(CARGO_DEB) --quiet --no-build --locked --profile $(PROFILE) $(DEB)
+	@cargo build --locked --profile dist --no-default-features --bin brandgate
+	@$(CARGO_DEB) --quiet --no-build --locked --profile dist $(DEB)
 
 deb-test: $(CARGO_DEB) ## the package and a next one, installed, upgraded and removed on a bare Debian (root, takes minutes)
 	@rm -rf .dev/deb-test

@@ -56,7 +56,8 @@ fn id_of(value: &Value) -> Option<i64> {
 fn pieces(body: &Value, least: i32) -> Result<i32> {
     let number = body.get("quantity").and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok());
     number.filter(|number| (least..=MOST_PIECES).contains(number)).ok_or_else(|| {
-        Error::malformed("bad_quantity", format!("quantity: expected a positive integer from {least} to {MOST_PIECES}"))
+        let expected = if least == 0 { "an integer from 0 (out of the cart)" } else { "a positive integer from 1" };
+        Error::malformed("bad_quantity", format!("quantity: expected {expected} to {MOST_PIECES}"))
     })
 }
 

@@ -71,6 +71,11 @@ impl Metrics {
         }
     }
 
+    /// Whose they are.
+    pub fn brand(&self) -> &'static str {
+        self.brand
+    }
+
     /// An answer left; `route` is a pattern of `routes`, or empty when none was found.
     pub fn answered(&self, method: &hyper::Method, route: &'static str, status: u16, took: Duration) {
         let (brand, method) = (self.brand, known(method));

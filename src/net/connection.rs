@@ -75,7 +75,10 @@ pub async fn serve<S: Answer>(stream: TcpStream, peer: SocketAddr, settings: Set
 /// Who is there, and the connection; `None` when it came to nothing.
 async fn shake_hands(mut stream: TcpStream, peer: SocketAddr, settings: &Settings) -> Option<(IpAddr, Stream)> {
     let handshake = async {
-        let client = proxy::client_address(&mut stream, peer, &settings.trusted).await?;
+        let client = proxy::client_address(&mut stream, peer, &settings.trusted).await.map_err(|refused| {
+            refused.warn_now_and_then(settings.metrics.brand());
+            refused.sentence
+        })?;
         let stream = settings.tls.accept(stream).await.map_err(|error| error.to_string())?;
         Ok::<_, String>((client, Box::new(stream)))
     };

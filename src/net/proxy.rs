@@ -4,7 +4,11 @@
 //! header is believed, or a byte of the TLS behind it is read here.
 //! Source: HAProxy's doc/proxy-protocol.txt.
 
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use proxy_header::{ParseConfig, ProxyHeader};
@@ -19,29 +23,58 @@ const V1_LONGEST_BYTES: usize = 107;
 /// The longest header of version 2 that is read; its extensions are of no use here.
 const V2_LONGEST_BYTES: usize = 4_096;
 
+/// How often it is told that a balancer does not speak the protocol: every connection of it fails alike.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// A connection that is not served, and why.
+#[derive(Debug)]
+pub struct Refused {
+    pub sentence: String,
+    /// Whether the peer speaks something else, which somebody has to mend; one that just left is a health check, or gone.
+    speaks_otherwise: bool,
+}
+
+impl Refused {
+    /// A warning of the log, one a minute for each brand.
+    pub fn warn_now_and_then(&self, brand: &'static str) {
+        static TOLD_AT: Mutex<BTreeMap<&str, Instant>> = Mutex::new(BTreeMap::new());
+        let mut told_at = TOLD_AT.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = told_at.get(brand).is_none_or(|told_at| told_at.elapsed() >= TELL_EVERY);
+        if self.speaks_otherwise && is_new {
+            told_at.insert(brand, Instant::now());
+            tracing::warn!(brand, "{}; [proxy_protocol] trusted says that it does", self.sentence);
+        }
+    }
+}
+
 /// The client's address: what a trusted balancer says, or the socket's own peer.
 ///
 /// # Errors
-/// A sentence: a trusted peer must begin with a header, or nobody could tell a client from the balancer.
+/// A trusted peer must begin with a header, or nobody could tell a client from the balancer.
 pub async fn client_address<S: AsyncRead + Unpin>(
     stream: &mut S,
     peer: SocketAddr,
     trusted: &[IpNet],
-) -> Result<IpAddr, String> {
+) -> Result<IpAddr, Refused> {
     let peer = peer.ip().to_canonical();
     if !trusted.iter().any(|network| network.contains(&peer)) {
         return Ok(peer);
     }
-    let header = read_header(stream).await.map_err(|error| format!("{peer} sent no PROXY header: {error}"))?;
-    let (header, _) = ProxyHeader::parse(&header, ParseConfig::default())
-        .map_err(|error| format!("{peer} sent a PROXY header that cannot be read: {error:?}"))?;
+    let header = read_header(stream).await.map_err(|error| Refused {
+        sentence: format!("{peer} sent no PROXY header: {error}"),
+        speaks_otherwise: error.kind() == ErrorKind::InvalidData,
+    })?;
+    let (header, _) = ProxyHeader::parse(&header, ParseConfig::default()).map_err(|error| Refused {
+        sentence: format!("{peer} sent a PROXY header that cannot be read: {error:?}"),
+        speaks_otherwise: true,
+    })?;
     // LOCAL and UNKNOWN name nobody: the balancer itself asks, for its health check.
     Ok(header.proxied_address().map_or(peer, |address| address.source.ip().to_canonical()))
 }
 
 /// Exactly the bytes of the header.
 async fn read_header<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Vec<u8>> {
-    let invalid = |sentence: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, sentence);
+    let invalid = |sentence: &str| std::io::Error::new(ErrorKind::InvalidData, sentence);
     let mut header = vec![0; V2_SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
     if header == V2_SIGNATURE {
@@ -73,7 +106,7 @@ async fn read_header<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Ve
 mod tests {
     use super::*;
 
-    async fn address_of(bytes: &[u8], trusted: &str) -> (Result<IpAddr, String>, Vec<u8>) {
+    async fn address_of(bytes: &[u8], trusted: &str) -> (Result<IpAddr, Refused>, Vec<u8>) {
         let mut stream = bytes;
         let peer = "10.0.0.5:1234".parse().expect("an address");
         let trusted = [trusted.parse().expect("a network")];

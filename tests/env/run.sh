@@ -110,6 +110,8 @@ finish() {
       status=1
     fi
   fi
+  # Ctrl-C is how it is meant to end.
+  if [[ $signal == INT ]]; then exit 0; fi
   if [[ -n $signal ]]; then
     trap - "$signal"
     kill -"$signal" $$
@@ -455,6 +457,15 @@ start_gateway() {
   fi
 }
 
+# A line of the table for each brand that somebody has put beside the two.
+other_brands() {
+  local file name
+  for file in "$dev"/brands/*.toml; do
+    name=${file##*/} name=${name%.toml}
+    [[ $name == dexar || $name == novo ]] || printf '  %-14s %s\n' "$name" "$(sed -n 's/^public_url *= *"\(.*\)".*/\1/p' "$file")"
+  done
+}
+
 gateway_ended() {
   local status=0
   wait "$gateway_job" || status=$?
@@ -521,7 +532,7 @@ cat <<TABLE
 
   Dexar          https://localhost:${PORTS[0]}
   Novo           https://localhost:${PORTS[1]}
-  shops          https://localhost:${PORTS[3]} (Dexar), https://localhost:${PORTS[4]} (Novo)
+$(other_brands)  shops          https://localhost:${PORTS[3]} (Dexar), https://localhost:${PORTS[4]} (Novo)
   sandbox        http://localhost:$SANDBOX_PORT  /telegram: chats with both bots; /bank; /mail
   admin          http://$ADMIN  /metrics /readyz /healthz; the workers: http://$WORK_ADMIN
   authority      ${dev#"$repo/"}/ca.pem

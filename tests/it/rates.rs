@@ -115,6 +115,8 @@ async fn a_trusted_balancer_says_whose_budget_it_is() {
     assert_eq!(through_balancer(address, &v1_6("2001:db8:0:1::2")).await, Some(429), "the same household");
     assert_eq!(through_balancer(address, &v1_6("2001:db8:0:2::1")).await, Some(200));
     assert_eq!(through_balancer(address, b"").await, None, "a balancer that does not say whom it speaks for");
+    let told = gateway.await_log("sent no PROXY header");
+    assert!(told.contains("WARN") && told.contains("127.0.0.1") && told.contains("brand=\"dexar\""), "{told}");
     assert_eq!(through_balancer(address, b"PROXY TCP4 nonsense\r\n").await, None);
     assert_eq!(through_balancer(address, b"PROXY UNKNOWN\r\n").await, Some(200), "its own health check");
 }
