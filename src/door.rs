@@ -9,7 +9,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
@@ -22,19 +21,16 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::Cx;
 use crate::brand::Brand;
 use crate::config::TlsConfig;
 use crate::net::connection::{self, Settings};
+use crate::net::ending::{Ending, LEAVING_FOR};
 use crate::net::router::Router;
 use crate::net::{listen, tls};
 use crate::serve::Gate;
-
-/// Between the last accepted connection and the first closed one: whoever just shook hands gets an answer.
-const LEAVING_FOR: Duration = Duration::from_millis(300);
 
 /// Clones are the same door.
 #[derive(Clone)]
@@ -46,8 +42,7 @@ struct Inner {
     permits: Arc<Semaphore>,
     /// How many permits there are, taken or not.
     most_connections: AtomicUsize,
-    leaving: CancellationToken,
-    closing: CancellationToken,
+    ending: Ending,
     /// The certificate's files as they were last looked at.
     seen: Mutex<Seen>,
 }
@@ -77,21 +72,19 @@ impl Door {
     ///
     /// # Errors
     /// A sentence: the certificate cannot be read or does not fit its key.
-    pub fn new(brand: Arc<Brand>, router: Arc<Router<Cx>>) -> Result<Door, String> {
+    pub fn new(brand: Arc<Brand>, router: Arc<Router<Cx>>, ending: Ending) -> Result<Door, String> {
         let files = look_at(&brand.config.tls);
         let seen = Seen { files: files.clone(), failed_before: false };
         let identity = load_identity(&brand)?;
         let most_connections = brand.config.limits.connections;
-        let (leaving, closing) = (CancellationToken::new(), CancellationToken::new());
-        let present = Present::new(brand, router.clone(), (files, identity), &leaving, &closing);
+        let present = Present::new(brand, router.clone(), (files, identity), &ending);
         present.tell_certificate();
         Ok(Door(Arc::new(Inner {
             present: ArcSwap::from_pointee(present),
             router,
             permits: Arc::new(Semaphore::new(most_connections)),
             most_connections: AtomicUsize::new(most_connections),
-            leaving,
-            closing,
+            ending,
             seen: Mutex::new(seen),
         })))
     }
@@ -114,7 +107,7 @@ impl Door {
         let files = look_at(&brand.config.tls);
         let identity = load_identity(&brand)?;
         let identity = identity.resuming(&self.0.present.load().server);
-        Ok(Present::new(brand, self.0.router.clone(), (files, identity), &self.0.leaving, &self.0.closing))
+        Ok(Present::new(brand, self.0.router.clone(), (files, identity), &self.0.ending))
     }
 
     /// Puts it there: every later request and connection meets it.
@@ -171,22 +164,20 @@ impl Door {
         settings
     }
 
-    /// Serves until `stop` is cancelled and the last connection has ended or used up its time.
-    pub async fn serve(self, sockets: Vec<TcpListener>, stop: CancellationToken) {
-        let connections = TaskTracker::new();
+    /// Serves until the process is ending and the last connection has ended or used up its time.
+    pub async fn serve(self, sockets: Vec<TcpListener>) {
+        let (connections, ending) = (TaskTracker::new(), self.0.ending.clone());
         for socket in sockets {
-            let (permits, leaving, door) = (self.0.permits.clone(), self.0.leaving.clone(), self.clone());
+            let (permits, door) = (self.0.permits.clone(), self.clone());
             let bound_to = socket.local_addr().ok();
             let enter = move || (door.settings(bound_to), door.clone());
-            connections.spawn(listen::run(socket, permits, connections.clone(), leaving, enter));
+            connections.spawn(listen::run(socket, permits, connections.clone(), ending.clone(), enter));
         }
-        stop.cancelled().await;
-        self.0.leaving.cancel();
-        tokio::time::sleep(LEAVING_FOR).await;
-        self.0.closing.cancel();
+        ending.closing().await;
         connections.close();
         let brand = self.brand();
-        if tokio::time::timeout(brand.config.timeouts.drain + LEAVING_FOR, connections.wait()).await.is_err() {
+        let last = ending.last_moment(brand.config.timeouts.drain) + LEAVING_FOR;
+        if tokio::time::timeout_at(last, connections.wait()).await.is_err() {
             tracing::warn!(brand = brand.name(), "some requests were still running at the end of the drain time");
         }
     }
@@ -215,8 +206,7 @@ impl Present {
         brand: Arc<Brand>,
         router: Arc<Router<Cx>>,
         (files, identity): (Files, tls::Identity),
-        leaving: &CancellationToken,
-        closing: &CancellationToken,
+        ending: &Ending,
     ) -> Present {
         let settings = Settings {
             tls: TlsAcceptor::from(identity.server.clone()),
@@ -224,8 +214,7 @@ impl Present {
             timeouts: brand.config.timeouts,
             trusted: brand.config.proxy_protocol.trusted.clone().into(),
             metrics: brand.metrics.clone(),
-            leaving: leaving.clone(),
-            closing: closing.clone(),
+            ending: ending.clone(),
         };
         Present {
             gate: Gate::new(brand, router),

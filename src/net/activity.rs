@@ -18,7 +18,13 @@ pub(super) const SILENT_FOR: Duration = Duration::from_secs(1);
 /// Of one connection.
 pub(super) struct Activity {
     born: Instant,
+    /// Requests that began before the process began to end, and those that began since.
     running: AtomicUsize,
+    running_since: AtomicUsize,
+    is_ending: AtomicBool,
+    /// An answer to one that began before is about to leave, and is leaving.
+    answered_before: AtomicBool,
+    leaving_since_before: AtomicBool,
     asked: AtomicBool,
     /// Something was written that the client has not taken yet.
     leaving: AtomicBool,
@@ -31,6 +37,10 @@ impl Activity {
         Activity {
             born: Instant::now(),
             running: AtomicUsize::new(0),
+            running_since: AtomicUsize::new(0),
+            is_ending: AtomicBool::new(false),
+            answered_before: AtomicBool::new(false),
+            leaving_since_before: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             last_ms: AtomicU64::new(0),
@@ -39,14 +49,33 @@ impl Activity {
 
     /// A request begins; it ends with what is returned, also when the client goes away.
     pub fn begin(self: &Arc<Activity>) -> Running {
-        self.running.fetch_add(1, Ordering::Relaxed);
+        let is_late = self.is_ending.load(Ordering::Relaxed);
+        self.count(is_late).fetch_add(1, Ordering::Relaxed);
         self.asked.store(true, Ordering::Relaxed);
-        Running(self.clone())
+        Running { of: self.clone(), is_late }
+    }
+
+    fn count(&self, is_late: bool) -> &AtomicUsize {
+        if is_late { &self.running_since } else { &self.running }
+    }
+
+    /// The process begins to end: what is busy now is told from what comes later.
+    pub fn note_ending(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+        self.leaving_since_before.store(self.is_leaving(), Ordering::Relaxed);
+    }
+
+    /// Whether something runs or leaves that did before the process began to end.
+    pub fn is_busy_since_before(&self) -> bool {
+        self.running.load(Ordering::Relaxed) > 0 || self.leaving_since_before.load(Ordering::Relaxed)
     }
 
     /// Something was written. A clock is asked only when the client took it after it had kept us waiting.
     pub fn wrote(&self, after_waiting: bool) {
         self.leaving.store(true, Ordering::Relaxed);
+        if self.answered_before.load(Ordering::Relaxed) {
+            self.leaving_since_before.store(true, Ordering::Relaxed);
+        }
         if after_waiting {
             self.note_now();
         }
@@ -55,6 +84,8 @@ impl Activity {
     /// Everything that was written is on its way.
     pub fn flushed(&self, after_waiting: bool) {
         self.leaving.store(false, Ordering::Relaxed);
+        self.answered_before.store(false, Ordering::Relaxed);
+        self.leaving_since_before.store(false, Ordering::Relaxed);
         if after_waiting {
             self.note_now();
         }
@@ -70,7 +101,7 @@ impl Activity {
     }
 
     fn is_running(&self) -> bool {
-        self.running.load(Ordering::Relaxed) > 0
+        self.running.load(Ordering::Relaxed) > 0 || self.running_since.load(Ordering::Relaxed) > 0
     }
 
     fn is_leaving(&self) -> bool {
@@ -86,12 +117,12 @@ impl Activity {
         self.last() + if self.asked.load(Ordering::Relaxed) { timeouts.idle } else { timeouts.head }
     }
 
-    /// When the connection must be closed after the process began to end: what runs or leaves has `drain`, silence little.
-    pub fn last_deadline(&self, closing_since: Instant, drain: Duration) -> Instant {
+    /// When the connection must be closed while connections are: what runs or leaves has time to the `last` moment, silence little.
+    pub fn last_deadline(&self, closing_since: Instant, last: Instant) -> Instant {
         if self.is_running() || self.is_leaving() {
-            return closing_since + drain;
+            return last;
         }
-        (self.last().max(closing_since) + SILENT_FOR.min(drain)).min(closing_since + drain)
+        (self.last().max(closing_since) + SILENT_FOR).min(last)
     }
 
     /// Since when nothing runs and nothing leaves; `None` while something does, and before the first request.
@@ -102,11 +133,19 @@ impl Activity {
 }
 
 /// A request in progress.
-pub(super) struct Running(Arc<Activity>);
+pub(super) struct Running {
+    of: Arc<Activity>,
+    /// It began after the process began to end.
+    is_late: bool,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.note_now();
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        let activity = &self.of;
+        activity.note_now();
+        if !self.is_late && activity.is_ending.load(Ordering::Relaxed) {
+            activity.answered_before.store(true, Ordering::Relaxed);
+        }
+        activity.count(self.is_late).fetch_sub(1, Ordering::Relaxed);
     }
 }

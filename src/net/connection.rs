@@ -24,9 +24,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, SILENT_FOR};
+use super::ending::Ending;
 use super::proxy;
 use super::streams::Streams;
 use super::wire::{Stream, Wire};
@@ -45,10 +45,7 @@ pub struct Settings {
     /// Whose PROXY protocol headers are believed.
     pub trusted: Arc<[IpNet]>,
     pub metrics: Metrics,
-    /// Cancelled first: answers over HTTP/1.1 say `Connection: close` from here on.
-    pub leaving: CancellationToken,
-    /// Cancelled a moment later: running requests end, new ones are not begun.
-    pub closing: CancellationToken,
+    pub ending: Ending,
 }
 
 /// What answers the requests of a connection; it is told the client's address.
@@ -83,7 +80,7 @@ async fn shake_hands(mut stream: TcpStream, peer: SocketAddr, settings: &Setting
         Ok::<_, String>((client, Box::new(stream)))
     };
     let closed = async {
-        settings.closing.cancelled().await;
+        settings.ending.closing().await;
         tokio::time::sleep(SILENT_FOR).await;
     };
     let shaken = tokio::select! {
@@ -159,7 +156,7 @@ async fn rest(wire: &Wire, activity: &Activity, settings: &Settings) -> bool {
     tokio::select! {
         biased;
         () = wire.readable() => true,
-        () = settings.closing.cancelled() => false,
+        () = settings.ending.closing() => false,
         () = tokio::time::sleep_until(activity.deadline(&settings.timeouts)) => {
             tracing::debug!("a connection was closed for its silence");
             false
@@ -179,15 +176,15 @@ fn answering<S: Answer>(
     Error = Infallible,
     Future: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
 > + use<S> {
-    let (activity, leaving) = (activity.clone(), settings.leaving.clone());
+    let (activity, ending) = (activity.clone(), settings.ending.clone());
     service_fn(move |request: Request<Incoming>| {
         let running = activity.begin();
         let h1 = request.version() < Version::HTTP_2;
         let answer = service.answer(request, client);
-        let leaving = leaving.clone();
+        let ending = ending.clone();
         async move {
             let mut response = answer.await;
-            if h1 && leaving.is_cancelled() {
+            if h1 && ending.is_leaving() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             drop(running);
@@ -195,6 +192,9 @@ fn answering<S: Answer>(
         }
     })
 }
+
+/// How often it is looked, while the process ends, whether what had been begun is done.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// How a connection was left.
 enum Left {
@@ -215,9 +215,13 @@ where
     C: GracefulConnection<Error = hyper::Error>,
 {
     let mut closing_since: Option<Instant> = None;
+    let (mut was_told, mut begun_before) = (settings.ending.is_begun(), None);
     loop {
+        if !activity.is_busy_since_before() {
+            begun_before = None;
+        }
         let deadline = match closing_since {
-            Some(since) => activity.last_deadline(since, settings.timeouts.drain),
+            Some(since) => activity.last_deadline(since, settings.ending.last_moment(settings.timeouts.drain)),
             None => activity.deadline(&settings.timeouts),
         };
         let now = Instant::now();
@@ -233,6 +237,10 @@ where
             },
             None => deadline,
         };
+        let next = match begun_before {
+            Some(_) => deadline.min(rest).min(now + LOOK_EVERY),
+            None => deadline.min(rest),
+        };
         tokio::select! {
             // What has come is read before the connection is told to end.
             biased;
@@ -242,11 +250,16 @@ where
                 }
                 return Left::Ended;
             }
-            () = settings.closing.cancelled(), if closing_since.is_none() => {
+            () = settings.ending.closing(), if closing_since.is_none() => {
                 connection.as_mut().graceful_shutdown();
                 closing_since = Some(Instant::now());
             }
-            () = tokio::time::sleep_until(rest.min(deadline)) => {}
+            () = settings.ending.begun(), if !was_told => {
+                was_told = true;
+                activity.note_ending();
+                begun_before = Some(settings.ending.hold_up());
+            }
+            () = tokio::time::sleep_until(next) => {}
         }
     }
 }

@@ -12,10 +12,10 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Answer, Settings};
+use super::ending::Ending;
 
 /// Connections that the kernel may queue while none is accepted.
 const BACKLOG: i32 = 4096;
@@ -50,13 +50,13 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-/// Accepts until `leaving` is cancelled. Connections run in `connections`, which outlives the loop. `enter` says for each
+/// Accepts until the process is `ending` so far that nobody new is let in. Connections run in `connections`, which outlives the loop. `enter` says for each
 /// connection how it is served, because a reload may have changed that.
 pub async fn run<S: Answer>(
     listener: TcpListener,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
-    leaving: CancellationToken,
+    ending: Ending,
     enter: impl Fn() -> (Settings, S),
 ) {
     let accept = async || {
@@ -66,7 +66,7 @@ pub async fn run<S: Answer>(
     loop {
         let (permit, accepted) = tokio::select! {
             accepted = accept() => accepted,
-            () = leaving.cancelled() => return,
+            () = ending.leaving() => return,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,

@@ -7,6 +7,7 @@ pub mod connection;
 pub mod cookie;
 pub mod cors;
 pub mod encode;
+pub mod ending;
 pub mod listen;
 pub mod proxy;
 pub mod reply;

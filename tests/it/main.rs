@@ -9,6 +9,7 @@ mod check;
 mod check_faults;
 mod config;
 mod cors;
+mod ending;
 mod faults;
 mod harness;
 mod house;

@@ -149,3 +149,25 @@ async fn an_answer_may_be_read_slowly_but_not_left_lying() {
     let _ = lying.read_to_end(&mut got).await;
     assert!(got.len() < PAGE_BYTES, "{} bytes", got.len());
 }
+
+#[tokio::test]
+async fn an_answer_that_is_read_slowly_is_read_to_its_end_and_nobody_waits_for_it_when_the_process_ends() {
+    let (_site, gateway) = shop(10_000);
+    let ask = "GET /category/1?count=200 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut slow = open(&gateway).await;
+    slow.write_all(ask.as_bytes()).await.expect("it is open");
+    let mut got = vec![0; 1_000_000];
+    slow.read_exact(&mut got).await.expect("its beginning");
+    gateway.terminate();
+    gateway.await_log("stopping: ");
+    for _ in 0..12 {
+        let mut other = open(&gateway).await;
+        other.write_all(ASK.as_bytes()).await.expect("it is open");
+        read_answers(&mut other, PONG, 1).await;
+        tokio::time::sleep(PAUSE / 2).await;
+    }
+    assert!(gateway.exit_status().is_none());
+    slow.read_to_end(&mut got).await.expect("the rest");
+    assert!(got.len() > PAGE_BYTES && got.ends_with(b"]"), "{} bytes", got.len());
+    assert!(gateway.await_exit().success());
+}

@@ -9,12 +9,12 @@ use brandgate::brand::Brand;
 use brandgate::clock::Clock;
 use brandgate::config::BrandConfig;
 use brandgate::door::Door;
+use brandgate::net::ending::Ending;
 use brandgate::reload::{Renewed, Source};
 use brandgate::routes::routes;
 use brandgate::systemd::{self, Inherited};
 use brandgate::{admin, net, trace};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::process::{self, Asked, LONGEST_OPENING, Signals};
@@ -40,7 +40,8 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     // The databases are asked while the certificates are loaded: the first use of cryptography takes its time.
     let mut opening = tokio::spawn(process::open_all(brands.clone()));
     brands.iter().for_each(|brand| brand.follow_catalogue());
-    let (doors, sockets) = prepare(&brands, &mut inherited)?;
+    let ending = Ending::default();
+    let (doors, sockets) = prepare(&brands, &mut inherited, &ending)?;
     for name in inherited.names_left() {
         tracing::warn!("systemd hands over a socket {name}, but there is no such brand");
     }
@@ -48,7 +49,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     tokio::spawn(admin::serve(admin_socket, present.clone()));
     tokio::spawn(systemd::tell_watchdog());
 
-    let (stop, running) = (CancellationToken::new(), TaskTracker::new());
+    let running = TaskTracker::new();
     // Until the databases are open, or are found to be away, visitors wait in the kernel's queue instead of being refused.
     let mut waiting: Vec<_> = doors.iter().cloned().zip(sockets).collect();
     let (patience, mut is_open) = (tokio::time::sleep(LONGEST_OPENING), false);
@@ -78,7 +79,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
             },
         }
         for (door, sockets) in waiting.drain(..) {
-            running.spawn(door.serve(sockets, stop.clone()));
+            running.spawn(door.serve(sockets));
         }
         let status = process::status(DOING, &present.load());
         if is_open {
@@ -86,10 +87,12 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
         }
         systemd::ready(&status);
     };
-    tracing::info!("stopping: no new connections, running requests end");
+    tracing::info!("stopping: running requests end");
     systemd::stopping();
-    stop.cancel();
+    // Before anybody was let in, nothing is served to the end.
+    let drains = present.load().iter().map(|brand| brand.config.timeouts.drain).max().filter(|_| waiting.is_empty());
     drop(waiting);
+    ending.run(drains.unwrap_or_default()).await;
     running.close();
     running.wait().await;
     tokio::task::spawn_blocking(trace::end).await.map_err(|e| e.to_string())?;
@@ -117,7 +120,11 @@ fn refuse_public(address: SocketAddr) -> Result<(), String> {
 }
 
 /// Takes or binds every brand's sockets and loads its certificate; all faults come at once.
-fn prepare(brands: &[Arc<Brand>], inherited: &mut Inherited) -> Result<(Vec<Door>, Vec<Vec<TcpListener>>), String> {
+fn prepare(
+    brands: &[Arc<Brand>],
+    inherited: &mut Inherited,
+    ending: &Ending,
+) -> Result<(Vec<Door>, Vec<Vec<TcpListener>>), String> {
     let router = Arc::new(routes());
     let by_systemd = !inherited.is_empty();
     let (mut faults, mut doors, mut all_sockets) = (Vec::new(), Vec::new(), Vec::new());
@@ -139,7 +146,7 @@ fn prepare(brands: &[Arc<Brand>], inherited: &mut Inherited) -> Result<(Vec<Door
     }
     // After all sockets, because a certificate takes its time: no brand's visitors are refused while another's is loaded.
     for brand in brands {
-        match Door::new(brand.clone(), router.clone()) {
+        match Door::new(brand.clone(), router.clone(), ending.clone()) {
             Ok(door) => {
                 if door.not_after() < Clock::default().now() {
                     let expired = door.not_after();
