@@ -14,11 +14,33 @@ use tokio_postgres::{AsyncMessage, Client, NoTls};
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Result};
 
+/// How PostgreSQL plans the statements of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plans {
+    /// Each statement once, for whatever it is asked with: planning a page of a category or a search takes longer than answering
+    /// it. For a process that asks the same few all day; a statement for it must not hide two behind one parameter
+    /// (`$1 is null or …`) where they want different plans.
+    Once,
+    /// As PostgreSQL sees fit, mostly for each question.
+    Each,
+}
+
+impl Plans {
+    /// What `plan_cache_mode` calls it.
+    fn mode(self) -> &'static str {
+        match self {
+            Plans::Once => "force_generic_plan",
+            Plans::Each => "auto",
+        }
+    }
+}
+
 /// A pool of so many connections under the brand's role. Connects when it is first asked, so it can be built while the server is down.
-pub fn pool(config: &DatabaseConfig, size: usize) -> Pool {
+pub fn pool(config: &DatabaseConfig, size: usize, plans: Plans) -> Pool {
     let mut postgres = as_brand(config);
     let (statement, lock) = (config.statement_timeout.as_millis(), config.lock_timeout.as_millis());
-    postgres.options(format!("-c statement_timeout={statement} -c lock_timeout={lock}"));
+    let plans = plans.mode();
+    postgres.options(format!("-c statement_timeout={statement} -c lock_timeout={lock} -c plan_cache_mode={plans}"));
     postgres.keepalives_idle(std::time::Duration::from_secs(20));
     let manager = Manager::from_config(postgres, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
     Pool::builder(manager)

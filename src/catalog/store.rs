@@ -14,25 +14,42 @@ use crate::net::request::Page;
 
 /// Every category that is shown, ordered, with the counts of its own items.
 pub(super) async fn categories(client: &impl GenericClient, region: Option<&str>) -> Result<Vec<Node>> {
-    let statement = client
-        .prepare_cached(
-            "select c.category_id, c.id, c.parent_id, c.name, c.icon, c.wide_banner, c.project_id, c.priority, c.path, \
-                    c.translations, coalesce(i.all_items, 0) as all_items, coalesce(i.available_items, 0) as available_items, \
-                    ($1::text is null \
-                     or not exists (select from category_region r where r.category_id = c.category_id) \
-                     or exists (select from category_region r where r.category_id = c.category_id and r.region_id = $1) \
-                    ) as available \
-             from category c \
-             left join (select i.node_id, count(*) as all_items, \
-                               count(*) filter (where $1::text is null or r.item_id is null or r.here) as available_items \
-                        from item i \
-                        left join (select item_id, bool_or(region_id = $1) as here from item_region \
-                                   where $1::text is not null group by item_id) r using (item_id) \
-                        where i.visible group by i.node_id) i on i.node_id = c.category_id \
-             where c.shown order by c.priority desc, c.category_id",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&region]).await?;
+    let rows = match region {
+        None => {
+            let statement = client
+                .prepare_cached(
+                    "select c.category_id, c.id, c.parent_id, c.name, c.icon, c.wide_banner, c.project_id, c.priority, c.path, \
+                            c.translations, coalesce(i.all_items, 0) as all_items, coalesce(i.all_items, 0) as available_items, \
+                            true as available \
+                     from category c \
+                     left join (select node_id, count(*) as all_items from item where visible group by node_id) i \
+                          on i.node_id = c.category_id \
+                     where c.shown order by c.priority desc, c.category_id",
+                )
+                .await?;
+            client.query(&statement, &[]).await?
+        }
+        Some(region) => {
+            let statement = client
+                .prepare_cached(
+                    "select c.category_id, c.id, c.parent_id, c.name, c.icon, c.wide_banner, c.project_id, c.priority, c.path, \
+                            c.translations, coalesce(i.all_items, 0) as all_items, coalesce(i.available_items, 0) as available_items, \
+                            (not exists (select from category_region r where r.category_id = c.category_id) \
+                             or exists (select from category_region r where r.category_id = c.category_id and r.region_id = $1) \
+                            ) as available \
+                     from category c \
+                     left join (select i.node_id, count(*) as all_items, \
+                                       count(*) filter (where r.item_id is null or r.here) as available_items \
+                                from item i \
+                                left join (select item_id, bool_or(region_id = $1) as here from item_region \
+                                           group by item_id) r using (item_id) \
+                                where i.visible group by i.node_id) i on i.node_id = c.category_id \
+                     where c.shown order by c.priority desc, c.category_id",
+                )
+                .await?;
+            client.query(&statement, &[&region]).await?
+        }
+    };
     rows.iter().map(Node::read).collect()
 }
 
@@ -133,18 +150,31 @@ pub(super) async fn candidates(
     region: Option<&str>,
     most: i64,
 ) -> Result<Vec<i64>> {
-    let statement = client
-        .prepare_cached(
-            "select i.item_id from listed_item i \
-             where (not $1 or i.node_path @> array(select category_id from category \
-                                                   where (category_id = $2 or id = $3) and shown)) \
-               and (not $1 or exists (select from category where (category_id = $2 or id = $3) and shown)) \
-               and ($4::text is null or coalesce($4 = any(nullif(i.regions, '{}')), true)) \
-             order by random() limit $5",
-        )
-        .await?;
-    let (number, id) = category.map_or((None, None), Key::number_and_id);
-    let rows = client.query(&statement, &[&category.is_some(), &number, &id, &region, &most]).await?;
+    let rows = match category {
+        None => {
+            let statement = client
+                .prepare_cached(
+                    "select i.item_id from listed_item i \
+                     where $1::text is null or coalesce($1 = any(nullif(i.regions, '{}')), true) \
+                     order by random() limit $2",
+                )
+                .await?;
+            client.query(&statement, &[&region, &most]).await?
+        }
+        Some(key) => {
+            let statement = client
+                .prepare_cached(
+                    "with c as materialized (select category_id from category where (category_id = $1 or id = $2) and shown) \
+                     select i.item_id \
+                     from category n join c on n.path @> array[c.category_id] join listed_item i on i.node_id = n.category_id \
+                     where $3::text is null or coalesce($3 = any(nullif(i.regions, '{}')), true) \
+                     order by random() limit $4",
+                )
+                .await?;
+            let (number, id) = key.number_and_id();
+            client.query(&statement, &[&number, &id, &region, &most]).await?
+        }
+    };
     rows.iter().map(|row| Ok(row.try_get("item_id")?)).collect()
 }
 

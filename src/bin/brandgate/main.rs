@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
+use brandgate::db::Plans;
 use brandgate::reload::Source;
 use clap::{Parser, Subcommand};
 use log::LogFormat;
@@ -117,7 +118,7 @@ async fn main() -> ExitCode {
 
 /// The brand of that name with its database. A person waits here, so one that is away is a fault.
 async fn open(brands: &[BrandConfig], name: &str) -> Result<Arc<Brand>, String> {
-    let brand = Brand::new(named(brands, name)?.clone()).map_err(|error| format!("{name}: {error}"))?;
+    let brand = Brand::new(named(brands, name)?.clone(), Plans::Each).map_err(|error| format!("{name}: {error}"))?;
     brand.try_open().await.map_err(|error| format!("{name}: {error}"))?;
     Ok(brand)
 }

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use brandgate::brand::Brand;
 use brandgate::clock::Clock;
 use brandgate::config::BrandConfig;
+use brandgate::db::Plans;
 use brandgate::door::Door;
 use brandgate::net::ending::Ending;
 use brandgate::reload::{Renewed, Source};
@@ -36,7 +37,11 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     trace::begin()?;
     let mut inherited = Inherited::take()?;
     let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
-    let brands = configs.into_iter().map(Brand::new).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
+    let brands = configs
+        .into_iter()
+        .map(|config| Brand::new(config, Plans::Once))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| e.to_string())?;
     // The databases are asked while the certificates are loaded: the first use of cryptography takes its time.
     let mut opening = tokio::spawn(process::open_all(brands.clone()));
     brands.iter().for_each(|brand| brand.follow_catalogue());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
+use brandgate::db::Plans;
 use brandgate::reload::Source;
 use brandgate::systemd::{self, Inherited};
 use brandgate::{admin, workers};
@@ -55,7 +56,11 @@ impl Shift {
 pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments) -> Result<(), String> {
     let mut signals = Signals::new();
     let admin_socket = admin_socket(&mut Inherited::take()?, arguments.admin)?;
-    let brands = configs.into_iter().map(Brand::new).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
+    let brands = configs
+        .into_iter()
+        .map(|config| Brand::new(config, Plans::Each))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| e.to_string())?;
     tokio::spawn(systemd::tell_watchdog());
     let mut present = brands.clone();
     let shown = Arc::new(ArcSwap::from_pointee(brands.clone()));
