@@ -20,12 +20,14 @@ use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::app::Cx;
 use crate::brand::Brand;
 use crate::config::TlsConfig;
+use crate::net::connection::SILENT_FOR;
 use crate::net::connection::{self, Settings};
 use crate::net::ending::{Ending, LEAVING_FOR};
 use crate::net::router::Router;
@@ -176,7 +178,7 @@ impl Door {
         ending.closing().await;
         connections.close();
         let brand = self.brand();
-        let last = ending.last_moment(brand.config.timeouts.drain) + LEAVING_FOR;
+        let last = ending.last_moment(brand.config.timeouts.drain).max(Instant::now() + SILENT_FOR) + LEAVING_FOR;
         if tokio::time::timeout_at(last, connections.wait()).await.is_err() {
             tracing::warn!(brand = brand.name(), "some requests were still running at the end of the drain time");
         }

@@ -80,7 +80,11 @@ pub async fn tell_watchdog() {
     let mut tick = tokio::time::interval(within / 3);
     loop {
         tick.tick().await;
-        say(&[NotifyState::Watchdog]);
+        // Systemd may be busy; nobody's request waits for it.
+        let told = tokio::task::spawn_blocking(|| say(&[NotifyState::Watchdog])).await;
+        if told.is_err() {
+            return;
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the watchdog of one connection knows: what runs, what is still leaving, since when nothing happens.
 //!
-//! Written by `connection` with each request and by `wire` with what leaves; read by the loops that drive a connection. What must
-//! never happen: a connection without a deadline, or one that is closed while its client reads.
+//! Written by `connection` with each request, by `wire` (HTTP/1.1) and `leaving` (HTTP/2) with what leaves; read by the loops that
+//! drive a connection. What must never happen: a connection without a deadline, or one that is closed while its client reads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,61 +13,69 @@ use crate::config::Timeouts;
 
 /// How long a connection on which nothing is asked may hold up the end of the process: whoever waits for the next one waits
 /// for it too.
-pub(super) const SILENT_FOR: Duration = Duration::from_secs(1);
+pub const SILENT_FOR: Duration = Duration::from_secs(1);
 
 /// Of one connection.
 pub(super) struct Activity {
     born: Instant,
-    /// Requests that began before the process began to end, and those that began since.
-    running: AtomicUsize,
-    running_since: AtomicUsize,
-    is_ending: AtomicBool,
-    /// An answer to one that began before is about to leave, and is leaving.
-    answered_before: AtomicBool,
-    leaving_since_before: AtomicBool,
     asked: AtomicBool,
-    /// Something was written that the client has not taken yet.
+    /// Requests in progress.
+    running: Count,
+    /// Answers over HTTP/2 that the client has not taken whole.
+    sending: Count,
+    /// Something was written over HTTP/1.1 that the client has not taken yet.
     leaving: AtomicBool,
     /// Milliseconds from `born` to the end of the last request, or to when the client last took something of a long answer.
     last_ms: AtomicU64,
+    /// The process began to end: see [`Activity::note_ending`].
+    is_ending: AtomicBool,
+    /// Over HTTP/1.1: an answer to a request that began before is about to leave, and is leaving.
+    answered_before: AtomicBool,
+    leaving_since_before: AtomicBool,
+}
+
+/// How many there are of what began before the process began to end, and of what began since.
+#[derive(Default)]
+struct Count {
+    before: AtomicUsize,
+    since: AtomicUsize,
+}
+
+impl Count {
+    fn of(&self, is_late: bool) -> &AtomicUsize {
+        if is_late { &self.since } else { &self.before }
+    }
+
+    fn before(&self) -> bool {
+        self.before.load(Ordering::Relaxed) > 0
+    }
+
+    fn since(&self) -> bool {
+        self.since.load(Ordering::Relaxed) > 0
+    }
 }
 
 impl Activity {
     pub fn new() -> Activity {
         Activity {
             born: Instant::now(),
-            running: AtomicUsize::new(0),
-            running_since: AtomicUsize::new(0),
+            asked: AtomicBool::new(false),
+            running: Count::default(),
+            sending: Count::default(),
+            leaving: AtomicBool::new(false),
+            last_ms: AtomicU64::new(0),
             is_ending: AtomicBool::new(false),
             answered_before: AtomicBool::new(false),
             leaving_since_before: AtomicBool::new(false),
-            asked: AtomicBool::new(false),
-            leaving: AtomicBool::new(false),
-            last_ms: AtomicU64::new(0),
         }
     }
 
     /// A request begins; it ends with what is returned, also when the client goes away.
     pub fn begin(self: &Arc<Activity>) -> Running {
         let is_late = self.is_ending.load(Ordering::Relaxed);
-        self.count(is_late).fetch_add(1, Ordering::Relaxed);
+        self.running.of(is_late).fetch_add(1, Ordering::Relaxed);
         self.asked.store(true, Ordering::Relaxed);
-        Running { of: self.clone(), is_late }
-    }
-
-    fn count(&self, is_late: bool) -> &AtomicUsize {
-        if is_late { &self.running_since } else { &self.running }
-    }
-
-    /// The process begins to end: what is busy now is told from what comes later.
-    pub fn note_ending(&self) {
-        self.is_ending.store(true, Ordering::Relaxed);
-        self.leaving_since_before.store(self.is_leaving(), Ordering::Relaxed);
-    }
-
-    /// Whether something runs or leaves that did before the process began to end.
-    pub fn is_busy_since_before(&self) -> bool {
-        self.running.load(Ordering::Relaxed) > 0 || self.leaving_since_before.load(Ordering::Relaxed)
+        Running(Noted { of: self.clone(), is_late })
     }
 
     /// Something was written. A clock is asked only when the client took it after it had kept us waiting.
@@ -101,11 +109,22 @@ impl Activity {
     }
 
     fn is_running(&self) -> bool {
-        self.running.load(Ordering::Relaxed) > 0 || self.running_since.load(Ordering::Relaxed) > 0
+        self.running.before() || self.running.since()
     }
 
     fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        self.leaving.load(Ordering::Relaxed) || self.sending.before() || self.sending.since()
+    }
+
+    /// The process begins to end: what is busy now is told from what comes later.
+    pub fn note_ending(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+        self.leaving_since_before.store(self.leaving.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether something runs or leaves that did before the process began to end.
+    pub fn is_busy_since_before(&self) -> bool {
+        self.running.before() || self.sending.before() || self.leaving_since_before.load(Ordering::Relaxed)
     }
 
     /// When the connection must be closed if nothing else happens until then.
@@ -118,8 +137,11 @@ impl Activity {
     }
 
     /// When the connection must be closed while connections are: what runs or leaves has time to the `last` moment, silence little.
+    /// So has what was waited for with open doors, and did not end.
     pub fn last_deadline(&self, closing_since: Instant, last: Instant) -> Instant {
-        if self.is_running() || self.is_leaving() {
+        let was_waited_for = self.is_ending.load(Ordering::Relaxed) && self.is_busy_since_before();
+        let began_since = self.running.since() || self.sending.since();
+        if (self.is_running() || self.is_leaving()) && (began_since || !was_waited_for) {
             return last;
         }
         (self.last().max(closing_since) + SILENT_FOR).min(last)
@@ -132,20 +154,47 @@ impl Activity {
     }
 }
 
-/// A request in progress.
-pub(super) struct Running {
+struct Noted {
     of: Arc<Activity>,
     /// It began after the process began to end.
     is_late: bool,
 }
 
+/// A request in progress.
+pub(super) struct Running(Noted);
+
+impl Running {
+    /// Its answer is there, and begins to leave over HTTP/2.
+    pub fn answered(self) -> Sending {
+        let Noted { of, is_late } = &self.0;
+        of.sending.of(*is_late).fetch_add(1, Ordering::Relaxed);
+        Sending(Noted { of: of.clone(), is_late: *is_late })
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        let activity = &self.of;
-        activity.note_now();
-        if !self.is_late && activity.is_ending.load(Ordering::Relaxed) {
-            activity.answered_before.store(true, Ordering::Relaxed);
+        let Noted { of, is_late } = &self.0;
+        of.note_now();
+        if !is_late && of.is_ending.load(Ordering::Relaxed) {
+            of.answered_before.store(true, Ordering::Relaxed);
         }
-        activity.count(self.is_late).fetch_sub(1, Ordering::Relaxed);
+        of.running.of(*is_late).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An answer over HTTP/2 on its way; it ends when the last of it was handed to the socket, or nobody wants it any more.
+pub(super) struct Sending(Noted);
+
+impl Sending {
+    /// A part of it was handed to the socket.
+    pub fn moved(&self) {
+        self.0.of.note_now();
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.of.sending.of(self.0.is_late).fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, Version};
@@ -25,8 +25,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::activity::{Activity, SILENT_FOR};
+pub use super::activity::SILENT_FOR;
+use super::activity::{Activity, Running};
 use super::ending::Ending;
+use super::leaving::Leaving;
 use super::proxy;
 use super::streams::Streams;
 use super::wire::{Stream, Wire};
@@ -113,7 +115,10 @@ async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
         .max_header_list_size(settings.limits.head_bytes)
         .keep_alive_interval(Some(settings.timeouts.head / 2))
         .keep_alive_timeout(settings.timeouts.head / 2)
-        .serve_connection(TokioIo::new(stream), answering(service, client, &activity, &settings));
+        .serve_connection(
+            TokioIo::new(stream),
+            answering(service, client, &activity, &settings, |body, running| Leaving::new(body, running.answered())),
+        );
     drive(pin!(connection), &streams, &activity, &settings, None).await;
 }
 
@@ -127,7 +132,8 @@ async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
         .header_read_timeout(settings.timeouts.head)
         .max_buf_size(settings.limits.head_bytes as usize);
     let mut wire = Wire::new(stream, activity.clone());
-    let mut service = answering(service, client, &activity, &settings);
+    // What leaves is the wire's to know.
+    let mut service = answering(service, client, &activity, &settings, |body, _| body);
     let mut may_rest_from = Some(Instant::now());
     loop {
         let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
@@ -164,18 +170,19 @@ async fn rest(wire: &Wire, activity: &Activity, settings: &Settings) -> bool {
     }
 }
 
-/// What hyper calls with each request.
-fn answering<S: Answer>(
+/// What hyper calls with each request; `leave` makes of an answer's body what leaves, when the request ends.
+fn answering<S: Answer, B: Body + 'static>(
     service: S,
     client: IpAddr,
     activity: &Arc<Activity>,
     settings: &Settings,
+    leave: fn(Full<Bytes>, Running) -> B,
 ) -> impl Service<
     Request<Incoming>,
-    Response = Response<Full<Bytes>>,
+    Response = Response<B>,
     Error = Infallible,
-    Future: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
-> + use<S> {
+    Future: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+> + use<S, B> {
     let (activity, ending) = (activity.clone(), settings.ending.clone());
     service_fn(move |request: Request<Incoming>| {
         let running = activity.begin();
@@ -187,8 +194,7 @@ fn answering<S: Answer>(
             if h1 && ending.is_leaving() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            drop(running);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| leave(body, running)))
         }
     })
 }

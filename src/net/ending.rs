@@ -1,9 +1,10 @@
 //! How a process ends without anybody waiting long: in steps that all listeners and connections take together.
 //!
-//! Made by `bin/brandgate serve`, one a process; watched by `listen` and `connection`. First everybody is served as before until what
-//! had been begun is done: under systemd the next process starts only when this one is gone, so one slow upload would keep every new
-//! visitor waiting. Then nobody new is let in, a moment later connections are closed. What must never happen: a brand's listener
-//! stops while another brand's slow request still holds up the end.
+//! Made by `bin/brandgate serve`, one a process; watched by `listen` and `connection`. Nobody new is let in, a moment later connections
+//! are closed, and what runs is finished. With systemd's sockets a step comes before: everybody is served until what had been begun
+//! is done, because there visitors wait in the queue until this process is gone and the next one is there, and one slow upload would
+//! keep all of them waiting. What must never happen: a brand's listener stops while another brand's slow request still holds up
+//! the end, or a connection is closed without a word.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -25,37 +26,42 @@ pub struct Ending(Arc<Steps>);
 
 #[derive(Default)]
 struct Steps {
-    begun_at: OnceLock<Instant>,
-    /// The end was asked for; nothing changes for clients.
+    /// With systemd's sockets the end was asked for; nothing changes for clients.
     begun: CancellationToken,
     /// No new connections; answers over HTTP/1.1 say `Connection: close`.
     leaving: CancellationToken,
     /// Running requests end, new ones are not begun.
     closing: CancellationToken,
+    /// When connections were closed, and by what a brand's drain is divided from then on.
+    closing_since: OnceLock<(Instant, u32)>,
     /// Has a token of each connection on which something had been begun before the end was.
     begun_before: TaskTracker,
 }
 
 impl Ending {
-    /// Takes the steps, up to the one that closes connections; `drain`: how long what runs may take, the longest of all brands. In the
-    /// first half of it visitors are served.
-    pub async fn run(&self, drain: Duration) {
+    /// Takes the steps, up to the one that closes connections; `drain`: how long what runs may take, the longest of all brands.
+    /// `with_open_doors`: three quarters of it are for what was begun before, while visitors are served, the rest is for what was begun since.
+    pub async fn run(&self, drain: Duration, with_open_doors: bool) {
         let steps = &self.0;
-        steps.begun_at.get_or_init(Instant::now);
-        steps.begun.cancel();
-        tokio::time::sleep(SAY_WITHIN.min(drain)).await;
-        steps.begun_before.close();
-        // Whoever is late is waited for with the rest.
-        let _ = tokio::time::timeout(drain / 2, steps.begun_before.wait()).await;
+        if with_open_doors {
+            steps.begun.cancel();
+            tokio::time::sleep(SAY_WITHIN.min(drain)).await;
+            steps.begun_before.close();
+            // What has not ended by then is not waited for again.
+            let _ = tokio::time::timeout(drain * 3 / 4, steps.begun_before.wait()).await;
+        }
         steps.leaving.cancel();
         tokio::time::sleep(LEAVING_FOR).await;
+        let parts = if with_open_doors { 4 } else { 1 };
+        steps.closing_since.get_or_init(|| (Instant::now(), parts));
         steps.closing.cancel();
     }
 
-    /// When whatever still runs is cut, for a brand with that `drain`; who was let in last has a moment in any case.
+    /// When whatever still runs is cut, for a brand with that `drain`; who was let in last has a moment in any case. For connections
+    /// that are being closed.
     pub fn last_moment(&self, drain: Duration) -> Instant {
-        let begun_at = *self.0.begun_at.get_or_init(Instant::now);
-        begun_at + drain + SAY_WITHIN + LEAVING_FOR
+        let (since, parts) = *self.0.closing_since.get_or_init(|| (Instant::now(), 1));
+        since + (drain / parts).max(LEAVING_FOR)
     }
 
     pub fn is_begun(&self) -> bool {

@@ -1,23 +1,37 @@
-//! How the gateway ends: what had been begun is finished, and nobody waits for it at the door. Under systemd the next process
-//! starts when this one is gone, so whoever is not let in by this one waits for the slowest of its requests.
+//! How the gateway ends under systemd: what had been begun is finished, and nobody waits for it at the door. The next process starts
+//! when this one is gone, so whoever is not let in by this one waits for the slowest of its requests.
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::harness::{Gateway, Site, connect_tls, eventually};
-
-type Tls = TlsStream<TcpStream>;
+use crate::harness::{Client, Process, Site, connect_tls, eventually, free_port};
+use crate::pauses::{PAGE_BYTES, ask_for_page, import_long};
+use crate::systemd::Unit;
 
 const BODY: &[u8] = br#"{"itemID": 11, "quantity": 2}"#;
 
+/// A gateway with a socket of systemd's for each brand.
+fn start(site: &Site) -> (Unit, Vec<SocketAddr>) {
+    let sockets: Vec<(&str, u16)> = site.brands.iter().map(|brand| (&*brand.name, free_port())).collect();
+    let admin = format!("127.0.0.1:{}", free_port());
+    let unit = Unit::start(site, &["serve", "--admin", &admin], &sockets);
+    unit.process.await_log("Listening on");
+    unit.take_what_is_told();
+    (unit, sockets.iter().map(|(_, port)| ([127, 0, 0, 1], *port).into()).collect())
+}
+
+async fn connect(address: SocketAddr, alpn: &[&str]) -> TlsStream<TcpStream> {
+    connect_tls(address, alpn, "localhost", rustls::ALL_VERSIONS).await.expect("visitors are let in")
+}
+
 /// A request whose handler waits for the second half of its body.
-async fn begin_upload(gateway: &Gateway) -> Tls {
-    let connected = connect_tls(gateway.address("dexar"), &["http/1.1"], "localhost", rustls::ALL_VERSIONS).await;
-    let mut upload = connected.expect("a handshake");
+async fn begin_upload(address: SocketAddr) -> TlsStream<TcpStream> {
+    let mut upload = connect(address, &["http/1.1"]).await;
     let head = format!(
         "POST /cart HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
         BODY.len()
@@ -31,43 +45,95 @@ async fn begin_upload(gateway: &Gateway) -> Tls {
 }
 
 /// All that still comes, to the end of the connection.
-async fn rest_of(mut connection: Tls) -> String {
+async fn rest_of(mut connection: TlsStream<TcpStream>) -> String {
     let mut rest = Vec::new();
     // A connection may end without TLS's own goodbye.
     let _ = connection.read_to_end(&mut rest).await;
     String::from_utf8_lossy(&rest).into_owned()
 }
 
+/// Asks at each address, over new connections, for far longer than a listener would be open that nobody holds up.
+async fn visitors_are_served(process: &Process, addresses: &[SocketAddr]) {
+    process.await_log("stopping: ");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1_200) {
+        for address in addresses {
+            let answer = Client::new(*address).get("/ping").await;
+            assert_eq!((answer.status, answer.header("connection")), (200, None));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(process.exit_status(), None);
+}
+
 #[tokio::test]
 async fn a_slow_upload_is_finished_and_nobody_waits_for_it() {
     let site = Site::new(&["dexar", "novo"]);
-    let gateway = site.start();
-    let mut upload = begin_upload(&gateway).await;
-    gateway.terminate();
-    gateway.await_log("stopping: ");
-    // Far longer than a listener would be closed after, were it not for the upload; the other brand's stays open as well.
-    for brand in ["dexar", "novo"].repeat(8) {
-        let connected = connect_tls(gateway.address(brand), &["h2", "http/1.1"], "localhost", rustls::ALL_VERSIONS);
-        connected.await.expect("visitors are let in");
-        let answer = gateway.client(brand).get("/ping").await;
-        assert_eq!((answer.status, answer.header("connection")), (200, None));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(gateway.exit_status(), None);
+    let (unit, addresses) = start(&site);
+    let mut upload = begin_upload(addresses[0]).await;
+    unit.process.terminate();
+    visitors_are_served(&unit.process, &addresses).await;
     upload.write_all(&BODY[7..]).await.expect("it is open");
     let answered = rest_of(upload).await;
     assert!(answered.starts_with("HTTP/1.1 404 ") && answered.contains("not_found"), "{answered}");
-    let status = eventually("the end of the gateway", 8, || gateway.exit_status());
-    assert!(status.success(), "{status}");
+    assert!(unit.process.await_exit().success());
+}
+
+#[tokio::test]
+async fn answers_that_are_read_slowly_are_read_to_their_end_and_nobody_waits_for_them() {
+    let site = Site::new(&["dexar"]);
+    import_long(&site);
+    let (unit, addresses) = start(&site);
+    let ask = "GET /category/1?count=200 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut slow = connect(addresses[0], &["http/1.1"]).await;
+    slow.write_all(ask.as_bytes()).await.expect("it is open");
+    let mut got = vec![0; 1_000_000];
+    slow.read_exact(&mut got).await.expect("its beginning");
+    let mut slow_h2 = ask_for_page(addresses[0]).await;
+    unit.process.terminate();
+    visitors_are_served(&unit.process, &addresses).await;
+    slow.read_to_end(&mut got).await.expect("the rest");
+    assert!(got.len() > PAGE_BYTES && got.ends_with(b"]"), "{} bytes", got.len());
+    visitors_are_served(&unit.process, &addresses).await;
+    let mut bytes = 0;
+    while let Some(frame) = slow_h2.frame().await {
+        bytes += frame.expect("the rest").into_data().expect("data").len();
+    }
+    assert!(bytes > PAGE_BYTES, "{bytes} bytes");
+    assert!(unit.process.await_exit().success());
 }
 
 #[tokio::test]
 async fn an_upload_that_never_ends_is_cut_at_the_drains_end() {
     let mut site = Site::new(&["dexar"]);
     site.change_brand("dexar", |brand| brand.timeouts = "drain_ms = 2000\nrequest_ms = 60000".to_owned());
-    let gateway = site.start();
-    let upload = begin_upload(&gateway).await;
-    gateway.terminate();
-    eventually("the end of the gateway, long before the request's own", 20, || gateway.exit_status());
+    let (unit, addresses) = start(&site);
+    let upload = begin_upload(addresses[0]).await;
+    unit.process.terminate();
+    eventually("the end of the gateway, long before the request's own", 20, || unit.process.exit_status());
     assert_eq!(rest_of(upload).await, "");
+}
+
+#[tokio::test]
+async fn a_brand_with_little_patience_is_not_cut_while_another_is_waited_for() {
+    let mut site = Site::new(&["dexar", "novo"]);
+    site.change_brand("dexar", |brand| brand.timeouts = "drain_ms = 1000".to_owned());
+    site.change_brand("novo", |brand| brand.timeouts = "drain_ms = 6000\nrequest_ms = 60000".to_owned());
+    let (unit, addresses) = start(&site);
+    let mut idle = connect(addresses[0], &["h2"]).await;
+    // A client's preface and its settings, all of them as they are (RFC 9113, 3.4).
+    idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("it is open");
+    let _stuck = begin_upload(addresses[1]).await;
+    unit.process.terminate();
+    let mut said = Vec::new();
+    let ended = idle.read_to_end(&mut said).await;
+    // A frame's type is its fourth byte; 7 is GOAWAY.
+    let mut frames = said.as_slice();
+    let mut kinds = Vec::new();
+    while let [a, b, c, kind, ..] = *frames {
+        kinds.push(kind);
+        frames = &frames[9 + usize::from(a) * 65_536 + usize::from(b) * 256 + usize::from(c)..];
+    }
+    assert!(kinds.contains(&7), "it is told that it is the end: {kinds:?}, {ended:?}");
+    assert!(unit.process.await_exit().success());
 }

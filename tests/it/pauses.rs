@@ -1,7 +1,13 @@
-//! HTTP/1.1 connections on which nothing is asked for a while, and answers that are read slowly.
+//! Connections on which nothing is asked for a while, and answers that are read slowly.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -12,11 +18,18 @@ use crate::harness::{Gateway, Site, connect_tls, eventually};
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// What a page of [`shop`] has at least; more than the buffers of two sockets take.
-const PAGE_BYTES: usize = 18_000_000;
+pub const PAGE_BYTES: usize = 18_000_000;
 
 fn shop(idle_ms: u32) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar"]);
     site.change_brand("dexar", |brand| brand.timeouts = format!("head_ms = 2000\nidle_ms = {idle_ms}"));
+    import_long(&site);
+    let gateway = site.start();
+    (site, gateway)
+}
+
+/// A category 1 whose page of 200 items has more than [`PAGE_BYTES`].
+pub fn import_long(site: &Site) {
     let long = "слово ".repeat(8_300);
     let mut shop = "{\"categoryID\":1,\"name\":\"Дом\",\"parentID\":0}\n".to_owned();
     for id in 11..211 {
@@ -25,8 +38,6 @@ fn shop(idle_ms: u32) -> (Site, Gateway) {
         );
     }
     site.import_text("dexar", "shop.jsonl", shop, &[]).good();
-    let gateway = site.start();
-    (site, gateway)
 }
 
 async fn open(gateway: &Gateway) -> TlsStream<TcpStream> {
@@ -151,23 +162,38 @@ async fn an_answer_may_be_read_slowly_but_not_left_lying() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_read_slowly_is_read_to_its_end_and_nobody_waits_for_it_when_the_process_ends() {
-    let (_site, gateway) = shop(10_000);
-    let ask = "GET /category/1?count=200 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    let mut slow = open(&gateway).await;
-    slow.write_all(ask.as_bytes()).await.expect("it is open");
-    let mut got = vec![0; 1_000_000];
-    slow.read_exact(&mut got).await.expect("its beginning");
-    gateway.terminate();
-    gateway.await_log("stopping: ");
-    for _ in 0..12 {
-        let mut other = open(&gateway).await;
-        other.write_all(ASK.as_bytes()).await.expect("it is open");
-        read_answers(&mut other, PONG, 1).await;
-        tokio::time::sleep(PAUSE / 2).await;
+async fn an_answer_over_http2_may_be_read_slowly_but_not_left_lying() {
+    let (_site, gateway) = shop(1_000);
+    let address = gateway.address("dexar");
+    let (mut slow, mut lying) = (ask_for_page(address).await, ask_for_page(address).await);
+    let (begun, mut bytes) = (Instant::now(), 0);
+    while let Some(frame) = slow.frame().await {
+        let data = frame.unwrap_or_else(|error| panic!("after {:?} and {bytes} bytes: {error}", begun.elapsed()));
+        bytes += data.into_data().expect("data").len();
+        if bytes < 300_000 {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
-    assert!(gateway.exit_status().is_none());
-    slow.read_to_end(&mut got).await.expect("the rest");
-    assert!(got.len() > PAGE_BYTES && got.ends_with(b"]"), "{} bytes", got.len());
-    assert!(gateway.await_exit().success());
+    assert!(begun.elapsed() > Duration::from_secs(3) && bytes > PAGE_BYTES, "{:?}, {bytes}", begun.elapsed());
+    eventually("nobody is served any more", 15, || {
+        gateway.metrics().contains("brandgate_connections{brand=\"dexar\"} 0\n").then_some(())
+    });
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = lying.frame().await {
+        bytes += frame.into_data().map_or(0, |data| data.len());
+    }
+    assert!(bytes < PAGE_BYTES, "{bytes}");
+}
+
+/// The body of a page of [`import_long`], asked for over an HTTP/2 connection with small windows.
+pub async fn ask_for_page(address: SocketAddr) -> Incoming {
+    let stream = connect_tls(address, &["h2"], "localhost", rustls::ALL_VERSIONS).await.expect("a handshake");
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let request = Request::get("https://localhost/category/1?count=200").body(Full::<Bytes>::default());
+    let answer = sender.send_request(request.expect("a request")).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    answer.into_body()
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::harness::{Client, Process, Site, eventually, free_port};
 
 /// A program that was started the way systemd starts it.
-struct Unit {
-    process: Process,
+pub struct Unit {
+    pub process: Process,
     told: UnixDatagram,
 }
 
 impl Unit {
     /// `brandgate ARGUMENTS` with a socket to notify; `sockets` are opened for it, and its start is the first connection.
-    fn start(site: &Site, arguments: &[&str], sockets: &[(&str, u16)]) -> Unit {
+    pub fn start(site: &Site, arguments: &[&str], sockets: &[(&str, u16)]) -> Unit {
         let path = site.directory.path().join("notify");
         let told = UnixDatagram::bind(&path).expect("a new path");
         told.set_read_timeout(Some(Duration::from_secs(20))).expect("not zero");
@@ -44,8 +44,15 @@ impl Unit {
         Unit { process, told }
     }
 
+    /// Takes what is told from now on, as systemd does, for a test that does not ask: the program waits for who does not.
+    pub fn take_what_is_told(&self) {
+        let told = self.told.try_clone().expect("a socket");
+        told.set_read_timeout(None).expect("it may wait");
+        std::thread::spawn(move || while told.recv(&mut [0; 4_096]).is_ok() {});
+    }
+
     /// The next message with this in it.
-    fn await_told(&self, words: &str) -> String {
+    pub fn await_told(&self, words: &str) -> String {
         let mut buffer = [0; 4_096];
         loop {
             let read = self.told.recv(&mut buffer).unwrap_or_else(|e| panic!("{words}: {e}\n{}", self.process.log()));

@@ -36,6 +36,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     let mut signals = Signals::new();
     trace::begin()?;
     let mut inherited = Inherited::take()?;
+    let by_systemd = !inherited.is_empty();
     let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
     let brands = configs
         .into_iter()
@@ -97,7 +98,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     // Before anybody was let in, nothing is served to the end.
     let drains = present.load().iter().map(|brand| brand.config.timeouts.drain).max().filter(|_| waiting.is_empty());
     drop(waiting);
-    ending.run(drains.unwrap_or_default()).await;
+    ending.run(drains.unwrap_or_default(), by_systemd).await;
     running.close();
     running.wait().await;
     tokio::task::spawn_blocking(trace::end).await.map_err(|e| e.to_string())?;
