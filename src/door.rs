@@ -2,7 +2,7 @@
 //!
 //! Opened by `bin/brandgate serve`, one a brand. Connections live through an exchange: each keeps the TLS and the timeouts that
 //! it began with, and asks for the present gate with every request. What must never happen: a connection is cut or a request
-//! lost because a configuration changed, or a certificate that does not fit takes the place of one that does.
+//! lost because a configuration changed, or a certificate that browsers refuse takes the place of one that they take.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
@@ -54,7 +54,7 @@ pub struct Present {
     gate: Gate,
     settings: Settings,
     server: Arc<ServerConfig>,
-    not_after: Timestamp,
+    leaf: tls::Leaf,
     /// The certificate's files as they were before they were loaded.
     files: Files,
 }
@@ -96,19 +96,28 @@ impl Door {
         self.0.present.load().gate.brand().clone()
     }
 
-    /// When the present certificate stops being valid.
-    pub fn not_after(&self) -> Timestamp {
-        self.0.present.load().not_after
+    /// Why browsers refuse the present certificate, if they do.
+    pub fn refusal(&self) -> Option<String> {
+        self.0.present.load().refusal()
     }
 
     /// What would be behind the door under another configuration; nothing is changed yet.
     ///
     /// # Errors
-    /// As [`Door::new`].
+    /// As [`Door::new`]; also a certificate that browsers refuse, while the present one is good.
     pub fn rehearse(&self, brand: Arc<Brand>) -> Result<Present, String> {
         let files = look_at(&brand.config.tls);
         let identity = load_identity(&brand)?;
-        let identity = identity.resuming(&self.0.present.load().server);
+        let present = self.0.present.load();
+        if let Some(refusal) = identity.leaf.refusal(brand.config.host(), brand.clock.now()) {
+            let sentence = format!("{} {refusal}", brand.config.tls.certificate.display());
+            // One without any subjectAltName is nobody's by mistake: somebody made it for a trial.
+            if present.refusal().is_none() && !identity.leaf.names.is_empty() {
+                return Err(format!("{}: {sentence}", brand.name()));
+            }
+            tracing::error!(brand = brand.name(), "{sentence}: browsers refuse it");
+        }
+        let identity = identity.resuming(&present.server);
         Ok(Present::new(brand, self.0.router.clone(), (files, identity), &self.0.ending))
     }
 
@@ -142,7 +151,7 @@ impl Door {
         }
         match self.rehearse(brand) {
             Ok(present) => {
-                let not_after = present.not_after;
+                let not_after = present.leaf.not_after;
                 present.tell_certificate();
                 self.0.present.store(Arc::new(present));
                 *seen = Seen { files, failed_before: false };
@@ -218,17 +227,16 @@ impl Present {
             metrics: brand.metrics.clone(),
             ending: ending.clone(),
         };
-        Present {
-            gate: Gate::new(brand, router),
-            settings,
-            server: identity.server,
-            not_after: identity.not_after,
-            files,
-        }
+        Present { gate: Gate::new(brand, router), settings, server: identity.server, leaf: identity.leaf, files }
     }
 
     fn tell_certificate(&self) {
-        self.gate.brand().metrics.certificate(self.not_after.as_second());
+        self.gate.brand().metrics.certificate(self.leaf.not_after.as_second());
+    }
+
+    fn refusal(&self) -> Option<String> {
+        let brand = self.gate.brand();
+        self.leaf.refusal(brand.config.host(), brand.clock.now())
     }
 }
 

@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{FromRedisValue, IntoConnectionInfo, RedisError, ScriptInvocation};
 
 use crate::config::RedisConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// One brand's corner of Redis.
 #[derive(Clone)]
@@ -28,6 +29,22 @@ struct Inner {
     connection: OnceLock<ConnectionManager>,
     /// What any call may take, connecting included.
     longest: Duration,
+    is_away: AtomicBool,
+}
+
+impl Inner {
+    /// Says once that Redis is away, and once that it is back.
+    fn tell<T>(&self, answered: &Result<T>) {
+        let brand = self.prefix.trim_end_matches(':');
+        let is_away = matches!(answered, Err(error) if matches!(error.kind, Kind::Unavailable { .. }));
+        if self.is_away.load(Ordering::Relaxed) == is_away || self.is_away.swap(is_away, Ordering::Relaxed) == is_away {
+            return;
+        }
+        match answered {
+            Err(error) => tracing::warn!(brand, %error, "Redis is away: nobody can log in, and nothing is rationed"),
+            Ok(_) => tracing::info!(brand, "Redis is back"),
+        }
+    }
 }
 
 /// A key with its brand's prefix; made by [`Kv::key`] alone.
@@ -89,6 +106,7 @@ impl Kv {
                 .set_number_of_retries(1),
             connection: OnceLock::new(),
             longest: config.connect_timeout + config.response_timeout,
+            is_away: AtomicBool::new(false),
         };
         Ok(Kv { inner: std::sync::Arc::new(inner) })
     }
@@ -114,10 +132,12 @@ impl Kv {
                 inner.connection.get_or_init(|| made).clone()
             }
         };
-        match tokio::time::timeout(inner.longest, call(connection)).await {
-            Ok(answered) => Ok(answered?),
+        let answered = match tokio::time::timeout(inner.longest, call(connection)).await {
+            Ok(answered) => answered.map_err(Error::from),
             Err(late) => Err(Error::unavailable(late)),
-        }
+        };
+        inner.tell(&answered);
+        answered
     }
 
     /// Runs a script on the server, which decides in one step; loads it when the server does not know it yet.

@@ -74,15 +74,23 @@ async fn prepare_once(admin: &mut Client, brand: &BrandConfig) -> Result<()> {
             &[&brand.name, &password],
         )
         .await?;
-    transaction.batch_execute(ADMIN_SQL).await?;
+    transaction.batch_execute(ADMIN_SQL).await.map_err(|error| match error.code() {
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            let cause = Error::from(error);
+            Error::internal(format!(
+                "the administrator may not do all of it ({cause}): a superuser may, such as postgres"
+            ))
+        }
+        _ => Error::from(error),
+    })?;
     Ok(transaction.commit().await?)
 }
 
 /// The same as text, for an administrator's own psql; the password is left for them to fill in.
 pub fn admin_script(brand: &BrandConfig) -> String {
     format!(
-        "begin;\nset local brandgate.role = '{}';\nset local brandgate.password = '…';  -- the credential of this brand\n{ADMIN_SQL}commit;\n",
-        brand.name
+        "begin;\nset local brandgate.role = '{}';\nset local brandgate.password = '';  -- put {}.database-password here: without one, nobody logs in\n{ADMIN_SQL}commit;\n",
+        brand.name, brand.name
     )
 }
 

@@ -25,6 +25,12 @@ pub struct Renewed {
 }
 
 impl Source {
+    /// The brands whose files have no fault, and the faults of the others, a line each.
+    pub fn read_each(&self) -> (Vec<BrandConfig>, Vec<String>) {
+        let (brands, faults) = config::load_each(&self.brands, self.credentials.as_deref());
+        (brands, faults.iter().map(ToString::to_string).collect())
+    }
+
     /// # Errors
     /// Every fault of every file, a line each.
     pub fn read(&self) -> Result<Vec<BrandConfig>, String> {

@@ -58,6 +58,10 @@ impl Secret {
             }
             _ => format!("the secret {}: {error}", path.display()),
         })?;
+        // A pipe would be waited for.
+        if !metadata.is_file() {
+            return Err(format!("the secret {} is no file", path.display()));
+        }
         // systemd's credentials are 0440 for root's services and protected by their directory; files of ours must be private.
         if name.contains('/') && metadata.permissions().mode() & 0o077 != 0 {
             return Err(format!("the secret {} can be read by others: chmod 600 it", path.display()));

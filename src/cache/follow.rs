@@ -41,11 +41,15 @@ struct Position {
 
 /// Follows until nobody has the cache any more.
 pub async fn run(cache: Weak<Cache>, config: DatabaseConfig, brand: String) {
+    let mut is_away = false;
     while cache.strong_count() > 0 {
-        let ended = follow(&cache, &config, &brand).await;
+        let ended = follow(&cache, &config, &brand, &mut is_away).await;
         let Some(cache) = cache.upgrade() else { return };
         if let Err(error) = ended {
-            tracing::debug!(brand, %error, "the catalogue's changes cannot be followed");
+            if !is_away {
+                tracing::warn!(brand, %error, "PostgreSQL is away; what is remembered of the catalogue is given meanwhile");
+            }
+            is_away = true;
             cache.could_not_look();
         }
         drop(cache);
@@ -54,7 +58,7 @@ pub async fn run(cache: Weak<Cache>, config: DatabaseConfig, brand: String) {
 }
 
 /// Over one connection, until it fails.
-async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str) -> Result<()> {
+async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str, is_away: &mut bool) -> Result<()> {
     let news = Arc::new(Notify::new());
     let begin = async {
         let client = db::connect_listening(config, news.clone()).await?;
@@ -72,6 +76,9 @@ async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str) -> Re
         let Some(cache) = cache.upgrade() else { return Ok(()) };
         cache.looked(began, found);
         drop(cache);
+        if std::mem::take(is_away) {
+            tracing::info!(brand, "PostgreSQL is back");
+        }
         let _ = tokio::time::timeout(LOOK_EVERY, news.notified()).await;
     }
 }

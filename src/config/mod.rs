@@ -8,7 +8,6 @@ mod outside;
 mod read;
 mod sections;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -195,6 +194,9 @@ impl BrandConfig {
                 doubts
                     .push(format!("origins: {origin} is {name}'s too: a page of it may act for the visitors of both"));
             }
+            if self.public_url == other.public_url {
+                doubts.push(format!("public_url is {name}'s too: links and the bank's news of one reach the other"));
+            }
             if self.storefront_url == other.storefront_url {
                 doubts.push(format!("storefront_url is {name}'s too: mails and redirects lead into its shop"));
             }
@@ -207,6 +209,9 @@ impl BrandConfig {
                 doubts.push(format!("[bank] merchant_id is {name}'s too: the money of both goes to one account"));
             }
         }
+        if self.proxy_protocol.trusted.iter().any(|network| network.prefix_len() == 0) {
+            doubts.push("[proxy_protocol] trusted names everybody: anybody may say to be anybody".to_owned());
+        }
         if self.proxy_protocol.trusted.is_empty() && !self.proxy_protocol.listen.is_empty() {
             doubts.push("[proxy_protocol] listen has no effect while trusted is empty".to_owned());
         }
@@ -217,24 +222,34 @@ impl BrandConfig {
     }
 }
 
-/// Reads every `*.toml` of a directory, in the order of their names.
+/// Reads every `*.toml` of a directory, in the order of their names. What begins with a dot is an editor's, and left alone.
 ///
 /// `credentials` is where secrets without a slash in their name are (`$CREDENTIALS_DIRECTORY`).
 ///
 /// # Errors
 /// Every fault of every file; a directory without a brand is a fault too.
 pub fn load(directory: &Path, credentials: Option<&Path>) -> Result<Vec<BrandConfig>, Vec<Fault>> {
-    let of_directory = |message: String| vec![Fault { file: directory.to_owned(), line: 0, message }];
-    let entries = std::fs::read_dir(directory).map_err(|e| {
-        of_directory(format!("cannot be read: {e} (--brands names the directory of the brands' files)"))
-    })?;
+    let (brands, faults) = load_each(directory, credentials);
+    if faults.is_empty() { Ok(brands) } else { Err(faults) }
+}
+
+/// The same; the brands whose files have no fault are there beside the faults of the others.
+pub fn load_each(directory: &Path, credentials: Option<&Path>) -> (Vec<BrandConfig>, Vec<Fault>) {
+    let of_directory = |message: String| (Vec::new(), vec![Fault { file: directory.to_owned(), line: 0, message }]);
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) => {
+            return of_directory(format!("cannot be read: {e} (--brands names the directory of the brands' files)"));
+        }
+    };
+    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml") && !is_hidden(path))
         .collect();
     files.sort();
     if files.is_empty() {
-        return Err(of_directory("holds no brand: one NAME.toml a brand is expected".to_owned()));
+        return of_directory("holds no brand: one NAME.toml a brand is expected".to_owned());
     }
     let mut brands = Vec::new();
     let mut faults = Vec::new();
@@ -245,13 +260,17 @@ pub fn load(directory: &Path, credentials: Option<&Path>) -> Result<Vec<BrandCon
         }
     }
     faults.extend(clashes(&brands));
-    if faults.is_empty() { Ok(brands) } else { Err(faults) }
+    (brands, faults)
 }
 
 /// Reads one brand's file. Errors are all faults of the file.
 pub fn load_file(file: &Path, credentials: Option<&Path>) -> Result<BrandConfig, Vec<Fault>> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|e| vec![Fault { file: file.to_owned(), line: 0, message: format!("cannot be read: {e}") }])?;
+    let cannot = |message: String| vec![Fault { file: file.to_owned(), line: 0, message }];
+    // A pipe would be waited for.
+    if std::fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return Err(cannot("is no file".to_owned()));
+    }
+    let text = std::fs::read_to_string(file).map_err(|e| cannot(format!("cannot be read: {e}")))?;
     let examination = Examination::new(file, text);
     let (table, broken) = DeTable::parse_recoverable(examination.text());
     for error in &broken {
@@ -268,7 +287,12 @@ fn read_brand(file: &Path, root: Section<'_, '_>, credentials: Option<&Path>) ->
     let origins = root.strings("origins", "[\"https://dexarmarket.ru\"]");
     for origin in &origins {
         if !is_origin(origin) {
-            root.fault("origins", format!("{origin} is no origin: a scheme, a host and perhaps a port, nothing after"));
+            root.fault(
+                "origins",
+                format!("{origin} is no origin: a scheme, a host in lower case and perhaps a port, nothing after"),
+            );
+        } else if let Some((plain, port)) = without_own_port(origin) {
+            root.fault("origins", format!("browsers leave out {port}: {plain}"));
         }
     }
     let brand = BrandConfig {
@@ -328,21 +352,33 @@ fn read_name(root: &Section<'_, '_>, file: &Path) -> String {
 
 /// What no single file can show: two brands with one address. `[::]:445` and `0.0.0.0:445` are different sockets here.
 fn clashes(brands: &[BrandConfig]) -> Vec<Fault> {
-    let mut owners: HashMap<SocketAddr, &str> = HashMap::new();
+    let addresses: Vec<(&BrandConfig, &SocketAddr)> =
+        brands.iter().flat_map(|brand| brand.listen.iter().map(move |address| (brand, address))).collect();
     let mut faults = Vec::new();
-    for brand in brands {
-        for address in &brand.listen {
-            match owners.insert(*address, &brand.name) {
-                Some(other) if address.port() != 0 => faults.push(Fault {
-                    file: brand.file.clone(),
-                    line: 0,
-                    message: format!("listen: {address} belongs to {other} already"),
-                }),
-                _ => {}
-            }
+    for (at, (brand, address)) in addresses.iter().enumerate() {
+        if let Some((other, taken)) = addresses[..at].iter().find(|(_, taken)| is_taken(address, taken)) {
+            let message = match address == taken {
+                true => format!("listen: {address} belongs to {} already", other.name),
+                false => format!("listen: {address} overlaps {taken}, which belongs to {}", other.name),
+            };
+            faults.push(Fault { file: brand.file.clone(), line: 0, message });
         }
     }
     faults
+}
+
+/// Whether two addresses cannot both be listened at.
+fn is_taken(address: &SocketAddr, by: &SocketAddr) -> bool {
+    let is_whole = address.ip().is_unspecified() || by.ip().is_unspecified();
+    let is_same = address.ip() == by.ip() || (is_whole && address.is_ipv4() == by.is_ipv4());
+    address.port() != 0 && address.port() == by.port() && is_same
+}
+
+/// An origin without the port that is its scheme's own, and that port.
+fn without_own_port(origin: &str) -> Option<(&str, &'static str)> {
+    [("https://", ":443"), ("http://", ":80")]
+        .into_iter()
+        .find_map(|(scheme, port)| Some((origin.strip_suffix(port).filter(|plain| plain.starts_with(scheme))?, port)))
 }
 
 /// Whether a text is `scheme://host` or `scheme://host:port`, as browsers write an `Origin`.

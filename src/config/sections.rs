@@ -60,8 +60,14 @@ fn named_secret(
     brand: &str,
     credentials: Option<&Path>,
 ) -> Option<Secret> {
-    if !name.contains('/') && !name.starts_with(&format!("{brand}.")) {
-        section.fault(key, format!("{name} is not this brand's: a credential of it begins with {brand}."));
+    // What stands there by mistake may be the secret itself, so it is not repeated.
+    if !name.starts_with('/') && (name.contains('/') || !name.starts_with(&format!("{brand}."))) {
+        section.fault(
+            key,
+            format!(
+                "expected the name of the secret's file in the credentials' directory, which begins with {brand}., or its whole path"
+            ),
+        );
         return None;
     }
     match Secret::read(name, credentials) {
@@ -241,7 +247,8 @@ pub(super) fn read_telegram(section: Section<'_, '_>, brand: &str, credentials: 
     }
     let proxy = section.optional_string("proxy");
     if let Some(proxy) = &proxy
-        && !["http://", "socks5://"].iter().any(|scheme| proxy.starts_with(scheme) && proxy.len() > scheme.len())
+        && !(["http://", "socks5://"].iter().any(|scheme| proxy.starts_with(scheme))
+            && proxy.parse().is_ok_and(|uri: hyper::Uri| uri.host().is_some()))
     {
         section.fault("proxy", "expected http://host:port or socks5://host:port");
     }

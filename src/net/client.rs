@@ -81,7 +81,8 @@ impl Outgoing {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(connect_timeout));
         let Some(proxy) = proxy else { return Ok(Outgoing(Way::Direct(client(tls, tcp)))) };
-        let address: Uri = proxy.parse().map_err(|error| format!("the proxy {proxy}: {error}"))?;
+        // It may hold a password.
+        let address: Uri = proxy.parse().map_err(|error| format!("the proxy's URL cannot be used: {error}"))?;
         Ok(Outgoing(match address.scheme_str() {
             Some("socks5") => Way::Socks(client(tls, SocksV5::new(address, tcp))),
             _ => Way::Tunnel(client(tls, Tunnel::new(address, tcp))),

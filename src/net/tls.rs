@@ -20,12 +20,48 @@ use crate::config::TlsConfig;
 /// A certificate with its key, loaded and found to belong together.
 pub struct Identity {
     pub server: Arc<ServerConfig>,
-    /// When the leaf begins to be valid.
+    pub leaf: Leaf,
+}
+
+/// What the certificate itself says.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    /// When it begins to be valid.
     pub not_before: Timestamp,
     /// When it stops.
     pub not_after: Timestamp,
-    /// The DNS names and addresses of the leaf.
+    /// The DNS names and addresses that it is made out to.
     pub names: Vec<String>,
+}
+
+impl Leaf {
+    /// Whether it is made out to a host.
+    pub fn is_for(&self, host: &str) -> bool {
+        self.names.iter().any(|name| covers(name, host))
+    }
+
+    /// Why browsers refuse it for a host at a moment, in words that go on after the file's name.
+    pub fn refusal(&self, host: &str, now: Timestamp) -> Option<String> {
+        if self.not_after < now {
+            return Some(format!("expired on {}", self.not_after));
+        }
+        if self.not_before > now {
+            return Some(format!("is not valid before {}", self.not_before));
+        }
+        (!self.is_for(host)).then(|| format!("is for {}, but public_url says {host}", self.made_out_to()))
+    }
+
+    pub fn made_out_to(&self) -> String {
+        if self.names.is_empty() { "no host (it has no subjectAltName)".to_owned() } else { self.names.join(", ") }
+    }
+}
+
+/// Whether a name of a certificate covers a host (RFC 6125: a star stands for one label).
+fn covers(name: &str, host: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
+        None => name.eq_ignore_ascii_case(host),
+    }
 }
 
 /// Loads a brand's certificate and key.
@@ -35,6 +71,12 @@ pub struct Identity {
 /// whoever looks at `not_after`, because one brand's forgotten renewal must not keep the other brand from starting.
 pub fn load(config: &TlsConfig, brand: &str, clock: &Clock) -> Result<Identity, String> {
     let of = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    for path in [&config.certificate, &config.key] {
+        // A pipe would be waited for.
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(of(path, &"is no file"));
+        }
+    }
     let chain = CertificateDer::pem_file_iter(&config.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| unreadable(&config.certificate, "certificate", &e))?;
@@ -60,8 +102,8 @@ pub fn load(config: &TlsConfig, brand: &str, clock: &Clock) -> Result<Identity, 
         None => aws_lc_rs::Ticketer::new().map_err(|e| e.to_string())?,
     };
     server.send_tls13_tickets = 1;
-    let (not_before, not_after, names) = describe(&leaf).map_err(|e| of(&config.certificate, &e))?;
-    Ok(Identity { server: Arc::new(server), not_before, not_after, names })
+    let leaf = describe(&leaf).map_err(|e| of(&config.certificate, &e))?;
+    Ok(Identity { server: Arc::new(server), leaf })
 }
 
 /// `what`: "certificate", "private key".
@@ -87,7 +129,7 @@ impl Identity {
     }
 }
 
-fn describe(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp, Vec<String>), String> {
+fn describe(leaf: &CertificateDer<'_>) -> Result<Leaf, String> {
     use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
     let (_, certificate) = X509Certificate::from_der(leaf).map_err(|e| e.to_string())?;
     let validity = certificate.validity();
@@ -103,5 +145,18 @@ fn describe(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp, Vec<Stri
             },
             _ => None,
         });
-    Ok((not_before, not_after, names.collect()))
+    Ok(Leaf { not_before, not_after, names: names.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_covers_its_names_and_one_label_under_a_star() {
+        assert!(covers("api.dexarmarket.ru", "API.dexarmarket.ru"));
+        assert!(covers("*.dexarmarket.ru", "api.dexarmarket.ru"));
+        assert!(!covers("*.dexarmarket.ru", "a.b.dexarmarket.ru"));
+        assert!(!covers("*.dexarmarket.ru", "dexarmarket.ru"));
+    }
 }

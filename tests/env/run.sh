@@ -529,11 +529,12 @@ await_ready
 await_bots
 
 others=$(other_brands)
+if [[ -n $others ]]; then others+=$'\n'; fi
 cat <<TABLE
 
   Dexar          https://localhost:${PORTS[0]}
   Novo           https://localhost:${PORTS[1]}
-${others:+$others$'\n'}  shops          https://localhost:${PORTS[3]} (Dexar), https://localhost:${PORTS[4]} (Novo)
+$others  shops          https://localhost:${PORTS[3]} (Dexar), https://localhost:${PORTS[4]} (Novo)
   sandbox        http://localhost:$SANDBOX_PORT  /telegram: chats with both bots; /bank; /mail
   admin          http://$ADMIN  /metrics /readyz /healthz; the workers: http://$WORK_ADMIN
   authority      ${dev#"$repo/"}/ca.pem

@@ -34,7 +34,7 @@ fn every_fault_of_every_file_is_told_at_once_with_its_line() {
             ("limits.head_bytes: expected a whole number from 8192", line_of("head_bytes")),
             ("unknown key limits.bodybytes", line_of("bodybytes")),
             ("limits.requests: expected a whole number", line_of("requests")),
-            ("no-such-credential", line_of("no-such-credential")),
+            ("database.password: expected the name of the secret's file", line_of("no-such-credential")),
         ] {
             let wanted = format!("{}:{line}: ", dexar.display());
             let told = said.lines().any(|told| told.starts_with(&wanted) && told.contains(words));
@@ -134,8 +134,8 @@ async fn an_expired_certificate_is_told_and_holds_up_no_other_brand() {
     assert!(line.contains("FAULT") && line.contains("expired on"), "{said}");
     assert!(said.contains("1 fault") && !said.contains("2 faults"), "{said}");
     let gateway = site.start();
-    let line = gateway.await_log("has expired");
-    assert!(line.contains("novo") && line.contains("ERROR"), "{line}");
+    let line = gateway.await_log("browsers refuse it");
+    assert!(line.contains("novo") && line.contains("ERROR") && line.contains("expired on"), "{line}");
     assert_eq!(gateway.client("dexar").get("/ping").await.status, 200);
 
     let (soon, key) = certificate(&site, "soon", "3");

@@ -125,6 +125,34 @@ async fn a_renewed_certificate_is_taken_by_itself_and_a_mixed_pair_never() {
 }
 
 #[tokio::test]
+async fn a_certificate_for_another_host_takes_the_place_of_no_good_one() {
+    let mut site = Site::new(&["dexar", "novo"]);
+    let gateway = site.start();
+    let before = leaf(gateway.address("dexar")).await;
+    let directory = site.directory.path().to_owned();
+    let openssl = |file: &str, name: &str| {
+        let [key, pem] = ["key", "pem"].map(|kind| directory.join(format!("{file}.{kind}")));
+        let mut command = std::process::Command::new("openssl");
+        command.args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 9 -subj /CN=it".split(' '));
+        command.args(["-addext", name]).arg("-keyout").arg(&key).arg("-out").arg(&pem);
+        assert!(command.output().expect("it runs").status.success());
+        (pem, key)
+    };
+    let others = openssl("other", "subjectAltName=DNS:shop.example");
+    site.change_brand("dexar", |brand| (brand.certificate, brand.key) = others);
+    gateway.signal("-HUP");
+    let line = gateway.await_log("reload refused");
+    assert!(line.contains("is for shop.example, but public_url says localhost") && line.contains("dexar"), "{line}");
+    assert_eq!(leaf(gateway.address("dexar")).await, before);
+    // Its own is taken again.
+    let good = site.brand("novo").clone();
+    site.change_brand("dexar", |brand| (brand.certificate, brand.key) = (good.certificate, good.key));
+    gateway.signal("-HUP");
+    gateway.await_log("reloaded");
+    assert_ne!(leaf(gateway.address("dexar")).await, before);
+}
+
+#[tokio::test]
 async fn workers_reload_too() {
     let mut site = Site::new(&["dexar"]);
     let workers = site.start_workers();

@@ -94,7 +94,7 @@ fn a_mistyped_file_is_told_once_with_what_is_expected() {
     let faults = |bad: String| {
         site.directory.write("brands/dexar.toml", bad);
         let said = site.run(&["check", "--offline"]).bad(2);
-        said.lines().map(str::to_owned).collect::<Vec<_>>()
+        said.lines().filter(|line| !line.starts_with("brandgate: ")).map(str::to_owned).collect::<Vec<_>>()
     };
     for (from, to, words) in [
         (database.as_str(), "mysql:", "database.url: expected postgresql://host:port/database"),
@@ -102,6 +102,13 @@ fn a_mistyped_file_is_told_once_with_what_is_expected() {
         (redis, "redis:", "redis.url: expected redis://host:port, or unix://"),
         (redis, "rediss://127.0.0.1:6379", "redis.url: Redis is not spoken to over TLS"),
         ("name = \"dexar\"", "name = \"The Brand\"", "name: expected a lower-case letter"),
+        ("\"dexar.database-password\"", "\"hunter2\"", "database.password: expected the name of the secret's file"),
+        ("\"dexar.database-password\"", "\"hunter/2\"", "which begins with dexar., or its whole path"),
+        (
+            "origins = [",
+            "origins = [\"https://dexarmarket.ru:443\", ",
+            "origins: browsers leave out :443: https://dexarmarket.ru",
+        ),
         ("name = \"dexar\"", "naem = \"dexar\"", "unknown key naem; did you mean name?"),
         ("[limits]", "[limit]", "unknown key limit; did you mean limits?"),
         ("[limits]", "[limits]\nx = 1", "unknown key limits.x; known here: connections, requests,"),
@@ -109,6 +116,7 @@ fn a_mistyped_file_is_told_once_with_what_is_expected() {
     ] {
         let faults = faults(good.replacen(from, to, 1));
         assert!(faults[faults.len() - 1].contains(words), "{faults:#?}");
+        assert!(!faults.iter().any(|fault| fault.contains("hunter")), "perhaps it is the secret itself: {faults:#?}");
         let known: Vec<&str> = words
             .split_once("known here")
             .map_or(Vec::new(), |_| faults[0].rsplit("known here: ").next().unwrap_or_default().split(", ").collect());
@@ -137,6 +145,38 @@ fn a_missing_secret_or_certificate_is_told_with_how_it_comes_there() {
     told(&site, &["check", "--offline"], 2, &["dexar.database-password has more than one line"]);
     std::fs::remove_file(&secret).expect("just written");
     told(&site, &["check", "--offline"], 2, &["there is no file ", "dexar.database-password", "with mode 600"]);
+}
+
+#[test]
+fn the_other_brands_are_looked_at_when_a_file_cannot_be_used() {
+    let site = Site::new(&["dexar", "novo"]);
+    site.directory.write("brands/.#novo.toml", "an editor's");
+    site.directory.write("brands/novo.toml", "name = 5");
+    let said = site.run(&["check"]).bad(2);
+    assert!(said.contains("novo.toml:1: name: expected a text") && !said.contains(".#novo"), "{said}");
+    assert!(line(&said, "dexar", "postgresql").contains("✓ ok"), "{said}");
+    let told: serde_json::Value = serde_json::from_str(&site.run(&["check", "--json"]).stdout).expect("JSON");
+    assert!(told["brands"]["dexar"].is_array() && told["brands"]["novo"].is_null(), "{told:#}");
+    assert_eq!(told["faults"].as_u64(), told["files"].as_array().map(|files| files.len() as u64));
+    told_fifo(&site);
+}
+
+/// Nothing is waited for that is no file.
+fn told_fifo(site: &Site) {
+    let path = site.directory.path().join("brands/pipe.toml");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("it runs");
+    assert!(made.success());
+    told(site, &["check", "--offline"], 2, &["pipe.toml: is no file"]);
+}
+
+#[test]
+fn an_address_that_overlaps_another_brands_is_told() {
+    let mut site = Site::unmigrated(&["dexar", "novo"]);
+    let port = site.brand("dexar").port;
+    site.change_brand("novo", |brand| brand.port = port);
+    let text = std::fs::read_to_string(site.brand_path("novo")).expect("it was written");
+    site.directory.write("brands/novo.toml", text.replace("listen = [\"127.0.0.1:", "listen = [\"0.0.0.0:"));
+    told(&site, &["check", "--offline"], 2, &["listen: 0.0.0.0:", "overlaps 127.0.0.1:", "belongs to dexar"]);
 }
 
 #[test]

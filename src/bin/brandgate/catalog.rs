@@ -1,7 +1,7 @@
 //! `brandgate catalog import` and `export`.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use brandgate::config::BrandConfig;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::named;
-use super::output::{self, say};
+use super::output::{self, complain, say};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -84,14 +84,16 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<(), String> {
     let begun = Instant::now();
     let imported = import::run(brand, &sources, options, &progress, &mut report).await;
     drawing.abort();
+    let told = report.finish();
     output::result(format_args!("{report}"));
     let summary = imported.map_err(|error| format!("{}: {error}", brand.name))?;
+    let reported = told.map_err(|error| format!("{}: imported, but --report is not whole: {error}", brand.name));
     output::result(format_args!("{summary}"));
     let (whole, staging) = (begun.elapsed().as_secs_f64(), summary.staging.as_secs_f64());
     let done = if options.dry_run { "would be imported; nothing was changed" } else { "imported" };
     let items = summary.items_read;
     say!("{}: {items} item records {done} in {whole:.1} s (read and staged in {staging:.1} s)", brand.name);
-    Ok(())
+    reported
 }
 
 /// `moscow=feed.xml` is a region's feed when what stands before the sign can be a region's id.
@@ -134,21 +136,33 @@ async fn export(brand: &BrandConfig, arguments: &Export) -> Result<(), String> {
     let shape = if arguments.lines { Shape::Lines } else { Shape::Document };
     let exported = match &arguments.file {
         Some(path) => {
-            // Yesterday's file stays until today's is whole.
             let told = |e: std::io::Error| format!("{}: {e}", path.display());
-            let mut partial = path.clone().into_os_string();
-            partial.push(".partial");
-            let file = File::create(&partial).map_err(told)?;
-            let exported = export::export(brand, shape, &mut BufWriter::new(file)).await;
-            match &exported {
-                Ok(_) => std::fs::rename(&partial, path).map_err(told)?,
-                Err(_) => std::fs::remove_file(&partial).map_err(told)?,
+            // Behind a link it is the file that is written anew.
+            let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+            let before = std::fs::metadata(&path).ok();
+            if before.as_ref().is_some_and(|before| !before.is_file()) {
+                // A device or a pipe is written to; a directory refuses by itself.
+                let file = File::options().write(true).open(&path).map_err(told)?;
+                export::export(brand, shape, &mut BufWriter::new(file)).await
+            } else {
+                // Yesterday's file stays until today's is whole.
+                let mut partial = path.clone().into_os_string();
+                partial.push(".partial");
+                let file = File::create(&partial).map_err(told)?;
+                if let Some(before) = before {
+                    file.set_permissions(before.permissions()).map_err(told)?;
+                }
+                let exported = export::export(brand, shape, &mut BufWriter::new(file)).await;
+                match &exported {
+                    Ok(_) => std::fs::rename(&partial, &path).map_err(told)?,
+                    Err(_) => std::fs::remove_file(&partial).map_err(told)?,
+                }
+                exported
             }
-            exported
         }
         None => export::export(brand, shape, &mut BufWriter::new(std::io::stdout())).await,
     };
     let records = exported.map_err(|error| format!("{}: {error}", brand.name))?;
-    let mut stderr = std::io::stderr();
-    writeln!(stderr, "{}: {records} records exported", brand.name).map_err(|e| e.to_string())
+    complain!("{}: {records} records exported", brand.name);
+    Ok(())
 }

@@ -1,13 +1,15 @@
 //! `brandgate check`: a line for everything that was looked at. Exit status 1 when something is wrong, 2 when a brand's file cannot be
 //! used at all.
 
+use std::process::ExitCode;
+
 use brandgate::check::{self, Finding, Verdict};
 use brandgate::clock::Clock;
 use brandgate::config::BrandConfig;
 use brandgate::{mail, payments, telegram};
 use serde_json::{Map, Value, json};
 
-use super::output::say;
+use super::output::{self, complain, say};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -19,36 +21,43 @@ pub struct Arguments {
     pub json: bool,
 }
 
-pub async fn run(brands: &[BrandConfig], arguments: &Arguments) -> Result<(), String> {
+/// `file_faults` are those of files that cannot be used; the brands of the others are looked at all the same.
+pub async fn run(brands: &[BrandConfig], file_faults: &[String], arguments: &Arguments) -> ExitCode {
+    for fault in file_faults {
+        complain!("{fault}");
+    }
     let looked = brands.iter().map(|brand| look(brand, brands, arguments.offline));
     let all = futures_util::future::join_all(looked).await;
     let count = |wanted: fn(&Verdict) -> bool| all.iter().flatten().filter(|found| wanted(&found.verdict)).count();
-    let faults = count(|verdict| matches!(verdict, Verdict::Fault(_)));
+    let faults = file_faults.len() + count(|verdict| matches!(verdict, Verdict::Fault(_)));
     if arguments.json {
         let warnings = count(|verdict| matches!(verdict, Verdict::Warning(_)));
         let brands = brands.iter().zip(&all);
         let brands: Map<String, Value> =
             brands.map(|(brand, findings)| (brand.name.clone(), findings.iter().map(as_json).collect())).collect();
-        say!("{:#}", json!({ "faults": faults, "warnings": warnings, "files": [], "brands": brands }));
-        return if faults == 0 { Ok(()) } else { Err(String::new()) };
-    }
-    for (brand, findings) in brands.iter().zip(&all) {
-        for finding in findings {
-            let (tick, word, sentence) = parts(&finding.verdict);
-            say!("{:<12} {:<13} {tick} {word:<6} {sentence}", brand.name, finding.subject);
+        say!("{:#}", json!({ "faults": faults, "warnings": warnings, "files": file_faults, "brands": brands }));
+    } else {
+        for (brand, findings) in brands.iter().zip(&all) {
+            for finding in findings {
+                let (tick, word, sentence) = parts(&finding.verdict);
+                say!("{:<12} {:<13} {tick} {word:<6} {sentence}", brand.name, finding.subject);
+            }
+        }
+        match faults {
+            0 => {}
+            1 => complain!("brandgate: 1 fault"),
+            _ => complain!("brandgate: {faults} faults"),
         }
     }
-    match faults {
-        0 => Ok(()),
-        1 => Err("1 fault".to_owned()),
-        _ => Err(format!("{faults} faults")),
+    if let Err(sentence) = output::whole() {
+        complain!("brandgate: {sentence}");
+        return ExitCode::FAILURE;
     }
-}
-
-/// What there is to say, with `--json`, of files that cannot be used: their faults, a text each.
-pub fn print_faults(faults: &str) {
-    let files: Vec<&str> = faults.lines().collect();
-    say!("{:#}", json!({ "faults": files.len(), "warnings": 0, "files": files, "brands": {} }));
+    match (file_faults.len(), faults) {
+        (0, 0) => ExitCode::SUCCESS,
+        (0, _) => ExitCode::FAILURE,
+        _ => ExitCode::from(2),
+    }
 }
 
 async fn look(brand: &BrandConfig, all: &[BrandConfig], only_here: bool) -> Vec<Finding> {

@@ -1,6 +1,7 @@
 //! The log on standard error: text or JSON, and with priorities when it goes to systemd's journal.
 //!
-//! Begun once by `main`. What must never happen: the parameters of statements (letters, people's addresses) are written.
+//! Begun once by `main`. What must never happen: the parameters of statements (letters, people's addresses) are written, or a
+//! request fails because nobody takes the log any more.
 
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
@@ -22,12 +23,14 @@ pub fn begin(format: LogFormat) {
     let filter = match EnvFilter::try_from_default_env() {
         // At debug it writes the parameters of statements.
         Ok(chosen) => chosen.add_directive(Directive::from_str("tokio_postgres=warn").expect("it is one")),
-        // Notices of a migration, and clients that name an address in SNI, are nobody's concern.
-        Err(_) => EnvFilter::new("info,tokio_postgres=warn,refinery_core=warn,rustls=error"),
+        // Notices of a migration, clients that name an address in SNI, and each of many connections that broke alike are nobody's
+        // concern; what came of a migration is said by `migrate`.
+        Err(_) => EnvFilter::new("info,tokio_postgres=warn,deadpool=error,refinery_core=off,rustls=error"),
     };
     let is_journal = goes_to_journal(std::env::var("JOURNAL_STREAM").ok().as_deref());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(Output { is_journal });
     // The journal has the time of every line itself.
@@ -72,10 +75,11 @@ impl Write for Line {
     /// A whole event comes in one piece, and leaves in one.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let mut output = std::io::stderr().lock();
-        match self.prefix {
-            "" => output.write_all(bytes)?,
-            prefix => output.write_all(&[prefix.as_bytes(), bytes].concat())?,
-        }
+        // A full disk, or a reader that has gone, is told to nobody: there is no other place to tell it.
+        let _ = match self.prefix {
+            "" => output.write_all(bytes),
+            prefix => output.write_all(&[prefix.as_bytes(), bytes].concat()),
+        };
         Ok(bytes.len())
     }
 

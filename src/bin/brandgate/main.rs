@@ -83,13 +83,14 @@ async fn main() -> ExitCode {
     }
     let installed = Some(PathBuf::from(CREDENTIALS)).filter(|directory| directory.is_dir());
     let source = Source { brands: arguments.brands, credentials: arguments.credentials.or(installed) };
+    if let Command::Check(arguments) = &arguments.command {
+        let (brands, faults) = source.read_each();
+        return check::run(&brands, &faults, arguments).await;
+    }
     let brands = match source.read() {
         Ok(brands) => brands,
         Err(faults) => {
             complain!("{faults}");
-            if matches!(&arguments.command, Command::Check(check) if check.json) {
-                check::print_faults(&faults);
-            }
             return ExitCode::from(2);
         }
     };
@@ -97,7 +98,7 @@ async fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(brands, source, arguments).await,
         Command::Work(arguments) => work::run(brands, source, arguments).await,
         Command::Migrate(arguments) => migrate::run(brands, arguments).await,
-        Command::Check(arguments) => check::run(&brands, &arguments).await,
+        Command::Check(_) => Ok(()),
         Command::Payments(command) => payments::run(&brands, command).await,
         Command::Catalog(command) => catalog::run(&brands, command).await,
         Command::Reviews(command) => reviews::run(&brands, command).await,

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use brandgate::brand::Brand;
-use brandgate::clock::Clock;
 use brandgate::config::BrandConfig;
 use brandgate::db::Plans;
 use brandgate::door::Door;
@@ -154,9 +153,9 @@ fn prepare(
     for brand in brands {
         match Door::new(brand.clone(), router.clone(), ending.clone()) {
             Ok(door) => {
-                if door.not_after() < Clock::default().now() {
-                    let expired = door.not_after();
-                    tracing::error!(brand = brand.name(), %expired, "the certificate has expired: browsers refuse it");
+                if let Some(refusal) = door.refusal() {
+                    let file = brand.config.tls.certificate.display();
+                    tracing::error!(brand = brand.name(), "{file} {refusal}: browsers refuse it");
                 }
                 doors.push(door);
             }
@@ -190,7 +189,7 @@ fn renew_certificates(doors: &[Door]) {
             None => {}
             Some(Ok(not_after)) => tracing::info!(brand = brand.name(), %not_after, "a new certificate is in use"),
             Some(Err(sentence)) => {
-                tracing::error!("the certificate was replaced, but the former stays in use: {sentence}")
+                tracing::error!("the certificate was replaced, but the former stays in use: {sentence}");
             }
         }
     }

@@ -20,6 +20,8 @@ pub struct Report {
     notices: BTreeMap<String, Reason>,
     /// Where every single one is written, as JSON lines.
     full: Option<Box<dyn Write + Send>>,
+    /// Why not all of them are there.
+    lost: Option<std::io::Error>,
 }
 
 #[derive(Default)]
@@ -55,8 +57,20 @@ impl Report {
         let Some(full) = &mut self.full else { return };
         let line = serde_json::json!({ "kind": kind, "record": record.record, "reason": record.reason });
         if let Err(error) = writeln!(full, "{line}") {
-            tracing::warn!(%error, "the report file cannot be written");
+            self.lost = Some(error);
             self.full = None;
+        }
+    }
+
+    /// Nothing comes any more.
+    ///
+    /// # Errors
+    /// Not everything could be written.
+    pub fn finish(&mut self) -> std::io::Result<()> {
+        match (self.lost.take(), self.full.take()) {
+            (Some(error), _) => Err(error),
+            (None, Some(mut full)) => full.flush(),
+            (None, None) => Ok(()),
         }
     }
 }
