@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -22,6 +22,9 @@ const BACKLOG: i32 = 4096;
 
 /// How long the loop rests after a failed accept (no descriptor left, for example).
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
+
+/// How often it is told that accepting fails.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Binds an address. `[::]:445` takes IPv6 alone, so that `0.0.0.0:445` can stand beside it.
 ///
@@ -63,6 +66,7 @@ pub async fn run<S: Answer>(
         let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
         (permit, listener.accept().await)
     };
+    let mut told_at: Option<Instant> = None;
     loop {
         let (permit, accepted) = tokio::select! {
             accepted = accept() => accepted,
@@ -71,7 +75,10 @@ pub async fn run<S: Answer>(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if told_at.is_none_or(|told_at| told_at.elapsed() >= TELL_EVERY) {
+                    tracing::warn!(%error, "a connection could not be accepted; it is tried again");
+                    told_at = Some(Instant::now());
+                }
                 tokio::time::sleep(AFTER_FAILED_ACCEPT).await;
                 continue;
             }
