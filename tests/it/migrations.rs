@@ -126,11 +126,11 @@ fn without_an_administrator_it_prints_what_an_administrator_must_run() {
     assert_eq!(refused.status, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("administrator"), "{refused:?}");
     let script = &refused.stdout;
-    assert!(script.contains("brandgate.role = 'newcomer'") && script.contains("'…'"), "{script}");
+    assert!(script.contains("brandgate.role = 'newcomer'") && script.contains("password = ''"), "{script}");
     assert!(!script.contains(&password_of("newcomer")), "the password stays where it is");
 
     let quoted = format!("'{}'", password_of("newcomer").replace('\'', "''"));
-    let filled = script.replace("'…'", &quoted);
+    let filled = script.replace("password = ''", &format!("password = {quoted}"));
     let mut admin = site.services.admin_program("psql", &site.database);
     let mut admin =
         admin.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-f", "-"]).stdin(Stdio::piped()).spawn().expect("psql runs");

@@ -45,6 +45,8 @@ pub async fn run(brands: &[BrandConfig], file_faults: &[String], arguments: &Arg
         }
         match faults {
             0 => {}
+            // Whoever reads nothing but those can count them.
+            _ if brands.is_empty() => {}
             1 => complain!("brandgate: 1 fault"),
             _ => complain!("brandgate: {faults} faults"),
         }

@@ -85,12 +85,12 @@ async fn carry_out(brand: &Brand, command: Command) -> brandgate::error::Result<
         Command::Show(one) => show(brand, one.payment).await?,
         Command::Refund { one, amount, again } => {
             let refund = payments::refund(brand, one.payment, amount, again).await?;
-            say!("{}: {} RUB: {} (refund {})", brand.name(), refund.amount.normalize(), refund.status, refund.id);
+            say!("{} RUB: {} (refund {})", refund.amount.normalize(), refund.status, refund.id);
         }
         Command::Retry(one) => say!("{}", line(&payments::retry(brand, one.payment).await?)),
         Command::Settle(one) => match payments::settle(brand, one.payment).await? {
-            true => say!("{}: payment {} is settled", brand.name(), one.payment),
-            false => say!("{}: payment {} needs no settling", brand.name(), one.payment),
+            true => say!("settled"),
+            false => say!("there was nothing to settle"),
         },
     }
     Ok(())
