@@ -71,7 +71,8 @@ impl LoggedIn {
 /// # Errors
 /// 503 for a brand whose file names none.
 pub fn telegram(brand: &Brand) -> Result<&TelegramConfig> {
-    brand.config.telegram.as_ref().ok_or_else(|| Error::unavailable("the brand's file has no [telegram]"))
+    let none = || Error::not_offered("logging in with Telegram", "the brand's file has no [telegram]");
+    brand.config.telegram.as_ref().ok_or_else(none)
 }
 
 /// Begins an attempt; its secret is for the browser's cookie alone.
