@@ -188,13 +188,6 @@ impl Error {
         .because(cause)
     }
 
-    /// 503 with `Retry-After`: the brand's file lacks a section; `what` goes on after "This shop does not offer".
-    #[track_caller]
-    pub fn not_offered(what: &str, cause: &'static str) -> Error {
-        let public = format!("This shop does not offer {what}.");
-        Error::new(Kind::Unavailable { retry_after_s: 3_600 }, "unavailable", public).because(cause)
-    }
-
     /// 503 with `Retry-After`: more requests are in progress than this process takes on.
     #[track_caller]
     pub fn overloaded() -> Error {

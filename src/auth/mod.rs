@@ -71,8 +71,7 @@ impl LoggedIn {
 /// # Errors
 /// 503 for a brand whose file names none.
 pub fn telegram(brand: &Brand) -> Result<&TelegramConfig> {
-    let none = || Error::not_offered("logging in with Telegram", "the brand's file has no [telegram]");
-    brand.config.telegram.as_ref().ok_or_else(none)
+    brand.config.telegram.as_ref().ok_or_else(|| Error::unavailable("the brand's file has no [telegram]"))
 }
 
 /// Begins an attempt; its secret is for the browser's cookie alone.

@@ -101,8 +101,7 @@ impl<'b> Bank<'b> {
     /// 503 for a brand whose file names no bank.
     pub fn of(brand: &'b Brand) -> Result<Bank<'b>> {
         let found = brand.config.bank.as_ref().zip(brand.to_bank.as_ref());
-        let (config, outgoing) =
-            found.ok_or_else(|| Error::not_offered("payments", "the brand's file has no [bank]"))?;
+        let (config, outgoing) = found.ok_or_else(|| Error::unavailable("the brand's file has no [bank]"))?;
         Ok(Bank { config, outgoing })
     }
 

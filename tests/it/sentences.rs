@@ -179,16 +179,6 @@ fn an_address_that_overlaps_another_brands_is_told() {
     told(&site, &["check", "--offline"], 2, &["listen: 0.0.0.0:", "overlaps 127.0.0.1:", "belongs to dexar"]);
 }
 
-#[tokio::test]
-async fn what_a_shop_does_not_offer_is_no_outage() {
-    let site = Site::new(&["dexar"]);
-    let gateway = site.start();
-    let answer = gateway.client("dexar").post("/auth/telegram/start", &serde_json::json!({})).await;
-    assert_eq!(answer.error_code(503), "unavailable");
-    let said: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-    assert_eq!(said["error"], "This shop does not offer logging in with Telegram.");
-}
-
 #[test]
 fn what_two_brands_share_is_told() {
     let mut site = Site::unmigrated(&["dexar", "novo"]);
