@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 pub use super::activity::SILENT_FOR;
 use super::activity::{Activity, Running};
 use super::ending::Ending;
+use super::gathering::Gathering;
 use super::leaving::Leaving;
 use super::proxy;
 use super::streams::Streams;
@@ -107,7 +108,8 @@ async fn shake_hands(mut stream: TcpStream, peer: SocketAddr, settings: &Setting
 }
 
 async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings, service: S) {
-    let streams = Streams::default();
+    let gathering = Gathering::new(stream);
+    let streams = Streams::of(gathering.clone());
     let activity = Arc::new(Activity::new());
     let connection = hyper::server::conn::http2::Builder::new(streams.clone())
         .timer(TokioTimer::new())
@@ -116,7 +118,7 @@ async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
         .keep_alive_interval(Some(settings.timeouts.head / 2))
         .keep_alive_timeout(settings.timeouts.head / 2)
         .serve_connection(
-            TokioIo::new(stream),
+            TokioIo::new(gathering),
             answering(service, client, &activity, &settings, |body, running| Leaving::new(body, running.answered())),
         );
     drive(pin!(connection), &streams, &activity, &settings, None).await;

@@ -8,6 +8,7 @@ pub mod cookie;
 pub mod cors;
 pub mod encode;
 pub mod ending;
+mod gathering;
 mod leaving;
 pub mod listen;
 pub mod proxy;

@@ -11,20 +11,31 @@ use std::task::{Context, Poll, Waker};
 
 use hyper::rt::Executor;
 
+use super::gathering::Gathering;
+
 type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Streams that nobody has polled yet. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Streams(Arc<Mutex<Vec<Stream>>>);
+pub(super) struct Streams {
+    begun: Arc<Mutex<Vec<Stream>>>,
+    /// Where the connection's answers are gathered.
+    gathering: Option<Gathering>,
+}
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(stream));
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(stream));
     }
 }
 
 impl Streams {
-    /// Polls the connection, then what it has begun, until neither has anything to do.
+    /// Of a connection that writes there.
+    pub fn of(gathering: Gathering) -> Streams {
+        Streams { begun: Arc::default(), gathering: Some(gathering) }
+    }
+
+    /// Polls the connection, then what it has begun, until neither has anything to do; then what they wrote is sent.
     pub fn poll<C: Future>(&self, mut connection: Pin<&mut C>, cx: &mut Context<'_>) -> Poll<C::Output> {
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
@@ -32,6 +43,9 @@ impl Streams {
                 return Poll::Ready(ended);
             }
             if self.begin() == 0 {
+                if let Some(gathering) = &self.gathering {
+                    gathering.send(cx);
+                }
                 return Poll::Pending;
             }
         }
@@ -39,7 +53,7 @@ impl Streams {
 
     /// Polls each once; what is not finished then goes on by itself. Returns how many there were.
     fn begin(&self) -> usize {
-        let begun = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
         let count = begun.len();
         for mut stream in begun {
             // A task polls what it is given first of all, so this waker need not wake anybody.
