@@ -11,6 +11,7 @@ mod config;
 mod cors;
 mod ending;
 mod faults;
+mod gathering;
 mod harness;
 mod house;
 mod http;
