@@ -134,11 +134,34 @@ async fn run(client: &mut Client) -> Result<refinery::Report> {
     for _ in 1..TRIES {
         match run_once(client).await {
             Err(error) if waited_in_vain(&error) => tokio::time::sleep(BETWEEN_TRIES).await,
-            done => return done.map_err(Error::internal),
+            done => return done.map_err(failed),
         }
     }
-    run_once(client).await.map_err(Error::internal)
+    run_once(client).await.map_err(failed)
 }
+
+/// Why a file could not be applied, and what to do where it is another than the one that was.
+fn failed(error: refinery::Error) -> Error {
+    let sentence = match error.kind() {
+        refinery::error::Kind::DivergentVersion(applied, _) => format!(
+            "the migration {applied} that this database has is different from this program's: install the version that made the schema"
+        ),
+        _ => Error::internal(error).to_string(),
+    };
+    Error::internal(Failed(sentence))
+}
+
+/// Roles and schemas are there; a file could not be applied. The cause of such an error of [`apply`].
+#[derive(Debug)]
+pub struct Failed(String);
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
 
 async fn run_once(client: &mut Client) -> Result<refinery::Report, refinery::Error> {
     // What a newer version made is left as it is.

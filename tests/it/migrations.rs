@@ -31,6 +31,8 @@ fn a_file_that_changed_after_it_was_applied_is_refused() {
     assert_eq!(refused.status, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("dexar") && refused.stderr.contains("catalog"), "{refused:?}");
     assert!(refused.stderr.contains("different"), "it says that the file differs: {refused:?}");
+    assert!(refused.stderr.contains("install the version that made the schema"), "and what to do: {refused:?}");
+    assert!(!refused.stdout.contains("begin;"), "nothing that an administrator would run: {refused:?}");
     assert!(refused.stdout.contains("novo: up to date"), "the other brand is not held up: {refused:?}");
 }
 

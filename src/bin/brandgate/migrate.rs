@@ -52,7 +52,9 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
             Err(error) => {
                 complain!("brandgate: {}: {error}", brand.name);
                 is_whole = false;
-                if !db::is_away(&error) {
+                // Where a file failed, an administrator has nothing left to do.
+                let is_later = error.cause.as_ref().is_some_and(|cause| cause.is::<migrate::Failed>());
+                if !db::is_away(&error) && !is_later {
                     refused.push(brand);
                 }
             }
