@@ -108,13 +108,13 @@ async fn cards(cx: &Cx, ids: &[i64]) -> Result<Vec<Arc<Answer>>> {
         Lookup::Current(card) => Some(card),
         _ => None,
     });
-    let found: Vec<_> = found.collect();
-    let missing: Vec<i64> = ids.iter().zip(&found).filter(|(_, card)| card.is_none()).map(|(id, _)| *id).collect();
-    let mut made = match missing.is_empty() {
-        true => HashMap::new(),
-        false => make_cards(brand, &missing, cx.language, key).await?,
-    };
-    Ok(ids.iter().zip(found).filter_map(|(id, card)| card.or_else(|| made.remove(id))).collect())
+    let found: Option<Vec<_>> = found.collect();
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    // All of them and not only those that are missing: what was remembered may be of the moment before an import.
+    let mut made = make_cards(brand, ids, cx.language, key).await?;
+    Ok(ids.iter().filter_map(|id| made.remove(id)).collect())
 }
 
 async fn make_cards(
