@@ -34,10 +34,8 @@ impl Source {
     /// # Errors
     /// Every fault of every file, a line each.
     pub fn read(&self) -> Result<Vec<BrandConfig>, String> {
-        config::load(&self.brands, self.credentials.as_deref()).map_err(|faults| {
-            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            lines.join("\n")
-        })
+        let (brands, faults) = self.read_each();
+        if faults.is_empty() { Ok(brands) } else { Err(faults.join("\n")) }
     }
 
     /// Reads everything again for the brands that the process has.

@@ -117,6 +117,12 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The number of something that a command lists.
+fn listed_number(text: &str, listed_by: &str) -> Result<i64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("expected the number that `{listed_by}` shows"))
+}
+
 /// The brand of that name with its database. A person waits here, so one that is away is a fault.
 async fn open(brands: &[BrandConfig], name: &str) -> Result<Arc<Brand>, String> {
     let brand = Brand::new(named(brands, name)?.clone(), Plans::Each).map_err(|error| format!("{name}: {error}"))?;

@@ -54,8 +54,7 @@ pub struct One {
 }
 
 fn number(text: &str) -> Result<i64, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "expected the number that `payments list` shows".to_owned())
+    super::listed_number(text, "payments list")
 }
 
 fn roubles(text: &str) -> Result<Decimal, String> {

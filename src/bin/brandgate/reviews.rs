@@ -47,8 +47,7 @@ pub struct One {
 }
 
 fn number(text: &str) -> Result<i64, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "expected the number that `reviews list` shows".to_owned())
+    super::listed_number(text, "reviews list")
 }
 
 pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
