@@ -8,6 +8,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+/// Where systemd puts what `LoadCredential=` names, when the process starts.
+const HANDED_OVER: &str = "/run/credentials";
+
 /// What systemd puts before the names of a directory's credentials: the units load them as `brandgate`.
 const LOADED_AS: &str = "brandgate_";
 
@@ -53,6 +56,9 @@ impl Secret {
             if of_a_directory.exists() { of_a_directory } else { directory.join(name) }
         };
         let metadata = std::fs::metadata(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound if path.starts_with(HANDED_OVER) => format!(
+                "{name} was not handed over at the start: write the secret to /etc/brandgate/credentials/{name}, mode 600, and restart"
+            ),
             ErrorKind::NotFound => {
                 format!("there is no file {}: write the secret there, with mode 600", path.display())
             }

@@ -61,6 +61,43 @@ async fn a_faulty_file_leaves_everything_as_it_was() {
     assert!(is_allowed(&dexar, NEW_ORIGIN).await);
 }
 
+/// `ExecReload=`: what the files say counts when the command returns, every time.
+#[tokio::test]
+async fn the_command_returns_when_it_is_done_and_fails_when_it_is_refused() {
+    let mut site = Site::new(&["dexar"]);
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    let at = gateway.runtime_directory.to_str().expect("UTF-8").to_owned();
+    let before = site.brand("dexar").origins.clone();
+    for round in 0..20 {
+        let is_added = round % 2 == 0;
+        site.change_brand("dexar", |brand| {
+            brand.origins.clone_from(&before);
+            brand.origins.extend(is_added.then(|| NEW_ORIGIN.to_owned()));
+        });
+        assert_eq!(site.run(&["reload", "--at", &at]).good(), "reloaded: serving dexar\n");
+        assert_eq!(is_allowed(&client, NEW_ORIGIN).await, is_added, "round {round}");
+    }
+
+    site.change_brand("dexar", |brand| {
+        brand.origins.push(NEW_ORIGIN.to_owned());
+        brand.limits = "connections = \"many\"".to_owned();
+    });
+    let told = site.run(&["reload", "--at", &at]).bad(1);
+    assert!(told.contains("reload refused: ") && told.contains("dexar.toml:") && told.contains("as before"), "{told}");
+    assert!(!is_allowed(&client, NEW_ORIGIN).await);
+
+    // Whoever asks and goes away, or asks for nothing, holds up nobody.
+    drop(std::os::unix::net::UnixStream::connect(gateway.runtime_directory.join("reload.socket")));
+    site.change_brand("dexar", |brand| brand.limits.clear());
+    site.run(&["reload", "--at", &at]).good();
+    assert!(is_allowed(&client, NEW_ORIGIN).await);
+
+    gateway.kill();
+    let told = site.run(&["reload", "--at", &at]).bad(1);
+    assert!(told.contains(&at) && told.contains("Connection refused") && told.contains("does it run?"), "{told}");
+}
+
 #[tokio::test]
 async fn what_needs_a_restart_is_said_and_the_rest_is_done() {
     let mut site = Site::new(&["dexar", "novo"]);

@@ -90,7 +90,7 @@ check_files() {
 }
 
 sandbox_of() {
-  sed -n '/^UMask=/,/^\[Install\]/p' "$UNITS/$1.service" | grep -v -e '^#' -e '^$' -e '^\[' -e '^RootDirectoryStartOnly'
+  sed -n '/^UMask=/,/^\[Install\]/p' "$UNITS/$1.service" | grep -v -e '^#' -e '^$' -e '^\['
 }
 
 # ---- what is checked of a running gateway ----------------------------------------------------------------------------
@@ -257,7 +257,7 @@ allows() {
 refuses() { ! allows "$1"; }
 
 check_reload() {
-  local file=/etc/brandgate/brands/dexar.toml before new=https://new.dexarmarket.ru newer=https://newer.dexarmarket.ru line
+  local file=/etc/brandgate/brands/dexar.toml before new=https://new.dexarmarket.ru newer=https://newer.dexarmarket.ru line said
   cp -- "$file" "$WORK/dexar.toml"
   before=$(property brandgate.service MainPID)
   allows https://dexarmarket.ru || fail 'the shop itself is refused'
@@ -270,7 +270,8 @@ check_reload() {
 
   sed -i "s|^origins = \\[|&\"$newer\", |; s|^\[limits\]|&\nno_such_key = 1|" "$file"
   line=$(grep -n no_such_key "$file" | cut -d: -f1)
-  systemctl reload brandgate.service || true
+  said=$(! systemctl reload brandgate.service 2>&1) || fail "a refused reload passes for a good one: $said"
+  [[ $(systemctl is-active brandgate.service) == active ]] || fail 'a refused reload takes the gateway down'
   within 5 grep_status 'reload refused' || fail "the status line is: $(property brandgate.service StatusText)"
   grep_status "dexar.toml:$line" || fail "the status line does not name the line: $(property brandgate.service StatusText)"
   grep -q 'reload refused' <<<"$(systemctl status --no-pager brandgate.service)" || fail 'systemctl status does not show it'
@@ -342,7 +343,7 @@ check_services_restart() {
 
 # A third brand, as the operations page says it, while the first is under load.
 check_new_brand() {
-  local etc=/etc/brandgate kind
+  local etc=/etc/brandgate kind said
   sed -e 's/dexar/third/g; s/Dexar/Third/g; s/:445/:446/g' -e '/^origins = /s/=.*/= ["https:\/\/third.example"]/' \
     -e 's/^public_url = .*/public_url = "https:\/\/api.third.example:446"/' \
     "$WORK/dexar.toml" >"$etc/brands/third.toml"
@@ -353,7 +354,9 @@ check_new_brand() {
   mkdir -p -- "$WORK/live/third"
   cp -- "$WORK/certs/third.pem" "$WORK/live/third/fullchain.pem"
   cp -- "$WORK/certs/third.key" "$WORK/live/third/privkey.pem"
-  "$HOOK" "$WORK/live/third" third >/dev/null || true
+  "$HOOK" "$WORK/live/third" third >/dev/null || fail 'the hook does not install the certificate of a brand that is not served yet'
+  said=$(! systemctl reload brandgate.service 2>&1) || fail "a brand whose secrets were not handed over passes: $said"
+  grep_status 'third.database-password was not handed over' || fail "the status line is: $(property brandgate.service StatusText)"
   systemctl start brandgate-prepare.service
   mkdir -p /etc/systemd/system/brandgate@third.socket.d
   printf '[Socket]\nListenStream=0.0.0.0:446\n' >/etc/systemd/system/brandgate@third.socket.d/listen.conf

@@ -10,6 +10,7 @@ mod outbox;
 mod output;
 mod payments;
 mod process;
+mod reload;
 mod reviews;
 mod serve;
 mod work;
@@ -44,14 +45,27 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    OfBrands(OfBrands),
+    /// Look at configuration, certificates, databases and isolation, and say what is wrong
+    Check(check::Arguments),
+    /// Have a running `serve` or `work` read its files again, and wait until they count; systemctl reload does this
+    Reload(reload::Arguments),
+    /// Write the manual pages and the shells' completions into a directory, for the package
+    #[cfg(feature = "docs")]
+    #[command(hide = true)]
+    Docs(docs::Arguments),
+}
+
+/// What begins only when every brand's file can be used.
+#[derive(Subcommand)]
+enum OfBrands {
     /// Serve all brands until SIGTERM or SIGINT
     Serve(serve::Arguments),
     /// Do what is done behind the requests (bots, mail, the bank's news) until SIGTERM or SIGINT
     Work(work::Arguments),
     /// Bring every brand's schema up to date
     Migrate(migrate::Arguments),
-    /// Look at configuration, certificates, databases and isolation, and say what is wrong
-    Check(check::Arguments),
     /// See payments, give money back, ask the bank again
     #[command(subcommand)]
     Payments(payments::Command),
@@ -64,10 +78,6 @@ enum Command {
     /// See what waits to be sent or was given up, and send it again
     #[command(subcommand)]
     Outbox(outbox::Command),
-    /// Write the manual pages and the shells' completions into a directory, for the package
-    #[cfg(feature = "docs")]
-    #[command(hide = true)]
-    Docs(docs::Arguments),
 }
 
 /// Where the package keeps the secrets: for an administrator's own commands, which systemd hands nothing.
@@ -77,34 +87,23 @@ const CREDENTIALS: &str = "/etc/brandgate/credentials";
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log::begin(arguments.log);
-    #[cfg(feature = "docs")]
-    if let Command::Docs(arguments) = &arguments.command {
-        return docs::run(arguments);
-    }
     let installed = Some(PathBuf::from(CREDENTIALS)).filter(|directory| directory.is_dir());
     let source = Source { brands: arguments.brands, credentials: arguments.credentials.or(installed) };
-    if let Command::Check(arguments) = &arguments.command {
-        let (brands, faults) = source.read_each();
-        return check::run(&brands, &faults, arguments).await;
-    }
-    let brands = match source.read() {
-        Ok(brands) => brands,
-        Err(faults) => {
-            complain!("{faults}");
-            return ExitCode::from(2);
-        }
-    };
     let ended = match arguments.command {
-        Command::Serve(arguments) => serve::run(brands, source, arguments).await,
-        Command::Work(arguments) => work::run(brands, source, arguments).await,
-        Command::Migrate(arguments) => migrate::run(brands, arguments).await,
-        Command::Check(_) => Ok(()),
-        Command::Payments(command) => payments::run(&brands, command).await,
-        Command::Catalog(command) => catalog::run(&brands, command).await,
-        Command::Reviews(command) => reviews::run(&brands, command).await,
-        Command::Outbox(command) => outbox::run(&brands, command).await,
+        Command::OfBrands(command) => match source.read() {
+            Ok(brands) => command.run(brands, source).await,
+            Err(faults) => {
+                complain!("{faults}");
+                return ExitCode::from(2);
+            }
+        },
+        Command::Check(arguments) => {
+            let (brands, faults) = source.read_each();
+            return check::run(&brands, &faults, &arguments).await;
+        }
+        Command::Reload(arguments) => reload::run(&arguments),
         #[cfg(feature = "docs")]
-        Command::Docs(_) => Ok(()),
+        Command::Docs(arguments) => return docs::run(&arguments),
     };
     match ended.and_then(|()| output::whole()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -113,6 +112,20 @@ async fn main() -> ExitCode {
                 complain!("brandgate: {sentence}");
             }
             ExitCode::FAILURE
+        }
+    }
+}
+
+impl OfBrands {
+    async fn run(self, brands: Vec<BrandConfig>, source: Source) -> Result<(), String> {
+        match self {
+            OfBrands::Serve(arguments) => serve::run(brands, source, arguments).await,
+            OfBrands::Work(arguments) => work::run(brands, source, arguments).await,
+            OfBrands::Migrate(arguments) => migrate::run(brands, arguments).await,
+            OfBrands::Payments(command) => payments::run(&brands, command).await,
+            OfBrands::Catalog(command) => catalog::run(&brands, command).await,
+            OfBrands::Reviews(command) => reviews::run(&brands, command).await,
+            OfBrands::Outbox(command) => outbox::run(&brands, command).await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What both long-running commands do alike: signals, the first opening of the brands, the sentences of a reload.
+//! What both long-running commands do alike: what they are asked, the first opening of the brands, the sentences of a reload.
 //!
 //! Used by `serve` and `work`.
 
@@ -10,29 +10,33 @@ use brandgate::reload::{Renewed, Source};
 use brandgate::{metrics, systemd};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::reload::{Asker, Listener};
+
 /// So long a start waits for the databases of all brands; then it goes on, and what needs them is answered with 503.
 pub const LONGEST_OPENING: Duration = Duration::from_secs(2);
 
 /// What a person or systemd asks of the process.
 pub enum Asked {
     Stop,
-    Reload,
+    Reload(Asker),
 }
 
-pub struct Signals {
+pub struct Requests {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    reloads: Listener,
 }
 
-impl Signals {
+impl Requests {
     /// From here on no signal ends the process by itself.
-    pub fn new() -> Signals {
+    pub fn new() -> Requests {
         let listen = |kind| signal(kind).expect("these signals can be listened to");
-        Signals {
+        Requests {
             terminate: listen(SignalKind::terminate()),
             interrupt: listen(SignalKind::interrupt()),
             hangup: listen(SignalKind::hangup()),
+            reloads: Listener::from_environment(),
         }
     }
 
@@ -40,7 +44,8 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.hangup.recv() => Asked::Reload(Asker::default()),
+            asker = self.reloads.next() => Asked::Reload(asker),
         }
     }
 }
@@ -67,9 +72,10 @@ pub fn status(doing: &str, brands: &[Arc<Brand>]) -> String {
     }
 }
 
-/// Reads everything again and hands it to `exchange`, which may still refuse it; tells log and systemd how it went.
-/// `None` when the former configuration stays in force.
+/// Reads everything again and hands it to `exchange`, which may still refuse it; tells log, systemd and whoever asked how it
+/// went. `None` when the former configuration stays in force.
 pub fn reload(
+    asker: Asker,
     source: &Source,
     former: &[Arc<Brand>],
     doing: &str,
@@ -90,6 +96,7 @@ pub fn reload(
                 line.push_str(sentence);
             }
             systemd::ready(&line);
+            asker.tell(true, &line);
             Some(renewed.brands)
         }
         Err(faults) => {
@@ -97,7 +104,9 @@ pub fn reload(
                 tracing::error!("reload refused: {fault}");
             }
             let first = faults.lines().next().unwrap_or_default();
-            systemd::ready(&format!("reload refused: {first}; {} as before", status(doing, former)));
+            let line = format!("reload refused: {first}; {} as before", status(doing, former));
+            systemd::ready(&line);
+            asker.tell(false, &line);
             None
         }
     }

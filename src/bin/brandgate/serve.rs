@@ -17,7 +17,7 @@ use brandgate::{admin, net, trace};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::process::{self, Asked, LONGEST_OPENING, Signals};
+use crate::process::{self, Asked, LONGEST_OPENING, Requests};
 
 const DOING: &str = "serving";
 
@@ -32,7 +32,7 @@ pub struct Arguments {
 }
 
 pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments) -> Result<(), String> {
-    let mut signals = Signals::new();
+    let mut requests = Requests::new();
     trace::begin()?;
     let mut inherited = Inherited::take()?;
     let by_systemd = !inherited.is_empty();
@@ -71,12 +71,12 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
                 renew_certificates(&doors);
                 continue;
             }
-            asked = signals.next() => match asked {
+            asked = requests.next() => match asked {
                 Asked::Stop => break Ok(()),
-                Asked::Reload => {
+                Asked::Reload(asker) => {
                     let former = present.load_full();
                     let exchange = |renewed: &Renewed| exchange(&doors, renewed);
-                    if let Some(brands) = process::reload(&source, &former, DOING, exchange) {
+                    if let Some(brands) = process::reload(asker, &source, &former, DOING, exchange) {
                         present.store(Arc::new(brands));
                     }
                     continue;

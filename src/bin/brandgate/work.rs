@@ -14,7 +14,7 @@ use brandgate::{admin, workers};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::process::{self, Asked, LONGEST_OPENING, Signals};
+use crate::process::{self, Asked, LONGEST_OPENING, Requests};
 use crate::serve::admin_socket;
 
 const DOING: &str = "working for";
@@ -54,7 +54,7 @@ impl Shift {
 }
 
 pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments) -> Result<(), String> {
-    let mut signals = Signals::new();
+    let mut requests = Requests::new();
     let admin_socket = admin_socket(&mut Inherited::take()?, arguments.admin)?;
     let brands = configs
         .into_iter()
@@ -77,10 +77,10 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
                 Err(sentence) => break Err(sentence),
             },
             () = &mut patience, if !is_told => {}
-            asked = signals.next() => match asked {
+            asked = requests.next() => match asked {
                 Asked::Stop => break Ok(()),
-                Asked::Reload => {
-                    if let Some(renewed) = process::reload(&source, &present, DOING, |_| Ok(())) {
+                Asked::Reload(asker) => {
+                    if let Some(renewed) = process::reload(asker, &source, &present, DOING, |_| Ok(())) {
                         present = renewed;
                         shown.store(Arc::new(present.clone()));
                         if let Some(former) = shift.take() {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,18 +19,23 @@ pub struct Gateway {
     process: Process,
     ports: HashMap<String, u16>,
     admin_port: u16,
+    /// As `RuntimeDirectory=` makes one.
+    pub runtime_directory: PathBuf,
 }
 
 impl Gateway {
     pub fn start(site: &Site) -> Gateway {
         let admin_port = free_port();
+        let runtime_directory = site.directory.path().join(format!("run-{admin_port}"));
+        std::fs::create_dir(&runtime_directory).expect("the test's directory is writable");
         let process = Process::start("gateway", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |command| {
             command.arg("serve");
             site.furnish(command);
             command.env("BRANDGATE_ADMIN", format!("127.0.0.1:{admin_port}"));
+            command.env("RUNTIME_DIRECTORY", &runtime_directory);
         });
         let ports = site.brands.iter().map(|brand| (brand.name.clone(), brand.port)).collect();
-        Gateway { process, ports, admin_port }
+        Gateway { process, ports, admin_port, runtime_directory }
     }
 
     pub fn address(&self, brand: &str) -> SocketAddr {

@@ -1,0 +1,93 @@
+//! `brandgate reload`: both sides of it, over a socket in the directory that systemd makes for the process (`RuntimeDirectory=`).
+//!
+//! The units' `ExecReload=` runs it, because a signal alone returns before anything was read: systemd 252 has no
+//! `Type=notify-reload`. What must never happen: it ends well and the files' content does not count, or was refused.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::output::say;
+
+/// What an answer begins with when the files' content counts.
+const DONE: &str = "reloaded: ";
+
+/// Reading files, certificates among them; nobody is asked over the network.
+const LONGEST_RELOAD: Duration = Duration::from_secs(30);
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The running process's directory: /run/brandgate-work is that of `work`
+    #[arg(long, env = "RUNTIME_DIRECTORY", default_value = "/run/brandgate")]
+    at: PathBuf,
+}
+
+fn socket_in(directory: &Path) -> PathBuf {
+    directory.join("reload.socket")
+}
+
+/// Asks the process to reload and waits until it has. Errors are a sentence: why it was refused, or that nobody answers.
+pub fn run(arguments: &Arguments) -> Result<(), String> {
+    let path = socket_in(&arguments.at);
+    let nobody = |error: std::io::Error| {
+        format!("nobody can be asked at {}: {error}; does it run? then try kill -HUP", path.display())
+    };
+    let mut stream = StdUnixStream::connect(&path).map_err(nobody)?;
+    let mut answer = String::new();
+    stream
+        .set_read_timeout(Some(LONGEST_RELOAD))
+        .and_then(|()| stream.read_to_string(&mut answer))
+        .map_err(|error| format!("it does not say how the reload went: {error}"))?;
+    match answer.as_str() {
+        "" => Err("it ended before it said how the reload went".to_owned()),
+        done if done.starts_with(DONE) => {
+            say!("{done}");
+            Ok(())
+        }
+        refused => Err(refused.to_owned()),
+    }
+}
+
+/// Where the long-running process is asked. Without systemd's directory nobody asks; SIGHUP is always there.
+pub struct Listener(Option<UnixListener>);
+
+impl Listener {
+    pub fn from_environment() -> Listener {
+        let Some(directory) = std::env::var_os("RUNTIME_DIRECTORY") else { return Listener(None) };
+        let path = socket_in(Path::new(&directory));
+        // One that was killed has left its own.
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path);
+        if let Err(error) = &listener {
+            tracing::warn!("{}: {error}; systemctl reload will not work, kill -HUP does", path.display());
+        }
+        Listener(listener.ok())
+    }
+
+    pub async fn next(&self) -> Asker {
+        let Some(listener) = &self.0 else { return std::future::pending().await };
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return Asker(Some(stream)),
+                // Out of descriptors: whoever asks waits.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+}
+
+/// Who waits for how a reload goes; nobody after SIGHUP.
+#[derive(Default)]
+pub struct Asker(Option<UnixStream>);
+
+impl Asker {
+    /// `status` is what `systemctl status` shows from now on.
+    pub fn tell(self, is_done: bool, status: &str) {
+        let Some(stream) = self.0 else { return };
+        // A line is far smaller than what the kernel keeps for a socket; whoever asked may be gone.
+        let _ = stream.try_write(format!("{}{status}", if is_done { DONE } else { "" }).as_bytes());
+    }
+}
