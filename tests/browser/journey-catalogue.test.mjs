@@ -127,9 +127,13 @@ for (const shop of SHOPS) {
     await page.getByRole('dialog').waitFor();
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
+    const first = await page.locator('.tile').first().elementHandle();
     await page.locator('#skip').focus();
     await page.keyboard.press('Enter');
+    await page.waitForURL('**/#main');
+    await visitor.settled();
     await tabTo(page, '.tile');
+    assert.ok(await first.evaluate((tile) => document.activeElement === tile), 'past the header, on the page that was there');
     await page.keyboard.press('Enter');
     await page.waitForURL('**/category/**');
     await visitor.settled();

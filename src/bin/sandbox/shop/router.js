@@ -3,6 +3,13 @@
 /** The pattern of each page, most particular first; `:id` is a parameter. */
 const routes = [];
 let listener = () => {};
+/** The address of the page that is shown. What follows its # is a place on it: the skip link's, for one. */
+let shown = '';
+
+function show(how) {
+  shown = location.pathname + location.search;
+  listener(how);
+}
 
 /** Adds a page: `route('/item/:id', itemPage)`. */
 export function route(pattern, page) {
@@ -27,13 +34,15 @@ export function current() {
 /** Goes to an address of the shop. `replace` keeps the way back as it was, `quiet` leaves focus where it is. */
 export function go(path, { replace = false, quiet = false } = {}) {
   history[replace ? 'replaceState' : 'pushState'](null, '', path);
-  listener({ quiet });
+  show({ quiet });
 }
 
-/** Calls `show` now and at every change of the address. */
-export function start(show) {
-  listener = show;
-  addEventListener('popstate', () => show({ quiet: false }));
+/** Calls `showPage` now and at every change of the address. */
+export function start(showPage) {
+  listener = showPage;
+  addEventListener('popstate', () => {
+    if (location.pathname + location.search !== shown) show({ quiet: false });
+  });
   document.addEventListener('click', (event) => {
     const link = event.target.closest('a[href^="/"]');
     const isPlain = event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
