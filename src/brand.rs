@@ -14,7 +14,7 @@ use tokio::time::error::Elapsed;
 use crate::cache::{self, Cache};
 use crate::clock::Clock;
 use crate::config::BrandConfig;
-use crate::db::{self, Plans};
+use crate::db::{self, Purpose};
 use crate::error::{Error, Result};
 use crate::kv::Kv;
 use crate::metrics::Metrics;
@@ -49,10 +49,10 @@ pub struct Brand {
 
 impl Brand {
     /// Builds a brand without connecting anywhere.
-    pub fn new(config: BrandConfig, plans: Plans) -> Result<Arc<Brand>> {
+    pub fn new(config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
         let kv = Kv::new(&config.name, &config.redis)?;
-        let pool = db::pool(&config.database, config.database.pool_size, plans);
-        let readers = Arc::new(Readers::new(&config.database, plans));
+        let pool = db::pool(&config.database, purpose.pool_size(&config.database), purpose);
+        let readers = Arc::new(Readers::new(&config.database, purpose));
         let checkouts = Arc::new(Semaphore::new((config.database.pool_size / 2).max(1)));
         Ok(Arc::new(Brand {
             rates: Limiter::new(kv.clone(), config.rates),

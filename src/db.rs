@@ -14,32 +14,42 @@ use tokio_postgres::{AsyncMessage, Client, NoTls};
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Result};
 
-/// How PostgreSQL plans the statements of a connection.
+/// Whom a brand's connections are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plans {
-    /// Each statement once, for whatever it is asked with: planning a page of a category or a search takes longer than answering
-    /// it. For a process that asks the same few all day; a statement for it must not hide two behind one parameter
-    /// (`$1 is null or …`) where they want different plans.
-    Once,
-    /// As PostgreSQL sees fit, mostly for each question.
-    Each,
+pub enum Purpose {
+    /// The gateway's visitors.
+    Visitors,
+    /// What is done behind their requests, and an administrator's commands.
+    Work,
 }
 
-impl Plans {
-    /// What `plan_cache_mode` calls it.
-    fn mode(self) -> &'static str {
+impl Purpose {
+    /// How PostgreSQL plans, in the words of `plan_cache_mode`.
+    ///
+    /// Visitors ask the same few statements all day, and planning a page of a category or a search takes longer than answering it:
+    /// each is planned once, for whatever it is asked with. So none of theirs may hide two behind one parameter
+    /// (`$1 is null or …`) where they want different plans.
+    fn plans(self) -> &'static str {
         match self {
-            Plans::Once => "force_generic_plan",
-            Plans::Each => "auto",
+            Purpose::Visitors => "force_generic_plan",
+            Purpose::Work => "auto",
+        }
+    }
+
+    /// How many connections its pool has at most.
+    pub fn pool_size(self, config: &DatabaseConfig) -> usize {
+        match self {
+            Purpose::Visitors => config.pool_size,
+            Purpose::Work => config.worker_pool_size,
         }
     }
 }
 
 /// A pool of so many connections under the brand's role. Connects when it is first asked, so it can be built while the server is down.
-pub fn pool(config: &DatabaseConfig, size: usize, plans: Plans) -> Pool {
+pub fn pool(config: &DatabaseConfig, size: usize, purpose: Purpose) -> Pool {
     let mut postgres = as_brand(config);
     let (statement, lock) = (config.statement_timeout.as_millis(), config.lock_timeout.as_millis());
-    let plans = plans.mode();
+    let plans = purpose.plans();
     postgres.options(format!("-c statement_timeout={statement} -c lock_timeout={lock} -c plan_cache_mode={plans}"));
     postgres.keepalives_idle(std::time::Duration::from_secs(20));
     let manager = Manager::from_config(postgres, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });

@@ -13,7 +13,7 @@ use deadpool_postgres::{Object, Pool};
 use tokio::sync::watch;
 
 use crate::config::DatabaseConfig;
-use crate::db::{self, Plans};
+use crate::db::{self, Purpose};
 use crate::error::{Error, Result};
 
 pub struct Readers {
@@ -52,11 +52,11 @@ pub struct Reader<'r> {
 }
 
 impl Readers {
-    pub fn new(config: &DatabaseConfig, plans: Plans) -> Readers {
+    pub fn new(config: &DatabaseConfig, purpose: Purpose) -> Readers {
         let count = config.shared_connections;
         let places = (0..count).map(|_| Arc::default()).collect();
         // One that is stuck is replaced while its readers still wait for it.
-        let pool = db::pool(config, 2 * count, plans);
+        let pool = db::pool(config, 2 * count, purpose);
         Readers { pool, patience: config.pool_wait, places, next: AtomicUsize::new(0) }
     }
 

@@ -25,7 +25,7 @@ const ADD = statement('cart/store.rs', 'add')
 const CHECK = /static CHECK[^]*?Script::new\(\s*"([^]*?)",\s*\)/.exec(readFileSync(`${SOURCES}/session/store.rs`, 'utf8'))[1]
   .replace(/\\\n\s*/g, '')
 
-const pool = new pg.Pool({ host: PG_HOST, port: Number(PG_PORT), user: 'dexar', password: 'bench', database: 'brandgate', max: 16 })
+const pool = new pg.Pool({ host: PG_HOST, port: Number(PG_PORT), user: 'dexar', password: 'bench', database: 'brandgate', max: 24 })
 const redis = new Redis({ path: REDIS_SOCKET, enableAutoPipelining: true })
 redis.defineCommand('checkSession', { numberOfKeys: 1, lua: CHECK })
 const app = Fastify({ https: { cert: readFileSync(CERTIFICATE), key: readFileSync(KEY) }, logger: false })

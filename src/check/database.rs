@@ -90,14 +90,18 @@ async fn server(client: &Client, config: &BrandConfig, all: &[BrandConfig], cloc
     findings.or_good(format!("{version} is reachable, version and locale fit, the role has its schema"))
 }
 
-/// Of all brands on this brand's server: the gateway and the workers have a pool each; the gateway shares some connections and follows the catalogue on one.
+/// Of all brands on this brand's server: gateway and workers have a pool each and some connections that are shared; the gateway follows
+/// the catalogue on one more.
 fn connections_needed(config: &BrandConfig, all: &[BrandConfig]) -> usize {
     let server = |brand: &BrandConfig| {
         let postgres = &brand.database.postgres;
         (postgres.get_hosts().to_vec(), postgres.get_hostaddrs().to_vec(), postgres.get_ports().to_vec())
     };
     let beside = all.iter().filter(|other| server(other) == server(config));
-    beside.map(|brand| 2 * (brand.database.pool_size + brand.database.shared_connections) + 1).sum()
+    beside
+        .map(|brand| &brand.database)
+        .map(|database| database.pool_size + database.worker_pool_size + 2 * database.shared_connections + 1)
+        .sum()
 }
 
 /// Tries a forbidden read, and asks for every other right on the other brand's tables, views and functions. `is_beside`: the other

@@ -77,7 +77,10 @@ pub struct DatabaseConfig {
     /// Without a password; its user is the brand.
     pub postgres: tokio_postgres::Config,
     pub password: Option<Secret>,
+    /// Connections of the gateway that requests take in turn.
     pub pool_size: usize,
+    /// The same of the workers and of commands, which do less at once.
+    pub worker_pool_size: usize,
     /// Connections that short reads share, beside the pool.
     pub shared_connections: usize,
     /// How long a request waits for a free connection.

@@ -105,7 +105,8 @@ pub(super) fn read_database(section: Section<'_, '_>, brand: &str, credentials: 
     postgres.user(brand).application_name("brandgate");
     let database = DatabaseConfig {
         password: read_secret(&section, "password", brand, credentials),
-        pool_size: section.number("pool_size", 1..=1_000, 16) as usize,
+        pool_size: section.number("pool_size", 1..=1_000, 24) as usize,
+        worker_pool_size: section.number("worker_pool_size", 1..=1_000, 8) as usize,
         shared_connections: section.number("shared_connections", 1..=100, 2) as usize,
         pool_wait: milliseconds(section.number("pool_wait_ms", 10..=60_000, 2_000)),
         connect_timeout: milliseconds(section.number("connect_timeout_ms", 10..=60_000, 2_000)),

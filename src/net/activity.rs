@@ -15,6 +15,8 @@ use crate::config::Timeouts;
 /// for it too.
 pub const SILENT_FOR: Duration = Duration::from_secs(1);
 
+const NO_HEAD: u64 = u64::MAX;
+
 /// Of one connection.
 pub(super) struct Activity {
     born: Instant,
@@ -27,6 +29,8 @@ pub(super) struct Activity {
     leaving: AtomicBool,
     /// Milliseconds from `born` to the end of the last request, or to when the client last took something of a long answer.
     last_ms: AtomicU64,
+    /// Milliseconds from `born` to when part of a request's head was here; [`NO_HEAD`] when none waits for the rest of its own.
+    head_ms: AtomicU64,
     /// The process began to end: see [`Activity::note_ending`].
     is_ending: AtomicBool,
     /// Over HTTP/1.1: an answer to a request that began before is about to leave, and is leaving.
@@ -64,6 +68,7 @@ impl Activity {
             sending: Count::default(),
             leaving: AtomicBool::new(false),
             last_ms: AtomicU64::new(0),
+            head_ms: AtomicU64::new(NO_HEAD),
             is_ending: AtomicBool::new(false),
             answered_before: AtomicBool::new(false),
             leaving_since_before: AtomicBool::new(false),
@@ -75,7 +80,13 @@ impl Activity {
         let is_late = self.is_ending.load(Ordering::Relaxed);
         self.running.of(is_late).fetch_add(1, Ordering::Relaxed);
         self.asked.store(true, Ordering::Relaxed);
+        self.head_ms.store(NO_HEAD, Ordering::Relaxed);
         Running(Noted { of: self.clone(), is_late })
+    }
+
+    /// The first bytes of a head are here, of which the rest must come within the head's time.
+    pub fn head_begins(&self) {
+        self.head_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 
     /// Something was written. A clock is asked only when the client took it after it had kept us waiting.
@@ -99,13 +110,20 @@ impl Activity {
         }
     }
 
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn note_now(&self) {
-        let now_ms = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_ms.store(now_ms, Ordering::Relaxed);
+        self.last_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    fn at(&self, ms: u64) -> Instant {
+        self.born + Duration::from_millis(ms)
     }
 
     fn last(&self) -> Instant {
-        self.born + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
+        self.at(self.last_ms.load(Ordering::Relaxed))
     }
 
     fn is_running(&self) -> bool {
@@ -133,7 +151,14 @@ impl Activity {
             // A request has a deadline of its own, which is enforced where it runs; look again afterwards.
             return Instant::now() + timeouts.request;
         }
-        self.last() + if self.asked.load(Ordering::Relaxed) { timeouts.idle } else { timeouts.head }
+        if !self.asked.load(Ordering::Relaxed) {
+            return self.at(0) + timeouts.head;
+        }
+        let silent_until = self.last() + timeouts.idle;
+        match self.head_ms.load(Ordering::Relaxed) {
+            NO_HEAD => silent_until,
+            ms => silent_until.min(self.at(ms) + timeouts.head),
+        }
     }
 
     /// When the connection must be closed while connections are: what runs or leaves has time to the `last` moment, silence little.

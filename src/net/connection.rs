@@ -129,18 +129,16 @@ async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
 async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings, service: S) {
     let activity = Arc::new(Activity::new());
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.timeouts.head)
-        .max_buf_size(settings.limits.head_bytes as usize);
+    // A timer of hyper's costs every request; the head's time is the watchdog's to know too.
+    builder.header_read_timeout(None).max_buf_size(settings.limits.head_bytes as usize);
     let mut wire = Wire::new(stream, activity.clone());
     // What leaves is the wire's to know.
     let mut service = answering(service, client, &activity, &settings, |body, _| body);
-    let mut may_rest_from = Some(Instant::now());
+    let mut may_rest_from = Instant::now();
     loop {
         let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
         let pinned = Pin::new(&mut *connection);
-        let parts = match drive(pinned, &Streams::default(), &activity, &settings, may_rest_from).await {
+        let parts = match drive(pinned, &Streams::default(), &activity, &settings, Some(may_rest_from)).await {
             Left::Silent => connection.into_parts(),
             Left::Ended => return,
         };
@@ -148,14 +146,17 @@ async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
         wire = parts.io.into_inner().with_unread(parts.read_buf);
         service = parts.service;
         if has_part_of_a_head {
-            may_rest_from = None;
+            activity.head_begins();
+            // By then the head is whole, or the connection closed.
+            may_rest_from = Instant::now() + settings.timeouts.head;
             continue;
         }
         if !rest(&wire, &activity, &settings).await {
             let _ = tokio::time::timeout(SILENT_FOR, wire.shutdown()).await;
             return;
         }
-        may_rest_from = Some(Instant::now());
+        activity.head_begins();
+        may_rest_from = Instant::now();
     }
 }
 

@@ -6,7 +6,10 @@
 //! keep all of them waiting. What must never happen: a brand's listener stops while another brand's slow request still holds up
 //! the end, or a connection is closed without a word.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,6 +29,8 @@ pub struct Ending(Arc<Steps>);
 
 #[derive(Default)]
 struct Steps {
+    /// Some step was or is being taken: set before any of them is.
+    is_ending: AtomicBool,
     /// With systemd's sockets the end was asked for; nothing changes for clients.
     begun: CancellationToken,
     /// No new connections; answers over HTTP/1.1 say `Connection: close`.
@@ -43,6 +48,7 @@ impl Ending {
     /// `with_open_doors`: three quarters of it are for what was begun before, while visitors are served, the rest is for what was begun since.
     pub async fn run(&self, drain: Duration, with_open_doors: bool) {
         let steps = &self.0;
+        steps.is_ending.store(true, Ordering::Release);
         if with_open_doors {
             steps.begun.cancel();
             tokio::time::sleep(SAY_WITHIN.min(drain)).await;
@@ -65,11 +71,11 @@ impl Ending {
     }
 
     pub fn is_begun(&self) -> bool {
-        self.0.begun.is_cancelled()
+        self.has_taken(&self.0.begun)
     }
 
     pub async fn begun(&self) {
-        self.0.begun.cancelled().await;
+        self.until_taken(&self.0.begun).await;
     }
 
     /// What the first step waits for, until it is dropped.
@@ -78,14 +84,38 @@ impl Ending {
     }
 
     pub fn is_leaving(&self) -> bool {
-        self.0.leaving.is_cancelled()
+        self.has_taken(&self.0.leaving)
     }
 
     pub async fn leaving(&self) {
-        self.0.leaving.cancelled().await;
+        self.until_taken(&self.0.leaving).await;
     }
 
     pub async fn closing(&self) {
-        self.0.closing.cancelled().await;
+        self.until_taken(&self.0.closing).await;
+    }
+
+    fn is_ending(&self) -> bool {
+        self.0.is_ending.load(Ordering::Acquire)
+    }
+
+    /// A token asks for locks that all connections share; until the end nobody has to.
+    fn has_taken(&self, step: &CancellationToken) -> bool {
+        self.is_ending() && step.is_cancelled()
+    }
+
+    /// Every request of a connection polls this, so the token is asked once for each task, and again when the end has begun.
+    async fn until_taken(&self, step: &CancellationToken) {
+        let mut taken = pin!(step.cancelled());
+        let mut heard_by: Option<Waker> = None;
+        std::future::poll_fn(|cx| {
+            let is_heard = heard_by.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            if is_heard && !self.is_ending() {
+                return Poll::Pending;
+            }
+            heard_by = Some(cx.waker().clone());
+            taken.as_mut().poll(cx)
+        })
+        .await;
     }
 }

@@ -80,7 +80,7 @@ fn a_server_for_fewer_connections_than_the_brands_may_open_is_told() {
         .parse()
         .expect("a number");
     // Each brand alone would do.
-    let size = takes / 4 + 1;
+    let size = takes / 2;
     for brand in ["dexar", "novo"] {
         site.change_brand(brand, |brand| brand.pool = format!("pool_size = {size}"));
     }

@@ -144,7 +144,7 @@ async fn a_domain_queues_a_mail_in_its_own_transaction() {
     let site = Site::new(&["dexar"]);
     let credentials = site.directory.path().join("credentials");
     let config = config::load_file(&site.brand_path("dexar"), Some(&credentials)).expect("no fault");
-    let pool = db::pool(&config.database, 2, db::Plans::Each);
+    let pool = db::pool(&config.database, 2, db::Purpose::Work);
     let draft = Draft {
         about: "payment:1".to_owned(),
         to: mail::address("Anna@Example.org").expect("an address"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use brandgate::brand::Brand;
 use brandgate::config;
-use brandgate::db::Plans;
+use brandgate::db::Purpose;
 use brandgate::reviews::join;
 use brandgate::session::Owner;
 use serde_json::{Value, json};
@@ -210,7 +210,7 @@ async fn an_import_beside_people_who_write_harms_neither() {
 async fn brand(site: &Site) -> Arc<Brand> {
     let credentials = site.directory.path().join("credentials");
     let config = config::load_file(&site.brand_path("dexar"), Some(&credentials)).expect("a good file");
-    let brand = Brand::new(config, Plans::Each).expect("a brand");
+    let brand = Brand::new(config, Purpose::Work).expect("a brand");
     brand.open().await.expect("the database is fit");
     brand
 }

@@ -94,12 +94,22 @@ async fn every_kind_of_silence_ends() {
 
 #[tokio::test]
 async fn a_head_that_drips_is_not_waited_for() {
-    let site = impatient();
+    let mut site = impatient();
+    // Silence has all the time of the test, a head has not.
+    site.change_brand("dexar", |brand| brand.timeouts = "head_ms = 500\nidle_ms = 20000".to_owned());
     let gateway = site.start();
     let address = gateway.address("dexar");
-    let drip = async |alpn: &'static str, bytes: Vec<u8>| {
+    // `after`: how long ago the client was answered another request on that connection, if it was.
+    let drip = async |alpn: &'static str, after: Option<Duration>, bytes: Vec<u8>| {
+        let mut stream = tls(address, &[alpn]).await;
+        if let Some(after) = after {
+            stream.write_all(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("it is open");
+            let count = stream.read(&mut [0; 4096]).await.expect("it is open");
+            assert!(count > 0, "no answer");
+            tokio::time::sleep(after).await;
+        }
         let begun = Instant::now();
-        let (mut read, mut write) = tokio::io::split(tls(address, &[alpn]).await);
+        let (mut read, mut write) = tokio::io::split(stream);
         let dripping = async {
             for byte in bytes {
                 if write.write_all(&[byte]).await.is_err() || write.flush().await.is_err() {
@@ -119,8 +129,17 @@ async fn a_head_that_drips_is_not_waited_for() {
     let head =
         b"GET /ping HTTP/1.1\r\nHost: localhost\r\nX-Long: ".iter().copied().chain(std::iter::repeat_n(b'x', 100));
     let frames = [PREFACE, SETTINGS, HALF_HEADERS].concat().into_iter().chain(std::iter::repeat_n(0x84, 80));
-    let (one, two) = tokio::join!(drip("http/1.1", head.collect()), drip("h2", frames.collect()));
-    assert!(one < Duration::from_secs(3), "HTTP/1.1: {one:?}");
+    let head: Vec<u8> = head.collect();
+    let (at_once, rested) = (Some(Duration::ZERO), Some(Duration::from_millis(300)));
+    let (one, next, later, two) = tokio::join!(
+        drip("http/1.1", None, head.clone()),
+        drip("http/1.1", at_once, head.clone()),
+        drip("http/1.1", rested, head),
+        drip("h2", None, frames.collect())
+    );
+    for (what, took) in [("a first", one), ("a second", next), ("one after a pause", later)] {
+        assert!(took < Duration::from_secs(3), "HTTP/1.1, {what} head: {took:?}");
+    }
     assert!(two < Duration::from_secs(4), "HTTP/2: {two:?}");
 }
 

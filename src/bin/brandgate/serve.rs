@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
-use brandgate::db::Plans;
+use brandgate::db::Purpose;
 use brandgate::door::Door;
 use brandgate::net::ending::Ending;
 use brandgate::reload::{Renewed, Source};
@@ -39,7 +39,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
     let brands = configs
         .into_iter()
-        .map(|config| Brand::new(config, Plans::Once))
+        .map(|config| Brand::new(config, Purpose::Visitors))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| e.to_string())?;
     // The databases are asked while the certificates are loaded: the first use of cryptography takes its time.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
-use brandgate::db::Plans;
+use brandgate::db::Purpose;
 use brandgate::reload::Source;
 use brandgate::systemd::{self, Inherited};
 use brandgate::{admin, workers};
@@ -58,7 +58,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     let admin_socket = admin_socket(&mut Inherited::take()?, arguments.admin)?;
     let brands = configs
         .into_iter()
-        .map(|config| Brand::new(config, Plans::Each))
+        .map(|config| Brand::new(config, Purpose::Work))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| e.to_string())?;
     tokio::spawn(systemd::tell_watchdog());
