@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::language::Language;
 use crate::money::Exact;
 
@@ -42,10 +42,11 @@ pub struct Item {
     badges: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     simple_description: Option<String>,
-    description_fields: Value,
+    /// JSON as the database has it: it leaves as it is, and reading it would cost more than all the rest.
+    description_fields: Box<RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subcategory_id: Option<String>,
-    translations: Map<String, Value>,
+    translations: Box<RawValue>,
     comments: Vec<Comment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quantity: Option<i32>,
@@ -134,19 +135,22 @@ impl Item {
             tags: row.try_get("tags")?,
             badges: row.try_get("badges")?,
             simple_description: row.try_get("simple_description")?,
-            description_fields: row.try_get("description_fields")?,
+            description_fields: row.try_get::<_, Json<_>>("description_fields")?.0,
             subcategory_id: row.try_get("subcategory_id")?,
             translations: row.try_get::<_, Json<_>>("translations")?.0,
             comments: reviews.0.into_iter().map(Comment::from).collect(),
             quantity,
         };
-        let language = item.translate(language);
+        let language = if language == Language::Ru { language } else { item.translate(language)? };
         Ok((item, language))
     }
 
     /// Puts the translated fields in the place of the Russian ones, and says which language came out.
-    fn translate(&mut self, language: Language) -> Language {
-        let Some(Value::Object(translation)) = self.translations.get(language.tag()) else { return Language::Ru };
+    fn translate(&mut self, language: Language) -> Result<Language> {
+        let mut translations: Map<String, Value> =
+            serde_json::from_str(self.translations.get()).map_err(Error::internal)?;
+        let Some(Value::Object(translation)) = translations.remove(language.tag()) else { return Ok(Language::Ru) };
+        let raw = |fields: &Value| serde_json::value::to_raw_value(fields).map_err(Error::internal);
         let text = |key: &str| translation.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let mut used = Language::Ru;
         if let Some(name) = text("name") {
@@ -163,7 +167,7 @@ impl Item {
                 used = language;
             }
             Some(fields @ Value::Array(list)) if !list.is_empty() => {
-                self.description_fields = fields.clone();
+                self.description_fields = raw(fields)?;
                 used = language;
             }
             _ => {}
@@ -171,10 +175,10 @@ impl Item {
         if let Some(fields @ Value::Array(list)) = translation.get("descriptionFields")
             && !list.is_empty()
         {
-            self.description_fields = fields.clone();
+            self.description_fields = raw(fields)?;
             used = language;
         }
-        used
+        Ok(used)
     }
 }
 

@@ -12,18 +12,26 @@ use super::reply::X_REQUEST_ID;
 const LONGEST_BYTES: usize = 128;
 
 /// Random for each process, so that two instances never give one id.
-static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+static PROCESS: LazyLock<String> =
+    LazyLock::new(|| format!("{:016x}-", RandomState::new().hash_one(std::process::id())));
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// The client's own id when it is sane (1-128 letters, digits, `.`, `_`, `-`), else a new one.
 pub fn of(headers: &HeaderMap) -> HeaderValue {
     match headers.get(X_REQUEST_ID) {
         Some(id) if is_sane(id.as_bytes()) => id.clone(),
-        _ => {
-            let id = format!("{:016x}-{:x}", *PROCESS, NEXT.fetch_add(1, Ordering::Relaxed));
-            HeaderValue::try_from(id).expect("hexadecimal and a dash are ASCII")
-        }
+        _ => new(),
     }
+}
+
+/// Made for every request, so it is not left to `format!`.
+fn new() -> HeaderValue {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut id = Vec::with_capacity(PROCESS.len() + 16);
+    id.extend_from_slice(PROCESS.as_bytes());
+    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    id.extend((0..digits).rev().map(|place| b"0123456789abcdef"[(number >> (4 * place) & 15) as usize]));
+    HeaderValue::try_from(id).expect("hexadecimal and a dash are ASCII")
 }
 
 fn is_sane(id: &[u8]) -> bool {
@@ -45,6 +53,15 @@ mod tests {
         for sent in ["", "with space", "a\"b", &"x".repeat(129)] {
             assert_ne!(of_sent(sent), sent);
         }
-        assert_ne!(of(&HeaderMap::new()), of(&HeaderMap::new()));
+        let number = || {
+            let id = of(&HeaderMap::new());
+            let digits = id.to_str().expect("ASCII").strip_prefix(PROCESS.as_str()).expect("the process's").to_owned();
+            (u64::from_str_radix(&digits, 16).expect("hexadecimal"), digits)
+        };
+        for _ in 0..300 {
+            let ((first, digits), (second, _)) = (number(), number());
+            assert!(first < second);
+            assert_eq!(digits, format!("{first:x}"));
+        }
     }
 }
