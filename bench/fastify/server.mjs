@@ -100,10 +100,7 @@ app.get('/category/:id', async (request, reply) => {
     const values = [...numberOrId(request.params.id), request.headers['x-region'] ?? null, count, skip, share]
     rows = (await pool.query({ name: 'category', text: CATEGORY, values })).rows
     if (!rows.length) return notFound(reply, 'category')
-    const { known_place: place, known_item_id: id } = rows[0]
-    const last = rows.at(-1)
-    const isKnown = last.place > place || (last.place === place && last.item_id <= id)
-    if (place === null || (rows.length === count && isKnown)) break
+    if (!rows[0].is_part || (rows.length === count && rows[0].item_id !== null)) break
   }
   const items = rows.filter((row) => row.item_id !== null).map((row) => item(row, language, 3))
   return send(request, reply, items, language)

@@ -1,8 +1,6 @@
 //! SQL of the catalogue's reads, and of what changed in it. Availability in a region reads the same in each: without a region
 //! everything counts, and an item without a list is available everywhere.
 
-use std::cmp::Reverse;
-
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -62,8 +60,10 @@ pub(super) enum Found {
 }
 
 /// A page of a category, descendants included. To pass over `skip` items, so many would have to be read of every node below it;
-/// instead `share` times what each node has when all have alike (`None`: all that may be needed). That is the page, unless it
-/// reaches beyond the last item taken of a node: there may be more of that node between.
+/// instead `share` times what each node has when all have alike (`None`: all that may be needed). Up to the first of the nodes' last
+/// items taken nothing is missing, so the page is right when it is full of what comes before.
+///
+/// What is listed is said as `listed_item` says it, but of a node once and not with each of its items.
 pub(super) async fn category_items(
     client: &impl GenericClient,
     key: &Key,
@@ -74,31 +74,36 @@ pub(super) async fn category_items(
     let statement = client
         .prepare_cached(
             "with c as materialized (select category_id from category where (category_id = $1 or id = $2) and shown), \
-                  node as materialized (select n.category_id from category n join c on n.path @> array[c.category_id]), \
+                  node as materialized ( \
+                      select n.category_id from category n join c on n.path @> array[c.category_id] where n.shown \
+                  ), \
                   taken as materialized ( \
                       select least($4::bigint + $5::bigint, $6::bigint * ($4 + $5) / greatest(count(*), 1) + 8) as most from node \
                   ), \
                   known_to as materialized ( \
                       select e.priority, e.item_id \
                       from node n cross join taken t cross join lateral ( \
-                          select i.priority, i.item_id from listed_item i \
-                          where i.node_id = n.category_id \
-                            and ($3::text is null or coalesce($3 = any(nullif(i.regions, '{}')), true)) \
+                          select i.priority, i.item_id from item i \
+                          where i.visible and i.node_id = n.category_id \
+                            and ($3::text is null or coalesce( \
+                                (select bool_or(r.region_id = $3) from item_region r where r.item_id = i.item_id), true)) \
                           order by i.priority desc, i.item_id limit 1 offset t.most - 1 \
                       ) e \
                       where t.most < $4 + $5 order by e.priority desc, e.item_id limit 1 \
                   ) \
-             select v.*, p.priority as place, k.priority as known_place, k.item_id as known_item_id \
+             select v.*, exists (select from known_to) as is_part \
              from c \
              left join known_to k on true \
              left join lateral ( \
                  select i.item_id, i.priority \
                  from node n cross join lateral ( \
-                     select i.item_id, i.priority from listed_item i \
-                     where i.node_id = n.category_id \
-                       and ($3::text is null or coalesce($3 = any(nullif(i.regions, '{}')), true)) \
+                     select i.item_id, i.priority from item i \
+                     where i.visible and i.node_id = n.category_id \
+                       and ($3::text is null or coalesce( \
+                           (select bool_or(r.region_id = $3) from item_region r where r.item_id = i.item_id), true)) \
                      order by i.priority desc, i.item_id limit (select most from taken) \
                  ) i \
+                 where k.priority is null or i.priority > k.priority or (i.priority = k.priority and i.item_id <= k.item_id) \
                  order by i.priority desc, i.item_id limit $4 offset $5 \
              ) p on true \
              left join item_card v on v.item_id = p.item_id \
@@ -108,19 +113,11 @@ pub(super) async fn category_items(
     let (number, id) = key.number_and_id();
     let mut rows = client.query(&statement, &[&number, &id, &region, &page.count, &page.skip, &share]).await?;
     let Some(first) = rows.first() else { return Ok(Found::NoCategory) };
-    let place = |row: &Row, priority: &str, item_id: &str| -> Result<Option<(Reverse<i32>, i64)>> {
-        let place: (Option<i32>, Option<i64>) = (row.try_get(priority)?, row.try_get(item_id)?);
-        Ok(place.0.map(Reverse).zip(place.1))
-    };
-    let known_to = place(first, "known_place", "known_item_id")?;
+    let is_part: bool = first.try_get("is_part")?;
     // A category without a match is one row of nulls.
     rows.retain(|row| row.get::<_, Option<i64>>("item_id").is_some());
-    if let Some(known_to) = known_to {
-        let is_full = rows.len() as i64 == page.count;
-        let last = rows.last().map(|row| place(row, "place", "item_id")).transpose()?.flatten();
-        if !is_full || last > Some(known_to) {
-            return Ok(Found::Uneven);
-        }
+    if is_part && (rows.len() as i64) < page.count {
+        return Ok(Found::Uneven);
     }
     Ok(Found::Page(rows))
 }
