@@ -15,7 +15,7 @@ use crate::cache::{self, Cache};
 use crate::clock::Clock;
 use crate::config::BrandConfig;
 use crate::db::{self, Purpose};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 use crate::kv::Kv;
 use crate::metrics::Metrics;
 use crate::migrate;
@@ -144,10 +144,11 @@ impl Brand {
         self.readers.get().await
     }
 
-    /// Connections to PostgreSQL: how many there are, how many of them nobody uses, and how many requests wait for one.
-    pub fn pool_status(&self) -> (usize, usize, usize) {
-        let status = self.pool.status();
-        (status.size, status.available, status.waiting)
+    /// Connections to PostgreSQL: how many of the pool there are, how many of them nobody uses, how many requests wait for one, and
+    /// how many there are beside the pool, for short reads.
+    pub fn connections(&self) -> [(&'static str, usize); 4] {
+        let pool = self.pool.status();
+        [("open", pool.size), ("idle", pool.available), ("waited_for", pool.waiting), ("shared", self.readers.open())]
     }
 
     /// Waits for the database, for as long as it is away, and opens the brand when it is fit.
@@ -223,7 +224,7 @@ impl Brand {
 fn to_bank(config: &BrandConfig) -> Result<Option<Outgoing>> {
     let bank = config.bank.as_ref();
     let made = bank.map(|bank| Outgoing::new(None, bank.authority.as_deref(), bank.connect_timeout));
-    made.transpose().map_err(Error::internal)
+    made.transpose().or_internal()
 }
 
 /// A pool's connection in use.

@@ -226,6 +226,52 @@ impl Error {
 }
 
 /// The inside view: the whole chain of causes, or the public sentence where there is none.
+/// Makes errors of others ours. `map_err(Error::internal)` would do the same, but the log would say that it happened in the standard
+/// library.
+pub trait ResultExt<T> {
+    /// 500.
+    ///
+    /// # Errors
+    /// Ours, with the former as its cause; so of the others.
+    fn or_internal(self) -> Result<T>;
+    /// 503.
+    ///
+    /// # Errors
+    /// As above.
+    fn or_unavailable(self) -> Result<T>;
+    /// 504.
+    ///
+    /// # Errors
+    /// As above.
+    fn or_timeout(self) -> Result<T>;
+}
+
+impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> ResultExt<T> for Result<T, E> {
+    #[track_caller]
+    fn or_internal(self) -> Result<T> {
+        match self {
+            Ok(value) => Ok(value),
+            Err(error) => Err(Error::internal(error)),
+        }
+    }
+
+    #[track_caller]
+    fn or_unavailable(self) -> Result<T> {
+        match self {
+            Ok(value) => Ok(value),
+            Err(error) => Err(Error::unavailable(error)),
+        }
+    }
+
+    #[track_caller]
+    fn or_timeout(self) -> Result<T> {
+        match self {
+            Ok(value) => Ok(value),
+            Err(error) => Err(Error::timeout(error)),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(cause) = self.cause.as_deref() else { return f.write_str(&self.public) };
@@ -309,5 +355,11 @@ mod tests {
         let refused = || std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused");
         let outer = std::io::Error::other(refused());
         assert_eq!(Error::unavailable(outer).to_string(), "refused");
+    }
+    #[test]
+    fn an_error_of_others_is_ours_where_it_was_met() {
+        let (refused, line) = (Err::<(), _>("refused").or_unavailable(), line!());
+        let error = refused.expect_err("it was one");
+        assert_eq!((error.at.file(), error.at.line()), (file!(), line));
     }
 }

@@ -27,8 +27,7 @@ pub async fn look(brands: &[Arc<Brand>]) {
     }
     drop(looked);
     for brand in brands {
-        let (size, idle, waiting) = brand.pool_status();
-        brand.metrics.pool(size, idle, waiting);
+        brand.metrics.connections(brand.connections());
         let (entries, bytes) = brand.cache.size();
         brand.metrics.cache(entries, bytes);
     }

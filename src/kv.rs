@@ -13,7 +13,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{FromRedisValue, IntoConnectionInfo, RedisError, ScriptInvocation};
 
 use crate::config::RedisConfig;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, ResultExt};
 
 /// One brand's corner of Redis.
 #[derive(Clone)]
@@ -92,14 +92,14 @@ impl Kv {
     /// # Errors
     /// Only for a URL that `config` would have refused.
     pub fn new(brand: &str, config: &RedisConfig) -> Result<Kv> {
-        let mut info = config.url.as_str().into_connection_info().map_err(Error::internal)?;
+        let mut info = config.url.as_str().into_connection_info().or_internal()?;
         if let Some(password) = &config.password {
             let redis = info.redis_settings().clone().set_password(password.reveal());
             info = info.set_redis_settings(redis);
         }
         let inner = Inner {
             prefix: format!("{brand}:"),
-            client: redis::Client::open(info).map_err(Error::internal)?,
+            client: redis::Client::open(info).or_internal()?,
             config: ConnectionManagerConfig::new()
                 .set_connection_timeout(Some(config.connect_timeout))
                 .set_response_timeout(Some(config.response_timeout))
@@ -133,7 +133,8 @@ impl Kv {
             }
         };
         let answered = match tokio::time::timeout(inner.longest, call(connection)).await {
-            Ok(answered) => answered.map_err(Error::from),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(error.into()),
             Err(late) => Err(Error::unavailable(late)),
         };
         inner.tell(&answered);

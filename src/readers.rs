@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::config::DatabaseConfig;
 use crate::db::{self, Purpose};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 
 pub struct Readers {
     pool: Pool,
@@ -72,6 +72,11 @@ impl Readers {
         };
         Ok(Reader { place, connection, patience: self.patience })
     }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.places.iter().filter(|place| place.open().is_some()).count()
+    }
 }
 
 impl Place {
@@ -84,9 +89,8 @@ impl Place {
     /// waited for another's failed try would otherwise begin one of their own, and the last would wait for all of them.
     async fn opened(self: &Arc<Place>, pool: &Pool, patience: Duration) -> Result<Arc<Connection>> {
         let mut waiting = self.board(pool);
-        let told =
-            tokio::time::timeout(patience, waiting.wait_for(Option::is_some)).await.map_err(Error::unavailable)?;
-        match told.map_err(Error::internal)?.as_ref() {
+        let told = tokio::time::timeout(patience, waiting.wait_for(Option::is_some)).await.or_unavailable()?;
+        match told.or_internal()?.as_ref() {
             Some(Ok(connection)) => Ok(connection.clone()),
             Some(Err(error)) => Err(error.told_again()),
             None => Err(Error::internal("a connection is neither open nor failed")),

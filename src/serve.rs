@@ -29,7 +29,7 @@ use crate::app::{self, Cx};
 use crate::brand::Brand;
 use crate::cache::{self, Lookup};
 use crate::config::Limits;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 use crate::net::answer::Answer;
 use crate::net::cors::{self, Origin};
 use crate::net::reply::{Asked, Reply};
@@ -259,16 +259,16 @@ impl Gate {
         let ended = match kind {
             Kind::LightRead => {
                 let caught = AssertUnwindSafe(limited).catch_unwind();
-                let caught = tokio::time::timeout(longest, caught).await.map_err(Error::timeout)?;
+                let caught = tokio::time::timeout(longest, caught).await.or_timeout()?;
                 caught.map_err(|panic| Error::internal(format!("a handler panicked: {}", panic_text(&*panic))))?
             }
             Kind::Read => {
                 let task = tokio::spawn(tokio::time::timeout(longest, limited));
-                task.await.map_err(Error::internal)?.map_err(Error::timeout)?
+                task.await.or_internal()?.or_timeout()?
             }
             Kind::Write => {
                 let task = tokio::spawn(limited);
-                tokio::time::timeout(longest, task).await.map_err(Error::timeout)?.map_err(Error::internal)?
+                tokio::time::timeout(longest, task).await.or_timeout()?.or_internal()?
             }
         };
         ended.map_err(|error| match error.downcast::<Error>() {

@@ -18,7 +18,7 @@ use jiff::SignedDuration;
 use crate::brand::Brand;
 use crate::cart;
 use crate::config::TelegramConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 use crate::hexadecimal;
 use crate::net::cookie::CookieSecret;
 use crate::payments;
@@ -196,7 +196,7 @@ pub async fn log_in(brand: &Brand, data: &SignedData, browser: &Browser) -> Resu
 /// # Errors
 /// 401 for data that this bot did not sign or that is stale.
 pub fn verify(brand: &Brand, data: &SignedData) -> Result<Duration> {
-    let age = SignedDuration::try_from(brand.config.session.login_age).map_err(Error::internal)?;
+    let age = SignedDuration::try_from(brand.config.session.login_age).or_internal()?;
     data.verify(&telegram(brand)?.token, brand.clock.now(), age)?;
     Ok(data.lifetime(age).unsigned_abs())
 }

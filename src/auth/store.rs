@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use redis::Script;
 
 use super::attempt::{Attempt, Decision, Progress};
-use crate::error::{Error, Result};
+use crate::error::{Result, ResultExt};
 use crate::kv::{Key, Kv};
 use crate::session::User;
 
@@ -73,7 +73,7 @@ fn key(kv: &Kv, token: &str) -> Key {
 }
 
 pub(super) async fn begin(kv: &Kv, attempt: &Attempt, lifetime: Duration) -> Result<()> {
-    let choices = serde_json::to_string(&attempt.choices).map_err(Error::internal)?;
+    let choices = serde_json::to_string(&attempt.choices).or_internal()?;
     let key = key(kv, &attempt.token);
     let mut set = redis::cmd("HSET");
     set.arg(&key).arg("state").arg("new").arg("code").arg(&attempt.code).arg("choices").arg(choices);
@@ -91,13 +91,13 @@ pub(super) async fn look(kv: &Kv, token: &str) -> Result<Option<(Attempt, Progre
         return Ok(None);
     }
     let mut of = |name: &str| row.remove(name).unwrap_or_default();
-    let created_ms = of("created_ms").parse().map_err(Error::internal)?;
+    let created_ms = of("created_ms").parse().or_internal()?;
     let attempt = attempt(token, of("code"), &of("choices"), of("browser"), of("address"), created_ms)?;
     let state = of("state");
     let progress = match state.as_str() {
         "denied" => Progress::Denied,
         "approved" | "claimed" => {
-            let user = serde_json::from_str(&of("user")).map_err(Error::internal)?;
+            let user = serde_json::from_str(&of("user")).or_internal()?;
             Progress::Approved { user, session_id: of("session_id"), is_claimed: state == "claimed" }
         }
         _ => Progress::Pending,
@@ -126,7 +126,7 @@ pub(super) async fn press(kv: &Kv, token: &str, user_id: i64, code: Option<&str>
 
 /// Returns what became of it, and the session's id, which an earlier approval decided.
 pub(super) async fn approve(kv: &Kv, token: &str, user: &User, session_id: &str) -> Result<(Decision, String)> {
-    let json = serde_json::to_string(user).map_err(Error::internal)?;
+    let json = serde_json::to_string(user).or_internal()?;
     let mut script = APPROVE.key(key(kv, token));
     let row: (String, String) = kv.invoke(script.arg(user.id).arg(json).arg(session_id).arg(LEAST_CLAIM_MS)).await?;
     Ok((Decision::of(&row.0)?, row.1))
@@ -177,8 +177,8 @@ fn attempt(
     address: String,
     created_ms: i64,
 ) -> Result<Attempt> {
-    let choices = serde_json::from_str(choices).map_err(Error::internal)?;
-    let created_at = Timestamp::from_millisecond(created_ms).map_err(Error::internal)?;
+    let choices = serde_json::from_str(choices).or_internal()?;
+    let created_at = Timestamp::from_millisecond(created_ms).or_internal()?;
     Ok(Attempt { token: token.to_owned(), code, choices, browser, address, created_at })
 }
 

@@ -14,7 +14,7 @@ use super::Cache;
 use super::changes::Change;
 use crate::config::DatabaseConfig;
 use crate::db;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 
 /// How often is looked without a notification.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -84,7 +84,7 @@ async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str, is_aw
 }
 
 async fn in_time<T>(longest: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(longest, work).await.map_err(Error::timeout)?
+    tokio::time::timeout(longest, work).await.or_timeout()?
 }
 
 /// One snapshot tells both: the oldest transaction that still runs, and what is visible of the later ones.

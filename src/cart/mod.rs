@@ -15,7 +15,7 @@ use jiff::SignedDuration;
 use crate::app::Cx;
 use crate::brand::Brand;
 use crate::catalog::item::{self, Item};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 use crate::language::Language;
 use crate::session::Owner;
 
@@ -109,7 +109,7 @@ pub async fn remove_bought(client: &impl GenericClient, owner: &str, items: &[(i
 
 /// Forgets the carts of visitors that nobody changed for [`FORGOTTEN_AFTER`]; returns how many lines went.
 pub async fn forget(brand: &Brand) -> Result<u64> {
-    let before = brand.clock.now().checked_sub(FORGOTTEN_AFTER).map_err(Error::internal)?;
+    let before = brand.clock.now().checked_sub(FORGOTTEN_AFTER).or_internal()?;
     let client = brand.db().await?;
     let forgotten = store::forget(&*client, before).await?;
     client.give_back();

@@ -14,7 +14,7 @@ use super::{Key, store};
 use crate::app::Cx;
 use crate::brand::Brand;
 use crate::cache::{self, Lookup};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 use crate::language::Language;
 use crate::net::answer::Answer;
 
@@ -129,7 +129,7 @@ async fn make_cards(
     client.give_back();
     let made = rows.iter().map(|row| {
         let (item, used) = Item::read(row, language, QUESTIONS_IN_A_LIST)?;
-        let json = serde_json::to_vec(&item).map_err(Error::internal)?;
+        let json = serde_json::to_vec(&item).or_internal()?;
         let card = Arc::new(Answer::new(json.into(), used, vec![item.item_id], ROUTE));
         brand.cache.keep(&key(item.item_id), &card, began_at);
         Ok((item.item_id, card))

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, IsolationLevel};
 
 use crate::config::BrandConfig;
 use crate::db;
-use crate::error::{Error, Result};
+use crate::error::{Result, ResultExt};
 
 /// How the records stand in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub async fn export(brand: &BrandConfig, shape: Shape, out: &mut (impl Write + S
     for (index, (name, query)) in parts.into_iter().enumerate() {
         if shape == Shape::Document {
             let opening = if index == 0 { "{" } else { "," };
-            write!(out, "{opening}\n\"{name}\": [").map_err(Error::internal)?;
+            write!(out, "{opening}\n\"{name}\": [").or_internal()?;
         }
         let mut rows = pin!(transaction.query_raw(query, std::iter::empty::<&str>()).await?);
         let mut separator = "\n";
@@ -46,18 +46,18 @@ pub async fn export(brand: &BrandConfig, shape: Shape, out: &mut (impl Write + S
                 Shape::Document => write!(out, "{separator}{record}"),
                 Shape::Lines => writeln!(out, "{record}"),
             }
-            .map_err(Error::internal)?;
+            .or_internal()?;
             separator = ",\n";
             records += 1;
         }
         if shape == Shape::Document {
-            write!(out, "\n]").map_err(Error::internal)?;
+            write!(out, "\n]").or_internal()?;
         }
     }
     if shape == Shape::Document {
-        writeln!(out, "\n}}").map_err(Error::internal)?;
+        writeln!(out, "\n}}").or_internal()?;
     }
-    out.flush().map_err(Error::internal)?;
+    out.flush().or_internal()?;
     Ok(records)
 }
 

@@ -1,7 +1,7 @@
 //! The catalogue's endpoints (contract section 3).
 
 use crate::app::Cx;
-use crate::error::{Error, Result};
+use crate::error::{Result, ResultExt};
 use crate::net::reply::Reply;
 use crate::net::request::Req;
 
@@ -27,7 +27,7 @@ pub async fn item(cx: Cx, req: Req) -> Result<Reply> {
 
 /// `GET /randomitems?count=5&category=…`.
 pub async fn random_items(cx: Cx, req: Req) -> Result<Reply> {
-    let count = usize::try_from(req.count(5)?).map_err(Error::internal)?;
+    let count = usize::try_from(req.count(5)?).or_internal()?;
     let (items, language) = super::random_items(&cx, count, req.query("category")?).await?;
     Ok(Reply::json_list(items.iter().map(|item| item.json())).in_language(language))
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
-use crate::error::{Error, Result};
+use crate::error::{Result, ResultExt};
 use crate::language::Language;
 use crate::money::Exact;
 
@@ -147,10 +147,9 @@ impl Item {
 
     /// Puts the translated fields in the place of the Russian ones, and says which language came out.
     fn translate(&mut self, language: Language) -> Result<Language> {
-        let mut translations: Map<String, Value> =
-            serde_json::from_str(self.translations.get()).map_err(Error::internal)?;
+        let mut translations: Map<String, Value> = serde_json::from_str(self.translations.get()).or_internal()?;
         let Some(Value::Object(translation)) = translations.remove(language.tag()) else { return Ok(Language::Ru) };
-        let raw = |fields: &Value| serde_json::value::to_raw_value(fields).map_err(Error::internal);
+        let raw = |fields: &Value| serde_json::value::to_raw_value(fields).or_internal();
         let text = |key: &str| translation.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let mut used = Language::Ru;
         if let Some(name) = text("name") {

@@ -18,7 +18,7 @@ use jiff::SignedDuration;
 
 use crate::app::Cx;
 use crate::brand::Brand;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 use crate::language::Language;
 use crate::net::answer::Answer;
 use crate::net::request::{LARGEST_INTEGER, Page};
@@ -114,7 +114,7 @@ const CHANGES_KEPT_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Forgets which items changed longer ago than [`CHANGES_KEPT_FOR`]; returns how many changes went.
 pub async fn forget_changes(brand: &Brand) -> Result<u64> {
-    let before = brand.clock.now().checked_sub(CHANGES_KEPT_FOR).map_err(Error::internal)?;
+    let before = brand.clock.now().checked_sub(CHANGES_KEPT_FOR).or_internal()?;
     let client = brand.db().await?;
     let forgotten = store::forget_changes(&*client, before).await?;
     client.give_back();

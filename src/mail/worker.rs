@@ -13,7 +13,7 @@ use super::smtp::{self, Failure, Letter, Line};
 use super::store::{self, Claimed};
 use crate::brand::Brand;
 use crate::config::MailConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 
 /// How often writing down a result is tried again while PostgreSQL is away.
 const NOTE_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -134,7 +134,7 @@ impl Outcome {
             let error = format!("given up after {} s and {} tries: {error}", tried_for.as_secs(), mail.tries);
             return Ok(Outcome::GivenUp { error });
         }
-        let until = now.checked_add(signed(delay(config, mail.tries)?)).map_err(Error::internal)?;
+        let until = now.checked_add(signed(delay(config, mail.tries)?)).or_internal()?;
         Ok(Outcome::Later { until, error, all })
     }
 

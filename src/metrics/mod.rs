@@ -166,9 +166,9 @@ impl Metrics {
         ALL.certificate_ends_at.get_or_create(&Of { brand: self.brand }).set(not_after_s);
     }
 
-    /// Connections to PostgreSQL: open, of these unused, and requests that wait for one.
-    pub fn pool(&self, size: usize, idle: usize, waiting: usize) {
-        for (state, count) in [("open", size), ("idle", idle), ("waited_for", waiting)] {
+    /// Connections to PostgreSQL, and how many there are of each sort.
+    pub fn connections(&self, counts: [(&'static str, usize); 4]) {
+        for (state, count) in counts {
             ALL.pool.get_or_create(&OfState { brand: self.brand, state }).set(count.try_into().unwrap_or(i64::MAX));
         }
     }

@@ -122,7 +122,8 @@ fn register(series: &mut Series) {
     ours.register("cache_lookups", help, series.cache.clone());
     ours.register("cache_entries", "Answers that are remembered", series.cache_entries.clone());
     ours.register_with_unit("cache_size", "What they take", Unit::Bytes, series.cache_bytes.clone());
-    let help = "Connections to PostgreSQL: open, idle of these, and requests that wait for one";
+    let help =
+        "Connections to PostgreSQL: open, idle of these, requests that wait for one; shared ones of short reads beside";
     ours.register("postgresql_connections", help, series.pool.clone());
     ours.register("up", "Whether a part that the brand stands on answers", series.up.clone());
     let (name, help) = ("tls_certificate_not_after_timestamp", "When the certificate in use ends");

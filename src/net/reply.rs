@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::answer::Answer;
 use super::cookie::SetCookie;
 use super::cors::Origin;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, ResultExt};
 use crate::language::Language;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,7 +42,7 @@ pub struct Reply {
 impl Reply {
     /// 200 with JSON that nobody keeps.
     pub fn json(value: &impl Serialize) -> Result<Reply> {
-        let body = serde_json::to_vec(value).map_err(Error::internal)?;
+        let body = serde_json::to_vec(value).or_internal()?;
         Ok(Reply::of_json(body.into()))
     }
 

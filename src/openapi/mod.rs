@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::Cx;
 use crate::config::BrandConfig;
-use crate::error::{Error, Result};
+use crate::error::{Result, ResultExt};
 use crate::language::Language;
 use crate::net::reply::Reply;
 use crate::net::request::Req;
@@ -53,7 +53,7 @@ fn part(text: &str) -> Map<String, Value> {
 /// `GET /openapi.json`.
 pub async fn document(cx: Cx, _: Req) -> Result<Reply> {
     let text = of_brand(&cx.brand.config);
-    Reply::catalogue(&RawValue::from_string(text).map_err(Error::internal)?, Language::En, Vec::new())
+    Reply::catalogue(&RawValue::from_string(text).or_internal()?, Language::En, Vec::new())
 }
 
 fn of_brand(config: &BrandConfig) -> String {

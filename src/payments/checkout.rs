@@ -15,7 +15,7 @@ use super::store::{self, Desk, Opening, Payment, Question};
 use super::{apply, look};
 use crate::app::Cx;
 use crate::brand::{Brand, Lease};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 use crate::hexadecimal;
 use crate::session::Owner;
 
@@ -95,7 +95,7 @@ async fn round(cx: &Cx, owner: &str, order: &Order) -> Result<Round> {
         site_order_id: &order.site_order_id,
         item_ids: &item_ids,
     };
-    let _turn = cx.brand.checkouts.acquire().await.map_err(Error::internal)?;
+    let _turn = cx.brand.checkouts.acquire().await.or_internal()?;
     let client = cx.brand.db().await?;
     let desk = store::begin(&*client, &question).await?;
     if let Some(round) = decide(&desk, order, cx, now).transpose() {

@@ -12,7 +12,7 @@ use redis::Script;
 
 use super::{Session, User};
 use crate::config::SessionConfig;
-use crate::error::{Error, Result};
+use crate::error::{Result, ResultExt};
 use crate::kv::{Key, Kv};
 use crate::net::cookie::CookieSecret;
 
@@ -61,8 +61,8 @@ fn key(kv: &Kv, secret: &CookieSecret) -> Key {
 
 fn read(row: Row) -> Result<Option<Session>> {
     let Some((is_active, expires_ms, id, user)) = row else { return Ok(None) };
-    let user: User = serde_json::from_str(&user).map_err(Error::internal)?;
-    let expires_at = Timestamp::from_millisecond(expires_ms).map_err(Error::internal)?;
+    let user: User = serde_json::from_str(&user).or_internal()?;
+    let expires_at = Timestamp::from_millisecond(expires_ms).or_internal()?;
     Ok(Some(Session { id, user, is_active, expires_at }))
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn begin(
     now: Timestamp,
     config: &SessionConfig,
 ) -> Result<Option<Session>> {
-    let user = serde_json::to_string(user).map_err(Error::internal)?;
+    let user = serde_json::to_string(user).or_internal()?;
     let mut script = BEGIN.key(key(kv, secret));
     script.arg(now.as_millisecond()).arg(ms(config.idle)).arg(ms(config.told));
     read(kv.invoke(script.arg(ms(config.lifetime)).arg(id).arg(user)).await?)

@@ -112,6 +112,53 @@ async fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
     assert_eq!(gateway.exit_status(), None);
 }
 
+/// A disk that hangs: connections stay open, new ones are taken by the kernel, and nobody answers.
+#[tokio::test]
+async fn a_database_that_stands_still_holds_nobody_up() {
+    let mut site = own_site("still");
+    // Whatever a connection was asked that stands still, its request waits no longer than this.
+    site.change_brand("dexar", |brand| brand.timeouts = "request_ms = 1500".to_owned());
+    let path = site.brand_path("dexar");
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    let hasty = text
+        .replace("pool_wait_ms = 20000", "pool_wait_ms = 300")
+        .replace("connect_timeout_ms = 10000", "connect_timeout_ms = 300")
+        .replace("statement_timeout_ms = 14000", "statement_timeout_ms = 1000");
+    assert_ne!(hasty, text);
+    std::fs::write(&path, hasty).expect("it is ours");
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    await_catalogue(&client).await;
+    for path in CATALOGUE {
+        gateway.await_remembered("dexar", path).await;
+    }
+    site.services.let_postgres(false);
+    let begun = Instant::now();
+    // What nobody can look up is asked by many at once, again and again: each is told by itself.
+    for round in 0..3 {
+        let asked = (0..30).map(|number| client.send(ask(&format!("/item/123?round={round}&number={number}"))));
+        futures_util::future::join_all(asked).await.iter().for_each(assert_unavailable);
+    }
+    let adding = || ask("/cart").method("POST").header("content-type", "application/json").body("{\"itemID\":123}");
+    let answers = futures_util::future::join_all((0..30).map(|_| client.send(adding()))).await;
+    for answer in &answers {
+        assert!([503, 504].contains(&answer.status), "{}", answer.status);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    for path in CATALOGUE {
+        assert_eq!(client.get(path).await.status, 200, "{path} is remembered");
+    }
+    assert_eq!(client.get("/ping").await.status, 200);
+    site.services.let_postgres(true);
+    await_catalogue(&client).await;
+    eventually_async("what was not remembered is there again", 20, async || {
+        (client.get("/item/123?after=1").await.status == 200).then_some(())
+    })
+    .await;
+    eventually_async("carts are written again", 20, async || (client.send(adding()).await.status == 200).then_some(()))
+        .await;
+}
+
 #[tokio::test]
 async fn without_redis_the_catalogue_goes_on() {
     let site = own_site("redis");

@@ -29,5 +29,5 @@ async fn reads_that_get_no_answer_are_given_up_together() {
     holding.release().await;
     assert_eq!(client.json(&format!("/item/{id}")).await["itemID"], id);
     // What was given up is closed when its statement ends: the pool, the follower and four shared ones at most.
-    eventually_async("stuck connections are closed", 20, async || (connections() <= 16 + 1 + 4).then_some(())).await;
+    eventually_async("stuck connections are closed", 20, async || (connections() <= 24 + 1 + 4).then_some(())).await;
 }

@@ -17,7 +17,7 @@ use tokio_postgres::Client;
 use super::record::{CategoryRecord, ItemRecord, Record, Reference, RegionRecord, Stock, hashed_number};
 use super::report::Report;
 use super::{Progress, Source, read_file};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 
 /// A block of rows on its way to the database.
 const BLOCK_BYTES: usize = 1 << 18;
@@ -110,7 +110,7 @@ pub(super) async fn stage(
     .await;
     // A failed copy must not leave the reader waiting for room in the queue.
     drop(queue);
-    let (staged, taken, read) = reading.await.map_err(Error::internal)?;
+    let (staged, taken, read) = reading.await.or_internal()?;
     *report = taken;
     copied?;
     read.map_err(|error| Error::malformed("unreadable_file", error.to_string()))?;

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct Services {
     /// Roles belong to the whole server, so no two tests may alter one at the same moment.
     pub roles: Mutex<()>,
     owned: bool,
+    /// PostgreSQL was made to stand still.
+    stands_still: AtomicBool,
 }
 
 impl Services {
@@ -53,7 +56,13 @@ impl Services {
         script("services.sh", &["start", &place, "--fast", "--owner", &owner, "--discard"]);
         let text = std::fs::read_to_string(directory.join("services.env")).expect("services.sh wrote it");
         let settings = text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned()));
-        Arc::new(Services { settings: settings.collect(), roles: Mutex::new(()), owned: name != "services", directory })
+        Arc::new(Services {
+            settings: settings.collect(),
+            roles: Mutex::new(()),
+            owned: name != "services",
+            stands_still: AtomicBool::default(),
+            directory,
+        })
     }
 
     fn setting(&self, name: &str) -> &str {
@@ -68,6 +77,20 @@ impl Services {
 
     pub fn start_again(&self, what: &str) {
         script("services.sh", &["start", self.directory.to_str().expect("UTF-8"), what, "--fast"]);
+    }
+
+    /// Every process of PostgreSQL stands still, as on a machine whose disk hangs, or goes on.
+    pub fn let_postgres(&self, goes_on: bool) {
+        assert!(self.owned, "the shared servers go on");
+        self.stands_still.store(!goes_on, Ordering::Relaxed);
+        let file = std::fs::read_to_string(format!("{}/postmaster.pid", self.setting("PG_DATA"))).expect("it runs");
+        let postmaster = file.lines().next().expect("a number").to_owned();
+        let children =
+            std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).expect("it runs");
+        let signal = if goes_on { "-CONT" } else { "-STOP" };
+        let all = std::iter::once(postmaster.as_str()).chain(children.split_whitespace());
+        let sent = Command::new("sh").args(["-c", "kill \"$@\"", "sh", signal]).args(all).status().expect("sh runs");
+        assert!(sent.success() || goes_on, "some process of PostgreSQL was gone");
     }
 
     /// The URL of an administrator in a database.
@@ -125,6 +148,9 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
+        if self.stands_still.load(Ordering::Relaxed) {
+            self.let_postgres(true);
+        }
         script("services.sh", &["discard", self.directory.to_str().expect("UTF-8")]);
     }
 }
