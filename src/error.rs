@@ -225,7 +225,6 @@ impl Error {
     }
 }
 
-/// The inside view: the whole chain of causes, or the public sentence where there is none.
 /// Makes errors of others ours. `map_err(Error::internal)` would do the same, but the log would say that it happened in the standard
 /// library.
 pub trait ResultExt<T> {
@@ -272,6 +271,7 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> ResultExt<T> for Resu
     }
 }
 
+/// The inside view: the whole chain of causes, or the public sentence where there is none.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(cause) = self.cause.as_deref() else { return f.write_str(&self.public) };

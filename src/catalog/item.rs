@@ -141,12 +141,16 @@ impl Item {
             comments: reviews.0.into_iter().map(Comment::from).collect(),
             quantity,
         };
-        let language = if language == Language::Ru { language } else { item.translate(language)? };
+        let language = item.translate(language)?;
         Ok((item, language))
     }
 
     /// Puts the translated fields in the place of the Russian ones, and says which language came out.
     fn translate(&mut self, language: Language) -> Result<Language> {
+        // Most items have nothing in the language of most visitors, and are not read for it.
+        if !self.translations.get().contains(&format!("\"{}\"", language.tag())) {
+            return Ok(Language::Ru);
+        }
         let mut translations: Map<String, Value> = serde_json::from_str(self.translations.get()).or_internal()?;
         let Some(Value::Object(translation)) = translations.remove(language.tag()) else { return Ok(Language::Ru) };
         let raw = |fields: &Value| serde_json::value::to_raw_value(fields).or_internal();

@@ -1,8 +1,8 @@
 //! Categories and items: what is sold, as a visitor of one region sees it in one language.
 //!
 //! Called by `catalog::http`, `search` and (its import and export) by `bin/brandgate catalog`. Every list and every single
-//! item is read through the view `listed_item`, which holds the rule of what is visible. What must never happen: an
-//! item that is hidden, or below a hidden category, is shown anywhere.
+//! item is read through the view `listed_item`, which holds the rule of what is visible; a category's page alone says it itself, once for
+//! each node. What must never happen: an item that is hidden, or below a hidden category, is shown anywhere.
 
 pub mod category;
 mod draw;

@@ -90,8 +90,8 @@ async fn server(client: &Client, config: &BrandConfig, all: &[BrandConfig], cloc
     findings.or_good(format!("{version} is reachable, version and locale fit, the role has its schema"))
 }
 
-/// Of all brands on this brand's server: gateway and workers have a pool each and some connections that are shared; the gateway follows
-/// the catalogue on one more.
+/// Of all brands on this brand's server: gateway and workers have a pool each; the gateway shares some connections, twice as many while
+/// all of them are stuck, and follows the catalogue on one more.
 fn connections_needed(config: &BrandConfig, all: &[BrandConfig]) -> usize {
     let server = |brand: &BrandConfig| {
         let postgres = &brand.database.postgres;

@@ -80,13 +80,18 @@ impl Activity {
         let is_late = self.is_ending.load(Ordering::Relaxed);
         self.running.of(is_late).fetch_add(1, Ordering::Relaxed);
         self.asked.store(true, Ordering::Relaxed);
-        self.head_ms.store(NO_HEAD, Ordering::Relaxed);
+        self.no_head_begins();
         Running(Noted { of: self.clone(), is_late })
     }
 
     /// The first bytes of a head are here, of which the rest must come within the head's time.
     pub fn head_begins(&self) {
         self.head_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// What was here turned out to be no part of a head (TLS speaks for itself, too).
+    pub fn no_head_begins(&self) {
+        self.head_ms.store(NO_HEAD, Ordering::Relaxed);
     }
 
     /// Something was written. A clock is asked only when the client took it after it had kept us waiting.

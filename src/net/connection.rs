@@ -151,6 +151,7 @@ async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
             may_rest_from = Instant::now() + settings.timeouts.head;
             continue;
         }
+        activity.no_head_begins();
         if !rest(&wire, &activity, &settings).await {
             let _ = tokio::time::timeout(SILENT_FOR, wire.shutdown()).await;
             return;

@@ -87,6 +87,10 @@ async fn the_command_returns_when_it_is_done_and_fails_when_it_is_refused() {
     assert!(told.contains("reload refused: ") && told.contains("dexar.toml:") && told.contains("as before"), "{told}");
     assert!(!is_allowed(&client, NEW_ORIGIN).await);
 
+    // As systemd names them to a unit that has several.
+    let several = site.run(&["reload", "--at", &format!("{at}:/run/another")]).bad(1);
+    assert_eq!(several, told);
+
     // Whoever asks and goes away, or asks for nothing, holds up nobody.
     drop(std::os::unix::net::UnixStream::connect(gateway.runtime_directory.join("reload.socket")));
     site.change_brand("dexar", |brand| brand.limits.clear());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Site, ask, assert_golden, data, demo_shops};
+use crate::harness::{Site, ask, assert_golden, data, demo_shops, eventually_async};
 use crate::source::Source;
 
 /// Name of the golden file, path, region, language.
@@ -146,6 +146,12 @@ async fn texts_lists_cities_and_categories_fall_back_by_themselves_too() {
     }
     let questions = |item: &Value| item["questions"].as_array().expect("a list").len();
     assert_eq!((questions(&of("/item/1", "ru").await.0), questions(&of("/category/1", "ru").await.0[0])), (4, 3));
+
+    // Russian is a language like the others: a feed may have words of its own for it.
+    let own = "{\"itemID\":1,\"translations\":{\"ru\":{\"name\":\"Самовар\"}}}";
+    site.import_text("dexar", "own.jsonl", own, &[]).good();
+    eventually_async("it is seen", 10, async || (of("/item/1", "ru").await.0["name"] == "Самовар").then_some(())).await;
+    assert_eq!(of("/item/1", "en").await.0["name"], "Чайник");
 }
 
 #[tokio::test]

@@ -72,32 +72,43 @@ pub fn status(doing: &str, brands: &[Arc<Brand>]) -> String {
     }
 }
 
-/// Reads everything again and hands it to `exchange`, which may still refuse it; tells log, systemd and whoever asked how it
-/// went. `None` when the former configuration stays in force.
+/// A reload that nothing keeps from counting any more.
+pub struct Renewal {
+    pub brands: Vec<Arc<Brand>>,
+    status: String,
+    asker: Asker,
+}
+
+impl Renewal {
+    /// It counts: tells log, systemd and whoever asked.
+    pub fn tell(self) {
+        tracing::info!("reloaded");
+        systemd::ready(&self.status);
+        self.asker.tell(true, &self.status);
+    }
+}
+
+/// Reads everything again and hands it to `exchange`, which may still refuse it. What is refused is told to log, systemd and whoever
+/// asked, and is `None`: the former configuration stays in force.
 pub fn reload(
     asker: Asker,
     source: &Source,
     former: &[Arc<Brand>],
     doing: &str,
     exchange: impl FnOnce(&Renewed) -> Result<(), String>,
-) -> Option<Vec<Arc<Brand>>> {
+) -> Option<Renewal> {
     systemd::reloading();
     let renewed = source.renew(former).and_then(|renewed| exchange(&renewed).map(|()| renewed));
     metrics::reloaded(renewed.is_ok());
     match renewed {
-        Ok(renewed) => {
-            for sentence in &renewed.needs_restart {
+        Ok(Renewed { brands, needs_restart }) => {
+            let mut status = status(doing, &brands);
+            for sentence in &needs_restart {
                 tracing::warn!("{sentence}");
+                status.push_str("; ");
+                status.push_str(sentence);
             }
-            tracing::info!("reloaded");
-            let mut line = status(doing, &renewed.brands);
-            for sentence in &renewed.needs_restart {
-                line.push_str("; ");
-                line.push_str(sentence);
-            }
-            systemd::ready(&line);
-            asker.tell(true, &line);
-            Some(renewed.brands)
+            Some(Renewal { brands, status, asker })
         }
         Err(faults) => {
             for fault in faults.lines() {

@@ -1,9 +1,12 @@
 //! `brandgate reload`: both sides of it, over a socket in the directory that systemd makes for the process (`RuntimeDirectory=`).
 //!
 //! The units' `ExecReload=` runs it, because a signal alone returns before anything was read: systemd 252 has no
-//! `Type=notify-reload`. What must never happen: it ends well and the files' content does not count, or was refused.
+//! `Type=notify-reload`. What must never happen: it ends well although the files were refused, or before what a
+//! running process can take of them counts.
 
-use std::io::Read;
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,11 +25,13 @@ const LONGEST_RELOAD: Duration = Duration::from_secs(30);
 pub struct Arguments {
     /// The running process's directory: /run/brandgate-work is that of `work`
     #[arg(long, env = "RUNTIME_DIRECTORY", default_value = "/run/brandgate")]
-    at: PathBuf,
+    at: OsString,
 }
 
-fn socket_in(directory: &Path) -> PathBuf {
-    directory.join("reload.socket")
+/// `directories` is as in `$RUNTIME_DIRECTORY`: where a unit names several, the first is ours (systemd.exec(5)).
+fn socket_in(directories: &OsStr) -> PathBuf {
+    let first = directories.as_bytes().split(|byte| *byte == b':').next().unwrap_or_default();
+    Path::new(OsStr::from_bytes(first)).join("reload.socket")
 }
 
 /// Asks the process to reload and waits until it has. Errors are a sentence: why it was refused, or that nobody answers.
@@ -56,8 +61,8 @@ pub struct Listener(Option<UnixListener>);
 
 impl Listener {
     pub fn from_environment() -> Listener {
-        let Some(directory) = std::env::var_os("RUNTIME_DIRECTORY") else { return Listener(None) };
-        let path = socket_in(Path::new(&directory));
+        let Some(directories) = std::env::var_os("RUNTIME_DIRECTORY") else { return Listener(None) };
+        let path = socket_in(&directories);
         // One that was killed has left its own.
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path);
@@ -86,8 +91,9 @@ pub struct Asker(Option<UnixStream>);
 impl Asker {
     /// `status` is what `systemctl status` shows from now on.
     pub fn tell(self, is_done: bool, status: &str) {
-        let Some(stream) = self.0 else { return };
-        // A line is far smaller than what the kernel keeps for a socket; whoever asked may be gone.
-        let _ = stream.try_write(format!("{}{status}", if is_done { DONE } else { "" }).as_bytes());
+        // Tokio would first have to hear that it may write; a line is far smaller than what the kernel keeps for a socket.
+        let Some(Ok(mut stream)) = self.0.map(UnixStream::into_std) else { return };
+        // Whoever asked may be gone.
+        let _ = stream.write_all(format!("{}{status}", if is_done { DONE } else { "" }).as_bytes());
     }
 }

@@ -76,8 +76,9 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
                 Asked::Reload(asker) => {
                     let former = present.load_full();
                     let exchange = |renewed: &Renewed| exchange(&doors, renewed);
-                    if let Some(brands) = process::reload(asker, &source, &former, DOING, exchange) {
-                        present.store(Arc::new(brands));
+                    if let Some(renewal) = process::reload(asker, &source, &former, DOING, exchange) {
+                        present.store(Arc::new(renewal.brands.clone()));
+                        renewal.tell();
                     }
                     continue;
                 }

@@ -80,13 +80,14 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
             asked = requests.next() => match asked {
                 Asked::Stop => break Ok(()),
                 Asked::Reload(asker) => {
-                    if let Some(renewed) = process::reload(asker, &source, &present, DOING, |_| Ok(())) {
-                        present = renewed;
+                    if let Some(renewal) = process::reload(asker, &source, &present, DOING, |_| Ok(())) {
+                        present.clone_from(&renewal.brands);
                         shown.store(Arc::new(present.clone()));
                         if let Some(former) = shift.take() {
                             former.end().await;
                             shift = Some(Shift::begin(&present));
                         }
+                        renewal.tell();
                     }
                     continue;
                 }
