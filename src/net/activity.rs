@@ -31,6 +31,10 @@ pub(super) struct Activity {
     last_ms: AtomicU64,
     /// Milliseconds from `born` to when part of a request's head was here; [`NO_HEAD`] when none waits for the rest of its own.
     head_ms: AtomicU64,
+    /// It was a part for certain.
+    has_part_of_a_head: AtomicBool,
+    /// Over HTTP/1.1: an answer said that it is the last. What follows may be the rest of a body that nobody read, never a request.
+    is_last: AtomicBool,
     /// The process began to end: see [`Activity::note_ending`].
     is_ending: AtomicBool,
     /// Over HTTP/1.1: an answer to a request that began before is about to leave, and is leaving.
@@ -69,6 +73,8 @@ impl Activity {
             leaving: AtomicBool::new(false),
             last_ms: AtomicU64::new(0),
             head_ms: AtomicU64::new(NO_HEAD),
+            has_part_of_a_head: AtomicBool::new(false),
+            is_last: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
             answered_before: AtomicBool::new(false),
             leaving_since_before: AtomicBool::new(false),
@@ -80,18 +86,32 @@ impl Activity {
         let is_late = self.is_ending.load(Ordering::Relaxed);
         self.running.of(is_late).fetch_add(1, Ordering::Relaxed);
         self.asked.store(true, Ordering::Relaxed);
-        self.no_head_begins();
+        self.no_head();
         Running(Noted { of: self.clone(), is_late })
     }
 
-    /// The first bytes of a head are here, of which the rest must come within the head's time.
-    pub fn head_begins(&self) {
-        self.head_ms.store(self.now_ms(), Ordering::Relaxed);
+    /// Something is here: a head begins, which must be whole within its time, or TLS speaks for itself.
+    pub fn head_may_begin(&self) {
+        if self.head_ms.load(Ordering::Relaxed) == NO_HEAD {
+            self.head_ms.store(self.now_ms(), Ordering::Relaxed);
+        }
     }
 
-    /// What was here turned out to be no part of a head (TLS speaks for itself, too).
-    pub fn no_head_begins(&self) {
+    /// Part of a head is here. Until all of it is the connection is not silent.
+    pub fn head_begins(&self) {
+        self.head_may_begin();
+        self.has_part_of_a_head.store(true, Ordering::Relaxed);
+    }
+
+    /// No head is on its way, or all of it is here.
+    pub fn no_head(&self) {
         self.head_ms.store(NO_HEAD, Ordering::Relaxed);
+        self.has_part_of_a_head.store(false, Ordering::Relaxed);
+    }
+
+    /// The answer that is about to leave is the connection's last.
+    pub fn answers_last(&self) {
+        self.is_last.store(true, Ordering::Relaxed);
     }
 
     /// Something was written. A clock is asked only when the client took it after it had kept us waiting.
@@ -159,6 +179,9 @@ impl Activity {
         if !self.asked.load(Ordering::Relaxed) {
             return self.at(0) + timeouts.head;
         }
+        if self.is_last.load(Ordering::Relaxed) && !self.is_leaving() {
+            return self.last() + SILENT_FOR.min(timeouts.idle);
+        }
         let silent_until = self.last() + timeouts.idle;
         match self.head_ms.load(Ordering::Relaxed) {
             NO_HEAD => silent_until,
@@ -177,9 +200,10 @@ impl Activity {
         (self.last().max(closing_since) + SILENT_FOR).min(last)
     }
 
-    /// Since when nothing runs and nothing leaves; `None` while something does, and before the first request.
+    /// Since when nothing runs, leaves or comes; `None` while something does, before the first request and after the last.
     pub fn silent_since(&self) -> Option<Instant> {
-        let is_silent = self.asked.load(Ordering::Relaxed) && !self.is_running() && !self.is_leaving();
+        let expects_more = self.has_part_of_a_head.load(Ordering::Relaxed) || self.is_last.load(Ordering::Relaxed);
+        let is_silent = self.asked.load(Ordering::Relaxed) && !expects_more && !self.is_running() && !self.is_leaving();
         is_silent.then(|| self.last())
     }
 }

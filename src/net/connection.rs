@@ -125,7 +125,7 @@ async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
 }
 
 /// hyper keeps two buffers as long as its connection lives. A client that asks nothing needs none, so its connection is taken
-/// apart, and put together again when it says something.
+/// apart, and put together again when it says something; never while a body may still come, which would then be read as requests.
 async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings, service: S) {
     let activity = Arc::new(Activity::new());
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -147,16 +147,15 @@ async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
         service = parts.service;
         if has_part_of_a_head {
             activity.head_begins();
-            // By then the head is whole, or the connection closed.
-            may_rest_from = Instant::now() + settings.timeouts.head;
+            may_rest_from = Instant::now();
             continue;
         }
-        activity.no_head_begins();
+        activity.no_head();
         if !rest(&wire, &activity, &settings).await {
             let _ = tokio::time::timeout(SILENT_FOR, wire.shutdown()).await;
             return;
         }
-        activity.head_begins();
+        activity.head_may_begin();
         may_rest_from = Instant::now();
     }
 }
@@ -192,11 +191,15 @@ fn answering<S: Answer, B: Body + 'static>(
         let running = activity.begin();
         let h1 = request.version() < Version::HTTP_2;
         let answer = service.answer(request, client);
-        let ending = ending.clone();
+        let (ending, of_connection) = (ending.clone(), activity.clone());
         async move {
             let mut response = answer.await;
             if h1 && ending.is_leaving() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            // Nothing else is ever said in that header.
+            if h1 && response.headers().contains_key(CONNECTION) {
+                of_connection.answers_last();
             }
             Ok::<_, Infallible>(response.map(|body| leave(body, running)))
         }

@@ -60,6 +60,37 @@ async fn read_answers(stream: &mut TlsStream<TcpStream>, end: &str, count: usize
 const ASK: &str = "GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const PONG: &str = "{\"message\":\"pong\"}";
 
+/// The rest of a body that nobody read is never a request, however long its client pauses.
+#[tokio::test]
+async fn nothing_is_a_request_after_an_answer_that_closes() {
+    let mut site = Site::new(&["dexar"]);
+    site.change_brand("dexar", |brand| brand.timeouts = "request_ms = 300".to_owned());
+    let gateway = site.start();
+    for (path, framing) in [
+        ("/cart", "Content-Length: 5000\r\n\r\n "),
+        ("/cart", "Transfer-Encoding: chunked\r\n\r\n1388\r\n "),
+        ("/comment", "Content-Length: 5000\r\n\r\n "),
+    ] {
+        let stream = connect_tls(gateway.address("dexar"), &["http/1.1"], "localhost", rustls::ALL_VERSIONS).await;
+        let mut stream = stream.expect("a handshake");
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{framing}");
+        stream.write_all(head.as_bytes()).await.expect("it is open");
+        let mut buffer = vec![0; 8192];
+        let count = stream.read(&mut buffer).await.expect("it is open");
+        let answer = String::from_utf8_lossy(&buffer[..count]).to_lowercase();
+        assert!(answer.starts_with("http/1.1 504") && answer.contains("connection: close"), "{answer}");
+        tokio::time::sleep(PAUSE).await;
+        for _ in 0..3 {
+            // It may be closed by now.
+            let _ = stream.write_all(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        }
+        let mut more = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut more)).await;
+        assert!(ended.is_ok(), "{path}: it is not closed");
+        assert!(more.is_empty(), "{path}: {}", String::from_utf8_lossy(&more));
+    }
+}
+
 #[tokio::test]
 async fn a_connection_goes_on_after_pauses_wherever_they_fall() {
     let (_site, gateway) = shop(60_000);

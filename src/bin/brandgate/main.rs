@@ -106,7 +106,7 @@ async fn main() -> ExitCode {
             let (brands, faults) = source.read_each();
             return check::run(&brands, &faults, &arguments).await;
         }
-        Command::Reload(arguments) => reload::run(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments).await,
         #[cfg(feature = "docs")]
         Command::Docs(arguments) => return docs::run(&arguments),
     };

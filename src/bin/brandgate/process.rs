@@ -36,8 +36,13 @@ impl Requests {
             terminate: listen(SignalKind::terminate()),
             interrupt: listen(SignalKind::interrupt()),
             hangup: listen(SignalKind::hangup()),
-            reloads: Listener::from_environment(),
+            reloads: Listener::default(),
         }
+    }
+
+    /// From here on `brandgate reload` finds this process.
+    pub fn take_reloads(&mut self) {
+        self.reloads = Listener::from_environment();
     }
 
     pub async fn next(&mut self) -> Asked {

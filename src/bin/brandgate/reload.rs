@@ -5,12 +5,12 @@
 //! running process can take of them counts.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::output::say;
@@ -35,17 +35,20 @@ fn socket_in(directories: &OsStr) -> PathBuf {
 }
 
 /// Asks the process to reload and waits until it has. Errors are a sentence: why it was refused, or that nobody answers.
-pub fn run(arguments: &Arguments) -> Result<(), String> {
+pub async fn run(arguments: &Arguments) -> Result<(), String> {
     let path = socket_in(&arguments.at);
     let nobody = |error: std::io::Error| {
         format!("nobody can be asked at {}: {error}; does it run? then try kill -HUP", path.display())
     };
-    let mut stream = StdUnixStream::connect(&path).map_err(nobody)?;
+    let mut stream = UnixStream::connect(&path).await.map_err(nobody)?;
     let mut answer = String::new();
-    stream
-        .set_read_timeout(Some(LONGEST_RELOAD))
-        .and_then(|()| stream.read_to_string(&mut answer))
-        .map_err(|error| format!("it does not say how the reload went: {error}"))?;
+    let read = tokio::time::timeout(LONGEST_RELOAD, stream.read_to_string(&mut answer)).await.map_err(|_| {
+        format!(
+            "no answer within {} s: it stands still or has much to do, and may still reload; its log will tell",
+            LONGEST_RELOAD.as_secs()
+        )
+    })?;
+    read.map_err(|error| format!("it does not say how the reload went: {error}"))?;
     match answer.as_str() {
         "" => Err("it ended before it said how the reload went".to_owned()),
         done if done.starts_with(DONE) => {
@@ -57,11 +60,14 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
 }
 
 /// Where the long-running process is asked. Without systemd's directory nobody asks; SIGHUP is always there.
+#[derive(Default)]
 pub struct Listener(Option<UnixListener>);
 
 impl Listener {
+    /// Takes the place of whoever listened there before, so it is for a process that has its ports already.
     pub fn from_environment() -> Listener {
-        let Some(directories) = std::env::var_os("RUNTIME_DIRECTORY") else { return Listener(None) };
+        let directories = std::env::var_os("RUNTIME_DIRECTORY").filter(|directories| !directories.is_empty());
+        let Some(directories) = directories else { return Listener(None) };
         let path = socket_in(&directories);
         // One that was killed has left its own.
         let _ = std::fs::remove_file(&path);

@@ -50,6 +50,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     for name in inherited.names_left() {
         tracing::warn!("systemd hands over a socket {name}, but there is no such brand");
     }
+    requests.take_reloads();
     let present = Arc::new(ArcSwap::from_pointee(brands));
     tokio::spawn(admin::serve(admin_socket, present.clone()));
     tokio::spawn(systemd::tell_watchdog());

@@ -56,6 +56,7 @@ impl Shift {
 pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments) -> Result<(), String> {
     let mut requests = Requests::new();
     let admin_socket = admin_socket(&mut Inherited::take()?, arguments.admin)?;
+    requests.take_reloads();
     let brands = configs
         .into_iter()
         .map(|config| Brand::new(config, Purpose::Work))
