@@ -1,7 +1,8 @@
 //! What hyper reads from and writes to on HTTP/1.1: a TLS connection that knows whether everything written has left, and that can
 //! be given back what was read too much.
 //!
-//! Made by `connection`. What must never happen: a connection is thought silent while part of an answer is still here.
+//! Made by `connection`. What must never happen: a connection is thought silent while part of an answer is still here,
+//! or when it is closing.
 
 use std::io;
 use std::pin::Pin;
@@ -91,6 +92,13 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        // Whoever asked for it (the client's own `Connection: close`, HTTP/1.0), no request is read any more, even when this takes long.
+        self.activity.answers_last();
+        let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
+        match closed.is_pending() {
+            true => self.activity.wrote(false),
+            false => self.activity.flushed(false),
+        }
+        closed
     }
 }
