@@ -356,6 +356,7 @@ mod tests {
         let outer = std::io::Error::other(refused());
         assert_eq!(Error::unavailable(outer).to_string(), "refused");
     }
+
     #[test]
     fn an_error_of_others_is_ours_where_it_was_met() {
         let (refused, line) = (Err::<(), _>("refused").or_unavailable(), line!());

@@ -1,7 +1,7 @@
 //! Reading the brands' files again while the process lives.
 //!
-//! Called by `bin/brandgate serve` and `work` at SIGHUP and when `brandgate reload` asks. What must never happen: half of a new configuration, or a faulty one,
-//! takes the place of the former.
+//! Called by `bin/brandgate serve` and `work` at SIGHUP and when `brandgate reload` asks. What must never happen: half of a
+//! new configuration, or a faulty one, takes the place of the former.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -190,14 +190,7 @@ impl BrandConfig {
 ///
 /// `credentials` is where secrets without a slash in their name are (`$CREDENTIALS_DIRECTORY`).
 ///
-/// # Errors
-/// Every fault of every file; a directory without a brand is a fault too.
-pub fn load(directory: &Path, credentials: Option<&Path>) -> Result<Vec<BrandConfig>, Vec<Fault>> {
-    let (brands, faults) = load_each(directory, credentials);
-    if faults.is_empty() { Ok(brands) } else { Err(faults) }
-}
-
-/// The same; the brands whose files have no fault are there beside the faults of the others.
+/// The brands whose files have no fault are there beside every fault of the others; a directory without a brand is a fault too.
 pub fn load_each(directory: &Path, credentials: Option<&Path>) -> (Vec<BrandConfig>, Vec<Fault>) {
     let of_directory = |message: String| (Vec::new(), vec![Fault { file: directory.to_owned(), line: 0, message }]);
     let entries = match std::fs::read_dir(directory) {

@@ -33,7 +33,7 @@ pub(super) struct Activity {
     head_ms: AtomicU64,
     /// It was a part for certain.
     has_part_of_a_head: AtomicBool,
-    /// Over HTTP/1.1: an answer said that it is the last. What follows may be the rest of a body that nobody read, never a request.
+    /// Over HTTP/1.1: an answer said that it is the last, or the connection is closing. What follows may be the rest of a body that nobody read, never a request.
     is_last: AtomicBool,
     /// The process began to end: see [`Activity::note_ending`].
     is_ending: AtomicBool,
@@ -177,7 +177,7 @@ impl Activity {
             return Instant::now() + timeouts.request;
         }
         if !self.asked.load(Ordering::Relaxed) {
-            return self.at(0) + timeouts.head;
+            return self.born + timeouts.head;
         }
         if self.is_last.load(Ordering::Relaxed) && !self.is_leaving() {
             return self.last() + SILENT_FOR.min(timeouts.idle);

@@ -82,7 +82,7 @@ async fn nothing_is_a_request_after_an_answer_that_closes() {
         tokio::time::sleep(PAUSE).await;
         for _ in 0..3 {
             // It may be closed by now.
-            let _ = stream.write_all(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+            let _ = stream.write_all(ASK.as_bytes()).await;
         }
         let mut more = Vec::new();
         let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut more)).await;
