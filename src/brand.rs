@@ -93,7 +93,7 @@ impl Brand {
             needs_restart.push("[tls] ticket_secret");
             config.tls.ticket_secret.clone_from(&former.tls.ticket_secret);
         }
-        let brand = Brand {
+        let renewed = Brand {
             rates: Limiter::new(self.kv.clone(), config.rates),
             to_bank: to_bank(&config)?,
             clock: self.clock.clone(),
@@ -106,8 +106,7 @@ impl Brand {
             readers: self.readers.clone(),
             config,
         };
-        brand.cache.resize(brand.config.cache_bytes);
-        Ok((Arc::new(brand), needs_restart))
+        Ok((Arc::new(renewed), needs_restart))
     }
 
     /// Whether the database was found fit since the start.

@@ -134,7 +134,9 @@ impl Door {
         let files = present.files.clone();
         *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { files, failed_before: false };
         present.tell_certificate();
+        let brand = present.gate.brand().clone();
         self.0.present.store(Arc::new(present));
+        brand.cache.renew(brand.config.cache_bytes);
     }
 
     /// Looks whether the certificate's files were replaced, and takes the new ones when they fit.

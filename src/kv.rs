@@ -168,21 +168,29 @@ impl Kv {
     }
 
     /// Counts one more at each key, which is forgotten `window_ms` after its first; returns the counts, each with the milliseconds
-    /// that are left. One round trip.
+    /// that are left. One round trip, and another for the first.
     ///
     /// # Errors
     /// 503 while Redis is away or silent.
     pub async fn count(&self, keys: &[Key], window_ms: u64) -> Result<Vec<(u64, u64)>> {
-        let mut pipe = redis::pipe();
+        let (mut counting, mut ending) = (redis::pipe(), redis::pipe());
         for key in keys {
-            pipe.cmd("INCR").arg(key);
-            // With NX also a key that lost its end, by whatever accident, gets one.
-            pipe.cmd("PEXPIRE").arg(key).arg(window_ms).arg("NX").ignore();
-            pipe.cmd("PTTL").arg(key);
+            counting.cmd("INCR").arg(key).cmd("PTTL").arg(key);
         }
-        let answers: Vec<i64> = self.within(async |mut connection| pipe.query_async(&mut connection).await).await?;
-        let positive = |number: i64| u64::try_from(number).unwrap_or(0);
-        Ok(answers.chunks_exact(2).map(|pair| (positive(pair[0]), positive(pair[1]))).collect())
+        let answers: Vec<i64> = self.within(async |mut connection| counting.query_async(&mut connection).await).await?;
+        let counts = keys.iter().zip(answers.chunks_exact(2)).map(|(key, pair)| {
+            let left_ms = u64::try_from(pair[1]).unwrap_or_else(|_| {
+                // Its first count, or it lost its end by whatever accident.
+                ending.cmd("PEXPIRE").arg(key).arg(window_ms).arg("NX").ignore();
+                window_ms
+            });
+            (u64::try_from(pair[0]).unwrap_or(0), left_ms)
+        });
+        let counts = counts.collect();
+        if !ending.is_empty() {
+            let () = self.within(async |mut connection| ending.query_async(&mut connection).await).await?;
+        }
+        Ok(counts)
     }
 
     /// Whether Redis answers, for readiness and `check`.

@@ -141,8 +141,8 @@ impl Limiter {
     }
 }
 
-/// Whom an address stands for: in IPv6 a household has a /64.
-fn subject_of(address: IpAddr) -> IpAddr {
+/// Whom an address stands for where addresses are counted: in IPv6 a household has a /64.
+pub fn subject_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),

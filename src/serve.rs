@@ -104,7 +104,9 @@ impl Gate {
                 Some(question) => {
                     self.brand.metrics.missed_in_cache();
                     let make = async { self.call(route, cx).await?.into_answer(pattern) };
-                    self.brand.cache.make(&question, make).await.map(Made::Remembered)
+                    let longest = self.brand.config.timeouts.request;
+                    let made = self.brand.cache.make_or_recall(&question, longest, make).await;
+                    made.map(|(answer, is_stale)| Made::Remembered(answer, is_stale))
                 }
                 None => {
                     asked_in = Some(cx.clone());
@@ -123,7 +125,7 @@ impl Gate {
         });
         let mut response = match made {
             Made::Reply(reply) => reply.finish(&asked),
-            Made::Remembered(answer) => answer.respond(&asked, false),
+            Made::Remembered(answer, is_stale) => answer.respond(&asked, is_stale),
         };
         if is_preflight {
             origin.allow_asking(response.headers_mut());
@@ -149,7 +151,7 @@ impl Gate {
         if !reads || check_head(parts, &self.brand.config.limits).is_err() {
             return None;
         }
-        let (region, language) = app::asked_for(&parts.headers).ok()?;
+        let (region, language) = app::asked_for(&parts.headers);
         Some(cache::key(language, region, parts.uri.path_and_query()?.as_str()))
     }
 
@@ -234,7 +236,7 @@ impl Gate {
             Found::Options(allow) => Ok(Admitted::Options(allow)),
             Found::Handler(route) => {
                 *pattern = route.pattern;
-                Ok(Admitted::Call(route, Cx::new(self.brand.clone(), &parts.headers, client)?))
+                Ok(Admitted::Call(route, Cx::new(self.brand.clone(), &parts.headers, client)))
             }
         }
     }
@@ -311,7 +313,8 @@ enum Admitted<'r> {
 /// What a request came to.
 enum Made {
     Reply(Reply),
-    Remembered(Arc<Answer>),
+    /// And whether it may be old.
+    Remembered(Arc<Answer>, bool),
 }
 
 impl From<Reply> for Made {

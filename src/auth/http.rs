@@ -22,14 +22,17 @@ pub async fn session(cx: Cx, req: Req) -> Result<Reply> {
     let browser = Browser::of(&cx.brand, &req);
     match super::recognise(&cx.brand, &browser).await? {
         Recognised::Session { session, secret, is_pending } => {
-            let cookie = session.is_active.then(|| browser.set_session(&secret));
+            // Whose session has ended is a visitor from now on.
+            let cookie = match session.is_active {
+                true => browser.set_session(&secret),
+                false => browser.hand_out_visitor()?,
+            };
             let forgotten = if is_pending { None } else { browser.forget_attempt() };
-            Ok(Reply::json(&session_json(&session))?.with_cookies(cookie.into_iter().chain(forgotten)))
+            Ok(Reply::json(&session_json(&session))?.with_cookies([cookie].into_iter().chain(forgotten)))
         }
         nobody => {
-            let visitor = browser.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
             let attempt = if matches!(nobody, Recognised::Pending) { None } else { browser.forget_attempt() };
-            let cookies = [Some(browser.set_visitor(&visitor)), browser.forget_session(), attempt];
+            let cookies = [Some(browser.hand_out_visitor()?), browser.forget_session(), attempt];
             let error = Error::unauthorized("no_session", "No active session");
             // The document prints this body, so there is nothing else in it.
             let body = json!({ "error": error.public });

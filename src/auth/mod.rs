@@ -151,17 +151,20 @@ async fn claim(
     Ok(Some(Recognised::Session { session, secret, is_pending: false }))
 }
 
-/// What the visitor had is the user's from now on. Doing it again does nothing.
+/// What the visitor had is the user's from now on, all of it at once: a payment that completes meanwhile finds its cart. Doing
+/// it again does nothing.
 async fn join_visitor(brand: &Brand, browser: &Browser, user_id: i64) -> Result<()> {
-    match &browser.visitor {
-        Some(visitor) => {
-            let (visitor, user) = (Owner::visitor(visitor), Owner::User(user_id));
-            payments::join(brand, &visitor, &user).await?;
-            reviews::join(brand, &visitor, &user).await?;
-            cart::merge(brand, &visitor, &user).await
-        }
-        None => Ok(()),
-    }
+    let Some(visitor) = &browser.visitor else { return Ok(()) };
+    let (visitor, user) = (Owner::visitor(visitor), Owner::User(user_id));
+    let mut client = brand.db().await?;
+    let transaction = client.transaction().await?;
+    payments::join(&transaction, brand, &visitor, &user).await?;
+    let reviewed = reviews::join(&transaction, &visitor, &user).await?;
+    cart::merge(&transaction, &visitor, &user, brand.clock.now()).await?;
+    transaction.commit().await?;
+    client.give_back();
+    brand.cache.items_changed(reviewed);
+    Ok(())
 }
 
 /// A browser has one session: a fresh one ends the one before.

@@ -19,6 +19,9 @@ use crate::error::{Error, Result, ResultExt};
 /// How often is looked without a notification.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// Between two looks, also when there is news: a sale tells of every payment.
+const REST: Duration = Duration::from_millis(20);
+
 /// A look that takes longer has failed.
 const LONGEST_LOOK: Duration = Duration::from_millis(900);
 
@@ -29,7 +32,6 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const TOO_LONG_AWAY: Duration = Duration::from_secs(1_800);
 
 /// Where the following stands.
-#[derive(Default)]
 struct Position {
     /// Every transaction before it has ended and was seen.
     oldest_running: i64,
@@ -69,7 +71,7 @@ async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str, is_aw
     };
     let (client, statement) = in_time(config.connect_timeout, begin).await?;
     // It may lead to a database that was restored meanwhile, whose history is another.
-    let mut position = Position::default();
+    let mut position = Position::unknown();
     loop {
         let began = Instant::now();
         let found = in_time(LONGEST_LOOK, position.look(&client, &statement, began)).await?;
@@ -79,6 +81,7 @@ async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str, is_aw
         if std::mem::take(is_away) {
             tracing::info!(brand, "PostgreSQL is back");
         }
+        tokio::time::sleep(REST).await;
         let _ = tokio::time::timeout(LOOK_EVERY, news.notified()).await;
     }
 }
@@ -93,6 +96,11 @@ const LOOK: &str = "
     from (select) one left join catalog_change c on c.xact >= $1";
 
 impl Position {
+    /// Whatever was before the first look, everything may be another; so that asks for no changes.
+    fn unknown() -> Position {
+        Position { oldest_running: i64::MAX, seen: HashMap::new(), looked: None }
+    }
+
     async fn look(&mut self, client: &Client, statement: &Statement, began: Instant) -> Result<Vec<Change>> {
         let rows = client.query(statement, &[&self.oldest_running]).await?;
         let mut found = Vec::new();

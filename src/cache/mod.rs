@@ -17,7 +17,7 @@
 //!    value here at once. Others have it within [`CURRENT_FOR`]: an answer is given only while the last look that succeeded
 //!    began at most so long ago, however many notifications were lost. Otherwise the database is asked.
 //! 6. Whoever asks what is being asked already waits for that answer, if nothing was noted since its question began.
-//! 7. Only when looks fail (the database cannot say what changed) an answer is given that may be old, for [`STALE_FOR`] at
+//! 7. Only when looks fail and the database cannot be asked either, an answer is given that may be old, for [`STALE_FOR`] at
 //!    most, and is marked so. One that is known to be old is never given.
 //!
 //! What must never happen: an answer of one brand in another's cache (there is one a brand), or one that depends on who asks.
@@ -30,7 +30,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::db::is_away;
+use crate::error::{Result, ResultExt};
 use crate::language::Language;
 use crate::net::answer::Answer;
 use changes::{Change, Changes, Moment};
@@ -42,8 +43,16 @@ const CURRENT_FOR: Duration = Duration::from_secs(1);
 /// How long answers are given that could not be held against the database.
 const STALE_FOR: Duration = Duration::from_secs(3_600);
 
+/// How long after a question failed the next ones are not asked first, so that a database that stands still makes few wait.
+const NOT_ASKED_FOR: Duration = Duration::from_secs(1);
+
 /// What an entry takes beside its bytes: the key, the header values, the place in the table.
-const ENTRY_BYTES: u64 = 512;
+const ENTRY_BYTES: u64 = 1_024;
+
+/// The table is divided, so that cores seldom wait for each other; a part must hold the largest answer many times, or it would not be
+/// kept.
+const LEAST_PART_BYTES: u64 = 8 << 20;
+const PARTS_PER_CORE: u64 = 4;
 
 /// What an answer is kept under: language, region and target, each as it was asked.
 pub type Key = Box<[u8]>;
@@ -80,7 +89,7 @@ impl quick_cache::Weighter<Key, Arc<Entry>> for Weighter {
 pub enum Lookup {
     /// Nothing that it shows has changed.
     Current(Arc<Answer>),
-    /// The database cannot say whether it is still right.
+    /// The database cannot be asked whether it is still right.
     Stale(Arc<Answer>),
     Nothing,
 }
@@ -95,6 +104,8 @@ pub struct Cache {
     looked_at_ms: AtomicU64,
     /// Whether the looks since then failed.
     is_cut_off: AtomicBool,
+    /// When the database could last not be asked, in milliseconds since `born`; 0: never.
+    failed_at_ms: AtomicU64,
 }
 
 impl Cache {
@@ -102,19 +113,29 @@ impl Cache {
     pub fn new(bytes: u64) -> Cache {
         // An answer of middling size; the table grows and shrinks with what comes.
         let expected = usize::try_from(bytes / 8_192).unwrap_or(usize::MAX).max(16);
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+        let parts = (bytes / LEAST_PART_BYTES).clamp(1, cores * PARTS_PER_CORE);
+        let options = quick_cache::OptionsBuilder::new()
+            .shards(usize::try_from(parts).unwrap_or(1))
+            .estimated_items_capacity(expected)
+            .weight_capacity(bytes)
+            .build()
+            .expect("sizes are all that is needed");
         Cache {
-            entries: quick_cache::sync::Cache::with_weighter(expected, bytes, Weighter),
+            entries: quick_cache::sync::Cache::with_options(options, Weighter, Default::default(), Default::default()),
             flights: Flights::default(),
             changes: Changes::default(),
             born: Instant::now(),
             looked_at_ms: AtomicU64::new(0),
             is_cut_off: AtomicBool::new(false),
+            failed_at_ms: AtomicU64::new(0),
         }
     }
 
-    /// Another limit; what is too much goes.
-    pub fn resize(&self, bytes: u64) {
+    /// Another configuration is in force: another limit, and what was answered under the former is not given again.
+    pub fn renew(&self, bytes: u64) {
         self.entries.set_capacity(bytes);
+        self.changes.note([Change::Everything]);
     }
 
     /// How many bytes the answers may take; 0: none is kept.
@@ -144,8 +165,42 @@ impl Cache {
         let ago = Duration::from_millis(self.milliseconds(now).saturating_sub(looked_at_ms));
         match looked_at_ms > 0 {
             true if ago <= CURRENT_FOR => Lookup::Current(entry.answer.clone()),
-            true if ago <= STALE_FOR && is_cut_off => Lookup::Stale(entry.answer.clone()),
+            true if ago <= STALE_FOR && is_cut_off && self.has_failed_lately(now) => {
+                Lookup::Stale(entry.answer.clone())
+            }
             _ => Lookup::Nothing,
+        }
+    }
+
+    fn has_failed_lately(&self, now: Instant) -> bool {
+        let failed_at_ms = self.failed_at_ms.load(Ordering::Acquire);
+        let ago = Duration::from_millis(self.milliseconds(now).saturating_sub(failed_at_ms));
+        failed_at_ms > 0 && ago <= NOT_ASKED_FOR
+    }
+
+    /// The answer that `make` gives within its `longest` time, also to who waits for another's question; or the last good one when
+    /// the database cannot be asked. Whether it may be old is told beside it.
+    ///
+    /// # Errors
+    /// Those of `make`; 504 when it takes too long.
+    pub async fn make_or_recall(
+        &self,
+        key: &[u8],
+        longest: Duration,
+        make: impl Future<Output = Result<Answer>>,
+    ) -> Result<(Arc<Answer>, bool)> {
+        match tokio::time::timeout(longest, self.make(key, make)).await.or_timeout().flatten() {
+            Ok(answer) => Ok((answer, false)),
+            Err(error) if is_away(&error) => {
+                let now = Instant::now();
+                self.failed_at_ms.store(self.milliseconds(now).max(1), Ordering::Release);
+                match self.find(key, now) {
+                    Lookup::Current(answer) => Ok((answer, false)),
+                    Lookup::Stale(answer) => Ok((answer, true)),
+                    Lookup::Nothing => Err(error),
+                }
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -11,26 +11,22 @@ use super::body;
 /// `GET /cart`: hands out the visitor cookie; writes nothing.
 pub async fn get(cx: Cx, req: Req) -> Result<Reply> {
     let who = Who::of(&cx, &req).await?;
-    // What another tab added while this one logged in is the user's too.
-    if let Some(visitor) = who.was_visitor() {
-        super::merge(&cx.brand, &visitor, &who.owner()).await?;
-    }
-    let (items, language) = super::list(&cx, &who.owner()).await?;
+    let (items, language) = super::list(&cx, &who).await?;
     Ok(Reply::json(&items)?.in_language(language))
 }
 
 /// `PATCH /cart`: sets how many.
 pub async fn patch(cx: Cx, mut req: Req) -> Result<Reply> {
-    let who = Who::of(&cx, &req).await?;
     let (item_id, quantity) = body::patch(&req.json().await?)?;
+    let who = Who::of(&cx, &req).await?;
     super::set(&cx, &who.owner(), item_id, quantity).await?;
     Reply::message("Updated")
 }
 
 /// `DELETE /cart`: takes items out.
 pub async fn delete(cx: Cx, mut req: Req) -> Result<Reply> {
-    let who = Who::of(&cx, &req).await?;
     let item_ids = body::delete(&req.json().await?)?;
+    let who = Who::of(&cx, &req).await?;
     super::remove(&cx, &who.owner(), &item_ids).await?;
     Reply::message("Removed")
 }

@@ -10,14 +10,14 @@ pub mod http;
 mod store;
 
 use deadpool_postgres::GenericClient;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::app::Cx;
 use crate::brand::Brand;
 use crate::catalog::item::{self, Item};
 use crate::error::{Error, Result, ResultExt};
 use crate::language::Language;
-use crate::session::Owner;
+use crate::session::{Owner, Who};
 
 /// The most pieces of one item in a cart.
 pub const MOST_PIECES: i32 = 999;
@@ -94,11 +94,8 @@ pub async fn remove(cx: &Cx, owner: &Owner, item_ids: &[i64]) -> Result<()> {
 }
 
 /// Moves all lines of one cart into another: quantities add up, as far as the stock allows. Doing it again does nothing.
-pub async fn merge(brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
-    let client = brand.db().await?;
-    store::merge(&*client, from, into, brand.clock.now()).await?;
-    client.give_back();
-    Ok(())
+pub async fn merge(client: &impl GenericClient, from: &Owner, into: &Owner, now: Timestamp) -> Result<()> {
+    store::merge(client, from, into, now).await.map(drop)
 }
 
 /// Takes what was bought out of its owner's cart (`owner` as the database has it), in the transaction that completes the
@@ -116,9 +113,14 @@ pub async fn forget(brand: &Brand) -> Result<u64> {
     Ok(forgotten)
 }
 
-/// The lines in the order of their adding, at today's prices. One whose item was hidden or sold out stays, as `out`.
-pub async fn list(cx: &Cx, owner: &Owner) -> Result<(Vec<Item>, Language)> {
+/// The lines in the order of their adding, at today's prices. One whose item was hidden or sold out stays, as `out`. What
+/// another tab added while this one logged in is the user's too.
+pub async fn list(cx: &Cx, who: &Who) -> Result<(Vec<Item>, Language)> {
     let client = cx.brand.db().await?;
+    let owner = &who.owner();
+    if let Some(visitor) = who.was_visitor() {
+        merge(&*client, &visitor, owner, cx.now()).await?;
+    }
     let lines = store::list(&*client, owner).await?;
     client.give_back();
     let mut used = Language::Ru;

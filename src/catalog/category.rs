@@ -103,6 +103,8 @@ pub struct Subcategory {
 struct Below {
     all_items: i64,
     available_items: i64,
+    /// Whether any of them is named in the asked language.
+    is_translated: bool,
     subcategories: Vec<Subcategory>,
 }
 
@@ -113,14 +115,14 @@ pub(super) fn tree(nodes: Vec<Node>, language: Language) -> (Vec<Category>, Lang
     let ids: HashMap<i64, String> = nodes.iter().map(|node| (node.category_id, node.id.clone())).collect();
     let mut below: HashMap<i64, Below> = HashMap::new();
     let mut top = Vec::new();
-    let mut used = Language::Ru;
+    let mut is_translated = false;
 
     // From the leaves up, so that whatever stands below a category is finished before it is. The sort is stable: siblings
     // keep their display order.
     let mut nodes = nodes;
     nodes.sort_by_key(|node| std::cmp::Reverse(node.path.len()));
     for mut node in nodes {
-        let own = below.remove(&node.category_id).unwrap_or_default();
+        let mut own = below.remove(&node.category_id).unwrap_or_default();
         let all_items = own.all_items + node.all_items;
         let available_items = own.available_items + node.available_items;
         if let Some(parent) = node.parent_id {
@@ -131,10 +133,17 @@ pub(super) fn tree(nodes: Vec<Node>, language: Language) -> (Vec<Category>, Lang
         if !node.available || (all_items > 0 && available_items == 0) {
             continue;
         }
-        if let Some(Translation { name: Some(name) }) = node.translations.remove(language.tag()) {
+        if let Some(Translation { name: Some(name) }) = node.translations.remove(language.tag())
+            && !name.is_empty()
+        {
             node.name = name;
-            used = language;
+            own.is_translated = true;
         }
+        let whole = match node.parent_id {
+            None => &mut is_translated,
+            Some(parent) => &mut below.entry(parent).or_default().is_translated,
+        };
+        *whole |= own.is_translated;
         match node.parent_id {
             None => top.push(Category {
                 category_id: node.category_id,
@@ -168,7 +177,7 @@ pub(super) fn tree(nodes: Vec<Node>, language: Language) -> (Vec<Category>, Lang
             }
         }
     }
-    (top, used)
+    (top, if is_translated { language } else { Language::Ru })
 }
 
 #[cfg(test)]
@@ -213,5 +222,19 @@ mod tests {
         assert_eq!(below, [("cat_11", 5, true)]);
         let deepest = &top[0].subcategories[0].subcategories[0];
         assert_eq!((deepest.category_id.as_str(), deepest.parent_id.as_str()), ("cat_1", "cat_11"));
+    }
+
+    #[test]
+    fn the_language_is_that_of_what_is_shown() {
+        let named = |mut node: Node, name: &str| {
+            node.translations.insert("en".to_owned(), Translation { name: Some(name.to_owned()) });
+            node
+        };
+        let elsewhere = Node { available: false, ..node(2, &[2], 1, 1) };
+        let nodes = vec![named(node(1, &[1], 1, 1), ""), elsewhere, named(node(21, &[2, 21], 1, 1), "Below it")];
+        let (top, language) = tree(nodes, Language::En);
+        assert_eq!((top.len(), top[0].name.as_str(), language), (1, "Категория 1", Language::Ru));
+        let nodes = vec![node(2, &[2], 1, 1), named(node(21, &[2, 21], 1, 1), "Below it")];
+        assert_eq!(tree(nodes, Language::En).1, Language::En);
     }
 }

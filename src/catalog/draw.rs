@@ -21,7 +21,10 @@ use crate::net::answer::Answer;
 /// So many ids are kept of a category, or of all, in one region. Of more, these are drawn evenly each time when they are asked for anew.
 const MOST_IDS: u64 = 32_768;
 
-/// The cache is divided among the cores; a list must fit into a small part of it, or it would not be kept.
+/// The largest `count` of a request.
+const MOST_DRAWN: u64 = 200;
+
+/// A list must fit into a small part of the cache, or it would not be kept.
 const BYTES_OF_THE_CACHE_PER_ID: u64 = 1_024;
 
 /// What the answers here are called among the routes.
@@ -32,7 +35,7 @@ pub async fn draw(cx: &Cx, category: Option<&Key>, count: usize) -> Result<(Vec<
     let mut drawn = Vec::new();
     // An item that is gone meanwhile was drawn in vain; what hid it has made the ids known to be old.
     for _ in 0..2 {
-        let ids = pick(&candidates(cx, category, count).await?, count)?;
+        let ids = pick(&candidates(cx, category).await?, count)?;
         drawn = cards(cx, &ids).await?;
         if drawn.len() == ids.len() {
             break;
@@ -42,8 +45,8 @@ pub async fn draw(cx: &Cx, category: Option<&Key>, count: usize) -> Result<(Vec<
     Ok((drawn, used.unwrap_or(Language::Ru)))
 }
 
-/// The ids that may be drawn, eight bytes each: no fewer than `count` if there are so many.
-async fn candidates(cx: &Cx, category: Option<&Key>, count: usize) -> Result<Bytes> {
+/// The ids that may be drawn, eight bytes each: no fewer than [`MOST_DRAWN`] if there are so many.
+async fn candidates(cx: &Cx, category: Option<&Key>) -> Result<Bytes> {
     let named = match category {
         None => "ids:".to_owned(),
         Some(Key::Number(number)) => format!("ids:number:{number}"),
@@ -53,8 +56,8 @@ async fn candidates(cx: &Cx, category: Option<&Key>, count: usize) -> Result<Byt
     if let Lookup::Current(ids) = cx.brand.cache.find(&key, Instant::now()) {
         return Ok(ids.json().clone());
     }
-    // No more than the cache would keep; without one, no more than are wanted.
-    let most = (cx.brand.cache.capacity() / BYTES_OF_THE_CACHE_PER_ID).clamp(count as u64, MOST_IDS);
+    // No more than the cache would keep, and as many as anybody may want who waits for the same list.
+    let most = (cx.brand.cache.capacity() / BYTES_OF_THE_CACHE_PER_ID).clamp(MOST_DRAWN, MOST_IDS);
     let make = async {
         let client = cx.brand.db().await?;
         let ids = store::candidates(&*client, category, cx.region.as_deref(), most.cast_signed()).await?;
@@ -129,7 +132,7 @@ async fn make_cards(
     client.give_back();
     let made = rows.iter().map(|row| {
         let (item, used) = Item::read(row, language, QUESTIONS_IN_A_LIST)?;
-        let json = serde_json::to_vec(&item).or_internal()?;
+        let json = serde_json::to_vec(&item).or_internal()?.into_boxed_slice();
         let card = Arc::new(Answer::new(json.into(), used, vec![item.item_id], ROUTE));
         brand.cache.keep(&key(item.item_id), &card, began_at);
         Ok((item.item_id, card))

@@ -1,6 +1,6 @@
 //! What the watchdog of one connection knows: what runs, what is still leaving, since when nothing happens.
 //!
-//! Written by `connection` with each request, by `wire` (HTTP/1.1) and `leaving` (HTTP/2) with what leaves; read by the loops that
+//! Written by `connection` with each request, by `wire` (HTTP/1.1), `leaving` and `gathering` (HTTP/2) with what leaves; read by the loops that
 //! drive a connection. What must never happen: a connection without a deadline, or one that is closed while its client reads.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(super) struct Activity {
     running: Count,
     /// Answers over HTTP/2 that the client has not taken whole.
     sending: Count,
-    /// Something was written over HTTP/1.1 that the client has not taken yet.
+    /// Something was written that the client has not taken yet.
     leaving: AtomicBool,
     /// Milliseconds from `born` to the end of the last request, or to when the client last took something of a long answer.
     last_ms: AtomicU64,
@@ -37,7 +37,7 @@ pub(super) struct Activity {
     is_last: AtomicBool,
     /// The process began to end: see [`Activity::note_ending`].
     is_ending: AtomicBool,
-    /// Over HTTP/1.1: an answer to a request that began before is about to leave, and is leaving.
+    /// An answer to a request that began before is about to leave, and is leaving.
     answered_before: AtomicBool,
     leaving_since_before: AtomicBool,
 }
@@ -237,11 +237,11 @@ impl Drop for Running {
     }
 }
 
-/// An answer over HTTP/2 on its way; it ends when the last of it was handed to the socket, or nobody wants it any more.
+/// An answer over HTTP/2 on its way; it ends when the last of it was handed to `gathering`, or nobody wants it any more.
 pub(super) struct Sending(Noted);
 
 impl Sending {
-    /// A part of it was handed to the socket.
+    /// A part of it was.
     pub fn moved(&self) {
         self.0.of.note_now();
     }

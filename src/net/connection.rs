@@ -16,7 +16,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, Version};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 use ipnet::IpNet;
 use rustls::HandshakeKind;
@@ -108,20 +108,20 @@ async fn shake_hands(mut stream: TcpStream, peer: SocketAddr, settings: &Setting
 }
 
 async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings, service: S) {
-    let gathering = Gathering::new(stream);
-    let streams = Streams::of(gathering.clone());
     let activity = Arc::new(Activity::new());
+    let gathering = Gathering::new(stream, activity.clone());
+    let streams = Streams::of(gathering.clone());
+    // No PINGs: a client with large windows that reads slowly sees one only behind all that it has not read yet.
     let connection = hyper::server::conn::http2::Builder::new(streams.clone())
-        .timer(TokioTimer::new())
         .max_concurrent_streams(settings.limits.h2_streams)
         .max_header_list_size(settings.limits.head_bytes)
-        .keep_alive_interval(Some(settings.timeouts.head / 2))
-        .keep_alive_timeout(settings.timeouts.head / 2)
         .serve_connection(
-            TokioIo::new(gathering),
+            TokioIo::new(gathering.clone()),
             answering(service, client, &activity, &settings, |body, running| Leaving::new(body, running.answered())),
         );
-    drive(pin!(connection), &streams, &activity, &settings, None).await;
+    if let Left::Ended = drive(pin!(connection), &streams, &activity, &settings, None).await {
+        gathering.linger(SILENT_FOR).await;
+    }
 }
 
 /// hyper keeps two buffers as long as its connection lives. A client that asks nothing needs none, so its connection is taken
@@ -140,7 +140,7 @@ async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
         let pinned = Pin::new(&mut *connection);
         let parts = match drive(pinned, &Streams::default(), &activity, &settings, Some(may_rest_from)).await {
             Left::Silent => connection.into_parts(),
-            Left::Ended => return,
+            Left::Ended | Left::Overdue => return,
         };
         let has_part_of_a_head = !parts.read_buf.is_empty();
         wire = parts.io.into_inner().with_unread(parts.read_buf);
@@ -213,6 +213,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 enum Left {
     /// It is over.
     Ended,
+    /// It has had its time.
+    Overdue,
     /// Nothing is asked and nothing is leaving.
     Silent,
 }
@@ -228,6 +230,8 @@ where
     C: GracefulConnection<Error = hyper::Error>,
 {
     let mut closing_since: Option<Instant> = None;
+    // An HTTP/2 client is told before its connection is closed, so that it knows which requests were not seen.
+    let mut goodbye_until: Option<Instant> = None;
     let (mut was_told, mut begun_before) = (settings.ending.is_begun(), None);
     loop {
         if !activity.is_busy_since_before() {
@@ -235,12 +239,17 @@ where
         }
         let deadline = match closing_since {
             Some(since) => activity.last_deadline(since, settings.ending.last_moment(settings.timeouts.drain)),
-            None => activity.deadline(&settings.timeouts),
+            None => goodbye_until.into_iter().fold(activity.deadline(&settings.timeouts), Instant::max),
         };
         let now = Instant::now();
-        if deadline <= now {
+        if deadline <= now && (may_rest_from.is_some() || closing_since.or(goodbye_until).is_some()) {
             tracing::debug!("a connection was closed for its silence");
-            return Left::Ended;
+            return Left::Overdue;
+        }
+        if deadline <= now {
+            connection.as_mut().graceful_shutdown();
+            goodbye_until = Some(now + SILENT_FOR);
+            continue;
         }
         let rest = match may_rest_from.filter(|_| closing_since.is_none()) {
             Some(from) => match activity.silent_since() {
@@ -250,9 +259,10 @@ where
             },
             None => deadline,
         };
-        let next = match begun_before {
-            Some(_) => deadline.min(rest).min(now + LOOK_EVERY),
-            None => deadline.min(rest),
+        // Nobody tells when what was waited for has ended.
+        let next = match begun_before.is_some() || closing_since.is_some() {
+            true => deadline.min(rest).min(now + LOOK_EVERY),
+            false => deadline.min(rest),
         };
         tokio::select! {
             // What has come is read before the connection is told to end.

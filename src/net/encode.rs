@@ -81,24 +81,25 @@ impl Coding {
         HeaderValue::try_from(tag).expect("hexadecimal and a token are ASCII")
     }
 
-    /// The bytes to send.
+    /// The bytes to send, in memory of their own length: they may be kept.
     pub fn apply(self, plain: Bytes) -> Bytes {
         const INTO_MEMORY: &str = "compressing from memory into memory cannot fail";
-        match self {
-            Coding::Identity => plain,
+        let coded = match self {
+            Coding::Identity => return plain,
             Coding::Brotli => {
                 let mut out = Vec::with_capacity(plain.len() / 4);
                 let parameters = brotli::enc::BrotliEncoderParams { quality: 5, lgwin: 19, ..Default::default() };
                 brotli::BrotliCompress(&mut &plain[..], &mut out, &parameters).expect(INTO_MEMORY);
-                out.into()
+                out
             }
-            Coding::Zstd => zstd::bulk::compress(&plain, 3).expect(INTO_MEMORY).into(),
+            Coding::Zstd => zstd::bulk::compress(&plain, 3).expect(INTO_MEMORY),
             Coding::Gzip => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
                 encoder.write_all(&plain).expect(INTO_MEMORY);
-                encoder.finish().expect(INTO_MEMORY).into()
+                encoder.finish().expect(INTO_MEMORY)
             }
-        }
+        };
+        coded.into_boxed_slice().into()
     }
 }
 

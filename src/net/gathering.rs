@@ -8,9 +8,11 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::activity::Activity;
 use super::wire::Stream;
 
 /// What fits into one TLS record (RFC 8446, 5.1).
@@ -26,11 +28,14 @@ struct Inner {
     gathered: Vec<u8>,
     /// How much of it is gone.
     sent_bytes: usize,
+    activity: Arc<Activity>,
+    /// The client has not taken what it was offered.
+    waits: bool,
 }
 
 impl Gathering {
-    pub fn new(stream: Stream) -> Gathering {
-        Gathering(Arc::new(Mutex::new(Inner { stream, gathered: Vec::new(), sent_bytes: 0 })))
+    pub fn new(stream: Stream, activity: Arc<Activity>) -> Gathering {
+        Gathering(Arc::new(Mutex::new(Inner { stream, gathered: Vec::new(), sent_bytes: 0, activity, waits: false })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -42,12 +47,24 @@ impl Gathering {
         // An error is met again by whoever reads or writes next.
         let _ = self.lock().poll_send(cx);
     }
+
+    /// Closes, and waits until the client has closed too or says nothing for that long. A client that still reads opens windows for it, and
+    /// a socket that is gone answers them by throwing away what was not read yet.
+    pub async fn linger(&self, silent_for: Duration) {
+        let mut nobody_reads = [0; 1_024];
+        let mut closing = self.clone();
+        let closed = tokio::time::timeout(silent_for, closing.shutdown()).await;
+        while closed.is_ok()
+            && let Ok(Ok(1..)) = tokio::time::timeout(silent_for, closing.read(&mut nobody_reads)).await
+        {}
+    }
 }
 
 impl Inner {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent_bytes < self.gathered.len() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.gathered[self.sent_bytes..]))?;
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.gathered[self.sent_bytes..]);
+            let written = ready!(self.noted(written))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -55,7 +72,19 @@ impl Inner {
         }
         self.gathered = Vec::new();
         self.sent_bytes = 0;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.activity.flushed(self.waits);
+        }
+        self.waits = flushed.is_pending();
+        flushed
+    }
+
+    /// Notes how far a write came, and gives it on.
+    fn noted(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.wrote(self.waits && written.is_ready());
+        self.waits = written.is_pending();
+        written
     }
 }
 
@@ -81,8 +110,10 @@ impl AsyncWrite for Gathering {
             ready!(inner.poll_send(cx))?;
         }
         if bytes >= MOST_BYTES {
-            return Pin::new(&mut inner.stream).poll_write_vectored(cx, slices);
+            let written = Pin::new(&mut inner.stream).poll_write_vectored(cx, slices);
+            return inner.noted(written);
         }
+        inner.activity.wrote(false);
         if inner.gathered.capacity() == 0 {
             inner.gathered.reserve_exact(MOST_BYTES);
         }

@@ -1,8 +1,8 @@
 //! The body of an answer over HTTP/2 that knows whether the client has taken it. HTTP/2 has windows: what is written to a
 //! connection at once may wait for its reader in h2's own queue, long after the request is done.
 //!
-//! Made by `connection`. h2 keeps the buffer of a body until its last byte was handed to the socket, so the buffer is what
-//! holds the [`Sending`]. What must never happen: a reader who takes his time is taken for one who is gone.
+//! Made by `connection`. h2 keeps the buffer of a body until its last byte was handed to `gathering`, so the buffer is what
+//! holds the [`Sending`]; from there on `gathering` knows. What must never happen: a reader who takes his time is taken for one who is gone.
 
 use std::convert::Infallible;
 use std::pin::Pin;

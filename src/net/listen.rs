@@ -1,6 +1,6 @@
 //! Listening sockets: bind, accept, stop.
 //!
-//! Called by `serve`, one [`run`] an address. A permit comes before the accept, so that what is over the limit waits in the
+//! Called by `door`, one [`run`] an address. A permit comes before the accept, so that what is over the limit waits in the
 //! kernel's queue instead of in our memory. What must never happen: an error of one socket ends the loop, or a handshake
 //! holds it up.
 

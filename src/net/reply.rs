@@ -1,7 +1,7 @@
 //! An answer on its way out: the one place that knows statuses and response headers.
 //!
-//! Handlers make a [`Reply`], anything may make an `Error`; `serve` calls [`Reply::finish`] once a request. What must never
-//! happen: an answer without `Vary: Origin`, `nosniff` and its request id, or an error that shows its cause.
+//! Handlers make a [`Reply`], anything may make an `Error`; `serve` calls [`Reply::finish`], but for answers that are remembered. What
+//! must never happen: an answer without `Vary: Origin`, `nosniff` and its request id, or an error that shows its cause.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -42,7 +42,8 @@ pub struct Reply {
 impl Reply {
     /// 200 with JSON that nobody keeps.
     pub fn json(value: &impl Serialize) -> Result<Reply> {
-        let body = serde_json::to_vec(value).or_internal()?;
+        // No longer than its text: it may be kept.
+        let body = serde_json::to_vec(value).or_internal()?.into_boxed_slice();
         Ok(Reply::of_json(body.into()))
     }
 
@@ -113,9 +114,20 @@ impl Reply {
         reply
     }
 
-    /// The same with the status that `error` has.
-    pub fn with_status_of(self, error: &Error) -> Reply {
-        Reply { status: status_of(&error.kind), ..self }
+    /// The same with the status that `error` has, and what goes with it.
+    pub fn with_status_of(mut self, error: &Error) -> Reply {
+        self.status = status_of(&error.kind);
+        match &error.kind {
+            Kind::MethodNotAllowed(allow) => {
+                let allow = HeaderValue::from_str(allow).expect("method names are ASCII");
+                self.headers.insert(ALLOW, allow);
+            }
+            Kind::Unavailable { retry_after_s } | Kind::TooMany { retry_after_s } => {
+                self.headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
+            }
+            _ => {}
+        }
+        self
     }
 
     /// 200 with `{"message": …}`.
@@ -225,18 +237,6 @@ impl From<Error> for Reply {
             data: &'a serde_json::Map<String, serde_json::Value>,
         }
         let body = Body { error: &error.public, code: error.code, data: &error.data };
-        let mut reply = Reply::json(&body).expect("texts and JSON values serialise");
-        reply.status = status_of(&error.kind);
-        match &error.kind {
-            Kind::MethodNotAllowed(allow) => {
-                let allow = HeaderValue::from_str(allow).expect("method names are ASCII");
-                reply.headers.insert(ALLOW, allow);
-            }
-            Kind::Unavailable { retry_after_s } | Kind::TooMany { retry_after_s } => {
-                reply.headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
-            }
-            _ => {}
-        }
-        reply
+        Reply::json(&body).expect("texts and JSON values serialise").with_status_of(&error)
     }
 }

@@ -1,6 +1,6 @@
 //! Certificates and the TLS side of a listener.
 //!
-//! Called by `serve` at start and by `check`. rustls with aws-lc-rs, TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN. What the
+//! Called by `door` at start and by `check`. rustls with aws-lc-rs, TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN. What the
 //! client names in SNI changes nothing: a listener has one certificate.
 
 use std::io::ErrorKind;

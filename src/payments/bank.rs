@@ -90,6 +90,14 @@ pub struct PaymentInfo {
     pub transaction: Transaction,
 }
 
+impl PaymentInfo {
+    /// Nobody has paid anything yet.
+    fn none(order: &str, amount: Decimal) -> PaymentInfo {
+        let transaction = Transaction::default();
+        PaymentInfo { order: order.to_owned(), amount, is_paid: false, is_in_progress: false, transaction }
+    }
+}
+
 /// A brand's account at the bank.
 pub struct Bank<'b> {
     config: &'b BankConfig,
@@ -138,33 +146,35 @@ impl<'b> Bank<'b> {
         }
     }
 
-    /// What the bank says of a code, as little as tells it: one question while the code lives, two when it does not.
+    /// What the bank says of a code and of its payment: both are asked, because either may know of money first.
     ///
     /// # Errors
     /// Also when the payment is not the one of `order` and `amount`.
     pub async fn look(&self, qr_id: &str, order: &str, amount: Decimal) -> Result<Seen, Fault> {
-        let status = match self.status(qr_id).await {
+        let (status, info) = tokio::join!(self.status(qr_id), self.payment_info(qr_id));
+        let status = match status {
             Err(Fault::Refused { code, .. }) if code == NOT_FOUND => return Ok(Seen::Unknown),
             status => status?,
         };
-        let closed = match status.as_str() {
-            "IN_PROGRESS" => return Ok(Seen::InProgress),
-            "PAID" => None,
-            "EXPIRED" => Some(Seen::Expired),
-            "CANCELLED" => Some(Seen::Cancelled),
-            // NEW, and words that are newer than this program: nothing has ended.
-            _ => return Ok(Seen::Living),
+        let is_paid = status == "PAID";
+        let info = match info {
+            Ok(info) => info,
+            // No payment that it could tell of.
+            Err(Fault::Refused { .. }) if !is_paid => PaymentInfo::none(order, amount),
+            Err(fault) => return Err(fault),
         };
-        let info = self.payment_info(qr_id).await?;
         if info.order != order || info.amount != amount {
             let what = format!("{qr_id} is order {} over {}, not {order} over {amount}", info.order, info.amount);
-            return Err(if info.is_paid || closed.is_none() { Fault::OtherMoney(what) } else { Fault::Nonsense(what) });
+            return Err(if info.is_paid || is_paid { Fault::OtherMoney(what) } else { Fault::Nonsense(what) });
         }
-        Ok(match closed {
-            _ if info.is_paid => Seen::Paid(info.transaction),
+        Ok(match status.as_str() {
+            _ if info.is_paid || is_paid => Seen::Paid(info.transaction),
             _ if info.is_in_progress => Seen::InProgress,
-            Some(closed) => closed,
-            None => Seen::Paid(info.transaction),
+            "IN_PROGRESS" => Seen::InProgress,
+            "EXPIRED" => Seen::Expired,
+            "CANCELLED" => Seen::Cancelled,
+            // NEW, and words that are newer than this program: nothing has ended.
+            _ => Seen::Living,
         })
     }
 
@@ -207,22 +217,14 @@ impl<'b> Bank<'b> {
         })
     }
 
-    /// `DELETE /api/sbp/v2/qrs/{qrId}`: whether nobody can pay the code any more. `false` when it ended otherwise or is being paid.
-    /// What the answer means is asked, not guessed: the code's own status tells.
-    ///
-    /// # Errors
-    /// Also when the code lives on.
+    /// `DELETE /api/sbp/v2/qrs/{qrId}`: nobody is to pay the code any more. Whether it ended so, or otherwise before, or is being
+    /// paid, is for [`Bank::look`] to tell; `false` when the bank has no such code.
     pub async fn cancel(&self, qr_id: &str) -> Result<bool, Fault> {
         match self.ask(Asking::delete(self.url(&format!("/api/sbp/v2/qrs/{qr_id}")))).await {
-            Ok(_) => {}
-            Err(Fault::Refused { code, .. }) if code == "ERROR.ERROR_WRONG_QR_STATUS" => {}
-            Err(Fault::Refused { code, .. }) if code == NOT_FOUND => return Ok(true),
-            Err(fault) => return Err(fault),
-        }
-        match self.status(qr_id).await?.as_str() {
-            "CANCELLED" => Ok(true),
-            "EXPIRED" | "PAID" | "IN_PROGRESS" => Ok(false),
-            status => Err(Fault::Nonsense(format!("{qr_id} was cancelled and is {status}"))),
+            Ok(_) => Ok(true),
+            Err(Fault::Refused { code, .. }) if code == "ERROR.ERROR_WRONG_QR_STATUS" => Ok(true),
+            Err(Fault::Refused { code, .. }) if code == NOT_FOUND => Ok(false),
+            Err(fault) => Err(fault),
         }
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::bank::{Bank, Fault, Registration};
 use super::order::{Offered, Order};
@@ -17,6 +17,7 @@ use crate::app::Cx;
 use crate::brand::{Brand, Lease};
 use crate::error::{Error, Result, ResultExt};
 use crate::hexadecimal;
+use crate::rates::subject_of;
 use crate::session::Owner;
 
 /// How often a waiting request looks whether another one has the code by now.
@@ -24,6 +25,10 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// What an instance needs beside the bank's own time to register a code.
 const MARGIN: Duration = Duration::from_secs(1);
+
+/// A login during this request was linked no longer ago: requests wait, and instances' clocks differ. Who logged in before that and
+/// comes as a visitor again has no session any more, and orders for nobody but themselves.
+const LINK_MARGIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// Replacing older payments makes room for this one; more rounds than this mean that somebody opens them as fast.
 const MOST_ROUNDS: u32 = 4;
@@ -90,7 +95,8 @@ async fn round(cx: &Cx, owner: &str, order: &Order) -> Result<Round> {
     let question = Question {
         brand: cx.brand.name(),
         owner,
-        address: cx.address,
+        begun_after: now - LINK_MARGIN,
+        subject: subject_of(cx.address),
         region: cx.region.as_deref(),
         site_order_id: &order.site_order_id,
         item_ids: &item_ids,
@@ -108,7 +114,7 @@ async fn round(cx: &Cx, owner: &str, order: &Order) -> Result<Round> {
     let opening = Opening {
         owner,
         bank_order_id: &hexadecimal::random_name()?,
-        address: cx.address,
+        subject: question.subject,
         order,
         lines: &lines,
         amount,
@@ -179,8 +185,7 @@ fn decide(desk: &Desk, order: &Order, cx: &Cx, now: Timestamp) -> Result<Option<
     let shares =
         |payment: &&Payment| payment.lines.iter().any(|(id, _)| order.items.iter().any(|item| item.item_id == *id));
     let (older, others): (Vec<&Payment>, Vec<&Payment>) = desk.payments.iter().partition(shares);
-    let at_address = u64::try_from(desk.open_at_address).unwrap_or(0).saturating_sub(older.len() as u64);
-    if others.len() >= config.open_per_owner as usize || at_address >= u64::from(config.open_per_address) {
+    if others.len() >= config.open_per_owner as usize || desk.open_at_address >= i64::from(config.open_per_address) {
         let ends = others.iter().map(|payment| payment.standing.expires_at).min().unwrap_or(now + config.qr_lifetime);
         let seconds = u32::try_from(ends.duration_since(now).as_secs()).unwrap_or(0).max(1);
         return Err(Error::too_many(
@@ -328,10 +333,16 @@ async fn replace(brand: &Arc<Brand>, payment: Payment) -> Result<()> {
         },
     };
     let after = match &payment.qr_id {
-        Some(qr_id) if payment.standing.status.is_open() => match Bank::of(brand)?.cancel(qr_id).await? {
-            true => apply(brand, payment.id, &Seen::Cancelled).await?,
-            false => look(brand, &payment).await?,
-        },
+        Some(qr_id) if payment.standing.status.is_open() => {
+            let after = match Bank::of(brand)?.cancel(qr_id).await? {
+                true => look(brand, &payment).await?,
+                false => apply(brand, payment.id, &Seen::Cancelled).await?,
+            };
+            if after.standing.status == Status::Created {
+                return Err(Fault::Nonsense(format!("{qr_id} was cancelled and lives")).into());
+            }
+            after
+        }
         _ => payment,
     };
     let refuse = |code, sentence: &str| {

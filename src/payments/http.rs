@@ -16,20 +16,21 @@ use super::{Order, Payment, Purchase};
 
 /// `POST /cart`: one path for two things, told apart by the body: adding an item, or paying.
 pub async fn add_or_pay(cx: Cx, mut req: Req) -> Result<Reply> {
-    let who = Who::of(&cx, &req).await?;
     let body = req.json_bytes().await?;
     match cart::read_post(&body)? {
         cart::Post::Add { item_id, quantity } => {
+            let who = Who::of(&cx, &req).await?;
             cart::add(&cx, &who.owner(), item_id, quantity).await?;
             Reply::message("Added to cart")
         }
         // In a box: what a payment takes is more than all the others, who add an item, should carry with them.
-        cart::Post::Payment => Box::pin(pay(cx, &req, &who, &body)).await,
+        cart::Post::Payment => Box::pin(pay(cx, &req, &body)).await,
     }
 }
 
-async fn pay(cx: Cx, req: &Req, who: &Who, body: &[u8]) -> Result<Reply> {
+async fn pay(cx: Cx, req: &Req, body: &[u8]) -> Result<Reply> {
     let order = Order::read(body)?;
+    let who = Who::of(&cx, req).await?;
     cx.spend(Budget::Payments, req.headers()).await?;
     let payment = super::open(&cx, &who.owner(), &order).await?;
     Reply::json(&Opened::of(&payment))
@@ -43,12 +44,12 @@ pub async fn status(cx: Cx, req: Req) -> Result<Reply> {
 
 /// `POST /purchase-email`: the mail about a paid order. A front end that sends no cookies names its user instead.
 pub async fn purchase_email(cx: Cx, mut req: Req) -> Result<Reply> {
+    let purchase = Purchase::read(&req.json().await?)?;
     let browser = Browser::of(&cx.brand, &req);
     let owner = match browser.session.is_some() || browser.visitor.is_some() {
         true => Some(Who::of(&cx, &req).await?.owner()),
         false => None,
     };
-    let purchase = Purchase::read(&req.json().await?)?;
     super::send_mail(&cx, owner.as_ref(), &purchase).await?;
     Reply::message("Email sent")
 }

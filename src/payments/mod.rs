@@ -23,6 +23,7 @@ pub mod worker;
 
 use std::sync::Arc;
 
+use deadpool_postgres::GenericClient;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::brand::Brand;
@@ -178,7 +179,7 @@ fn tell(brand: &Brand, payment: &Payment, change: Change, to_settle: bool) {
 }
 
 /// When the worker looks at a payment next: soon and then less often while it is open, at its end, and a while beyond because
-/// money may come late. `None`: there is nothing more to see.
+/// money may come late; one that the bank is at, for as long as it is. `None`: there is nothing more to see.
 fn next_look(
     payment: &Payment,
     status: Status,
@@ -199,7 +200,10 @@ fn next_look(
         Status::Expired | Status::Cancelled => now + (doubled * 12).min(longest),
     };
     let last = expires_at + config.follow;
-    (now < last).then(|| at.min(last))
+    match status {
+        Status::Waiting if now >= last => Some(now + longest),
+        _ => (now < last).then(|| at.min(last)),
+    }
 }
 
 /// Asks the bank a harmless question; says how that went. `None`: no bank is configured.
@@ -285,10 +289,7 @@ fn purpose(site_order_id: &str) -> String {
     format!("Order #{site_order_id}")
 }
 
-/// Gives the payments of a visitor to the user that the visitor logged in as.
-pub async fn join(brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
-    let client = brand.db().await?;
-    store::join(&*client, brand.name(), &from.key(), &into.key(), brand.clock.now()).await?;
-    client.give_back();
-    Ok(())
+/// Gives the payments of a visitor to the user that the visitor logged in as, in the login's transaction.
+pub async fn join(client: &impl GenericClient, brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
+    store::join(client, brand.name(), &from.key(), &into.key(), brand.clock.now()).await
 }

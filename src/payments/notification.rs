@@ -5,7 +5,7 @@
 //! compared, or a comparison tells how far it got.
 
 use hmac::{Hmac, KeyInit, Mac};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use sha2::Sha256;
 
@@ -31,9 +31,22 @@ struct Body<'a> {
     amount: &'a RawValue,
     sbp_merchant_id: String,
     order: String,
-    payment_status: String,
-    transaction_date: String,
+    #[serde(default)]
+    payment_status: Signed,
+    #[serde(default)]
+    transaction_date: Signed,
     qr_id: Option<String>,
+}
+
+/// A value as it is signed: what is absent as nothing, and `null` as that word (the bank's own SDK).
+#[derive(Default)]
+struct Signed(String);
+
+impl<'de> Deserialize<'de> for Signed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Signed, D::Error> {
+        let value = Option::<String>::deserialize(from)?;
+        Ok(Signed(value.unwrap_or_else(|| "null".to_owned())))
+    }
 }
 
 impl Notification {
@@ -63,8 +76,8 @@ impl Notification {
 }
 
 fn is_signed_with(key: &Secret, amount: &str, body: &Body<'_>, signature: &[u8]) -> bool {
-    let Body { sbp_merchant_id, order, payment_status, transaction_date, .. } = body;
-    let message = format!("{amount}|{sbp_merchant_id}|{order}|{payment_status}|{transaction_date}");
+    let Body { sbp_merchant_id, order, payment_status: Signed(status), transaction_date: Signed(date), .. } = body;
+    let message = format!("{amount}|{sbp_merchant_id}|{order}|{status}|{date}");
     let mut mac = Hmac::<Sha256>::new_from_slice(key.reveal().as_bytes()).expect("HMAC takes keys of any length");
     mac.update(message.as_bytes());
     mac.verify_slice(signature).is_ok()
@@ -126,6 +139,19 @@ mod tests {
             let heard =
                 Notification::verify(body(literal).as_bytes(), signature, &bank(&["old", "key"])).expect(literal);
             assert_eq!(heard, Notification { order: "o1".to_owned(), qr_id: Some("AD1".to_owned()) });
+        }
+    }
+
+    #[test]
+    fn what_is_absent_is_signed_as_nothing_and_null_as_a_word() {
+        // The same in Python, of "100.00|MA1|o1|DECLINED|" and of "…|null".
+        const ABSENT: &str = "51a9725d92b9f251c5566cddd623378451d4d95a9cdea25a8b29c0f801cc25ee";
+        const NULL: &str = "dd9ffb7bf663829b65f99096603a76a67d355a86f3419bd8d64c451c6c534906";
+        let declined = r#"{"amount":100.00,"sbpMerchantId":"MA1","order":"o1","paymentStatus":"DECLINED""#;
+        for (date, signature) in [("", ABSENT), (r#","transactionDate":null"#, NULL)] {
+            let body = format!("{declined}{date}}}");
+            let heard = Notification::verify(body.as_bytes(), signature, &bank(&["key"])).expect("signed");
+            assert_eq!(heard, Notification { order: "o1".to_owned(), qr_id: None });
         }
     }
 

@@ -71,7 +71,7 @@ pub(super) async fn begin_mail(
 pub(super) async fn lines(client: &impl GenericClient, payment_id: i64, language: Language) -> Result<Vec<Line>> {
     let statement = client
         .prepare_cached(
-            "select l.item_id, coalesce(i.translations #>> array[$2, 'name'], l.name) as name, \
+            "select l.item_id, coalesce(nullif(i.translations #>> array[$2, 'name'], ''), l.name) as name, \
                     l.list_price, l.price, l.quantity \
              from payment_line l left join item i using (item_id) where l.payment_id = $1 order by l.position",
         )

@@ -81,8 +81,9 @@ pub(super) struct Desk {
     pub offered: Vec<Option<Offered>>,
     /// The owner's open payments, and the one of this order whatever its status.
     pub payments: Vec<Payment>,
+    /// Of this address, but for the owner's that share an item with the order.
     pub open_at_address: i64,
-    /// Who the owner has become.
+    /// Who the owner has become during the request.
     pub joined: Option<String>,
 }
 
@@ -90,7 +91,10 @@ pub(super) struct Desk {
 pub(super) struct Question<'a> {
     pub brand: &'a str,
     pub owner: &'a str,
-    pub address: IpAddr,
+    /// Whoever logs in later than then does so during the request.
+    pub begun_after: Timestamp,
+    /// Whom the client's address stands for.
+    pub subject: IpAddr,
     pub region: Option<&'a str>,
     pub site_order_id: &'a str,
     pub item_ids: &'a [i64],
@@ -120,18 +124,22 @@ pub(super) async fn begin(client: &impl GenericClient, question: &Question<'_>) 
         .await?;
     let at_address = client
         .prepare_cached(
-            "select count(*) from payment where address = $1 and not abandoned and status in ('CREATED', 'WAITING')",
+            "select count(*) from payment p \
+             where p.address = $1 and not p.abandoned and p.status in ('CREATED', 'WAITING') \
+               and not (p.owner = $2 and exists (select from payment_line l \
+                                                 where l.payment_id = p.payment_id and l.item_id = any ($3)))",
         )
         .await?;
-    let joined = client.prepare_cached("select owner from payment_owner_link where visitor = $1").await?;
-    let Question { brand, owner, address, region, site_order_id, item_ids } = question;
-    let keys = [owner_lock(brand, owner), format!("brandgate:pay:{brand}:address:{address}")];
+    let joined =
+        client.prepare_cached("select owner from payment_owner_link where visitor = $1 and linked_at > $2").await?;
+    let Question { brand, owner, begun_after, subject, region, site_order_id, item_ids } = question;
+    let keys = [owner_lock(brand, owner), format!("brandgate:pay:{brand}:address:{subject}")];
     let of_owner: [&(dyn ToSql + Sync); 1] = [&keys[0]];
     let of_address: [&(dyn ToSql + Sync); 1] = [&keys[1]];
     let of_items: [&(dyn ToSql + Sync); 3] = [item_ids, owner, region];
     let of_order: [&(dyn ToSql + Sync); 2] = [owner, site_order_id];
-    let where_from: [&(dyn ToSql + Sync); 1] = [address];
-    let of_visitor: [&(dyn ToSql + Sync); 1] = [owner];
+    let where_from: [&(dyn ToSql + Sync); 3] = [subject, owner, item_ids];
+    let of_visitor: [&(dyn ToSql + Sync); 2] = [owner, begun_after];
     // Payments before pieces: a payment that ends between the two statements gives its pieces back, and is not missed.
     let (begun, first, second, joined, payments, offered, at_address) = tokio::join!(
         client.batch_execute("begin"),
@@ -182,7 +190,8 @@ pub(super) async fn roll_back(client: &impl GenericClient) -> Result<()> {
 pub(super) struct Opening<'a> {
     pub owner: &'a str,
     pub bank_order_id: &'a str,
-    pub address: IpAddr,
+    /// Whom the client's address stands for.
+    pub subject: IpAddr,
     pub order: &'a Order,
     pub lines: &'a [Line],
     pub amount: Decimal,
@@ -213,7 +222,7 @@ pub(super) async fn open(client: &impl GenericClient, opening: &Opening<'_>) -> 
              select payment_id from opened",
         )
         .await?;
-    let Opening { owner, bank_order_id, address, order, lines, amount, now, expires_at, registering_until } = opening;
+    let Opening { owner, bank_order_id, subject, order, lines, amount, now, expires_at, registering_until } = opening;
     let ids: Vec<i64> = lines.iter().map(|line| line.item_id).collect();
     let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
     let list_prices: Vec<Decimal> = lines.iter().map(|line| line.list_price).collect();
@@ -224,7 +233,7 @@ pub(super) async fn open(client: &impl GenericClient, opening: &Opening<'_>) -> 
         &order.site_order_id,
         bank_order_id,
         amount,
-        address,
+        subject,
         &order.site_user_id,
         &order.telegram_username,
         &order.redirect_url,
@@ -309,8 +318,8 @@ pub(super) async fn by_id(client: &impl GenericClient, payment_id: i64) -> Resul
     client.query_opt(&statement, &[&payment_id]).await?.as_ref().map(Payment::read).transpose()
 }
 
-/// Gives a visitor's payments to the user that the visitor logged in as, also those that are just being opened; an order that
-/// the user has too stays the visitor's.
+/// Gives a visitor's payments to the user that the visitor logged in as, also those that are just being opened, until the end of
+/// the transaction; an order that the user has too stays the visitor's.
 pub(super) async fn join(
     client: &impl GenericClient,
     brand: &str,
@@ -336,15 +345,13 @@ pub(super) async fn join(
     let key = owner_lock(brand, from);
     let of_owner: [&(dyn ToSql + Sync); 1] = [&key];
     let of_link: [&(dyn ToSql + Sync); 3] = [&from, &into, &now];
-    let (begun, locked, linked, given) = tokio::join!(
-        client.batch_execute("begin"),
+    let (locked, linked, given) = tokio::join!(
         client.execute(&lock, &of_owner),
         client.execute(&link, &of_link),
         client.execute(&give, &of_link[..2]),
     );
-    begun?;
     locked?;
     linked?;
     given?;
-    commit(client).await
+    Ok(())
 }

@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::state::{GRACE, Seen};
+use super::state::{GRACE, Seen, Status};
 use super::store::Payment;
 use super::{apply, look, next_look, watch};
 use crate::brand::Brand;
@@ -38,8 +38,9 @@ async fn follow_one(brand: &Brand, payment: &Payment, now: Timestamp, claimed: T
         Ok(after) => (after.standing, None),
         Err(error) => {
             tracing::warn!(brand = brand.name(), payment = payment.id, %error, "a payment will be looked at again");
-            // Nobody could ask the bank for so long that nobody will be at it any more.
-            let given_up = now > payment.standing.expires_at + config.follow && payment.standing.status.is_open();
+            // Nobody could ask the bank for so long that nobody will pay any more; unless somebody was at it.
+            let given_up =
+                now > payment.standing.expires_at + config.follow && payment.standing.status == Status::Created;
             if given_up {
                 apply(brand, payment.id, &Seen::Expired).await?;
             }

@@ -36,11 +36,12 @@ pub async fn list(cx: &Cx) -> Result<(Vec<Region>, Language)> {
     let listed = store::list(&*client, cx.language).await?;
     client.give_back();
     for (mut region, translation) in listed {
-        if translation.city.is_some() || translation.country.is_some() {
-            language = cx.language;
+        for (text, translated) in [(&mut region.city, translation.city), (&mut region.country, translation.country)] {
+            if let Some(translated) = translated.filter(|translated| !translated.is_empty()) {
+                *text = translated;
+                language = cx.language;
+            }
         }
-        region.city = translation.city.unwrap_or(region.city);
-        region.country = translation.country.unwrap_or(region.country);
         regions.push(region);
     }
     Ok((regions, language))

@@ -10,8 +10,8 @@ use super::body;
 
 /// `POST /comment`: hands out the visitor cookie to who has no session.
 pub async fn post(cx: Cx, mut req: Req) -> Result<Reply> {
-    let who = Who::of(&cx, &req).await?;
     let posted = body::post(&req.json().await?)?;
+    let who = Who::of(&cx, &req).await?;
     super::post(&cx, &who.owner(), &posted).await?;
     Reply::message("Review submitted")
 }

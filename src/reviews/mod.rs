@@ -10,6 +10,7 @@ mod body;
 pub mod http;
 mod store;
 
+use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 
 use crate::app::Cx;
@@ -100,22 +101,17 @@ fn new_pseudonym() -> Result<String> {
     Ok(format!("user_{digits}"))
 }
 
-/// Moves a visitor's reviews to the user who logged in. Of two reviews of one item the newer stays; it is hidden if either
-/// was. Doing it again does nothing.
-pub async fn join(brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
-    let mut client = brand.db().await?;
-    let item_ids = store::reviewed(&*client, from).await?;
+/// Moves a visitor's reviews to the user who logged in, in the login's transaction; returns their items, which are shown differently
+/// after its commit. Of two reviews of one item the newer stays; it is hidden if either was. Doing it again does nothing.
+pub async fn join(client: &impl GenericClient, from: &Owner, into: &Owner) -> Result<Vec<i64>> {
+    let item_ids = store::reviewed(client, from).await?;
     if !item_ids.is_empty() {
-        let transaction = client.transaction().await?;
-        store::lock_reviewer(&transaction, from).await?;
-        let pseudonym = store::reviewer(&transaction, into, &new_pseudonym()?).await?;
-        store::drop_doubles(&transaction, from, into).await?;
-        store::hand_over(&transaction, from, into, &pseudonym).await?;
-        transaction.commit().await?;
-        brand.cache.items_changed(item_ids);
+        store::lock_reviewer(client, from).await?;
+        let pseudonym = store::reviewer(client, into, &new_pseudonym()?).await?;
+        store::drop_doubles(client, from, into).await?;
+        store::hand_over(client, from, into, &pseudonym).await?;
     }
-    client.give_back();
-    Ok(())
+    Ok(item_ids)
 }
 
 /// Which reviews the shop wants to see.

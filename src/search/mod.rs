@@ -41,9 +41,8 @@ pub fn check_query(text: Option<&str>) -> Result<&str> {
     Ok(text)
 }
 
-/// What `websearch_to_tsquery` would take for "not this word" is taken for the word: a search that only excludes finds the
-/// whole shop, and ranks all of it.
-fn without_negations(query: &str) -> String {
+/// A minus before a word excludes nothing, and is no sign of a number either.
+fn without_minuses(query: &str) -> String {
     let words = query.split_whitespace().map(|word| word.trim_start_matches(['-', '!']));
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
@@ -51,7 +50,7 @@ fn without_negations(query: &str) -> String {
 /// One page of what matches, best first.
 pub async fn find(cx: &Cx, query: &str, page: Page) -> Result<Hits> {
     let client = cx.brand.db().await?;
-    let (rows, total) = store::find(&*client, &without_negations(query), cx.region.as_deref(), page).await?;
+    let (rows, total) = store::find(&*client, &without_minuses(query), cx.region.as_deref(), page).await?;
     client.give_back();
     let (items, language) = item::read_all(&rows, cx.language)?;
     Ok(Hits { items, total, language })

@@ -21,8 +21,8 @@ pub(super) async fn find(
                  select i.item_id, lower(i.name) = lower($1) as exact, \
                         ts_rank_cd('{0.05, 0.1, 0.4, 1.0}', i.search, q.query, 1) as rank, i.priority \
                  from listed_item i, \
-                      (select websearch_to_tsquery('russian', $1) || websearch_to_tsquery('english', $1) \
-                              || websearch_to_tsquery('armenian', $1) as query) q \
+                      (select plainto_tsquery('russian', $1) || plainto_tsquery('english', $1) \
+                              || plainto_tsquery('armenian', $1) as query) q \
                  where i.search @@ q.query \
                    and ($2::text is null or coalesce($2 = any(nullif(i.regions, '{}')), true)) \
              ) \

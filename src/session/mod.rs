@@ -88,6 +88,12 @@ impl Browser {
         secret.set_cookie(&cookie::name(&self.brand, cookie::VISITOR), VISITOR_MAX_AGE_S)
     }
 
+    /// The visitor's cookie for another year, or one for who has none.
+    pub fn hand_out_visitor(&self) -> Result<SetCookie> {
+        let visitor = self.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
+        Ok(self.set_visitor(&visitor))
+    }
+
     pub fn set_session(&self, secret: &CookieSecret) -> SetCookie {
         secret.set_cookie(&cookie::name(&self.brand, cookie::SESSION), SESSION_MAX_AGE_S)
     }

@@ -112,6 +112,30 @@ async fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
     assert_eq!(gateway.exit_status(), None);
 }
 
+/// The connection that follows what changes is lost and does not come back, while visitors' own connections go on.
+#[tokio::test]
+async fn what_cannot_be_followed_is_asked_as_long_as_there_is_anybody_to_ask() {
+    let site = own_site("unfollowed");
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    await_catalogue(&client).await;
+    // Every connection that short reads share is open.
+    for number in 0..4 {
+        assert_eq!(client.get(&format!("/item/123?number={number}")).await.status, 200);
+    }
+    gateway.await_remembered("dexar", "/item/123").await;
+    let admin = |sql: &str| site.services.admin_sql(&site.database, sql);
+    admin("alter role dexar connection limit 1");
+    let following = "from pg_stat_activity where usename = 'dexar' and query like '%pg_current_snapshot%'";
+    admin(&format!("select pg_terminate_backend(pid) {following}"));
+    gateway.await_log("PostgreSQL is away");
+    admin("update dexar.item set price = price + 1 where item_id = 123");
+    let new = admin("select price::float from dexar.item where item_id = 123");
+    gateway.catch_up().await;
+    let answer = client.get("/item/123").await;
+    assert_eq!((answer.header("warning"), answer.ok_json()["price"].to_string()), (None, new));
+}
+
 /// A disk that hangs: connections stay open, new ones are taken by the kernel, and nobody answers.
 #[tokio::test]
 async fn a_database_that_stands_still_holds_nobody_up() {

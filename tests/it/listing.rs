@@ -130,6 +130,36 @@ async fn word_forms_of_three_languages_find_and_the_exact_name_is_first() {
     }
 }
 
+/// A search finds what has the words; signs between them ask for nothing else.
+#[tokio::test]
+async fn signs_exclude_nothing_and_break_nothing() {
+    let client = demo_shops().gateway.client("dexar");
+    let search = async |words: &str| {
+        let coded = percent_encoding::utf8_percent_encode(words, percent_encoding::NON_ALPHANUMERIC).to_string();
+        client.json(&format!("/searchitems?search={coded}")).await["total"].clone()
+    };
+    let fruit = search("fruit").await;
+    assert!(fruit.as_u64() > Some(0));
+    let many_minuses = format!("({}fruit", "-".repeat(40));
+    for words in [
+        "-fruit",
+        "(-fruit",
+        "|-fruit",
+        "\"-fruit",
+        "\"fruit\"",
+        "fruit &",
+        "!!fruit",
+        "fruit:*",
+        "<->fruit",
+        &many_minuses,
+    ] {
+        assert_eq!(search(words).await, fruit, "{words}");
+    }
+    for words in ["(-xyzzyplugh", "\"a\"-xyzzyplugh", "a&-xyzzyplugh", "-", "\"", "()", "'", "\\", ":*", "or", "-or-"] {
+        assert!(search(words).await.as_u64() < fruit.as_u64(), "{words} is not the whole shop");
+    }
+}
+
 #[tokio::test]
 async fn numbers_and_string_ids_name_the_same() {
     let client = demo_shops().gateway.client("dexar");

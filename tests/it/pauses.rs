@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::gathering::frame;
 use crate::harness::{Gateway, Site, connect_tls, eventually};
 
 /// Longer than the gateway keeps buffers for a client that asks nothing.
@@ -214,6 +215,31 @@ async fn an_answer_over_http2_may_be_read_slowly_but_not_left_lying() {
         bytes += frame.into_data().map_or(0, |data| data.len());
     }
     assert!(bytes < PAGE_BYTES, "{bytes}");
+}
+
+/// Browsers open windows that hold a whole answer; then only TCP tells how slowly they read.
+#[tokio::test]
+async fn an_answer_over_http2_may_be_read_slowly_behind_large_windows() {
+    let (_site, gateway) = shop(1_500);
+    let mut stream =
+        connect_tls(gateway.address("dexar"), &["h2"], "localhost", rustls::ALL_VERSIONS).await.expect("TLS");
+    let literal = |index: u8, text: &str| [&[index, text.len() as u8], text.as_bytes()].concat();
+    let head = [vec![0x82, 0x87], literal(0x04, "/category/1?count=200"), literal(0x01, "localhost")].concat();
+    let mut asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    asked.extend(frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
+    asked.extend(frame(8, 0, 0, &[0x7f, 0, 0, 0]));
+    asked.extend(frame(1, 0x5, 1, &head));
+    stream.write_all(&asked).await.expect("it is open");
+    stream.flush().await.expect("it is open");
+    let begun = Instant::now();
+    let mut bytes = 0;
+    let mut part = vec![0; 1_500_000];
+    while bytes < PAGE_BYTES {
+        let read = stream.read_exact(&mut part).await;
+        bytes += read.unwrap_or_else(|error| panic!("after {:?} and {bytes} bytes: {error}", begun.elapsed()));
+        tokio::time::sleep(PAUSE).await;
+    }
+    assert!(begun.elapsed() > Duration::from_secs(3), "{:?}: it was not slow", begun.elapsed());
 }
 
 /// The body of a page of [`import_long`], asked for over an HTTP/2 connection with small windows.

@@ -120,6 +120,69 @@ async fn an_order_on_its_way_while_its_visitor_logs_in_has_one_code() {
 }
 
 #[tokio::test]
+async fn whoever_comes_as_a_visitor_again_pays_for_themselves() {
+    let shop = Shop::open();
+    let browser = shop.browser();
+    browser.get("/auth/session").await;
+    let data = sign(json!({"id": 7, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
+    browser.post("/auth/telegram/callback", &data).await.ok_json();
+    browser.add_to_cart(12, 1).await;
+    // The session ends by itself, and the visitor's cookie stays.
+    let visitor = shop.browser();
+    visitor.plant("__Host-dexar_visitor", &browser.cookie("__Host-dexar_visitor").expect("handed out"));
+    let aged = "update payment_owner_link set linked_at = linked_at - interval '2 minutes'";
+    shop.site.sql_as("dexar", aged).expect("aged");
+    visitor.add_to_cart(12, 2).await;
+    let opened = visitor.post("/cart", &order("o", "40", &[(12, "20", None)])).await.ok_json();
+    pay(&shop, &visitor, &id_of(&opened)).await;
+    assert_eq!(visitor.cart().await, [], "what was bought left the visitor's cart");
+    assert_eq!(browser.cart().await, [(12, 1)], "and nobody else's");
+    let mail = json!({"email": "a@example.com", "telegramUserId": "42",
+                      "items": [{"itemID": 12, "name": "x", "price": 20, "currency": "RUB"}]});
+    assert_eq!(visitor.post("/purchase-email", &mail).await.status, 200);
+}
+
+#[tokio::test]
+async fn money_is_seen_whichever_of_the_banks_words_tells_of_it() {
+    let shop = Shop::open();
+    let browser = shop.browser();
+    let silent = json!({"keepStatus": true, "notify": false});
+    let first = id_of(&browser.post("/cart", &order("first", "3", &[(14, "3", Some(1))])).await.ok_json());
+    shop.outside.at_bank(&first, "pay", silent.clone()).await;
+    let again = browser.post("/cart", &order("second", "3", &[(14, "3", Some(1))])).await;
+    assert_eq!(again.error_code(409), "already_paid", "the code itself was cancelled");
+    let third = id_of(&browser.post("/cart", &order("third", "20", &[(12, "20", Some(1))])).await.ok_json());
+    shop.outside.at_bank(&third, "progress", json!({})).await;
+    shop.outside.at_bank(&third, "pay", silent).await;
+    eventually_async("the money", 20, async || {
+        let status = browser.get(&format!("/qr/payment/{third}")).await.ok_json();
+        (status["paymentStatus"] == "COMPLETED").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_payment_that_the_bank_is_at_is_never_given_up() {
+    let shop = Shop::with("[payments]\nqr_lifetime_s = 1\nfollow_s = 60\nlongest_pause_s = 1\n");
+    let browser = shop.browser();
+    let code = id_of(&browser.post("/cart", &last("waiting")).await.ok_json());
+    shop.outside.at_bank(&code, "progress", json!({})).await;
+    // More than its time and the time of following it ago.
+    let aged = "update payment set expires_at = expires_at - interval '1 hour', look_at = now()";
+    shop.site.sql_as("dexar", aged).expect("aged");
+    let _workers = shop.site.start_workers();
+    let looks =
+        "select case when status = 'WAITING' and holds and look_at is not null then looks else 0 end from payment";
+    eventually("it is looked at again and again", 30, || (shop.count(looks) > 2).then_some(()));
+    shop.outside.bank_misbehave(json!({"call": "*", "how": "500", "times": 4})).await;
+    let before = shop.count(looks);
+    eventually("and again, when the bank cannot be asked", 30, || (shop.count(looks) > before + 2).then_some(()));
+    shop.outside.at_bank(&code, "pay", json!({"force": true, "notify": false})).await;
+    let completed = "select count(*) from payment where status = 'COMPLETED'";
+    eventually("the money", 30, || (shop.count(completed) == 1).then_some(()));
+}
+
+#[tokio::test]
 async fn a_refused_registration_gives_nobody_an_empty_code() {
     let shop = Shop::open();
     let browser = shop.browser();

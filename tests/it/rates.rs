@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::harness::shop::{Shop, order};
 use crate::harness::{
     Browser, Client, Gateway, Outside, Services, Site, ask, connect_tls, free_port, trusting_client_config,
 };
@@ -90,13 +91,17 @@ async fn while_redis_is_away_everybody_may() {
 
 /// One `POST /auth/telegram/start` behind a PROXY header; the status, or `None` when the connection was closed.
 async fn through_balancer(address: SocketAddr, header: &[u8]) -> Option<u16> {
+    let request = "POST /auth/telegram/start HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    sent_through_balancer(address, header, request).await
+}
+
+async fn sent_through_balancer(address: SocketAddr, header: &[u8], request: &str) -> Option<u16> {
     let mut tcp = tokio::net::TcpStream::connect(address).await.expect("it listens");
     tcp.write_all(header).await.expect("sent");
     let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
     let mut stream =
         tokio_rustls::TlsConnector::from(trusting_client_config(&["http/1.1"])).connect(name, tcp).await.ok()?;
-    let request = b"POST /auth/telegram/start HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).await.ok()?;
+    stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok()?;
     String::from_utf8_lossy(&answer).split(' ').nth(1)?.parse().ok()
@@ -119,6 +124,24 @@ async fn a_trusted_balancer_says_whose_budget_it_is() {
     assert!(told.contains("WARN") && told.contains("127.0.0.1") && told.contains("brand=\"dexar\""), "{told}");
     assert_eq!(through_balancer(address, b"PROXY TCP4 nonsense\r\n").await, None);
     assert_eq!(through_balancer(address, b"PROXY UNKNOWN\r\n").await, Some(200), "its own health check");
+}
+
+#[tokio::test]
+async fn a_household_has_one_number_of_open_payments() {
+    let shop = Shop::with("[payments]\nopen_per_address = 1\n[proxy_protocol]\ntrusted = [\"127.0.0.0/8\"]\n");
+    let pay = async |client: &str, item: u64| {
+        let body = order("o", "3", &[(item, "3", Some(1))]).to_string();
+        let request = format!(
+            "POST /cart HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let header = format!("PROXY TCP6 {client} 2001:db8::1 5000 445\r\n");
+        sent_through_balancer(shop.gateway.address("dexar"), header.as_bytes(), &request).await
+    };
+    assert_eq!(pay("2001:db8:0:1::1", 14).await, Some(200));
+    assert_eq!(pay("2001:db8:0:1::2", 14).await, Some(429), "another visitor of the same household");
+    assert_eq!(pay("2001:db8:0:2::1", 14).await, Some(200));
 }
 
 #[tokio::test]

@@ -34,6 +34,21 @@ async fn a_reload_changes_what_open_connections_meet() {
 }
 
 #[tokio::test]
+async fn the_description_is_that_of_the_configuration_in_force() {
+    let mut site = Site::new(&["dexar"]);
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    let servers = async || client.json("/openapi.json").await["servers"].to_string();
+    let before = servers().await;
+    assert_eq!(servers().await, before, "it is remembered");
+    site.change_brand("dexar", |brand| "https://localhost:9".clone_into(&mut brand.public_url));
+    gateway.signal("-HUP");
+    gateway.await_log("reloaded");
+    let after = servers().await;
+    assert!(after.contains("localhost:9\"") && after != before, "{before} {after}");
+}
+
+#[tokio::test]
 async fn a_faulty_file_leaves_everything_as_it_was() {
     let mut site = Site::new(&["dexar", "novo"]);
     let gateway = site.start();

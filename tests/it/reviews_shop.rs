@@ -5,7 +5,6 @@ use std::sync::Arc;
 use brandgate::brand::Brand;
 use brandgate::config;
 use brandgate::db::Purpose;
-use brandgate::reviews::join;
 use brandgate::session::Owner;
 use serde_json::{Value, json};
 
@@ -213,6 +212,16 @@ async fn brand(site: &Site) -> Arc<Brand> {
     let brand = Brand::new(config, Purpose::Work).expect("a brand");
     brand.open().await.expect("the database is fit");
     brand
+}
+
+/// As a login does it, without what else a login takes along.
+async fn join(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::error::Result<Vec<i64>> {
+    let mut client = brand.db().await?;
+    let transaction = client.transaction().await?;
+    let moved = brandgate::reviews::join(&transaction, from, into).await?;
+    transaction.commit().await?;
+    client.give_back();
+    Ok(moved)
 }
 
 #[tokio::test]

@@ -23,9 +23,6 @@ use store::Step;
 /// Enough for one step, so that no other worker does the same.
 const CLAIMED_FOR: SignedDuration = SignedDuration::from_secs(60);
 
-/// Between two questions whether a registered receipt is printed.
-const WATCH: SignedDuration = SignedDuration::from_secs(5);
-
 /// What the fiscal API takes (fiscal.yml): letters of a name, and of an address.
 const LONGEST_NAME: usize = 128;
 const LONGEST_EMAIL: usize = 64;
@@ -69,10 +66,10 @@ async fn step(bank: &Bank<'_>, fiscal: &FiscalConfig, receipt: &Receipt, now: Ti
         Ok(word) if word == "FAILED" => {
             Step::Failed { why: "the register could not print it".to_owned(), is_number_spent: true }
         }
-        Ok(_) if receipt.tries >= i64::from(fiscal.most_tries) => {
+        Ok(_) if receipt.is_registered && receipt.tries >= i64::from(fiscal.most_tries) => {
             Step::Failed { why: "the register has not printed it for too long".to_owned(), is_number_spent: false }
         }
-        Ok(_) => Step::Again { is_registered: true, at: now + WATCH, why: None },
+        Ok(_) => Step::Again { is_registered: true, at: again_at, why: None },
         Err(fault @ Fault::Refused { .. }) => Step::Failed { why: fault.to_string(), is_number_spent: false },
         Err(fault) if receipt.tries >= i64::from(fiscal.most_tries) => {
             Step::Failed { why: fault.to_string(), is_number_spent: false }

@@ -89,10 +89,12 @@ pub(super) async fn claim_due(
     client.query(&statement, &[&now, &again_at]).await?.iter().map(read).collect()
 }
 
+/// What became of a step. The next one's tries begin anew.
 pub(super) async fn note(client: &impl GenericClient, payment_id: i64, step: &Step) -> Result<()> {
     let statement = client
         .prepare_cached(
             "update receipt set status = $2, next_try_at = coalesce($3, next_try_at), last_error = $4, \
+                                tries = case when status <> $2 then 0 else tries end, \
                                 number = case when $5 then number || '-' || tries else number end \
              where payment_id = $1",
         )
