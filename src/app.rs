@@ -71,16 +71,24 @@ impl Cx {
         }
     }
 
-    pub fn new(brand: Arc<Brand>, headers: &HeaderMap, address: IpAddr) -> Cx {
-        let (region, language) = asked_for(headers);
-        Cx { brand, region: region.map(str::to_owned), language, address, additions: Arc::default() }
+    /// # Errors
+    /// As [`asked_for`].
+    pub fn new(brand: Arc<Brand>, headers: &HeaderMap, address: IpAddr) -> Result<Cx> {
+        let (region, language) = asked_for(headers)?;
+        Ok(Cx { brand, region: region.map(str::to_owned), language, address, additions: Arc::default() })
     }
 }
 
 /// The region and the language that a request's headers ask for.
-pub fn asked_for(headers: &HeaderMap) -> (Option<&str>, Language) {
+///
+/// # Errors
+/// 400 for an `X-Region` that no region can have: what is not ASCII.
+pub fn asked_for(headers: &HeaderMap) -> Result<(Option<&str>, Language)> {
     let language = headers.get(X_LANGUAGE).map_or(Language::Ru, |value| Language::from_header(value.as_bytes()));
-    // A region that nobody has is no error, and what is not even text is a region that nobody has.
-    let region = headers.get(X_REGION).map(|value| std::str::from_utf8(value.as_bytes()).unwrap_or("\u{fffd}").trim());
-    (region.filter(|region| !region.is_empty()), language)
+    let region = headers.get(X_REGION).map(|value| match value.to_str() {
+        Ok(region) => Ok(region.trim()),
+        Err(_) => Err(Error::malformed("bad_region", "X-Region: expected the id of a region, as /regions lists them")),
+    });
+    let region = region.transpose()?.filter(|region| !region.is_empty());
+    Ok((region, language))
 }

@@ -151,7 +151,7 @@ impl Gate {
         if !reads || check_head(parts, &self.brand.config.limits).is_err() {
             return None;
         }
-        let (region, language) = app::asked_for(&parts.headers);
+        let (region, language) = app::asked_for(&parts.headers).ok()?;
         Some(cache::key(language, region, parts.uri.path_and_query()?.as_str()))
     }
 
@@ -236,7 +236,7 @@ impl Gate {
             Found::Options(allow) => Ok(Admitted::Options(allow)),
             Found::Handler(route) => {
                 *pattern = route.pattern;
-                Ok(Admitted::Call(route, Cx::new(self.brand.clone(), &parts.headers, client)))
+                Ok(Admitted::Call(route, Cx::new(self.brand.clone(), &parts.headers, client)?))
             }
         }
     }

@@ -195,12 +195,15 @@ async fn strange_ids_are_unknown_or_malformed_and_never_a_fault() {
 }
 
 #[tokio::test]
-async fn a_region_that_does_not_exist_is_no_error_whatever_it_is() {
+async fn a_region_that_is_not_ascii_is_400_and_one_that_does_not_exist_is_none() {
     let client = demo_shops().gateway.client("dexar");
     let everywhere = client.send(ask("/category").region("atlantis")).await.ok_json();
-    for region in
-        ["MOSCOW", "moscow,spb", "'; drop table region; --", "*", "%6d%6f", "Москва", "\u{e9}", "mos\u{fe}cow"]
-    {
+    for path in ["/category", "/category/999", "/item/1013", "/searchitems?search=fruit", "/randomitems"] {
+        for region in ["Москва", "\u{e9}", "mos\u{fe}cow"] {
+            assert_eq!(client.send(ask(path).region(region)).await.error_code(400), "bad_region", "{path} {region}");
+        }
+    }
+    for region in ["MOSCOW", "moscow,spb", "'; drop table region; --", "*", "%6d%6f"] {
         assert_eq!(client.send(ask("/category").region(region)).await.ok_json(), everywhere, "{region}");
     }
     let all = client.json("/category").await;

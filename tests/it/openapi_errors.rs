@@ -46,6 +46,7 @@ async fn the_catalogues_errors_are_as_described() {
         ("GET", "/item/{id}", ask("/item/nothing"), "not_found"),
         ("GET", "/searchitems", ask("/searchitems"), "bad_search"),
         ("GET", "/searchitems", ask("/searchitems?search=%ff"), "bad_encoding"),
+        ("GET", "/regions", ask("/regions").region("Москва"), "bad_region"),
         ("GET", "/regions", ask(&format!("/regions?x={}", "x".repeat(17_000))), "uri_too_long"),
         ("POST", "/comment", ask("/comment").origin("https://novo.market"), "origin_not_allowed"),
         ("POST", "/cart", ask("/cart").body("{}"), "unsupported_media_type"),
