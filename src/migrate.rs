@@ -25,6 +25,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V8__catalog_changes", include_str!("../migrations/0008_catalog_changes.sql")),
     ("V9__category_pages", include_str!("../migrations/0009_category_pages.sql")),
     ("V10__payment_figures", include_str!("../migrations/0010_payment_figures.sql")),
+    ("V11__payment_questions", include_str!("../migrations/0011_payment_questions.sql")),
 ];
 
 /// No migration has this number, and none may get it: databases are past it.

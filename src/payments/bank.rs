@@ -98,6 +98,16 @@ impl PaymentInfo {
     }
 }
 
+/// Which of the bank's two words about a payment is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// The QR code's. Where that is not all, the payment's too.
+    Code,
+    /// The payment's alone.
+    Money,
+    Both,
+}
+
 /// A brand's account at the bank.
 pub struct Bank<'b> {
     config: &'b BankConfig,
@@ -146,18 +156,41 @@ impl<'b> Bank<'b> {
         }
     }
 
-    /// What the bank says of a code and of its payment: both are asked, because either may know of money first.
+    /// What the bank says of a payment. One question, but two when the code is at its end, or nobody pays it any more who did before
+    /// (`was_waiting`).
     ///
     /// # Errors
     /// Also when the payment is not the one of `order` and `amount`.
-    pub async fn look(&self, qr_id: &str, order: &str, amount: Decimal) -> Result<Seen, Fault> {
-        let (status, info) = tokio::join!(self.status(qr_id), self.payment_info(qr_id));
-        let status = match status {
-            Err(Fault::Refused { code, .. }) if code == NOT_FOUND => return Ok(Seen::Unknown),
-            status => status?,
+    pub async fn look(
+        &self,
+        qr_id: &str,
+        (order, amount): (&str, Decimal),
+        ask: Ask,
+        was_waiting: bool,
+    ) -> Result<Seen, Fault> {
+        let status = match ask {
+            Ask::Money => None,
+            Ask::Code | Ask::Both => match self.status(qr_id).await {
+                Err(Fault::Refused { code, .. }) if code == NOT_FOUND => return Ok(Seen::Unknown),
+                status => Some(status?),
+            },
         };
-        let is_paid = status == "PAID";
-        let info = match info {
+        let code = status.as_deref().map(|status| match status {
+            // Nobody tells yet how.
+            "PAID" => Seen::Paid(Transaction::default()),
+            "IN_PROGRESS" => Seen::InProgress,
+            "EXPIRED" => Seen::Expired,
+            "CANCELLED" => Seen::Cancelled,
+            // NEW, and words that are newer than this program: nothing has ended.
+            _ => Seen::Living,
+        });
+        match &code {
+            Some(Seen::InProgress) if ask == Ask::Code => return Ok(Seen::InProgress),
+            Some(Seen::Living) if ask == Ask::Code && !was_waiting => return Ok(Seen::Living),
+            _ => {}
+        }
+        let is_paid = matches!(code, Some(Seen::Paid(_)));
+        let info = match self.payment_info(qr_id).await {
             Ok(info) => info,
             // No payment that it could tell of.
             Err(Fault::Refused { .. }) if !is_paid => PaymentInfo::none(order, amount),
@@ -167,14 +200,11 @@ impl<'b> Bank<'b> {
             let what = format!("{qr_id} is order {} over {}, not {order} over {amount}", info.order, info.amount);
             return Err(if info.is_paid || is_paid { Fault::OtherMoney(what) } else { Fault::Nonsense(what) });
         }
-        Ok(match status.as_str() {
+        Ok(match code {
             _ if info.is_paid || is_paid => Seen::Paid(info.transaction),
             _ if info.is_in_progress => Seen::InProgress,
-            "IN_PROGRESS" => Seen::InProgress,
-            "EXPIRED" => Seen::Expired,
-            "CANCELLED" => Seen::Cancelled,
-            // NEW, and words that are newer than this program: nothing has ended.
-            _ => Seen::Living,
+            Some(code) => code,
+            None => Seen::Unknown,
         })
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::bank::{Bank, Fault, Registration};
+use super::bank::{Ask, Bank, Fault, Registration};
 use super::order::{Offered, Order};
 use super::state::{Seen, Standing, Status};
 use super::store::{self, Desk, Opening, Payment, Question};
@@ -335,7 +335,7 @@ async fn replace(brand: &Arc<Brand>, payment: Payment) -> Result<()> {
     let after = match &payment.qr_id {
         Some(qr_id) if payment.standing.status.is_open() => {
             let after = match Bank::of(brand)?.cancel(qr_id).await? {
-                true => look(brand, &payment).await?,
+                true => look(brand, &payment, Ask::Both).await?,
                 false => apply(brand, payment.id, &Seen::Cancelled).await?,
             };
             if after.standing.status == Status::Created {

@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Queue;
 use crate::session::Owner;
 
-use bank::{Bank, Fault};
+use bank::{Ask, Bank, Fault};
 pub use checkout::open;
 use notification::Notification;
 pub use order::Order;
@@ -60,12 +60,10 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
     let client = brand.db().await?;
     let found = watch::by_qr(&*client, qr_id, now, now - config.look_every).await?;
     client.give_back();
-    let (payment, is_claimed) = found.ok_or_else(|| Error::not_found("payment"))?;
-    if !is_claimed {
-        return Ok(payment);
-    }
+    let (payment, turn) = found.ok_or_else(|| Error::not_found("payment"))?;
+    let Some(turn) = turn else { return Ok(payment) };
     let (looker, looked_at) = (brand.clone(), payment.clone());
-    let looking = tokio::spawn(async move { look(&looker, &looked_at).await });
+    let looking = tokio::spawn(async move { look(&looker, &looked_at, turn.at(&looked_at, now)).await });
     match tokio::time::timeout(config.answer_within, looking).await {
         Ok(Ok(Ok(payment))) => Ok(payment),
         Ok(Ok(Err(error))) => {
@@ -78,9 +76,10 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
 }
 
 /// Asks the bank about a payment and applies what it says.
-async fn look(brand: &Brand, payment: &Payment) -> Result<Payment> {
+async fn look(brand: &Brand, payment: &Payment, ask: Ask) -> Result<Payment> {
     let Some(qr_id) = payment.qr_id.as_deref().or(payment.qr_id_told.as_deref()) else { return Ok(payment.clone()) };
-    match Bank::of(brand)?.look(qr_id, &payment.bank_order_id, payment.amount).await {
+    let order = (payment.bank_order_id.as_str(), payment.amount);
+    match Bank::of(brand)?.look(qr_id, order, ask, payment.standing.status == Status::Waiting).await {
         Ok(seen) => apply(brand, payment.id, &seen).await,
         Err(fault) => {
             if matches!(fault, Fault::OtherMoney(_)) && !payment.to_settle {
@@ -115,7 +114,7 @@ pub async fn hear(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bo
     };
     if payment.standing.status != Status::Completed {
         let looker = brand.clone();
-        let looking = tokio::spawn(async move { look(&looker, &payment).await });
+        let looking = tokio::spawn(async move { look(&looker, &payment, Ask::Both).await });
         // What cannot be done in a moment is the worker's: it is noted.
         if let Ok(Ok(Err(error))) = tokio::time::timeout(brand.config.payments.answer_within, looking).await {
             tracing::warn!(brand = brand.name(), order = heard.order, %error, "told by the bank, to be looked at again");
@@ -248,7 +247,7 @@ pub async fn show(brand: &Brand, payment_id: i64) -> Result<(Payment, Vec<Refund
 /// 404 when there is none; 502 and 504 when the bank cannot say.
 pub async fn retry(brand: &Brand, payment_id: i64) -> Result<Payment> {
     let (payment, _) = show(brand, payment_id).await?;
-    look(brand, &payment).await
+    look(brand, &payment, Ask::Both).await
 }
 
 /// What payments are counted by: their states, and what a person must settle, which is one of these besides.

@@ -53,7 +53,7 @@ pub enum Seen {
     InProgress,
     Cancelled,
     Expired,
-    /// The bank has no such code.
+    /// The bank has no such code, or was asked of money alone and knows of none.
     Unknown,
     /// The QR code lives: nobody paid, or a payer was declined and may try again.
     Living,

@@ -4,28 +4,47 @@
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 
+use super::bank::Ask;
 use super::store::{Payment, by_id};
 use crate::error::Result;
 
-/// The payment of a code, and whether the caller is the one to ask the bank about it now.
+/// Whose turn it is of the bank's two words.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    is_moneys: bool,
+}
+
+impl Turn {
+    /// What is asked for now. A code that has had its time is at its end only if there is no money either.
+    pub(super) fn at(self, payment: &Payment, now: Timestamp) -> Ask {
+        match self.is_moneys {
+            _ if now >= payment.standing.expires_at => Ask::Both,
+            true => Ask::Money,
+            false => Ask::Code,
+        }
+    }
+}
+
+/// The payment of a code, and when the caller is the one to ask the bank about it now, of what.
 pub(super) async fn by_qr(
     client: &impl GenericClient,
     qr_id: &str,
     now: Timestamp,
     stale_before: Timestamp,
-) -> Result<Option<(Payment, bool)>> {
+) -> Result<Option<(Payment, Option<Turn>)>> {
     let statement = client
         .prepare_cached(
             "with claimed as ( \
-                 update payment set looked_at = $2 \
+                 update payment set looked_at = $2, asked_of_money = not asked_of_money \
                  where qr_id = $1 and status in ('CREATED', 'WAITING') and (looked_at is null or looked_at < $3) \
-                 returning payment_id \
+                 returning asked_of_money \
              ) \
-             select p.*, exists (select from claimed) as is_claimed from payment_sheet p where qr_id = $1",
+             select p.*, (select asked_of_money from claimed) as is_moneys from payment_sheet p where qr_id = $1",
         )
         .await?;
     let row = client.query_opt(&statement, &[&qr_id, &now, &stale_before]).await?;
-    row.map(|row| Ok((Payment::read(&row)?, row.try_get("is_claimed")?))).transpose()
+    let turn = |is_moneys| Turn { is_moneys };
+    row.map(|row| Ok((Payment::read(&row)?, row.try_get::<_, Option<bool>>("is_moneys")?.map(turn)))).transpose()
 }
 
 /// The payment that a notification is about. It is due to be looked at from now on, whatever becomes of the caller.
@@ -54,7 +73,7 @@ pub(super) async fn claim_due(
     now: Timestamp,
     stale_before: Timestamp,
     again_at: Timestamp,
-) -> Result<Vec<Payment>> {
+) -> Result<Vec<(Payment, Turn)>> {
     let statement = client
         .prepare_cached(
             "with due as ( \
@@ -62,14 +81,15 @@ pub(super) async fn claim_due(
                  where look_at <= $1 and (looked_at is null or looked_at < $2) \
                  order by look_at limit 50 for update skip locked \
              ), claimed as ( \
-                 update payment p set look_at = $3, looked_at = $1, looks = looks + 1 from due \
-                 where p.payment_id = due.payment_id returning p.payment_id \
+                 update payment p \
+                 set look_at = $3, looked_at = $1, looks = looks + 1, asked_of_money = not asked_of_money from due \
+                 where p.payment_id = due.payment_id returning p.payment_id, p.asked_of_money \
              ) \
-             select s.* from payment_sheet s join claimed using (payment_id)",
+             select s.*, claimed.asked_of_money as is_moneys from payment_sheet s join claimed using (payment_id)",
         )
         .await?;
     let rows = client.query(&statement, &[&now, &stale_before, &again_at]).await?;
-    rows.iter().map(Payment::read).collect()
+    rows.iter().map(|row| Ok((Payment::read(row)?, Turn { is_moneys: row.try_get("is_moneys")? }))).collect()
 }
 
 /// When the worker looks next (`None`: never again), and what the bank said that somebody should know; unless somebody has

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::state::{GRACE, Seen, Status};
 use super::store::Payment;
+use super::watch::Turn;
 use super::{apply, look, next_look, watch};
 use crate::brand::Brand;
 use crate::error::Result;
@@ -23,16 +24,19 @@ pub async fn follow(brand: &Brand) -> Result<u64> {
     let due = watch::claim_due(&*client, now, stale_before, claimed).await?;
     client.give_back();
     let count = due.len() as u64;
-    let followed = due.iter().map(|payment| follow_one(brand, payment, now, claimed));
+    let followed = due.iter().map(|(payment, turn)| follow_one(brand, payment, *turn, now, claimed));
     for ended in futures_util::future::join_all(followed).await {
         ended?;
     }
     Ok(count)
 }
 
-async fn follow_one(brand: &Brand, payment: &Payment, now: Timestamp, claimed: Timestamp) -> Result<()> {
+async fn follow_one(brand: &Brand, payment: &Payment, turn: Turn, now: Timestamp, claimed: Timestamp) -> Result<()> {
     let has_code = payment.qr_id.is_some() || payment.qr_id_told.is_some();
-    let looked = if has_code { look(brand, payment).await } else { end_without_code(brand, payment, now).await };
+    let looked = match has_code {
+        true => look(brand, payment, turn.at(payment, now)).await,
+        false => end_without_code(brand, payment, now).await,
+    };
     let config = &brand.config.payments;
     let (standing, remark) = match &looked {
         Ok(after) => (after.standing, None),

@@ -149,6 +149,14 @@ async fn money_is_seen_whichever_of_the_banks_words_tells_of_it() {
     let silent = json!({"keepStatus": true, "notify": false});
     let first = id_of(&browser.post("/cart", &order("first", "3", &[(14, "3", Some(1))])).await.ok_json());
     shop.outside.at_bank(&first, "pay", silent.clone()).await;
+    // Each look asks of one of them, in turn.
+    eventually_async("the money that payment-info alone tells of", 20, async || {
+        let status = browser.get(&format!("/qr/payment/{first}")).await.ok_json();
+        (status["paymentStatus"] == "COMPLETED").then_some(())
+    })
+    .await;
+    let again = id_of(&browser.post("/cart", &order("again", "3", &[(14, "3", Some(1))])).await.ok_json());
+    shop.outside.at_bank(&again, "pay", silent.clone()).await;
     let again = browser.post("/cart", &order("second", "3", &[(14, "3", Some(1))])).await;
     assert_eq!(again.error_code(409), "already_paid", "the code itself was cancelled");
     let third = id_of(&browser.post("/cart", &order("third", "20", &[(12, "20", Some(1))])).await.ok_json());
