@@ -43,7 +43,7 @@ const CURRENT_FOR: Duration = Duration::from_secs(1);
 /// How long answers are given that could not be held against the database.
 const STALE_FOR: Duration = Duration::from_secs(3_600);
 
-/// How long after a question failed the next ones are not asked first, so that a database that stands still makes few wait.
+/// After a question failed another one is asked only so often, so that a database that stands still makes few wait.
 const NOT_ASKED_FOR: Duration = Duration::from_secs(1);
 
 /// What an entry takes beside its bytes: the key, the header values, the place in the table.
@@ -104,7 +104,7 @@ pub struct Cache {
     looked_at_ms: AtomicU64,
     /// Whether the looks since then failed.
     is_cut_off: AtomicBool,
-    /// When the database could last not be asked, in milliseconds since `born`; 0: never.
+    /// When the database could not be asked, or when somebody tried again since, in milliseconds since `born`; 0: it could.
     failed_at_ms: AtomicU64,
 }
 
@@ -165,17 +165,20 @@ impl Cache {
         let ago = Duration::from_millis(self.milliseconds(now).saturating_sub(looked_at_ms));
         match looked_at_ms > 0 {
             true if ago <= CURRENT_FOR => Lookup::Current(entry.answer.clone()),
-            true if ago <= STALE_FOR && is_cut_off && self.has_failed_lately(now) => {
-                Lookup::Stale(entry.answer.clone())
-            }
+            true if ago <= STALE_FOR && is_cut_off && !self.may_ask(now) => Lookup::Stale(entry.answer.clone()),
             _ => Lookup::Nothing,
         }
     }
 
-    fn has_failed_lately(&self, now: Instant) -> bool {
-        let failed_at_ms = self.failed_at_ms.load(Ordering::Acquire);
-        let ago = Duration::from_millis(self.milliseconds(now).saturating_sub(failed_at_ms));
-        failed_at_ms > 0 && ago <= NOT_ASKED_FOR
+    /// Whether the database is asked before it is taken to be away: by everybody, and since a question failed by one at a time.
+    fn may_ask(&self, now: Instant) -> bool {
+        let (failed_at_ms, now_ms) = (self.failed_at_ms.load(Ordering::Acquire), self.milliseconds(now));
+        if failed_at_ms == 0 {
+            return true;
+        }
+        let ago = Duration::from_millis(now_ms.saturating_sub(failed_at_ms));
+        let exchange = |to| self.failed_at_ms.compare_exchange(failed_at_ms, to, Ordering::AcqRel, Ordering::Acquire);
+        ago > NOT_ASKED_FOR && exchange(now_ms).is_ok()
     }
 
     /// The answer that `make` gives within its `longest` time, also to who waits for another's question; or the last good one when
@@ -190,7 +193,10 @@ impl Cache {
         make: impl Future<Output = Result<Answer>>,
     ) -> Result<(Arc<Answer>, bool)> {
         match tokio::time::timeout(longest, self.make(key, make)).await.or_timeout().flatten() {
-            Ok(answer) => Ok((answer, false)),
+            Ok(answer) => {
+                self.failed_at_ms.store(0, Ordering::Release);
+                Ok((answer, false))
+            }
             Err(error) if is_away(&error) => {
                 let now = Instant::now();
                 self.failed_at_ms.store(self.milliseconds(now).max(1), Ordering::Release);
