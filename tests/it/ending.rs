@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::gathering::{GOAWAY, kinds};
 use crate::harness::{Client, Process, Site, connect_tls, eventually, free_port};
 use crate::pauses::{PAGE_BYTES, ask_for_page, import_long};
 use crate::systemd::Unit;
@@ -127,13 +128,6 @@ async fn a_brand_with_little_patience_is_not_cut_while_another_is_waited_for() {
     unit.process.terminate();
     let mut said = Vec::new();
     let ended = idle.read_to_end(&mut said).await;
-    // A frame's type is its fourth byte; 7 is GOAWAY.
-    let mut frames = said.as_slice();
-    let mut kinds = Vec::new();
-    while let [a, b, c, kind, ..] = *frames {
-        kinds.push(kind);
-        frames = &frames[9 + usize::from(a) * 65_536 + usize::from(b) * 256 + usize::from(c)..];
-    }
-    assert!(kinds.contains(&7), "it is told that it is the end: {kinds:?}, {ended:?}");
+    assert!(kinds(&said).contains(&GOAWAY), "it is told that it is the end: {:?}, {ended:?}", kinds(&said));
     assert!(unit.process.await_exit().success());
 }

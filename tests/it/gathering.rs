@@ -52,6 +52,19 @@ impl AsyncWrite for Counting {
     }
 }
 
+/// The type of a GOAWAY (RFC 9113, 6.8).
+pub const GOAWAY: u8 = 7;
+
+/// The types of whole frames.
+pub fn kinds(mut frames: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let [a, b, c, kind, ..] = *frames {
+        kinds.push(kind);
+        frames = &frames[9 + usize::from(a) * 65_536 + usize::from(b) * 256 + usize::from(c)..];
+    }
+    kinds
+}
+
 /// A frame (RFC 9113, 4.1).
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();

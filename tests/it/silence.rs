@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::gathering::{GOAWAY, kinds};
 use crate::harness::{Client, Site, ask, connect_tls};
 
 /// Longer than the longest deadline of the brand file below, shorter than any default.
@@ -89,6 +90,7 @@ async fn every_kind_of_silence_ends() {
         assert!(*took <= Duration::from_millis(4_000), "{name}: ended after {took:?} only");
     }
     assert!(String::from_utf8_lossy(&after.1).contains("pong"), "the request itself was answered");
+    assert!(kinds(&idle.1).contains(&GOAWAY), "it is told before it is closed: {:?}", kinds(&idle.1));
     assert_eq!(gateway.client("dexar").get("/ping").await.status, 200);
 }
 
