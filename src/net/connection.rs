@@ -120,7 +120,7 @@ async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
             answering(service, client, &activity, &settings, |body, running| Leaving::new(body, running.answered())),
         );
     if let Left::Ended = drive(pin!(connection), &streams, &activity, &settings, None).await {
-        gathering.linger(SILENT_FOR).await;
+        let _ = tokio::time::timeout(settings.timeouts.idle, gathering.linger(SILENT_FOR)).await;
     }
 }
 

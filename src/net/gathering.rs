@@ -51,7 +51,8 @@ impl Gathering {
     /// Closes, and waits until the client has closed too or says nothing for that long. A client that still reads opens windows for it, and
     /// a socket that is gone answers them by throwing away what was not read yet.
     pub async fn linger(&self, silent_for: Duration) {
-        let mut nobody_reads = [0; 1_024];
+        // Not in the connection's own memory, which it has all its life.
+        let mut nobody_reads = vec![0; 1_024];
         let mut closing = self.clone();
         let closed = tokio::time::timeout(silent_for, closing.shutdown()).await;
         while closed.is_ok()
