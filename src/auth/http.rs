@@ -2,7 +2,8 @@
 
 use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, USER_AGENT};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::app::Cx;
 use crate::clock::whole_seconds;
@@ -28,7 +29,7 @@ pub async fn session(cx: Cx, req: Req) -> Result<Reply> {
                 false => browser.hand_out_visitor()?,
             };
             let forgotten = if is_pending { None } else { browser.forget_attempt() };
-            Ok(Reply::json(&session_json(&session))?.with_cookies([cookie].into_iter().chain(forgotten)))
+            Ok(Reply::json(&Told::of(&session))?.with_cookies([cookie].into_iter().chain(forgotten)))
         }
         nobody => {
             let attempt = if matches!(nobody, Recognised::Pending) { None } else { browser.forget_attempt() };
@@ -41,15 +42,29 @@ pub async fn session(cx: Cx, req: Req) -> Result<Reply> {
     }
 }
 
-fn session_json(session: &Session) -> Value {
-    json!({
-        "sessionId": session.id,
-        "telegramUserId": session.user.id,
-        "username": session.user.username,
-        "displayName": session.user.display_name,
-        "active": session.is_active,
-        "expiresAt": whole_seconds(session.expires_at),
-    })
+/// A session as the document has it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'s> {
+    session_id: &'s str,
+    telegram_user_id: i64,
+    username: Option<&'s str>,
+    display_name: &'s str,
+    active: bool,
+    expires_at: String,
+}
+
+impl Told<'_> {
+    fn of(session: &Session) -> Told<'_> {
+        Told {
+            session_id: &session.id,
+            telegram_user_id: session.user.id,
+            username: session.user.username.as_deref(),
+            display_name: &session.user.display_name,
+            active: session.is_active,
+            expires_at: whole_seconds(session.expires_at),
+        }
+    }
 }
 
 /// `POST /auth/logout`: ends this session everywhere; the browser begins anew as another visitor.
