@@ -119,9 +119,11 @@ async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
             TokioIo::new(gathering.clone()),
             answering(service, client, &activity, &settings, |body, running| Leaving::new(body, running.answered())),
         );
-    if let Left::Ended = drive(pin!(connection), &streams, &activity, &settings, None).await {
-        let _ = tokio::time::timeout(settings.timeouts.idle, gathering.linger(SILENT_FOR)).await;
-    }
+    let until = match drive(pin!(connection), &streams, &activity, &settings, None).await {
+        Left::Over { until } => until,
+        Left::Silent => return,
+    };
+    let _ = tokio::time::timeout_at(until, gathering.linger(SILENT_FOR)).await;
 }
 
 /// hyper keeps two buffers as long as its connection lives. A client that asks nothing needs none, so its connection is taken
@@ -140,7 +142,7 @@ async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
         let pinned = Pin::new(&mut *connection);
         let parts = match drive(pinned, &Streams::default(), &activity, &settings, Some(may_rest_from)).await {
             Left::Silent => connection.into_parts(),
-            Left::Ended | Left::Overdue => return,
+            Left::Over { .. } => return,
         };
         let has_part_of_a_head = !parts.read_buf.is_empty();
         wire = parts.io.into_inner().with_unread(parts.read_buf);
@@ -211,10 +213,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// How a connection was left.
 enum Left {
-    /// It is over.
-    Ended,
-    /// It has had its time.
-    Overdue,
+    /// It is over. Its client may read on until then.
+    Over { until: Instant },
     /// Nothing is asked and nothing is leaving.
     Silent,
 }
@@ -232,6 +232,10 @@ where
     let mut closing_since: Option<Instant> = None;
     // An HTTP/2 client is told before its connection is closed, so that it knows which requests were not seen.
     let mut goodbye_until: Option<Instant> = None;
+    let last_moment = |closing_since: Option<Instant>| match closing_since {
+        Some(_) => settings.ending.last_moment(settings.timeouts.drain),
+        None => Instant::now() + settings.timeouts.idle,
+    };
     let (mut was_told, mut begun_before) = (settings.ending.is_begun(), None);
     loop {
         if !activity.is_busy_since_before() {
@@ -244,7 +248,7 @@ where
         let now = Instant::now();
         if deadline <= now && (may_rest_from.is_some() || closing_since.or(goodbye_until).is_some()) {
             tracing::debug!("a connection was closed for its silence");
-            return Left::Overdue;
+            return Left::Over { until: last_moment(closing_since) };
         }
         if deadline <= now {
             connection.as_mut().graceful_shutdown();
@@ -268,10 +272,14 @@ where
             // What has come is read before the connection is told to end.
             biased;
             ended = std::future::poll_fn(|cx| streams.poll(connection.as_mut(), cx)) => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection broke");
-                }
-                return Left::Ended;
+                let until = match ended {
+                    Ok(()) => last_moment(closing_since),
+                    Err(error) => {
+                        tracing::debug!(%error, "a connection broke");
+                        Instant::now() + SILENT_FOR
+                    }
+                };
+                return Left::Over { until };
             }
             () = settings.ending.closing(), if closing_since.is_none() => {
                 connection.as_mut().graceful_shutdown();

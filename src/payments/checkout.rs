@@ -26,9 +26,9 @@ const WAIT: Duration = Duration::from_millis(100);
 /// What an instance needs beside the bank's own time to register a code.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// A login during this request was linked no longer ago: requests wait, and instances' clocks differ. Who logged in before that and
-/// comes as a visitor again has no session any more, and orders for nobody but themselves.
-const LINK_MARGIN: SignedDuration = SignedDuration::from_mins(1);
+/// How long a request is on its way before it begins here, by the clock of another instance too: a login since then may have
+/// overtaken it. Who logged in before that and comes as a visitor has no session any more, and orders for nobody but themselves.
+const LINK_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// Replacing older payments makes room for this one; more rounds than this mean that somebody opens them as fast.
 const MOST_ROUNDS: u32 = 4;
@@ -55,9 +55,10 @@ enum Round {
 pub async fn open(cx: &Cx, owner: &Owner, order: &Order) -> Result<Payment> {
     Bank::of(&cx.brand)?;
     check_redirect(cx, order)?;
+    let begun_after = cx.now() - LINK_MARGIN;
     let mut owner = owner.key();
     for _ in 0..MOST_ROUNDS {
-        match round(cx, &owner, order).await? {
+        match round(cx, &owner, begun_after, order).await? {
             Round::Joined(user) => owner = user,
             Round::Done(payment) => return Ok(payment),
             Round::Register(payment) => return register(&cx.brand, payment).await,
@@ -88,14 +89,14 @@ fn check_redirect(cx: &Cx, order: &Order) -> Result<()> {
     }
 }
 
-async fn round(cx: &Cx, owner: &str, order: &Order) -> Result<Round> {
+async fn round(cx: &Cx, owner: &str, begun_after: Timestamp, order: &Order) -> Result<Round> {
     let config = &cx.brand.config.payments;
     let now = cx.now();
     let item_ids: Vec<i64> = order.items.iter().map(|item| item.item_id).collect();
     let question = Question {
         brand: cx.brand.name(),
         owner,
-        begun_after: now - LINK_MARGIN,
+        begun_after,
         subject: subject_of(cx.address),
         region: cx.region.as_deref(),
         site_order_id: &order.site_order_id,

@@ -342,15 +342,18 @@ pub(super) async fn join(
              )",
         )
         .await?;
-    let key = owner_lock(brand, from);
-    let of_owner: [&(dyn ToSql + Sync); 1] = [&key];
+    // Neither of them opens a payment meanwhile; whoever opens one has only one of these.
+    let keys = [owner_lock(brand, from), owner_lock(brand, into)];
+    let [of_visitor, of_user]: [[&(dyn ToSql + Sync); 1]; 2] = [[&keys[0]], [&keys[1]]];
     let of_link: [&(dyn ToSql + Sync); 3] = [&from, &into, &now];
-    let (locked, linked, given) = tokio::join!(
-        client.execute(&lock, &of_owner),
+    let (first, second, linked, given) = tokio::join!(
+        client.execute(&lock, &of_visitor),
+        client.execute(&lock, &of_user),
         client.execute(&link, &of_link),
         client.execute(&give, &of_link[..2]),
     );
-    locked?;
+    first?;
+    second?;
     linked?;
     given?;
     Ok(())

@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::gathering::{GOAWAY, kinds};
-use crate::harness::{Client, Process, Site, connect_tls, eventually, free_port};
+use crate::gathering::{GOAWAY, frame, kinds};
+use crate::harness::{Client, Process, Site, connect_tls, eventually, free_port, trusting_client_config};
 use crate::pauses::{PAGE_BYTES, ask_for_page, import_long};
 use crate::systemd::Unit;
 
@@ -101,6 +101,40 @@ async fn answers_that_are_read_slowly_are_read_to_their_end_and_nobody_waits_for
         bytes += frame.expect("the rest").into_data().expect("data").len();
     }
     assert!(bytes > PAGE_BYTES, "{bytes} bytes");
+    assert!(unit.process.await_exit().success());
+}
+
+/// The kernel has all of an answer, the client reads it slowly, and opens its window for each part: a socket that is closed by then
+/// would answer with a reset, and what was not read would be lost.
+#[tokio::test]
+async fn an_answer_over_http2_that_the_kernel_holds_is_read_to_its_end() {
+    let site = Site::new(&["dexar"]);
+    import_long(&site);
+    let (unit, addresses) = start(&site);
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(16_384).expect("a small buffer");
+    let socket = socket.connect(addresses[0]).await.expect("it listens");
+    let connector = tokio_rustls::TlsConnector::from(trusting_client_config(&["h2"]));
+    let mut stream = connector.connect("localhost".try_into().expect("a name"), socket).await.expect("a handshake");
+    let literal = |index: u8, text: &str| [&[index, text.len() as u8], text.as_bytes()].concat();
+    let head = [vec![0x82, 0x87], literal(0x04, "/category/1?count=5"), literal(0x01, "localhost")].concat();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let windows = [frame(4, 0, 0, &[0, 4, 0, 16, 0, 0]), frame(8, 0, 0, &[0, 16, 0, 0])].concat();
+    stream.write_all(&[preface, windows, frame(1, 0x5, 1, &head)].concat()).await.expect("it is open");
+    stream.flush().await.expect("it is open");
+    let (mut bytes, mut part) = (0, [0; 16_384]);
+    while bytes < PAGE_BYTES / 200 * 5 {
+        let read = stream.read(&mut part).await.unwrap_or_else(|error| panic!("after {bytes} bytes: {error}"));
+        assert!(read > 0, "closed after {bytes} bytes");
+        if bytes == 0 {
+            unit.process.terminate();
+        }
+        bytes += read;
+        stream.write_all(&frame(8, 0, 0, &[0, 0, 0x40, 0])).await.expect("it is open");
+        stream.flush().await.expect("it is open");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(stream);
     assert!(unit.process.await_exit().success());
 }
 

@@ -120,6 +120,28 @@ async fn an_order_on_its_way_while_its_visitor_logs_in_has_one_code() {
 }
 
 #[tokio::test]
+async fn one_order_of_a_user_and_of_a_visitor_who_becomes_that_user_fails_for_nobody() {
+    let shop = Shop::open();
+    let data = || sign(json!({"id": 9, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
+    let other = shop.site.sibling().start();
+    let user = shop.browser();
+    user.post("/auth/telegram/callback", &data()).await.ok_json();
+    for round in 0..12 {
+        let body = order(&format!("both_{round}"), "3", &[(14, "3", Some(1))]);
+        let visitor = Browser::new(other.client("dexar"));
+        visitor.post("/cart", &body).await.ok_json();
+        let mut data = data();
+        data["hash"] = json!(null);
+        data["last_name"] = json!(format!("B{round}"));
+        let data = sign(data, &bot_token_of("dexar"));
+        let (paying, logging_in) =
+            tokio::join!(user.post("/cart", &body), visitor.post("/auth/telegram/callback", &data));
+        paying.ok_json();
+        logging_in.ok_json();
+    }
+}
+
+#[tokio::test]
 async fn whoever_comes_as_a_visitor_again_pays_for_themselves() {
     let shop = Shop::open();
     let browser = shop.browser();
