@@ -86,6 +86,7 @@ $(CARGO_DEB): Makefile
 	@touch $@
 
 bench: ## the table of speeds and sizes, beside nginx, pgbench and Fastify (tens of minutes; ONLY=hot for a part)
+	@bench/run.sh check
 	@tests/env/packages.sh rust cc ca postgresql redis openssl curl nginx wrk h2load python3 node
 	@cargo build --locked --profile dist --no-default-features --bin brandgate --example handshakes
 	@exec bench/run.sh

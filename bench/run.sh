@@ -2,7 +2,7 @@
 # run.sh: the table of speeds and sizes. Called by `make bench`, which has built the binary.
 #
 # Every figure is measured side by side with a named rival in this one run, on a private PostgreSQL with full durability.
-# ONLY=hot,cold runs parts: start, import, growth, hot, h2, category, handshakes, idle, cold, cart, session, lists. ROUNDS=1 is quick. SAVE=1
+# ONLY=hot,cold runs parts (PARTS below). ROUNDS=1 is quick. SAVE=1
 # keeps the table and the plot under bench/. For the import ITEMS=80000 says how many items; DATA=FILE.tsv[.xz] takes product names from a table with the columns row, id, upcean,
 # name, category_id, category_path, brand_id, brand_name instead of multiplying the demonstration catalogue.
 # It must never touch anything outside the directory that it makes, and ends what it started.
@@ -10,11 +10,21 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+readonly PARTS=(start import growth hot h2 category handshakes idle cold cart session lists)
 readonly ITEMS=${ITEMS:-80000}
 readonly ONLY=${ONLY:-}
 export ONLY
 export PYTHONDONTWRITEBYTECODE=1
 export ROUNDS=${ROUNDS:-5}
+for number in ROUNDS ITEMS; do
+  [[ ${!number} =~ ^[1-9][0-9]*$ ]] || { echo "bench: $number: expected a whole number from 1, not ${!number}" >&2; exit 2; }
+done
+for part in ${ONLY//,/ }; do
+  [[ " ${PARTS[*]} " == *" $part "* ]] || { echo "bench: ONLY: no part is called $part; there are ${PARTS[*]}" >&2; exit 2; }
+done
+[[ $ONLY != *[[:space:]]* ]] || { echo 'bench: ONLY: parts are separated by commas, without blanks' >&2; exit 2; }
+# What was asked for can be done; `make bench` asks before it builds.
+[[ ${1:-} != check ]] || exit 0
 BINARY=$(realpath "${BRANDGATE_BIN:-${CARGO_TARGET_DIR:-target}/dist/brandgate}")
 HANDSHAKES=$(realpath "${CARGO_TARGET_DIR:-target}/dist/examples/handshakes")
 readonly BINARY HANDSHAKES
