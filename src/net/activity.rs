@@ -3,8 +3,10 @@
 //! Written by `connection` with each request, by `wire` (HTTP/1.1), `leaving` and `gathering` (HTTP/2) with what leaves; read by the loops that
 //! drive a connection. What must never happen: a connection without a deadline, or one that is closed while its client reads.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -212,6 +214,37 @@ struct Noted {
     of: Arc<Activity>,
     /// It began after the process began to end.
     is_late: bool,
+}
+
+/// What is written to the connection, as its client takes it. Notes how far each step came, and gives that on.
+pub(super) struct Writing {
+    activity: Arc<Activity>,
+    /// The client has not taken what it was offered.
+    waits: bool,
+}
+
+impl Writing {
+    pub fn new(activity: Arc<Activity>) -> Writing {
+        Writing { activity, waits: false }
+    }
+
+    pub fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    pub fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.wrote(self.waits && written.is_ready());
+        self.waits = written.is_pending();
+        written
+    }
+
+    pub fn flushed(&mut self, flushed: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        if flushed.is_ready() {
+            self.activity.flushed(self.waits);
+        }
+        self.waits = flushed.is_pending();
+        flushed
+    }
 }
 
 /// A request in progress.

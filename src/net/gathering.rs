@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::activity::Activity;
+use super::activity::{Activity, Writing};
 use super::wire::Stream;
 
 /// What fits into one TLS record (RFC 8446, 5.1).
@@ -28,14 +28,13 @@ struct Inner {
     gathered: Vec<u8>,
     /// How much of it is gone.
     sent_bytes: usize,
-    activity: Arc<Activity>,
-    /// The client has not taken what it was offered.
-    waits: bool,
+    writing: Writing,
 }
 
 impl Gathering {
     pub fn new(stream: Stream, activity: Arc<Activity>) -> Gathering {
-        Gathering(Arc::new(Mutex::new(Inner { stream, gathered: Vec::new(), sent_bytes: 0, activity, waits: false })))
+        let writing = Writing::new(activity);
+        Gathering(Arc::new(Mutex::new(Inner { stream, gathered: Vec::new(), sent_bytes: 0, writing })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -65,7 +64,7 @@ impl Inner {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent_bytes < self.gathered.len() {
             let written = Pin::new(&mut self.stream).poll_write(cx, &self.gathered[self.sent_bytes..]);
-            let written = ready!(self.noted(written))?;
+            let written = ready!(self.writing.wrote(written))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -74,18 +73,7 @@ impl Inner {
         self.gathered = Vec::new();
         self.sent_bytes = 0;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        if flushed.is_ready() {
-            self.activity.flushed(self.waits);
-        }
-        self.waits = flushed.is_pending();
-        flushed
-    }
-
-    /// Notes how far a write came, and gives it on.
-    fn noted(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.activity.wrote(self.waits && written.is_ready());
-        self.waits = written.is_pending();
-        written
+        self.writing.flushed(flushed)
     }
 }
 
@@ -112,9 +100,9 @@ impl AsyncWrite for Gathering {
         }
         if bytes >= MOST_BYTES {
             let written = Pin::new(&mut inner.stream).poll_write_vectored(cx, slices);
-            return inner.noted(written);
+            return inner.writing.wrote(written);
         }
-        inner.activity.wrote(false);
+        inner.writing.activity().wrote(false);
         if inner.gathered.capacity() == 0 {
             inner.gathered.reserve_exact(MOST_BYTES);
         }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::activity::Activity;
+use super::activity::{Activity, Writing};
 
 /// A connection whose handshake is done.
 pub(super) type Stream = Box<TlsStream<TcpStream>>;
@@ -23,14 +23,12 @@ pub(super) struct Wire {
     stream: Stream,
     /// Read before, and to be read first.
     unread: Bytes,
-    activity: Arc<Activity>,
-    /// The client has not taken what it was offered.
-    waits: bool,
+    writing: Writing,
 }
 
 impl Wire {
     pub fn new(stream: Stream, activity: Arc<Activity>) -> Wire {
-        Wire { stream, unread: Bytes::new(), activity, waits: false }
+        Wire { stream, unread: Bytes::new(), writing: Writing::new(activity) }
     }
 
     /// Gives back what was read and is nobody's yet.
@@ -42,13 +40,6 @@ impl Wire {
     pub async fn readable(&self) {
         // An error is met again by whoever reads.
         let _ = self.stream.get_ref().0.peek(&mut [0]).await;
-    }
-
-    /// Notes how far a write came, and gives it on.
-    fn noted(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.activity.wrote(self.waits && written.is_ready());
-        self.waits = written.is_pending();
-        written
     }
 }
 
@@ -66,7 +57,7 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.noted(written)
+        self.writing.wrote(written)
     }
 
     fn poll_write_vectored(
@@ -75,7 +66,7 @@ impl AsyncWrite for Wire {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.noted(written)
+        self.writing.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -84,20 +75,16 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        if flushed.is_ready() {
-            self.activity.flushed(self.waits);
-        }
-        self.waits = flushed.is_pending();
-        flushed
+        self.writing.flushed(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Whoever asked for it (the client's own `Connection: close`, HTTP/1.0), no request is read any more, even when this takes long.
-        self.activity.answers_last();
+        self.writing.activity().answers_last();
         let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
         match closed.is_pending() {
-            true => self.activity.wrote(false),
-            false => self.activity.flushed(false),
+            true => self.writing.activity().wrote(false),
+            false => self.writing.activity().flushed(false),
         }
         closed
     }

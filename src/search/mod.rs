@@ -43,7 +43,7 @@ pub fn check_query(text: Option<&str>) -> Result<&str> {
 
 /// A minus before a word excludes nothing, and is no sign of a number either.
 fn without_minuses(query: &str) -> String {
-    let words = query.split_whitespace().map(|word| word.trim_start_matches(['-', '!']));
+    let words = query.split_whitespace().map(|word| word.trim_start_matches('-'));
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

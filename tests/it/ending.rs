@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::gathering::{GOAWAY, frame, kinds};
+use crate::gathering::{GOAWAY, asking, frame, kinds};
 use crate::harness::{Client, Process, Site, connect_tls, eventually, free_port, trusting_client_config};
 use crate::pauses::{PAGE_BYTES, ask_for_page, import_long};
 use crate::systemd::Unit;
@@ -116,11 +116,7 @@ async fn an_answer_over_http2_that_the_kernel_holds_is_read_to_its_end() {
     let socket = socket.connect(addresses[0]).await.expect("it listens");
     let connector = tokio_rustls::TlsConnector::from(trusting_client_config(&["h2"]));
     let mut stream = connector.connect("localhost".try_into().expect("a name"), socket).await.expect("a handshake");
-    let literal = |index: u8, text: &str| [&[index, text.len() as u8], text.as_bytes()].concat();
-    let head = [vec![0x82, 0x87], literal(0x04, "/category/1?count=5"), literal(0x01, "localhost")].concat();
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    let windows = [frame(4, 0, 0, &[0, 4, 0, 16, 0, 0]), frame(8, 0, 0, &[0, 16, 0, 0])].concat();
-    stream.write_all(&[preface, windows, frame(1, 0x5, 1, &head)].concat()).await.expect("it is open");
+    stream.write_all(&asking("/category/1?count=5", 1)).await.expect("it is open");
     stream.flush().await.expect("it is open");
     let (mut bytes, mut part) = (0, [0; 16_384]);
     while bytes < PAGE_BYTES / 200 * 5 {

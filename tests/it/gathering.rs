@@ -71,6 +71,22 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// All that a client says who asks for a path so many times, with windows that hold every answer.
+pub fn asking(path: &str, requests: u32) -> Vec<u8> {
+    // :method GET and :scheme https are in HPACK's table (RFC 7541, A), :path and :authority are written out.
+    let literal = |index: u8, text: &str| [&[index, text.len() as u8], text.as_bytes()].concat();
+    let head = [vec![0x82, 0x87], literal(0x04, path), literal(0x01, "localhost")].concat();
+    let mut asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // 6.5.2: 4 is the initial window of a stream; 6.9: stream 0 is the connection.
+    asked.extend(frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
+    asked.extend(frame(8, 0, 0, &[0x7f, 0, 0, 0]));
+    for number in 0..requests {
+        // END_STREAM and END_HEADERS.
+        asked.extend(frame(1, 0x5, 2 * number + 1, &head));
+    }
+    asked
+}
+
 #[tokio::test]
 async fn answers_that_are_ready_together_share_tls_records() {
     const REQUESTS: u32 = 40;
@@ -85,17 +101,7 @@ async fn answers_that_are_ready_together_share_tls_records() {
     let counting = Counting { socket, head: Vec::new(), rest_bytes: 0, records: records.clone() };
     let connector = tokio_rustls::TlsConnector::from(trusting_client_config(&["h2"]));
     let mut stream = connector.connect("localhost".try_into().expect("a name"), counting).await.expect("a handshake");
-    // :method GET and :scheme https are in HPACK's table (RFC 7541, A), :path and :authority are written out.
-    let literal = |index: u8, text: &str| [&[index, text.len() as u8], text.as_bytes()].concat();
-    let head = [vec![0x82, 0x87], literal(0x04, path), literal(0x01, "localhost")].concat();
-    let mut asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    // Windows that hold everything (6.5.2: 4 is the initial window of a stream; 6.9: stream 0 is the connection).
-    asked.extend(frame(4, 0, 0, &[0, 4, 0, 16, 0, 0]));
-    asked.extend(frame(8, 0, 0, &[0, 16, 0, 0]));
-    for number in 0..REQUESTS {
-        // END_STREAM and END_HEADERS.
-        asked.extend(frame(1, 0x5, 2 * number + 1, &head));
-    }
+    let asked = asking(path, REQUESTS);
     assert!(asked.len() < 16_384, "one record");
     let before = records.load(Ordering::Relaxed);
     stream.write_all(&asked).await.expect("it is open");

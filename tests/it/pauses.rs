@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::gathering::frame;
+use crate::gathering::asking;
 use crate::harness::{Gateway, Site, connect_tls, eventually};
 
 /// Longer than the gateway keeps buffers for a client that asks nothing.
@@ -223,13 +223,7 @@ async fn an_answer_over_http2_may_be_read_slowly_behind_large_windows() {
     let (_site, gateway) = shop(1_500);
     let mut stream =
         connect_tls(gateway.address("dexar"), &["h2"], "localhost", rustls::ALL_VERSIONS).await.expect("TLS");
-    let literal = |index: u8, text: &str| [&[index, text.len() as u8], text.as_bytes()].concat();
-    let head = [vec![0x82, 0x87], literal(0x04, "/category/1?count=200"), literal(0x01, "localhost")].concat();
-    let mut asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    asked.extend(frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
-    asked.extend(frame(8, 0, 0, &[0x7f, 0, 0, 0]));
-    asked.extend(frame(1, 0x5, 1, &head));
-    stream.write_all(&asked).await.expect("it is open");
+    stream.write_all(&asking("/category/1?count=200", 1)).await.expect("it is open");
     stream.flush().await.expect("it is open");
     let begun = Instant::now();
     let mut bytes = 0;
