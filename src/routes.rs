@@ -2,20 +2,20 @@
 
 use hyper::Method;
 
-use crate::app::Cx;
 use crate::auth;
 use crate::cart;
 use crate::catalog::http::{categories, category_items, item, random_items};
-use crate::error::Result;
-use crate::net::reply::Reply;
-use crate::net::request::Req;
-use crate::net::router::Router;
+use crate::foundation::error::Result;
+use crate::http::rate_limit::Budget;
+use crate::http::request::Req;
+use crate::http::response::Reply;
+use crate::http::router::Router;
 use crate::openapi;
 use crate::payments;
-use crate::rates::Budget;
 use crate::regions::http::regions;
 use crate::reviews;
 use crate::search::http::search_items;
+use crate::tenant::context::Cx;
 
 /// Every path, grouped by who calls it.
 pub fn routes() -> Router<Cx> {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::brand::Brand;
-use crate::error::Result;
+use crate::foundation::error::Result;
+use crate::tenant::brand::Brand;
 use crate::{cart, catalog, mail, payments, telegram};
 
 type Work = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::error::{Error, Result};
+use crate::foundation::error::{Error, Result};
 use crate::session::User;
 
 /// How many numbers the chat offers.

@@ -5,15 +5,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::app::Cx;
-use crate::clock::whole_seconds;
-use crate::error::{Error, Kind, Result};
-use crate::language::Language;
-use crate::net::cookie::{CookieSecret, SetCookie};
-use crate::net::cors::Origin;
-use crate::net::reply::Reply;
-use crate::net::request::Req;
+use crate::foundation::clock::whole_seconds;
+use crate::foundation::error::{Error, Kind, Result};
+use crate::foundation::language::Language;
+use crate::http::cookie::{CookieSecret, SetCookie};
+use crate::http::cors::Origin;
+use crate::http::request::Req;
+use crate::http::response::Reply;
 use crate::session::{Browser, Session};
+use crate::tenant::context::Cx;
 
 use super::page::{self, Links, Page};
 use super::{Attempt, LoggedIn, Recognised, SignedData};

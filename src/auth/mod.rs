@@ -15,15 +15,15 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::brand::Brand;
 use crate::cart;
 use crate::config::TelegramConfig;
-use crate::error::{Error, Result, ResultExt};
-use crate::hexadecimal;
-use crate::net::cookie::CookieSecret;
+use crate::foundation::error::{Error, Result, ResultExt};
+use crate::foundation::hex as hexadecimal;
+use crate::http::cookie::CookieSecret;
 use crate::payments;
 use crate::reviews;
 use crate::session::{self, Browser, Owner, Session};
+use crate::tenant::brand::Brand;
 
 use attempt::Progress;
 pub use attempt::{Attempt, Decision};

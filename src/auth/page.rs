@@ -11,9 +11,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::texts::{Texts, with_shop};
 use super::{Attempt, SignedData};
 use crate::config::BrandConfig;
-use crate::error::{Error, Kind, Result};
-use crate::hexadecimal;
-use crate::language::Language;
+use crate::foundation::error::{Error, Kind, Result};
+use crate::foundation::hex as hexadecimal;
+use crate::foundation::language::Language;
 
 /// A page and the nonce of its style sheet.
 pub struct Page {

@@ -12,10 +12,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
-use crate::hexadecimal;
-use crate::net::request::LARGEST_INTEGER;
-use crate::secret::Secret;
+use crate::foundation::error::{Error, Result};
+use crate::foundation::hex as hexadecimal;
+use crate::foundation::secret::Secret;
+use crate::http::request::LARGEST_INTEGER;
 use crate::session::User;
 
 /// How far Telegram's clock may be ahead of ours.

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use redis::Script;
 
 use super::attempt::{Attempt, Decision, Progress};
-use crate::error::{Result, ResultExt};
-use crate::kv::{Key, Kv};
+use crate::foundation::error::{Result, ResultExt};
+use crate::platform::redis::{Key, Kv};
 use crate::session::User;
 
 /// After an approval the browser has at least this long to claim its session.

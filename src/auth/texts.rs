@@ -1,6 +1,6 @@
 //! What our own pages say, in the three languages of the shops.
 
-use crate::language::Language;
+use crate::foundation::language::Language;
 
 /// The sentences of the pages; `{shop}` and `{name}` stand for what they are about.
 pub struct Texts {

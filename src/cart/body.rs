@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::MOST_PIECES;
-use crate::error::{Error, Result};
-use crate::net::request::{self, LARGEST_INTEGER};
+use crate::foundation::error::{Error, Result};
+use crate::http::request::{self, LARGEST_INTEGER};
 
 /// What a `POST /cart` asks for.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! The cart's endpoints (contract section 4).
 
-use crate::app::Cx;
-use crate::error::Result;
-use crate::net::reply::Reply;
-use crate::net::request::Req;
+use crate::foundation::error::Result;
+use crate::http::request::Req;
+use crate::http::response::Reply;
 use crate::session::Who;
+use crate::tenant::context::Cx;
 
 use super::body;
 

@@ -12,12 +12,12 @@ mod store;
 use deadpool_postgres::GenericClient;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::app::Cx;
-use crate::brand::Brand;
 use crate::catalog::item::{self, Item};
-use crate::error::{Error, Result, ResultExt};
-use crate::language::Language;
+use crate::foundation::error::{Error, Result, ResultExt};
+use crate::foundation::language::Language;
 use crate::session::{Owner, Who};
+use crate::tenant::brand::Brand;
+use crate::tenant::context::Cx;
 
 /// The most pieces of one item in a cart.
 pub const MOST_PIECES: i32 = 999;

@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
 use super::{MOST_PIECES, Outcome};
-use crate::error::Result;
+use crate::foundation::error::Result;
 use crate::session::Owner;
 
 /// A line with the item's row of `item_card`.

@@ -6,8 +6,8 @@ use postgres_types::Json;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 
-use crate::error::Result;
-use crate::language::Language;
+use crate::foundation::error::Result;
+use crate::foundation::language::Language;
 
 /// A category as it lies in the database, with the counts of its own items.
 pub(super) struct Node {

@@ -11,12 +11,12 @@ use bytes::Bytes;
 
 use super::item::{Item, QUESTIONS_IN_A_LIST};
 use super::{Key, store};
-use crate::app::Cx;
-use crate::brand::Brand;
-use crate::cache::{self, Lookup};
-use crate::error::{Error, Result, ResultExt};
-use crate::language::Language;
-use crate::net::answer::Answer;
+use crate::foundation::error::{Error, Result, ResultExt};
+use crate::foundation::language::Language;
+use crate::http::cached_response::Answer;
+use crate::tenant::brand::Brand;
+use crate::tenant::cache::{self, Lookup};
+use crate::tenant::context::Cx;
 
 /// So many ids are kept of a category, or of all, in one region. Of more, these are drawn evenly each time when they are asked for anew.
 const MOST_IDS: u64 = 32_768;

@@ -11,8 +11,8 @@ use futures_util::TryStreamExt;
 use tokio_postgres::{Client, IsolationLevel};
 
 use crate::config::BrandConfig;
-use crate::db;
-use crate::error::{Result, ResultExt};
+use crate::foundation::error::{Result, ResultExt};
+use crate::platform::postgres as db;
 
 /// How the records stand in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! The catalogue's endpoints (contract section 3).
 
-use crate::app::Cx;
-use crate::error::{Result, ResultExt};
-use crate::net::reply::Reply;
-use crate::net::request::Req;
+use crate::foundation::error::{Result, ResultExt};
+use crate::http::request::Req;
+use crate::http::response::Reply;
+use crate::tenant::context::Cx;
 
 /// `GET /category`: the tree.
 pub async fn categories(cx: Cx, _: Req) -> Result<Reply> {

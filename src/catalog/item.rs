@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
-use crate::error::{Result, ResultExt};
-use crate::language::Language;
-use crate::money::Exact;
+use crate::foundation::error::{Result, ResultExt};
+use crate::foundation::language::Language;
+use crate::foundation::money::Exact;
 
 /// How many questions an item has in a list, and alone.
 pub(super) const QUESTIONS_IN_A_LIST: usize = 3;

@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use crate::app::Cx;
-use crate::brand::Brand;
-use crate::error::{Error, Result, ResultExt};
-use crate::language::Language;
-use crate::net::answer::Answer;
-use crate::net::request::{LARGEST_INTEGER, Page};
+use crate::foundation::error::{Error, Result, ResultExt};
+use crate::foundation::language::Language;
+use crate::http::cached_response::Answer;
+use crate::http::request::{LARGEST_INTEGER, Page};
+use crate::tenant::brand::Brand;
+use crate::tenant::context::Cx;
 
 use category::Category;
 use item::Item;

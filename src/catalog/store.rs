@@ -7,8 +7,8 @@ use tokio_postgres::Row;
 
 use super::Key;
 use super::category::Node;
-use crate::error::Result;
-use crate::net::request::Page;
+use crate::foundation::error::Result;
+use crate::http::request::Page;
 
 /// Every category that is shown, ordered, with the counts of its own items.
 pub(super) async fn categories(client: &impl GenericClient, region: Option<&str>) -> Result<Vec<Node>> {

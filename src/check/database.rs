@@ -5,10 +5,10 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::{Finding, Findings, Verdict, patiently};
-use crate::clock::Clock;
 use crate::config::BrandConfig;
-use crate::db;
-use crate::migrate;
+use crate::foundation::clock::Clock;
+use crate::platform::migrations as migrate;
+use crate::platform::postgres as db;
 
 /// How far the clocks of this machine and of PostgreSQL may be apart, in seconds.
 const LARGEST_SKEW_S: f64 = 2.0;

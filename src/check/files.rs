@@ -7,9 +7,9 @@ use jiff::SignedDuration;
 
 use super::service::ServiceUser;
 use super::{Finding, Findings};
-use crate::clock::Clock;
 use crate::config::BrandConfig;
-use crate::net::tls;
+use crate::foundation::clock::Clock;
+use crate::server::tls;
 
 /// When the end of a certificate is worth a sentence.
 const RENEW_WITHIN: SignedDuration = SignedDuration::from_hours(14 * 24);

@@ -10,8 +10,8 @@ mod service;
 
 use std::time::Duration;
 
-use crate::clock::Clock;
 use crate::config::BrandConfig;
+use crate::foundation::clock::Clock;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

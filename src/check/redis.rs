@@ -2,7 +2,7 @@
 
 use super::{Finding, Findings};
 use crate::config::BrandConfig;
-use crate::kv::Kv;
+use crate::platform::redis::Kv;
 
 /// The first whose PEXPIRE knows NX, which counting needs (`Kv::count`).
 const LEAST_MAJOR: u32 = 7;
@@ -13,7 +13,7 @@ pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
         let kv = Kv::new(&config.name, &config.redis)?;
         kv.ping().await?;
         let durability = kv.durability().await;
-        Ok::<_, crate::error::Error>((kv, durability))
+        Ok::<_, crate::foundation::error::Error>((kv, durability))
     };
     match asked.await {
         Err(error) => {

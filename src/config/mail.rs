@@ -9,9 +9,9 @@ use std::time::Duration;
 use lettre::Address;
 use lettre::message::Mailbox;
 
-use super::read::Section;
 use super::sections::{milliseconds, read_secret, seconds};
-use crate::secret::Secret;
+use crate::config::toml_reader::Section;
+use crate::foundation::secret::Secret;
 
 #[derive(Debug, Clone)]
 pub struct MailConfig {

@@ -3,11 +3,11 @@
 //! Read at start by `bin/brandgate` (every subcommand), turned into living things by `brand`. Nothing here connects
 //! anywhere. What must never happen: a file with a fault is used, or only its first fault is told.
 
+mod cross_brand;
+mod integrations;
 mod mail;
-mod outside;
-mod read;
 mod sections;
-mod together;
+mod toml_reader;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeTable;
 
+pub use integrations::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, TelegramConfig};
 pub use mail::{MailConfig, MailLogin, MailTls};
-pub use outside::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, TelegramConfig};
-pub use read::Fault;
-use read::{Examination, Section};
 use sections::*;
+pub use toml_reader::Fault;
+use toml_reader::{Examination, Section};
 
-use crate::secret::Secret;
+use crate::foundation::secret::Secret;
 
 /// One brand, as `brands/NAME.toml` describes it.
 #[derive(Debug, Clone)]
@@ -216,7 +216,7 @@ pub fn load_each(directory: &Path, credentials: Option<&Path>) -> (Vec<BrandConf
             Err(found) => faults.extend(found),
         }
     }
-    faults.extend(together::clashes(&brands));
+    faults.extend(cross_brand::clashes(&brands));
     (brands, faults)
 }
 

@@ -11,12 +11,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::read::Section;
 use super::{
     BankConfig, DatabaseConfig, FiscalConfig, Limits, PaymentsConfig, ProxyProtocol, Rates, RedisConfig, Rounding,
     SessionConfig, TelegramConfig, Timeouts, TlsConfig, is_origin,
 };
-use crate::secret::Secret;
+use crate::config::toml_reader::Section;
+use crate::foundation::secret::Secret;
 
 pub(super) fn read_https_url(root: &Section<'_, '_>, key: &'static str, example: &str) -> String {
     let url = root.string(key, example);

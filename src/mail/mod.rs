@@ -16,12 +16,12 @@ use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use lettre::Address;
 
-use crate::brand::Brand;
 use crate::config::{BrandConfig, MailConfig, MailTls};
-use crate::error::{Error, Result};
-use crate::hexadecimal;
-use crate::language::Language;
-use crate::metrics::Queue;
+use crate::foundation::error::{Error, Result};
+use crate::foundation::hex as hexadecimal;
+use crate::foundation::language::Language;
+use crate::telemetry::metrics::Queue;
+use crate::tenant::brand::Brand;
 
 pub use worker::send_due;
 

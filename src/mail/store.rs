@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::{Draft, Retried, Waiting};
-use crate::error::Result;
-use crate::metrics::Queue;
+use crate::foundation::error::Result;
+use crate::telemetry::metrics::Queue;
 
 /// A mail that this instance sends now, until its lease ends.
 pub(super) struct Claimed {

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::smtp::{self, Failure, Letter, Line};
 use super::store::{self, Claimed};
-use crate::brand::Brand;
 use crate::config::MailConfig;
-use crate::error::{Error, Result, ResultExt};
+use crate::foundation::error::{Error, Result, ResultExt};
+use crate::tenant::brand::Brand;
 
 /// How often writing down a result is tried again while PostgreSQL is away.
 const NOTE_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -100,7 +100,7 @@ async fn note(
                 tracing::warn!(brand = brand.name(), mail = mail.id, "the lease of a mail ran out while it was sent");
                 return Ok(());
             }
-            Err(error) if crate::db::is_away(&error) && claimed_at.elapsed() < config.lease => {
+            Err(error) if crate::platform::postgres::is_away(&error) && claimed_at.elapsed() < config.lease => {
                 tokio::time::sleep(NOTE_AGAIN_AFTER).await;
             }
             Err(error) => return Err(error),

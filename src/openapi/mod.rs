@@ -9,12 +9,12 @@ use std::sync::LazyLock;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::app::Cx;
 use crate::config::BrandConfig;
-use crate::error::{Result, ResultExt};
-use crate::language::Language;
-use crate::net::reply::Reply;
-use crate::net::request::Req;
+use crate::foundation::error::{Result, ResultExt};
+use crate::foundation::language::Language;
+use crate::http::request::Req;
+use crate::http::response::Reply;
+use crate::tenant::context::Cx;
 
 const HEAD: &str = include_str!("document.json");
 const PATHS: [&str; 4] = [

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::bank::{Ask, Bank, Fault, Registration};
 use super::order::{Offered, Order};
 use super::state::{Seen, Standing, Status};
 use super::store::{self, Desk, Opening, Payment, Question};
 use super::{apply, look};
-use crate::app::Cx;
-use crate::brand::{Brand, Lease};
-use crate::error::{Error, Result, ResultExt};
-use crate::hexadecimal;
-use crate::rates::subject_of;
+use crate::foundation::error::{Error, Result, ResultExt};
+use crate::foundation::hex as hexadecimal;
+use crate::http::rate_limit::subject_of;
+use crate::payments::provider::raiffeisen::{Ask, Bank, Fault, Registration};
 use crate::session::Owner;
+use crate::tenant::brand::{Brand, Lease};
+use crate::tenant::context::Cx;
 
 /// How often a waiting request looks whether another one has the code by now.
 const WAIT: Duration = Duration::from_millis(100);

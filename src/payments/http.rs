@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use crate::app::Cx;
 use crate::cart;
-use crate::clock::whole_seconds;
-use crate::error::Result;
-use crate::money::Exact;
-use crate::net::reply::Reply;
-use crate::net::request::Req;
-use crate::rates::Budget;
+use crate::foundation::clock::whole_seconds;
+use crate::foundation::error::Result;
+use crate::foundation::money::Exact;
+use crate::http::rate_limit::Budget;
+use crate::http::request::Req;
+use crate::http::response::Reply;
 use crate::session::{Browser, Who};
+use crate::tenant::context::Cx;
 
 use super::{Order, Payment, Purchase};
 

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use super::order::Line;
 use crate::config::BrandConfig;
-use crate::language::Language;
+use crate::foundation::language::Language;
 
 /// A paid order, as its mail tells it.
 pub struct PaidOrder<'a> {

@@ -5,20 +5,19 @@
 //! whoever brought the news. What must never happen: an order is lost, a visitor chooses the price, one piece is sold twice,
 //! two living QR codes of one order are shown, or a completed payment has its effects twice.
 
-mod bank;
 mod checkout;
+mod history_store;
 pub mod http;
-mod ledger;
 mod letter;
-mod notification;
 mod order;
+mod poll_store;
+pub mod provider;
 mod purchase;
 pub mod receipt;
-mod records;
 mod refund;
 mod state;
 mod store;
-mod watch;
+mod transition_store;
 pub mod worker;
 
 use std::sync::Arc;
@@ -26,22 +25,25 @@ use std::sync::Arc;
 use deadpool_postgres::GenericClient;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::brand::Brand;
 use crate::cart;
 use crate::config::{BrandConfig, PaymentsConfig};
-use crate::error::{Error, Result};
-use crate::metrics::Queue;
+use crate::foundation::error::{Error, Result};
 use crate::session::Owner;
+use crate::telemetry::metrics::Queue;
+use crate::tenant::brand::Brand;
 
-use bank::{Ask, Bank, Fault};
 pub use checkout::open;
-use notification::Notification;
+use history_store as records;
 pub use order::Order;
+use poll_store as watch;
+use provider::raiffeisen::{self as bank, Ask, Bank, Fault};
+use provider::raiffeisen_webhook::Notification;
 pub use purchase::{Purchase, send_mail};
 pub use refund::{Refund, refund};
 pub use state::Status;
 use state::{Change, Seen, Stock, Transaction};
 pub use store::Payment;
+use transition_store as ledger;
 
 /// Between two looks of the worker at a living code that nobody asks about.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
@@ -155,7 +157,12 @@ pub async fn apply(brand: &Brand, payment_id: i64, seen: &Seen) -> Result<Paymen
 }
 
 /// What a completed payment brings about, once.
-async fn complete(brand: &Brand, client: &crate::brand::Lease, payment: &Payment, now: Timestamp) -> Result<()> {
+async fn complete(
+    brand: &Brand,
+    client: &crate::tenant::brand::Lease,
+    payment: &Payment,
+    now: Timestamp,
+) -> Result<()> {
     cart::remove_bought(&**client, &payment.owner, &payment.lines).await?;
     if let Some(fiscal) = &brand.config.fiscal {
         ledger::queue_receipt(&**client, payment, now + fiscal.wait).await?;

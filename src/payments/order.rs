@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 
 use crate::cart::MOST_PIECES;
 use crate::config::Rounding;
-use crate::error::{Error, Result};
-use crate::money::{self, Exact};
-use crate::net::request::LARGEST_INTEGER;
+use crate::foundation::error::{Error, Result};
+use crate::foundation::money::{self, Exact};
+use crate::http::request::LARGEST_INTEGER;
 
 /// The largest amount: below a thousand million, which no bank takes by QR code and every column holds.
 const MOST_ROUBLES: Decimal = Decimal::from_parts(999_999_999, 0, 0, false, 0);

@@ -7,12 +7,12 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::letter::{self, PaidOrder};
-use super::{records, store};
-use crate::app::Cx;
-use crate::error::{Error, Result};
+use crate::foundation::error::{Error, Result};
+use crate::http::request::LARGEST_INTEGER;
 use crate::mail::{self, Draft};
-use crate::net::request::LARGEST_INTEGER;
+use crate::payments::{history_store as records, store};
 use crate::session::Owner;
+use crate::tenant::context::Cx;
 
 /// The most addresses that mails about one order go to.
 const MOST_ADDRESSES: usize = 3;

@@ -11,10 +11,10 @@ use rust_decimal::Decimal;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::bank::QrCode;
 use super::order::{Line, Offered, Order};
 use super::state::{Standing, Status};
-use crate::error::{Error, Result};
+use crate::foundation::error::{Error, Result};
+use crate::payments::provider::raiffeisen::QrCode;
 
 /// A payment as the database has it.
 #[derive(Debug, Clone)]

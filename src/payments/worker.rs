@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::state::{GRACE, Seen, Status};
 use super::store::Payment;
-use super::watch::Turn;
-use super::{apply, look, next_look, watch};
-use crate::brand::Brand;
-use crate::error::Result;
+use crate::foundation::error::Result;
+use crate::payments::poll_store::Turn;
+use crate::payments::{apply, look, next_look, poll_store as watch};
+use crate::tenant::brand::Brand;
 
 /// Enough for one look, so that no other worker begins the same.
 const CLAIMED_FOR: SignedDuration = SignedDuration::from_secs(60);

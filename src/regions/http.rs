@@ -1,9 +1,9 @@
 //! `GET /regions`.
 
-use crate::app::Cx;
-use crate::error::Result;
-use crate::net::reply::Reply;
-use crate::net::request::Req;
+use crate::foundation::error::Result;
+use crate::http::request::Req;
+use crate::http::response::Reply;
+use crate::tenant::context::Cx;
 
 /// Every region of the brand, in `X-Language`.
 pub async fn regions(cx: Cx, _: Req) -> Result<Reply> {

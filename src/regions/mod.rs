@@ -5,9 +5,9 @@ mod store;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::Cx;
-use crate::error::Result;
-use crate::language::Language;
+use crate::foundation::error::Result;
+use crate::foundation::language::Language;
+use crate::tenant::context::Cx;
 
 /// A region as `GET /regions` lists it.
 #[derive(Debug, Serialize)]

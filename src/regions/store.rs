@@ -4,8 +4,8 @@ use deadpool_postgres::GenericClient;
 use postgres_types::Json;
 
 use super::{Region, Translation};
-use crate::error::Result;
-use crate::language::Language;
+use crate::foundation::error::Result;
+use crate::foundation::language::Language;
 
 /// All regions in the shop's own order, each with its translation (an empty one where there is none).
 pub(super) async fn list(client: &impl GenericClient, language: Language) -> Result<Vec<(Region, Translation)>> {

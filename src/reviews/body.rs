@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Posted;
-use crate::error::{Error, Result};
-use crate::net::request::LARGEST_INTEGER;
+use crate::foundation::error::{Error, Result};
+use crate::http::request::LARGEST_INTEGER;
 
 /// The longest comment, in characters (Unicode scalar values).
 const LONGEST_COMMENT: usize = 4_000;

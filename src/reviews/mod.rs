@@ -13,12 +13,12 @@ mod store;
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 
-use crate::app::Cx;
-use crate::brand::Brand;
 use crate::catalog::Key;
-use crate::error::{Error, Result};
-use crate::hexadecimal::random_name;
+use crate::foundation::error::{Error, Result};
+use crate::foundation::hex::random_name;
 use crate::session::Owner;
+use crate::tenant::brand::Brand;
+use crate::tenant::context::Cx;
 
 /// How many random hexadecimal digits a pseudonym has.
 const PSEUDONYM_DIGITS: usize = 16;

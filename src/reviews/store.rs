@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::{Draft, Listed, OPENING_CHARACTERS, Outcome, Rated};
 use crate::catalog::Key;
-use crate::error::{Error, Result};
+use crate::foundation::error::{Error, Result};
 use crate::session::Owner;
 
 /// Writes or replaces the owner's review of an item: one statement, and so one transaction.

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::app::Cx;
 use crate::catalog::item::Item;
-use crate::error::Result;
-use crate::net::reply::Reply;
-use crate::net::request::Req;
+use crate::foundation::error::Result;
+use crate::http::request::Req;
+use crate::http::response::Reply;
+use crate::tenant::context::Cx;
 
 #[derive(Serialize)]
 struct Answer {

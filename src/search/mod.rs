@@ -6,11 +6,11 @@
 pub mod http;
 mod store;
 
-use crate::app::Cx;
 use crate::catalog::item::{self, Item};
-use crate::error::{Error, Result};
-use crate::language::Language;
-use crate::net::request::Page;
+use crate::foundation::error::{Error, Result};
+use crate::foundation::language::Language;
+use crate::http::request::Page;
+use crate::tenant::context::Cx;
 
 /// The longest query that is looked at.
 const LONGEST_QUERY_CHARS: usize = 512;

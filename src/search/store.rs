@@ -3,8 +3,8 @@
 use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 
-use crate::error::Result;
-use crate::net::request::Page;
+use crate::foundation::error::Result;
+use crate::http::request::Page;
 
 /// A page of the rows of `item_card` that match, and the number of all matches.
 ///

@@ -10,12 +10,12 @@ mod store;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::app::Cx;
-use crate::brand::Brand;
-use crate::error::Result;
-use crate::hexadecimal;
-use crate::net::cookie::{self, CookieSecret, SetCookie};
-use crate::net::request::Req;
+use crate::foundation::error::Result;
+use crate::foundation::hex as hexadecimal;
+use crate::http::cookie::{self, CookieSecret, SetCookie};
+use crate::http::request::Req;
+use crate::tenant::brand::Brand;
+use crate::tenant::context::Cx;
 
 /// The visitor's cookie lives a year from its last use.
 const VISITOR_MAX_AGE_S: u32 = 31_536_000;

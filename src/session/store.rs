@@ -12,9 +12,9 @@ use redis::Script;
 
 use super::{Session, User};
 use crate::config::SessionConfig;
-use crate::error::{Result, ResultExt};
-use crate::kv::{Key, Kv};
-use crate::net::cookie::CookieSecret;
+use crate::foundation::error::{Result, ResultExt};
+use crate::http::cookie::CookieSecret;
+use crate::platform::redis::{Key, Kv};
 
 /// now, idle, told → {active, expires_ms, id, user}
 static CHECK: LazyLock<Script> = LazyLock::new(|| {

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::config::TelegramConfig;
-use crate::net::client::{Asking, NoAnswer, Outgoing};
-use crate::secret::Secret;
+use crate::foundation::secret::Secret;
+use crate::platform::http_client::{Asking, NoAnswer, Outgoing};
 
 /// How much longer than Telegram's own deadline an answer may take on its way.
 const POLL_MARGIN: Duration = Duration::from_secs(10);

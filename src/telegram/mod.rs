@@ -10,10 +10,10 @@ mod texts;
 pub mod worker;
 
 use crate::auth::{self, Attempt, Decision, SignedData, Signer};
-use crate::brand::Brand;
 use crate::config::{BrandConfig, TelegramConfig};
-use crate::error::Result;
-use crate::language::Language;
+use crate::foundation::error::Result;
+use crate::foundation::language::Language;
+use crate::tenant::brand::Brand;
 
 pub use api::{Api, Failure};
 use api::{Button, Message, Person, Press, Update};

@@ -2,7 +2,7 @@
 
 use deadpool_postgres::GenericClient;
 
-use crate::error::Result;
+use crate::foundation::error::Result;
 
 /// The offset of the next question; `None` before the first update.
 pub(super) async fn next_update_id(client: &impl GenericClient, bot: &str) -> Result<Option<i64>> {

@@ -1,6 +1,6 @@
 //! What the bot says, in the three languages of the shops.
 
-use crate::language::Language;
+use crate::foundation::language::Language;
 
 /// The sentences of the bot; `{shop}`, `{browser}`, `{address}` and `{time}` stand for what they are about.
 pub struct Texts {

@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::Update;
 use super::{Api, Failure, Say, respond, store};
-use crate::brand::Brand;
 use crate::config::TelegramConfig;
-use crate::error::{Error, Result};
-use crate::lease::Lease;
+use crate::foundation::error::{Error, Result};
+use crate::tenant::brand::Brand;
+use crate::tenant::lease::Lease;
 
 const LEASE: &str = "telegram-bot";
 
@@ -200,7 +200,7 @@ impl Poller<'_> {
         }
     }
 
-    fn later(&self, error: &crate::error::Error) -> Option<Duration> {
+    fn later(&self, error: &crate::foundation::error::Error) -> Option<Duration> {
         tracing::warn!(brand = self.brand.name(), %error, "the bot waits");
         None
     }
@@ -247,8 +247,8 @@ impl Poller<'_> {
     }
 
     /// What is away comes back; a fault of ours would only be repeated.
-    fn skip_or_wait(&self, error: crate::error::Error) -> Result<Vec<Say>, Option<Duration>> {
-        if crate::db::is_away(&error) {
+    fn skip_or_wait(&self, error: crate::foundation::error::Error) -> Result<Vec<Say>, Option<Duration>> {
+        if crate::platform::postgres::is_away(&error) {
             return Err(self.later(&error));
         }
         tracing::error!(brand = self.brand.name(), %error, "an update could not be handled; skipped");

@@ -1,8 +1,9 @@
 //! Mail as it should go: what a customer gets, each brand under its own sender, and nothing twice.
 
-use brandgate::language::Language;
+use brandgate::config;
+use brandgate::foundation::language::Language;
 use brandgate::mail::{self, Draft, Queued};
-use brandgate::{config, db};
+use brandgate::platform::postgres as db;
 use serde_json::Value;
 
 use crate::harness::{Outside, Site, eventually};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use brandgate::brand::Brand;
 use brandgate::config;
-use brandgate::db::Purpose;
+use brandgate::platform::postgres::Purpose;
 use brandgate::session::Owner;
+use brandgate::tenant::brand::Brand;
 use serde_json::{Value, json};
 
 use crate::harness::{Browser, Gateway, Site};
@@ -215,7 +215,7 @@ async fn brand(site: &Site) -> Arc<Brand> {
 }
 
 /// As a login does it, without what else a login takes along.
-async fn join(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::error::Result<Vec<i64>> {
+async fn join(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::foundation::error::Result<Vec<i64>> {
     let mut client = brand.db().await?;
     let transaction = client.transaction().await?;
     let moved = brandgate::reviews::join(&transaction, from, into).await?;

@@ -17,11 +17,11 @@ mkdir -p -- "$1"
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$1"
 newest=$(printf '%s\n' migrations/0*.sql | tail -n 1)
 rm -- "$1/$newest"
-sed -i "\\|include_str!(\"../$newest\")|d" "$1/src/migrate.rs"
+sed -i "\\|include_str!(\"../../$newest\")|d" "$1/src/platform/migrations.rs"
 # Another version is another package to cargo, which would otherwise take what it built of the one for the other.
 sed -i '0,/^version = /s/^version = .*/version = "0.0.1"/' "$1/Cargo.toml"
 sed -i '/^name = "brandgate"$/{n;s/^version = .*/version = "0.0.1"/}' "$1/Cargo.lock"
-if grep -q "${newest##*/}" "$1/src/migrate.rs"; then
-  printf 'former.sh: src/migrate.rs still names %s\n' "$newest" >&2
+if grep -q "${newest##*/}" "$1/src/platform/migrations.rs"; then
+  printf 'former.sh: src/platform/migrations.rs still names %s\n' "$newest" >&2
   exit 1
 fi

@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 
 use brandgate::check::{self, Finding, Verdict};
-use brandgate::clock::Clock;
 use brandgate::config::BrandConfig;
+use brandgate::foundation::clock::Clock;
 use brandgate::{mail, payments, telegram};
 use serde_json::{Map, Value, json};
 

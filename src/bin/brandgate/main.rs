@@ -13,16 +13,17 @@ mod process;
 mod reload;
 mod reviews;
 mod serve;
+mod systemd;
 mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
-use brandgate::db::Purpose;
-use brandgate::reload::Source;
+use brandgate::platform::postgres::Purpose;
+use brandgate::tenant::brand::Brand;
+use brandgate::tenant::reload::Source;
 use clap::{Parser, Subcommand};
 use log::LogFormat;
 use output::complain;

@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use brandgate::config::BrandConfig;
-use brandgate::db::Role;
-use brandgate::migrate::Report;
-use brandgate::{db, migrate};
+use brandgate::platform::migrations::Report;
+use brandgate::platform::postgres::Role;
+use brandgate::platform::{migrations as migrate, postgres as db};
 
 use super::output::{complain, say};
 

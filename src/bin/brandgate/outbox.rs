@@ -3,10 +3,10 @@
 
 use std::str::FromStr;
 
-use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
 use brandgate::mail::{self, Outbox, Retried, Waiting};
 use brandgate::payments::receipt::{self, Receipt};
+use brandgate::tenant::brand::Brand;
 
 use super::open;
 use super::output::say;

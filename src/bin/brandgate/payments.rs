@@ -1,8 +1,8 @@
 //! `brandgate payments`: what a person of the shop sees and does with payments.
 
-use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
 use brandgate::payments::{self, Filter, Payment};
+use brandgate::tenant::brand::Brand;
 use rust_decimal::Decimal;
 
 use super::output::say;
@@ -72,7 +72,7 @@ pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String>
     carry_out(&brand, command).await.map_err(|error| format!("{}: {error}", brand.name()))
 }
 
-async fn carry_out(brand: &Brand, command: Command) -> brandgate::error::Result<()> {
+async fn carry_out(brand: &Brand, command: Command) -> brandgate::foundation::error::Result<()> {
     match command {
         Command::List { open, to_settle, count, .. } => {
             let filter = Filter { only_open: open, only_to_settle: to_settle, count };
@@ -108,7 +108,7 @@ fn line(payment: &Payment) -> String {
         .to_owned()
 }
 
-async fn show(brand: &Brand, id: i64) -> brandgate::error::Result<()> {
+async fn show(brand: &Brand, id: i64) -> brandgate::foundation::error::Result<()> {
     let (payment, refunds) = payments::show(brand, id).await?;
     say!("{}", line(&payment));
     say!("owner          {}", payment.owner);

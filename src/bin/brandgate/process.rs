@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brandgate::brand::Brand;
-use brandgate::reload::{Renewed, Source};
-use brandgate::{metrics, systemd};
+use crate::systemd;
+use brandgate::telemetry::metrics;
+use brandgate::tenant::brand::Brand;
+use brandgate::tenant::reload::{Renewed, Source};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::reload::{Asker, Listener};

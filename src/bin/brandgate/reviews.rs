@@ -2,10 +2,10 @@
 //!
 //! Called by `main`. What must never happen: a text that a stranger wrote commands the terminal it is shown on.
 
-use brandgate::brand::Brand;
 use brandgate::catalog::Key;
 use brandgate::config::BrandConfig;
 use brandgate::reviews::{self, Listed, OPENING_CHARACTERS, Wanted};
+use brandgate::tenant::brand::Brand;
 
 use super::open;
 use super::output::say;

@@ -4,16 +4,18 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::systemd::{self, Inherited};
 use arc_swap::ArcSwap;
-use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
-use brandgate::db::Purpose;
-use brandgate::door::Door;
-use brandgate::net::ending::Ending;
-use brandgate::reload::{Renewed, Source};
+
+use brandgate::platform::postgres::Purpose;
 use brandgate::routes::routes;
-use brandgate::systemd::{self, Inherited};
-use brandgate::{admin, net, trace};
+use brandgate::server::brand_listener::Door;
+use brandgate::server::shutdown::Ending;
+use brandgate::server::{accept, admin};
+use brandgate::telemetry::traces as trace;
+use brandgate::tenant::brand::Brand;
+use brandgate::tenant::reload::{Renewed, Source};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -112,7 +114,7 @@ pub fn admin_socket(inherited: &mut Inherited, address: SocketAddr) -> Result<Tc
         Some(socket) => TcpListener::from_std(socket).map_err(|e| format!("systemd's socket admin: {e}"))?,
         None => {
             refuse_public(address)?;
-            net::listen::bind(address)?
+            accept::bind(address)?
         }
     };
     refuse_public(socket.local_addr().map_err(|e| e.to_string())?)?;
@@ -169,7 +171,7 @@ fn prepare(
 
 fn sockets_of(brand: &Brand, handed: Vec<StdTcpListener>) -> Result<Vec<TcpListener>, String> {
     if handed.is_empty() {
-        return brand.config.listen.iter().map(|address| net::listen::bind(*address)).collect();
+        return brand.config.listen.iter().map(|address| accept::bind(*address)).collect();
     }
     handed.into_iter().map(|socket| TcpListener::from_std(socket).map_err(|e| e.to_string())).collect()
 }

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::systemd::{self, Inherited};
 use arc_swap::ArcSwap;
-use brandgate::brand::Brand;
 use brandgate::config::BrandConfig;
-use brandgate::db::Purpose;
-use brandgate::reload::Source;
-use brandgate::systemd::{self, Inherited};
-use brandgate::{admin, workers};
+use brandgate::platform::postgres::Purpose;
+use brandgate::server::admin;
+use brandgate::tenant::brand::Brand;
+use brandgate::tenant::reload::Source;
+use brandgate::workers;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 

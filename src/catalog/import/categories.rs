@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use super::record::{CategoryRecord, Parent, Reference, Rejected, hashed_number};
 use super::report::{Changes, Report};
-use crate::error::{Error, Result};
+use crate::foundation::error::{Error, Result};
 
 /// `category_path_check`: how deep a tree may be.
 const DEEPEST: usize = 20;

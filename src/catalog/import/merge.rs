@@ -14,7 +14,7 @@ use super::record::{RegionRecord, Rejected};
 use super::report::{Changes, Report, Summary};
 use super::stage::Staged;
 use super::{Options, Source, categories, reviews};
-use crate::error::{Error, Result};
+use crate::foundation::error::{Error, Result};
 
 pub(super) async fn merge(
     transaction: &Transaction<'_>,

@@ -24,8 +24,8 @@ use std::time::Instant;
 use tokio_postgres::Client;
 
 use crate::config::BrandConfig;
-use crate::db;
-use crate::error::{Error, Result};
+use crate::foundation::error::{Error, Result};
+use crate::platform::postgres as db;
 
 pub use report::{Report, Summary};
 

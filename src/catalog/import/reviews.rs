@@ -7,7 +7,7 @@
 use tokio_postgres::Transaction;
 
 use super::report::Changes;
-use crate::error::Result;
+use crate::foundation::error::Result;
 
 /// Items are locked before visitors' reviews, as everywhere.
 pub(super) async fn merge(transaction: &Transaction<'_>, changes: &mut Changes) -> Result<()> {

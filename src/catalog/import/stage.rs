@@ -17,7 +17,7 @@ use tokio_postgres::Client;
 use super::record::{CategoryRecord, ItemRecord, Record, Reference, RegionRecord, Stock, hashed_number};
 use super::report::Report;
 use super::{Progress, Source, read_file};
-use crate::error::{Error, Result, ResultExt};
+use crate::foundation::error::{Error, Result, ResultExt};
 
 /// A block of rows on its way to the database.
 const BLOCK_BYTES: usize = 1 << 18;

@@ -10,12 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::bank::{Bank, Fault};
-use crate::brand::Brand;
 use crate::config::FiscalConfig;
-use crate::error::Result;
-use crate::money::Exact;
-use crate::net::client::Asking;
+use crate::foundation::error::Result;
+use crate::foundation::money::Exact;
+use crate::payments::provider::raiffeisen::{Bank, Fault};
+use crate::platform::http_client::Asking;
+use crate::tenant::brand::Brand;
 
 pub use store::Receipt;
 use store::Step;

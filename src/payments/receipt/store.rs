@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 use tokio_postgres::Row;
 
-use crate::error::Result;
+use crate::foundation::error::Result;
 
 /// A receipt on its way.
 #[derive(Debug, Clone)]

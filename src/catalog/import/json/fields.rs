@@ -6,8 +6,8 @@
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::{Map, Value};
 
-use crate::money::decimal_from_json;
-use crate::net::request::LARGEST_INTEGER;
+use crate::foundation::money::decimal_from_json;
+use crate::http::request::LARGEST_INTEGER;
 
 type Field<T> = Result<Option<T>, String>;
 

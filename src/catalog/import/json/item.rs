@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::fields::Fields;
 use crate::catalog::import::record::{ItemRecord, LARGEST_PRICE, Reference, Stock};
-use crate::hexadecimal;
+use crate::foundation::hex as hexadecimal;
 
 /// See `fields`: a search vector must hold it.
 const LONGEST_DESCRIPTION_CHARS: usize = 50_000;

@@ -1,0 +1,11 @@
+//! HTTP without any shop in it.
+
+pub mod cached_response;
+pub mod content_encoding;
+pub mod cookie;
+pub mod cors;
+pub mod rate_limit;
+pub mod request;
+pub mod request_id;
+pub mod response;
+pub mod router;

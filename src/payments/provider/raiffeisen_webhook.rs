@@ -1,0 +1,176 @@
+//! The bank's notification: whether it is really the bank's.
+//!
+//! Used by `payments::http`. The signature covers five values as they stand in the body, not the body; so what it does not
+//! cover is believed only when the bank says it again. What must never happen: a number is read and written anew before it is
+//! compared, or a comparison tells how far it got.
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use sha2::Sha256;
+
+use crate::config::BankConfig;
+use crate::foundation::error::{Error, Result};
+use crate::foundation::hex as hexadecimal;
+use crate::foundation::money;
+use crate::foundation::secret::Secret;
+
+/// What a notification is about. Only `order` is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// The order id that the bank was given.
+    pub order: String,
+    /// The code, as long as nothing else names it.
+    pub qr_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    #[serde(borrow)]
+    amount: &'a RawValue,
+    sbp_merchant_id: String,
+    order: String,
+    #[serde(default)]
+    payment_status: Signed,
+    #[serde(default)]
+    transaction_date: Signed,
+    qr_id: Option<String>,
+}
+
+/// A value as it is signed: what is absent as nothing, and `null` as that word (the bank's own SDK).
+#[derive(Default)]
+struct Signed(String);
+
+impl<'de> Deserialize<'de> for Signed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Signed, D::Error> {
+        let value = Option::<String>::deserialize(from)?;
+        Ok(Signed(value.unwrap_or_else(|| "null".to_owned())))
+    }
+}
+
+impl Notification {
+    /// Reads a body and checks its signature (`X-Api-Signature-SHA256`, hexadecimal).
+    ///
+    /// # Errors
+    /// 400 for what is no notification, 401 for one that was not signed with a key of this brand.
+    pub fn verify(body: &[u8], signature: &str, bank: &BankConfig) -> Result<Notification> {
+        let forged = || Error::unauthorized("bad_signature", "This notification was not signed by the shop's bank.");
+        let signature = hexadecimal::bytes_32(signature.trim()).ok_or_else(forged)?;
+        let body: Body<'_> = serde_json::from_slice(body).map_err(|error| {
+            Error::malformed("bad_notification", "Expected the bank's notification as JSON.").because(error)
+        })?;
+        let is_ours = body.sbp_merchant_id == bank.merchant_id;
+        let mut is_signed = false;
+        // Every key and every spelling is tried, so that the time taken tells nothing.
+        for key in &bank.keys {
+            for amount in spellings(body.amount.get()) {
+                is_signed |= is_signed_with(key, &amount, &body, &signature);
+            }
+        }
+        match is_ours && is_signed {
+            true => Ok(Notification {
+                order: body.order,
+                qr_id: body.qr_id.filter(|id| crate::payments::provider::raiffeisen::is_plain_id(id)),
+            }),
+            false => Err(forged()),
+        }
+    }
+}
+
+fn is_signed_with(key: &Secret, amount: &str, body: &Body<'_>, signature: &[u8]) -> bool {
+    let Body { sbp_merchant_id, order, payment_status: Signed(status), transaction_date: Signed(date), .. } = body;
+    let message = format!("{amount}|{sbp_merchant_id}|{order}|{status}|{date}");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.reveal().as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(message.as_bytes());
+    mac.verify_slice(signature).is_ok()
+}
+
+/// How the bank's programs may have written the amount that they signed: as it stands, with two decimals, shortest, and
+/// shortest with one (the overloads of the bank's own SDK disagree).
+fn spellings(literal: &str) -> Vec<String> {
+    let mut spellings = vec![literal.to_owned()];
+    if let Some(amount) = money::decimal_from_json(literal) {
+        let shortest = amount.normalize().to_string();
+        let mut two = amount;
+        two.rescale(2);
+        spellings.push(if two == amount { two.to_string() } else { shortest.clone() });
+        spellings.push(if shortest.contains('.') { shortest.clone() } else { format!("{shortest}.0") });
+        spellings.push(shortest);
+    }
+    spellings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// Python: hmac.new(b"key", b"100.00|MA1|o1|SUCCESS|2026-02-28T15:01:00.000000+03:00", sha256)
+    const TWO_DECIMALS: &str = "b571ef523cd992cb9b6a478fa85b90f6982d050955c886b748671d172a7895d7";
+    const SHORTEST: &str = "c3133c74e8eec3435c23f1ef3f6122eba05d3aaa93e1a6b9c7e1afb5fb5de055";
+    const ONE_DECIMAL: &str = "3d2a711e55b64740b85eb65fddc32b656107675a3030d8f7ec301f7b09f92285";
+
+    fn bank(keys: &[&str]) -> BankConfig {
+        BankConfig {
+            api_url: "https://bank.example".to_owned(),
+            merchant_id: "MA1".to_owned(),
+            keys: keys.iter().map(|key| Secret::new("key", *key)).collect(),
+            authority: None,
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn body(amount: &str) -> String {
+        format!(
+            "{{\"amount\": {amount}, \"sbpMerchantId\":\"MA1\",\"order\":\"o1\",\"paymentStatus\":\"SUCCESS\",\
+             \"transactionDate\":\"2026-02-28T15:01:00.000000+03:00\",\"qrId\":\"AD1\",\"additionalInfo\":null}}"
+        )
+    }
+
+    #[test]
+    fn the_amount_counts_as_any_of_the_banks_programs_writes_it() {
+        for (literal, signature) in [
+            ("100.00", TWO_DECIMALS),
+            ("100.00", SHORTEST),
+            ("100.00", ONE_DECIMAL),
+            ("100", TWO_DECIMALS),
+            ("100.0", SHORTEST),
+            ("100", ONE_DECIMAL),
+        ] {
+            let heard =
+                Notification::verify(body(literal).as_bytes(), signature, &bank(&["old", "key"])).expect(literal);
+            assert_eq!(heard, Notification { order: "o1".to_owned(), qr_id: Some("AD1".to_owned()) });
+        }
+    }
+
+    #[test]
+    fn what_is_absent_is_signed_as_nothing_and_null_as_a_word() {
+        // The same in Python, of "100.00|MA1|o1|DECLINED|" and of "…|null".
+        const ABSENT: &str = "51a9725d92b9f251c5566cddd623378451d4d95a9cdea25a8b29c0f801cc25ee";
+        const NULL: &str = "dd9ffb7bf663829b65f99096603a76a67d355a86f3419bd8d64c451c6c534906";
+        let declined = r#"{"amount":100.00,"sbpMerchantId":"MA1","order":"o1","paymentStatus":"DECLINED""#;
+        for (date, signature) in [("", ABSENT), (r#","transactionDate":null"#, NULL)] {
+            let body = format!("{declined}{date}}}");
+            let heard = Notification::verify(body.as_bytes(), signature, &bank(&["key"])).expect("signed");
+            assert_eq!(heard, Notification { order: "o1".to_owned(), qr_id: None });
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_banks_is_refused() {
+        let refused = |body: &str, signature: &str, keys: &[&str]| {
+            Notification::verify(body.as_bytes(), signature, &bank(keys)).expect_err("refused").code
+        };
+        let good = body("100.00");
+        assert_eq!(refused(&good, TWO_DECIMALS, &["other"]), "bad_signature");
+        assert_eq!(refused(&body("100.01"), TWO_DECIMALS, &["key"]), "bad_signature");
+        assert_eq!(refused(&good.replace("MA1", "MA2"), TWO_DECIMALS, &["key"]), "bad_signature");
+        assert_eq!(refused(&good.replace("+03:00", "Z"), TWO_DECIMALS, &["key"]), "bad_signature");
+        assert_eq!(refused(&good, "", &["key"]), "bad_signature");
+        assert_eq!(refused(&good, &TWO_DECIMALS[..62], &["key"]), "bad_signature");
+        assert_eq!(refused(&good[..40], TWO_DECIMALS, &["key"]), "bad_notification");
+        assert_eq!(refused("{}", TWO_DECIMALS, &["key"]), "bad_notification");
+    }
+}

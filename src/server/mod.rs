@@ -1,0 +1,16 @@
+//! Listeners and connections.
+
+pub mod accept;
+pub mod admin;
+pub mod brand_listener;
+pub mod connection;
+pub mod connection_state;
+pub mod h1_io;
+pub mod h2_body;
+pub mod h2_executor;
+pub mod h2_io;
+pub mod proxy_protocol;
+pub mod service;
+pub mod shutdown;
+pub mod tls;
+pub mod tls_tickets;

@@ -1,0 +1,262 @@
+//! One brand, alive: its configuration, its pool under its own database role, its corner of Redis.
+//!
+//! Built at start from `brands/NAME.toml`, and from the former one on a reload; the brand's listener leads to it, so that nothing
+//! in a request can choose another. What must never happen: a value of one brand is reachable from another's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use deadpool_postgres::{Object, Pool};
+use tokio::sync::Semaphore;
+use tokio::time::error::Elapsed;
+
+use crate::config::BrandConfig;
+use crate::foundation::clock::Clock;
+use crate::foundation::error::{Error, Result, ResultExt};
+use crate::http::rate_limit::Limiter;
+use crate::platform::http_client::Outgoing;
+use crate::platform::migrations as migrate;
+use crate::platform::postgres::{self as db, Purpose};
+use crate::platform::postgres_shared::{Reader, Readers};
+use crate::platform::redis::Kv;
+use crate::telemetry::metrics::Metrics;
+use crate::tenant::cache::{self, Cache};
+
+/// How long readiness waits for a dependency to answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a database that is away is tried again at start.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+pub struct Brand {
+    pub config: BrandConfig,
+    pub kv: Kv,
+    pub clock: Clock,
+    pub rates: Limiter,
+    pub metrics: Metrics,
+    /// Answers of the catalogue that were given before.
+    pub cache: Arc<Cache>,
+    /// Payments are opened by so many requests at the same time that others find a connection too.
+    pub checkouts: Arc<Semaphore>,
+    /// The way to the brand's bank.
+    pub to_bank: Option<Outgoing>,
+    pool: Pool,
+    readers: Arc<Readers>,
+    /// Whether the database was found fit since the start.
+    open: Arc<AtomicBool>,
+}
+
+impl Brand {
+    /// Builds a brand without connecting anywhere.
+    pub fn new(config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
+        let kv = Kv::new(&config.name, &config.redis)?;
+        let pool = db::pool(&config.database, purpose.pool_size(&config.database), purpose);
+        let readers = Arc::new(Readers::new(&config.database, purpose));
+        let checkouts = Arc::new(Semaphore::new((config.database.pool_size / 2).max(1)));
+        Ok(Arc::new(Brand {
+            rates: Limiter::new(kv.clone(), config.rates),
+            to_bank: to_bank(&config)?,
+            clock: Clock::default(),
+            metrics: Metrics::of(&config.name),
+            cache: Arc::new(Cache::new(config.cache_bytes)),
+            open: Arc::default(),
+            config,
+            kv,
+            checkouts,
+            pool,
+            readers,
+        }))
+    }
+
+    /// The same brand under a configuration that was read anew: its connections to PostgreSQL and Redis go on. Also what of
+    /// the new configuration needs a restart, by the names of the file's keys; that is left as it is.
+    ///
+    /// # Errors
+    /// A certificate authority of the bank's that cannot be read.
+    pub fn renewed(&self, mut config: BrandConfig) -> Result<(Arc<Brand>, Vec<&'static str>)> {
+        let former = &self.config;
+        let mut needs_restart = Vec::new();
+        if config.listen != former.listen {
+            needs_restart.push("listen");
+            config.listen.clone_from(&former.listen);
+        }
+        if config.database != former.database {
+            needs_restart.push("[database]");
+            config.database.clone_from(&former.database);
+        }
+        if config.redis != former.redis {
+            needs_restart.push("[redis]");
+            config.redis.clone_from(&former.redis);
+        }
+        if config.tls.ticket_secret != former.tls.ticket_secret {
+            needs_restart.push("[tls] ticket_secret");
+            config.tls.ticket_secret.clone_from(&former.tls.ticket_secret);
+        }
+        let renewed = Brand {
+            rates: Limiter::new(self.kv.clone(), config.rates),
+            to_bank: to_bank(&config)?,
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            open: self.open.clone(),
+            kv: self.kv.clone(),
+            checkouts: self.checkouts.clone(),
+            cache: self.cache.clone(),
+            pool: self.pool.clone(),
+            readers: self.readers.clone(),
+            config,
+        };
+        Ok((Arc::new(renewed), needs_restart))
+    }
+
+    /// Whether the database was found fit since the start.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// A connection under the brand's role, to be given back when its answers are in.
+    ///
+    /// # Errors
+    /// 503 while PostgreSQL is away, all connections are taken for too long, or the database was not found fit yet.
+    pub async fn db(&self) -> Result<Lease> {
+        self.must_be_open()?;
+        Ok(Lease(Some(self.pool.get().await?)))
+    }
+
+    fn must_be_open(&self) -> Result<()> {
+        match self.is_open() {
+            true => Ok(()),
+            false => Err(Error::unavailable(format!("{}: the database is not ready yet", self.name()))),
+        }
+    }
+
+    /// A share of a connection under the brand's role, for one statement that reads and is quick.
+    ///
+    /// # Errors
+    /// As [`Brand::db`].
+    pub async fn reader(&self) -> Result<Reader<'_>> {
+        self.must_be_open()?;
+        self.readers.get().await
+    }
+
+    /// Connections to PostgreSQL: how many of the pool there are, how many of them nobody uses, how many requests wait for one, and
+    /// how many there are beside the pool, for short reads.
+    pub fn connections(&self) -> [(&'static str, usize); 4] {
+        let pool = self.pool.status();
+        [("open", pool.size), ("idle", pool.available), ("waited_for", pool.waiting), ("shared", self.readers.open())]
+    }
+
+    /// Waits for the database, for as long as it is away, and opens the brand when it is fit.
+    ///
+    /// # Errors
+    /// A database that answers but cannot serve a shop: that needs a person, so the process should say so and end.
+    pub async fn open(&self) -> Result<(), String> {
+        let mut told = false;
+        loop {
+            match self.try_open().await {
+                Ok(()) => return Ok(()),
+                Err(error) if db::is_away(&error) => {
+                    if !told {
+                        tracing::warn!(brand = self.name(), %error, "waiting for PostgreSQL; answering 503 until it is there");
+                        told = true;
+                    }
+                    tokio::time::sleep(TRY_AGAIN_AFTER).await;
+                }
+                Err(error) => return Err(format!("{}: {error}", self.name())),
+            }
+        }
+    }
+
+    /// The same once, for a person who waits: a database that is away is an error too.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what to do.
+    pub async fn try_open(&self) -> Result<()> {
+        if let Some(sentence) = self.unfitness().await? {
+            return Err(Error::internal(sentence));
+        }
+        self.open.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Follows what changes in the catalogue, so that remembered answers may be given again. For whoever serves, once.
+    pub fn follow_catalogue(&self) {
+        let (cache, name) = (Arc::downgrade(&self.cache), self.name().to_owned());
+        tokio::spawn(cache::invalidation::run(cache, self.config.database.clone(), name));
+    }
+
+    /// What keeps the brand's database from serving, or `None`.
+    async fn unfitness(&self) -> Result<Option<String>> {
+        let client = self.pool.get().await.map_err(|error| db::pool_refused(&self.config.database, error))?;
+        if let Some(sentence) = db::unfitness(&client, self.name()).await? {
+            return Ok(Some(sentence));
+        }
+        let pending = migrate::pending(&client).await?;
+        Ok((!pending.is_empty()).then(|| format!("the schema lacks {}: run brandgate migrate", pending.join(", "))))
+    }
+
+    /// What the brand lacks to serve everything; empty when it is ready.
+    pub async fn lacks(&self) -> Vec<String> {
+        let database = async {
+            let client = self.db().await?;
+            client.query_one("select exists (select from listed_item)", &[]).await?;
+            client.give_back();
+            Ok::<_, Error>(())
+        };
+        let (database, redis) = tokio::join!(
+            tokio::time::timeout(PROBE_TIMEOUT, database),
+            tokio::time::timeout(PROBE_TIMEOUT, self.kv.ping())
+        );
+        let is_fine = |probed: Result<Result<()>, Elapsed>| probed.is_ok_and(|answer| answer.is_ok());
+        let (database, redis) = (is_fine(database), is_fine(redis));
+        let mut lacks = Vec::new();
+        lacks.extend((!database).then(|| "postgresql".to_owned()));
+        lacks.extend((!redis).then(|| "redis".to_owned()));
+        lacks
+    }
+}
+
+fn to_bank(config: &BrandConfig) -> Result<Option<Outgoing>> {
+    let bank = config.bank.as_ref();
+    let made = bank.map(|bank| Outgoing::new(None, bank.authority.as_deref(), bank.connect_timeout));
+    made.transpose().or_internal()
+}
+
+/// A pool's connection in use.
+///
+/// One that is dropped with a statement still running (a deadline passed, an error came) is closed instead of given back:
+/// the next request would have to wait behind that statement.
+pub struct Lease(Option<Object>);
+
+impl Lease {
+    /// Nothing is running on it any more.
+    pub fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl std::ops::Deref for Lease {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        self.0.as_ref().expect("it is there until it is given back")
+    }
+}
+
+impl std::ops::DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Object {
+        self.0.as_mut().expect("it is there until it is given back")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
+    }
+}
