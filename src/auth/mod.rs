@@ -18,7 +18,7 @@ use jiff::SignedDuration;
 use crate::cart;
 use crate::config::TelegramConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 use crate::http::cookie::CookieSecret;
 use crate::payments;
 use crate::reviews;
@@ -246,7 +246,7 @@ pub async fn begin_form(brand: &Brand, visitor: &CookieSecret, data: &SignedData
     if store::is_used(&brand.kv, &data.name()).await? {
         return Err(used());
     }
-    let token = hexadecimal::random_name()?;
+    let token = hex::random_name()?;
     store::begin_form(&brand.kv, &token, &whose(visitor, data), lifetime).await?;
     Ok(token)
 }

@@ -12,7 +12,7 @@ use super::texts::{Texts, with_shop};
 use super::{Attempt, SignedData};
 use crate::config::BrandConfig;
 use crate::foundation::error::{Error, Kind, Result};
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 use crate::foundation::language::Language;
 
 /// A page and the nonce of its style sheet.
@@ -101,7 +101,7 @@ pub fn sorry(brand: &BrandConfig, language: Language, error: &Error) -> Result<P
 }
 
 fn page(brand: &BrandConfig, language: Language, title: &str, body: Markup) -> Result<Page> {
-    let nonce = hexadecimal::random_name()?;
+    let nonce = hex::random_name()?;
     let style = format!(":root{{--accent:{}}}{STYLE}", brand.accent);
     let page = html! {
         (DOCTYPE)

@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::foundation::error::{Error, Result};
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 use crate::foundation::secret::Secret;
 use crate::http::request::LARGEST_INTEGER;
 use crate::session::User;
@@ -87,7 +87,7 @@ impl SignedData {
         required("first_name")?;
         let auth_date = digits(&required("auth_date")?).and_then(|seconds| Timestamp::from_second(seconds).ok());
         let signed_at = auth_date.ok_or_else(|| wrong("auth_date", "seconds since 1970"))?;
-        let hash = hexadecimal::bytes_32(&required("hash")?).ok_or_else(|| wrong("hash", "64 hexadecimal digits"))?;
+        let hash = hex::bytes_32(&required("hash")?).ok_or_else(|| wrong("hash", "64 hexadecimal digits"))?;
         fields.remove("hash");
         Ok(SignedData { fields, hash, user_id, signed_at })
     }
@@ -127,7 +127,7 @@ impl SignedData {
 
     /// The hash as a name.
     pub fn name(&self) -> String {
-        hexadecimal::of(&self.hash)
+        hex::of(&self.hash)
     }
 
     pub fn attempt(&self) -> Option<&str> {

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, IsolationLevel};
 
 use crate::config::BrandConfig;
 use crate::foundation::error::{Result, ResultExt};
-use crate::platform::postgres as db;
+use crate::platform::postgres;
 
 /// How the records stand in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Shape {
 /// # Errors
 /// A database that is away, or an output that cannot be written.
 pub async fn export(brand: &BrandConfig, shape: Shape, out: &mut (impl Write + Send)) -> Result<u64> {
-    let mut client: Client = db::connect(&brand.database).await?;
+    let mut client: Client = postgres::connect(&brand.database).await?;
     let transaction =
         client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
     let mut records = 0;

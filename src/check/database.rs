@@ -7,19 +7,19 @@ use tokio_postgres::error::SqlState;
 use super::{Finding, Findings, Verdict, patiently};
 use crate::config::BrandConfig;
 use crate::foundation::clock::Clock;
-use crate::platform::migrations as migrate;
-use crate::platform::postgres as db;
+use crate::platform::migrations;
+use crate::platform::postgres;
 
 /// How far the clocks of this machine and of PostgreSQL may be apart, in seconds.
 const LARGEST_SKEW_S: f64 = 2.0;
 
 /// Each question has its own patience, so that a late one takes nothing from what is known.
 pub(super) async fn look(config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
-    let client = match patiently(db::connect(&config.database)).await {
+    let client = match patiently(postgres::connect(&config.database)).await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return vec![Finding::new("postgresql", Verdict::Fault(error.to_string()))],
         Err(late) => {
-            let place = db::place(&config.database.postgres);
+            let place = postgres::place(&config.database.postgres);
             return vec![Finding::new("postgresql", Verdict::Fault(format!("PostgreSQL at {place}: {late}")))];
         }
     };
@@ -41,7 +41,7 @@ fn late_is(found: Result<Vec<Finding>, String>, subject: &'static str) -> Vec<Fi
 
 async fn migrations(client: &Client) -> Vec<Finding> {
     let mut findings = Findings::of("migrations");
-    match migrate::pending(client).await {
+    match migrations::pending(client).await {
         Ok(pending) if pending.is_empty() => {}
         Ok(pending) => findings.fault(format!("lacks {}: run brandgate migrate", pending.join(", "))),
         Err(error) => findings.fault(error.to_string()),
@@ -52,7 +52,7 @@ async fn migrations(client: &Client) -> Vec<Finding> {
 /// Whether the server is fit for a shop, and what somebody should know of it all the same.
 async fn server(client: &Client, config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
     let mut findings = Findings::of("postgresql");
-    match db::unfitness(client, &config.name).await {
+    match postgres::unfitness(client, &config.name).await {
         Ok(None) => {}
         Ok(Some(sentence)) => findings.fault(sentence),
         Err(error) => findings.fault(error.to_string()),

@@ -14,7 +14,7 @@ use hyper::header::{
 use hyper::{Method, Response, StatusCode};
 
 use crate::foundation::language::Language;
-use crate::http::content_encoding::{self as encode, Coding};
+use crate::http::content_encoding::{self, Coding};
 use crate::http::response::Asked;
 
 /// Scripts of the shops may see that an answer may be old.
@@ -42,7 +42,7 @@ impl Answer {
     pub fn new(plain: Bytes, language: Language, mut shows: Vec<i64>, route: &'static str) -> Answer {
         shows.sort_unstable();
         shows.dedup();
-        let hash = encode::hash(&plain);
+        let hash = content_encoding::hash(&plain);
         let codings = Coding::ALL.map(|coding| Coded { coding, etag: coding.etag(&hash), bytes: OnceLock::new() });
         Answer { shows: shows.into(), route, plain, language, codings }
     }
@@ -72,7 +72,7 @@ impl Answer {
         headers.insert(ETAG, coded.etag.clone());
         let mut status = StatusCode::OK;
         let mut body = Bytes::new();
-        if encode::has_already(asked.headers, &coded.etag) {
+        if content_encoding::has_already(asked.headers, &coded.etag) {
             status = StatusCode::NOT_MODIFIED;
         } else {
             let (bytes, length) = coded.bytes.get_or_init(|| {

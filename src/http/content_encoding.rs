@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use sha2::{Digest, Sha256};
 
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 
 /// Below this many bytes a compressed answer saves no packet.
 const WORTH_COMPRESSING_BYTES: usize = 1_000;
@@ -105,7 +105,7 @@ impl Coding {
 
 /// What tells these bytes from all others.
 pub fn hash(plain: &[u8]) -> String {
-    hexadecimal::of(&Sha256::digest(plain)[..16])
+    hex::of(&Sha256::digest(plain)[..16])
 }
 
 /// How much a client wants each coding, in thousandths; 0 is not at all, `None` not mentioned.

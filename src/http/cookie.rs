@@ -8,7 +8,7 @@ use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use crate::foundation::error::{Error, Result};
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 
 /// The value of a `Set-Cookie` header.
 pub type SetCookie = HeaderValue;
@@ -33,7 +33,7 @@ impl CookieSecret {
     pub fn new() -> Result<CookieSecret> {
         let mut bytes = [0; SECRET_DIGITS / 2];
         getrandom::fill(&mut bytes).map_err(|error| Error::internal(error.to_string()))?;
-        Ok(CookieSecret(hexadecimal::of(&bytes)))
+        Ok(CookieSecret(hex::of(&bytes)))
     }
 
     /// The cookie of that name, when it was sent and has the shape of ours.
@@ -52,7 +52,7 @@ impl CookieSecret {
     pub fn derive(&self, purpose: &str) -> CookieSecret {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
         mac.update(purpose.as_bytes());
-        CookieSecret(hexadecimal::of(&mac.finalize().into_bytes()))
+        CookieSecret(hex::of(&mac.finalize().into_bytes()))
     }
 
     /// A public name that belongs to this secret and does not lead back to it: 128 bits in hexadecimal.
@@ -64,7 +64,7 @@ impl CookieSecret {
 
     /// What may be stored of it.
     pub fn hash(&self) -> String {
-        hexadecimal::of(&Sha256::digest(&self.0))
+        hex::of(&Sha256::digest(&self.0))
     }
 
     /// `Set-Cookie` for it. `__Host-` makes browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis, 4.1.3.2).

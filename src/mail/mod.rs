@@ -18,7 +18,7 @@ use lettre::Address;
 
 use crate::config::{BrandConfig, MailConfig, MailTls};
 use crate::foundation::error::{Error, Result};
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 use crate::foundation::language::Language;
 use crate::telemetry::metrics::Queue;
 use crate::tenant::brand::Brand;
@@ -72,7 +72,7 @@ pub async fn queue(
         Ok(address) => format!("[{address}]"),
         Err(_) => message_id_host.to_owned(),
     };
-    let message_id = format!("<{}@{host}>", hexadecimal::random_name()?);
+    let message_id = format!("<{}@{host}>", hex::random_name()?);
     let new = store::insert(client, draft, &subject, &message_id, now).await?;
     Ok(if new { Queued::Now } else { Queued::Before })
 }

@@ -13,7 +13,7 @@ use super::state::{Seen, Standing, Status};
 use super::store::{self, Desk, Opening, Payment, Question};
 use super::{apply, look};
 use crate::foundation::error::{Error, Result, ResultExt};
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 use crate::http::rate_limit::subject_of;
 use crate::payments::provider::raiffeisen::{Ask, Bank, Fault, Registration};
 use crate::session::Owner;
@@ -114,7 +114,7 @@ async fn round(cx: &Cx, owner: &str, begun_after: Timestamp, order: &Order) -> R
     };
     let opening = Opening {
         owner,
-        bank_order_id: &hexadecimal::random_name()?,
+        bank_order_id: &hex::random_name()?,
         subject: question.subject,
         order,
         lines: &lines,

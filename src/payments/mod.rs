@@ -33,17 +33,14 @@ use crate::telemetry::metrics::Queue;
 use crate::tenant::brand::Brand;
 
 pub use checkout::open;
-use history_store as records;
 pub use order::Order;
-use poll_store as watch;
-use provider::raiffeisen::{self as bank, Ask, Bank, Fault};
+use provider::raiffeisen::{self, Ask, Bank, Fault};
 use provider::raiffeisen_webhook::Notification;
 pub use purchase::{Purchase, send_mail};
 pub use refund::{Refund, refund};
 pub use state::Status;
 use state::{Change, Seen, Stock, Transaction};
 pub use store::Payment;
-use transition_store as ledger;
 
 /// Between two looks of the worker at a living code that nobody asks about.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
@@ -56,11 +53,11 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
 pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
     let config = &brand.config.payments;
     let now = brand.clock.now();
-    if !bank::is_plain_id(qr_id) {
+    if !raiffeisen::is_plain_id(qr_id) {
         return Err(Error::not_found("payment"));
     }
     let client = brand.db().await?;
-    let found = watch::by_qr(&*client, qr_id, now, now - config.look_every).await?;
+    let found = poll_store::by_qr(&*client, qr_id, now, now - config.look_every).await?;
     client.give_back();
     let (payment, turn) = found.ok_or_else(|| Error::not_found("payment"))?;
     let Some(turn) = turn else { return Ok(payment) };
@@ -87,7 +84,7 @@ async fn look(brand: &Brand, payment: &Payment, ask: Ask) -> Result<Payment> {
             if matches!(fault, Fault::OtherMoney(_)) && !payment.to_settle {
                 tracing::error!(brand = brand.name(), payment = payment.id, %fault, "for a person to settle");
                 let client = brand.db().await?;
-                records::mark_to_settle(&*client, payment.id, &fault.to_string()).await?;
+                history_store::mark_to_settle(&*client, payment.id, &fault.to_string()).await?;
                 client.give_back();
             }
             Err(fault.into())
@@ -103,12 +100,12 @@ async fn look(brand: &Brand, payment: &Payment, ask: Ask) -> Result<Payment> {
 pub async fn hear(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bool> {
     let bank = brand.config.bank.as_ref().ok_or_else(|| Error::not_found("path"))?;
     let heard = Notification::verify(body, signature, bank)?;
-    if !bank::is_plain_id(&heard.order) {
+    if !raiffeisen::is_plain_id(&heard.order) {
         return Ok(false);
     }
     let now = brand.clock.now();
     let client = brand.db().await?;
-    let told = watch::told(&*client, &heard.order, heard.qr_id.as_deref(), now).await?;
+    let told = poll_store::told(&*client, &heard.order, heard.qr_id.as_deref(), now).await?;
     client.give_back();
     let Some(payment) = told else {
         tracing::warn!(brand = brand.name(), order = heard.order, "the bank told of an order that we do not know");
@@ -130,19 +127,19 @@ pub async fn hear(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bo
 pub async fn apply(brand: &Brand, payment_id: i64, seen: &Seen) -> Result<Payment> {
     let now = brand.clock.now();
     let client = brand.db().await?;
-    let payment = ledger::begin(&*client, payment_id).await?;
+    let payment = transition_store::begin(&*client, payment_id).await?;
     let Some(change) = state::change(payment.standing, seen, now) else {
         store::roll_back(&*client).await?;
         client.give_back();
         return Ok(payment);
     };
-    let to_settle = ledger::move_stock(&*client, payment.id, change.stock).await?;
+    let to_settle = transition_store::move_stock(&*client, payment.id, change.stock).await?;
     let transaction = match seen {
         Seen::Paid(transaction) => transaction.clone(),
         _ => Transaction::default(),
     };
     let look_at = next_look(&payment, change.status, 0, now, &brand.config.payments);
-    ledger::write(&*client, &payment, change, &transaction, look_at, now, to_settle).await?;
+    transition_store::write(&*client, &payment, change, &transaction, look_at, now, to_settle).await?;
     if change.status == Status::Completed {
         complete(brand, &client, &payment, now).await?;
     }
@@ -165,7 +162,7 @@ async fn complete(
 ) -> Result<()> {
     cart::remove_bought(&**client, &payment.owner, &payment.lines).await?;
     if let Some(fiscal) = &brand.config.fiscal {
-        ledger::queue_receipt(&**client, payment, now + fiscal.wait).await?;
+        transition_store::queue_receipt(&**client, payment, now + fiscal.wait).await?;
     }
     Ok(())
 }
@@ -215,7 +212,7 @@ fn next_look(
 /// Asks the bank a harmless question; says how that went. `None`: no bank is configured.
 pub async fn greet(config: &BrandConfig) -> Option<Result<String, String>> {
     match &config.bank {
-        Some(bank) => Some(bank::greet(bank).await),
+        Some(bank) => Some(raiffeisen::greet(bank).await),
         None => None,
     }
 }
@@ -232,7 +229,7 @@ pub struct Filter {
 /// The newest payments, for a person of the shop.
 pub async fn list(brand: &Brand, filter: Filter) -> Result<Vec<Payment>> {
     let client = brand.db().await?;
-    let payments = records::list(&*client, filter).await?;
+    let payments = history_store::list(&*client, filter).await?;
     client.give_back();
     Ok(payments)
 }
@@ -271,7 +268,7 @@ pub struct Figures {
 /// 503 while PostgreSQL is away.
 pub async fn figures(brand: &Brand) -> Result<Figures> {
     let client = brand.db().await?;
-    let figures = records::figures(&*client, &STATES[..5], brand.clock.now()).await?;
+    let figures = history_store::figures(&*client, &STATES[..5], brand.clock.now()).await?;
     client.give_back();
     Ok(figures)
 }
@@ -282,7 +279,7 @@ pub async fn figures(brand: &Brand) -> Result<Figures> {
 /// 404 for no such payment.
 pub async fn settle(brand: &Brand, payment_id: i64) -> Result<bool> {
     let client = brand.db().await?;
-    let settled = records::settle(&*client, payment_id).await?;
+    let settled = history_store::settle(&*client, payment_id).await?;
     if !settled {
         store::by_id(&*client, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
     }

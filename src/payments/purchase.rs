@@ -10,7 +10,7 @@ use super::letter::{self, PaidOrder};
 use crate::foundation::error::{Error, Result};
 use crate::http::request::LARGEST_INTEGER;
 use crate::mail::{self, Draft};
-use crate::payments::{history_store as records, store};
+use crate::payments::{history_store, store};
 use crate::session::Owner;
 use crate::tenant::context::Cx;
 
@@ -77,7 +77,8 @@ pub async fn send_mail(cx: &Cx, owner: Option<&Owner>, purchase: &Purchase) -> R
     let since = owner.is_none().then(|| now - CLAIM);
     let owner = owner.map(Owner::key);
     let client = cx.brand.db().await?;
-    let paid = records::begin_mail(&*client, owner.as_deref(), &purchase.user_ids(), since, &purchase.item_ids).await?;
+    let paid =
+        history_store::begin_mail(&*client, owner.as_deref(), &purchase.user_ids(), since, &purchase.item_ids).await?;
     let abouts: Vec<String> = paid.iter().map(|payment| about(payment.id)).collect();
     let recipients = mail::recipients(&*client, &abouts).await?;
     let told = |id: i64| recipients.get(&about(id)).map_or(&[][..], Vec::as_slice);
@@ -92,7 +93,7 @@ pub async fn send_mail(cx: &Cx, owner: Option<&Owner>, purchase: &Purchase) -> R
         client.give_back();
         return Err(Error::not_found("paid order of these items"));
     };
-    let lines = records::lines(&*client, payment.id, cx.language).await?;
+    let lines = history_store::lines(&*client, payment.id, cx.language).await?;
     let paid_at = payment.completed_at.unwrap_or(now);
     let order = PaidOrder { number: &payment.site_order_id, lines: &lines, amount: payment.amount, paid_at };
     let letter = letter::write(&cx.brand.config, cx.language, &order);
@@ -105,7 +106,7 @@ pub async fn send_mail(cx: &Cx, owner: Option<&Owner>, purchase: &Purchase) -> R
         html: letter.html,
     };
     mail::queue(&*client, &draft, now, cx.brand.config.host()).await?;
-    records::note_receipt_email(&*client, payment.id, &purchase.email, now).await?;
+    history_store::note_receipt_email(&*client, payment.id, &purchase.email, now).await?;
     store::commit(&*client).await?;
     client.give_back();
     Ok(())

@@ -9,7 +9,7 @@ use super::state::{GRACE, Seen, Status};
 use super::store::Payment;
 use crate::foundation::error::Result;
 use crate::payments::poll_store::Turn;
-use crate::payments::{apply, look, next_look, poll_store as watch};
+use crate::payments::{apply, look, next_look, poll_store};
 use crate::tenant::brand::Brand;
 
 /// Enough for one look, so that no other worker begins the same.
@@ -21,7 +21,7 @@ pub async fn follow(brand: &Brand) -> Result<u64> {
     let client = brand.db().await?;
     let stale_before = now - brand.config.payments.look_every;
     let claimed = now + CLAIMED_FOR;
-    let due = watch::claim_due(&*client, now, stale_before, claimed).await?;
+    let due = poll_store::claim_due(&*client, now, stale_before, claimed).await?;
     client.give_back();
     let count = due.len() as u64;
     let followed = due.iter().map(|(payment, turn)| follow_one(brand, payment, *turn, now, claimed));
@@ -53,7 +53,7 @@ async fn follow_one(brand: &Brand, payment: &Payment, turn: Turn, now: Timestamp
     };
     let look_at = next_look(payment, standing.status, payment.looks, now, config).map(|at| at + jitter());
     let client = brand.db().await?;
-    watch::schedule(&*client, payment.id, claimed, look_at, remark.as_deref()).await?;
+    poll_store::schedule(&*client, payment.id, claimed, look_at, remark.as_deref()).await?;
     client.give_back();
     Ok(())
 }

@@ -12,7 +12,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::config::BrandConfig;
 use crate::foundation::error::{Error, Result};
-use crate::platform::postgres as db;
+use crate::platform::postgres;
 
 /// Every migration in order. The name in the history is `V1__catalog`; the file says the same as `0001_catalog.sql`.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -108,8 +108,8 @@ pub struct Report {
 /// # Errors
 /// A database that is away or unfit; a file that changed after it was applied; SQL that fails (nothing of that file stays).
 pub async fn apply(brand: &BrandConfig) -> Result<Report> {
-    let mut client = db::connect(&brand.database).await?;
-    if let Some(sentence) = db::unfitness(&client, &brand.name).await? {
+    let mut client = postgres::connect(&brand.database).await?;
+    if let Some(sentence) = postgres::unfitness(&client, &brand.name).await? {
         return Err(Error::internal(sentence));
     }
     // The lock's key is the whole database's, so it derives from the brand; it ends with this connection.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
-use crate::platform::postgres::{self as db, Purpose};
+use crate::platform::postgres::{self, Purpose};
 
 pub struct Readers {
     pool: Pool,
@@ -56,7 +56,7 @@ impl Readers {
         let count = config.shared_connections;
         let places = (0..count).map(|_| Arc::default()).collect();
         // One that is stuck is replaced while its readers still wait for it.
-        let pool = db::pool(config, 2 * count, purpose);
+        let pool = postgres::pool(config, 2 * count, purpose);
         Readers { pool, patience: config.pool_wait, places, next: AtomicUsize::new(0) }
     }
 

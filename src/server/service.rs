@@ -33,10 +33,10 @@ use crate::http::rate_limit::Count;
 use crate::http::response::{Asked, Reply};
 use crate::http::router::{Found, Kind, Route, Router};
 use crate::http::{request, request_id};
-use crate::telemetry::{metrics, traces as trace};
+use crate::telemetry::{metrics, traces};
 use crate::tenant::brand::Brand;
 use crate::tenant::cache::{self, Lookup};
-use crate::tenant::context::{self as app, Cx};
+use crate::tenant::context::{self, Cx};
 
 /// A handler's call on its way through the limits.
 struct Call(Handling);
@@ -155,7 +155,7 @@ impl Gate {
         if !reads || check_head(parts, &self.brand.config.limits).is_err() {
             return None;
         }
-        let (region, language) = app::asked_for(&parts.headers).ok()?;
+        let (region, language) = context::asked_for(&parts.headers).ok()?;
         Some(cache::key(language, region, parts.uri.path_and_query()?.as_str()))
     }
 
@@ -173,7 +173,7 @@ impl Gate {
     fn note(&self, method: &Method, route: &'static str, asked: &Asked<'_>, status: StatusCode, begun: Instant) {
         let (status, took) = (status.as_u16(), begun.elapsed());
         self.brand.metrics.answered(method, route, status, took);
-        let answered = trace::Answered {
+        let answered = traces::Answered {
             brand: self.brand.name(),
             method: metrics::known(method),
             route,
@@ -181,7 +181,7 @@ impl Gate {
             request_id: asked.request_id,
             took,
         };
-        trace::request(asked.headers, &answered);
+        traces::request(asked.headers, &answered);
         tracing::info!(
             brand = self.brand.name(),
             request = asked.request_id.to_str().unwrap_or_default(),

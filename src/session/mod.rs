@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::foundation::error::Result;
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 use crate::http::cookie::{self, CookieSecret, SetCookie};
 use crate::http::request::Req;
 use crate::tenant::brand::Brand;
@@ -173,5 +173,5 @@ pub async fn end(brand: &Brand, secret: &CookieSecret) -> Result<()> {
 /// # Errors
 /// Only when the operating system has no randomness to give.
 pub fn new_id() -> Result<String> {
-    Ok(format!("sess_{}", hexadecimal::random_name()?))
+    Ok(format!("sess_{}", hex::random_name()?))
 }

@@ -16,8 +16,8 @@ use crate::foundation::clock::Clock;
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::http::rate_limit::Limiter;
 use crate::platform::http_client::Outgoing;
-use crate::platform::migrations as migrate;
-use crate::platform::postgres::{self as db, Purpose};
+use crate::platform::migrations;
+use crate::platform::postgres::{self, Purpose};
 use crate::platform::postgres_shared::{Reader, Readers};
 use crate::platform::redis::Kv;
 use crate::telemetry::metrics::Metrics;
@@ -51,7 +51,7 @@ impl Brand {
     /// Builds a brand without connecting anywhere.
     pub fn new(config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
         let kv = Kv::new(&config.name, &config.redis)?;
-        let pool = db::pool(&config.database, purpose.pool_size(&config.database), purpose);
+        let pool = postgres::pool(&config.database, purpose.pool_size(&config.database), purpose);
         let readers = Arc::new(Readers::new(&config.database, purpose));
         let checkouts = Arc::new(Semaphore::new((config.database.pool_size / 2).max(1)));
         Ok(Arc::new(Brand {
@@ -159,7 +159,7 @@ impl Brand {
         loop {
             match self.try_open().await {
                 Ok(()) => return Ok(()),
-                Err(error) if db::is_away(&error) => {
+                Err(error) if postgres::is_away(&error) => {
                     if !told {
                         tracing::warn!(brand = self.name(), %error, "waiting for PostgreSQL; answering 503 until it is there");
                         told = true;
@@ -191,11 +191,11 @@ impl Brand {
 
     /// What keeps the brand's database from serving, or `None`.
     async fn unfitness(&self) -> Result<Option<String>> {
-        let client = self.pool.get().await.map_err(|error| db::pool_refused(&self.config.database, error))?;
-        if let Some(sentence) = db::unfitness(&client, self.name()).await? {
+        let client = self.pool.get().await.map_err(|error| postgres::pool_refused(&self.config.database, error))?;
+        if let Some(sentence) = postgres::unfitness(&client, self.name()).await? {
             return Ok(Some(sentence));
         }
-        let pending = migrate::pending(&client).await?;
+        let pending = migrations::pending(&client).await?;
         Ok((!pending.is_empty()).then(|| format!("the schema lacks {}: run brandgate migrate", pending.join(", "))))
     }
 

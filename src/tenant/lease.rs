@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::foundation::error::Result;
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 use crate::tenant::brand::Brand;
 
 /// A lease that is held and renewed until it is given back, lost, or dropped.
@@ -28,7 +28,7 @@ impl Lease {
     /// # Errors
     /// 503 while PostgreSQL is away.
     pub async fn take(brand: &Arc<Brand>, name: &'static str, length: Duration) -> Result<Option<Lease>> {
-        let holder = hexadecimal::random_name()?;
+        let holder = hex::random_name()?;
         let begun = Instant::now();
         let client = brand.db().await?;
         let statement = client

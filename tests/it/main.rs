@@ -13,13 +13,14 @@ mod ending;
 mod faults;
 mod gathering;
 mod harness;
-mod house;
+
 mod http;
 mod import;
 mod import_harm;
 mod import_loss;
 mod import_races;
 mod import_yml;
+mod layering;
 mod listing;
 mod login;
 mod login_callback;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use brandgate::config::BrandConfig;
 use brandgate::platform::migrations::Report;
 use brandgate::platform::postgres::Role;
-use brandgate::platform::{migrations as migrate, postgres as db};
+use brandgate::platform::{migrations, postgres};
 
 use super::output::{complain, say};
 
@@ -28,14 +28,14 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
                 return Err(format!("--admin-url names the database {admins}, but {} lives in {own}", brand.name));
             }
         }
-        let mut admin = db::connect_with(&url, Role::Administrator).await.map_err(|error| error.to_string())?;
+        let mut admin = postgres::connect_with(&url, Role::Administrator).await.map_err(|error| error.to_string())?;
         for brand in &brands {
-            migrate::prepare(&mut admin, brand).await.map_err(|e| format!("{}: {e}", brand.name))?;
+            migrations::prepare(&mut admin, brand).await.map_err(|e| format!("{}: {e}", brand.name))?;
         }
     }
     let (mut is_whole, mut refused) = (true, Vec::new());
     for brand in &brands {
-        match migrate::apply(brand).await {
+        match migrations::apply(brand).await {
             Ok(Report { applied, unknown }) => {
                 let done = if applied.is_empty() {
                     "up to date".to_owned()
@@ -53,8 +53,8 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
                 complain!("brandgate: {}: {error}", brand.name);
                 is_whole = false;
                 // Where a file failed, an administrator has nothing left to do.
-                let is_later = error.cause.as_ref().is_some_and(|cause| cause.is::<migrate::Failed>());
-                if !db::is_away(&error) && !is_later {
+                let is_later = error.cause.as_ref().is_some_and(|cause| cause.is::<migrations::Failed>());
+                if !postgres::is_away(&error) && !is_later {
                     refused.push(brand);
                 }
             }
@@ -68,7 +68,7 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
             "If the role or its schema is missing, an administrator of the database runs this (or --admin-url):\n"
         );
         for brand in &refused {
-            say!("{}", migrate::admin_script(brand));
+            say!("{}", migrations::admin_script(brand));
         }
     }
     Err(String::new())

@@ -13,7 +13,7 @@ use brandgate::routes::routes;
 use brandgate::server::brand_listener::Door;
 use brandgate::server::shutdown::Ending;
 use brandgate::server::{accept, admin};
-use brandgate::telemetry::traces as trace;
+use brandgate::telemetry::traces;
 use brandgate::tenant::brand::Brand;
 use brandgate::tenant::reload::{Renewed, Source};
 use tokio::net::TcpListener;
@@ -35,7 +35,7 @@ pub struct Arguments {
 
 pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments) -> Result<(), String> {
     let mut requests = Requests::new();
-    trace::begin()?;
+    traces::begin()?;
     let mut inherited = Inherited::take()?;
     let by_systemd = !inherited.is_empty();
     let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
@@ -104,7 +104,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
     ending.run(drains.unwrap_or_default(), by_systemd).await;
     running.close();
     running.wait().await;
-    tokio::task::spawn_blocking(trace::end).await.map_err(|e| e.to_string())?;
+    tokio::task::spawn_blocking(traces::end).await.map_err(|e| e.to_string())?;
     ended
 }
 

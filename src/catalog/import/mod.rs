@@ -25,7 +25,7 @@ use tokio_postgres::Client;
 
 use crate::config::BrandConfig;
 use crate::foundation::error::{Error, Result};
-use crate::platform::postgres as db;
+use crate::platform::postgres;
 
 pub use report::{Report, Summary};
 
@@ -65,8 +65,8 @@ pub async fn run(
     progress: &Progress,
     report: &mut Report,
 ) -> Result<Summary> {
-    let mut client = db::connect(&brand.database).await?;
-    if let Some(sentence) = db::unfitness(&client, &brand.name).await? {
+    let mut client = postgres::connect(&brand.database).await?;
+    if let Some(sentence) = postgres::unfitness(&client, &brand.name).await? {
         return Err(Error::internal(sentence));
     }
     let begun = Instant::now();
@@ -93,7 +93,7 @@ pub async fn run(
 /// After many new rows: plans made for the old sizes are bad for the new ones, and rows that wait in the search index's list
 /// are searched one by one. Both at once, on two connections.
 async fn tidy(brand: &BrandConfig, client: &Client) -> Result<()> {
-    let other = db::connect(&brand.database).await?;
+    let other = postgres::connect(&brand.database).await?;
     tokio::try_join!(
         client.batch_execute("analyze region, category, category_region, item, item_region, review"),
         other.batch_execute("select gin_clean_pending_list('item_search_idx')"),

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::config::BankConfig;
 use crate::foundation::error::{Error, Result};
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 use crate::foundation::money::{self, Exact};
 use crate::payments::state::{Seen, Transaction};
 use crate::platform::http_client::{Answered, Asking, NoAnswer, Outgoing};
@@ -293,7 +293,7 @@ impl<'b> Bank<'b> {
 pub async fn greet(config: &BankConfig) -> Result<String, String> {
     let outgoing = Outgoing::new(None, config.authority.as_deref(), config.connect_timeout)?;
     let bank = Bank { config, outgoing: &outgoing };
-    let nobody = hexadecimal::random_name().map_err(|error| error.to_string())?;
+    let nobody = hex::random_name().map_err(|error| error.to_string())?;
     let asking = Asking::get(bank.url(&format!("/api/sbp/v2/qrs/{nobody}"))).bearer(&config.keys[0]);
     let answered = outgoing.send(asking, config.timeout).await;
     let answered = answered.map_err(|why| format!("{}: {why}", config.api_url))?;

@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use crate::config::BankConfig;
 use crate::foundation::error::{Error, Result};
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 use crate::foundation::money;
 use crate::foundation::secret::Secret;
 
@@ -56,7 +56,7 @@ impl Notification {
     /// 400 for what is no notification, 401 for one that was not signed with a key of this brand.
     pub fn verify(body: &[u8], signature: &str, bank: &BankConfig) -> Result<Notification> {
         let forged = || Error::unauthorized("bad_signature", "This notification was not signed by the shop's bank.");
-        let signature = hexadecimal::bytes_32(signature.trim()).ok_or_else(forged)?;
+        let signature = hex::bytes_32(signature.trim()).ok_or_else(forged)?;
         let body: Body<'_> = serde_json::from_slice(body).map_err(|error| {
             Error::malformed("bad_notification", "Expected the bank's notification as JSON.").because(error)
         })?;

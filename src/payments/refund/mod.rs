@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 
 use crate::foundation::error::{Error, Result};
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 use crate::payments::provider::raiffeisen::{Bank, Fault};
-use crate::payments::{Status, store, transition_store as ledger};
+use crate::payments::{Status, store, transition_store};
 use crate::tenant::brand::Brand;
 
 /// A person who asks for the same again within this time is asked whether it is meant.
@@ -41,8 +41,8 @@ pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, aga
     let bank = Bank::of(brand)?;
     refresh(brand, payment_id).await?;
     let client = brand.db().await?;
-    let payment = ledger::begin(&*client, payment_id).await?;
-    let before = ledger::refunds(&*client, payment_id).await?;
+    let payment = transition_store::begin(&*client, payment_id).await?;
+    let before = transition_store::refunds(&*client, payment_id).await?;
     let given: Decimal = before.iter().filter(|refund| refund.status != "DECLINED").map(|refund| refund.amount).sum();
     let unanswered = before.iter().find(|refund| refund.status == "ASKED");
     let left = payment.amount - given;
@@ -59,7 +59,7 @@ pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, aga
             let amount = amount.unwrap_or(left).normalize();
             match amount > Decimal::ZERO && amount <= left && amount.scale() <= 2 {
                 true => Ok(Refund {
-                    id: hexadecimal::random_name()?,
+                    id: hex::random_name()?,
                     amount,
                     status: "ASKED".to_owned(),
                     created_at: brand.clock.now(),
@@ -80,14 +80,14 @@ pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, aga
             return Err(error);
         }
     };
-    ledger::note_refund(&*client, payment_id, &refund, brand.clock.now()).await?;
+    transition_store::note_refund(&*client, payment_id, &refund, brand.clock.now()).await?;
     store::commit(&*client).await?;
     let (refund, said) = match bank.refund(&refund.id, &payment.bank_order_id, refund.amount).await {
         Ok(status) => (Refund { status, ..refund }, Ok(())),
         Err(fault @ Fault::Refused { .. }) => (Refund { status: "DECLINED".to_owned(), ..refund }, Err(fault)),
         Err(fault) => return Err(fault.into()),
     };
-    ledger::note_refund(&*client, payment_id, &refund, brand.clock.now()).await?;
+    transition_store::note_refund(&*client, payment_id, &refund, brand.clock.now()).await?;
     client.give_back();
     said?;
     Ok(refund)
@@ -96,7 +96,7 @@ pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, aga
 /// Asks the bank what became of the refunds that it had not finished, and returns all of them.
 pub async fn refresh(brand: &Brand, payment_id: i64) -> Result<Vec<Refund>> {
     let client = brand.db().await?;
-    let mut refunds = ledger::refunds(&*client, payment_id).await?;
+    let mut refunds = transition_store::refunds(&*client, payment_id).await?;
     for refund in refunds.iter_mut().filter(|refund| refund.status == "IN_PROGRESS") {
         match Bank::of(brand)?.refund_status(&refund.id).await {
             Ok(status) => refund.status = status,
@@ -104,7 +104,7 @@ pub async fn refresh(brand: &Brand, payment_id: i64) -> Result<Vec<Refund>> {
                 tracing::warn!(brand = brand.name(), refund = refund.id, %fault, "as it was when last heard of")
             }
         }
-        ledger::note_refund(&*client, payment_id, refund, brand.clock.now()).await?;
+        transition_store::note_refund(&*client, payment_id, refund, brand.clock.now()).await?;
     }
     client.give_back();
     Ok(refunds)

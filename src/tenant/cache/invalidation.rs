@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Statement};
 
 use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
-use crate::platform::postgres as db;
+use crate::platform::postgres;
 use crate::tenant::cache::Cache;
 use crate::tenant::cache::change_log::Change;
 
@@ -63,7 +63,7 @@ pub async fn run(cache: Weak<Cache>, config: DatabaseConfig, brand: String) {
 async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str, is_away: &mut bool) -> Result<()> {
     let news = Arc::new(Notify::new());
     let begin = async {
-        let client = db::connect_listening(config, news.clone()).await?;
+        let client = postgres::connect_listening(config, news.clone()).await?;
         // LISTEN takes no parameters; a brand's name is letters, digits and _ (`config`).
         client.batch_execute(&format!("listen \"catalog_change_{brand}\"")).await?;
         let statement = client.prepare(LOOK).await?;

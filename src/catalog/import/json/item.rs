@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::fields::Fields;
 use crate::catalog::import::record::{ItemRecord, LARGEST_PRICE, Reference, Stock};
-use crate::foundation::hex as hexadecimal;
+use crate::foundation::hex;
 
 /// See `fields`: a search vector must hold it.
 const LONGEST_DESCRIPTION_CHARS: usize = 50_000;
@@ -213,5 +213,5 @@ fn review_id(item: &str, review: &Review) -> String {
         hash.update(part);
         hash.update([0]);
     }
-    format!("cmt_{}", hexadecimal::of(&hash.finalize()[..8]))
+    format!("cmt_{}", hex::of(&hash.finalize()[..8]))
 }
