@@ -18,7 +18,7 @@ const FRESH_FOR: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Brings the figures of all brands up to date.
-pub async fn look(brands: &[Arc<Brand>]) {
+pub async fn collect(brands: &[Arc<Brand>]) {
     static LOOKED: LazyLock<Mutex<Option<Instant>>> = LazyLock::new(Mutex::default);
     let mut looked = LOOKED.lock().await;
     if looked.is_none_or(|at| at.elapsed() >= FRESH_FOR) {
@@ -36,9 +36,9 @@ pub async fn look(brands: &[Arc<Brand>]) {
 async fn look_at(brand: &Brand) {
     let metrics = &brand.metrics;
     let (lacks, mail, payments) = tokio::join!(
-        brand.lacks(),
+        brand.unavailable_dependencies(),
         tokio::time::timeout(PATIENCE, mail::figures(brand)),
-        tokio::time::timeout(PATIENCE, payments::figures(brand)),
+        tokio::time::timeout(PATIENCE, payments::counts(brand)),
     );
     for part in ["postgresql", "redis"] {
         metrics.up(part, !lacks.iter().any(|lack| lack == part));

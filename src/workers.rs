@@ -17,7 +17,7 @@ use crate::{cart, catalog, mail, payments, telegram};
 type Work = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
 
 /// Work that is done every so often; it returns how much there was to do.
-struct Pass {
+struct Job {
     name: &'static str,
     every: Duration,
     run: fn(Arc<Brand>) -> Work,
@@ -27,28 +27,28 @@ struct Pass {
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// Every pass there is.
-static PASSES: &[Pass] = &[
-    Pass {
+static JOBS: &[Job] = &[
+    Job {
         name: "forget carts",
         every: Duration::from_secs(600),
         run: |brand| Box::pin(async move { cart::forget(&brand).await }),
     },
-    Pass {
+    Job {
         name: "forget changes",
         every: Duration::from_secs(600),
         run: |brand| Box::pin(async move { catalog::forget_changes(&brand).await }),
     },
-    Pass {
+    Job {
         name: "send mail",
         every: Duration::from_secs(1),
         run: |brand| Box::pin(async move { mail::send_due(&brand).await }),
     },
-    Pass {
+    Job {
         name: "receipts",
         every: Duration::from_secs(1),
         run: |brand| Box::pin(async move { payments::receipt::send_due(&brand).await }),
     },
-    Pass {
+    Job {
         name: "follow payments",
         every: Duration::from_secs(1),
         run: |brand| Box::pin(async move { payments::worker::follow(&brand).await }),
@@ -58,8 +58,8 @@ static PASSES: &[Pass] = &[
 /// Does a brand's work until `stop`; what has been begun is finished.
 pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
     let running = TaskTracker::new();
-    for pass in PASSES {
-        running.spawn(drive(pass, brand.clone(), stop.clone()));
+    for pass in JOBS {
+        running.spawn(run_job(pass, brand.clone(), stop.clone()));
     }
     mail::tell_whether_it_is_sent(&brand);
     running.spawn(telegram::worker::run(brand, stop));
@@ -67,13 +67,13 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
     running.wait().await;
 }
 
-async fn drive(pass: &'static Pass, brand: Arc<Brand>, stop: CancellationToken) {
-    brand.metrics.expects(pass.name);
+async fn run_job(pass: &'static Job, brand: Arc<Brand>, stop: CancellationToken) {
+    brand.metrics.register_job(pass.name);
     while !stop.is_cancelled() {
         let mut pause = pass.every;
         let begun = Instant::now();
         let ended = (pass.run)(brand.clone()).await;
-        brand.metrics.passed(pass.name, ended.is_ok(), begun.elapsed());
+        brand.metrics.job_finished(pass.name, ended.is_ok(), begun.elapsed());
         match ended {
             Ok(0) => {}
             // There may be more of it.

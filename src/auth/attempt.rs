@@ -28,7 +28,7 @@ pub struct Attempt {
 
 /// How far an attempt got, for the browser that holds its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
+pub enum AttemptState {
     Pending,
     Denied,
     Approved { user: User, session_id: String, is_claimed: bool },

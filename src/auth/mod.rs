@@ -22,10 +22,10 @@ use crate::foundation::hex;
 use crate::http::cookie::CookieSecret;
 use crate::payments;
 use crate::reviews;
-use crate::session::{self, Browser, Owner, Session};
+use crate::session::{self, Owner, RequestCookies, Session};
 use crate::tenant::brand::Brand;
 
-use attempt::Progress;
+use attempt::AttemptState;
 pub use attempt::{Attempt, Decision};
 pub use signed::{SignedData, Signer, callback_url};
 
@@ -37,7 +37,7 @@ const LINK: &str = "link";
 const SESSION: &str = "session";
 
 /// Whom `GET /auth/session` recognises.
-pub enum Recognised {
+pub enum SessionState {
     /// A session; the secret is the cookie that the browser keeps from now on. `is_pending`: beside it, an attempt waits.
     Session {
         session: Session,
@@ -78,87 +78,87 @@ pub fn telegram(brand: &Brand) -> Result<&TelegramConfig> {
 /// One that the browser held before is ended: its cookie is about to be replaced.
 pub async fn start(
     brand: &Brand,
-    browser: &Browser,
+    browser: &RequestCookies,
     user_agent: &str,
     address: String,
 ) -> Result<(Attempt, CookieSecret)> {
     telegram(brand)?;
     if let Some(before) = &browser.attempt {
-        store::end(&brand.kv, &before.name(LINK)).await?;
+        store::end(&brand.redis, &before.name(LINK)).await?;
     }
     let secret = CookieSecret::new()?;
     let user_agent = attempt::describe(user_agent);
     let attempt = Attempt::new(secret.name(LINK), user_agent, address, brand.clock.now())?;
     // Whoever presses in the last moment must still find a browser that holds its cookie.
     let lifetime = brand.config.session.attempt;
-    store::begin(&brand.kv, &attempt, lifetime - CLAIM_MARGIN.min(lifetime / 4)).await?;
+    store::begin(&brand.redis, &attempt, lifetime - CLAIM_MARGIN.min(lifetime / 4)).await?;
     Ok((attempt, secret))
 }
 
 /// The attempt that a browser holds, while it waits for its press.
 pub async fn pending(brand: &Brand, secret: &CookieSecret) -> Result<Option<Attempt>> {
-    let found = store::look(&brand.kv, &secret.name(LINK)).await?;
-    Ok(found.and_then(|(attempt, progress)| (progress == Progress::Pending).then_some(attempt)))
+    let found = store::look(&brand.redis, &secret.name(LINK)).await?;
+    Ok(found.and_then(|(attempt, progress)| (progress == AttemptState::Pending).then_some(attempt)))
 }
 
 /// Who a browser is: the session of an attempt that was approved, else the session of its cookie.
 ///
 /// # Errors
 /// 503 while Redis is away, or PostgreSQL when a cart is to be merged; asking again goes on where it stopped.
-pub async fn recognise(brand: &Brand, browser: &Browser) -> Result<Recognised> {
+pub async fn recognise(brand: &Brand, browser: &RequestCookies) -> Result<SessionState> {
     let mut pending = false;
     if let Some(secret) = &browser.attempt {
-        match store::look(&brand.kv, &secret.name(LINK)).await? {
-            Some((_, Progress::Approved { user, session_id, is_claimed })) => {
+        match store::look(&brand.redis, &secret.name(LINK)).await? {
+            Some((_, AttemptState::Approved { user, session_id, is_claimed })) => {
                 if let Some(found) = claim(brand, browser, secret, &user, &session_id, is_claimed).await? {
                     return Ok(found);
                 }
             }
-            Some((_, Progress::Pending)) => pending = true,
-            Some((_, Progress::Denied)) | None => {}
+            Some((_, AttemptState::Pending)) => pending = true,
+            Some((_, AttemptState::Denied)) | None => {}
         }
     }
     if let Some(secret) = &browser.session
         && let Some(session) = session::check(brand, secret).await?
     {
-        return Ok(Recognised::Session { session, secret: secret.clone(), is_pending: pending });
+        return Ok(SessionState::Session { session, secret: secret.clone(), is_pending: pending });
     }
-    Ok(if pending { Recognised::Pending } else { Recognised::Nobody })
+    Ok(if pending { SessionState::Pending } else { SessionState::Nobody })
 }
 
 /// Gives the browser the session of its approved attempt. The session's secret is derived from the attempt's, and every step
 /// may be done twice: two polls at once get one session, and a poll after a kill goes on where the last one stopped.
 async fn claim(
     brand: &Brand,
-    browser: &Browser,
+    browser: &RequestCookies,
     attempt: &CookieSecret,
     user: &session::User,
     session_id: &str,
     is_claimed: bool,
-) -> Result<Option<Recognised>> {
+) -> Result<Option<SessionState>> {
     let secret = attempt.derive(SESSION);
     if is_claimed {
         let session = session::check(brand, &secret).await?;
         if session.is_some() {
             end_previous(brand, browser, &secret).await?;
         }
-        return Ok(session.map(|session| Recognised::Session { session, secret, is_pending: false }));
+        return Ok(session.map(|session| SessionState::Session { session, secret, is_pending: false }));
     }
     join_visitor(brand, browser, user.id).await?;
     let Some(session) = session::begin(brand, &secret, session_id, user).await? else { return Ok(None) };
-    store::mark_claimed(&brand.kv, &attempt.name(LINK)).await?;
+    store::mark_claimed(&brand.redis, &attempt.name(LINK)).await?;
     end_previous(brand, browser, &secret).await?;
-    Ok(Some(Recognised::Session { session, secret, is_pending: false }))
+    Ok(Some(SessionState::Session { session, secret, is_pending: false }))
 }
 
 /// What the visitor had is the user's from now on, all of it at once: a payment that completes meanwhile finds its cart. Doing
 /// it again does nothing.
-async fn join_visitor(brand: &Brand, browser: &Browser, user_id: i64) -> Result<()> {
+async fn join_visitor(brand: &Brand, browser: &RequestCookies, user_id: i64) -> Result<()> {
     let Some(visitor) = &browser.visitor else { return Ok(()) };
     let (visitor, user) = (Owner::visitor(visitor), Owner::User(user_id));
-    let mut client = brand.db().await?;
+    let mut client = brand.postgres().await?;
     let transaction = client.transaction().await?;
-    payments::join(&transaction, brand, &visitor, &user).await?;
+    payments::reassign_owner(&transaction, brand, &visitor, &user).await?;
     let reviewed = reviews::join(&transaction, &visitor, &user).await?;
     cart::merge(&transaction, &visitor, &user, brand.clock.now()).await?;
     transaction.commit().await?;
@@ -168,7 +168,7 @@ async fn join_visitor(brand: &Brand, browser: &Browser, user_id: i64) -> Result<
 }
 
 /// A browser has one session: a fresh one ends the one before.
-async fn end_previous(brand: &Brand, browser: &Browser, fresh: &CookieSecret) -> Result<()> {
+async fn end_previous(brand: &Brand, browser: &RequestCookies, fresh: &CookieSecret) -> Result<()> {
     match &browser.session {
         Some(previous) if previous != fresh => session::end(brand, previous).await,
         _ => Ok(()),
@@ -179,9 +179,9 @@ async fn end_previous(brand: &Brand, browser: &Browser, fresh: &CookieSecret) ->
 ///
 /// # Errors
 /// 401 for data that this bot did not sign, that is stale or was used before; 409 for an attempt that cannot be approved.
-pub async fn log_in(brand: &Brand, data: &SignedData, browser: &Browser) -> Result<LoggedIn> {
+pub async fn log_in(brand: &Brand, data: &SignedData, browser: &RequestCookies) -> Result<LoggedIn> {
     let lifetime = verify(brand, data)?;
-    if !store::use_hash(&brand.kv, &data.name(), lifetime).await? {
+    if !store::use_hash(&brand.redis, &data.name(), lifetime).await? {
         return Err(used());
     }
     let done = match data.attempt() {
@@ -189,7 +189,7 @@ pub async fn log_in(brand: &Brand, data: &SignedData, browser: &Browser) -> Resu
         None => log_in_here(brand, data, browser).await,
     };
     if done.is_err() {
-        store::spare_hash(&brand.kv, &data.name()).await?;
+        store::spare_hash(&brand.redis, &data.name()).await?;
     }
     done
 }
@@ -217,7 +217,7 @@ pub async fn approve(brand: &Brand, data: &SignedData) -> Result<LoggedIn> {
 
 async fn approve_attempt(brand: &Brand, token: &str, data: &SignedData) -> Result<LoggedIn> {
     let user = data.user();
-    let (decision, session_id) = store::approve(&brand.kv, token, &user, &session::new_id()?).await?;
+    let (decision, session_id) = store::approve(&brand.redis, token, &user, &session::new_id()?).await?;
     match decision {
         Decision::Approved => Ok(LoggedIn::Elsewhere { session_id }),
         Decision::Gone => Err(Error::conflict("attempt_gone", "This login attempt has expired; please start again.")),
@@ -226,7 +226,7 @@ async fn approve_attempt(brand: &Brand, token: &str, data: &SignedData) -> Resul
     }
 }
 
-async fn log_in_here(brand: &Brand, data: &SignedData, browser: &Browser) -> Result<LoggedIn> {
+async fn log_in_here(brand: &Brand, data: &SignedData, browser: &RequestCookies) -> Result<LoggedIn> {
     let user = data.user();
     let secret = CookieSecret::new()?;
     join_visitor(brand, browser, user.id).await?;
@@ -235,7 +235,7 @@ async fn log_in_here(brand: &Brand, data: &SignedData, browser: &Browser) -> Res
     end_previous(brand, browser, &secret).await?;
     // An older attempt of this browser must not take its place.
     if let Some(attempt) = &browser.attempt {
-        store::end(&brand.kv, &attempt.name(LINK)).await?;
+        store::end(&brand.redis, &attempt.name(LINK)).await?;
     }
     Ok(LoggedIn::Here { session, secret })
 }
@@ -243,11 +243,11 @@ async fn log_in_here(brand: &Brand, data: &SignedData, browser: &Browser) -> Res
 /// Makes the one-time token of the page that asks a browser whether to log in; it is good for this visitor's cookie alone.
 pub async fn begin_form(brand: &Brand, visitor: &CookieSecret, data: &SignedData) -> Result<String> {
     let lifetime = verify(brand, data)?;
-    if store::is_used(&brand.kv, &data.name()).await? {
+    if store::is_used(&brand.redis, &data.name()).await? {
         return Err(used());
     }
     let token = hex::random_name()?;
-    store::begin_form(&brand.kv, &token, &whose(visitor, data), lifetime).await?;
+    store::begin_form(&brand.redis, &token, &whose(visitor, data), lifetime).await?;
     Ok(token)
 }
 
@@ -255,9 +255,9 @@ pub async fn begin_form(brand: &Brand, visitor: &CookieSecret, data: &SignedData
 ///
 /// # Errors
 /// 403 for a token that was not made for this browser and this data, or was used; the rest as [`log_in`].
-pub async fn confirm(brand: &Brand, token: &str, data: &SignedData, browser: &Browser) -> Result<LoggedIn> {
+pub async fn confirm(brand: &Brand, token: &str, data: &SignedData, browser: &RequestCookies) -> Result<LoggedIn> {
     let is_theirs = match &browser.visitor {
-        Some(visitor) => store::use_form(&brand.kv, token, &whose(visitor, data)).await?,
+        Some(visitor) => store::use_form(&brand.redis, token, &whose(visitor, data)).await?,
         None => false,
     };
     if !is_theirs {
@@ -276,12 +276,12 @@ fn whose(visitor: &CookieSecret, data: &SignedData) -> String {
 }
 
 /// Ends whatever the browser holds: its session on every instance, and a login that has begun.
-pub async fn log_out(brand: &Brand, browser: &Browser) -> Result<()> {
+pub async fn log_out(brand: &Brand, browser: &RequestCookies) -> Result<()> {
     if let Some(secret) = &browser.session {
         session::end(brand, secret).await?;
     }
     if let Some(secret) = &browser.attempt {
-        store::end(&brand.kv, &secret.name(LINK)).await?;
+        store::end(&brand.redis, &secret.name(LINK)).await?;
         // A poll at the same moment may just be claiming it.
         session::end(brand, &secret.derive(SESSION)).await?;
     }
@@ -290,10 +290,10 @@ pub async fn log_out(brand: &Brand, browser: &Browser) -> Result<()> {
 
 /// The bot's part: somebody pressed START on an attempt's link. `None`: there is no such attempt any more.
 pub async fn ask(brand: &Brand, token: &str, user_id: i64) -> Result<Option<(Decision, Option<Attempt>)>> {
-    store::ask(&brand.kv, token, user_id).await
+    store::ask(&brand.redis, token, user_id).await
 }
 
 /// The bot's part: somebody pressed a number, or No (`None`). A right number still has to be approved with [`log_in`].
 pub async fn press(brand: &Brand, token: &str, user_id: i64, code: Option<&str>) -> Result<Decision> {
-    store::press(&brand.kv, token, user_id, code).await
+    store::press(&brand.redis, token, user_id, code).await
 }

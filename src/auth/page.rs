@@ -8,7 +8,7 @@ use fast_qr::convert::svg::SvgBuilder;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::texts::{Texts, with_shop};
+use super::texts::{LoginTexts, with_shop};
 use super::{Attempt, SignedData};
 use crate::config::BrandConfig;
 use crate::foundation::error::{Error, Kind, Result};
@@ -16,7 +16,7 @@ use crate::foundation::hex;
 use crate::foundation::language::Language;
 
 /// A page and the nonce of its style sheet.
-pub struct Page {
+pub struct LoginPage {
     pub html: String,
     pub nonce: String,
 }
@@ -39,8 +39,8 @@ pub fn waiting(
     links: &Links,
     bot: &str,
     expires_at: Timestamp,
-) -> Result<Page> {
-    let texts = Texts::of(language);
+) -> Result<LoginPage> {
+    let texts = LoginTexts::of(language);
     let bot = format!("@{bot}");
     let (before, after) = texts.or_send.split_once("{bot}").unwrap_or((texts.or_send, ""));
     let until = texts.valid.replace("{time}", &expires_at.strftime("%H:%M UTC").to_string());
@@ -60,8 +60,8 @@ pub fn waiting(
 }
 
 /// "Log in to Dexar as Anna?": nothing has happened yet, and nothing happens without the press of the button.
-pub fn question(brand: &BrandConfig, language: Language, data: &SignedData, form_token: &str) -> Result<Page> {
-    let texts = Texts::of(language);
+pub fn question(brand: &BrandConfig, language: Language, data: &SignedData, form_token: &str) -> Result<LoginPage> {
+    let texts = LoginTexts::of(language);
     let user = data.user();
     let name = match &user.username {
         Some(username) => format!("{} (@{username})", user.display_name),
@@ -84,8 +84,8 @@ pub fn question(brand: &BrandConfig, language: Language, data: &SignedData, form
 }
 
 /// What went wrong, in words for a visitor.
-pub fn sorry(brand: &BrandConfig, language: Language, error: &Error) -> Result<Page> {
-    let texts = Texts::of(language);
+pub fn sorry(brand: &BrandConfig, language: Language, error: &Error) -> Result<LoginPage> {
+    let texts = LoginTexts::of(language);
     let sentence = match (&error.kind, error.code) {
         (_, "stale_login") => texts.sorry_stale,
         (_, "used_login") => texts.sorry_used,
@@ -100,7 +100,7 @@ pub fn sorry(brand: &BrandConfig, language: Language, error: &Error) -> Result<P
     page(brand, language, texts.sorry_title, body)
 }
 
-fn page(brand: &BrandConfig, language: Language, title: &str, body: Markup) -> Result<Page> {
+fn page(brand: &BrandConfig, language: Language, title: &str, body: Markup) -> Result<LoginPage> {
     let nonce = hex::random_name()?;
     let style = format!(":root{{--accent:{}}}{STYLE}", brand.accent);
     let page = html! {
@@ -122,7 +122,7 @@ fn page(brand: &BrandConfig, language: Language, title: &str, body: Markup) -> R
             }
         }
     };
-    Ok(Page { html: page.into_string(), nonce })
+    Ok(LoginPage { html: page.into_string(), nonce })
 }
 
 /// # Errors

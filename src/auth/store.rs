@@ -11,9 +11,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use redis::Script;
 
-use super::attempt::{Attempt, Decision, Progress};
+use super::attempt::{Attempt, AttemptState, Decision};
 use crate::foundation::error::{Result, ResultExt};
-use crate::platform::redis::{Key, Kv};
+use crate::platform::redis::{Redis, RedisKey};
 use crate::session::User;
 
 /// After an approval the browser has at least this long to claim its session.
@@ -68,11 +68,11 @@ static USE_FORM: LazyLock<Script> = LazyLock::new(|| {
     Script::new("if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('del', KEYS[1])")
 });
 
-fn key(kv: &Kv, token: &str) -> Key {
+fn key(kv: &Redis, token: &str) -> RedisKey {
     kv.key(token, "attempt")
 }
 
-pub(super) async fn begin(kv: &Kv, attempt: &Attempt, lifetime: Duration) -> Result<()> {
+pub(super) async fn begin(kv: &Redis, attempt: &Attempt, lifetime: Duration) -> Result<()> {
     let choices = serde_json::to_string(&attempt.choices).or_internal()?;
     let key = key(kv, &attempt.token);
     let mut set = redis::cmd("HSET");
@@ -81,11 +81,11 @@ pub(super) async fn begin(kv: &Kv, attempt: &Attempt, lifetime: Duration) -> Res
     set.arg("created_ms").arg(attempt.created_at.as_millisecond());
     let mut expire = redis::cmd("PEXPIRE");
     expire.arg(&key).arg(ms(lifetime));
-    kv.both(&set, &expire).await
+    kv.run_atomically(&set, &expire).await
 }
 
 /// The attempt as a page shows it, with how far it got.
-pub(super) async fn look(kv: &Kv, token: &str) -> Result<Option<(Attempt, Progress)>> {
+pub(super) async fn look(kv: &Redis, token: &str) -> Result<Option<(Attempt, AttemptState)>> {
     let mut row: HashMap<String, String> = kv.run(redis::cmd("HGETALL").arg(key(kv, token))).await?;
     if row.is_empty() {
         return Ok(None);
@@ -95,20 +95,20 @@ pub(super) async fn look(kv: &Kv, token: &str) -> Result<Option<(Attempt, Progre
     let attempt = attempt(token, of("code"), &of("choices"), of("browser"), of("address"), created_ms)?;
     let state = of("state");
     let progress = match state.as_str() {
-        "denied" => Progress::Denied,
+        "denied" => AttemptState::Denied,
         "approved" | "claimed" => {
             let user = serde_json::from_str(&of("user")).or_internal()?;
-            Progress::Approved { user, session_id: of("session_id"), is_claimed: state == "claimed" }
+            AttemptState::Approved { user, session_id: of("session_id"), is_claimed: state == "claimed" }
         }
-        _ => Progress::Pending,
+        _ => AttemptState::Pending,
     };
     Ok(Some((attempt, progress)))
 }
 
 /// Marks that this user was asked; `Ok(None)` when there is no such attempt any more.
-pub(super) async fn ask(kv: &Kv, token: &str, user_id: i64) -> Result<Option<(Decision, Option<Attempt>)>> {
+pub(super) async fn ask(kv: &Redis, token: &str, user_id: i64) -> Result<Option<(Decision, Option<Attempt>)>> {
     type Row = Option<(String, String, String, String, String, i64)>;
-    let row: Row = kv.invoke(ASK.key(key(kv, token)).arg(user_id)).await?;
+    let row: Row = kv.run_script(ASK.key(key(kv, token)).arg(user_id)).await?;
     let Some((word, code, choices, browser, address, created_ms)) = row else { return Ok(None) };
     let decision = Decision::of(&word)?;
     let attempt = match decision {
@@ -119,30 +119,31 @@ pub(super) async fn ask(kv: &Kv, token: &str, user_id: i64) -> Result<Option<(De
 }
 
 /// `code` is what was pressed, `None` for No.
-pub(super) async fn press(kv: &Kv, token: &str, user_id: i64, code: Option<&str>) -> Result<Decision> {
-    let word: String = kv.invoke(PRESS.key(key(kv, token)).arg(user_id).arg(code.unwrap_or_default())).await?;
+pub(super) async fn press(kv: &Redis, token: &str, user_id: i64, code: Option<&str>) -> Result<Decision> {
+    let word: String = kv.run_script(PRESS.key(key(kv, token)).arg(user_id).arg(code.unwrap_or_default())).await?;
     Decision::of(&word)
 }
 
 /// Returns what became of it, and the session's id, which an earlier approval decided.
-pub(super) async fn approve(kv: &Kv, token: &str, user: &User, session_id: &str) -> Result<(Decision, String)> {
+pub(super) async fn approve(kv: &Redis, token: &str, user: &User, session_id: &str) -> Result<(Decision, String)> {
     let json = serde_json::to_string(user).or_internal()?;
     let mut script = APPROVE.key(key(kv, token));
-    let row: (String, String) = kv.invoke(script.arg(user.id).arg(json).arg(session_id).arg(LEAST_CLAIM_MS)).await?;
+    let row: (String, String) =
+        kv.run_script(script.arg(user.id).arg(json).arg(session_id).arg(LEAST_CLAIM_MS)).await?;
     Ok((Decision::of(&row.0)?, row.1))
 }
 
-pub(super) async fn mark_claimed(kv: &Kv, token: &str) -> Result<()> {
-    kv.invoke(&CLAIMED.key(key(kv, token))).await
+pub(super) async fn mark_claimed(kv: &Redis, token: &str) -> Result<()> {
+    kv.run_script(&CLAIMED.key(key(kv, token))).await
 }
 
 /// Ends an attempt, whatever its state.
-pub(super) async fn end(kv: &Kv, token: &str) -> Result<()> {
+pub(super) async fn end(kv: &Redis, token: &str) -> Result<()> {
     kv.run(redis::cmd("DEL").arg(key(kv, token))).await
 }
 
 /// Uses up the hash of login data; `false` when it was used before.
-pub(super) async fn use_hash(kv: &Kv, hash: &str, lifetime: Duration) -> Result<bool> {
+pub(super) async fn use_hash(kv: &Redis, hash: &str, lifetime: Duration) -> Result<bool> {
     let mut set = redis::cmd("SET");
     let done: Option<String> =
         kv.run(set.arg(kv.key(hash, "login")).arg(1).arg("NX").arg("PX").arg(ms(lifetime))).await?;
@@ -150,23 +151,23 @@ pub(super) async fn use_hash(kv: &Kv, hash: &str, lifetime: Duration) -> Result<
 }
 
 /// Whether login data was used up.
-pub(super) async fn is_used(kv: &Kv, hash: &str) -> Result<bool> {
+pub(super) async fn is_used(kv: &Redis, hash: &str) -> Result<bool> {
     kv.run(redis::cmd("EXISTS").arg(kv.key(hash, "login"))).await
 }
 
 /// Takes that back: nothing came of it.
-pub(super) async fn spare_hash(kv: &Kv, hash: &str) -> Result<()> {
+pub(super) async fn spare_hash(kv: &Redis, hash: &str) -> Result<()> {
     kv.run(redis::cmd("DEL").arg(kv.key(hash, "login"))).await
 }
 
 /// Notes the token of a form and whose browser it was made for.
-pub(super) async fn begin_form(kv: &Kv, token: &str, whose: &str, lifetime: Duration) -> Result<()> {
+pub(super) async fn begin_form(kv: &Redis, token: &str, whose: &str, lifetime: Duration) -> Result<()> {
     kv.run(redis::cmd("SET").arg(kv.key(token, "form")).arg(whose).arg("PX").arg(ms(lifetime))).await
 }
 
 /// Uses up the token of a form when it is this browser's; another's try leaves it.
-pub(super) async fn use_form(kv: &Kv, token: &str, whose: &str) -> Result<bool> {
-    kv.invoke(USE_FORM.key(kv.key(token, "form")).arg(whose)).await
+pub(super) async fn use_form(kv: &Redis, token: &str, whose: &str) -> Result<bool> {
+    kv.run_script(USE_FORM.key(kv.key(token, "form")).arg(whose)).await
 }
 
 fn attempt(

@@ -3,7 +3,7 @@
 use crate::foundation::language::Language;
 
 /// The sentences of the pages; `{shop}` and `{name}` stand for what they are about.
-pub struct Texts {
+pub struct LoginTexts {
     pub start_title: &'static str,
     pub start_code: &'static str,
     pub start_steps: &'static str,
@@ -26,8 +26,8 @@ pub struct Texts {
     pub sorry_away: &'static str,
 }
 
-impl Texts {
-    pub fn of(language: Language) -> &'static Texts {
+impl LoginTexts {
+    pub fn of(language: Language) -> &'static LoginTexts {
         match language {
             Language::Ru => &RU,
             Language::En => &EN,
@@ -41,7 +41,7 @@ pub fn with_shop(sentence: &str, shop: &str) -> String {
     sentence.replace("{shop}", shop)
 }
 
-static RU: Texts = Texts {
+static RU: LoginTexts = LoginTexts {
     start_title: "Вход в {shop} через Telegram",
     start_code: "Ваше число",
     start_steps: "Откройте бота, нажмите «Начать» (START) и выберите это число в чате.",
@@ -64,7 +64,7 @@ static RU: Texts = Texts {
     sorry_away: "Сейчас войти не получается. Попробуйте через минуту.",
 };
 
-static EN: Texts = Texts {
+static EN: LoginTexts = LoginTexts {
     start_title: "Log in to {shop} with Telegram",
     start_code: "Your number",
     start_steps: "Open the bot, press START and choose this number in the chat.",
@@ -87,7 +87,7 @@ static EN: Texts = Texts {
     sorry_away: "Logging in does not work right now. Try again in a minute.",
 };
 
-static HY: Texts = Texts {
+static HY: LoginTexts = LoginTexts {
     start_title: "Մուտք {shop}՝ Telegram-ով",
     start_code: "Ձեր թիվը",
     start_steps: "Բացեք բոտը, սեղմեք START և չատում ընտրեք այս թիվը։",

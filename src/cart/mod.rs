@@ -15,9 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::catalog::item::{self, Item};
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::foundation::language::Language;
-use crate::session::{Owner, Who};
+use crate::session::{Caller, Owner};
 use crate::tenant::brand::Brand;
-use crate::tenant::context::Cx;
+use crate::tenant::context::RequestContext;
 
 /// The most pieces of one item in a cart.
 pub const MOST_PIECES: i32 = 999;
@@ -62,8 +62,8 @@ impl Outcome {
 ///
 /// # Errors
 /// 404 for an item that does not exist or is hidden, 409 with `left` above the stock, 400 above 999 together.
-pub async fn add(cx: &Cx, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
-    let client = cx.brand.db().await?;
+pub async fn add(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
+    let client = cx.brand.postgres().await?;
     let outcome = store::add(&*client, owner, item_id, quantity, cx.now()).await?;
     client.give_back();
     outcome.into_result()
@@ -73,8 +73,8 @@ pub async fn add(cx: &Cx, owner: &Owner, item_id: i64, quantity: i32) -> Result<
 ///
 /// # Errors
 /// 404 when the item is not in the cart, 409 with `left` above the stock.
-pub async fn set(cx: &Cx, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
-    let client = cx.brand.db().await?;
+pub async fn set(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
+    let client = cx.brand.postgres().await?;
     if quantity == 0 {
         let removed = store::remove(&*client, owner, &[item_id]).await?;
         client.give_back();
@@ -86,8 +86,8 @@ pub async fn set(cx: &Cx, owner: &Owner, item_id: i64, quantity: i32) -> Result<
 }
 
 /// Takes items out; what is not in the cart is ignored.
-pub async fn remove(cx: &Cx, owner: &Owner, item_ids: &[i64]) -> Result<()> {
-    let client = cx.brand.db().await?;
+pub async fn remove(cx: &RequestContext, owner: &Owner, item_ids: &[i64]) -> Result<()> {
+    let client = cx.brand.postgres().await?;
     store::remove(&*client, owner, item_ids).await?;
     client.give_back();
     Ok(())
@@ -107,7 +107,7 @@ pub async fn remove_bought(client: &impl GenericClient, owner: &str, items: &[(i
 /// Forgets the carts of visitors that nobody changed for [`FORGOTTEN_AFTER`]; returns how many lines went.
 pub async fn forget(brand: &Brand) -> Result<u64> {
     let before = brand.clock.now().checked_sub(FORGOTTEN_AFTER).or_internal()?;
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let forgotten = store::forget(&*client, before).await?;
     client.give_back();
     Ok(forgotten)
@@ -115,10 +115,10 @@ pub async fn forget(brand: &Brand) -> Result<u64> {
 
 /// The lines in the order of their adding, at today's prices. One whose item was hidden or sold out stays, as `out`. What
 /// another tab added while this one logged in is the user's too.
-pub async fn list(cx: &Cx, who: &Who) -> Result<(Vec<Item>, Language)> {
-    let client = cx.brand.db().await?;
+pub async fn list(cx: &RequestContext, who: &Caller) -> Result<(Vec<Item>, Language)> {
+    let client = cx.brand.postgres().await?;
     let owner = &who.owner();
-    if let Some(visitor) = who.was_visitor() {
+    if let Some(visitor) = who.previous_visitor() {
         merge(&*client, &visitor, owner, cx.now()).await?;
     }
     let lines = store::list(&*client, owner).await?;

@@ -10,7 +10,7 @@ use crate::foundation::error::Result;
 use crate::session::Owner;
 
 /// A line with the item's row of `item_card`.
-pub(super) struct Line {
+pub(super) struct CartLine {
     pub card: Row,
     pub quantity: i32,
     /// Whether visitors may still see the item.
@@ -151,7 +151,7 @@ pub(super) async fn forget(client: &impl GenericClient, before: Timestamp) -> Re
     Ok(client.execute(&statement, &[&before]).await?)
 }
 
-pub(super) async fn list(client: &impl GenericClient, owner: &Owner) -> Result<Vec<Line>> {
+pub(super) async fn list(client: &impl GenericClient, owner: &Owner) -> Result<Vec<CartLine>> {
     let statement = client
         .prepare_cached(
             "select v.*, c.quantity as cart_quantity, l.item_id is not null as is_listed \
@@ -160,6 +160,6 @@ pub(super) async fn list(client: &impl GenericClient, owner: &Owner) -> Result<V
         )
         .await?;
     let rows = client.query(&statement, &[&owner.key()]).await?;
-    let line = |card: Row| Line { quantity: card.get("cart_quantity"), is_listed: card.get("is_listed"), card };
+    let line = |card: Row| CartLine { quantity: card.get("cart_quantity"), is_listed: card.get("is_listed"), card };
     Ok(rows.into_iter().map(line).collect())
 }

@@ -10,13 +10,13 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::item::{Item, QUESTIONS_IN_A_LIST};
-use super::{Key, store};
+use super::{CatalogId, store};
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::foundation::language::Language;
-use crate::http::cached_response::Answer;
+use crate::http::cached_response::CachedResponse;
 use crate::tenant::brand::Brand;
 use crate::tenant::cache::{self, Lookup};
-use crate::tenant::context::Cx;
+use crate::tenant::context::RequestContext;
 
 /// So many ids are kept of a category, or of all, in one region. Of more, these are drawn evenly each time when they are asked for anew.
 const MOST_IDS: u64 = 32_768;
@@ -31,7 +31,11 @@ const BYTES_OF_THE_CACHE_PER_ID: u64 = 1_024;
 const ROUTE: &str = "/randomitems";
 
 /// Different items in random order, as JSON; the language is the asked one where any item used it.
-pub async fn draw(cx: &Cx, category: Option<&Key>, count: usize) -> Result<(Vec<Arc<Answer>>, Language)> {
+pub async fn draw(
+    cx: &RequestContext,
+    category: Option<&CatalogId>,
+    count: usize,
+) -> Result<(Vec<Arc<CachedResponse>>, Language)> {
     let mut drawn = Vec::new();
     // An item that is gone meanwhile was drawn in vain; what hid it has made the ids known to be old.
     for _ in 0..2 {
@@ -46,11 +50,11 @@ pub async fn draw(cx: &Cx, category: Option<&Key>, count: usize) -> Result<(Vec<
 }
 
 /// The ids that may be drawn, eight bytes each: no fewer than [`MOST_DRAWN`] if there are so many.
-async fn candidates(cx: &Cx, category: Option<&Key>) -> Result<Bytes> {
+async fn candidates(cx: &RequestContext, category: Option<&CatalogId>) -> Result<Bytes> {
     let named = match category {
         None => "ids:".to_owned(),
-        Some(Key::Number(number)) => format!("ids:number:{number}"),
-        Some(Key::Id(id)) => format!("ids:id:{id}"),
+        Some(CatalogId::Number(number)) => format!("ids:number:{number}"),
+        Some(CatalogId::Id(id)) => format!("ids:id:{id}"),
     };
     let key = cache::key(Language::Ru, cx.region.as_deref(), &named);
     if let Lookup::Current(ids) = cx.brand.cache.find(&key, Instant::now()) {
@@ -59,11 +63,11 @@ async fn candidates(cx: &Cx, category: Option<&Key>) -> Result<Bytes> {
     // No more than the cache would keep, and as many as anybody may want who waits for the same list.
     let most = (cx.brand.cache.capacity() / BYTES_OF_THE_CACHE_PER_ID).clamp(MOST_DRAWN, MOST_IDS);
     let make = async {
-        let client = cx.brand.db().await?;
+        let client = cx.brand.postgres().await?;
         let ids = store::candidates(&*client, category, cx.region.as_deref(), most.cast_signed()).await?;
         client.give_back();
         let bytes: Vec<u8> = ids.into_iter().flat_map(i64::to_ne_bytes).collect();
-        Ok(Answer::new(bytes.into(), Language::Ru, Vec::new(), ROUTE))
+        Ok(CachedResponse::new(bytes.into(), Language::Ru, Vec::new(), ROUTE))
     };
     Ok(cx.brand.cache.make(&key, make).await?.json().clone())
 }
@@ -103,7 +107,7 @@ impl Random {
 }
 
 /// These items as a list shows them, in their order; without what is listed no more.
-async fn cards(cx: &Cx, ids: &[i64]) -> Result<Vec<Arc<Answer>>> {
+async fn cards(cx: &RequestContext, ids: &[i64]) -> Result<Vec<Arc<CachedResponse>>> {
     let brand = &cx.brand;
     let now = Instant::now();
     let key = |id: i64| cache::key(cx.language, None, &format!("card:{id}"));
@@ -125,16 +129,16 @@ async fn make_cards(
     ids: &[i64],
     language: Language,
     key: impl Fn(i64) -> Vec<u8>,
-) -> Result<HashMap<i64, Arc<Answer>>> {
+) -> Result<HashMap<i64, Arc<CachedResponse>>> {
     let began_at = brand.cache.now();
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let rows = store::cards(&*client, ids).await?;
     client.give_back();
     let made = rows.iter().map(|row| {
         let (item, used) = Item::read(row, language, QUESTIONS_IN_A_LIST)?;
         let json = serde_json::to_vec(&item).or_internal()?.into_boxed_slice();
-        let card = Arc::new(Answer::new(json.into(), used, vec![item.item_id], ROUTE));
-        brand.cache.keep(&key(item.item_id), &card, began_at);
+        let card = Arc::new(CachedResponse::new(json.into(), used, vec![item.item_id], ROUTE));
+        brand.cache.insert(&key(item.item_id), &card, began_at);
         Ok((item.item_id, card))
     });
     made.collect()

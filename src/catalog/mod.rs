@@ -18,37 +18,37 @@ use jiff::SignedDuration;
 
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::foundation::language::Language;
-use crate::http::cached_response::Answer;
+use crate::http::cached_response::CachedResponse;
 use crate::http::request::{LARGEST_INTEGER, Page};
 use crate::tenant::brand::Brand;
-use crate::tenant::context::Cx;
+use crate::tenant::context::RequestContext;
 
 use category::Category;
 use item::Item;
 
 /// How a path names a category or an item: by number or by BackOffice's string id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Key {
+pub enum CatalogId {
     Number(i64),
     Id(String),
 }
 
-impl Key {
+impl CatalogId {
     /// `None` for a text that nothing can be called.
-    pub fn parse(text: &str) -> Option<Key> {
+    pub fn parse(text: &str) -> Option<CatalogId> {
         const LONGEST_ID_BYTES: usize = 800;
         if let Some(number) = import::record::natural_number(text).or_else(|| large_number(text)) {
-            return Some(Key::Number(number));
+            return Some(CatalogId::Number(number));
         }
         let possible = !text.is_empty() && text.len() <= LONGEST_ID_BYTES && !text.contains('\0');
-        possible.then(|| Key::Id(text.to_owned()))
+        possible.then(|| CatalogId::Id(text.to_owned()))
     }
 
     /// The two parameters of a query that looks for either.
     pub fn number_and_id(&self) -> (Option<i64>, Option<&str>) {
         match self {
-            Key::Number(number) => (Some(*number), None),
-            Key::Id(id) => (None, Some(id)),
+            CatalogId::Number(number) => (Some(*number), None),
+            CatalogId::Id(id) => (None, Some(id)),
         }
     }
 }
@@ -60,8 +60,8 @@ fn large_number(text: &str) -> Option<i64> {
 }
 
 /// The tree of categories that have something to show in the visitor's region.
-pub async fn categories(cx: &Cx) -> Result<(Vec<Category>, Language)> {
-    let client = cx.brand.db().await?;
+pub async fn categories(cx: &RequestContext) -> Result<(Vec<Category>, Language)> {
+    let client = cx.brand.postgres().await?;
     let nodes = store::categories(&*client, cx.region.as_deref()).await?;
     client.give_back();
     Ok(category::tree(nodes, cx.language))
@@ -71,9 +71,9 @@ pub async fn categories(cx: &Cx) -> Result<(Vec<Category>, Language)> {
 ///
 /// # Errors
 /// 404 for a category that does not exist or is hidden.
-pub async fn category_items(cx: &Cx, key: &str, page: Page) -> Result<(Vec<Item>, Language)> {
-    let key = Key::parse(key).ok_or_else(|| Error::not_found("category"))?;
-    let client = cx.brand.db().await?;
+pub async fn category_items(cx: &RequestContext, key: &str, page: Page) -> Result<(Vec<Item>, Language)> {
+    let key = CatalogId::parse(key).ok_or_else(|| Error::not_found("category"))?;
+    let client = cx.brand.postgres().await?;
     let mut shares = [Some(3), Some(12), None].into_iter();
     let rows = loop {
         // The last share leaves nothing out.
@@ -92,17 +92,21 @@ pub async fn category_items(cx: &Cx, key: &str, page: Page) -> Result<(Vec<Item>
 ///
 /// # Errors
 /// 404 for an item that does not exist, is hidden, or is not available in the visitor's region.
-pub async fn item(cx: &Cx, key: &str) -> Result<(Item, Language)> {
-    let key = Key::parse(key).ok_or_else(|| Error::not_found("item"))?;
-    let reader = cx.brand.reader().await?;
-    let row = reader.answer(store::item(&*reader, &key, cx.region.as_deref())).await?;
+pub async fn item(cx: &RequestContext, key: &str) -> Result<(Item, Language)> {
+    let key = CatalogId::parse(key).ok_or_else(|| Error::not_found("item"))?;
+    let reader = cx.brand.shared_connection().await?;
+    let row = reader.with_timeout(store::item(&*reader, &key, cx.region.as_deref())).await?;
     let row = row.ok_or_else(|| Error::not_found("item"))?;
     Item::read(&row, cx.language, item::QUESTIONS_OF_A_SINGLE_ITEM)
 }
 
 /// So many different items, evenly drawn, from one category or from all; fewer where there are no more. Each is JSON already.
-pub async fn random_items(cx: &Cx, count: usize, category: Option<&str>) -> Result<(Vec<Arc<Answer>>, Language)> {
-    match category.map(Key::parse) {
+pub async fn random_items(
+    cx: &RequestContext,
+    count: usize,
+    category: Option<&str>,
+) -> Result<(Vec<Arc<CachedResponse>>, Language)> {
+    match category.map(CatalogId::parse) {
         None => draw::draw(cx, None, count).await,
         Some(Some(key)) => draw::draw(cx, Some(&key), count).await,
         Some(None) => Ok((Vec::new(), Language::Ru)),
@@ -115,7 +119,7 @@ const CHANGES_KEPT_FOR: SignedDuration = SignedDuration::from_hours(1);
 /// Forgets which items changed longer ago than [`CHANGES_KEPT_FOR`]; returns how many changes went.
 pub async fn forget_changes(brand: &Brand) -> Result<u64> {
     let before = brand.clock.now().checked_sub(CHANGES_KEPT_FOR).or_internal()?;
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let forgotten = store::forget_changes(&*client, before).await?;
     client.give_back();
     Ok(forgotten)
@@ -127,12 +131,12 @@ mod tests {
 
     #[test]
     fn a_path_names_by_number_or_by_id() {
-        assert_eq!(Key::parse("17"), Some(Key::Number(17)));
-        assert_eq!(Key::parse("9007199254740991"), Some(Key::Number(9_007_199_254_740_991)));
-        assert_eq!(Key::parse("9007199254740992"), Some(Key::Id("9007199254740992".to_owned())));
-        assert_eq!(Key::parse("007"), Some(Key::Id("007".to_owned())));
-        assert_eq!(Key::parse("item_abc"), Some(Key::Id("item_abc".to_owned())));
-        assert_eq!(Key::parse("a\0b"), None);
-        assert_eq!(Key::parse(&"x".repeat(4_096)), None);
+        assert_eq!(CatalogId::parse("17"), Some(CatalogId::Number(17)));
+        assert_eq!(CatalogId::parse("9007199254740991"), Some(CatalogId::Number(9_007_199_254_740_991)));
+        assert_eq!(CatalogId::parse("9007199254740992"), Some(CatalogId::Id("9007199254740992".to_owned())));
+        assert_eq!(CatalogId::parse("007"), Some(CatalogId::Id("007".to_owned())));
+        assert_eq!(CatalogId::parse("item_abc"), Some(CatalogId::Id("item_abc".to_owned())));
+        assert_eq!(CatalogId::parse("a\0b"), None);
+        assert_eq!(CatalogId::parse(&"x".repeat(4_096)), None);
     }
 }

@@ -5,7 +5,7 @@ use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::Key;
+use super::CatalogId;
 use super::category::Node;
 use crate::foundation::error::Result;
 use crate::http::request::Page;
@@ -66,7 +66,7 @@ pub(super) enum Found {
 /// What is listed is said as `listed_item` says it, but of a node once and not with each of its items.
 pub(super) async fn category_items(
     client: &impl GenericClient,
-    key: &Key,
+    key: &CatalogId,
     region: Option<&str>,
     page: Page,
     share: Option<i64>,
@@ -123,7 +123,7 @@ pub(super) async fn category_items(
 }
 
 /// One item with its newest hundred reviews.
-pub(super) async fn item(client: &impl GenericClient, key: &Key, region: Option<&str>) -> Result<Option<Row>> {
+pub(super) async fn item(client: &impl GenericClient, key: &CatalogId, region: Option<&str>) -> Result<Option<Row>> {
     let statement = client
         .prepare_cached(
             "select i.*, (select coalesce(jsonb_agg(to_jsonb(newest) order by newest.position), '[]') \
@@ -143,7 +143,7 @@ pub(super) async fn item(client: &impl GenericClient, key: &Key, region: Option<
 /// The ids of listed items, evenly drawn where there are more than `most`; no category means all.
 pub(super) async fn candidates(
     client: &impl GenericClient,
-    category: Option<&Key>,
+    category: Option<&CatalogId>,
     region: Option<&str>,
     most: i64,
 ) -> Result<Vec<i64>> {

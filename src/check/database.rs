@@ -17,14 +17,14 @@ const LARGEST_SKEW_S: f64 = 2.0;
 pub(super) async fn look(config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
     let client = match patiently(postgres::connect(&config.database)).await {
         Ok(Ok(client)) => client,
-        Ok(Err(error)) => return vec![Finding::new("postgresql", Verdict::Fault(error.to_string()))],
+        Ok(Err(error)) => return vec![Finding::new("postgresql", Verdict::ConfigProblem(error.to_string()))],
         Err(late) => {
-            let place = postgres::place(&config.database.postgres);
-            return vec![Finding::new("postgresql", Verdict::Fault(format!("PostgreSQL at {place}: {late}")))];
+            let place = postgres::address(&config.database.postgres);
+            return vec![Finding::new("postgresql", Verdict::ConfigProblem(format!("PostgreSQL at {place}: {late}")))];
         }
     };
     let mut findings = late_is(patiently(server(&client, config, all, clock)).await, "postgresql");
-    if findings.iter().any(|found| matches!(found.verdict, Verdict::Fault(_))) {
+    if findings.iter().any(|found| matches!(found.verdict, Verdict::ConfigProblem(_))) {
         return findings;
     }
     findings.extend(late_is(patiently(migrations(&client)).await, "migrations"));
@@ -36,7 +36,7 @@ pub(super) async fn look(config: &BrandConfig, all: &[BrandConfig], clock: &Cloc
 }
 
 fn late_is(found: Result<Vec<Finding>, String>, subject: &'static str) -> Vec<Finding> {
-    found.unwrap_or_else(|late| vec![Finding::new(subject, Verdict::Fault(late))])
+    found.unwrap_or_else(|late| vec![Finding::new(subject, Verdict::ConfigProblem(late))])
 }
 
 async fn migrations(client: &Client) -> Vec<Finding> {
@@ -52,7 +52,7 @@ async fn migrations(client: &Client) -> Vec<Finding> {
 /// Whether the server is fit for a shop, and what somebody should know of it all the same.
 async fn server(client: &Client, config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
     let mut findings = Findings::of("postgresql");
-    match postgres::unfitness(client, &config.name).await {
+    match postgres::find_problem(client, &config.name).await {
         Ok(None) => {}
         Ok(Some(sentence)) => findings.fault(sentence),
         Err(error) => findings.fault(error.to_string()),

@@ -26,7 +26,7 @@ pub enum Verdict {
     Good(String),
     /// It runs like this, but somebody should know.
     Warning(String),
-    Fault(String),
+    ConfigProblem(String),
 }
 
 /// How long any server may take to show what is asked of it.
@@ -50,7 +50,7 @@ impl Findings {
     }
 
     fn fault(&mut self, sentence: impl Into<String>) {
-        self.found.push(Finding::new(self.subject, Verdict::Fault(sentence.into())));
+        self.found.push(Finding::new(self.subject, Verdict::ConfigProblem(sentence.into())));
     }
 
     fn warning(&mut self, sentence: impl Into<String>) {
@@ -78,13 +78,13 @@ pub async fn patiently<T>(asked: impl Future<Output = T>) -> Result<T, String> {
 pub fn offline(config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
     let mut findings = files::certificate(config, clock);
     findings.extend(files::secrets(config));
-    findings.extend(config.doubts(all).into_iter().map(|doubt| Finding::new("settings", Verdict::Warning(doubt))));
+    findings.extend(config.warnings(all).into_iter().map(|doubt| Finding::new("settings", Verdict::Warning(doubt))));
     findings
 }
 
 /// What PostgreSQL and Redis show; `all` are all brands: their schemas must be closed to this one, and they share a server's connections.
 pub async fn online(config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
     let (mut findings, redis) = tokio::join!(database::look(config, all, clock), patiently(redis::look(config)));
-    findings.extend(redis.unwrap_or_else(|late| vec![Finding::new("redis", Verdict::Fault(late))]));
+    findings.extend(redis.unwrap_or_else(|late| vec![Finding::new("redis", Verdict::ConfigProblem(late))]));
     findings
 }

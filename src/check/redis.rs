@@ -2,22 +2,22 @@
 
 use super::{Finding, Findings};
 use crate::config::BrandConfig;
-use crate::platform::redis::Kv;
+use crate::platform::redis::Redis;
 
-/// The first whose PEXPIRE knows NX, which counting needs (`Kv::count`).
+/// The first whose PEXPIRE knows NX, which counting needs (`Redis::count`).
 const LEAST_MAJOR: u32 = 7;
 
 pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
     let mut findings = Findings::of("redis");
     let asked = async {
-        let kv = Kv::new(&config.name, &config.redis)?;
+        let kv = Redis::new(&config.name, &config.redis)?;
         kv.ping().await?;
         let durability = kv.durability().await;
         Ok::<_, crate::foundation::error::Error>((kv, durability))
     };
     match asked.await {
         Err(error) => {
-            let place = Kv::place(&config.redis);
+            let place = Redis::place(&config.redis);
             findings.fault(format!("Redis at {place}: {error}; see that it runs, and that [redis] url is right"));
         }
         Ok((_, Err(error))) => {
@@ -52,7 +52,7 @@ pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
 }
 
 /// What it says of itself; a user who may not ask is told nothing.
-async fn told(kv: &Kv) -> String {
+async fn told(kv: &Redis) -> String {
     kv.run(&redis::cmd("INFO")).await.unwrap_or_default()
 }
 

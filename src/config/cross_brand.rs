@@ -5,12 +5,12 @@
 
 use std::net::SocketAddr;
 
-use crate::config::toml_reader::Fault;
+use crate::config::toml_reader::ConfigProblem;
 use crate::config::{BrandConfig, is_local_url};
 
 impl BrandConfig {
     /// What is allowed but hardly meant, a sentence each; `all` are all brands, this one among them.
-    pub fn doubts(&self, all: &[BrandConfig]) -> Vec<String> {
+    pub fn warnings(&self, all: &[BrandConfig]) -> Vec<String> {
         let mut doubts = Vec::new();
         let local = self.origins.iter().filter(|origin| !self.is_local() && is_local_url(origin));
         doubts.extend(local.map(|origin| {
@@ -51,7 +51,7 @@ impl BrandConfig {
 }
 
 /// What no single file can show: two brands with one address. `[::]:445` and `0.0.0.0:445` are different sockets here.
-pub(super) fn clashes(brands: &[BrandConfig]) -> Vec<Fault> {
+pub(super) fn conflicts(brands: &[BrandConfig]) -> Vec<ConfigProblem> {
     let addresses: Vec<(&BrandConfig, &SocketAddr)> =
         brands.iter().flat_map(|brand| brand.listen.iter().map(move |address| (brand, address))).collect();
     let mut faults = Vec::new();
@@ -61,7 +61,7 @@ pub(super) fn clashes(brands: &[BrandConfig]) -> Vec<Fault> {
                 true => format!("listen: {address} belongs to {} already", other.name),
                 false => format!("listen: {address} overlaps {taken}, which belongs to {}", other.name),
             };
-            faults.push(Fault { file: brand.file.clone(), line: 0, message });
+            faults.push(ConfigProblem { file: brand.file.clone(), line: 0, message });
         }
     }
     faults

@@ -19,7 +19,7 @@ use toml::de::DeTable;
 pub use integrations::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, TelegramConfig};
 pub use mail::{MailConfig, MailLogin, MailTls};
 use sections::*;
-pub use toml_reader::Fault;
+pub use toml_reader::ConfigProblem;
 use toml_reader::{Examination, Section};
 
 use crate::foundation::secret::Secret;
@@ -50,7 +50,7 @@ pub struct BrandConfig {
     /// What PROXY protocol may tell, and who may tell it.
     pub proxy_protocol: ProxyProtocol,
     pub session: SessionConfig,
-    pub rates: Rates,
+    pub rates: RateLimits,
     /// `None`: nobody can log in.
     pub telegram: Option<TelegramConfig>,
     /// `None`: mails are queued, and nobody sends them.
@@ -151,7 +151,7 @@ pub struct SessionConfig {
 
 /// Requests a minute (contract section 8).
 #[derive(Debug, Clone, Copy)]
-pub struct Rates {
+pub struct RateLimits {
     pub logins_per_address: u32,
     pub cart_writes_per_address: u32,
     pub cart_writes_per_visitor: u32,
@@ -191,8 +191,9 @@ impl BrandConfig {
 /// `credentials` is where secrets without a slash in their name are (`$CREDENTIALS_DIRECTORY`).
 ///
 /// The brands whose files have no fault are there beside every fault of the others; a directory without a brand is a fault too.
-pub fn load_each(directory: &Path, credentials: Option<&Path>) -> (Vec<BrandConfig>, Vec<Fault>) {
-    let of_directory = |message: String| (Vec::new(), vec![Fault { file: directory.to_owned(), line: 0, message }]);
+pub fn load_each(directory: &Path, credentials: Option<&Path>) -> (Vec<BrandConfig>, Vec<ConfigProblem>) {
+    let of_directory =
+        |message: String| (Vec::new(), vec![ConfigProblem { file: directory.to_owned(), line: 0, message }]);
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(e) => {
@@ -216,13 +217,13 @@ pub fn load_each(directory: &Path, credentials: Option<&Path>) -> (Vec<BrandConf
             Err(found) => faults.extend(found),
         }
     }
-    faults.extend(cross_brand::clashes(&brands));
+    faults.extend(cross_brand::conflicts(&brands));
     (brands, faults)
 }
 
 /// Reads one brand's file. Errors are all faults of the file.
-pub fn load_file(file: &Path, credentials: Option<&Path>) -> Result<BrandConfig, Vec<Fault>> {
-    let cannot = |message: String| vec![Fault { file: file.to_owned(), line: 0, message }];
+pub fn load_file(file: &Path, credentials: Option<&Path>) -> Result<BrandConfig, Vec<ConfigProblem>> {
+    let cannot = |message: String| vec![ConfigProblem { file: file.to_owned(), line: 0, message }];
     // A pipe would be waited for.
     if std::fs::metadata(file).is_ok_and(|found| !found.is_file()) {
         return Err(cannot("is no file".to_owned()));

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{
-    BankConfig, DatabaseConfig, FiscalConfig, Limits, PaymentsConfig, ProxyProtocol, Rates, RedisConfig, Rounding,
+    BankConfig, DatabaseConfig, FiscalConfig, Limits, PaymentsConfig, ProxyProtocol, RateLimits, RedisConfig, Rounding,
     SessionConfig, TelegramConfig, Timeouts, TlsConfig, is_origin,
 };
 use crate::config::toml_reader::Section;
@@ -224,9 +224,9 @@ pub(super) fn read_session(section: Section<'_, '_>) -> SessionConfig {
     session
 }
 
-pub(super) fn read_rates(section: Section<'_, '_>) -> Rates {
+pub(super) fn read_rates(section: Section<'_, '_>) -> RateLimits {
     let rate = |key, default| section.number(key, 1..=1_000_000_000, default);
-    let rates = Rates {
+    let rates = RateLimits {
         logins_per_address: rate("logins_per_address", 60),
         cart_writes_per_address: rate("cart_writes_per_address", 1_200),
         cart_writes_per_visitor: rate("cart_writes_per_visitor", 120),

@@ -30,7 +30,7 @@ fn load_files(test: &str, files: &[(&str, &str)]) -> Result<Vec<BrandConfig>, Ve
     }
     let (brands, faults) = load_each(&directory, None);
     std::fs::remove_dir_all(&directory).expect("it is ours");
-    let relative = |fault: &Fault| fault.to_string().replace(&format!("{}/", directory.display()), "");
+    let relative = |fault: &ConfigProblem| fault.to_string().replace(&format!("{}/", directory.display()), "");
     if faults.is_empty() { Ok(brands) } else { Err(faults.iter().map(relative).collect()) }
 }
 
@@ -43,7 +43,7 @@ fn a_good_file_has_defaults_for_the_rest() {
     let on_ipv6 = BrandConfig { public_url: "https://[::1]:445".to_owned(), ..brands[0].clone() };
     assert_eq!(on_ipv6.host(), "::1");
     assert!(!brands[0].is_local());
-    assert_eq!(brands[0].doubts(&brands).len(), 1, "localhost is an origin of a brand that is not local");
+    assert_eq!(brands[0].warnings(&brands).len(), 1, "localhost is an origin of a brand that is not local");
 }
 
 #[test]

@@ -13,14 +13,14 @@ use toml::de::{DeTable, DeValue};
 
 /// One thing that is wrong with a file. Prints as `brands/dexar.toml:12: …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigProblem {
     pub file: PathBuf,
     /// From 1; 0 where the file as a whole is meant.
     pub line: usize,
     pub message: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => write!(f, "{}: {}", self.file.display(), self.message),
@@ -41,7 +41,7 @@ fn likeness(a: &str, b: &str) -> f64 {
 pub struct Examination {
     file: PathBuf,
     text: String,
-    faults: RefCell<Vec<Fault>>,
+    faults: RefCell<Vec<ConfigProblem>>,
 }
 
 impl Examination {
@@ -56,10 +56,10 @@ impl Examination {
     /// Notes a fault at a byte of the text; `None` means the whole file.
     pub fn fault(&self, byte: Option<usize>, message: impl Into<String>) {
         let line = byte.map_or(0, |byte| 1 + self.text[..byte.min(self.text.len())].matches('\n').count());
-        self.faults.borrow_mut().push(Fault { file: self.file.clone(), line, message: message.into() });
+        self.faults.borrow_mut().push(ConfigProblem { file: self.file.clone(), line, message: message.into() });
     }
 
-    pub fn into_faults(self) -> Vec<Fault> {
+    pub fn into_faults(self) -> Vec<ConfigProblem> {
         let mut faults = self.faults.into_inner();
         faults.sort_by_key(|fault| fault.line);
         faults

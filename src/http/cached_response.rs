@@ -1,6 +1,6 @@
 //! A finished answer of the catalogue: its bytes, compressed once for each coding that was asked for, and their entity tags.
 //!
-//! Made of a handler's [`Reply`](crate::http::response::Reply), kept by `cache`, sent by `serve` as often as it is asked for. What must never
+//! Made of a handler's [`ApiResponse`](crate::http::response::Reply), kept by `cache`, sent by `serve` as often as it is asked for. What must never
 //! happen: something of one request (its origin, its id, its cookies) stays in an answer that others get.
 
 use std::sync::OnceLock;
@@ -15,12 +15,12 @@ use hyper::{Method, Response, StatusCode};
 
 use crate::foundation::language::Language;
 use crate::http::content_encoding::{self, Coding};
-use crate::http::response::Asked;
+use crate::http::response_headers::ResponseHeaders;
 
 /// Scripts of the shops may see that an answer may be old.
 const EXPOSED_WHEN_STALE: HeaderName = hyper::header::ACCESS_CONTROL_EXPOSE_HEADERS;
 
-pub struct Answer {
+pub struct CachedResponse {
     /// The items that it shows, in ascending order.
     pub shows: Box<[i64]>,
     /// The pattern of the route that made it, for metrics and the log.
@@ -37,14 +37,14 @@ struct Coded {
     bytes: OnceLock<(Bytes, HeaderValue)>,
 }
 
-impl Answer {
+impl CachedResponse {
     /// JSON in this language that shows these items, made by this route.
-    pub fn new(plain: Bytes, language: Language, mut shows: Vec<i64>, route: &'static str) -> Answer {
+    pub fn new(plain: Bytes, language: Language, mut shows: Vec<i64>, route: &'static str) -> CachedResponse {
         shows.sort_unstable();
         shows.dedup();
         let hash = content_encoding::hash(&plain);
         let codings = Coding::ALL.map(|coding| Coded { coding, etag: coding.etag(&hash), bytes: OnceLock::new() });
-        Answer { shows: shows.into(), route, plain, language, codings }
+        CachedResponse { shows: shows.into(), route, plain, language, codings }
     }
 
     /// As it was made, in no coding.
@@ -63,7 +63,7 @@ impl Answer {
     }
 
     /// The response to one request; `is_stale` marks it (RFC 9111 has no other word for it than RFC 7234's `Warning`).
-    pub fn respond(&self, asked: &Asked<'_>, is_stale: bool) -> Response<Full<Bytes>> {
+    pub fn respond(&self, asked: &ResponseHeaders<'_>, is_stale: bool) -> Response<Full<Bytes>> {
         let coded = &self.codings[Coding::negotiate(asked.headers, self.plain.len()) as usize];
         let mut headers = HeaderMap::with_capacity(16);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -89,7 +89,7 @@ impl Answer {
                 body = bytes.clone();
             }
         }
-        asked.furnish(&mut headers);
+        asked.apply(&mut headers);
         if is_stale {
             headers.insert(WARNING, HeaderValue::from_static("110 brandgate \"Response is Stale\""));
             if headers.contains_key(EXPOSED_WHEN_STALE) {

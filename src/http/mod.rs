@@ -8,4 +8,5 @@ pub mod rate_limit;
 pub mod request;
 pub mod request_id;
 pub mod response;
+pub mod response_headers;
 pub mod router;

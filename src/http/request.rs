@@ -31,7 +31,7 @@ pub struct Incoming {
 
 /// A request as a handler sees it.
 #[derive(Default)]
-pub struct Req {
+pub struct ApiRequest {
     /// Decoded values of `{…}` in the route.
     params: Vec<(String, String)>,
     query: Vec<(String, String)>,
@@ -39,21 +39,25 @@ pub struct Req {
     incoming: Option<Box<Incoming>>,
 }
 
-impl Req {
+impl ApiRequest {
     /// # Errors
     /// 400 for what does not decode to UTF-8, 414 for a query that is too long.
-    pub fn new(params: matchit::Params<'_, '_>, query: Option<&str>) -> Result<Req> {
+    pub fn new(params: matchit::Params<'_, '_>, query: Option<&str>) -> Result<ApiRequest> {
         let params = params.iter().map(|(name, value)| Ok((name.to_owned(), decode(value, "path")?)));
         let query = query.unwrap_or_default();
         if query.len() > LONGEST_QUERY_BYTES {
             return Err(Error::uri_too_long());
         }
-        Ok(Req { params: params.collect::<Result<_>>()?, query: pairs(query, "query")?, ..Req::default() })
+        Ok(ApiRequest {
+            params: params.collect::<Result<_>>()?,
+            query: pairs(query, "query")?,
+            ..ApiRequest::default()
+        })
     }
 
     /// Adds what was not needed to find the route.
-    pub fn with_incoming(self, headers: Arc<HeaderMap>, incoming: Incoming) -> Req {
-        Req { headers, incoming: Some(Box::new(incoming)), ..self }
+    pub fn with_incoming(self, headers: Arc<HeaderMap>, incoming: Incoming) -> ApiRequest {
+        ApiRequest { headers, incoming: Some(Box::new(incoming)), ..self }
     }
 
     pub fn headers(&self) -> &HeaderMap {
@@ -206,7 +210,7 @@ mod tests {
     use super::*;
 
     fn page(query: &str) -> Result<Page> {
-        Req::new(no_params(), Some(query))?.page()
+        ApiRequest::new(no_params(), Some(query))?.page()
     }
 
     fn no_params() -> matchit::Params<'static, 'static> {
@@ -238,9 +242,9 @@ mod tests {
 
     #[test]
     fn a_query_is_utf8_with_plus_as_space() {
-        let req = Req::new(no_params(), Some("search=%D1%87%D0%B0%D0%B9+%2B1&x")).expect("good");
+        let req = ApiRequest::new(no_params(), Some("search=%D1%87%D0%B0%D0%B9+%2B1&x")).expect("good");
         assert_eq!(req.query("search").expect("once"), Some("чай +1"));
         assert_eq!(req.query("x").expect("once"), Some(""));
-        assert!(Req::new(no_params(), Some("search=%ff")).is_err());
+        assert!(ApiRequest::new(no_params(), Some("search=%ff")).is_err());
     }
 }

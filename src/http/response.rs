@@ -1,25 +1,22 @@
 //! An answer on its way out: the one place that knows statuses and response headers.
 //!
-//! Handlers make a [`Reply`], anything may make an `Error`; `serve` calls [`Reply::finish`], but for answers that are remembered. What
+//! Handlers make a [`ApiResponse`], anything may make an `Error`; `serve` calls [`ApiResponse::finish`], but for answers that are remembered. What
 //! must never happen: an answer without `Vary: Origin`, `nosniff` and its request id, or an error that shows its cause.
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
-    HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, VARY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
 use crate::foundation::error::{Error, Kind, Result, ResultExt};
 use crate::foundation::language::Language;
-use crate::http::cached_response::Answer;
+use crate::http::cached_response::CachedResponse;
 use crate::http::cookie::SetCookie;
-use crate::http::cors::Origin;
-
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::http::response_headers::ResponseHeaders;
 
 /// Who may keep an answer.
 #[derive(Debug)]
@@ -32,23 +29,23 @@ enum Caching {
 
 /// What a handler answers.
 #[derive(Debug)]
-pub struct Reply {
+pub struct ApiResponse {
     status: StatusCode,
     body: Bytes,
     caching: Caching,
     headers: HeaderMap,
 }
 
-impl Reply {
+impl ApiResponse {
     /// 200 with JSON that nobody keeps.
-    pub fn json(value: &impl Serialize) -> Result<Reply> {
+    pub fn json(value: &impl Serialize) -> Result<ApiResponse> {
         // No longer than its text: it may be kept.
         let body = serde_json::to_vec(value).or_internal()?.into_boxed_slice();
-        Ok(Reply::of_json(body.into()))
+        Ok(ApiResponse::of_json(body.into()))
     }
 
     /// 200 with a list of what is JSON already, which nobody keeps.
-    pub fn json_list<'a>(values: impl Iterator<Item = &'a Bytes>) -> Reply {
+    pub fn json_list<'a>(values: impl Iterator<Item = &'a Bytes>) -> ApiResponse {
         let mut body = vec![b'['];
         for (index, value) in values.enumerate() {
             if index > 0 {
@@ -57,33 +54,33 @@ impl Reply {
             body.extend_from_slice(value);
         }
         body.push(b']');
-        Reply::of_json(body.into())
+        ApiResponse::of_json(body.into())
     }
 
-    fn of_json(body: Bytes) -> Reply {
+    fn of_json(body: Bytes) -> ApiResponse {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-        Reply { status: StatusCode::OK, body, caching: Caching::NoStore, headers }
+        ApiResponse { status: StatusCode::OK, body, caching: Caching::NoStore, headers }
     }
 
     /// 200 with JSON of the catalogue in this language that shows these items; it says the same to whoever asks the same.
-    pub fn catalogue(value: &impl Serialize, language: Language, shows: Vec<i64>) -> Result<Reply> {
-        Ok(Reply { caching: Caching::Catalogue { language, shows }, ..Reply::json(value)? })
+    pub fn catalogue(value: &impl Serialize, language: Language, shows: Vec<i64>) -> Result<ApiResponse> {
+        Ok(ApiResponse { caching: Caching::Catalogue { language, shows }, ..ApiResponse::json(value)? })
     }
 
     /// What a route that is remembered answered, for all who ask the same.
     ///
     /// # Errors
     /// A reply that is not of the catalogue: a fault in `routes`.
-    pub fn into_answer(self, route: &'static str) -> Result<Answer> {
+    pub fn into_answer(self, route: &'static str) -> Result<CachedResponse> {
         match self.caching {
-            Caching::Catalogue { language, shows } => Ok(Answer::new(self.body, language, shows, route)),
+            Caching::Catalogue { language, shows } => Ok(CachedResponse::new(self.body, language, shows, route)),
             Caching::NoStore => Err(Error::internal("a remembered route made a reply that is not for everybody")),
         }
     }
 
     /// Hands out or takes away cookies.
-    pub fn with_cookies(mut self, cookies: impl IntoIterator<Item = SetCookie>) -> Reply {
+    pub fn with_cookies(mut self, cookies: impl IntoIterator<Item = SetCookie>) -> ApiResponse {
         for cookie in cookies {
             self.headers.append(SET_COOKIE, cookie);
         }
@@ -92,7 +89,7 @@ impl Reply {
 
     /// A page of our own for people: it loads nothing, runs nothing, is shown in no frame, and its forms lead nowhere but
     /// to us and (`on_to`, an origin) where our answer sends them on. `nonce` marks its one style sheet.
-    pub fn page(html: String, nonce: &str, on_to: &str) -> Reply {
+    pub fn page(html: String, nonce: &str, on_to: &str) -> ApiResponse {
         let policy = format!(
             "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self' {on_to}; \
              base-uri 'none'; frame-ancestors 'none'"
@@ -103,19 +100,19 @@ impl Reply {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-        Reply { status: StatusCode::OK, body: html.into(), caching: Caching::NoStore, headers }
+        ApiResponse { status: StatusCode::OK, body: html.into(), caching: Caching::NoStore, headers }
     }
 
     /// 303: the browser goes on to this URL with a GET.
-    pub fn see_other(url: &str) -> Reply {
-        let mut reply = Reply::no_content();
+    pub fn see_other(url: &str) -> ApiResponse {
+        let mut reply = ApiResponse::no_content();
         reply.status = StatusCode::SEE_OTHER;
         reply.headers.insert(LOCATION, HeaderValue::from_str(url).expect("a configured URL is ASCII"));
         reply
     }
 
     /// The same with the status that `error` has, and what goes with it.
-    pub fn with_status_of(mut self, error: &Error) -> Reply {
+    pub fn with_status_of(mut self, error: &Error) -> ApiResponse {
         self.status = status_of(&error.kind);
         match &error.kind {
             Kind::MethodNotAllowed(allow) => {
@@ -131,26 +128,26 @@ impl Reply {
     }
 
     /// 200 with `{"message": …}`.
-    pub fn message(text: &str) -> Result<Reply> {
-        Reply::json(&serde_json::json!({ "message": text }))
+    pub fn message(text: &str) -> Result<ApiResponse> {
+        ApiResponse::json(&serde_json::json!({ "message": text }))
     }
 
     /// Names the language that the answer is in.
-    pub fn in_language(mut self, language: Language) -> Reply {
+    pub fn in_language(mut self, language: Language) -> ApiResponse {
         self.headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
         self
     }
 
     /// 204 to `OPTIONS`; `allow` lists the methods of the path.
-    pub fn options(allow: &str) -> Reply {
-        let mut reply = Reply::no_content();
+    pub fn options(allow: &str) -> ApiResponse {
+        let mut reply = ApiResponse::no_content();
         reply.headers.insert(ALLOW, HeaderValue::from_str(allow).expect("method names are ASCII"));
         reply
     }
 
     /// 204.
-    pub fn no_content() -> Reply {
-        Reply {
+    pub fn no_content() -> ApiResponse {
+        ApiResponse {
             status: StatusCode::NO_CONTENT,
             body: Bytes::new(),
             caching: Caching::NoStore,
@@ -163,14 +160,14 @@ impl Reply {
     }
 
     /// The response as it leaves: caching, coding and the headers that every answer has.
-    pub fn finish(self, asked: &Asked<'_>) -> Response<Full<Bytes>> {
-        let Reply { status, mut body, caching, mut headers } = self;
+    pub fn finish(self, asked: &ResponseHeaders<'_>) -> Response<Full<Bytes>> {
+        let ApiResponse { status, mut body, caching, mut headers } = self;
         if let Caching::Catalogue { language, shows } = caching {
-            return Answer::new(body, language, shows, "").respond(asked, false);
+            return CachedResponse::new(body, language, shows, "").respond(asked, false);
         }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(VARY, HeaderValue::from_static("Origin"));
-        asked.furnish(&mut headers);
+        asked.apply(&mut headers);
         if status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
@@ -181,28 +178,6 @@ impl Reply {
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
-    }
-}
-
-/// What of the request decides how its answer leaves.
-pub struct Asked<'a> {
-    pub method: &'a Method,
-    pub headers: &'a HeaderMap,
-    pub origin: &'a Origin,
-    pub request_id: &'a HeaderValue,
-    /// Whether to send `Strict-Transport-Security`: not on a developer's localhost.
-    pub hsts: bool,
-}
-
-impl Asked<'_> {
-    /// The headers that every answer has, whatever it is.
-    pub fn furnish(&self, headers: &mut HeaderMap) {
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(X_REQUEST_ID, self.request_id.clone());
-        if self.hsts {
-            headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
-        }
-        self.origin.allow_reading(headers);
     }
 }
 
@@ -227,8 +202,8 @@ fn status_of(kind: &Kind) -> StatusCode {
     }
 }
 
-impl From<Error> for Reply {
-    fn from(error: Error) -> Reply {
+impl From<Error> for ApiResponse {
+    fn from(error: Error) -> ApiResponse {
         #[derive(Serialize)]
         struct Body<'a> {
             error: &'a str,
@@ -237,6 +212,6 @@ impl From<Error> for Reply {
             data: &'a serde_json::Map<String, serde_json::Value>,
         }
         let body = Body { error: &error.public, code: error.code, data: &error.data };
-        Reply::json(&body).expect("texts and JSON values serialise").with_status_of(&error)
+        ApiResponse::json(&body).expect("texts and JSON values serialise").with_status_of(&error)
     }
 }

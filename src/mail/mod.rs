@@ -136,7 +136,7 @@ pub fn tell_whether_it_is_sent(brand: &Brand) {
 /// Connects and logs in to the brand's SMTP server and sends nothing; says how that went. `None`: no server is configured.
 pub async fn greet(config: &BrandConfig) -> Option<Result<String, String>> {
     let mail = config.mail.as_ref()?;
-    let line = match smtp::Line::open(mail, config.host()).await {
+    let line = match smtp::SmtpSession::open(mail, config.host()).await {
         Ok(line) => line,
         Err(sentence) => return Some(Err(format!("{}: {sentence}", server(mail)))),
     };
@@ -179,7 +179,7 @@ pub struct Outbox {
 /// # Errors
 /// 503 while PostgreSQL is away.
 pub async fn list(brand: &Brand, failed: bool, count: i64) -> Result<Outbox> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let waiting = store::waiting(&*client, failed, count).await?;
     let (queued, failed) = store::counts(&*client).await?;
     client.give_back();
@@ -191,7 +191,7 @@ pub async fn list(brand: &Brand, failed: bool, count: i64) -> Result<Outbox> {
 /// # Errors
 /// 503 while PostgreSQL is away.
 pub async fn figures(brand: &Brand) -> Result<Queue> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let queue = store::figures(&*client, brand.clock.now()).await?;
     client.give_back();
     Ok(queue)
@@ -212,7 +212,7 @@ pub enum Retried {
 /// # Errors
 /// 503 while PostgreSQL is away.
 pub async fn retry(brand: &Brand, id: i64) -> Result<Retried> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let retried = store::retry(&*client, id, brand.clock.now()).await?;
     client.give_back();
     Ok(retried)
@@ -223,7 +223,7 @@ pub async fn retry(brand: &Brand, id: i64) -> Result<Retried> {
 /// # Errors
 /// 503 while PostgreSQL is away.
 pub async fn retry_all_failed(brand: &Brand) -> Result<u64> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let retried = store::retry_all_failed(&*client, brand.clock.now()).await?;
     client.give_back();
     Ok(retried)

@@ -23,7 +23,7 @@ use crate::config::{MailConfig, MailTls};
 const LONGEST_SENTENCE: usize = 300;
 
 /// What a mail is made of.
-pub(super) struct Letter<'a> {
+pub(super) struct Email<'a> {
     pub from: &'a Mailbox,
     pub reply_to: Option<&'a Mailbox>,
     pub to: &'a str,
@@ -57,7 +57,7 @@ impl Header for AutoSubmitted {
 ///
 /// # Errors
 /// A sentence: what can never be sent.
-pub(super) fn compose(letter: &Letter<'_>) -> Result<Message, String> {
+pub(super) fn compose(letter: &Email<'_>) -> Result<Message, String> {
     let to: Address = letter.to.parse().map_err(|_| "the recipient is no address".to_owned())?;
     if [letter.to, letter.message_id, letter.subject].iter().any(|text| text.chars().any(char::is_control)) {
         return Err("a line break in a header".to_owned());
@@ -78,7 +78,7 @@ pub(super) fn compose(letter: &Letter<'_>) -> Result<Message, String> {
 
 /// Why a mail was not taken, as a sentence that may be shown to a sysadmin.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum DeliveryError {
     /// The server takes nothing from us now: no answer, no TLS, no login, or it refuses the sender.
     Server(String),
     /// Not this mail, not now.
@@ -88,20 +88,20 @@ pub(super) enum Failure {
 }
 
 /// An open connection, greeted and logged in.
-pub(super) struct Line<'a> {
+pub(super) struct SmtpSession<'a> {
     config: &'a MailConfig,
     connection: AsyncSmtpConnection,
     usable: bool,
 }
 
-impl<'a> Line<'a> {
+impl<'a> SmtpSession<'a> {
     /// Connects, greets as `own_host`, encrypts and logs in, within the configured timeout in all.
     ///
     /// # Errors
     /// A sentence that names the step.
-    pub async fn open(config: &'a MailConfig, own_host: &str) -> Result<Line<'a>, String> {
+    pub async fn open(config: &'a MailConfig, own_host: &str) -> Result<SmtpSession<'a>, String> {
         match tokio::time::timeout(config.timeout, open(config, own_host)).await {
-            Ok(connection) => Ok(Line { config, connection: connection?, usable: true }),
+            Ok(connection) => Ok(SmtpSession { config, connection: connection?, usable: true }),
             Err(_) => Err(format!("no connection within {} ms", config.timeout.as_millis())),
         }
     }
@@ -115,13 +115,13 @@ impl<'a> Line<'a> {
     ///
     /// # Errors
     /// What the server said, by what it means for this mail. Without an answer to the mail's end it may have been taken.
-    pub async fn hand_over(&mut self, message: &Message) -> Result<(), Failure> {
+    pub async fn hand_over(&mut self, message: &Message) -> Result<(), DeliveryError> {
         // Until it is known what the server thinks: whoever leaves in the middle leaves the line unusable.
         self.usable = false;
         let bytes = message.formatted();
         let conversation = converse(&mut self.connection, message.envelope(), &bytes);
         let Ok(said) = tokio::time::timeout(self.config.timeout, conversation).await else {
-            return Err(Failure::Later(format!("no answer within {} ms", self.config.timeout.as_millis())));
+            return Err(DeliveryError::Later(format!("no answer within {} ms", self.config.timeout.as_millis())));
         };
         let Err((step, error)) = said else {
             self.usable = true;
@@ -178,7 +178,7 @@ async fn converse(connection: &mut AsyncSmtpConnection, envelope: &Envelope, mai
 }
 
 /// What a refusal or a broken line at this step means for the mail.
-fn judge(step: Step, error: &Error) -> Failure {
+fn judge(step: Step, error: &Error) -> DeliveryError {
     let sentence = sentence(error);
     let code = error.status().map(u16::from);
     let place = match step {
@@ -193,12 +193,12 @@ fn judge(step: Step, error: &Error) -> Failure {
     };
     match (step, code) {
         // It is about us, or the server, and every other mail would meet the same.
-        (Step::Sender, _) | (_, Some(CLOSING)) => Failure::Server(told),
+        (Step::Sender, _) | (_, Some(CLOSING)) => DeliveryError::Server(told),
         // A login is wanted, or a policy is in the way (RFC 3463, 3.8): that is mended by a person, on our side or on theirs.
-        (Step::Recipient, Some(530 | 535 | 538)) => Failure::Later(told),
-        (Step::Recipient, Some(500..)) if is_policy(&sentence) => Failure::Later(told),
-        (_, Some(500..)) => Failure::Never(told),
-        _ => Failure::Later(told),
+        (Step::Recipient, Some(530 | 535 | 538)) => DeliveryError::Later(told),
+        (Step::Recipient, Some(500..)) if is_policy(&sentence) => DeliveryError::Later(told),
+        (_, Some(500..)) => DeliveryError::Never(told),
+        _ => DeliveryError::Later(told),
     }
 }
 
@@ -268,9 +268,9 @@ fn tls_parameters(config: &MailConfig) -> Result<TlsParameters, String> {
 mod tests {
     use super::*;
 
-    fn letter<'a>(from: &'a Mailbox, to: &'a str, subject: &'a str) -> Letter<'a> {
+    fn letter<'a>(from: &'a Mailbox, to: &'a str, subject: &'a str) -> Email<'a> {
         let date = "2026-02-28T12:00:00Z".parse().expect("a time");
-        Letter {
+        Email {
             from,
             reply_to: None,
             to,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::smtp::{self, Failure, Letter, Line};
+use super::smtp::{self, DeliveryError, Email, SmtpSession};
 use super::store::{self, Claimed};
 use crate::config::MailConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
@@ -28,14 +28,14 @@ pub async fn send_due(brand: &Brand) -> Result<u64> {
     let mut line = None;
     let mut sent = 0;
     while begun.elapsed() < config.timeout {
-        let client = brand.db().await?;
+        let client = brand.postgres().await?;
         let claimed = store::claim(&*client, brand.clock.now(), config.lease).await?;
         client.give_back();
         let Some(mail) = claimed else { break };
         let claimed_at = Instant::now();
         let said = deliver(brand, config, &mut line, &mail).await;
         sent += u64::from(said.is_ok());
-        let server_takes_nothing = matches!(said, Err(Failure::Server(_)));
+        let server_takes_nothing = matches!(said, Err(DeliveryError::Server(_)));
         note(brand, config, &mail, said, claimed_at).await?;
         if server_takes_nothing {
             break;
@@ -51,10 +51,10 @@ pub async fn send_due(brand: &Brand) -> Result<u64> {
 async fn deliver<'a>(
     brand: &Brand,
     config: &'a MailConfig,
-    line: &mut Option<Line<'a>>,
+    line: &mut Option<SmtpSession<'a>>,
     mail: &Claimed,
-) -> Result<(), Failure> {
-    let letter = Letter {
+) -> Result<(), DeliveryError> {
+    let letter = Email {
         from: &config.from,
         reply_to: config.reply_to.as_ref(),
         to: &mail.recipient,
@@ -64,18 +64,18 @@ async fn deliver<'a>(
         text: &mail.text,
         html: &mail.html,
     };
-    let message = smtp::compose(&letter).map_err(Failure::Never)?;
+    let message = smtp::compose(&letter).map_err(DeliveryError::Never)?;
     if let Some(mut open) = line.take() {
         match open.hand_over(&message).await {
             // A server may end a line between two mails; nothing was said of this one yet.
-            Err(Failure::Server(_)) if !open.is_usable() => {}
+            Err(DeliveryError::Server(_)) if !open.is_usable() => {}
             said => {
                 *line = open.is_usable().then_some(open);
                 return said;
             }
         }
     }
-    let mut open = Line::open(config, brand.config.host()).await.map_err(Failure::Server)?;
+    let mut open = SmtpSession::open(config, brand.config.host()).await.map_err(DeliveryError::Server)?;
     let said = open.hand_over(&message).await;
     *line = open.is_usable().then_some(open);
     said
@@ -87,7 +87,7 @@ async fn note(
     brand: &Brand,
     config: &MailConfig,
     mail: &Claimed,
-    said: Result<(), Failure>,
+    said: Result<(), DeliveryError>,
     claimed_at: Instant,
 ) -> Result<()> {
     let now = brand.clock.now();
@@ -100,7 +100,7 @@ async fn note(
                 tracing::warn!(brand = brand.name(), mail = mail.id, "the lease of a mail ran out while it was sent");
                 return Ok(());
             }
-            Err(error) if crate::platform::postgres::is_away(&error) && claimed_at.elapsed() < config.lease => {
+            Err(error) if crate::platform::postgres::is_unavailable(&error) && claimed_at.elapsed() < config.lease => {
                 tokio::time::sleep(NOTE_AGAIN_AFTER).await;
             }
             Err(error) => return Err(error),
@@ -122,12 +122,12 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn of(config: &MailConfig, mail: &Claimed, said: Result<(), Failure>, now: Timestamp) -> Result<Outcome> {
+    fn of(config: &MailConfig, mail: &Claimed, said: Result<(), DeliveryError>, now: Timestamp) -> Result<Outcome> {
         let (error, all) = match said {
             Ok(()) => return Ok(Outcome::Sent),
-            Err(Failure::Never(error)) => return Ok(Outcome::GivenUp { error }),
-            Err(Failure::Later(error)) => (error, false),
-            Err(Failure::Server(error)) => (error, true),
+            Err(DeliveryError::Never(error)) => return Ok(Outcome::GivenUp { error }),
+            Err(DeliveryError::Later(error)) => (error, false),
+            Err(DeliveryError::Server(error)) => (error, true),
         };
         let tried_for = now.duration_since(mail.tried_since);
         if tried_for >= signed(config.give_up_after) {
@@ -153,7 +153,7 @@ impl Outcome {
 }
 
 async fn write(brand: &Brand, mail: &Claimed, outcome: &Outcome, now: Timestamp) -> Result<bool> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let written = match outcome {
         Outcome::Sent => store::sent(&*client, mail, now).await?,
         Outcome::GivenUp { error } => store::not_sent(&*client, mail, None, error).await?,

@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use crate::config::BrandConfig;
 use crate::foundation::error::{Result, ResultExt};
 use crate::foundation::language::Language;
-use crate::http::request::Req;
-use crate::http::response::Reply;
-use crate::tenant::context::Cx;
+use crate::http::request::ApiRequest;
+use crate::http::response::ApiResponse;
+use crate::tenant::context::RequestContext;
 
 const HEAD: &str = include_str!("document.json");
 const PATHS: [&str; 4] = [
@@ -51,9 +51,9 @@ fn part(text: &str) -> Map<String, Value> {
 }
 
 /// `GET /openapi.json`.
-pub async fn document(cx: Cx, _: Req) -> Result<Reply> {
+pub async fn document(cx: RequestContext, _: ApiRequest) -> Result<ApiResponse> {
     let text = of_brand(&cx.brand.config);
-    Reply::catalogue(&RawValue::from_string(text).or_internal()?, Language::En, Vec::new())
+    ApiResponse::catalogue(&RawValue::from_string(text).or_internal()?, Language::En, Vec::new())
 }
 
 fn of_brand(config: &BrandConfig) -> String {

@@ -9,16 +9,16 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::order::{Offered, Order};
-use super::state::{Seen, Standing, Status};
-use super::store::{self, Desk, Opening, Payment, Question};
-use super::{apply, look};
+use super::state::{CurrentState, ProviderStatus, Status};
+use super::store::{self, CheckoutQuery, CheckoutSnapshot, Opening, Payment};
+use super::{apply, poll_provider};
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::foundation::hex;
-use crate::http::rate_limit::subject_of;
-use crate::payments::provider::raiffeisen::{Ask, Bank, Fault, Registration};
+use crate::http::rate_limit::network_of;
+use crate::payments::provider::raiffeisen::{ProviderClient, ProviderError, Registration, StatusEndpoint};
 use crate::session::Owner;
-use crate::tenant::brand::{Brand, Lease};
-use crate::tenant::context::Cx;
+use crate::tenant::brand::{Brand, Connection};
+use crate::tenant::context::RequestContext;
 
 /// How often a waiting request looks whether another one has the code by now.
 const WAIT: Duration = Duration::from_millis(100);
@@ -34,7 +34,7 @@ const LINK_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 const MOST_ROUNDS: u32 = 4;
 
 /// How far one round came.
-enum Round {
+enum Step {
     /// The payment has its code, or will never have one.
     Done(Payment),
     /// The payment is written, and this request registers it.
@@ -52,18 +52,18 @@ enum Round {
 /// # Errors
 /// 404, 409 and 422 that say what of the order cannot be sold, or not for this amount; 409 for an order that was another one
 /// before; 429 for too many open payments; 502 and 504 when the bank gives no code: the same order again is safe.
-pub async fn open(cx: &Cx, owner: &Owner, order: &Order) -> Result<Payment> {
-    Bank::of(&cx.brand)?;
+pub async fn open(cx: &RequestContext, owner: &Owner, order: &Order) -> Result<Payment> {
+    ProviderClient::of(&cx.brand)?;
     check_redirect(cx, order)?;
     let begun_after = cx.now() - LINK_MARGIN;
     let mut owner = owner.key();
     for _ in 0..MOST_ROUNDS {
         match round(cx, &owner, begun_after, order).await? {
-            Round::Joined(user) => owner = user,
-            Round::Done(payment) => return Ok(payment),
-            Round::Register(payment) => return register(&cx.brand, payment).await,
-            Round::Wait(payment) => return register_or_wait(&cx.brand, payment).await,
-            Round::Replace(older) => {
+            Step::Joined(user) => owner = user,
+            Step::Done(payment) => return Ok(payment),
+            Step::Register(payment) => return register(&cx.brand, payment).await,
+            Step::Wait(payment) => return register_or_wait(&cx.brand, payment).await,
+            Step::Replace(older) => {
                 for payment in older {
                     replace(&cx.brand, payment).await?;
                 }
@@ -74,7 +74,7 @@ pub async fn open(cx: &Cx, owner: &Owner, order: &Order) -> Result<Payment> {
 }
 
 /// Where the bank's app sends the payer back to: a page of the shop and no other.
-fn check_redirect(cx: &Cx, order: &Order) -> Result<()> {
+fn check_redirect(cx: &RequestContext, order: &Order) -> Result<()> {
     let Some(url) = &order.redirect_url else { return Ok(()) };
     let config = &cx.brand.config;
     let is_of = |origin: &String| {
@@ -89,21 +89,21 @@ fn check_redirect(cx: &Cx, order: &Order) -> Result<()> {
     }
 }
 
-async fn round(cx: &Cx, owner: &str, begun_after: Timestamp, order: &Order) -> Result<Round> {
+async fn round(cx: &RequestContext, owner: &str, begun_after: Timestamp, order: &Order) -> Result<Step> {
     let config = &cx.brand.config.payments;
     let now = cx.now();
     let item_ids: Vec<i64> = order.items.iter().map(|item| item.item_id).collect();
-    let question = Question {
+    let question = CheckoutQuery {
         brand: cx.brand.name(),
         owner,
         begun_after,
-        subject: subject_of(cx.address),
+        subject: network_of(cx.address),
         region: cx.region.as_deref(),
         site_order_id: &order.site_order_id,
         item_ids: &item_ids,
     };
     let _turn = cx.brand.checkouts.acquire().await.or_internal()?;
-    let client = cx.brand.db().await?;
+    let client = cx.brand.postgres().await?;
     let desk = store::begin(&*client, &question).await?;
     if let Some(round) = decide(&desk, order, cx, now).transpose() {
         return leave(client, round).await;
@@ -127,15 +127,15 @@ async fn round(cx: &Cx, owner: &str, begun_after: Timestamp, order: &Order) -> R
     let Some(payment_id) = opened else {
         // Somebody was faster since the pieces were counted: count again and say what is left.
         client.give_back();
-        return Ok(Round::Replace(Vec::new()));
+        return Ok(Step::Replace(Vec::new()));
     };
     client.give_back();
     cx.brand.cache.items_changed(lines.iter().map(|line| line.item_id));
-    Ok(Round::Register(written(payment_id, &opening)))
+    Ok(Step::Register(written(payment_id, &opening)))
 }
 
 /// Ends the transaction without having written anything.
-async fn leave(client: Lease, with: Result<Round>) -> Result<Round> {
+async fn leave(client: Connection, with: Result<Step>) -> Result<Step> {
     store::roll_back(&*client).await?;
     client.give_back();
     with
@@ -148,7 +148,7 @@ fn written(payment_id: i64, opening: &Opening<'_>) -> Payment {
         owner: opening.owner.to_owned(),
         site_order_id: opening.order.site_order_id.clone(),
         bank_order_id: opening.bank_order_id.to_owned(),
-        standing: Standing { status: Status::Created, holds: true, expires_at: opening.expires_at },
+        standing: CurrentState { status: Status::Created, holds: true, expires_at: opening.expires_at },
         amount: opening.amount,
         redirect_url: opening.order.redirect_url.clone(),
         created_at: opening.now,
@@ -168,10 +168,10 @@ fn written(payment_id: i64, opening: &Opening<'_>) -> Payment {
 }
 
 /// What is there already decides; `None` when a new payment is to be written.
-fn decide(desk: &Desk, order: &Order, cx: &Cx, now: Timestamp) -> Result<Option<Round>> {
+fn decide(desk: &CheckoutSnapshot, order: &Order, cx: &RequestContext, now: Timestamp) -> Result<Option<Step>> {
     let config = &cx.brand.config.payments;
     if let Some(user) = &desk.joined {
-        return Ok(Some(Round::Joined(user.clone())));
+        return Ok(Some(Step::Joined(user.clone())));
     }
     if let Some(same) = desk.payments.iter().find(|payment| payment.site_order_id == order.site_order_id) {
         if !order.is_same(&same.lines, same.amount, config.rounding) {
@@ -181,7 +181,7 @@ fn decide(desk: &Desk, order: &Order, cx: &Cx, now: Timestamp) -> Result<Option<
         }
         let is_waiting = same.qr_id.is_none() && same.standing.status.is_open();
         let payment = same.clone();
-        return Ok(Some(if is_waiting { Round::Wait(payment) } else { Round::Done(payment) }));
+        return Ok(Some(if is_waiting { Step::Wait(payment) } else { Step::Done(payment) }));
     }
     let shares =
         |payment: &&Payment| payment.lines.iter().any(|(id, _)| order.items.iter().any(|item| item.item_id == *id));
@@ -199,7 +199,7 @@ fn decide(desk: &Desk, order: &Order, cx: &Cx, now: Timestamp) -> Result<Option<
     }
     // An order that is refused anyway must not cost its owner the code that they may be looking at.
     order.price(&with_released(&desk.offered, order, &older), config.rounding)?;
-    Ok(Some(Round::Replace(older.into_iter().cloned().collect())))
+    Ok(Some(Step::Replace(older.into_iter().cloned().collect())))
 }
 
 /// What is offered when the older payments have given their pieces back.
@@ -231,8 +231,8 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
         expires_at: payment.standing.expires_at,
         redirect_url: payment.redirect_url.as_deref(),
     };
-    let registered = Bank::of(brand)?.register(&registration).await;
-    let client = brand.db().await?;
+    let registered = ProviderClient::of(brand)?.register(&registration).await;
+    let client = brand.postgres().await?;
     match registered {
         Ok(code) => {
             let look_at = brand.clock.now() + super::FIRST_PAUSE;
@@ -240,7 +240,7 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
             client.give_back();
             match noted {
                 Some(status) if status.is_open() || status == Status::Completed => {
-                    let standing = Standing { status, ..payment.standing };
+                    let standing = CurrentState { status, ..payment.standing };
                     let (qr_id, payload, qr_url) = (Some(code.qr_id), Some(code.payload), Some(code.qr_url));
                     Ok(Payment { standing, qr_id, payload, qr_url, ..payment })
                 }
@@ -252,7 +252,7 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
                         qr = code.qr_id,
                         "a QR code came too late"
                     );
-                    if let Err(fault) = Bank::of(brand)?.cancel(&code.qr_id).await {
+                    if let Err(fault) = ProviderClient::of(brand)?.cancel(&code.qr_id).await {
                         tracing::warn!(brand = brand.name(), qr = code.qr_id, %fault, "it could not be cancelled");
                     }
                     match noted {
@@ -266,9 +266,9 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
             store::note_unregistered(&*client, payment.id, &fault.to_string()).await?;
             client.give_back();
             tracing::warn!(brand = brand.name(), payment = payment.id, %fault, "no QR code");
-            if matches!(fault, Fault::Refused { .. }) {
+            if matches!(fault, ProviderError::Refused { .. }) {
                 // It will say so again: the order's name and its pieces are free.
-                apply(brand, payment.id, &Seen::Expired).await?;
+                apply(brand, payment.id, &ProviderStatus::Expired).await?;
             }
             Err(fault.into())
         }
@@ -277,7 +277,7 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
 
 /// The payment as another instance registered it.
 async fn stored(brand: &Brand, payment_id: i64) -> Result<Payment> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let found = store::by_id(&*client, payment_id).await?;
     client.give_back();
     found.filter(|payment| payment.qr_id.is_some()).ok_or_else(|| Error::bank_too_late("the order is gone"))
@@ -290,14 +290,14 @@ async fn register_or_wait(brand: &Arc<Brand>, payment: Payment) -> Result<Paymen
         let now = brand.clock.now();
         if payment.registering_until.is_none_or(|until| until < now) || left.is_zero() {
             let expires_at = now + brand.config.payments.qr_lifetime;
-            let client = brand.db().await?;
+            let client = brand.postgres().await?;
             let taken = store::take_over(&*client, payment.id, now, expires_at, now + registering_for(brand)).await?;
             client.give_back();
             if let Some(payment) = taken {
                 return register(brand, payment).await;
             }
         }
-        let client = brand.db().await?;
+        let client = brand.postgres().await?;
         let found = store::by_id(&*client, payment.id).await?;
         client.give_back();
         match found {
@@ -330,17 +330,17 @@ async fn replace(brand: &Arc<Brand>, payment: Payment) -> Result<()> {
         None => match register_or_wait(brand, payment.clone()).await {
             Ok(payment) => payment,
             // Nobody was shown a code, and nobody will be.
-            Err(_) => return apply(brand, payment.id, &Seen::Expired).await.map(drop),
+            Err(_) => return apply(brand, payment.id, &ProviderStatus::Expired).await.map(drop),
         },
     };
     let after = match &payment.qr_id {
         Some(qr_id) if payment.standing.status.is_open() => {
-            let after = match Bank::of(brand)?.cancel(qr_id).await? {
-                true => look(brand, &payment, Ask::Both).await?,
-                false => apply(brand, payment.id, &Seen::Cancelled).await?,
+            let after = match ProviderClient::of(brand)?.cancel(qr_id).await? {
+                true => poll_provider(brand, &payment, StatusEndpoint::Both).await?,
+                false => apply(brand, payment.id, &ProviderStatus::Cancelled).await?,
             };
             if after.standing.status == Status::Created {
-                return Err(Fault::Nonsense(format!("{qr_id} was cancelled and lives")).into());
+                return Err(ProviderError::Nonsense(format!("{qr_id} was cancelled and lives")).into());
             }
             after
         }

@@ -7,9 +7,9 @@ use tokio_postgres::types::ToSql;
 
 use crate::foundation::error::Result;
 use crate::foundation::language::Language;
-use crate::payments::order::Line;
+use crate::payments::order::OrderLine;
 use crate::payments::store::Payment;
-use crate::payments::{Figures, Filter};
+use crate::payments::{Filter, PaymentCounts};
 use crate::telemetry::metrics::Queue;
 
 /// The newest first.
@@ -68,7 +68,7 @@ pub(super) async fn begin_mail(
 }
 
 /// A payment's lines in the order of the request, named in a language as far as the shop has the words today.
-pub(super) async fn lines(client: &impl GenericClient, payment_id: i64, language: Language) -> Result<Vec<Line>> {
+pub(super) async fn lines(client: &impl GenericClient, payment_id: i64, language: Language) -> Result<Vec<OrderLine>> {
     let statement = client
         .prepare_cached(
             "select l.item_id, coalesce(nullif(i.translations #>> array[$2, 'name'], ''), l.name) as name, \
@@ -77,7 +77,7 @@ pub(super) async fn lines(client: &impl GenericClient, payment_id: i64, language
         )
         .await?;
     let line = |row: Row| {
-        Ok(Line {
+        Ok(OrderLine {
             item_id: row.try_get("item_id")?,
             name: row.try_get("name")?,
             list_price: row.try_get("list_price")?,
@@ -106,7 +106,7 @@ pub(super) async fn note_receipt_email(
 }
 
 /// How many payments are in each of `states`, how many a person must settle, and the queue of receipts.
-pub(super) async fn figures(client: &impl GenericClient, states: &[&str], now: Timestamp) -> Result<Figures> {
+pub(super) async fn figures(client: &impl GenericClient, states: &[&str], now: Timestamp) -> Result<PaymentCounts> {
     let statement = client
         .prepare_cached(
             "select array(select (select count(*) from payment where status = s) \
@@ -124,5 +124,5 @@ pub(super) async fn figures(client: &impl GenericClient, states: &[&str], now: T
     let oldest: Option<Timestamp> = row.get("oldest");
     let oldest_s = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
     let receipts = Queue { waiting: row.get("waiting"), failed: row.get("failed"), oldest_s };
-    Ok(Figures { by_state, receipts })
+    Ok(PaymentCounts { by_state, receipts })
 }

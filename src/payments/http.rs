@@ -6,60 +6,60 @@ use crate::cart;
 use crate::foundation::clock::whole_seconds;
 use crate::foundation::error::Result;
 use crate::foundation::money::Exact;
-use crate::http::rate_limit::Budget;
-use crate::http::request::Req;
-use crate::http::response::Reply;
-use crate::session::{Browser, Who};
-use crate::tenant::context::Cx;
+use crate::http::rate_limit::Quota;
+use crate::http::request::ApiRequest;
+use crate::http::response::ApiResponse;
+use crate::session::{Caller, RequestCookies};
+use crate::tenant::context::RequestContext;
 
 use super::{Order, Payment, Purchase};
 
 /// `POST /cart`: one path for two things, told apart by the body: adding an item, or paying.
-pub async fn add_or_pay(cx: Cx, mut req: Req) -> Result<Reply> {
+pub async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let body = req.json_bytes().await?;
     match cart::read_post(&body)? {
         cart::Post::Add { item_id, quantity } => {
-            let who = Who::of(&cx, &req).await?;
+            let who = Caller::of(&cx, &req).await?;
             cart::add(&cx, &who.owner(), item_id, quantity).await?;
-            Reply::message("Added to cart")
+            ApiResponse::message("Added to cart")
         }
         // In a box: what a payment takes is more than all the others, who add an item, should carry with them.
         cart::Post::Payment => Box::pin(pay(cx, &req, &body)).await,
     }
 }
 
-async fn pay(cx: Cx, req: &Req, body: &[u8]) -> Result<Reply> {
+async fn pay(cx: RequestContext, req: &ApiRequest, body: &[u8]) -> Result<ApiResponse> {
     let order = Order::read(body)?;
-    let who = Who::of(&cx, req).await?;
-    cx.spend(Budget::Payments, req.headers()).await?;
+    let who = Caller::of(&cx, req).await?;
+    cx.check_rate_limit(Quota::Payments, req.headers()).await?;
     let payment = super::open(&cx, &who.owner(), &order).await?;
-    Reply::json(&Opened::of(&payment))
+    ApiResponse::json(&Opened::of(&payment))
 }
 
 /// `GET /qr/payment/{id}`: how a payment stands.
-pub async fn status(cx: Cx, req: Req) -> Result<Reply> {
+pub async fn status(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let payment = super::find(&cx.brand, req.param("id")).await?;
-    Reply::json(&Standing::of(&payment))
+    ApiResponse::json(&CurrentState::of(&payment))
 }
 
 /// `POST /purchase-email`: the mail about a paid order. A front end that sends no cookies names its user instead.
-pub async fn purchase_email(cx: Cx, mut req: Req) -> Result<Reply> {
+pub async fn purchase_email(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let purchase = Purchase::read(&req.json().await?)?;
-    let browser = Browser::of(&cx.brand, &req);
+    let browser = RequestCookies::of(&cx.brand, &req);
     let owner = match browser.session.is_some() || browser.visitor.is_some() {
-        true => Some(Who::of(&cx, &req).await?.owner()),
+        true => Some(Caller::of(&cx, &req).await?.owner()),
         false => None,
     };
     super::send_mail(&cx, owner.as_ref(), &purchase).await?;
-    Reply::message("Email sent")
+    ApiResponse::message("Email sent")
 }
 
 /// `POST /payments/raiffeisen/notify`: the bank says that there is news. 200 is what the bank takes for yes, and nothing else.
-pub async fn notify(cx: Cx, mut req: Req) -> Result<Reply> {
+pub async fn notify(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let signature = req.header("x-api-signature-sha256").unwrap_or_default().to_owned();
     let body = req.bytes().await?;
-    super::hear(&cx.brand, &body, &signature).await?;
-    Reply::message("OK")
+    super::handle_webhook(&cx.brand, &body, &signature).await?;
+    ApiResponse::message("OK")
 }
 
 /// The answer of `POST /cart`, as the document has it.
@@ -88,7 +88,7 @@ impl Opened<'_> {
 /// The answer of `GET /qr/payment/{id}`, as the document has it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Standing<'p> {
+struct CurrentState<'p> {
     additional_info: &'static str,
     payment_purpose: String,
     amount: Exact,
@@ -108,9 +108,9 @@ struct Standing<'p> {
     phone_number: &'static str,
 }
 
-impl Standing<'_> {
-    fn of(payment: &Payment) -> Standing<'_> {
-        Standing {
+impl CurrentState<'_> {
+    fn of(payment: &Payment) -> CurrentState<'_> {
+        CurrentState {
             additional_info: "",
             payment_purpose: super::purpose(&payment.site_order_id),
             amount: Exact(payment.amount),

@@ -7,20 +7,20 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, html};
 use rust_decimal::Decimal;
 
-use super::order::Line;
+use super::order::OrderLine;
 use crate::config::BrandConfig;
 use crate::foundation::language::Language;
 
 /// A paid order, as its mail tells it.
 pub struct PaidOrder<'a> {
     pub number: &'a str,
-    pub lines: &'a [Line],
+    pub lines: &'a [OrderLine],
     pub amount: Decimal,
     pub paid_at: Timestamp,
 }
 
 /// Subject, text and HTML.
-pub struct Letter {
+pub struct ReceiptEmail {
     pub subject: String,
     pub text: String,
     pub html: String,
@@ -75,7 +75,7 @@ static HY: Words = Words {
 };
 
 /// Writes the mail.
-pub fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'_>) -> Letter {
+pub fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'_>) -> ReceiptEmail {
     let words = match language {
         Language::Ru => &RU,
         Language::En => &EN,
@@ -83,7 +83,7 @@ pub fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'_>) -> 
     };
     let fill = |sentence: &str| sentence.replace("{shop}", &brand.title).replace("{order}", order.number);
     let paid_at = order.paid_at.strftime("%Y-%m-%d %H:%M UTC").to_string();
-    let sum = |line: &Line| money(line.price * Decimal::from(line.quantity), words);
+    let sum = |line: &OrderLine| money(line.price * Decimal::from(line.quantity), words);
     let mut text = format!(
         "{}\n\n{}\n\n{}: {}\n{}: {paid_at}\n\n",
         words.greeting,
@@ -131,7 +131,7 @@ pub fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'_>) -> 
             }
         }
     };
-    Letter { subject: fill(words.subject), text, html: page.into_string() }
+    ReceiptEmail { subject: fill(words.subject), text, html: page.into_string() }
 }
 
 /// `1 234 567,80 ₽`: groups of three with a space that does not break.

@@ -34,12 +34,12 @@ use crate::tenant::brand::Brand;
 
 pub use checkout::open;
 pub use order::Order;
-use provider::raiffeisen::{self, Ask, Bank, Fault};
+use provider::raiffeisen::{self, ProviderClient, ProviderError, StatusEndpoint};
 use provider::raiffeisen_webhook::Notification;
 pub use purchase::{Purchase, send_mail};
 pub use refund::{Refund, refund};
 pub use state::Status;
-use state::{Change, Seen, Stock, Transaction};
+use state::{BankTransaction, ProviderStatus, StockMovement, Transition};
 pub use store::Payment;
 
 /// Between two looks of the worker at a living code that nobody asks about.
@@ -56,13 +56,13 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
     if !raiffeisen::is_plain_id(qr_id) {
         return Err(Error::not_found("payment"));
     }
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let found = poll_store::by_qr(&*client, qr_id, now, now - config.look_every).await?;
     client.give_back();
     let (payment, turn) = found.ok_or_else(|| Error::not_found("payment"))?;
     let Some(turn) = turn else { return Ok(payment) };
     let (looker, looked_at) = (brand.clone(), payment.clone());
-    let looking = tokio::spawn(async move { look(&looker, &looked_at, turn.at(&looked_at, now)).await });
+    let looking = tokio::spawn(async move { poll_provider(&looker, &looked_at, turn.at(&looked_at, now)).await });
     match tokio::time::timeout(config.answer_within, looking).await {
         Ok(Ok(Ok(payment))) => Ok(payment),
         Ok(Ok(Err(error))) => {
@@ -75,15 +75,15 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
 }
 
 /// Asks the bank about a payment and applies what it says.
-async fn look(brand: &Brand, payment: &Payment, ask: Ask) -> Result<Payment> {
+async fn poll_provider(brand: &Brand, payment: &Payment, ask: StatusEndpoint) -> Result<Payment> {
     let Some(qr_id) = payment.qr_id.as_deref().or(payment.qr_id_told.as_deref()) else { return Ok(payment.clone()) };
     let order = (payment.bank_order_id.as_str(), payment.amount);
-    match Bank::of(brand)?.look(qr_id, order, ask, payment.standing.status == Status::Waiting).await {
+    match ProviderClient::of(brand)?.look(qr_id, order, ask, payment.standing.status == Status::Waiting).await {
         Ok(seen) => apply(brand, payment.id, &seen).await,
         Err(fault) => {
-            if matches!(fault, Fault::OtherMoney(_)) && !payment.to_settle {
+            if matches!(fault, ProviderError::OtherMoney(_)) && !payment.to_settle {
                 tracing::error!(brand = brand.name(), payment = payment.id, %fault, "for a person to settle");
-                let client = brand.db().await?;
+                let client = brand.postgres().await?;
                 history_store::mark_to_settle(&*client, payment.id, &fault.to_string()).await?;
                 client.give_back();
             }
@@ -97,14 +97,14 @@ async fn look(brand: &Brand, payment: &Payment, ask: Ask) -> Result<Payment> {
 ///
 /// # Errors
 /// 400 and 401 for what is not the bank's; 503 when it could not be noted, so that the bank tells it again.
-pub async fn hear(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bool> {
+pub async fn handle_webhook(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bool> {
     let bank = brand.config.bank.as_ref().ok_or_else(|| Error::not_found("path"))?;
     let heard = Notification::verify(body, signature, bank)?;
     if !raiffeisen::is_plain_id(&heard.order) {
         return Ok(false);
     }
     let now = brand.clock.now();
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let told = poll_store::told(&*client, &heard.order, heard.qr_id.as_deref(), now).await?;
     client.give_back();
     let Some(payment) = told else {
@@ -113,7 +113,7 @@ pub async fn hear(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bo
     };
     if payment.standing.status != Status::Completed {
         let looker = brand.clone();
-        let looking = tokio::spawn(async move { look(&looker, &payment, Ask::Both).await });
+        let looking = tokio::spawn(async move { poll_provider(&looker, &payment, StatusEndpoint::Both).await });
         // What cannot be done in a moment is the worker's: it is noted.
         if let Ok(Ok(Err(error))) = tokio::time::timeout(brand.config.payments.answer_within, looking).await {
             tracing::warn!(brand = brand.name(), order = heard.order, %error, "told by the bank, to be looked at again");
@@ -124,9 +124,9 @@ pub async fn hear(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bo
 
 /// Carries out what the bank's news make of a payment, with all effects, in one transaction; the second time it does nothing.
 /// The only place where a payment's status changes.
-pub async fn apply(brand: &Brand, payment_id: i64, seen: &Seen) -> Result<Payment> {
+pub async fn apply(brand: &Brand, payment_id: i64, seen: &ProviderStatus) -> Result<Payment> {
     let now = brand.clock.now();
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let payment = transition_store::begin(&*client, payment_id).await?;
     let Some(change) = state::change(payment.standing, seen, now) else {
         store::roll_back(&*client).await?;
@@ -135,10 +135,10 @@ pub async fn apply(brand: &Brand, payment_id: i64, seen: &Seen) -> Result<Paymen
     };
     let to_settle = transition_store::move_stock(&*client, payment.id, change.stock).await?;
     let transaction = match seen {
-        Seen::Paid(transaction) => transaction.clone(),
-        _ => Transaction::default(),
+        ProviderStatus::Paid(transaction) => transaction.clone(),
+        _ => BankTransaction::default(),
     };
-    let look_at = next_look(&payment, change.status, 0, now, &brand.config.payments);
+    let look_at = next_poll_at(&payment, change.status, 0, now, &brand.config.payments);
     transition_store::write(&*client, &payment, change, &transaction, look_at, now, to_settle).await?;
     if change.status == Status::Completed {
         complete(brand, &client, &payment, now).await?;
@@ -146,17 +146,17 @@ pub async fn apply(brand: &Brand, payment_id: i64, seen: &Seen) -> Result<Paymen
     let after = store::by_id(&*client, payment.id).await?;
     store::commit(&*client).await?;
     client.give_back();
-    if change.stock != Stock::Untouched {
+    if change.stock != StockMovement::Untouched {
         brand.cache.items_changed(payment.lines.iter().map(|(item_id, _)| *item_id));
     }
-    tell(brand, &payment, change, to_settle);
+    log_transition(brand, &payment, change, to_settle);
     after.ok_or_else(|| Error::internal("a payment is gone"))
 }
 
 /// What a completed payment brings about, once.
 async fn complete(
     brand: &Brand,
-    client: &crate::tenant::brand::Lease,
+    client: &crate::tenant::brand::Connection,
     payment: &Payment,
     now: Timestamp,
 ) -> Result<()> {
@@ -167,9 +167,9 @@ async fn complete(
     Ok(())
 }
 
-fn tell(brand: &Brand, payment: &Payment, change: Change, to_settle: bool) {
+fn log_transition(brand: &Brand, payment: &Payment, change: Transition, to_settle: bool) {
     let (from, to) = (payment.standing.status.word(), change.status.word());
-    let (brand, order, late) = (brand.name(), &payment.site_order_id, change.stock == Stock::TakeLate);
+    let (brand, order, late) = (brand.name(), &payment.site_order_id, change.stock == StockMovement::TakeLate);
     tracing::info!(brand, payment = payment.id, order, from, to, late, "a payment changed");
     if to_settle {
         tracing::error!(
@@ -183,7 +183,7 @@ fn tell(brand: &Brand, payment: &Payment, change: Change, to_settle: bool) {
 
 /// When the worker looks at a payment next: soon and then less often while it is open, at its end, and a while beyond because
 /// money may come late; one that the bank is at, for as long as it is. `None`: there is nothing more to see.
-fn next_look(
+fn next_poll_at(
     payment: &Payment,
     status: Status,
     looks: i32,
@@ -210,7 +210,7 @@ fn next_look(
 }
 
 /// Asks the bank a harmless question; says how that went. `None`: no bank is configured.
-pub async fn greet(config: &BrandConfig) -> Option<Result<String, String>> {
+pub async fn health_check(config: &BrandConfig) -> Option<Result<String, String>> {
     match &config.bank {
         Some(bank) => Some(raiffeisen::greet(bank).await),
         None => None,
@@ -228,7 +228,7 @@ pub struct Filter {
 
 /// The newest payments, for a person of the shop.
 pub async fn list(brand: &Brand, filter: Filter) -> Result<Vec<Payment>> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let payments = history_store::list(&*client, filter).await?;
     client.give_back();
     Ok(payments)
@@ -239,7 +239,7 @@ pub async fn list(brand: &Brand, filter: Filter) -> Result<Vec<Payment>> {
 /// # Errors
 /// 404 when there is none.
 pub async fn show(brand: &Brand, payment_id: i64) -> Result<(Payment, Vec<Refund>)> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let payment = store::by_id(&*client, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
     client.give_back();
     Ok((payment, refund::refresh(brand, payment_id).await?))
@@ -251,14 +251,14 @@ pub async fn show(brand: &Brand, payment_id: i64) -> Result<(Payment, Vec<Refund
 /// 404 when there is none; 502 and 504 when the bank cannot say.
 pub async fn retry(brand: &Brand, payment_id: i64) -> Result<Payment> {
     let (payment, _) = show(brand, payment_id).await?;
-    look(brand, &payment, Ask::Both).await
+    poll_provider(brand, &payment, StatusEndpoint::Both).await
 }
 
 /// What payments are counted by: their states, and what a person must settle, which is one of these besides.
 pub const STATES: [&str; 6] = ["CREATED", "WAITING", "COMPLETED", "EXPIRED", "CANCELLED", "to_settle"];
 
 /// How many payments there are, and how long the queue of receipts is.
-pub struct Figures {
+pub struct PaymentCounts {
     /// In the order of [`STATES`].
     pub by_state: Vec<i64>,
     pub receipts: Queue,
@@ -266,8 +266,8 @@ pub struct Figures {
 
 /// # Errors
 /// 503 while PostgreSQL is away.
-pub async fn figures(brand: &Brand) -> Result<Figures> {
-    let client = brand.db().await?;
+pub async fn counts(brand: &Brand) -> Result<PaymentCounts> {
+    let client = brand.postgres().await?;
     let figures = history_store::figures(&*client, &STATES[..5], brand.clock.now()).await?;
     client.give_back();
     Ok(figures)
@@ -278,7 +278,7 @@ pub async fn figures(brand: &Brand) -> Result<Figures> {
 /// # Errors
 /// 404 for no such payment.
 pub async fn settle(brand: &Brand, payment_id: i64) -> Result<bool> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let settled = history_store::settle(&*client, payment_id).await?;
     if !settled {
         store::by_id(&*client, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
@@ -293,6 +293,6 @@ fn purpose(site_order_id: &str) -> String {
 }
 
 /// Gives the payments of a visitor to the user that the visitor logged in as, in the login's transaction.
-pub async fn join(client: &impl GenericClient, brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
+pub async fn reassign_owner(client: &impl GenericClient, brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
     store::join(client, brand.name(), &from.key(), &into.key(), brand.clock.now()).await
 }

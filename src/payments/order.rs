@@ -30,12 +30,12 @@ pub struct Order {
     pub site_user_id: Option<String>,
     pub telegram_username: Option<String>,
     pub redirect_url: Option<String>,
-    pub items: Vec<Wanted>,
+    pub items: Vec<RequestedLine>,
 }
 
 /// One item of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RequestedLine {
     pub item_id: i64,
     /// `None`: as many as are in the cart, else one.
     pub quantity: Option<i32>,
@@ -59,7 +59,7 @@ pub struct Offered {
 
 /// A line of a priced order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct OrderLine {
     pub item_id: i64,
     pub name: String,
     /// For one piece, before and after the discount.
@@ -100,7 +100,7 @@ impl Order {
     ///
     /// # Errors
     /// 404 and 409 that name the item; 422 with the right `amount` for an amount or a price that is not the shop's.
-    pub fn price(&self, offered: &[Option<Offered>], rounding: Rounding) -> Result<(Vec<Line>, Decimal)> {
+    pub fn price(&self, offered: &[Option<Offered>], rounding: Rounding) -> Result<(Vec<OrderLine>, Decimal)> {
         let mut lines = Vec::with_capacity(self.items.len());
         for (wanted, offered) in self.items.iter().zip(offered) {
             let offered = offered.as_ref().ok_or_else(|| Error::not_found("item").with("itemID", wanted.item_id))?;
@@ -127,7 +127,7 @@ impl Order {
     /// and the amount but for rounding. `lines` are item ids and quantities.
     pub fn is_same(&self, lines: &[(i64, i32)], amount: Decimal, rounding: Rounding) -> bool {
         let pieces: Decimal = lines.iter().map(|(_, quantity)| Decimal::from(*quantity)).sum();
-        let known = |wanted: &Wanted| {
+        let known = |wanted: &RequestedLine| {
             let line = lines.iter().find(|(item_id, _)| *item_id == wanted.item_id);
             line.is_some_and(|(_, quantity)| wanted.quantity.is_none_or(|wanted| wanted == *quantity))
         };
@@ -137,8 +137,8 @@ impl Order {
     }
 }
 
-impl Wanted {
-    fn line(&self, offered: &Offered, rounding: Rounding) -> Result<Line> {
+impl RequestedLine {
+    fn line(&self, offered: &Offered, rounding: Rounding) -> Result<OrderLine> {
         let about = |error: Error| error.with("itemID", self.item_id).with("name", offered.name.clone());
         if !offered.is_for_sale {
             let sentence = format!("{} is not for sale any more; please take it out of the cart.", offered.name);
@@ -157,7 +157,7 @@ impl Wanted {
         }
         let price = discounted(offered.price, offered.discount, rounding);
         let (name, list_price) = (offered.name.clone(), offered.price);
-        Ok(Line { item_id: self.item_id, name, list_price, price, quantity })
+        Ok(OrderLine { item_id: self.item_id, name, list_price, price, quantity })
     }
 }
 
@@ -192,7 +192,7 @@ fn text(members: &Members<'_>, name: &'static str, longest: usize) -> Result<Opt
     }
 }
 
-fn wanted(members: &Members<'_>) -> Result<Vec<Wanted>> {
+fn wanted(members: &Members<'_>) -> Result<Vec<RequestedLine>> {
     let expected =
         || wrong("bad_items", "items", "a list of 1 to 200 different {\"itemID\", \"price\", \"quantity\"?}");
     let raw = members.get("items").ok_or_else(expected)?;
@@ -200,14 +200,14 @@ fn wanted(members: &Members<'_>) -> Result<Vec<Wanted>> {
     if list.is_empty() || list.len() > MOST_LINES {
         return Err(expected());
     }
-    let items: Vec<Wanted> = list.iter().map(one_wanted).collect::<Result<_>>()?;
+    let items: Vec<RequestedLine> = list.iter().map(one_wanted).collect::<Result<_>>()?;
     let mut ids: Vec<i64> = items.iter().map(|item| item.item_id).collect();
     ids.sort_unstable();
     ids.dedup();
     if ids.len() < items.len() { Err(expected()) } else { Ok(items) }
 }
 
-fn one_wanted(item: &Members<'_>) -> Result<Wanted> {
+fn one_wanted(item: &Members<'_>) -> Result<RequestedLine> {
     let present = |name: &str| item.get(name).filter(|raw| raw.get() != "null");
     let item_id = present("itemID").and_then(|raw| raw.get().parse().ok());
     let item_id = item_id.filter(|id| (1..=LARGEST_INTEGER).contains(id));
@@ -219,7 +219,7 @@ fn one_wanted(item: &Members<'_>) -> Result<Wanted> {
         let price = money_of(raw).filter(|price| *price >= Decimal::ZERO);
         price.ok_or_else(|| wrong("bad_price", "items.price", "a number of roubles"))
     });
-    Ok(Wanted {
+    Ok(RequestedLine {
         item_id: item_id.ok_or_else(|| wrong("bad_item_id", "items.itemID", "a positive integer"))?,
         quantity: quantity.transpose()?,
         price: price.transpose()?,

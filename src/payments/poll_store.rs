@@ -5,22 +5,22 @@ use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 
 use crate::foundation::error::Result;
-use crate::payments::provider::raiffeisen::Ask;
+use crate::payments::provider::raiffeisen::StatusEndpoint;
 use crate::payments::store::{Payment, by_id};
 
 /// Whose turn it is of the bank's two words.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn {
+pub(super) struct PollTarget {
     is_moneys: bool,
 }
 
-impl Turn {
+impl PollTarget {
     /// What is asked for now. A code that has had its time is at its end only if there is no money either.
-    pub(super) fn at(self, payment: &Payment, now: Timestamp) -> Ask {
+    pub(super) fn at(self, payment: &Payment, now: Timestamp) -> StatusEndpoint {
         match self.is_moneys {
-            _ if now >= payment.standing.expires_at => Ask::Both,
-            true => Ask::Money,
-            false => Ask::Code,
+            _ if now >= payment.standing.expires_at => StatusEndpoint::Both,
+            true => StatusEndpoint::Money,
+            false => StatusEndpoint::Code,
         }
     }
 }
@@ -31,7 +31,7 @@ pub(super) async fn by_qr(
     qr_id: &str,
     now: Timestamp,
     stale_before: Timestamp,
-) -> Result<Option<(Payment, Option<Turn>)>> {
+) -> Result<Option<(Payment, Option<PollTarget>)>> {
     let statement = client
         .prepare_cached(
             "with claimed as ( \
@@ -43,7 +43,7 @@ pub(super) async fn by_qr(
         )
         .await?;
     let row = client.query_opt(&statement, &[&qr_id, &now, &stale_before]).await?;
-    let turn = |is_moneys| Turn { is_moneys };
+    let turn = |is_moneys| PollTarget { is_moneys };
     row.map(|row| Ok((Payment::read(&row)?, row.try_get::<_, Option<bool>>("is_moneys")?.map(turn)))).transpose()
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn claim_due(
     now: Timestamp,
     stale_before: Timestamp,
     again_at: Timestamp,
-) -> Result<Vec<(Payment, Turn)>> {
+) -> Result<Vec<(Payment, PollTarget)>> {
     let statement = client
         .prepare_cached(
             "with due as ( \
@@ -89,7 +89,7 @@ pub(super) async fn claim_due(
         )
         .await?;
     let rows = client.query(&statement, &[&now, &stale_before, &again_at]).await?;
-    rows.iter().map(|row| Ok((Payment::read(row)?, Turn { is_moneys: row.try_get("is_moneys")? }))).collect()
+    rows.iter().map(|row| Ok((Payment::read(row)?, PollTarget { is_moneys: row.try_get("is_moneys")? }))).collect()
 }
 
 /// When the worker looks next (`None`: never again), and what the bank said that somebody should know; unless somebody has

@@ -12,7 +12,7 @@ use crate::http::request::LARGEST_INTEGER;
 use crate::mail::{self, Draft};
 use crate::payments::{history_store, store};
 use crate::session::Owner;
-use crate::tenant::context::Cx;
+use crate::tenant::context::RequestContext;
 
 /// The most addresses that mails about one order go to.
 const MOST_ADDRESSES: usize = 3;
@@ -72,11 +72,11 @@ impl Purchase {
 ///
 /// # Errors
 /// 404 when there is no such order of the caller's.
-pub async fn send_mail(cx: &Cx, owner: Option<&Owner>, purchase: &Purchase) -> Result<()> {
+pub async fn send_mail(cx: &RequestContext, owner: Option<&Owner>, purchase: &Purchase) -> Result<()> {
     let now = cx.now();
     let since = owner.is_none().then(|| now - CLAIM);
     let owner = owner.map(Owner::key);
-    let client = cx.brand.db().await?;
+    let client = cx.brand.postgres().await?;
     let paid =
         history_store::begin_mail(&*client, owner.as_deref(), &purchase.user_ids(), since, &purchase.item_ids).await?;
     let abouts: Vec<String> = paid.iter().map(|payment| about(payment.id)).collect();

@@ -46,9 +46,9 @@ impl Status {
 
 /// What the bank says of a payment (contract section 5: first match wins).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
+pub enum ProviderStatus {
     /// SUCCESS or PAID.
-    Paid(Transaction),
+    Paid(BankTransaction),
     /// IN_PROGRESS.
     InProgress,
     Cancelled,
@@ -61,14 +61,14 @@ pub enum Seen {
 
 /// How the money came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Transaction {
+pub struct BankTransaction {
     pub id: Option<i64>,
     pub date: Option<Timestamp>,
 }
 
 /// Where a payment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct CurrentState {
     pub status: Status,
     /// Whether its pieces are held.
     pub holds: bool,
@@ -77,7 +77,7 @@ pub struct Standing {
 
 /// What happens to the pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stock {
+pub enum StockMovement {
     Untouched,
     /// They are nobody's again.
     Release,
@@ -89,47 +89,47 @@ pub enum Stock {
 
 /// What a payment becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change {
+pub struct Transition {
     pub status: Status,
-    pub stock: Stock,
+    pub stock: StockMovement,
 }
 
 /// What the news changes; `None` when it is none.
-pub fn change(standing: Standing, seen: &Seen, now: Timestamp) -> Option<Change> {
+pub fn change(standing: CurrentState, seen: &ProviderStatus, now: Timestamp) -> Option<Transition> {
     if standing.status == Status::Completed {
         return None;
     }
     let status = match seen {
-        Seen::Paid(_) => Status::Completed,
-        Seen::InProgress => Status::Waiting,
-        Seen::Cancelled => Status::Cancelled,
-        Seen::Expired => Status::Expired,
+        ProviderStatus::Paid(_) => Status::Completed,
+        ProviderStatus::InProgress => Status::Waiting,
+        ProviderStatus::Cancelled => Status::Cancelled,
+        ProviderStatus::Expired => Status::Expired,
         // What was closed stays closed while nobody pays; a clock that is behind ours does not keep a code alive for ever.
-        Seen::Living | Seen::Unknown if !standing.status.is_open() => return None,
-        Seen::Living | Seen::Unknown if now > standing.expires_at + GRACE => Status::Expired,
-        Seen::Living => Status::Created,
-        Seen::Unknown => return None,
+        ProviderStatus::Living | ProviderStatus::Unknown if !standing.status.is_open() => return None,
+        ProviderStatus::Living | ProviderStatus::Unknown if now > standing.expires_at + GRACE => Status::Expired,
+        ProviderStatus::Living => Status::Created,
+        ProviderStatus::Unknown => return None,
     };
     let stock = match (status, standing.holds) {
-        (Status::Completed, true) => Stock::Take,
-        (Status::Completed, false) => Stock::TakeLate,
-        (Status::Expired | Status::Cancelled, true) => Stock::Release,
-        _ => Stock::Untouched,
+        (Status::Completed, true) => StockMovement::Take,
+        (Status::Completed, false) => StockMovement::TakeLate,
+        (Status::Expired | Status::Cancelled, true) => StockMovement::Release,
+        _ => StockMovement::Untouched,
     };
-    (status != standing.status || stock != Stock::Untouched).then_some(Change { status, stock })
+    (status != standing.status || stock != StockMovement::Untouched).then_some(Transition { status, stock })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NEWS: [fn() -> Seen; 6] = [
-        || Seen::Paid(Transaction::default()),
-        || Seen::InProgress,
-        || Seen::Cancelled,
-        || Seen::Expired,
-        || Seen::Living,
-        || Seen::Unknown,
+    const NEWS: [fn() -> ProviderStatus; 6] = [
+        || ProviderStatus::Paid(BankTransaction::default()),
+        || ProviderStatus::InProgress,
+        || ProviderStatus::Cancelled,
+        || ProviderStatus::Expired,
+        || ProviderStatus::Living,
+        || ProviderStatus::Unknown,
     ];
 
     /// A small generator of sequences, the same at every run (xorshift, Marsaglia 2003).
@@ -149,7 +149,7 @@ mod tests {
         let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
         for _ in 0..20_000 {
             let expires_at = Timestamp::from_second(1_000).expect("1970");
-            let mut standing = Standing { status: Status::Created, holds: true, expires_at };
+            let mut standing = CurrentState { status: Status::Created, holds: true, expires_at };
             let (mut taken, mut was_paid) = (0, false);
             let mut now = 0;
             for _ in 0..dice.below(12) {
@@ -160,17 +160,20 @@ mod tests {
                     continue;
                 };
                 assert_ne!(before.status, Status::Completed, "completed is final");
-                assert!(change.status != before.status || change.stock != Stock::Untouched, "no change is none");
+                assert!(
+                    change.status != before.status || change.stock != StockMovement::Untouched,
+                    "no change is none"
+                );
                 match change.stock {
-                    Stock::Take => assert!(before.holds),
-                    Stock::TakeLate => assert!(!before.holds),
-                    Stock::Release => assert!(before.holds && !change.status.is_open()),
-                    Stock::Untouched => assert!(change.status.is_open() || !before.holds),
+                    StockMovement::Take => assert!(before.holds),
+                    StockMovement::TakeLate => assert!(!before.holds),
+                    StockMovement::Release => assert!(before.holds && !change.status.is_open()),
+                    StockMovement::Untouched => assert!(change.status.is_open() || !before.holds),
                 }
-                taken += i32::from(matches!(change.stock, Stock::Take | Stock::TakeLate));
-                was_paid |= matches!(seen, Seen::Paid(_));
+                taken += i32::from(matches!(change.stock, StockMovement::Take | StockMovement::TakeLate));
+                was_paid |= matches!(seen, ProviderStatus::Paid(_));
                 standing.status = change.status;
-                standing.holds &= change.stock == Stock::Untouched;
+                standing.holds &= change.stock == StockMovement::Untouched;
                 assert!(standing.status.is_open() || !standing.holds, "what is closed holds nothing: {standing:?}");
             }
             assert_eq!(standing.status == Status::Completed, was_paid, "money that came is never lost");
@@ -181,13 +184,13 @@ mod tests {
     #[test]
     fn our_clock_alone_ends_nothing_that_the_bank_is_at() {
         let at = |second| Timestamp::from_second(second).expect("1970");
-        let waiting = Standing { status: Status::Waiting, holds: true, expires_at: at(100) };
-        assert_eq!(change(waiting, &Seen::InProgress, at(100_000)), None);
-        let created = Standing { status: Status::Created, ..waiting };
-        assert_eq!(change(created, &Seen::Living, at(219)), None, "within the grace");
-        let expired = Change { status: Status::Expired, stock: Stock::Release };
-        assert_eq!(change(created, &Seen::Living, at(221)), Some(expired));
-        let declined = Change { status: Status::Created, stock: Stock::Untouched };
-        assert_eq!(change(waiting, &Seen::Living, at(50)), Some(declined), "the payer may try again");
+        let waiting = CurrentState { status: Status::Waiting, holds: true, expires_at: at(100) };
+        assert_eq!(change(waiting, &ProviderStatus::InProgress, at(100_000)), None);
+        let created = CurrentState { status: Status::Created, ..waiting };
+        assert_eq!(change(created, &ProviderStatus::Living, at(219)), None, "within the grace");
+        let expired = Transition { status: Status::Expired, stock: StockMovement::Release };
+        assert_eq!(change(created, &ProviderStatus::Living, at(221)), Some(expired));
+        let declined = Transition { status: Status::Created, stock: StockMovement::Untouched };
+        assert_eq!(change(waiting, &ProviderStatus::Living, at(50)), Some(declined), "the payer may try again");
     }
 }

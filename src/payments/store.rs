@@ -11,8 +11,8 @@ use rust_decimal::Decimal;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::order::{Line, Offered, Order};
-use super::state::{Standing, Status};
+use super::order::{Offered, Order, OrderLine};
+use super::state::{CurrentState, Status};
 use crate::foundation::error::{Error, Result};
 use crate::payments::provider::raiffeisen::QrCode;
 
@@ -25,7 +25,7 @@ pub struct Payment {
     /// The shop's name for the order, and the bank's.
     pub site_order_id: String,
     pub bank_order_id: String,
-    pub standing: Standing,
+    pub standing: CurrentState,
     pub amount: Decimal,
     pub redirect_url: Option<String>,
     pub created_at: Timestamp,
@@ -55,7 +55,7 @@ impl Payment {
             owner: row.try_get("owner")?,
             site_order_id: row.try_get("site_order_id")?,
             bank_order_id: row.try_get("bank_order_id")?,
-            standing: Standing { status, holds: row.try_get("holds")?, expires_at: row.try_get("expires_at")? },
+            standing: CurrentState { status, holds: row.try_get("holds")?, expires_at: row.try_get("expires_at")? },
             amount: row.try_get("amount")?,
             redirect_url: row.try_get("redirect_url")?,
             created_at: row.try_get("created_at")?,
@@ -76,7 +76,7 @@ impl Payment {
 }
 
 /// What must be known before a payment is opened.
-pub(super) struct Desk {
+pub(super) struct CheckoutSnapshot {
     /// In the order of the ids asked for.
     pub offered: Vec<Option<Offered>>,
     /// The owner's open payments, and the one of this order whatever its status.
@@ -88,7 +88,7 @@ pub(super) struct Desk {
 }
 
 /// Who asks for what.
-pub(super) struct Question<'a> {
+pub(super) struct CheckoutQuery<'a> {
     pub brand: &'a str,
     pub owner: &'a str,
     /// Whoever logs in later than then does so during the request.
@@ -102,7 +102,7 @@ pub(super) struct Question<'a> {
 
 /// Begins a transaction in which neither this owner nor this address opens another payment, and reads what must be known.
 /// Whoever gets an error drops the connection, which ends the transaction.
-pub(super) async fn begin(client: &impl GenericClient, question: &Question<'_>) -> Result<Desk> {
+pub(super) async fn begin(client: &impl GenericClient, question: &CheckoutQuery<'_>) -> Result<CheckoutSnapshot> {
     // The owner's lock always comes before the address's.
     let lock = client.prepare_cached("select pg_advisory_xact_lock(hashtextextended($1, 0))").await?;
     let offered = client
@@ -132,7 +132,7 @@ pub(super) async fn begin(client: &impl GenericClient, question: &Question<'_>) 
         .await?;
     let joined =
         client.prepare_cached("select owner from payment_owner_link where visitor = $1 and linked_at > $2").await?;
-    let Question { brand, owner, begun_after, subject, region, site_order_id, item_ids } = question;
+    let CheckoutQuery { brand, owner, begun_after, subject, region, site_order_id, item_ids } = question;
     let keys = [owner_lock(brand, owner), format!("brandgate:pay:{brand}:address:{subject}")];
     let of_owner: [&(dyn ToSql + Sync); 1] = [&keys[0]];
     let of_address: [&(dyn ToSql + Sync); 1] = [&keys[1]];
@@ -165,7 +165,7 @@ pub(super) async fn begin(client: &impl GenericClient, question: &Question<'_>) 
             in_cart: row.try_get("in_cart")?,
         }))
     };
-    Ok(Desk {
+    Ok(CheckoutSnapshot {
         offered: offered?.into_iter().map(offer).collect::<Result<_>>()?,
         payments: payments?.iter().map(Payment::read).collect::<Result<_>>()?,
         open_at_address: at_address?.get(0),
@@ -193,7 +193,7 @@ pub(super) struct Opening<'a> {
     /// Whom the client's address stands for.
     pub subject: IpAddr,
     pub order: &'a Order,
-    pub lines: &'a [Line],
+    pub lines: &'a [OrderLine],
     pub amount: Decimal,
     pub now: Timestamp,
     pub expires_at: Timestamp,

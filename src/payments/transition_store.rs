@@ -10,7 +10,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::foundation::error::{Error, Result};
 use crate::payments::refund::Refund;
-use crate::payments::state::{Change, Stock, Transaction};
+use crate::payments::state::{BankTransaction, StockMovement, Transition};
 use crate::payments::store::Payment;
 
 /// Begins a transaction that has the payment and its items to itself.
@@ -40,16 +40,16 @@ pub(super) async fn begin(client: &impl GenericClient, payment_id: i64) -> Resul
 /// what was held.
 ///
 /// An import may have written another stock, or the item anew, since the pieces were held: no number goes below nothing.
-pub(super) async fn move_stock(client: &impl GenericClient, payment_id: i64, stock: Stock) -> Result<bool> {
+pub(super) async fn move_stock(client: &impl GenericClient, payment_id: i64, stock: StockMovement) -> Result<bool> {
     let text = match stock {
-        Stock::Untouched => return Ok(false),
-        Stock::Release => {
+        StockMovement::Untouched => return Ok(false),
+        StockMovement::Release => {
             "with moved as ( \
                  update item i set held = greatest(i.held - l.quantity, 0) \
                  from payment_line l where l.payment_id = $1 and l.item_id = i.item_id \
              ) select false"
         }
-        Stock::Take => {
+        StockMovement::Take => {
             "with moved as ( \
                  update item i set held = greatest(i.held - l.quantity, 0), \
                                    quantity = case when i.quantity is not null then greatest(i.quantity - l.quantity, 0) end \
@@ -61,7 +61,7 @@ pub(super) async fn move_stock(client: &impl GenericClient, payment_id: i64, sto
              )"
         }
         // What others hold is theirs.
-        Stock::TakeLate => {
+        StockMovement::TakeLate => {
             "with moved as ( \
                  update item i set quantity = i.quantity - least(l.quantity, greatest(i.quantity - i.held, 0)) \
                  from payment_line l \
@@ -82,8 +82,8 @@ pub(super) async fn move_stock(client: &impl GenericClient, payment_id: i64, sto
 pub(super) async fn write(
     client: &impl GenericClient,
     payment: &Payment,
-    change: Change,
-    transaction: &Transaction,
+    change: Transition,
+    transaction: &BankTransaction,
     look_at: Option<Timestamp>,
     now: Timestamp,
     to_settle: bool,
@@ -100,7 +100,7 @@ pub(super) async fn write(
              where payment_id = $1",
         )
         .await?;
-    let holds = change.stock == Stock::Untouched;
+    let holds = change.stock == StockMovement::Untouched;
     let word = change.status.word();
     client
         .execute(

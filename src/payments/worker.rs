@@ -5,11 +5,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::state::{GRACE, Seen, Status};
+use super::state::{GRACE, ProviderStatus, Status};
 use super::store::Payment;
 use crate::foundation::error::Result;
-use crate::payments::poll_store::Turn;
-use crate::payments::{apply, look, next_look, poll_store};
+use crate::payments::poll_store::PollTarget;
+use crate::payments::{apply, next_poll_at, poll_provider, poll_store};
 use crate::tenant::brand::Brand;
 
 /// Enough for one look, so that no other worker begins the same.
@@ -18,7 +18,7 @@ const CLAIMED_FOR: SignedDuration = SignedDuration::from_secs(60);
 /// Looks at what is due; returns at how many payments.
 pub async fn follow(brand: &Brand) -> Result<u64> {
     let now = brand.clock.now();
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let stale_before = now - brand.config.payments.look_every;
     let claimed = now + CLAIMED_FOR;
     let due = poll_store::claim_due(&*client, now, stale_before, claimed).await?;
@@ -31,10 +31,16 @@ pub async fn follow(brand: &Brand) -> Result<u64> {
     Ok(count)
 }
 
-async fn follow_one(brand: &Brand, payment: &Payment, turn: Turn, now: Timestamp, claimed: Timestamp) -> Result<()> {
+async fn follow_one(
+    brand: &Brand,
+    payment: &Payment,
+    turn: PollTarget,
+    now: Timestamp,
+    claimed: Timestamp,
+) -> Result<()> {
     let has_code = payment.qr_id.is_some() || payment.qr_id_told.is_some();
     let looked = match has_code {
-        true => look(brand, payment, turn.at(payment, now)).await,
+        true => poll_provider(brand, payment, turn.at(payment, now)).await,
         false => end_without_code(brand, payment, now).await,
     };
     let config = &brand.config.payments;
@@ -46,13 +52,13 @@ async fn follow_one(brand: &Brand, payment: &Payment, turn: Turn, now: Timestamp
             let given_up =
                 now > payment.standing.expires_at + config.follow && payment.standing.status == Status::Created;
             if given_up {
-                apply(brand, payment.id, &Seen::Expired).await?;
+                apply(brand, payment.id, &ProviderStatus::Expired).await?;
             }
             (payment.standing, Some(error.to_string()))
         }
     };
-    let look_at = next_look(payment, standing.status, payment.looks, now, config).map(|at| at + jitter());
-    let client = brand.db().await?;
+    let look_at = next_poll_at(payment, standing.status, payment.looks, now, config).map(|at| at + jitter());
+    let client = brand.postgres().await?;
     poll_store::schedule(&*client, payment.id, claimed, look_at, remark.as_deref()).await?;
     client.give_back();
     Ok(())
@@ -61,7 +67,7 @@ async fn follow_one(brand: &Brand, payment: &Payment, turn: Turn, now: Timestamp
 /// A payment that nobody was shown a code of ends with its time.
 async fn end_without_code(brand: &Brand, payment: &Payment, now: Timestamp) -> Result<Payment> {
     match now > payment.standing.expires_at + GRACE {
-        true => apply(brand, payment.id, &Seen::Expired).await,
+        true => apply(brand, payment.id, &ProviderStatus::Expired).await,
         false => Ok(payment.clone()),
     }
 }

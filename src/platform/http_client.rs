@@ -33,34 +33,34 @@ const IDLE: Duration = Duration::from_secs(50);
 
 /// What was answered, whatever its status.
 #[derive(Debug, Clone)]
-pub struct Answered {
+pub struct HttpResponse {
     pub status: u16,
     pub body: Bytes,
 }
 
 /// Why there is no answer. Names no URL.
 #[derive(Debug)]
-pub enum NoAnswer {
+pub enum HttpError {
     /// The deadline passed; the other side may have done what it was asked.
     TooLate,
     /// No connection, no TLS, or the conversation broke.
     Broken(String),
 }
 
-impl fmt::Display for NoAnswer {
+impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoAnswer::TooLate => f.write_str("no answer in time"),
-            NoAnswer::Broken(chain) => f.write_str(chain),
+            HttpError::TooLate => f.write_str("no answer in time"),
+            HttpError::Broken(chain) => f.write_str(chain),
         }
     }
 }
 
-impl std::error::Error for NoAnswer {}
+impl std::error::Error for HttpError {}
 
 /// Cheap to clone; keeps connections alive between calls.
 #[derive(Clone)]
-pub struct Outgoing(Way);
+pub struct HttpClient(Way);
 
 #[derive(Clone)]
 enum Way {
@@ -69,21 +69,21 @@ enum Way {
     Socks(Client<HttpsConnector<SocksV5<HttpConnector>>, Full<Bytes>>),
 }
 
-impl Outgoing {
+impl HttpClient {
     /// `proxy` is `http://host:port` or `socks5://host:port`; `authority` a PEM file that is trusted beside the system's own.
     ///
     /// # Errors
     /// A sentence: a proxy that is no URL, an authority that cannot be read.
-    pub fn new(proxy: Option<&str>, authority: Option<&Path>, connect_timeout: Duration) -> Result<Outgoing, String> {
+    pub fn new(proxy: Option<&str>, authority: Option<&Path>, connect_timeout: Duration) -> Result<HttpClient, String> {
         let tls = tls_config(authority)?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(connect_timeout));
-        let Some(proxy) = proxy else { return Ok(Outgoing(Way::Direct(client(tls, tcp)))) };
+        let Some(proxy) = proxy else { return Ok(HttpClient(Way::Direct(client(tls, tcp)))) };
         // It may hold a password.
         let address: Uri = proxy.parse().map_err(|error| format!("the proxy's URL cannot be used: {error}"))?;
-        Ok(Outgoing(match address.scheme_str() {
+        Ok(HttpClient(match address.scheme_str() {
             Some("socks5") => Way::Socks(client(tls, SocksV5::new(address, tcp))),
             _ => Way::Tunnel(client(tls, Tunnel::new(address, tcp))),
         }))
@@ -92,8 +92,8 @@ impl Outgoing {
     /// Sends one request and reads the whole answer, at most `timeout` long.
     ///
     /// # Errors
-    /// [`NoAnswer`] when there is none; a status of 500 is an answer.
-    pub async fn send(&self, asking: Asking, timeout: Duration) -> Result<Answered, NoAnswer> {
+    /// [`HttpError`] when there is none; a status of 500 is an answer.
+    pub async fn send(&self, asking: HttpRequest, timeout: Duration) -> Result<HttpResponse, HttpError> {
         let exchange = async {
             let request = asking.request()?;
             let response = match &self.0 {
@@ -103,43 +103,43 @@ impl Outgoing {
             };
             read(response.map_err(|error| broken(&error))?).await
         };
-        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(NoAnswer::TooLate))
+        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(HttpError::TooLate))
     }
 }
 
 /// A request on its way out.
-pub struct Asking {
+pub struct HttpRequest {
     pub method: Method,
     pub url: String,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-impl Asking {
-    pub fn get(url: String) -> Asking {
-        Asking { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() }
+impl HttpRequest {
+    pub fn get(url: String) -> HttpRequest {
+        HttpRequest { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
-    pub fn post(url: String) -> Asking {
-        Asking { method: Method::POST, ..Asking::get(url) }
+    pub fn post(url: String) -> HttpRequest {
+        HttpRequest { method: Method::POST, ..HttpRequest::get(url) }
     }
 
-    pub fn put(url: String) -> Asking {
-        Asking { method: Method::PUT, ..Asking::get(url) }
+    pub fn put(url: String) -> HttpRequest {
+        HttpRequest { method: Method::PUT, ..HttpRequest::get(url) }
     }
 
-    pub fn delete(url: String) -> Asking {
-        Asking { method: Method::DELETE, ..Asking::get(url) }
+    pub fn delete(url: String) -> HttpRequest {
+        HttpRequest { method: Method::DELETE, ..HttpRequest::get(url) }
     }
 
-    pub fn json(mut self, value: &impl Serialize) -> Asking {
+    pub fn json(mut self, value: &impl Serialize) -> HttpRequest {
         self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = serde_json::to_vec(value).expect("what is sent outside has text keys and finite numbers");
-        Asking { body: body.into(), ..self }
+        HttpRequest { body: body.into(), ..self }
     }
 
     /// `Authorization: Bearer …`, which no log shows.
-    pub fn bearer(mut self, token: &Secret) -> Asking {
+    pub fn bearer(mut self, token: &Secret) -> HttpRequest {
         if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.reveal())) {
             value.set_sensitive(true);
             self.headers.insert(AUTHORIZATION, value);
@@ -147,8 +147,8 @@ impl Asking {
         self
     }
 
-    fn request(self) -> Result<Request<Full<Bytes>>, NoAnswer> {
-        let uri: Uri = self.url.parse().map_err(|_| NoAnswer::Broken("the URL cannot be parsed".to_owned()))?;
+    fn request(self) -> Result<Request<Full<Bytes>>, HttpError> {
+        let uri: Uri = self.url.parse().map_err(|_| HttpError::Broken("the URL cannot be parsed".to_owned()))?;
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
@@ -159,22 +159,22 @@ impl Asking {
     }
 }
 
-async fn read(response: Response<hyper::body::Incoming>) -> Result<Answered, NoAnswer> {
+async fn read(response: Response<hyper::body::Incoming>) -> Result<HttpResponse, HttpError> {
     let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), LARGEST_ANSWER_BYTES).collect().await;
     let body = body.map_err(|error| broken(&*error))?.to_bytes();
-    Ok(Answered { status, body })
+    Ok(HttpResponse { status, body })
 }
 
 /// The whole chain of causes; none of them knows the URL.
-fn broken(error: &(dyn std::error::Error + 'static)) -> NoAnswer {
+fn broken(error: &(dyn std::error::Error + 'static)) -> HttpError {
     let mut chain = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         chain = format!("{chain}: {cause}");
         source = cause.source();
     }
-    NoAnswer::Broken(chain)
+    HttpError::Broken(chain)
 }
 
 fn client<C>(tls: ClientConfig, connector: C) -> Client<HttpsConnector<C>, Full<Bytes>>

@@ -96,7 +96,7 @@ pub fn admin_script(brand: &BrandConfig) -> String {
 }
 
 /// What came of a brand's run.
-pub struct Report {
+pub struct MigrationReport {
     /// What this run applied.
     pub applied: Vec<String>,
     /// What a newer version made, which this one leaves as it is: the version before can read it.
@@ -107,9 +107,9 @@ pub struct Report {
 ///
 /// # Errors
 /// A database that is away or unfit; a file that changed after it was applied; SQL that fails (nothing of that file stays).
-pub async fn apply(brand: &BrandConfig) -> Result<Report> {
+pub async fn apply(brand: &BrandConfig) -> Result<MigrationReport> {
     let mut client = postgres::connect(&brand.database).await?;
-    if let Some(sentence) = postgres::unfitness(&client, &brand.name).await? {
+    if let Some(sentence) = postgres::find_problem(&client, &brand.name).await? {
         return Err(Error::internal(sentence));
     }
     // The lock's key is the whole database's, so it derives from the brand; it ends with this connection.
@@ -120,7 +120,7 @@ pub async fn apply(brand: &BrandConfig) -> Result<Report> {
     let known = numbered().map(|(number, _)| number).max();
     let unknown = "select format('V%s__%s', version, name) as name from refinery_schema_history where version > $1 order by version";
     let unknown = client.query(unknown, &[&known]).await?.iter().map(|row| row.get("name")).collect();
-    Ok(Report { applied, unknown })
+    Ok(MigrationReport { applied, unknown })
 }
 
 /// How long a statement waits for a lock: those who read the same table queue behind it, and have more patience than this.

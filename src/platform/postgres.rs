@@ -47,7 +47,7 @@ impl Purpose {
 
 /// A pool of so many connections under the brand's role. Connects when it is first asked, so it can be built while the server is down.
 pub fn pool(config: &DatabaseConfig, size: usize, purpose: Purpose) -> Pool {
-    let mut postgres = as_brand(config);
+    let mut postgres = brand_config(config);
     let (statement, lock) = (config.statement_timeout.as_millis(), config.lock_timeout.as_millis());
     let plans = purpose.plans();
     postgres.options(format!("-c statement_timeout={statement} -c lock_timeout={lock} -c plan_cache_mode={plans}"));
@@ -68,12 +68,12 @@ pub fn pool(config: &DatabaseConfig, size: usize, purpose: Purpose) -> Pool {
 /// # Errors
 /// A sentence that says where PostgreSQL was looked for, and what to do.
 pub async fn connect(config: &DatabaseConfig) -> Result<Client> {
-    connect_with(&as_brand(config), Role::Brand).await
+    connect_with(&brand_config(config), Role::Brand).await
 }
 
 /// The same; `news` is told of every notification that the client listens for.
 pub async fn connect_listening(config: &DatabaseConfig, news: Arc<Notify>) -> Result<Client> {
-    let postgres = as_brand(config);
+    let postgres = brand_config(config);
     let connected = postgres.connect(NoTls).await;
     let (client, mut connection) = connected.map_err(|cause| refused(&postgres, Role::Brand, cause))?;
     tokio::spawn(async move {
@@ -88,7 +88,7 @@ pub async fn connect_listening(config: &DatabaseConfig, news: Arc<Notify>) -> Re
     Ok(client)
 }
 
-fn as_brand(config: &DatabaseConfig) -> tokio_postgres::Config {
+fn brand_config(config: &DatabaseConfig) -> tokio_postgres::Config {
     let mut postgres = config.postgres.clone();
     if let Some(password) = &config.password {
         postgres.password(password.reveal());
@@ -119,7 +119,7 @@ pub async fn connect_with(postgres: &tokio_postgres::Config, role: Role) -> Resu
 ///
 /// # Errors
 /// Only when the question itself could not be asked.
-pub async fn unfitness(client: &Client, brand: &str) -> Result<Option<String>> {
+pub async fn find_problem(client: &Client, brand: &str) -> Result<Option<String>> {
     let row = client
         .query_one(
             "select current_setting('server_version_num')::int as version, \
@@ -150,7 +150,7 @@ pub async fn unfitness(client: &Client, brand: &str) -> Result<Option<String>> {
 }
 
 /// Where PostgreSQL is looked for: `127.0.0.1:5432`, `/run/postgresql/.s.PGSQL.5432`.
-pub fn place(postgres: &tokio_postgres::Config) -> String {
+pub fn address(postgres: &tokio_postgres::Config) -> String {
     let port = |at: usize| postgres.get_ports().get(at).or(postgres.get_ports().first()).copied().unwrap_or(5432);
     let hosts = postgres.get_hosts().iter().enumerate().map(|(at, host)| match host {
         Host::Tcp(name) => format!("{name}:{}", port(at)),
@@ -164,7 +164,7 @@ pub fn place(postgres: &tokio_postgres::Config) -> String {
 /// No connection came about.
 #[track_caller]
 fn refused(postgres: &tokio_postgres::Config, role: Role, cause: tokio_postgres::Error) -> Error {
-    let (place, code) = (place(postgres), cause.code().cloned());
+    let (place, code) = (address(postgres), cause.code().cloned());
     let (url, user) = (role.url(), postgres.get_user().unwrap_or_default());
     let error = Error::from(cause);
     let sentence = match code {
@@ -206,12 +206,12 @@ impl Role {
 /// No connection of the pool could be had. A server that answers with a refusal (a wrong password, no such database) will not
 /// change its mind by waiting; one that is away may come back.
 #[track_caller]
-pub fn pool_refused(config: &DatabaseConfig, error: PoolError) -> Error {
+pub fn pool_error(config: &DatabaseConfig, error: PoolError) -> Error {
     match error {
         PoolError::Backend(cause) => refused(&config.postgres, Role::Brand, cause),
         PoolError::Timeout(_) => Error::unavailable(format!(
             "PostgreSQL at {} has not answered within {} ms",
-            place(&config.postgres),
+            address(&config.postgres),
             config.connect_timeout.as_millis()
         )),
         other => Error::from(other),
@@ -219,6 +219,6 @@ pub fn pool_refused(config: &DatabaseConfig, error: PoolError) -> Error {
 }
 
 /// Whether PostgreSQL could be asked at all, as opposed to what it answered.
-pub fn is_away(error: &Error) -> bool {
+pub fn is_unavailable(error: &Error) -> bool {
     matches!(error.kind, crate::foundation::error::Kind::Unavailable { .. } | crate::foundation::error::Kind::Timeout)
 }

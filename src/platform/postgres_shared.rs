@@ -16,17 +16,17 @@ use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::platform::postgres::{self, Purpose};
 
-pub struct Readers {
+pub struct SharedConnections {
     pool: Pool,
     /// How long a connection is waited for, and an answer over it.
     patience: Duration,
-    places: Box<[Arc<Place>]>,
+    places: Box<[Arc<Slot>]>,
     next: AtomicUsize,
 }
 
 /// Where one connection is, once it was needed.
 #[derive(Default)]
-struct Place {
+struct Slot {
     connection: ArcSwapOption<Connection>,
     /// What the task that opens it anew will say.
     opening: Mutex<Option<watch::Receiver<Opening>>>,
@@ -45,32 +45,32 @@ impl Drop for Connection {
 }
 
 /// One read's share of a connection.
-pub struct Reader<'r> {
-    place: &'r Arc<Place>,
+pub struct SharedConnection<'r> {
+    place: &'r Arc<Slot>,
     connection: Arc<Connection>,
     patience: Duration,
 }
 
-impl Readers {
-    pub fn new(config: &DatabaseConfig, purpose: Purpose) -> Readers {
+impl SharedConnections {
+    pub fn new(config: &DatabaseConfig, purpose: Purpose) -> SharedConnections {
         let count = config.shared_connections;
         let places = (0..count).map(|_| Arc::default()).collect();
         // One that is stuck is replaced while its readers still wait for it.
         let pool = postgres::pool(config, 2 * count, purpose);
-        Readers { pool, patience: config.pool_wait, places, next: AtomicUsize::new(0) }
+        SharedConnections { pool, patience: config.pool_wait, places, next: AtomicUsize::new(0) }
     }
 
     /// The next connection in turn, opened if need be.
     ///
     /// # Errors
     /// 503 while PostgreSQL is away.
-    pub async fn get(&self) -> Result<Reader<'_>> {
+    pub async fn get(&self) -> Result<SharedConnection<'_>> {
         let place = &self.places[self.next.fetch_add(1, Ordering::Relaxed) % self.places.len()];
         let connection = match place.open() {
             Some(connection) => connection,
             None => place.opened(&self.pool, self.patience).await?,
         };
-        Ok(Reader { place, connection, patience: self.patience })
+        Ok(SharedConnection { place, connection, patience: self.patience })
     }
 
     /// How many connections are open.
@@ -79,7 +79,7 @@ impl Readers {
     }
 }
 
-impl Place {
+impl Slot {
     fn open(&self) -> Option<Arc<Connection>> {
         let is_open = |connection: &Arc<Connection>| connection.0.as_ref().is_some_and(|object| !object.is_closed());
         self.connection.load_full().filter(is_open)
@@ -87,8 +87,8 @@ impl Place {
 
     /// The connection when it is there. It is opened once for all who wait, by a task that none of them can cancel: whoever
     /// waited for another's failed try would otherwise begin one of their own, and the last would wait for all of them.
-    async fn opened(self: &Arc<Place>, pool: &Pool, patience: Duration) -> Result<Arc<Connection>> {
-        let mut waiting = self.board(pool);
+    async fn opened(self: &Arc<Slot>, pool: &Pool, patience: Duration) -> Result<Arc<Connection>> {
+        let mut waiting = self.join(pool);
         let told = tokio::time::timeout(patience, waiting.wait_for(Option::is_some)).await.or_unavailable()?;
         match told.or_internal()?.as_ref() {
             Some(Ok(connection)) => Ok(connection.clone()),
@@ -97,7 +97,7 @@ impl Place {
         }
     }
 
-    fn board(self: &Arc<Place>, pool: &Pool) -> watch::Receiver<Opening> {
+    fn join(self: &Arc<Slot>, pool: &Pool) -> watch::Receiver<Opening> {
         let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waiting) = opening.as_ref() {
             return waiting.clone();
@@ -121,13 +121,13 @@ impl Place {
     }
 }
 
-impl Reader<'_> {
+impl SharedConnection<'_> {
     /// What was asked over this connection, when it is answered soon enough. One that is silent for longer is left to those who
     /// wait for it already; whoever comes next opens another.
     ///
     /// # Errors
     /// 503 when it is late.
-    pub async fn answer<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
+    pub async fn with_timeout<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
         match tokio::time::timeout(self.patience, asked).await {
             Ok(answered) => answered,
             Err(late) => {
@@ -138,7 +138,7 @@ impl Reader<'_> {
     }
 }
 
-impl std::ops::Deref for Reader<'_> {
+impl std::ops::Deref for SharedConnection<'_> {
     type Target = Object;
 
     fn deref(&self) -> &Object {

@@ -17,7 +17,7 @@ use crate::foundation::error::{Error, Kind, Result, ResultExt};
 
 /// One brand's corner of Redis.
 #[derive(Clone)]
-pub struct Kv {
+pub struct Redis {
     inner: std::sync::Arc<Inner>,
 }
 
@@ -47,17 +47,17 @@ impl Inner {
     }
 }
 
-/// A key with its brand's prefix; made by [`Kv::key`] alone.
+/// A key with its brand's prefix; made by [`Redis::key`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key(String);
+pub struct RedisKey(String);
 
-impl redis::ToRedisArgs for Key {
+impl redis::ToRedisArgs for RedisKey {
     fn write_redis_args<W: ?Sized + redis::RedisWrite>(&self, out: &mut W) {
         out.write_arg(self.0.as_bytes());
     }
 }
 
-impl redis::ToSingleRedisArg for Key {}
+impl redis::ToSingleRedisArg for RedisKey {}
 
 /// What a Redis says that is there and cannot serve: it loads, fails over, has no memory left, or is not let in. All of it
 /// passes, by itself or when somebody looks.
@@ -88,10 +88,10 @@ impl From<RedisError> for Error {
     }
 }
 
-impl Kv {
+impl Redis {
     /// # Errors
     /// Only for a URL that `config` would have refused.
-    pub fn new(brand: &str, config: &RedisConfig) -> Result<Kv> {
+    pub fn new(brand: &str, config: &RedisConfig) -> Result<Redis> {
         let mut info = config.url.as_str().into_connection_info().or_internal()?;
         if let Some(password) = &config.password {
             let redis = info.redis_settings().clone().set_password(password.reveal());
@@ -108,7 +108,7 @@ impl Kv {
             longest: config.connect_timeout + config.response_timeout,
             is_away: AtomicBool::new(false),
         };
-        Ok(Kv { inner: std::sync::Arc::new(inner) })
+        Ok(Redis { inner: std::sync::Arc::new(inner) })
     }
 
     /// Where Redis is looked for: `127.0.0.1:6379`, `/run/redis/redis-server.sock`. Without what else its URL says.
@@ -118,8 +118,8 @@ impl Kv {
     }
 
     /// `dexar:{tag}:rest`: everything about one `tag` lives in one slot.
-    pub fn key(&self, tag: &str, rest: &str) -> Key {
-        Key(format!("{}{{{tag}}}:{rest}", self.inner.prefix))
+    pub fn key(&self, tag: &str, rest: &str) -> RedisKey {
+        RedisKey(format!("{}{{{tag}}}:{rest}", self.inner.prefix))
     }
 
     /// Waits for `call` on the shared connection.
@@ -145,7 +145,7 @@ impl Kv {
     ///
     /// # Errors
     /// 503 while Redis is away or silent.
-    pub async fn invoke<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T> {
+    pub async fn run_script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T> {
         self.within(async |mut connection| script.invoke_async(&mut connection).await).await
     }
 
@@ -161,7 +161,7 @@ impl Kv {
     ///
     /// # Errors
     /// 503 while Redis is away or silent.
-    pub async fn both(&self, first: &redis::Cmd, second: &redis::Cmd) -> Result<()> {
+    pub async fn run_atomically(&self, first: &redis::Cmd, second: &redis::Cmd) -> Result<()> {
         let mut pipe = redis::pipe();
         pipe.atomic().add_command(first.clone()).ignore().add_command(second.clone()).ignore();
         self.within(async |mut connection| pipe.query_async(&mut connection).await).await
@@ -172,7 +172,7 @@ impl Kv {
     ///
     /// # Errors
     /// 503 while Redis is away or silent.
-    pub async fn count(&self, keys: &[Key], window_ms: u64) -> Result<Vec<(u64, u64)>> {
+    pub async fn count(&self, keys: &[RedisKey], window_ms: u64) -> Result<Vec<(u64, u64)>> {
         let (mut counting, mut ending) = (redis::pipe(), redis::pipe());
         for key in keys {
             counting.cmd("INCR").arg(key).cmd("PTTL").arg(key);
@@ -232,7 +232,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let url = "unix:///nowhere.sock".to_owned();
         let config = RedisConfig { url, password: None, connect_timeout: second, response_timeout: second };
-        let kv = Kv::new("novo", &config).expect("a good URL");
-        assert_eq!(kv.key("abc", "session"), Key("novo:{abc}:session".to_owned()));
+        let kv = Redis::new("novo", &config).expect("a good URL");
+        assert_eq!(kv.key("abc", "session"), RedisKey("novo:{abc}:session".to_owned()));
     }
 }

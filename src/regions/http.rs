@@ -1,12 +1,12 @@
 //! `GET /regions`.
 
 use crate::foundation::error::Result;
-use crate::http::request::Req;
-use crate::http::response::Reply;
-use crate::tenant::context::Cx;
+use crate::http::request::ApiRequest;
+use crate::http::response::ApiResponse;
+use crate::tenant::context::RequestContext;
 
 /// Every region of the brand, in `X-Language`.
-pub async fn regions(cx: Cx, _: Req) -> Result<Reply> {
+pub async fn regions(cx: RequestContext, _: ApiRequest) -> Result<ApiResponse> {
     let (regions, language) = super::list(&cx).await?;
-    Reply::catalogue(&regions, language, Vec::new())
+    ApiResponse::catalogue(&regions, language, Vec::new())
 }

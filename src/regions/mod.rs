@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::foundation::error::Result;
 use crate::foundation::language::Language;
-use crate::tenant::context::Cx;
+use crate::tenant::context::RequestContext;
 
 /// A region as `GET /regions` lists it.
 #[derive(Debug, Serialize)]
@@ -29,8 +29,8 @@ struct Translation {
 }
 
 /// All regions in the visitor's language, and the language that they came out in.
-pub async fn list(cx: &Cx) -> Result<(Vec<Region>, Language)> {
-    let client = cx.brand.db().await?;
+pub async fn list(cx: &RequestContext) -> Result<(Vec<Region>, Language)> {
+    let client = cx.brand.postgres().await?;
     let mut language = Language::Ru;
     let mut regions = Vec::new();
     let listed = store::list(&*client, cx.language).await?;

@@ -13,12 +13,12 @@ mod store;
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 
-use crate::catalog::Key;
+use crate::catalog::CatalogId;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::hex::random_name;
 use crate::session::Owner;
 use crate::tenant::brand::Brand;
-use crate::tenant::context::Cx;
+use crate::tenant::context::RequestContext;
 
 /// How many random hexadecimal digits a pseudonym has.
 const PSEUDONYM_DIGITS: usize = 16;
@@ -68,7 +68,7 @@ struct Claim {
 ///
 /// # Errors
 /// 404 for an item that does not exist or is hidden, 409 for a claim that is taken.
-pub async fn post(cx: &Cx, owner: &Owner, posted: &Posted) -> Result<()> {
+pub async fn post(cx: &RequestContext, owner: &Owner, posted: &Posted) -> Result<()> {
     let claimed = posted.user_id.filter(|_| matches!(owner, Owner::Visitor(_)));
     let now = cx.now();
     let draft = Draft {
@@ -78,7 +78,7 @@ pub async fn post(cx: &Cx, owner: &Owner, posted: &Posted) -> Result<()> {
         written_at: posted.written_at.filter(|time| *time <= now).unwrap_or(now),
         posted,
     };
-    let client = cx.brand.db().await?;
+    let client = cx.brand.postgres().await?;
     let outcome = store::write(&*client, owner, &draft).await?;
     client.give_back();
     match outcome {
@@ -116,8 +116,8 @@ pub async fn join(client: &impl GenericClient, from: &Owner, into: &Owner) -> Re
 
 /// Which reviews the shop wants to see.
 #[derive(Debug, Clone)]
-pub struct Wanted {
-    pub item: Option<Key>,
+pub struct ReviewFilter {
+    pub item: Option<CatalogId>,
     /// Only those that are hidden.
     pub only_hidden: bool,
     pub count: i64,
@@ -144,8 +144,8 @@ pub const OPENING_CHARACTERS: i32 = 60;
 ///
 /// # Errors
 /// 404 for an item that does not exist; a database that is away.
-pub async fn list(brand: &Brand, wanted: &Wanted) -> Result<Vec<Listed>> {
-    let client = brand.db().await?;
+pub async fn list(brand: &Brand, wanted: &ReviewFilter) -> Result<Vec<Listed>> {
+    let client = brand.postgres().await?;
     let item_id = match &wanted.item {
         Some(key) => Some(store::item_id(&*client, key).await?.ok_or_else(|| Error::not_found("item"))?),
         None => None,
@@ -167,7 +167,7 @@ pub struct Rated {
 /// # Errors
 /// 404 for a review that does not exist; a database that is away.
 pub async fn set_hidden(brand: &Brand, review_id: i64, is_hidden: bool) -> Result<Rated> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     store::set_hidden(&*client, review_id, is_hidden).await?;
     let rated = store::rated(&*client, review_id).await?;
     client.give_back();

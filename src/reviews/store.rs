@@ -4,7 +4,7 @@ use deadpool_postgres::GenericClient;
 use tokio_postgres::error::SqlState;
 
 use super::{Draft, Listed, OPENING_CHARACTERS, Outcome, Rated};
-use crate::catalog::Key;
+use crate::catalog::CatalogId;
 use crate::foundation::error::{Error, Result};
 use crate::session::Owner;
 
@@ -131,7 +131,7 @@ pub(super) async fn hand_over(client: &impl GenericClient, from: &Owner, into: &
 }
 
 /// The number of an item, visible or not.
-pub(super) async fn item_id(client: &impl GenericClient, key: &Key) -> Result<Option<i64>> {
+pub(super) async fn item_id(client: &impl GenericClient, key: &CatalogId) -> Result<Option<i64>> {
     let statement = client.prepare_cached("select item_id from item where item_id = $1 or id = $2").await?;
     let (number, id) = key.number_and_id();
     Ok(client.query_opt(&statement, &[&number, &id]).await?.map(|row| row.get("item_id")))

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use crate::catalog::item::Item;
 use crate::foundation::error::Result;
-use crate::http::request::Req;
-use crate::http::response::Reply;
-use crate::tenant::context::Cx;
+use crate::http::request::ApiRequest;
+use crate::http::response::ApiResponse;
+use crate::tenant::context::RequestContext;
 
 #[derive(Serialize)]
 struct Answer {
@@ -17,11 +17,11 @@ struct Answer {
 }
 
 /// `GET /searchitems?search=…&count=50&skip=0`.
-pub async fn search_items(cx: Cx, req: Req) -> Result<Reply> {
+pub async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let page = req.page()?;
     let query = super::check_query(req.query("search")?)?;
     let hits = super::find(&cx, query, page).await?;
     let shows = hits.items.iter().map(|item| item.item_id).collect();
     let answer = Answer { items: hits.items, total: hits.total, count: page.count, skip: page.skip };
-    Reply::catalogue(&answer, hits.language, shows)
+    ApiResponse::catalogue(&answer, hits.language, shows)
 }

@@ -10,7 +10,7 @@ use crate::catalog::item::{self, Item};
 use crate::foundation::error::{Error, Result};
 use crate::foundation::language::Language;
 use crate::http::request::Page;
-use crate::tenant::context::Cx;
+use crate::tenant::context::RequestContext;
 
 /// The longest query that is looked at.
 const LONGEST_QUERY_CHARS: usize = 512;
@@ -48,8 +48,8 @@ fn without_minuses(query: &str) -> String {
 }
 
 /// One page of what matches, best first.
-pub async fn find(cx: &Cx, query: &str, page: Page) -> Result<Hits> {
-    let client = cx.brand.db().await?;
+pub async fn find(cx: &RequestContext, query: &str, page: Page) -> Result<Hits> {
+    let client = cx.brand.postgres().await?;
     let (rows, total) = store::find(&*client, &without_minuses(query), cx.region.as_deref(), page).await?;
     client.give_back();
     let (items, language) = item::read_all(&rows, cx.language)?;

@@ -14,8 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::server::connection::{self, Answer, Settings};
-use crate::server::shutdown::Ending;
+use crate::server::connection::{self, ConnectionHandler, Settings};
+use crate::server::shutdown::Shutdown;
 
 /// Connections that the kernel may queue while none is accepted.
 const BACKLOG: i32 = 4096;
@@ -55,11 +55,11 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 
 /// Accepts until the process is `ending` so far that nobody new is let in. Connections run in `connections`, which outlives the loop. `enter` says for each
 /// connection how it is served, because a reload may have changed that.
-pub async fn run<S: Answer>(
+pub async fn run<S: ConnectionHandler>(
     listener: TcpListener,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
-    ending: Ending,
+    ending: Shutdown,
     enter: impl Fn() -> (Settings, S),
 ) {
     let accept = async || {
@@ -70,7 +70,7 @@ pub async fn run<S: Answer>(
     loop {
         let (permit, accepted) = tokio::select! {
             accepted = accept() => accepted,
-            () = ending.leaving() => return,
+            () = ending.refusing_new() => return,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,

@@ -71,7 +71,7 @@ async fn answer(request: &Request<Incoming>, brands: &[Arc<Brand>]) -> Response<
 /// 200 when every brand can serve its catalogue, else 503; either way what each brand lacks. Without Redis a shop still
 /// sells, so that alone does not take an instance out.
 async fn ready(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
-    let asked = brands.iter().map(|brand| async move { (brand.name(), brand.lacks().await) });
+    let asked = brands.iter().map(|brand| async move { (brand.name(), brand.unavailable_dependencies().await) });
     let found = futures_util::future::join_all(asked).await;
     let ready = found.iter().all(|(_, lacks)| !lacks.iter().any(|lack| lack == "postgresql"));
     let brands: serde_json::Map<_, _> =
@@ -82,7 +82,7 @@ async fn ready(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
 
 /// OpenMetrics text, version 1.0.0.
 async fn metrics(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
-    figures::look(brands).await;
+    figures::collect(brands).await;
     match metrics::render() {
         Ok(text) => {
             let mut response = Response::new(Full::new(Bytes::from(text)));

@@ -28,30 +28,30 @@ use crate::config::TlsConfig;
 use crate::http::router::Router;
 use crate::server::connection::SILENT_FOR;
 use crate::server::connection::{self, Settings};
-use crate::server::service::Gate;
-use crate::server::shutdown::{Ending, LEAVING_FOR};
+use crate::server::service::BrandService;
+use crate::server::shutdown::{LEAVING_FOR, Shutdown};
 use crate::server::{accept as listen, tls};
 use crate::tenant::brand::Brand;
-use crate::tenant::context::Cx;
+use crate::tenant::context::RequestContext;
 
 /// Clones are the same door.
 #[derive(Clone)]
-pub struct Door(Arc<Inner>);
+pub struct BrandListener(Arc<Inner>);
 
 struct Inner {
-    present: ArcSwap<Present>,
-    router: Arc<Router<Cx>>,
+    present: ArcSwap<ListenerState>,
+    router: Arc<Router<RequestContext>>,
     permits: Arc<Semaphore>,
     /// How many permits there are, taken or not.
     most_connections: AtomicUsize,
-    ending: Ending,
+    ending: Shutdown,
     /// The certificate's files as they were last looked at.
-    seen: Mutex<Seen>,
+    seen: Mutex<CertificateFiles>,
 }
 
 /// What an exchange replaces, whole.
-pub struct Present {
-    gate: Gate,
+pub struct ListenerState {
+    gate: BrandService,
     settings: Settings,
     server: Arc<ServerConfig>,
     leaf: tls::Leaf,
@@ -63,25 +63,29 @@ pub struct Present {
 type Files = Vec<Option<(i64, i64, u64, u64)>>;
 
 #[derive(Default)]
-struct Seen {
+struct CertificateFiles {
     files: Files,
     /// They did not fit each other: perhaps they are just being replaced.
     failed_before: bool,
 }
 
-impl Door {
+impl BrandListener {
     /// A door that nobody is let in by yet.
     ///
     /// # Errors
     /// A sentence: the certificate cannot be read or does not fit its key.
-    pub fn new(brand: Arc<Brand>, router: Arc<Router<Cx>>, ending: Ending) -> Result<Door, String> {
+    pub fn new(
+        brand: Arc<Brand>,
+        router: Arc<Router<RequestContext>>,
+        ending: Shutdown,
+    ) -> Result<BrandListener, String> {
         let files = look_at(&brand.config.tls);
-        let seen = Seen { files: files.clone(), failed_before: false };
+        let seen = CertificateFiles { files: files.clone(), failed_before: false };
         let identity = load_identity(&brand)?;
         let most_connections = brand.config.limits.connections;
-        let present = Present::new(brand, router.clone(), (files, identity), &ending);
+        let present = ListenerState::new(brand, router.clone(), (files, identity), &ending);
         present.tell_certificate();
-        Ok(Door(Arc::new(Inner {
+        Ok(BrandListener(Arc::new(Inner {
             present: ArcSwap::from_pointee(present),
             router,
             permits: Arc::new(Semaphore::new(most_connections)),
@@ -104,8 +108,8 @@ impl Door {
     /// What would be behind the door under another configuration; nothing is changed yet.
     ///
     /// # Errors
-    /// As [`Door::new`]; also a certificate that browsers refuse, while the present one is good.
-    pub fn rehearse(&self, brand: Arc<Brand>) -> Result<Present, String> {
+    /// As [`BrandListener::new`]; also a certificate that browsers refuse, while the present one is good.
+    pub fn prepare(&self, brand: Arc<Brand>) -> Result<ListenerState, String> {
         let files = look_at(&brand.config.tls);
         let identity = load_identity(&brand)?;
         let present = self.0.present.load();
@@ -118,11 +122,11 @@ impl Door {
             tracing::error!(brand = brand.name(), "{sentence}: browsers refuse it");
         }
         let identity = identity.resuming(&present.server);
-        Ok(Present::new(brand, self.0.router.clone(), (files, identity), &self.0.ending))
+        Ok(ListenerState::new(brand, self.0.router.clone(), (files, identity), &self.0.ending))
     }
 
     /// Puts it there: every later request and connection meets it.
-    pub fn exchange(&self, present: Present) {
+    pub fn apply(&self, present: ListenerState) {
         let most = present.gate.brand().config.limits.connections;
         let before = self.0.most_connections.swap(most, Ordering::Relaxed);
         self.0.permits.add_permits(most.saturating_sub(before));
@@ -132,7 +136,7 @@ impl Door {
             tokio::spawn(async move { permits.acquire_many_owned(fewer).await.map(|taken| taken.forget()) });
         }
         let files = present.files.clone();
-        *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { files, failed_before: false };
+        *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = CertificateFiles { files, failed_before: false };
         present.tell_certificate();
         let brand = present.gate.brand().clone();
         self.0.present.store(Arc::new(present));
@@ -151,16 +155,16 @@ impl Door {
         if !replaced && !seen.failed_before {
             return None;
         }
-        match self.rehearse(brand) {
+        match self.prepare(brand) {
             Ok(present) => {
                 let not_after = present.leaf.not_after;
                 present.tell_certificate();
                 self.0.present.store(Arc::new(present));
-                *seen = Seen { files, failed_before: false };
+                *seen = CertificateFiles { files, failed_before: false };
                 Some(Ok(not_after))
             }
             Err(sentence) => {
-                *seen = Seen { files, failed_before: replaced };
+                *seen = CertificateFiles { files, failed_before: replaced };
                 (!replaced).then_some(Err(sentence))
             }
         }
@@ -196,14 +200,14 @@ impl Door {
     }
 }
 
-impl connection::Answer for Door {
+impl connection::ConnectionHandler for BrandListener {
     fn answer(
         &self,
         request: Request<Incoming>,
         client: IpAddr,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<> {
         let present = self.0.present.load();
-        match present.gate.answer_at_once(request) {
+        match present.gate.try_cached(request) {
             Ok(response) => Either::Left(std::future::ready(response)),
             Err(asking) => {
                 let present = Guard::into_inner(present);
@@ -214,13 +218,13 @@ impl connection::Answer for Door {
     }
 }
 
-impl Present {
+impl ListenerState {
     fn new(
         brand: Arc<Brand>,
-        router: Arc<Router<Cx>>,
+        router: Arc<Router<RequestContext>>,
         (files, identity): (Files, tls::Identity),
-        ending: &Ending,
-    ) -> Present {
+        ending: &Shutdown,
+    ) -> ListenerState {
         let settings = Settings {
             tls: TlsAcceptor::from(identity.server.clone()),
             limits: brand.config.limits,
@@ -229,7 +233,13 @@ impl Present {
             metrics: brand.metrics.clone(),
             ending: ending.clone(),
         };
-        Present { gate: Gate::new(brand, router), settings, server: identity.server, leaf: identity.leaf, files }
+        ListenerState {
+            gate: BrandService::new(brand, router),
+            settings,
+            server: identity.server,
+            leaf: identity.leaf,
+            files,
+        }
     }
 
     fn tell_certificate(&self) {

@@ -27,13 +27,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Limits, Timeouts};
 pub use crate::server::connection_state::SILENT_FOR;
-use crate::server::connection_state::{Activity, Running};
-use crate::server::h1_io::{Stream, Wire};
-use crate::server::h2_body::Leaving;
-use crate::server::h2_executor::Streams;
-use crate::server::h2_io::Gathering;
+use crate::server::connection_state::{ConnectionState, InFlight};
+use crate::server::h1_io::{RewindableStream, TlsTcpStream};
+use crate::server::h2_body::TrackedBody;
+use crate::server::h2_executor::InlineExecutor;
+use crate::server::h2_io::CoalescingStream;
 use crate::server::proxy_protocol as proxy;
-use crate::server::shutdown::Ending;
+use crate::server::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 
 /// After so long without a request, a connection gives its buffers back until the next one.
@@ -48,11 +48,11 @@ pub struct Settings {
     /// Whose PROXY protocol headers are believed.
     pub trusted: Arc<[IpNet]>,
     pub metrics: Metrics,
-    pub ending: Ending,
+    pub ending: Shutdown,
 }
 
 /// What answers the requests of a connection; it is told the client's address.
-pub trait Answer: Clone + Send + Sync + 'static {
+pub trait ConnectionHandler: Clone + Send + Sync + 'static {
     fn answer(
         &self,
         request: Request<Incoming>,
@@ -63,7 +63,7 @@ pub trait Answer: Clone + Send + Sync + 'static {
 /// Serves one accepted socket until either side ends it.
 ///
 /// Each part is a future in a box of its own, so that an idle connection takes what its protocol needs and no more.
-pub async fn serve<S: Answer>(stream: TcpStream, peer: SocketAddr, settings: Settings, service: S) {
+pub async fn serve<S: ConnectionHandler>(stream: TcpStream, peer: SocketAddr, settings: Settings, service: S) {
     let _open = settings.metrics.connection_opened();
     let Some((client, stream)) = Box::pin(shake_hands(stream, peer, &settings)).await else { return };
     match stream.get_ref().1.alpn_protocol() == Some(b"h2") {
@@ -73,7 +73,7 @@ pub async fn serve<S: Answer>(stream: TcpStream, peer: SocketAddr, settings: Set
 }
 
 /// Who is there, and the connection; `None` when it came to nothing.
-async fn shake_hands(mut stream: TcpStream, peer: SocketAddr, settings: &Settings) -> Option<(IpAddr, Stream)> {
+async fn shake_hands(mut stream: TcpStream, peer: SocketAddr, settings: &Settings) -> Option<(IpAddr, TlsTcpStream)> {
     let handshake = async {
         let client = proxy::client_address(&mut stream, peer, &settings.trusted).await.map_err(|refused| {
             refused.warn_now_and_then(settings.metrics.brand());
@@ -96,28 +96,30 @@ async fn shake_hands(mut stream: TcpStream, peer: SocketAddr, settings: &Setting
     match shaken.unwrap_or_else(|_| Err("it took too long".to_owned())) {
         Ok((client, stream)) => {
             let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-            settings.metrics.shook_hands(Some(resumed));
+            settings.metrics.handshake_finished(Some(resumed));
             Some((client, stream))
         }
         Err(error) => {
-            settings.metrics.shook_hands(None);
+            settings.metrics.handshake_finished(None);
             tracing::debug!(error, "a handshake failed");
             None
         }
     }
 }
 
-async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings, service: S) {
-    let activity = Arc::new(Activity::new());
-    let gathering = Gathering::new(stream, activity.clone());
-    let streams = Streams::of(gathering.clone());
+async fn serve_h2<S: ConnectionHandler>(stream: TlsTcpStream, client: IpAddr, settings: Settings, service: S) {
+    let activity = Arc::new(ConnectionState::new());
+    let gathering = CoalescingStream::new(stream, activity.clone());
+    let streams = InlineExecutor::of(gathering.clone());
     // No PINGs: a client with large windows that reads slowly sees one only behind all that it has not read yet.
     let connection = hyper::server::conn::http2::Builder::new(streams.clone())
         .max_concurrent_streams(settings.limits.h2_streams)
         .max_header_list_size(settings.limits.head_bytes)
         .serve_connection(
             TokioIo::new(gathering.clone()),
-            answering(service, client, &activity, &settings, |body, running| Leaving::new(body, running.answered())),
+            answering(service, client, &activity, &settings, |body, running| {
+                TrackedBody::new(body, running.answered())
+            }),
         );
     let until = match drive(pin!(connection), &streams, &activity, &settings, None).await {
         Left::Over { until } => until,
@@ -128,19 +130,19 @@ async fn serve_h2<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
 
 /// hyper keeps two buffers as long as its connection lives. A client that asks nothing needs none, so its connection is taken
 /// apart, and put together again when it says something; never while a body may still come, which would then be read as requests.
-async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings, service: S) {
-    let activity = Arc::new(Activity::new());
+async fn serve_h1<S: ConnectionHandler>(stream: TlsTcpStream, client: IpAddr, settings: Settings, service: S) {
+    let activity = Arc::new(ConnectionState::new());
     let mut builder = hyper::server::conn::http1::Builder::new();
     // A timer of hyper's costs every request; the head's time is the watchdog's to know too.
     builder.header_read_timeout(None).max_buf_size(settings.limits.head_bytes as usize);
-    let mut wire = Wire::new(stream, activity.clone());
+    let mut wire = RewindableStream::new(stream, activity.clone());
     // What leaves is the wire's to know.
     let mut service = answering(service, client, &activity, &settings, |body, _| body);
     let mut may_rest_from = Instant::now();
     loop {
         let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
         let pinned = Pin::new(&mut *connection);
-        let parts = match drive(pinned, &Streams::default(), &activity, &settings, Some(may_rest_from)).await {
+        let parts = match drive(pinned, &InlineExecutor::default(), &activity, &settings, Some(may_rest_from)).await {
             Left::Silent => connection.into_parts(),
             Left::Over { .. } => return,
         };
@@ -163,7 +165,7 @@ async fn serve_h1<S: Answer>(stream: Stream, client: IpAddr, settings: Settings,
 }
 
 /// Waits for a client that says nothing; `false` when nothing is to be expected any more.
-async fn rest(wire: &Wire, activity: &Activity, settings: &Settings) -> bool {
+async fn rest(wire: &RewindableStream, activity: &ConnectionState, settings: &Settings) -> bool {
     tokio::select! {
         biased;
         () = wire.readable() => true,
@@ -176,12 +178,12 @@ async fn rest(wire: &Wire, activity: &Activity, settings: &Settings) -> bool {
 }
 
 /// What hyper calls with each request; `leave` makes of an answer's body what leaves, when the request ends.
-fn answering<S: Answer, B: Body + 'static>(
+fn answering<S: ConnectionHandler, B: Body + 'static>(
     service: S,
     client: IpAddr,
-    activity: &Arc<Activity>,
+    activity: &Arc<ConnectionState>,
     settings: &Settings,
-    leave: fn(Full<Bytes>, Running) -> B,
+    leave: fn(Full<Bytes>, InFlight) -> B,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<B>,
@@ -196,7 +198,7 @@ fn answering<S: Answer, B: Body + 'static>(
         let (ending, of_connection) = (ending.clone(), activity.clone());
         async move {
             let mut response = answer.await;
-            if h1 && ending.is_leaving() {
+            if h1 && ending.is_refusing_new() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             // Nothing else is ever said in that header.
@@ -221,8 +223,8 @@ enum Left {
 
 async fn drive<C>(
     mut connection: Pin<&mut C>,
-    streams: &Streams,
-    activity: &Activity,
+    streams: &InlineExecutor,
+    activity: &ConnectionState,
     settings: &Settings,
     may_rest_from: Option<Instant>,
 ) -> Left
@@ -236,7 +238,7 @@ where
         Some(_) => settings.ending.last_moment(settings.timeouts.drain),
         None => Instant::now() + settings.timeouts.idle,
     };
-    let (mut was_told, mut begun_before) = (settings.ending.is_begun(), None);
+    let (mut was_told, mut begun_before) = (settings.ending.is_draining(), None);
     loop {
         if !activity.is_busy_since_before() {
             begun_before = None;
@@ -285,10 +287,10 @@ where
                 connection.as_mut().graceful_shutdown();
                 closing_since = Some(Instant::now());
             }
-            () = settings.ending.begun(), if !was_told => {
+            () = settings.ending.draining(), if !was_told => {
                 was_told = true;
-                activity.note_ending();
-                begun_before = Some(settings.ending.hold_up());
+                activity.shutdown_began();
+                begun_before = Some(settings.ending.delay_token());
             }
             () = tokio::time::sleep_until(next) => {}
         }

@@ -20,7 +20,7 @@ pub const SILENT_FOR: Duration = Duration::from_secs(1);
 const NO_HEAD: u64 = u64::MAX;
 
 /// Of one connection.
-pub(super) struct Activity {
+pub(super) struct ConnectionState {
     born: Instant,
     asked: AtomicBool,
     /// Requests in progress.
@@ -37,7 +37,7 @@ pub(super) struct Activity {
     has_part_of_a_head: AtomicBool,
     /// Over HTTP/1.1: an answer said that it is the last, or the connection is closing. What follows may be the rest of a body that nobody read, never a request.
     is_last: AtomicBool,
-    /// The process began to end: see [`Activity::note_ending`].
+    /// The process began to end: see [`ConnectionState::note_ending`].
     is_ending: AtomicBool,
     /// An answer to a request that began before is about to leave, and is leaving.
     answered_before: AtomicBool,
@@ -65,9 +65,9 @@ impl Count {
     }
 }
 
-impl Activity {
-    pub fn new() -> Activity {
-        Activity {
+impl ConnectionState {
+    pub fn new() -> ConnectionState {
+        ConnectionState {
             born: Instant::now(),
             asked: AtomicBool::new(false),
             running: Count::default(),
@@ -84,12 +84,12 @@ impl Activity {
     }
 
     /// A request begins; it ends with what is returned, also when the client goes away.
-    pub fn begin(self: &Arc<Activity>) -> Running {
+    pub fn begin(self: &Arc<ConnectionState>) -> InFlight {
         let is_late = self.is_ending.load(Ordering::Relaxed);
         self.running.of(is_late).fetch_add(1, Ordering::Relaxed);
         self.asked.store(true, Ordering::Relaxed);
         self.no_head();
-        Running(Noted { of: self.clone(), is_late })
+        InFlight(Tracked { of: self.clone(), is_late })
     }
 
     /// Something is here: a head begins, which must be whole within its time, or TLS speaks for itself.
@@ -162,7 +162,7 @@ impl Activity {
     }
 
     /// The process begins to end: what is busy now is told from what comes later.
-    pub fn note_ending(&self) {
+    pub fn shutdown_began(&self) {
         self.is_ending.store(true, Ordering::Relaxed);
         self.leaving_since_before.store(self.leaving.load(Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -210,25 +210,25 @@ impl Activity {
     }
 }
 
-struct Noted {
-    of: Arc<Activity>,
+struct Tracked {
+    of: Arc<ConnectionState>,
     /// It began after the process began to end.
     is_late: bool,
 }
 
 /// What is written to the connection, as its client takes it. Notes how far each step came, and gives that on.
-pub(super) struct Writing {
-    activity: Arc<Activity>,
+pub(super) struct WriteTracker {
+    activity: Arc<ConnectionState>,
     /// The client has not taken what it was offered.
     waits: bool,
 }
 
-impl Writing {
-    pub fn new(activity: Arc<Activity>) -> Writing {
-        Writing { activity, waits: false }
+impl WriteTracker {
+    pub fn new(activity: Arc<ConnectionState>) -> WriteTracker {
+        WriteTracker { activity, waits: false }
     }
 
-    pub fn activity(&self) -> &Activity {
+    pub fn activity(&self) -> &ConnectionState {
         &self.activity
     }
 
@@ -248,20 +248,20 @@ impl Writing {
 }
 
 /// A request in progress.
-pub(super) struct Running(Noted);
+pub(super) struct InFlight(Tracked);
 
-impl Running {
+impl InFlight {
     /// Its answer is there, and begins to leave over HTTP/2.
-    pub fn answered(self) -> Sending {
-        let Noted { of, is_late } = &self.0;
+    pub fn answered(self) -> BodyInFlight {
+        let Tracked { of, is_late } = &self.0;
         of.sending.of(*is_late).fetch_add(1, Ordering::Relaxed);
-        Sending(Noted { of: of.clone(), is_late: *is_late })
+        BodyInFlight(Tracked { of: of.clone(), is_late: *is_late })
     }
 }
 
-impl Drop for Running {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        let Noted { of, is_late } = &self.0;
+        let Tracked { of, is_late } = &self.0;
         of.note_now();
         if !is_late && of.is_ending.load(Ordering::Relaxed) {
             of.answered_before.store(true, Ordering::Relaxed);
@@ -271,16 +271,16 @@ impl Drop for Running {
 }
 
 /// An answer over HTTP/2 on its way; it ends when the last of it was handed to `gathering`, or nobody wants it any more.
-pub(super) struct Sending(Noted);
+pub(super) struct BodyInFlight(Tracked);
 
-impl Sending {
+impl BodyInFlight {
     /// A part of it was.
     pub fn moved(&self) {
         self.0.of.note_now();
     }
 }
 
-impl Drop for Sending {
+impl Drop for BodyInFlight {
     fn drop(&mut self) {
         self.0.of.sending.of(self.0.is_late).fetch_sub(1, Ordering::Relaxed);
     }

@@ -14,26 +14,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::server::connection_state::{Activity, Writing};
+use crate::server::connection_state::{ConnectionState, WriteTracker};
 
 /// A connection whose handshake is done.
-pub(super) type Stream = Box<TlsStream<TcpStream>>;
+pub(super) type TlsTcpStream = Box<TlsStream<TcpStream>>;
 
-pub(super) struct Wire {
-    stream: Stream,
+pub(super) struct RewindableStream {
+    stream: TlsTcpStream,
     /// Read before, and to be read first.
     unread: Bytes,
-    writing: Writing,
+    writing: WriteTracker,
 }
 
-impl Wire {
-    pub fn new(stream: Stream, activity: Arc<Activity>) -> Wire {
-        Wire { stream, unread: Bytes::new(), writing: Writing::new(activity) }
+impl RewindableStream {
+    pub fn new(stream: TlsTcpStream, activity: Arc<ConnectionState>) -> RewindableStream {
+        RewindableStream { stream, unread: Bytes::new(), writing: WriteTracker::new(activity) }
     }
 
     /// Gives back what was read and is nobody's yet.
-    pub fn with_unread(self, unread: Bytes) -> Wire {
-        Wire { unread, ..self }
+    pub fn with_unread(self, unread: Bytes) -> RewindableStream {
+        RewindableStream { unread, ..self }
     }
 
     /// Until there is something to read, or the connection has ended; nothing is read.
@@ -43,7 +43,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for RewindableStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.unread.has_remaining() {
             let bytes = self.unread.len().min(into.remaining());
@@ -54,7 +54,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for RewindableStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.writing.wrote(written)

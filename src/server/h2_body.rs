@@ -2,7 +2,7 @@
 //! connection at once may wait for its reader in h2's own queue, long after the request is done.
 //!
 //! Made by `connection`. h2 keeps the buffer of a body until its last byte was handed to `gathering`, so the buffer is what
-//! holds the [`Sending`]; from there on `gathering` knows. What must never happen: a reader who takes his time is taken for one who is gone.
+//! holds the [`BodyInFlight`]; from there on `gathering` knows. What must never happen: a reader who takes his time is taken for one who is gone.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,27 +12,27 @@ use bytes::{Buf, Bytes};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
-use crate::server::connection_state::Sending;
+use crate::server::connection_state::BodyInFlight;
 
-pub(super) struct Leaving {
+pub(super) struct TrackedBody {
     body: Full<Bytes>,
-    sending: Option<Sending>,
+    sending: Option<BodyInFlight>,
 }
 
-impl Leaving {
-    pub fn new(body: Full<Bytes>, sending: Sending) -> Leaving {
-        Leaving { body, sending: Some(sending) }
+impl TrackedBody {
+    pub fn new(body: Full<Bytes>, sending: BodyInFlight) -> TrackedBody {
+        TrackedBody { body, sending: Some(sending) }
     }
 }
 
-impl Body for Leaving {
-    type Data = Part;
+impl Body for TrackedBody {
+    type Data = TrackedBuf;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Part>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<TrackedBuf>, Infallible>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.body).poll_frame(cx);
-        polled.map_ok(|frame| frame.map_data(|bytes| Part { bytes, sending: this.sending.take() }))
+        polled.map_ok(|frame| frame.map_data(|bytes| TrackedBuf { bytes, sending: this.sending.take() }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -45,12 +45,12 @@ impl Body for Leaving {
 }
 
 /// The bytes of a body that have not been handed to the socket.
-pub(super) struct Part {
+pub(super) struct TrackedBuf {
     bytes: Bytes,
-    sending: Option<Sending>,
+    sending: Option<BodyInFlight>,
 }
 
-impl Buf for Part {
+impl Buf for TrackedBuf {
     fn remaining(&self) -> usize {
         self.bytes.remaining()
     }

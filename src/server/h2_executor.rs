@@ -11,28 +11,28 @@ use std::task::{Context, Poll, Waker};
 
 use hyper::rt::Executor;
 
-use crate::server::h2_io::Gathering;
+use crate::server::h2_io::CoalescingStream;
 
-type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
+type TlsTcpStream = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Streams that nobody has polled yet. Clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct Streams {
-    begun: Arc<Mutex<Vec<Stream>>>,
+pub(super) struct InlineExecutor {
+    begun: Arc<Mutex<Vec<TlsTcpStream>>>,
     /// Where the connection's answers are gathered.
-    gathering: Option<Gathering>,
+    gathering: Option<CoalescingStream>,
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InlineExecutor {
     fn execute(&self, stream: F) {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(stream));
     }
 }
 
-impl Streams {
+impl InlineExecutor {
     /// Of a connection that writes there.
-    pub fn of(gathering: Gathering) -> Streams {
-        Streams { begun: Arc::default(), gathering: Some(gathering) }
+    pub fn of(gathering: CoalescingStream) -> InlineExecutor {
+        InlineExecutor { begun: Arc::default(), gathering: Some(gathering) }
     }
 
     /// Polls the connection, then what it has begun, until neither has anything to do; then what they wrote is sent.

@@ -12,29 +12,29 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use crate::server::connection_state::{Activity, Writing};
-use crate::server::h1_io::Stream;
+use crate::server::connection_state::{ConnectionState, WriteTracker};
+use crate::server::h1_io::TlsTcpStream;
 
 /// What fits into one TLS record (RFC 8446, 5.1).
 const MOST_BYTES: usize = 16_384;
 
 /// Clones are the same connection; its own task alone uses them.
 #[derive(Clone)]
-pub(super) struct Gathering(Arc<Mutex<Inner>>);
+pub(super) struct CoalescingStream(Arc<Mutex<Inner>>);
 
 struct Inner {
-    stream: Stream,
+    stream: TlsTcpStream,
     /// Nothing, and no memory, while there is nothing to send.
     gathered: Vec<u8>,
     /// How much of it is gone.
     sent_bytes: usize,
-    writing: Writing,
+    writing: WriteTracker,
 }
 
-impl Gathering {
-    pub fn new(stream: Stream, activity: Arc<Activity>) -> Gathering {
-        let writing = Writing::new(activity);
-        Gathering(Arc::new(Mutex::new(Inner { stream, gathered: Vec::new(), sent_bytes: 0, writing })))
+impl CoalescingStream {
+    pub fn new(stream: TlsTcpStream, activity: Arc<ConnectionState>) -> CoalescingStream {
+        let writing = WriteTracker::new(activity);
+        CoalescingStream(Arc::new(Mutex::new(Inner { stream, gathered: Vec::new(), sent_bytes: 0, writing })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -77,13 +77,13 @@ impl Inner {
     }
 }
 
-impl AsyncRead for Gathering {
+impl AsyncRead for CoalescingStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.lock().stream).poll_read(cx, into)
     }
 }
 
-impl AsyncWrite for Gathering {
+impl AsyncWrite for CoalescingStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
@@ -114,7 +114,7 @@ impl AsyncWrite for Gathering {
         true
     }
 
-    /// [`Gathering::send`] does it.
+    /// [`CoalescingStream::send`] does it.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -27,20 +27,21 @@ use tower::util::{ServiceExt, ServiceFn};
 
 use crate::config::Limits;
 use crate::foundation::error::{Error, Result, ResultExt};
-use crate::http::cached_response::Answer;
+use crate::http::cached_response::CachedResponse;
 use crate::http::cors::{self, Origin};
-use crate::http::rate_limit::Count;
-use crate::http::response::{Asked, Reply};
-use crate::http::router::{Found, Kind, Route, Router};
+use crate::http::rate_limit::QuotaUsage;
+use crate::http::response::ApiResponse;
+use crate::http::response_headers::ResponseHeaders;
+use crate::http::router::{Route, RouteMatch, Router, TaskMode};
 use crate::http::{request, request_id};
 use crate::telemetry::{metrics, traces};
 use crate::tenant::brand::Brand;
 use crate::tenant::cache::{self, Lookup};
-use crate::tenant::context::{self, Cx};
+use crate::tenant::context::{self, RequestContext};
 
 /// A handler's call on its way through the limits.
 struct Call(Handling);
-type Handling = Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
+type Handling = Pin<Box<dyn Future<Output = Result<ApiResponse>> + Send>>;
 type Inner = LoadShed<ConcurrencyLimit<ServiceFn<fn(Call) -> Handling>>>;
 
 /// Around every handler of a brand: so many at once. What is over the limit is refused at once, because a queue only makes
@@ -53,23 +54,23 @@ fn inner_service(brand: &Brand) -> Inner {
 }
 
 /// A brand under one configuration, and the way to its handlers.
-pub struct Gate {
+pub struct BrandService {
     brand: Arc<Brand>,
-    router: Arc<Router<Cx>>,
+    router: Arc<Router<RequestContext>>,
     inner: Inner,
 }
 
-impl Gate {
-    pub fn new(brand: Arc<Brand>, router: Arc<Router<Cx>>) -> Gate {
-        Gate { inner: inner_service(&brand), router, brand }
+impl BrandService {
+    pub fn new(brand: Arc<Brand>, router: Arc<Router<RequestContext>>) -> BrandService {
+        BrandService { inner: inner_service(&brand), router, brand }
     }
 
     pub fn brand(&self) -> &Arc<Brand> {
         &self.brand
     }
 
-    /// The answer to a request that was asked before, without waiting for anything; otherwise what is needed to [`Gate::answer`] it.
-    pub fn answer_at_once(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Box<Asking>> {
+    /// The answer to a request that was asked before, without waiting for anything; otherwise what is needed to [`BrandService::answer`] it.
+    pub fn try_cached(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Box<PendingRequest>> {
         let begun = Instant::now();
         let (parts, body) = request.into_parts();
         let request_id = request_id::of(&parts.headers);
@@ -85,16 +86,16 @@ impl Gate {
             if let Lookup::Current(answer) | Lookup::Stale(answer) = &found {
                 let asked = self.asked(&parts.method, &parts.headers, &origin, &request_id);
                 let response = answer.respond(&asked, matches!(found, Lookup::Stale(_)));
-                self.note(&parts.method, answer.route, &asked, response.status(), begun);
+                self.record(&parts.method, answer.route, &asked, response.status(), begun);
                 return Ok(response);
             }
         }
-        Err(Box::new(Asking { begun, parts, body, request_id, origin, question }))
+        Err(Box::new(PendingRequest { begun, parts, body, request_id, origin, question }))
     }
 
     /// The outer function of everything else.
-    pub async fn answer(&self, asking: Box<Asking>, client: IpAddr) -> Response<Full<Bytes>> {
-        let Asking { begun, mut parts, body, request_id, origin, question } = *asking;
+    pub async fn answer(&self, asking: Box<PendingRequest>, client: IpAddr) -> Response<Full<Bytes>> {
+        let PendingRequest { begun, mut parts, body, request_id, origin, question } = *asking;
         let mut asked_in = None;
         let mut pattern = "";
         let was_read = Arc::new(AtomicBool::new(body.is_end_stream()));
@@ -102,19 +103,19 @@ impl Gate {
         let admitted = self.admit(&parts, &body, &origin, client, &mut pattern);
         let headers = Arc::new(std::mem::take(&mut parts.headers));
         let result = match admitted {
-            Ok(Admitted::Preflight) => Ok(Reply::no_content().into()),
-            Ok(Admitted::Options(allow)) => Ok(Reply::options(allow).into()),
+            Ok(Admitted::Preflight) => Ok(ApiResponse::no_content().into()),
+            Ok(Admitted::Options(allow)) => Ok(ApiResponse::options(allow).into()),
             Ok(Admitted::Call(route, cx)) => match question.filter(|_| route.rules.remembered) {
                 Some(question) => {
                     self.brand.metrics.cache_miss();
                     let make = async { self.call(route, cx).await?.into_answer(pattern) };
                     let longest = self.brand.config.timeouts.request;
-                    let made = self.brand.cache.make_or_recall(&question, longest, make).await;
-                    made.map(|(answer, is_stale)| Made::Remembered(answer, is_stale))
+                    let made = self.brand.cache.make_or_stale(&question, longest, make).await;
+                    made.map(|(answer, is_stale)| Outcome::Remembered(answer, is_stale))
                 }
                 None => {
                     asked_in = Some(cx.clone());
-                    self.call_within(route, cx, &headers, body, &was_read).await.map(Made::from)
+                    self.call_within(route, cx, &headers, body, &was_read).await.map(Outcome::from)
                 }
             },
             Err(error) => {
@@ -125,18 +126,18 @@ impl Gate {
         let asked = self.asked(&parts.method, &headers, &origin, &request_id);
         let made = result.unwrap_or_else(|error| {
             self.log_error(&error, &request_id);
-            Reply::from(error).into()
+            ApiResponse::from(error).into()
         });
         let mut response = match made {
-            Made::Reply(reply) => reply.finish(&asked),
-            Made::Remembered(answer, is_stale) => answer.respond(&asked, is_stale),
+            Outcome::ApiResponse(reply) => reply.finish(&asked),
+            Outcome::Remembered(answer, is_stale) => answer.respond(&asked, is_stale),
         };
         if is_preflight {
             origin.allow_asking(response.headers_mut());
         }
         if let Some(cx) = asked_in {
-            let mut additions = cx.additions();
-            Count::write(&additions.counts, response.headers_mut());
+            let mut additions = cx.extras();
+            QuotaUsage::write(&additions.counts, response.headers_mut());
             for cookie in additions.cookies.drain(..) {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
@@ -145,7 +146,7 @@ impl Gate {
             // hyper closes a connection whose body nobody read; a client that reuses connections must be told.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.note(&parts.method, pattern, &asked, response.status(), begun);
+        self.record(&parts.method, pattern, &asked, response.status(), begun);
         response
     }
 
@@ -155,7 +156,7 @@ impl Gate {
         if !reads || check_head(parts, &self.brand.config.limits).is_err() {
             return None;
         }
-        let (region, language) = context::asked_for(&parts.headers).ok()?;
+        let (region, language) = context::from_headers(&parts.headers).ok()?;
         Some(cache::key(language, region, parts.uri.path_and_query()?.as_str()))
     }
 
@@ -165,15 +166,22 @@ impl Gate {
         headers: &'a HeaderMap,
         origin: &'a Origin,
         request_id: &'a HeaderValue,
-    ) -> Asked<'a> {
-        Asked { method, headers, origin, request_id, hsts: !self.brand.config.is_local() }
+    ) -> ResponseHeaders<'a> {
+        ResponseHeaders { method, headers, origin, request_id, hsts: !self.brand.config.is_local() }
     }
 
     /// For metrics, traces and the log.
-    fn note(&self, method: &Method, route: &'static str, asked: &Asked<'_>, status: StatusCode, begun: Instant) {
+    fn record(
+        &self,
+        method: &Method,
+        route: &'static str,
+        asked: &ResponseHeaders<'_>,
+        status: StatusCode,
+        begun: Instant,
+    ) {
         let (status, took) = (status.as_u16(), begun.elapsed());
-        self.brand.metrics.answered(method, route, status, took);
-        let answered = traces::Answered {
+        self.brand.metrics.request_finished(method, route, status, took);
+        let answered = traces::RequestRecord {
             brand: self.brand.name(),
             method: metrics::known(method),
             route,
@@ -196,14 +204,14 @@ impl Gate {
     /// Calls a handler that may read the whole request, when its budget allows it.
     async fn call_within(
         &self,
-        mut route: Route<'_, Cx>,
-        cx: Cx,
+        mut route: Route<'_, RequestContext>,
+        cx: RequestContext,
         headers: &Arc<HeaderMap>,
         body: Incoming,
         was_read: &Arc<AtomicBool>,
-    ) -> Result<Reply> {
-        let spent = match route.rules.budget {
-            Some(budget) => cx.spend(budget, headers).await,
+    ) -> Result<ApiResponse> {
+        let spent = match route.rules.quota {
+            Some(budget) => cx.check_rate_limit(budget, headers).await,
             None => Ok(()),
         };
         if let Err(error) = spent {
@@ -234,13 +242,13 @@ impl Gate {
             return Ok(Admitted::Preflight);
         }
         let found = self.router.find(&parts.method, parts.uri.path(), parts.uri.query());
-        let from_own_pages = matches!(&found, Ok(Found::Handler(route)) if route.rules.from_own_pages);
+        let from_own_pages = matches!(&found, Ok(RouteMatch::Handler(route)) if route.rules.from_own_pages);
         origin.check(&parts.method, from_own_pages)?;
         match found? {
-            Found::Options(allow) => Ok(Admitted::Options(allow)),
-            Found::Handler(route) => {
+            RouteMatch::Options(allow) => Ok(Admitted::Options(allow)),
+            RouteMatch::Handler(route) => {
                 *pattern = route.pattern;
-                Ok(Admitted::Call(route, Cx::new(self.brand.clone(), &parts.headers, client)?))
+                Ok(Admitted::Call(route, RequestContext::new(self.brand.clone(), &parts.headers, client)?))
             }
         }
     }
@@ -259,20 +267,20 @@ impl Gate {
     }
 
     /// Calls a handler, and waits for it no longer than a request may take.
-    async fn call(&self, route: Route<'_, Cx>, cx: Cx) -> Result<Reply> {
-        let (kind, longest) = (route.rules.kind, self.brand.config.timeouts.request);
+    async fn call(&self, route: Route<'_, RequestContext>, cx: RequestContext) -> Result<ApiResponse> {
+        let (kind, longest) = (route.rules.task_mode, self.brand.config.timeouts.request);
         let limited = self.inner.clone().oneshot(Call(route.call(cx)));
         let ended = match kind {
-            Kind::LightRead => {
+            TaskMode::CancelOnDisconnect => {
                 let caught = AssertUnwindSafe(limited).catch_unwind();
                 let caught = tokio::time::timeout(longest, caught).await.or_timeout()?;
                 caught.map_err(|panic| Error::internal(format!("a handler panicked: {}", panic_text(&*panic))))?
             }
-            Kind::Read => {
+            TaskMode::DetachedUntilDeadline => {
                 let task = tokio::spawn(tokio::time::timeout(longest, limited));
                 task.await.or_internal()?.or_timeout()?
             }
-            Kind::Write => {
+            TaskMode::Detached => {
                 let task = tokio::spawn(limited);
                 tokio::time::timeout(longest, task).await.or_timeout()?.or_internal()?
             }
@@ -298,7 +306,7 @@ impl Gate {
 }
 
 /// A request that has to be thought about.
-pub struct Asking {
+pub struct PendingRequest {
     begun: Instant,
     parts: Parts,
     body: Incoming,
@@ -311,19 +319,19 @@ pub struct Asking {
 enum Admitted<'r> {
     Preflight,
     Options(&'r str),
-    Call(Route<'r, Cx>, Cx),
+    Call(Route<'r, RequestContext>, RequestContext),
 }
 
 /// What a request came to.
-enum Made {
-    Reply(Reply),
+enum Outcome {
+    ApiResponse(ApiResponse),
     /// And whether it may be old.
-    Remembered(Arc<Answer>, bool),
+    Remembered(Arc<CachedResponse>, bool),
 }
 
-impl From<Reply> for Made {
-    fn from(reply: Reply) -> Made {
-        Made::Reply(reply)
+impl From<ApiResponse> for Outcome {
+    fn from(reply: ApiResponse) -> Outcome {
+        Outcome::ApiResponse(reply)
     }
 }
 

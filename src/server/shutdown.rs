@@ -25,7 +25,7 @@ pub const LEAVING_FOR: Duration = Duration::from_millis(300);
 
 /// Clones are the same.
 #[derive(Clone, Default)]
-pub struct Ending(Arc<Steps>);
+pub struct Shutdown(Arc<Steps>);
 
 #[derive(Default)]
 struct Steps {
@@ -43,7 +43,7 @@ struct Steps {
     begun_before: TaskTracker,
 }
 
-impl Ending {
+impl Shutdown {
     /// Takes the steps, up to the one that closes connections; `drain`: how long what runs may take, the longest of all brands.
     /// `with_open_doors`: three quarters of it are for what was begun before, while visitors are served, the rest is for what was begun since.
     pub async fn run(&self, drain: Duration, with_open_doors: bool) {
@@ -70,24 +70,24 @@ impl Ending {
         since + (drain / parts).max(LEAVING_FOR)
     }
 
-    pub fn is_begun(&self) -> bool {
+    pub fn is_draining(&self) -> bool {
         self.has_taken(&self.0.begun)
     }
 
-    pub async fn begun(&self) {
+    pub async fn draining(&self) {
         self.until_taken(&self.0.begun).await;
     }
 
     /// What the first step waits for, until it is dropped.
-    pub fn hold_up(&self) -> TaskTrackerToken {
+    pub fn delay_token(&self) -> TaskTrackerToken {
         self.0.begun_before.token()
     }
 
-    pub fn is_leaving(&self) -> bool {
+    pub fn is_refusing_new(&self) -> bool {
         self.has_taken(&self.0.leaving)
     }
 
-    pub async fn leaving(&self) {
+    pub async fn refusing_new(&self) {
         self.until_taken(&self.0.leaving).await;
     }
 

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::foundation::error::Result;
 use crate::foundation::hex;
 use crate::http::cookie::{self, CookieSecret, SetCookie};
-use crate::http::request::Req;
+use crate::http::request::ApiRequest;
 use crate::tenant::brand::Brand;
-use crate::tenant::context::Cx;
+use crate::tenant::context::RequestContext;
 
 /// The visitor's cookie lives a year from its last use.
 const VISITOR_MAX_AGE_S: u32 = 31_536_000;
@@ -66,17 +66,17 @@ impl Owner {
 }
 
 /// The cookies of ours that a browser sent.
-pub struct Browser {
+pub struct RequestCookies {
     brand: String,
     pub visitor: Option<CookieSecret>,
     pub session: Option<CookieSecret>,
     pub attempt: Option<CookieSecret>,
 }
 
-impl Browser {
-    pub fn of(brand: &Brand, req: &Req) -> Browser {
+impl RequestCookies {
+    pub fn of(brand: &Brand, req: &ApiRequest) -> RequestCookies {
         let cookie = |what| req.cookie(&cookie::name(brand.name(), what));
-        Browser {
+        RequestCookies {
             visitor: cookie(cookie::VISITOR),
             session: cookie(cookie::SESSION),
             attempt: cookie(cookie::ATTEMPT),
@@ -89,7 +89,7 @@ impl Browser {
     }
 
     /// The visitor's cookie for another year, or one for who has none.
-    pub fn hand_out_visitor(&self) -> Result<SetCookie> {
+    pub fn issue_visitor(&self) -> Result<SetCookie> {
         let visitor = self.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
         Ok(self.set_visitor(&visitor))
     }
@@ -103,30 +103,30 @@ impl Browser {
     }
 
     /// Takes the session's cookie away; `None` when none was sent.
-    pub fn forget_session(&self) -> Option<SetCookie> {
+    pub fn clear_session(&self) -> Option<SetCookie> {
         self.session.as_ref().map(|_| cookie::remove(&cookie::name(&self.brand, cookie::SESSION)))
     }
 
     /// Takes the attempt's cookie away; `None` when none was sent.
-    pub fn forget_attempt(&self) -> Option<SetCookie> {
+    pub fn clear_attempt(&self) -> Option<SetCookie> {
         self.attempt.as_ref().map(|_| cookie::remove(&cookie::name(&self.brand, cookie::ATTEMPT)))
     }
 }
 
 /// Who is asking: somebody with a session, or the visitor of a cookie, which is made here when there is none.
-pub struct Who {
+pub struct Caller {
     pub session: Option<Session>,
     visitor: CookieSecret,
 }
 
-impl Who {
+impl Caller {
     /// Asks Redis only when a session's cookie was sent; using a session prolongs it. A visitor is handed their cookie with
     /// whatever is answered, so that a request that failed is tried again by the same visitor.
     ///
     /// # Errors
     /// 503 while Redis is away and a session's cookie was sent.
-    pub async fn of(cx: &Cx, req: &Req) -> Result<Who> {
-        let browser = Browser::of(&cx.brand, req);
+    pub async fn of(cx: &RequestContext, req: &ApiRequest) -> Result<Caller> {
+        let browser = RequestCookies::of(&cx.brand, req);
         let session = match &browser.session {
             Some(secret) => check(&cx.brand, secret).await?.filter(|session| session.is_active),
             None => None,
@@ -135,7 +135,7 @@ impl Who {
         if session.is_none() {
             cx.set_cookie(browser.set_visitor(&visitor));
         }
-        Ok(Who { session, visitor })
+        Ok(Caller { session, visitor })
     }
 
     pub fn owner(&self) -> Owner {
@@ -146,7 +146,7 @@ impl Who {
     }
 
     /// The visitor that somebody with a session was before, or is in another tab that does not know of the login yet.
-    pub fn was_visitor(&self) -> Option<Owner> {
+    pub fn previous_visitor(&self) -> Option<Owner> {
         self.session.as_ref().map(|_| Owner::visitor(&self.visitor))
     }
 }
@@ -154,18 +154,18 @@ impl Who {
 /// The session of this secret: a living one is prolonged, one that ended is told and left alone, and one that ended long ago
 /// is unknown. One round trip.
 pub async fn check(brand: &Brand, secret: &CookieSecret) -> Result<Option<Session>> {
-    store::check(&brand.kv, secret, brand.clock.now(), &brand.config.session).await
+    store::check(&brand.redis, secret, brand.clock.now(), &brand.config.session).await
 }
 
 /// Begins a session under this secret and this `id`. When there is one already, it stays and is given back; `None` when it was
 /// ended by a logout.
 pub async fn begin(brand: &Brand, secret: &CookieSecret, id: &str, user: &User) -> Result<Option<Session>> {
-    store::begin(&brand.kv, secret, id, user, brand.clock.now(), &brand.config.session).await
+    store::begin(&brand.redis, secret, id, user, brand.clock.now(), &brand.config.session).await
 }
 
 /// Ends a session on every instance at once.
 pub async fn end(brand: &Brand, secret: &CookieSecret) -> Result<()> {
-    store::end(&brand.kv, secret, &brand.config.session).await
+    store::end(&brand.redis, secret, &brand.config.session).await
 }
 
 /// A name for a new session.

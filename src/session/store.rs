@@ -14,7 +14,7 @@ use super::{Session, User};
 use crate::config::SessionConfig;
 use crate::foundation::error::{Result, ResultExt};
 use crate::http::cookie::CookieSecret;
-use crate::platform::redis::{Key, Kv};
+use crate::platform::redis::{Redis, RedisKey};
 
 /// now, idle, told → {active, expires_ms, id, user}
 static CHECK: LazyLock<Script> = LazyLock::new(|| {
@@ -55,7 +55,7 @@ static END: LazyLock<Script> = LazyLock::new(|| {
 
 type Row = Option<(bool, i64, String, String)>;
 
-fn key(kv: &Kv, secret: &CookieSecret) -> Key {
+fn key(kv: &Redis, secret: &CookieSecret) -> RedisKey {
     kv.key(&secret.hash(), "session")
 }
 
@@ -71,17 +71,17 @@ fn ms(duration: Duration) -> u64 {
 }
 
 pub(super) async fn check(
-    kv: &Kv,
+    kv: &Redis,
     secret: &CookieSecret,
     now: Timestamp,
     config: &SessionConfig,
 ) -> Result<Option<Session>> {
     let mut script = CHECK.key(key(kv, secret));
-    read(kv.invoke(script.arg(now.as_millisecond()).arg(ms(config.idle)).arg(ms(config.told))).await?)
+    read(kv.run_script(script.arg(now.as_millisecond()).arg(ms(config.idle)).arg(ms(config.told))).await?)
 }
 
 pub(super) async fn begin(
-    kv: &Kv,
+    kv: &Redis,
     secret: &CookieSecret,
     id: &str,
     user: &User,
@@ -91,9 +91,9 @@ pub(super) async fn begin(
     let user = serde_json::to_string(user).or_internal()?;
     let mut script = BEGIN.key(key(kv, secret));
     script.arg(now.as_millisecond()).arg(ms(config.idle)).arg(ms(config.told));
-    read(kv.invoke(script.arg(ms(config.lifetime)).arg(id).arg(user)).await?)
+    read(kv.run_script(script.arg(ms(config.lifetime)).arg(id).arg(user)).await?)
 }
 
-pub(super) async fn end(kv: &Kv, secret: &CookieSecret, config: &SessionConfig) -> Result<()> {
-    kv.invoke(END.key(key(kv, secret)).arg(ms(config.attempt) * 2)).await
+pub(super) async fn end(kv: &Redis, secret: &CookieSecret, config: &SessionConfig) -> Result<()> {
+    kv.run_script(END.key(key(kv, secret)).arg(ms(config.attempt) * 2)).await
 }

@@ -12,42 +12,42 @@ use serde_json::{Value, json};
 
 use crate::config::TelegramConfig;
 use crate::foundation::secret::Secret;
-use crate::platform::http_client::{Asking, NoAnswer, Outgoing};
+use crate::platform::http_client::{HttpClient, HttpError, HttpRequest};
 
 /// How much longer than Telegram's own deadline an answer may take on its way.
 const POLL_MARGIN: Duration = Duration::from_secs(10);
 
 /// Why a call did not do what it should.
 #[derive(Debug)]
-pub enum Failure {
+pub enum BotApiError {
     /// Telegram said no; 429 says for how long.
     Refused { code: i64, description: String, retry_after_s: Option<u64> },
     /// Nothing, or nothing that can be understood, came back.
-    NoAnswer(String),
+    HttpError(String),
 }
 
-impl Failure {
+impl BotApiError {
     /// Whether the same call may succeed a little later.
     pub fn may_pass(&self) -> bool {
         match self {
-            Failure::Refused { code, .. } => *code == 429 || *code >= 500,
-            Failure::NoAnswer(_) => true,
+            BotApiError::Refused { code, .. } => *code == 429 || *code >= 500,
+            BotApiError::HttpError(_) => true,
         }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for BotApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Refused { code, description, .. } => write!(f, "Telegram answered {code}: {description}"),
-            Failure::NoAnswer(why) => write!(f, "Telegram did not answer: {why}"),
+            BotApiError::Refused { code, description, .. } => write!(f, "Telegram answered {code}: {description}"),
+            BotApiError::HttpError(why) => write!(f, "Telegram did not answer: {why}"),
         }
     }
 }
 
 /// A bot's way to Telegram.
 pub struct Api {
-    outgoing: Outgoing,
+    outgoing: HttpClient,
     /// `https://api.telegram.org/bot123:ABC`
     base: Secret,
     timeout: Duration,
@@ -124,14 +124,14 @@ impl Api {
     /// A sentence: a proxy that is no URL.
     pub fn new(config: &TelegramConfig) -> Result<Api, String> {
         Ok(Api {
-            outgoing: Outgoing::new(config.proxy.as_deref(), None, config.timeout)?,
+            outgoing: HttpClient::new(config.proxy.as_deref(), None, config.timeout)?,
             base: Secret::new("telegram-bot-url", format!("{}/bot{}", config.api_url, config.token.reveal())),
             timeout: config.timeout,
             poll: config.poll,
         })
     }
 
-    async fn call<T: DeserializeOwned>(&self, method: &str, body: Value, timeout: Duration) -> Result<T, Failure> {
+    async fn call<T: DeserializeOwned>(&self, method: &str, body: Value, timeout: Duration) -> Result<T, BotApiError> {
         #[derive(Deserialize)]
         struct Envelope<T> {
             ok: bool,
@@ -145,15 +145,15 @@ impl Api {
         struct Parameters {
             retry_after: Option<u64>,
         }
-        let asking = Asking::post(format!("{}/{method}", self.base.reveal())).json(&body);
+        let asking = HttpRequest::post(format!("{}/{method}", self.base.reveal())).json(&body);
         let answered = self.outgoing.send(asking, timeout).await;
-        let answered = answered.map_err(|why: NoAnswer| Failure::NoAnswer(why.to_string()))?;
+        let answered = answered.map_err(|why: HttpError| BotApiError::HttpError(why.to_string()))?;
         let nonsense =
-            || Failure::NoAnswer(format!("status {} with a body that is not the Bot API's", answered.status));
+            || BotApiError::HttpError(format!("status {} with a body that is not the Bot API's", answered.status));
         let envelope: Envelope<T> = serde_json::from_slice(&answered.body).map_err(|_| nonsense())?;
         match envelope {
             Envelope { ok: true, result: Some(result), .. } => Ok(result),
-            Envelope { ok: false, error_code, description, parameters, .. } => Err(Failure::Refused {
+            Envelope { ok: false, error_code, description, parameters, .. } => Err(BotApiError::Refused {
                 code: error_code.unwrap_or(i64::from(answered.status)),
                 description,
                 retry_after_s: parameters.and_then(|parameters| parameters.retry_after),
@@ -163,19 +163,19 @@ impl Api {
     }
 
     /// The username of the bot whose token this is.
-    pub async fn username(&self) -> Result<String, Failure> {
+    pub async fn username(&self) -> Result<String, BotApiError> {
         let me: Person = self.call("getMe", json!({}), self.timeout).await?;
         Ok(me.username.unwrap_or_default())
     }
 
     /// Makes Telegram keep news for `updates` instead of sending it somewhere.
-    pub async fn delete_webhook(&self) -> Result<bool, Failure> {
+    pub async fn delete_webhook(&self) -> Result<bool, BotApiError> {
         self.call("deleteWebhook", json!({ "drop_pending_updates": false }), self.timeout).await
     }
 
     /// News from `offset` on, which confirms everything before; hangs for a while when there is none. Each piece comes as it
     /// is, so that one that cannot be read does not hide the others.
-    pub async fn updates(&self, offset: Option<i64>) -> Result<Vec<Value>, Failure> {
+    pub async fn updates(&self, offset: Option<i64>) -> Result<Vec<Value>, BotApiError> {
         let mut body = json!({ "timeout": self.poll.as_secs(), "allowed_updates": ["message", "callback_query"] });
         if let Some(offset) = offset {
             body["offset"] = offset.into();
@@ -184,7 +184,7 @@ impl Api {
     }
 
     /// Sends a text without formatting, at most 4,096 characters.
-    pub async fn send(&self, chat_id: i64, text: &str, buttons: &[Vec<Button>]) -> Result<(), Failure> {
+    pub async fn send(&self, chat_id: i64, text: &str, buttons: &[Vec<Button>]) -> Result<(), BotApiError> {
         let body = json!({
             "chat_id": chat_id,
             "text": text,
@@ -201,7 +201,7 @@ impl Api {
         message_id: i64,
         text: &str,
         buttons: &[Vec<Button>],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BotApiError> {
         let body = json!({
             "chat_id": chat_id,
             "message_id": message_id,
@@ -213,7 +213,7 @@ impl Api {
     }
 
     /// Ends the waiting of a pressed button, with a note of at most 200 characters.
-    pub async fn answer_press(&self, press_id: &str, note: &str) -> Result<(), Failure> {
+    pub async fn answer_press(&self, press_id: &str, note: &str) -> Result<(), BotApiError> {
         let body = json!({ "callback_query_id": press_id, "text": note });
         self.call::<Value>("answerCallbackQuery", body, self.timeout).await.map(drop)
     }

@@ -15,9 +15,9 @@ use crate::foundation::error::Result;
 use crate::foundation::language::Language;
 use crate::tenant::brand::Brand;
 
-pub use api::{Api, Failure};
+pub use api::{Api, BotApiError};
 use api::{Button, Message, Person, Press, Update};
-use texts::Texts;
+use texts::BotTexts;
 
 /// Asks Telegram whose token it is; says how that went. `None`: no bot is configured.
 pub async fn greet(config: &BrandConfig) -> Option<Result<String, String>> {
@@ -32,7 +32,7 @@ pub async fn greet(config: &BrandConfig) -> Option<Result<String, String>> {
             "the token is @{username}'s, but [telegram] bot says {}: mend the one that is wrong",
             telegram.bot
         )),
-        Err(Failure::Refused { code: 401 | 404, .. }) => {
+        Err(BotApiError::Refused { code: 401 | 404, .. }) => {
             Err("Telegram does not know the token: ask @BotFather for it, and replace the credential".to_owned())
         }
         Err(failure) => Err(format!("{failure} ({})", telegram.api_url)),
@@ -65,8 +65,8 @@ async fn respond(brand: &Brand, update: Update) -> Result<Vec<Say>> {
     }
 }
 
-fn texts_of(person: &Person) -> &'static Texts {
-    Texts::of(Language::preferred(person.language_code.as_deref().unwrap_or_default()))
+fn texts_of(person: &Person) -> &'static BotTexts {
+    BotTexts::of(Language::preferred(person.language_code.as_deref().unwrap_or_default()))
 }
 
 /// A text that somebody wrote.
@@ -121,7 +121,7 @@ impl Typed {
         Ok(vec![self.say(sentence, shop, vec![])])
     }
 
-    fn question(&self, attempt: &Attempt, texts: &Texts, shop: &str) -> Say {
+    fn question(&self, attempt: &Attempt, texts: &BotTexts, shop: &str) -> Say {
         let browser = if attempt.browser.is_empty() { texts.unknown_browser } else { &attempt.browser };
         let text = texts.question.replace("{browser}", browser).replace("{address}", &attempt.address);
         let text = text.replace("{time}", &attempt.created_at.strftime("%H:%M UTC").to_string());

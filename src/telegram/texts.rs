@@ -3,7 +3,7 @@
 use crate::foundation::language::Language;
 
 /// The sentences of the bot; `{shop}`, `{browser}`, `{address}` and `{time}` stand for what they are about.
-pub struct Texts {
+pub struct BotTexts {
     pub welcome: &'static str,
     pub log_in: &'static str,
     pub question: &'static str,
@@ -22,8 +22,8 @@ pub struct Texts {
     pub to_shop: &'static str,
 }
 
-impl Texts {
-    pub fn of(language: Language) -> &'static Texts {
+impl BotTexts {
+    pub fn of(language: Language) -> &'static BotTexts {
         match language {
             Language::Ru => &RU,
             Language::En => &EN,
@@ -32,7 +32,7 @@ impl Texts {
     }
 }
 
-static RU: Texts = Texts {
+static RU: BotTexts = BotTexts {
     welcome: "Здравствуйте! Чтобы войти в {shop}, нажмите кнопку ниже. Ссылка действует 5 минут и только для вас: не пересылайте её.",
     log_in: "Войти в {shop}",
     question: "Вход в {shop}\n\nБраузер: {browser}\nАдрес: {address}\nВремя: {time}\n\nЕсли это вы, нажмите число, которое показано на странице магазина. Если нет, нажмите «Нет»: никто не войдёт.",
@@ -51,7 +51,7 @@ static RU: Texts = Texts {
     to_shop: "Вернуться в магазин",
 };
 
-static EN: Texts = Texts {
+static EN: BotTexts = BotTexts {
     welcome: "Hello! To log in to {shop}, press the button below. The link is valid for 5 minutes and for you alone: do not forward it.",
     log_in: "Log in to {shop}",
     question: "Log in to {shop}\n\nBrowser: {browser}\nAddress: {address}\nTime: {time}\n\nIf this is you, press the number that the shop's page shows. If not, press No: nobody will be logged in.",
@@ -70,7 +70,7 @@ static EN: Texts = Texts {
     to_shop: "Back to the shop",
 };
 
-static HY: Texts = Texts {
+static HY: BotTexts = BotTexts {
     welcome: "Ողջույն։ {shop} մուտք գործելու համար սեղմեք ներքևի կոճակը։ Հղումը գործում է 5 րոպե և միայն ձեզ համար է․ մի՛ փոխանցեք այն ուրիշներին։",
     log_in: "Մուտք գործել {shop}",
     question: "Մուտք {shop}\n\nԴիտարկիչ՝ {browser}\nՀասցե՝ {address}\nԺամ՝ {time}\n\nԵթե սա դուք եք, սեղմեք այն թիվը, որը ցույց է տալիս խանութի էջը։ Եթե ոչ, սեղմեք «Ոչ»․ ոչ ոք մուտք չի գործի։",

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Update;
-use super::{Api, Failure, Say, respond, store};
+use super::{Api, BotApiError, Say, respond, store};
 use crate::config::TelegramConfig;
 use crate::foundation::error::{Error, Result};
 use crate::tenant::brand::Brand;
@@ -47,7 +47,7 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
         Ok(api) => api,
         Err(sentence) => return tracing::error!(brand = brand.name(), sentence, "the bot cannot be reached"),
     };
-    brand.metrics.expects(PASS);
+    brand.metrics.register_job(PASS);
     while !stop.is_cancelled() {
         match Lease::take(&brand, LEASE, config.lease).await {
             Ok(Some(lease)) => {
@@ -66,7 +66,7 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
                     () = lost.cancelled() => false,
                 };
                 // Whoever is stuck with PostgreSQL or Telegram must not hold up the end, nor another instance.
-                drop(tokio::time::timeout(DATABASE_PATIENCE, lease.give_back()).await);
+                drop(tokio::time::timeout(DATABASE_PATIENCE, lease.release()).await);
                 if gave_up {
                     pause(config.lease, &stop).await;
                 }
@@ -115,7 +115,7 @@ impl Poller<'_> {
                 let begun = Instant::now();
                 introduced = self.introduce().await;
                 if !introduced {
-                    self.brand.metrics.passed(PASS, false, begun.elapsed());
+                    self.brand.metrics.job_finished(PASS, false, begun.elapsed());
                     pause(back_off, self.stop).await;
                     back_off = (back_off * 2).min(BACK_OFF.1);
                     continue;
@@ -123,7 +123,7 @@ impl Poller<'_> {
             }
             let begun = Instant::now();
             let ended = self.round().await;
-            self.brand.metrics.passed(PASS, ended.is_ok(), begun.elapsed());
+            self.brand.metrics.job_finished(PASS, ended.is_ok(), begun.elapsed());
             match ended {
                 Ok(()) => {
                     back_off = BACK_OFF.0;
@@ -146,7 +146,7 @@ impl Poller<'_> {
         let asked = async {
             let username = self.api.username().await?;
             self.api.delete_webhook().await?;
-            Ok::<_, Failure>(username)
+            Ok::<_, BotApiError>(username)
         };
         let asked = tokio::select! {
             asked = asked => asked,
@@ -178,8 +178,8 @@ impl Poller<'_> {
         let news = news.map_err(|failure| {
             tracing::warn!(brand = self.brand.name(), %failure, "no news of the bot");
             match failure {
-                Failure::Refused { code: 409, .. } => Some(AFTER_CONFLICT),
-                Failure::Refused { retry_after_s: Some(seconds), .. } => Some(Duration::from_secs(seconds)),
+                BotApiError::Refused { code: 409, .. } => Some(AFTER_CONFLICT),
+                BotApiError::Refused { retry_after_s: Some(seconds), .. } => Some(Duration::from_secs(seconds)),
                 _ => None,
             }
         })?;
@@ -206,7 +206,7 @@ impl Poller<'_> {
     }
 
     async fn offset(&self) -> Result<Option<i64>> {
-        let client = self.brand.db().await?;
+        let client = self.brand.postgres().await?;
         let next = store::next_update_id(&*client, &self.config.bot).await?;
         client.give_back();
         Ok(next)
@@ -225,7 +225,7 @@ impl Poller<'_> {
             Err(error) => tracing::warn!(brand = self.brand.name(), id, %error, "an update cannot be read; skipped"),
         }
         let note = async {
-            let client = self.brand.db().await?;
+            let client = self.brand.postgres().await?;
             let noted = store::note_progress(&*client, &self.config.bot, id + 1, self.lease.holder()).await?;
             client.give_back();
             Ok(noted)
@@ -248,7 +248,7 @@ impl Poller<'_> {
 
     /// What is away comes back; a fault of ours would only be repeated.
     fn skip_or_wait(&self, error: crate::foundation::error::Error) -> Result<Vec<Say>, Option<Duration>> {
-        if crate::platform::postgres::is_away(&error) {
+        if crate::platform::postgres::is_unavailable(&error) {
             return Err(self.later(&error));
         }
         tracing::error!(brand = self.brand.name(), %error, "an update could not be handled; skipped");
@@ -274,7 +274,7 @@ impl Poller<'_> {
             }
             tracing::warn!(brand = self.brand.name(), %failure, tried, "the bot tries to say it again");
             let wait = match failure {
-                Failure::Refused { retry_after_s: Some(seconds), .. } => Duration::from_secs(seconds),
+                BotApiError::Refused { retry_after_s: Some(seconds), .. } => Duration::from_secs(seconds),
                 _ => back_off,
             };
             pause(wait, self.stop).await;
@@ -283,7 +283,7 @@ impl Poller<'_> {
         Ok(())
     }
 
-    async fn say(&self, say: &Say) -> Result<(), Failure> {
+    async fn say(&self, say: &Say) -> Result<(), BotApiError> {
         match say {
             Say::Send { chat_id, text, buttons } => self.api.send(*chat_id, text, buttons).await,
             Say::Edit { chat_id, message_id, text, buttons } => {

@@ -20,7 +20,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tokio::runtime::Handle;
 
-use crate::platform::http_client::{Asking, Outgoing};
+use crate::platform::http_client::{self, HttpRequest};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ struct Tracing {
 static TRACING: OnceLock<Tracing> = OnceLock::new();
 
 /// One request that was answered.
-pub struct Answered<'a> {
+pub struct RequestRecord<'a> {
     pub brand: &'a str,
     pub method: &'static str,
     /// A pattern of `routes`, or empty.
@@ -56,7 +56,7 @@ pub fn begin() -> Result<(), String> {
     if !named.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
         return Ok(());
     }
-    let outgoing = Outgoing::new(None, None, CONNECT_TIMEOUT)?;
+    let outgoing = http_client::HttpClient::new(None, None, CONNECT_TIMEOUT)?;
     let client = Exporting { outgoing, runtime: Handle::current() };
     let exporter = SpanExporter::builder().with_http().with_http_client(client).build();
     let exporter = exporter.map_err(|e| format!("OTEL_EXPORTER_OTLP_ENDPOINT: {e}"))?;
@@ -69,7 +69,7 @@ pub fn begin() -> Result<(), String> {
 }
 
 /// A span for a request that ends now; `headers` may name the span that it belongs to (W3C `traceparent`).
-pub fn request(headers: &HeaderMap, answered: &Answered<'_>) {
+pub fn request(headers: &HeaderMap, answered: &RequestRecord<'_>) {
     let Some(tracing) = TRACING.get() else { return };
     let parent = tracing.propagator.extract_with_context(&Context::new(), &Headers(headers));
     let now = SystemTime::now();
@@ -116,7 +116,7 @@ impl Extractor for Headers<'_> {
 
 /// Our own client, on our own runtime: the exporter calls from a thread of its own.
 struct Exporting {
-    outgoing: Outgoing,
+    outgoing: http_client::HttpClient,
     runtime: Handle,
 }
 
@@ -130,7 +130,7 @@ impl std::fmt::Debug for Exporting {
 impl HttpClient for Exporting {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (parts, body) = request.into_parts();
-        let asking = Asking { method: parts.method, url: parts.uri.to_string(), headers: parts.headers, body };
+        let asking = HttpRequest { method: parts.method, url: parts.uri.to_string(), headers: parts.headers, body };
         let outgoing = self.outgoing.clone();
         let sent = self.runtime.spawn(async move { outgoing.send(asking, TIMEOUT).await }).await?;
         let answered = sent.map_err(|error| format!("{error:?}"))?;

@@ -14,12 +14,12 @@ use tokio::time::error::Elapsed;
 use crate::config::BrandConfig;
 use crate::foundation::clock::Clock;
 use crate::foundation::error::{Error, Result, ResultExt};
-use crate::http::rate_limit::Limiter;
-use crate::platform::http_client::Outgoing;
+use crate::http::rate_limit::RateLimiter;
+use crate::platform::http_client::HttpClient;
 use crate::platform::migrations;
 use crate::platform::postgres::{self, Purpose};
-use crate::platform::postgres_shared::{Reader, Readers};
-use crate::platform::redis::Kv;
+use crate::platform::postgres_shared::{SharedConnection, SharedConnections};
+use crate::platform::redis::Redis;
 use crate::telemetry::metrics::Metrics;
 use crate::tenant::cache::{self, Cache};
 
@@ -31,18 +31,18 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 pub struct Brand {
     pub config: BrandConfig,
-    pub kv: Kv,
+    pub redis: Redis,
     pub clock: Clock,
-    pub rates: Limiter,
+    pub rates: RateLimiter,
     pub metrics: Metrics,
     /// Answers of the catalogue that were given before.
     pub cache: Arc<Cache>,
     /// Payments are opened by so many requests at the same time that others find a connection too.
     pub checkouts: Arc<Semaphore>,
     /// The way to the brand's bank.
-    pub to_bank: Option<Outgoing>,
+    pub to_bank: Option<HttpClient>,
     pool: Pool,
-    readers: Arc<Readers>,
+    readers: Arc<SharedConnections>,
     /// Whether the database was found fit since the start.
     open: Arc<AtomicBool>,
 }
@@ -50,19 +50,19 @@ pub struct Brand {
 impl Brand {
     /// Builds a brand without connecting anywhere.
     pub fn new(config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
-        let kv = Kv::new(&config.name, &config.redis)?;
+        let kv = Redis::new(&config.name, &config.redis)?;
         let pool = postgres::pool(&config.database, purpose.pool_size(&config.database), purpose);
-        let readers = Arc::new(Readers::new(&config.database, purpose));
+        let readers = Arc::new(SharedConnections::new(&config.database, purpose));
         let checkouts = Arc::new(Semaphore::new((config.database.pool_size / 2).max(1)));
         Ok(Arc::new(Brand {
-            rates: Limiter::new(kv.clone(), config.rates),
-            to_bank: to_bank(&config)?,
+            rates: RateLimiter::new(kv.clone(), config.rates),
+            to_bank: bank_client(&config)?,
             clock: Clock::default(),
             metrics: Metrics::of(&config.name),
             cache: Arc::new(Cache::new(config.cache_bytes)),
             open: Arc::default(),
             config,
-            kv,
+            redis: kv,
             checkouts,
             pool,
             readers,
@@ -74,7 +74,7 @@ impl Brand {
     ///
     /// # Errors
     /// A certificate authority of the bank's that cannot be read.
-    pub fn renewed(&self, mut config: BrandConfig) -> Result<(Arc<Brand>, Vec<&'static str>)> {
+    pub fn reconfigured(&self, mut config: BrandConfig) -> Result<(Arc<Brand>, Vec<&'static str>)> {
         let former = &self.config;
         let mut needs_restart = Vec::new();
         if config.listen != former.listen {
@@ -94,12 +94,12 @@ impl Brand {
             config.tls.ticket_secret.clone_from(&former.tls.ticket_secret);
         }
         let renewed = Brand {
-            rates: Limiter::new(self.kv.clone(), config.rates),
-            to_bank: to_bank(&config)?,
+            rates: RateLimiter::new(self.redis.clone(), config.rates),
+            to_bank: bank_client(&config)?,
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             open: self.open.clone(),
-            kv: self.kv.clone(),
+            redis: self.redis.clone(),
             checkouts: self.checkouts.clone(),
             cache: self.cache.clone(),
             pool: self.pool.clone(),
@@ -110,7 +110,7 @@ impl Brand {
     }
 
     /// Whether the database was found fit since the start.
-    pub fn is_open(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         self.open.load(Ordering::Relaxed)
     }
 
@@ -122,13 +122,13 @@ impl Brand {
     ///
     /// # Errors
     /// 503 while PostgreSQL is away, all connections are taken for too long, or the database was not found fit yet.
-    pub async fn db(&self) -> Result<Lease> {
+    pub async fn postgres(&self) -> Result<Connection> {
         self.must_be_open()?;
-        Ok(Lease(Some(self.pool.get().await?)))
+        Ok(Connection(Some(self.pool.get().await?)))
     }
 
     fn must_be_open(&self) -> Result<()> {
-        match self.is_open() {
+        match self.is_ready() {
             true => Ok(()),
             false => Err(Error::unavailable(format!("{}: the database is not ready yet", self.name()))),
         }
@@ -138,7 +138,7 @@ impl Brand {
     ///
     /// # Errors
     /// As [`Brand::db`].
-    pub async fn reader(&self) -> Result<Reader<'_>> {
+    pub async fn shared_connection(&self) -> Result<SharedConnection<'_>> {
         self.must_be_open()?;
         self.readers.get().await
     }
@@ -154,12 +154,12 @@ impl Brand {
     ///
     /// # Errors
     /// A database that answers but cannot serve a shop: that needs a person, so the process should say so and end.
-    pub async fn open(&self) -> Result<(), String> {
+    pub async fn wait_until_ready(&self) -> Result<(), String> {
         let mut told = false;
         loop {
-            match self.try_open().await {
+            match self.check_ready().await {
                 Ok(()) => return Ok(()),
-                Err(error) if postgres::is_away(&error) => {
+                Err(error) if postgres::is_unavailable(&error) => {
                     if !told {
                         tracing::warn!(brand = self.name(), %error, "waiting for PostgreSQL; answering 503 until it is there");
                         told = true;
@@ -175,7 +175,7 @@ impl Brand {
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
-    pub async fn try_open(&self) -> Result<()> {
+    pub async fn check_ready(&self) -> Result<()> {
         if let Some(sentence) = self.unfitness().await? {
             return Err(Error::internal(sentence));
         }
@@ -184,15 +184,15 @@ impl Brand {
     }
 
     /// Follows what changes in the catalogue, so that remembered answers may be given again. For whoever serves, once.
-    pub fn follow_catalogue(&self) {
+    pub fn follow_catalog_changes(&self) {
         let (cache, name) = (Arc::downgrade(&self.cache), self.name().to_owned());
         tokio::spawn(cache::invalidation::run(cache, self.config.database.clone(), name));
     }
 
     /// What keeps the brand's database from serving, or `None`.
     async fn unfitness(&self) -> Result<Option<String>> {
-        let client = self.pool.get().await.map_err(|error| postgres::pool_refused(&self.config.database, error))?;
-        if let Some(sentence) = postgres::unfitness(&client, self.name()).await? {
+        let client = self.pool.get().await.map_err(|error| postgres::pool_error(&self.config.database, error))?;
+        if let Some(sentence) = postgres::find_problem(&client, self.name()).await? {
             return Ok(Some(sentence));
         }
         let pending = migrations::pending(&client).await?;
@@ -200,16 +200,16 @@ impl Brand {
     }
 
     /// What the brand lacks to serve everything; empty when it is ready.
-    pub async fn lacks(&self) -> Vec<String> {
+    pub async fn unavailable_dependencies(&self) -> Vec<String> {
         let database = async {
-            let client = self.db().await?;
+            let client = self.postgres().await?;
             client.query_one("select exists (select from listed_item)", &[]).await?;
             client.give_back();
             Ok::<_, Error>(())
         };
         let (database, redis) = tokio::join!(
             tokio::time::timeout(PROBE_TIMEOUT, database),
-            tokio::time::timeout(PROBE_TIMEOUT, self.kv.ping())
+            tokio::time::timeout(PROBE_TIMEOUT, self.redis.ping())
         );
         let is_fine = |probed: Result<Result<()>, Elapsed>| probed.is_ok_and(|answer| answer.is_ok());
         let (database, redis) = (is_fine(database), is_fine(redis));
@@ -220,9 +220,9 @@ impl Brand {
     }
 }
 
-fn to_bank(config: &BrandConfig) -> Result<Option<Outgoing>> {
+fn bank_client(config: &BrandConfig) -> Result<Option<HttpClient>> {
     let bank = config.bank.as_ref();
-    let made = bank.map(|bank| Outgoing::new(None, bank.authority.as_deref(), bank.connect_timeout));
+    let made = bank.map(|bank| HttpClient::new(None, bank.authority.as_deref(), bank.connect_timeout));
     made.transpose().or_internal()
 }
 
@@ -230,16 +230,16 @@ fn to_bank(config: &BrandConfig) -> Result<Option<Outgoing>> {
 ///
 /// One that is dropped with a statement still running (a deadline passed, an error came) is closed instead of given back:
 /// the next request would have to wait behind that statement.
-pub struct Lease(Option<Object>);
+pub struct Connection(Option<Object>);
 
-impl Lease {
+impl Connection {
     /// Nothing is running on it any more.
     pub fn give_back(mut self) {
         drop(self.0.take());
     }
 }
 
-impl std::ops::Deref for Lease {
+impl std::ops::Deref for Connection {
     type Target = Object;
 
     fn deref(&self) -> &Object {
@@ -247,13 +247,13 @@ impl std::ops::Deref for Lease {
     }
 }
 
-impl std::ops::DerefMut for Lease {
+impl std::ops::DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut Object {
         self.0.as_mut().expect("it is there until it is given back")
     }
 }
 
-impl Drop for Lease {
+impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(object) = self.0.take() {
             drop(Object::take(object));

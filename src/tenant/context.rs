@@ -8,7 +8,7 @@ use hyper::header::{HeaderMap, HeaderName};
 use crate::foundation::error::{Error, Result};
 use crate::foundation::language::Language;
 use crate::http::cookie::{self, CookieSecret, SetCookie};
-use crate::http::rate_limit::{Budget, Count};
+use crate::http::rate_limit::{Quota, QuotaUsage};
 use crate::tenant::brand::Brand;
 
 const X_REGION: HeaderName = HeaderName::from_static("x-region");
@@ -16,7 +16,7 @@ const X_LANGUAGE: HeaderName = HeaderName::from_static("x-language");
 
 /// The context of one request.
 #[derive(Clone)]
-pub struct Cx {
+pub struct RequestContext {
     /// The brand whose listener accepted the connection.
     pub brand: Arc<Brand>,
     /// `X-Region`; `None` is the whole catalogue. It need not exist.
@@ -25,18 +25,18 @@ pub struct Cx {
     pub language: Language,
     /// The client's, from the socket or a trusted balancer.
     pub address: IpAddr,
-    additions: Arc<Mutex<Additions>>,
+    additions: Arc<Mutex<ResponseExtras>>,
 }
 
 /// What the answer of a request carries besides, whatever it is: also an error leaves with them.
 #[derive(Default)]
-pub struct Additions {
+pub struct ResponseExtras {
     /// What was counted against the request, for the `RateLimit` headers.
-    pub counts: Vec<Count>,
+    pub counts: Vec<QuotaUsage>,
     pub cookies: Vec<SetCookie>,
 }
 
-impl Cx {
+impl RequestContext {
     /// The time, by the one clock.
     pub fn now(&self) -> jiff::Timestamp {
         self.brand.clock.now()
@@ -44,11 +44,11 @@ impl Cx {
 
     /// Hands out a cookie with whatever is answered.
     pub fn set_cookie(&self, cookie: SetCookie) {
-        self.additions().cookies.push(cookie);
+        self.extras().cookies.push(cookie);
     }
 
     /// What was added until now; others wait while it is held.
-    pub fn additions(&self) -> MutexGuard<'_, Additions> {
+    pub fn extras(&self) -> MutexGuard<'_, ResponseExtras> {
         self.additions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,15 +56,15 @@ impl Cx {
     ///
     /// # Errors
     /// 429 when it is one too many.
-    pub async fn spend(&self, budget: Budget, headers: &HeaderMap) -> Result<()> {
+    pub async fn check_rate_limit(&self, budget: Quota, headers: &HeaderMap) -> Result<()> {
         let of = |what| CookieSecret::read(headers, &cookie::name(self.brand.name(), what));
         let visitor = of(cookie::SESSION).or_else(|| of(cookie::VISITOR)).map(|secret| secret.hash());
         let counts = self.brand.rates.count(budget, self.address, visitor.as_deref()).await;
-        let over = counts.iter().filter_map(Count::over).max();
-        self.additions().counts.extend(counts);
+        let over = counts.iter().filter_map(QuotaUsage::retry_after_s).max();
+        self.extras().counts.extend(counts);
         match over {
             Some(seconds) => {
-                self.brand.metrics.refused(budget.word());
+                self.brand.metrics.rate_limited(budget.name());
                 Err(Error::too_many(seconds, format!("Too many requests; please try again in {seconds} s.")))
             }
             None => Ok(()),
@@ -73,9 +73,9 @@ impl Cx {
 
     /// # Errors
     /// As [`asked_for`].
-    pub fn new(brand: Arc<Brand>, headers: &HeaderMap, address: IpAddr) -> Result<Cx> {
-        let (region, language) = asked_for(headers)?;
-        Ok(Cx { brand, region: region.map(str::to_owned), language, address, additions: Arc::default() })
+    pub fn new(brand: Arc<Brand>, headers: &HeaderMap, address: IpAddr) -> Result<RequestContext> {
+        let (region, language) = from_headers(headers)?;
+        Ok(RequestContext { brand, region: region.map(str::to_owned), language, address, additions: Arc::default() })
     }
 }
 
@@ -83,7 +83,7 @@ impl Cx {
 ///
 /// # Errors
 /// 400 for an `X-Region` that no region can have: what is not ASCII.
-pub fn asked_for(headers: &HeaderMap) -> Result<(Option<&str>, Language)> {
+pub fn from_headers(headers: &HeaderMap) -> Result<(Option<&str>, Language)> {
     let language = headers.get(X_LANGUAGE).map_or(Language::Ru, |value| Language::from_header(value.as_bytes()));
     let region = headers.get(X_REGION).map(|value| match value.to_str() {
         Ok(region) => Ok(region.trim()),

@@ -30,7 +30,7 @@ impl Lease {
     pub async fn take(brand: &Arc<Brand>, name: &'static str, length: Duration) -> Result<Option<Lease>> {
         let holder = hex::random_name()?;
         let begun = Instant::now();
-        let client = brand.db().await?;
+        let client = brand.postgres().await?;
         let statement = client
             .prepare_cached(
                 "insert into lease (name, holder, expires_at) \
@@ -67,9 +67,9 @@ impl Lease {
     }
 
     /// Lets another instance have it at once. What goes wrong here is mended by time.
-    pub async fn give_back(self) {
+    pub async fn release(self) {
         let given = async {
-            let client = self.brand.db().await?;
+            let client = self.brand.postgres().await?;
             client.execute("delete from lease where name = $1 and holder = $2", &[&self.name, &self.holder]).await?;
             client.give_back();
             Ok::<_, crate::foundation::error::Error>(())
@@ -110,7 +110,7 @@ async fn renew(
 }
 
 async fn renew_once(brand: &Brand, name: &'static str, holder: &str, length: Duration) -> Result<bool> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let statement = client
         .prepare_cached(
             "update lease set expires_at = clock_timestamp() + $3::bigint * interval '1 millisecond' \

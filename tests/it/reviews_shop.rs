@@ -210,13 +210,13 @@ async fn brand(site: &Site) -> Arc<Brand> {
     let credentials = site.directory.path().join("credentials");
     let config = config::load_file(&site.brand_path("dexar"), Some(&credentials)).expect("a good file");
     let brand = Brand::new(config, Purpose::Work).expect("a brand");
-    brand.open().await.expect("the database is fit");
+    brand.wait_until_ready().await.expect("the database is fit");
     brand
 }
 
 /// As a login does it, without what else a login takes along.
 async fn join(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::foundation::error::Result<Vec<i64>> {
-    let mut client = brand.db().await?;
+    let mut client = brand.postgres().await?;
     let transaction = client.transaction().await?;
     let moved = brandgate::reviews::join(&transaction, from, into).await?;
     transaction.commit().await?;

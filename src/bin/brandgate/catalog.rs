@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use brandgate::catalog::export::{self, Shape};
-use brandgate::catalog::import::{self, Options, Progress, Report, Source};
+use brandgate::catalog::import::{self, ImportProgress, ImportReport, ImportSource, Options};
 use brandgate::config::BrandConfig;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -64,22 +64,22 @@ pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String>
 }
 
 async fn import(brand: &BrandConfig, arguments: &Import) -> Result<(), String> {
-    let sources: Vec<Source> = arguments.files.iter().map(|file| source(file)).collect();
+    let sources: Vec<ImportSource> = arguments.files.iter().map(|file| source(file)).collect();
     let options = Options { strict: arguments.strict, dry_run: arguments.dry_run, replace: arguments.replace };
     let mut report = match &arguments.report {
         Some(path) => {
-            let same = |source: &Source| {
+            let same = |source: &ImportSource| {
                 path.canonicalize().is_ok_and(|path| source.path.canonicalize().is_ok_and(|own| own == path))
             };
             if sources.iter().any(same) {
                 return Err(format!("--report {}: that is one of the files to import", path.display()));
             }
             let file = File::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
-            Report::with_full(Box::new(BufWriter::new(file)))
+            ImportReport::with_full(Box::new(BufWriter::new(file)))
         }
-        None => Report::default(),
+        None => ImportReport::default(),
     };
-    let progress = Progress::default();
+    let progress = ImportProgress::default();
     let drawing = draw(&sources, progress.clone());
     let begun = Instant::now();
     let imported = import::run(brand, &sources, options, &progress, &mut report).await;
@@ -97,18 +97,18 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<(), String> {
 }
 
 /// `moscow=feed.xml` is a region's feed when what stands before the sign can be a region's id.
-fn source(text: &str) -> Source {
+fn source(text: &str) -> ImportSource {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
     match text.split_once('=') {
         Some((region, path)) if !region.is_empty() && region.bytes().all(plain) => {
-            Source { path: path.into(), region: Some(region.to_owned()) }
+            ImportSource { path: path.into(), region: Some(region.to_owned()) }
         }
-        _ => Source { path: text.into(), region: None },
+        _ => ImportSource { path: text.into(), region: None },
     }
 }
 
 /// A bar on a terminal, a line in the log every ten seconds elsewhere.
-fn draw(sources: &[Source], progress: Progress) -> tokio::task::JoinHandle<()> {
+fn draw(sources: &[ImportSource], progress: ImportProgress) -> tokio::task::JoinHandle<()> {
     let bytes = sources.iter().map(|source| std::fs::metadata(&source.path).map_or(0, |metadata| metadata.len())).sum();
     let bar = std::io::stderr().is_terminal().then(|| {
         let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {msg}");

@@ -29,7 +29,7 @@ pub async fn run(brands: &[BrandConfig], file_faults: &[String], arguments: &Arg
     let looked = brands.iter().map(|brand| look(brand, brands, arguments.offline));
     let all = futures_util::future::join_all(looked).await;
     let count = |wanted: fn(&Verdict) -> bool| all.iter().flatten().filter(|found| wanted(&found.verdict)).count();
-    let faults = file_faults.len() + count(|verdict| matches!(verdict, Verdict::Fault(_)));
+    let faults = file_faults.len() + count(|verdict| matches!(verdict, Verdict::ConfigProblem(_)));
     if arguments.json {
         let warnings = count(|verdict| matches!(verdict, Verdict::Warning(_)));
         let brands = brands.iter().zip(&all);
@@ -73,7 +73,7 @@ async fn look(brand: &BrandConfig, all: &[BrandConfig], only_here: bool) -> Vec<
     let (online, telegram, bank, mail) = tokio::join!(
         check::online(brand, all, &clock),
         said(telegram::greet(brand), "no section [telegram]: nobody can log in"),
-        said(payments::greet(brand), "no section [bank]: nobody can pay"),
+        said(payments::health_check(brand), "no section [bank]: nobody can pay"),
         said(mail::greet(brand), "no section [mail]: mails are queued, and nobody sends them"),
     );
     findings.extend(online);
@@ -87,9 +87,9 @@ async fn look(brand: &BrandConfig, all: &[BrandConfig], only_here: bool) -> Vec<
 async fn said(greeting: impl Future<Output = Option<Result<String, String>>>, absent: &str) -> Verdict {
     match check::patiently(greeting).await {
         Ok(Some(Ok(sentence))) => Verdict::Good(sentence),
-        Ok(Some(Err(sentence))) => Verdict::Fault(sentence),
+        Ok(Some(Err(sentence))) => Verdict::ConfigProblem(sentence),
         Ok(None) => Verdict::Warning(absent.to_owned()),
-        Err(late) => Verdict::Fault(late),
+        Err(late) => Verdict::ConfigProblem(late),
     }
 }
 
@@ -97,7 +97,7 @@ fn parts(verdict: &Verdict) -> (char, &'static str, &str) {
     match verdict {
         Verdict::Good(sentence) => ('✓', "ok", sentence),
         Verdict::Warning(sentence) => ('!', "warn", sentence),
-        Verdict::Fault(sentence) => ('✗', "FAULT", sentence),
+        Verdict::ConfigProblem(sentence) => ('✗', "FAULT", sentence),
     }
 }
 
@@ -105,7 +105,7 @@ fn as_json(finding: &Finding) -> Value {
     let verdict = match finding.verdict {
         Verdict::Good(_) => "good",
         Verdict::Warning(_) => "warning",
-        Verdict::Fault(_) => "fault",
+        Verdict::ConfigProblem(_) => "fault",
     };
     json!({ "subject": finding.subject, "verdict": verdict, "sentence": parts(&finding.verdict).2 })
 }

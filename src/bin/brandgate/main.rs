@@ -23,7 +23,7 @@ use std::sync::Arc;
 use brandgate::config::BrandConfig;
 use brandgate::platform::postgres::Purpose;
 use brandgate::tenant::brand::Brand;
-use brandgate::tenant::reload::Source;
+use brandgate::tenant::reload::ConfigSource;
 use clap::{Parser, Subcommand};
 use log::LogFormat;
 use output::complain;
@@ -94,7 +94,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log::begin(arguments.log);
     let installed = Some(PathBuf::from(CREDENTIALS)).filter(|directory| directory.is_dir());
-    let source = Source { brands: arguments.brands, credentials: arguments.credentials.or(installed) };
+    let source = ConfigSource { brands: arguments.brands, credentials: arguments.credentials.or(installed) };
     let ended = match arguments.command {
         Command::OfBrands(command) => match source.read() {
             Ok(brands) => command.run(brands, source).await,
@@ -123,7 +123,7 @@ async fn main() -> ExitCode {
 }
 
 impl OfBrands {
-    async fn run(self, brands: Vec<BrandConfig>, source: Source) -> Result<(), String> {
+    async fn run(self, brands: Vec<BrandConfig>, source: ConfigSource) -> Result<(), String> {
         match self {
             OfBrands::Serve(arguments) => serve::run(brands, source, arguments).await,
             OfBrands::Work(arguments) => work::run(brands, source, arguments).await,
@@ -145,7 +145,7 @@ fn listed_number(text: &str, listed_by: &str) -> Result<i64, String> {
 /// The brand of that name with its database. A person waits here, so one that is away is a fault.
 async fn open(brands: &[BrandConfig], name: &str) -> Result<Arc<Brand>, String> {
     let brand = Brand::new(named(brands, name)?.clone(), Purpose::Work).map_err(|error| format!("{name}: {error}"))?;
-    brand.try_open().await.map_err(|error| format!("{name}: {error}"))?;
+    brand.check_ready().await.map_err(|error| format!("{name}: {error}"))?;
     Ok(brand)
 }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use brandgate::config::BrandConfig;
-use brandgate::platform::migrations::Report;
+use brandgate::platform::migrations::MigrationReport;
 use brandgate::platform::postgres::Role;
 use brandgate::platform::{migrations, postgres};
 
@@ -36,7 +36,7 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
     let (mut is_whole, mut refused) = (true, Vec::new());
     for brand in &brands {
         match migrations::apply(brand).await {
-            Ok(Report { applied, unknown }) => {
+            Ok(MigrationReport { applied, unknown }) => {
                 let done = if applied.is_empty() {
                     "up to date".to_owned()
                 } else {
@@ -54,7 +54,7 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
                 is_whole = false;
                 // Where a file failed, an administrator has nothing left to do.
                 let is_later = error.cause.as_ref().is_some_and(|cause| cause.is::<migrations::Failed>());
-                if !postgres::is_away(&error) && !is_later {
+                if !postgres::is_unavailable(&error) && !is_later {
                     refused.push(brand);
                 }
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::systemd;
 use brandgate::telemetry::metrics;
 use brandgate::tenant::brand::Brand;
-use brandgate::tenant::reload::{Renewed, Source};
+use brandgate::tenant::reload::{ConfigSource, Reloaded};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::reload::{Asker, Listener};
@@ -59,7 +59,7 @@ impl Requests {
 /// Waits until every brand's database is there and fit; one that is unfit ends the process, for a person to mend.
 pub async fn open_all(brands: Vec<Arc<Brand>>) -> Result<(), String> {
     let opening = brands.iter().map(|brand| async move {
-        brand.open().await?;
+        brand.wait_until_ready().await?;
         tracing::info!(brand = brand.name(), url = brand.config.public_url, "the database is open");
         Ok::<_, String>(())
     });
@@ -69,7 +69,7 @@ pub async fn open_all(brands: Vec<Arc<Brand>>) -> Result<(), String> {
 /// The status line of a process that goes on under these brands.
 pub fn status(doing: &str, brands: &[Arc<Brand>]) -> String {
     let names = |wanted: bool| -> Vec<&str> {
-        brands.iter().filter(|brand| brand.is_open() == wanted).map(|brand| brand.name()).collect()
+        brands.iter().filter(|brand| brand.is_ready() == wanted).map(|brand| brand.name()).collect()
     };
     match (names(true).join(", "), names(false).join(", ")) {
         (open, closed) if closed.is_empty() => format!("{doing} {open}"),
@@ -98,16 +98,16 @@ impl Renewal {
 /// asked, and is `None`: the former configuration stays in force.
 pub fn reload(
     asker: Asker,
-    source: &Source,
+    source: &ConfigSource,
     former: &[Arc<Brand>],
     doing: &str,
-    exchange: impl FnOnce(&Renewed) -> Result<(), String>,
+    exchange: impl FnOnce(&Reloaded) -> Result<(), String>,
 ) -> Option<Renewal> {
     systemd::reloading();
-    let renewed = source.renew(former).and_then(|renewed| exchange(&renewed).map(|()| renewed));
-    metrics::reloaded(renewed.is_ok());
+    let renewed = source.reload(former).and_then(|renewed| exchange(&renewed).map(|()| renewed));
+    metrics::reload_finished(renewed.is_ok());
     match renewed {
-        Ok(Renewed { brands, needs_restart }) => {
+        Ok(Reloaded { brands, needs_restart }) => {
             let mut status = status(doing, &brands);
             for sentence in &needs_restart {
                 tracing::warn!("{sentence}");

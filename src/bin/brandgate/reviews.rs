@@ -2,9 +2,9 @@
 //!
 //! Called by `main`. What must never happen: a text that a stranger wrote commands the terminal it is shown on.
 
-use brandgate::catalog::Key;
+use brandgate::catalog::CatalogId;
 use brandgate::config::BrandConfig;
-use brandgate::reviews::{self, Listed, OPENING_CHARACTERS, Wanted};
+use brandgate::reviews::{self, Listed, OPENING_CHARACTERS, ReviewFilter};
 use brandgate::tenant::brand::Brand;
 
 use super::open;
@@ -59,8 +59,9 @@ pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String>
 }
 
 async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
-    let item = arguments.item.as_deref().map(|text| Key::parse(text).ok_or_else(|| format!("--item {text}: no id")));
-    let wanted = Wanted { item: item.transpose()?, only_hidden: arguments.hidden, count: arguments.count };
+    let item =
+        arguments.item.as_deref().map(|text| CatalogId::parse(text).ok_or_else(|| format!("--item {text}: no id")));
+    let wanted = ReviewFilter { item: item.transpose()?, only_hidden: arguments.hidden, count: arguments.count };
     let listed = reviews::list(brand, &wanted).await.map_err(|error| format!("{}: {error}", brand.name()))?;
     for review in &listed {
         say!("{}", line(review));

@@ -10,12 +10,12 @@ use brandgate::config::BrandConfig;
 
 use brandgate::platform::postgres::Purpose;
 use brandgate::routes::routes;
-use brandgate::server::brand_listener::Door;
-use brandgate::server::shutdown::Ending;
+use brandgate::server::brand_listener::BrandListener;
+use brandgate::server::shutdown::Shutdown;
 use brandgate::server::{accept, admin};
 use brandgate::telemetry::traces;
 use brandgate::tenant::brand::Brand;
-use brandgate::tenant::reload::{Renewed, Source};
+use brandgate::tenant::reload::{ConfigSource, Reloaded};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -33,7 +33,7 @@ pub struct Arguments {
     admin: SocketAddr,
 }
 
-pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments) -> Result<(), String> {
+pub async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
     let mut requests = Requests::new();
     traces::begin()?;
     let mut inherited = Inherited::take()?;
@@ -46,8 +46,8 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
         .map_err(|e| e.to_string())?;
     // The databases are asked while the certificates are loaded: the first use of cryptography takes its time.
     let mut opening = tokio::spawn(process::open_all(brands.clone()));
-    brands.iter().for_each(|brand| brand.follow_catalogue());
-    let ending = Ending::default();
+    brands.iter().for_each(|brand| brand.follow_catalog_changes());
+    let ending = Shutdown::default();
     let (doors, sockets) = prepare(&brands, &mut inherited, &ending)?;
     for name in inherited.names_left() {
         tracing::warn!("systemd hands over a socket {name}, but there is no such brand");
@@ -78,7 +78,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments
                 Asked::Stop => break Ok(()),
                 Asked::Reload(asker) => {
                     let former = present.load_full();
-                    let exchange = |renewed: &Renewed| exchange(&doors, renewed);
+                    let exchange = |renewed: &Reloaded| exchange(&doors, renewed);
                     if let Some(renewal) = process::reload(asker, &source, &former, DOING, exchange) {
                         present.store(Arc::new(renewal.brands.clone()));
                         renewal.tell();
@@ -132,8 +132,8 @@ fn refuse_public(address: SocketAddr) -> Result<(), String> {
 fn prepare(
     brands: &[Arc<Brand>],
     inherited: &mut Inherited,
-    ending: &Ending,
-) -> Result<(Vec<Door>, Vec<Vec<TcpListener>>), String> {
+    ending: &Shutdown,
+) -> Result<(Vec<BrandListener>, Vec<Vec<TcpListener>>), String> {
     let router = Arc::new(routes());
     let by_systemd = !inherited.is_empty();
     let (mut faults, mut doors, mut all_sockets) = (Vec::new(), Vec::new(), Vec::new());
@@ -155,7 +155,7 @@ fn prepare(
     }
     // After all sockets, because a certificate takes its time: no brand's visitors are refused while another's is loaded.
     for brand in brands {
-        match Door::new(brand.clone(), router.clone(), ending.clone()) {
+        match BrandListener::new(brand.clone(), router.clone(), ending.clone()) {
             Ok(door) => {
                 if let Some(refusal) = door.refusal() {
                     let file = brand.config.tls.certificate.display();
@@ -177,16 +177,16 @@ fn sockets_of(brand: &Brand, handed: Vec<StdTcpListener>) -> Result<Vec<TcpListe
 }
 
 /// All doors or none.
-fn exchange(doors: &[Door], renewed: &Renewed) -> Result<(), String> {
-    let rehearsed = doors.iter().zip(&renewed.brands).map(|(door, brand)| door.rehearse(brand.clone()));
+fn exchange(doors: &[BrandListener], renewed: &Reloaded) -> Result<(), String> {
+    let rehearsed = doors.iter().zip(&renewed.brands).map(|(door, brand)| door.prepare(brand.clone()));
     let rehearsed = rehearsed.collect::<Result<Vec<_>, _>>()?;
     for (door, present) in doors.iter().zip(rehearsed) {
-        door.exchange(present);
+        door.apply(present);
     }
     Ok(())
 }
 
-fn renew_certificates(doors: &[Door]) {
+fn renew_certificates(doors: &[BrandListener]) {
     for door in doors {
         let brand = door.brand();
         match door.renew() {

@@ -10,7 +10,7 @@ use brandgate::config::BrandConfig;
 use brandgate::platform::postgres::Purpose;
 use brandgate::server::admin;
 use brandgate::tenant::brand::Brand;
-use brandgate::tenant::reload::Source;
+use brandgate::tenant::reload::ConfigSource;
 use brandgate::workers;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,7 +54,7 @@ impl Shift {
     }
 }
 
-pub async fn run(configs: Vec<BrandConfig>, source: Source, arguments: Arguments) -> Result<(), String> {
+pub async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
     let mut requests = Requests::new();
     let admin_socket = admin_socket(&mut Inherited::take()?, arguments.admin)?;
     requests.take_reloads();

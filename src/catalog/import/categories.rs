@@ -10,7 +10,7 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::types::ToSql;
 
 use super::record::{CategoryRecord, Parent, Reference, Rejected, hashed_number};
-use super::report::{Changes, Report};
+use super::report::{ChangeCounts, ImportReport};
 use crate::foundation::error::{Error, Result};
 
 /// `category_path_check`: how deep a tree may be.
@@ -35,10 +35,10 @@ struct Existing {
 pub(super) async fn merge(
     transaction: &Transaction<'_>,
     records: Vec<CategoryRecord>,
-    report: &mut Report,
-) -> Result<(Changes, Vec<i64>)> {
+    report: &mut ImportReport,
+) -> Result<(ChangeCounts, Vec<i64>)> {
     if records.is_empty() {
-        return Ok((Changes::default(), Vec::new()));
+        return Ok((ChangeCounts::default(), Vec::new()));
     }
     let rows = transaction.query("select category_id, id, coalesce(parent_id, 0) as parent from category", &[]).await?;
     let existing = Existing {
@@ -53,7 +53,7 @@ pub(super) async fn merge(
     regions(transaction, &new, report).await?;
     let mut changed: HashSet<i64> = update(transaction, &old).await.map_err(told_as_depth)?.into_iter().collect();
     changed.extend(regions(transaction, &old, report).await?);
-    Ok((Changes { new: new.len() as u64, changed: changed.len() as u64, removed: 0 }, named))
+    Ok((ChangeCounts { new: new.len() as u64, changed: changed.len() as u64, removed: 0 }, named))
 }
 
 /// What the files do not name may hang below what they move, too deep for `category_path_check`.
@@ -68,7 +68,7 @@ fn told_as_depth(error: Error) -> Error {
 }
 
 /// Gives every record its number and finds its parent's. A later record of one number adds to the earlier one.
-fn resolve(records: Vec<CategoryRecord>, existing: &Existing, report: &mut Report) -> Vec<Resolved> {
+fn resolve(records: Vec<CategoryRecord>, existing: &Existing, report: &mut ImportReport) -> Vec<Resolved> {
     let number_of_record = |record: &CategoryRecord| {
         let by_id = |id: &String| existing.numbers.get(id).copied();
         let hashed = |id: &String| hashed_number("category", id);
@@ -149,7 +149,7 @@ fn overlay(earlier: &mut Resolved, later: CategoryRecord, parent: Option<i64>) {
 
 /// Puts right what no tree can have: a parent that was left out, a circle (what closes it stands at the top), a branch that
 /// is too deep.
-fn plant(mut resolved: Vec<Resolved>, existing: &Existing, report: &mut Report) -> Vec<Resolved> {
+fn plant(mut resolved: Vec<Resolved>, existing: &Existing, report: &mut ImportReport) -> Vec<Resolved> {
     let mut parents = existing.parents.clone();
     parents.extend(resolved.iter().map(|category| {
         let kept = existing.parents.get(&category.number).copied().unwrap_or(0);
@@ -297,7 +297,11 @@ async fn update(transaction: &Transaction<'_>, old: &[Resolved]) -> Result<Vec<i
 }
 
 /// Replaces the region lists that the files name; returns the numbers of the categories whose lists changed.
-async fn regions(transaction: &Transaction<'_>, categories: &[Resolved], report: &mut Report) -> Result<Vec<i64>> {
+async fn regions(
+    transaction: &Transaction<'_>,
+    categories: &[Resolved],
+    report: &mut ImportReport,
+) -> Result<Vec<i64>> {
     let known: Vec<String> =
         transaction.query("select region_id from region", &[]).await?.iter().map(|row| row.get(0)).collect();
     let replace = transaction
@@ -336,9 +340,9 @@ mod tests {
         }
     }
 
-    fn planted(records: Vec<CategoryRecord>) -> (Vec<(i64, i64)>, Report) {
+    fn planted(records: Vec<CategoryRecord>) -> (Vec<(i64, i64)>, ImportReport) {
         let existing = Existing { numbers: HashMap::new(), parents: HashMap::new() };
-        let mut report = Report::default();
+        let mut report = ImportReport::default();
         let resolved = plant(resolve(records, &existing, &mut report), &existing, &mut report);
         (resolved.iter().map(|c| (c.number, c.parent.unwrap_or(0))).collect(), report)
     }

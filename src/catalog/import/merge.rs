@@ -11,18 +11,18 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 
 use super::record::{RegionRecord, Rejected};
-use super::report::{Changes, Report, Summary};
+use super::report::{ChangeCounts, ImportReport, Summary};
 use super::stage::Staged;
-use super::{Options, Source, categories, reviews};
+use super::{ImportSource, Options, categories, reviews};
 use crate::foundation::error::{Error, Result};
 
 pub(super) async fn merge(
     transaction: &Transaction<'_>,
     brand: &str,
-    sources: &[Source],
+    sources: &[ImportSource],
     staged: Staged,
     options: Options,
-    report: &mut Report,
+    report: &mut ImportReport,
 ) -> Result<Summary> {
     let lock = format!("brandgate:import:{brand}");
     let lock_now = "select pg_try_advisory_xact_lock(hashtextextended($1, 0))";
@@ -69,7 +69,7 @@ async fn file(
     file_no: i32,
     region: Option<&str>,
     summary: &mut Summary,
-    report: &mut Report,
+    report: &mut ImportReport,
 ) -> Result<()> {
     if let Some(region) = region {
         let known = transaction.query_opt("select from region where region_id = $1", &[&region]).await?;
@@ -116,8 +116,12 @@ async fn each_row(
     Ok(())
 }
 
-async fn regions(transaction: &Transaction<'_>, records: &[RegionRecord], report: &mut Report) -> Result<Changes> {
-    let mut changes = Changes::default();
+async fn regions(
+    transaction: &Transaction<'_>,
+    records: &[RegionRecord],
+    report: &mut ImportReport,
+) -> Result<ChangeCounts> {
+    let mut changes = ChangeCounts::default();
     for record in records {
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
             [&record.id, &record.city, &record.country, &record.country_code, &record.timezone, &record.translations];

@@ -27,11 +27,11 @@ use crate::config::BrandConfig;
 use crate::foundation::error::{Error, Result};
 use crate::platform::postgres;
 
-pub use report::{Report, Summary};
+pub use report::{ImportReport, Summary};
 
 /// A file to import; a feed of one region makes its items available there.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct ImportSource {
     pub path: PathBuf,
     pub region: Option<String>,
 }
@@ -48,7 +48,7 @@ pub struct Options {
 
 /// How far the reading is; shared with whoever draws it.
 #[derive(Debug, Clone, Default)]
-pub struct Progress {
+pub struct ImportProgress {
     pub bytes_read: Arc<AtomicU64>,
     pub items_staged: Arc<AtomicU64>,
 }
@@ -60,13 +60,13 @@ pub struct Progress {
 /// has changed. `report` has the records either way.
 pub async fn run(
     brand: &BrandConfig,
-    sources: &[Source],
+    sources: &[ImportSource],
     options: Options,
-    progress: &Progress,
-    report: &mut Report,
+    progress: &ImportProgress,
+    report: &mut ImportReport,
 ) -> Result<Summary> {
     let mut client = postgres::connect(&brand.database).await?;
-    if let Some(sentence) = postgres::unfitness(&client, &brand.name).await? {
+    if let Some(sentence) = postgres::find_problem(&client, &brand.name).await? {
         return Err(Error::internal(sentence));
     }
     let begun = Instant::now();
@@ -103,8 +103,8 @@ async fn tidy(brand: &BrandConfig, client: &Client) -> Result<()> {
 
 /// Reads one file of either format and hands over its records.
 fn read_file(
-    source: &Source,
-    progress: &Progress,
+    source: &ImportSource,
+    progress: &ImportProgress,
     sink: &mut dyn FnMut(record::Read) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     let file: Box<dyn Read + Send> = match source.path.to_str() {

@@ -15,7 +15,7 @@ const EXAMPLES: usize = 5;
 
 /// Rejected records, counted by reason, and notices: corrections that a person should know of.
 #[derive(Default)]
-pub struct Report {
+pub struct ImportReport {
     rejected: BTreeMap<String, Reason>,
     notices: BTreeMap<String, Reason>,
     /// Where every single one is written, as JSON lines.
@@ -30,10 +30,10 @@ struct Reason {
     examples: Vec<String>,
 }
 
-impl Report {
+impl ImportReport {
     /// A report that also writes every record to `full`, a line each.
-    pub fn with_full(full: Box<dyn Write + Send>) -> Report {
-        Report { full: Some(full), ..Report::default() }
+    pub fn with_full(full: Box<dyn Write + Send>) -> ImportReport {
+        ImportReport { full: Some(full), ..ImportReport::default() }
     }
 
     /// A record that was left out.
@@ -90,7 +90,7 @@ fn printable(text: &str) -> String {
     text.replace(char::is_control, "?")
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ImportReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (title, reasons) in [("left out", &self.rejected), ("taken with a correction", &self.notices)] {
             for (reason, Reason { count, examples }) in reasons {
@@ -104,7 +104,7 @@ impl fmt::Display for Report {
 
 /// How many of one kind of thing an import touched.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Changes {
+pub struct ChangeCounts {
     pub new: u64,
     pub changed: u64,
     pub removed: u64,
@@ -113,10 +113,10 @@ pub struct Changes {
 /// What an import did, or with `--dry-run` would do.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
-    pub regions: Changes,
-    pub categories: Changes,
-    pub items: Changes,
-    pub reviews: Changes,
+    pub regions: ChangeCounts,
+    pub categories: ChangeCounts,
+    pub items: ChangeCounts,
+    pub reviews: ChangeCounts,
     /// Item records of the files that could be used, whether or not they changed anything.
     pub items_read: u64,
     /// From opening the first file to the last row in the staging table.

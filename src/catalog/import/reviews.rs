@@ -6,11 +6,11 @@
 
 use tokio_postgres::Transaction;
 
-use super::report::Changes;
+use super::report::ChangeCounts;
 use crate::foundation::error::Result;
 
 /// Items are locked before visitors' reviews, as everywhere.
-pub(super) async fn merge(transaction: &Transaction<'_>, changes: &mut Changes) -> Result<()> {
+pub(super) async fn merge(transaction: &Transaction<'_>, changes: &mut ChangeCounts) -> Result<()> {
     transaction.execute(LIST, &[]).await?;
     let written = transaction.query_one(WRITE, &[]).await?;
     changes.new += written.get::<_, i64>("new") as u64;

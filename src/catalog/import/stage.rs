@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
 use super::record::{CategoryRecord, ItemRecord, Record, Reference, RegionRecord, Stock, hashed_number};
-use super::report::Report;
-use super::{Progress, Source, read_file};
+use super::report::ImportReport;
+use super::{ImportProgress, ImportSource, read_file};
 use crate::foundation::error::{Error, Result, ResultExt};
 
 /// A block of rows on its way to the database.
@@ -80,9 +80,9 @@ const CREATE: &str = "
 /// A file that cannot be read to its end: its name and what was wrong.
 pub(super) async fn stage(
     client: &Client,
-    sources: &[Source],
-    progress: &Progress,
-    report: &mut Report,
+    sources: &[ImportSource],
+    progress: &ImportProgress,
+    report: &mut ImportReport,
 ) -> Result<Staged> {
     client.batch_execute(CREATE).await?;
     let (blocks, mut queue) = mpsc::channel::<Bytes>(QUEUED_BLOCKS);
@@ -123,11 +123,11 @@ struct Reading {
     blocks: mpsc::Sender<Bytes>,
     block: String,
     staged: Staged,
-    report: Report,
+    report: ImportReport,
 }
 
 impl Reading {
-    fn take(&mut self, file_no: usize, read: super::record::Read, progress: &Progress) -> io::Result<()> {
+    fn take(&mut self, file_no: usize, read: super::record::Read, progress: &ImportProgress) -> io::Result<()> {
         match read {
             Ok(Record::Region(region)) => self.staged.regions.push(region),
             Ok(Record::Category(_)) if self.staged.categories.len() >= MOST_CATEGORIES => {

@@ -27,7 +27,7 @@ fn offered(price: &str, discount: &str) -> Option<Offered> {
 fn the_documents_order_is_read() {
     let read = order(|_| {}).expect("good");
     assert_eq!((read.amount, read.redirect_url), (decimal("89990"), None));
-    assert_eq!(read.items, [Wanted { item_id: 1, quantity: None, price: Some(decimal("99990")) }]);
+    assert_eq!(read.items, [RequestedLine { item_id: 1, quantity: None, price: Some(decimal("99990")) }]);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_wrong_member_is_named() {
 #[test]
 fn the_shop_decides_the_price_and_forgives_rounding() {
     let asked = |amount: &str, price: &str, quantity: i32| Order {
-        items: vec![Wanted { item_id: 1, quantity: Some(quantity), price: Some(decimal(price)) }],
+        items: vec![RequestedLine { item_id: 1, quantity: Some(quantity), price: Some(decimal(price)) }],
         amount: decimal(amount),
         ..order(|_| {}).expect("good")
     };
@@ -111,7 +111,7 @@ fn the_cart_says_how_many_when_the_order_does_not() {
     let three = offered("29996.67", "0").map(|offered| Offered { in_cart: Some(3), ..offered });
     let order = Order {
         amount: decimal("89990.01"),
-        items: vec![Wanted { item_id: 1, quantity: None, price: None }],
+        items: vec![RequestedLine { item_id: 1, quantity: None, price: None }],
         ..order(|_| {}).expect("good")
     };
     let (lines, amount) = order.price(&[three], Rounding::Kopeck).expect("three pieces");
@@ -120,6 +120,6 @@ fn the_cart_says_how_many_when_the_order_does_not() {
     assert!(order.is_same(&lines, amount, Rounding::Kopeck), "also when the cart is empty by now");
     let other = Order { amount: decimal("59993.34"), ..order.clone() };
     assert!(!other.is_same(&lines, amount, Rounding::Kopeck));
-    let fewer = Order { items: vec![Wanted { item_id: 1, quantity: Some(2), price: None }], ..order };
+    let fewer = Order { items: vec![RequestedLine { item_id: 1, quantity: Some(2), price: None }], ..order };
     assert!(!fewer.is_same(&lines, amount, Rounding::Kopeck));
 }

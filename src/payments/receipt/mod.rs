@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::config::FiscalConfig;
 use crate::foundation::error::Result;
 use crate::foundation::money::Exact;
-use crate::payments::provider::raiffeisen::{Bank, Fault};
-use crate::platform::http_client::Asking;
+use crate::payments::provider::raiffeisen::{ProviderClient, ProviderError};
+use crate::platform::http_client::HttpRequest;
 use crate::tenant::brand::Brand;
 
 pub use store::Receipt;
-use store::Step;
+use store::ReceiptStep;
 
 /// Enough for one step, so that no other worker does the same.
 const CLAIMED_FOR: SignedDuration = SignedDuration::from_secs(60);
@@ -29,9 +29,9 @@ const LONGEST_EMAIL: usize = 64;
 
 /// Does what is due; returns how many receipts moved.
 pub async fn send_due(brand: &Brand) -> Result<u64> {
-    let (Some(fiscal), Ok(bank)) = (&brand.config.fiscal, Bank::of(brand)) else { return Ok(0) };
+    let (Some(fiscal), Ok(bank)) = (&brand.config.fiscal, ProviderClient::of(brand)) else { return Ok(0) };
     let now = brand.clock.now();
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let due = store::claim_due(&*client, now, now + CLAIMED_FOR).await?;
     client.give_back();
     let count = due.len() as u64;
@@ -40,10 +40,10 @@ pub async fn send_due(brand: &Brand) -> Result<u64> {
         (receipt, step)
     });
     for (receipt, step) in futures_util::future::join_all(steps).await {
-        if let Step::Again { why: Some(why), .. } | Step::Failed { why, .. } = &step {
+        if let ReceiptStep::Again { why: Some(why), .. } | ReceiptStep::Failed { why, .. } = &step {
             tracing::warn!(brand = brand.name(), receipt = receipt.number, why, "a receipt is not through");
         }
-        let client = brand.db().await?;
+        let client = brand.postgres().await?;
         store::note(&*client, receipt.payment_id, &step).await?;
         client.give_back();
     }
@@ -51,7 +51,7 @@ pub async fn send_due(brand: &Brand) -> Result<u64> {
 }
 
 /// The next step of a receipt, done.
-async fn step(bank: &Bank<'_>, fiscal: &FiscalConfig, receipt: &Receipt, now: Timestamp) -> Step {
+async fn step(bank: &ProviderClient<'_>, fiscal: &FiscalConfig, receipt: &Receipt, now: Timestamp) -> ReceiptStep {
     let done = match receipt.is_registered {
         true => Ok(()),
         false => register(bank, fiscal, receipt).await,
@@ -62,24 +62,29 @@ async fn step(bank: &Bank<'_>, fiscal: &FiscalConfig, receipt: &Receipt, now: Ti
     };
     let again_at = now + pause(fiscal, receipt.tries);
     match status {
-        Ok(word) if word == "DONE" => Step::Done,
+        Ok(word) if word == "DONE" => ReceiptStep::Done,
         Ok(word) if word == "FAILED" => {
-            Step::Failed { why: "the register could not print it".to_owned(), is_number_spent: true }
+            ReceiptStep::Failed { why: "the register could not print it".to_owned(), is_number_spent: true }
         }
-        Ok(_) if receipt.is_registered && receipt.tries >= i64::from(fiscal.most_tries) => {
-            Step::Failed { why: "the register has not printed it for too long".to_owned(), is_number_spent: false }
+        Ok(_) if receipt.is_registered && receipt.tries >= i64::from(fiscal.most_tries) => ReceiptStep::Failed {
+            why: "the register has not printed it for too long".to_owned(),
+            is_number_spent: false,
+        },
+        Ok(_) => ReceiptStep::Again { is_registered: true, at: again_at, why: None },
+        Err(fault @ ProviderError::Refused { .. }) => {
+            ReceiptStep::Failed { why: fault.to_string(), is_number_spent: false }
         }
-        Ok(_) => Step::Again { is_registered: true, at: again_at, why: None },
-        Err(fault @ Fault::Refused { .. }) => Step::Failed { why: fault.to_string(), is_number_spent: false },
         Err(fault) if receipt.tries >= i64::from(fiscal.most_tries) => {
-            Step::Failed { why: fault.to_string(), is_number_spent: false }
+            ReceiptStep::Failed { why: fault.to_string(), is_number_spent: false }
         }
-        Err(fault) => Step::Again { is_registered: receipt.is_registered, at: again_at, why: Some(fault.to_string()) },
+        Err(fault) => {
+            ReceiptStep::Again { is_registered: receipt.is_registered, at: again_at, why: Some(fault.to_string()) }
+        }
     }
 }
 
 /// `POST /api/fiscal/v1/receipts/sell` saves a receipt or the same one again, `PUT …/{number}` registers it.
-async fn register(bank: &Bank<'_>, fiscal: &FiscalConfig, receipt: &Receipt) -> Result<(), Fault> {
+async fn register(bank: &ProviderClient<'_>, fiscal: &FiscalConfig, receipt: &Receipt) -> Result<(), ProviderError> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Body<'a> {
@@ -119,25 +124,26 @@ async fn register(bank: &Bank<'_>, fiscal: &FiscalConfig, receipt: &Receipt) -> 
         items: receipt.lines.iter().map(item).collect(),
         total: Exact(receipt.amount),
     };
-    match bank.ask(Asking::post(bank.url("/api/fiscal/v1/receipts/sell")).json(&body)).await {
+    match bank.ask(HttpRequest::post(bank.url("/api/fiscal/v1/receipts/sell")).json(&body)).await {
         Ok(_) => {}
         // Registered before, by a try whose answer was lost: it can only be watched now.
-        Err(Fault::Refused { .. }) if status(bank, &receipt.number).await.is_ok_and(|word| word != "NEW") => {
+        Err(ProviderError::Refused { .. }) if status(bank, &receipt.number).await.is_ok_and(|word| word != "NEW") => {
             return Ok(());
         }
         Err(fault) => return Err(fault),
     }
-    bank.ask(Asking::put(bank.url(&format!("/api/fiscal/v1/receipts/sell/{}", receipt.number)))).await.map(drop)
+    bank.ask(HttpRequest::put(bank.url(&format!("/api/fiscal/v1/receipts/sell/{}", receipt.number)))).await.map(drop)
 }
 
 /// NEW, IN_PROGRESS, AWAITING, DONE, FAILED.
-async fn status(bank: &Bank<'_>, number: &str) -> Result<String, Fault> {
+async fn status(bank: &ProviderClient<'_>, number: &str) -> Result<String, ProviderError> {
     #[derive(Deserialize)]
     struct Body {
         status: String,
     }
-    let answered = bank.ask(Asking::get(bank.url(&format!("/api/fiscal/v1/receipts/sell/{number}")))).await?;
-    let body: Body = serde_json::from_slice(&answered.body).map_err(|error| Fault::Nonsense(error.to_string()))?;
+    let answered = bank.ask(HttpRequest::get(bank.url(&format!("/api/fiscal/v1/receipts/sell/{number}")))).await?;
+    let body: Body =
+        serde_json::from_slice(&answered.body).map_err(|error| ProviderError::Nonsense(error.to_string()))?;
     Ok(body.status)
 }
 
@@ -151,7 +157,7 @@ fn pause(fiscal: &FiscalConfig, tries: i64) -> SignedDuration {
 
 /// The receipts that a person should know of: waiting for long, or failed.
 pub async fn list(brand: &Brand, only_failed: bool) -> Result<Vec<Receipt>> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let receipts = store::list(&*client, only_failed).await?;
     client.give_back();
     Ok(receipts)
@@ -159,7 +165,7 @@ pub async fn list(brand: &Brand, only_failed: bool) -> Result<Vec<Receipt>> {
 
 /// Begins a receipt's tries anew; `false` when there is none that waits or failed.
 pub async fn retry(brand: &Brand, payment_id: i64) -> Result<bool> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let retried = store::retry(&*client, payment_id, brand.clock.now()).await?;
     client.give_back();
     Ok(retried)

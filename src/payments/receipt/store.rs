@@ -31,7 +31,7 @@ pub(super) struct ReceiptLine {
 
 /// How far a receipt came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ReceiptStep {
     Done,
     /// A person has to look. A number that the register failed on is frozen at the bank; the next try needs another.
     Failed {
@@ -90,7 +90,7 @@ pub(super) async fn claim_due(
 }
 
 /// What became of a step. The next one's tries begin anew.
-pub(super) async fn note(client: &impl GenericClient, payment_id: i64, step: &Step) -> Result<()> {
+pub(super) async fn note(client: &impl GenericClient, payment_id: i64, step: &ReceiptStep) -> Result<()> {
     let statement = client
         .prepare_cached(
             "update receipt set status = $2, next_try_at = coalesce($3, next_try_at), last_error = $4, \
@@ -100,12 +100,12 @@ pub(super) async fn note(client: &impl GenericClient, payment_id: i64, step: &St
         )
         .await?;
     let (status, at, why) = match step {
-        Step::Done => ("DONE", None, None),
-        Step::Failed { why, .. } => ("FAILED", None, Some(why.as_str())),
-        Step::Again { is_registered: true, at, why } => ("REGISTERED", Some(*at), why.as_deref()),
-        Step::Again { is_registered: false, at, why } => ("QUEUED", Some(*at), why.as_deref()),
+        ReceiptStep::Done => ("DONE", None, None),
+        ReceiptStep::Failed { why, .. } => ("FAILED", None, Some(why.as_str())),
+        ReceiptStep::Again { is_registered: true, at, why } => ("REGISTERED", Some(*at), why.as_deref()),
+        ReceiptStep::Again { is_registered: false, at, why } => ("QUEUED", Some(*at), why.as_deref()),
     };
-    let is_number_spent = matches!(step, Step::Failed { is_number_spent: true, .. });
+    let is_number_spent = matches!(step, ReceiptStep::Failed { is_number_spent: true, .. });
     client.execute(&statement, &[&payment_id, &status, &at, &why, &is_number_spent]).await?;
     Ok(())
 }

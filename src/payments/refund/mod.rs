@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use crate::foundation::error::{Error, Result};
 use crate::foundation::hex;
-use crate::payments::provider::raiffeisen::{Bank, Fault};
+use crate::payments::provider::raiffeisen::{ProviderClient, ProviderError};
 use crate::payments::{Status, store, transition_store};
 use crate::tenant::brand::Brand;
 
@@ -38,9 +38,9 @@ impl Refund {
 /// moment ago, unless `again` says that it is meant; 502 and 504 when the bank cannot say:
 /// asking again is safe.
 pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, again: bool) -> Result<Refund> {
-    let bank = Bank::of(brand)?;
+    let bank = ProviderClient::of(brand)?;
     refresh(brand, payment_id).await?;
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let payment = transition_store::begin(&*client, payment_id).await?;
     let before = transition_store::refunds(&*client, payment_id).await?;
     let given: Decimal = before.iter().filter(|refund| refund.status != "DECLINED").map(|refund| refund.amount).sum();
@@ -84,7 +84,7 @@ pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, aga
     store::commit(&*client).await?;
     let (refund, said) = match bank.refund(&refund.id, &payment.bank_order_id, refund.amount).await {
         Ok(status) => (Refund { status, ..refund }, Ok(())),
-        Err(fault @ Fault::Refused { .. }) => (Refund { status: "DECLINED".to_owned(), ..refund }, Err(fault)),
+        Err(fault @ ProviderError::Refused { .. }) => (Refund { status: "DECLINED".to_owned(), ..refund }, Err(fault)),
         Err(fault) => return Err(fault.into()),
     };
     transition_store::note_refund(&*client, payment_id, &refund, brand.clock.now()).await?;
@@ -95,10 +95,10 @@ pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, aga
 
 /// Asks the bank what became of the refunds that it had not finished, and returns all of them.
 pub async fn refresh(brand: &Brand, payment_id: i64) -> Result<Vec<Refund>> {
-    let client = brand.db().await?;
+    let client = brand.postgres().await?;
     let mut refunds = transition_store::refunds(&*client, payment_id).await?;
     for refund in refunds.iter_mut().filter(|refund| refund.status == "IN_PROGRESS") {
-        match Bank::of(brand)?.refund_status(&refund.id).await {
+        match ProviderClient::of(brand)?.refund_status(&refund.id).await {
             Ok(status) => refund.status = status,
             Err(fault) => {
                 tracing::warn!(brand = brand.name(), refund = refund.id, %fault, "as it was when last heard of")

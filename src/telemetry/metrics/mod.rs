@@ -76,7 +76,7 @@ impl Metrics {
     }
 
     /// An answer left; `route` is a pattern of `routes`, or empty when none was found.
-    pub fn answered(&self, method: &hyper::Method, route: &'static str, status: u16, took: Duration) {
+    pub fn request_finished(&self, method: &hyper::Method, route: &'static str, status: u16, took: Duration) {
         let (brand, method) = (self.brand, known(method));
         let route = if route.is_empty() { "none" } else { route };
         let of = OfRequest { brand, method, route, status };
@@ -109,7 +109,7 @@ impl Metrics {
     }
 
     /// `None`: it failed or took too long.
-    pub fn shook_hands(&self, resumed: Option<bool>) {
+    pub fn handshake_finished(&self, resumed: Option<bool>) {
         let result = match resumed {
             Some(true) => "resumed",
             Some(false) => "full",
@@ -119,7 +119,7 @@ impl Metrics {
     }
 
     /// A request was one too many of its budget.
-    pub fn refused(&self, budget: &'static str) {
+    pub fn rate_limited(&self, budget: &'static str) {
         ALL.refused.get_or_create(&OfBudget { brand: self.brand, budget }).inc();
     }
 
@@ -146,12 +146,12 @@ impl Metrics {
     }
 
     /// A pass will be made from now on: one that never succeeds stands since here.
-    pub fn expects(&self, pass: &'static str) {
+    pub fn register_job(&self, pass: &'static str) {
         ALL.pass_succeeded_at.get_or_create(&OfPass { brand: self.brand, pass }).set(now_s());
     }
 
     /// A pass of the workers ended.
-    pub fn passed(&self, pass: &'static str, succeeded: bool, took: Duration) {
+    pub fn job_finished(&self, pass: &'static str, succeeded: bool, took: Duration) {
         let of = OfPass { brand: self.brand, pass };
         ALL.passes.get_or_create(&of).inc();
         ALL.pass_seconds.get_or_create(&of).inc_by(took.as_secs_f64());
@@ -206,7 +206,7 @@ impl Metrics {
 }
 
 /// A reload of the process ended.
-pub fn reloaded(succeeded: bool) {
+pub fn reload_finished(succeeded: bool) {
     ALL.reload_successful.set(succeeded.into());
     if succeeded {
         ALL.reload_succeeded_at.set(now_s());
@@ -254,7 +254,7 @@ mod tests {
         let metrics = Metrics::of("unit");
         for word in ["BREW", "WHEN", "PROPFIND"] {
             let method = hyper::Method::from_bytes(word.as_bytes()).expect("a token");
-            metrics.answered(&method, "", 405, Duration::from_millis(2));
+            metrics.request_finished(&method, "", 405, Duration::from_millis(2));
         }
         let text = render().expect("text");
         let line = "brandgate_http_requests_total{brand=\"unit\",method=\"other\",route=\"none\",status=\"405\"} 3";

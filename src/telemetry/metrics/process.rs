@@ -10,14 +10,14 @@ use prometheus_client::registry::{Registry, Unit};
 const TICKS_PER_S: f64 = 100.0;
 
 #[derive(Default)]
-pub struct ProcessFigures {
+pub struct ProcessMetrics {
     resident_bytes: Gauge,
     open_fds: Gauge,
     threads: Gauge,
     cpu_s: Counter<f64, AtomicU64>,
 }
 
-impl ProcessFigures {
+impl ProcessMetrics {
     pub fn register(&self, registry: &mut Registry) {
         let help = "Memory that the process holds";
         registry.register_with_unit("process_resident_memory", help, Unit::Bytes, self.resident_bytes.clone());
@@ -28,7 +28,7 @@ impl ProcessFigures {
 }
 
 /// Reads what there is; what cannot be read stays as it was.
-pub fn look(figures: &ProcessFigures) {
+pub fn look(figures: &ProcessMetrics) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| -> Option<i64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;

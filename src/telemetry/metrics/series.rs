@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::telemetry::metrics::process::ProcessFigures;
+use crate::telemetry::metrics::process::ProcessMetrics;
 
 macro_rules! labels {
     ($($name:ident { $($label:ident: $kind:ty),+ })+) => {
@@ -69,7 +69,7 @@ pub struct Series {
     pub pass_succeeded_at: Family<OfPass, Gauge>,
     pub reload_successful: Gauge,
     pub reload_succeeded_at: Gauge,
-    pub process: ProcessFigures,
+    pub process: ProcessMetrics,
     pub registry: Registry,
 }
 
@@ -97,7 +97,7 @@ pub static ALL: LazyLock<Series> = LazyLock::new(|| {
         pass_succeeded_at: Family::default(),
         reload_successful: Gauge::default(),
         reload_succeeded_at: Gauge::default(),
-        process: ProcessFigures::default(),
+        process: ProcessMetrics::default(),
         registry: Registry::default(),
     };
     register(&mut series);

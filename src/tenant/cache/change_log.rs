@@ -12,31 +12,31 @@ const KEPT: usize = 4_096;
 
 /// Which answers a change concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum CatalogChange {
     /// Those that show this item.
     Item(i64),
     Everything,
 }
 
 /// A place in the log; what was noted before it is known to whoever reads the database afterwards.
-pub type Moment = u64;
+pub type Version = u64;
 
 #[derive(Default)]
-pub struct Changes {
+pub struct ChangeLog {
     /// How many changes were ever noted.
     noted: AtomicU64,
     /// The newest of them, oldest first.
-    log: RwLock<VecDeque<Change>>,
+    log: RwLock<VecDeque<CatalogChange>>,
 }
 
-impl Changes {
+impl ChangeLog {
     /// To be asked before the database is read for an answer.
-    pub fn now(&self) -> Moment {
+    pub fn now(&self) -> Version {
         self.noted.load(Ordering::Acquire)
     }
 
     /// After the commit.
-    pub fn note(&self, changes: impl IntoIterator<Item = Change>) {
+    pub fn note(&self, changes: impl IntoIterator<Item = CatalogChange>) {
         let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
         let before = log.len();
         log.extend(changes);
@@ -48,7 +48,7 @@ impl Changes {
 
     /// Whether anything was noted after `since` that concerns an answer that shows these items (in ascending order); when
     /// not, the moment until which that is known.
-    pub fn untouched(&self, shows: &[i64], since: Moment) -> Option<Moment> {
+    pub fn unchanged_until(&self, shows: &[i64], since: Version) -> Option<Version> {
         if since == self.now() {
             return Some(since);
         }
@@ -58,8 +58,8 @@ impl Changes {
         let first = now - log.len() as u64;
         let unread = usize::try_from(since.checked_sub(first)?).ok()?;
         let touched = log.range(unread..).any(|change| match change {
-            Change::Everything => true,
-            Change::Item(id) => shows.binary_search(id).is_ok(),
+            CatalogChange::Everything => true,
+            CatalogChange::Item(id) => shows.binary_search(id).is_ok(),
         });
         (!touched).then_some(now)
     }
@@ -71,27 +71,27 @@ mod tests {
 
     #[test]
     fn a_change_concerns_what_shows_it_and_what_was_made_before_it() {
-        let changes = Changes::default();
+        let changes = ChangeLog::default();
         let begun = changes.now();
-        assert_eq!(changes.untouched(&[3, 7], begun), Some(begun));
-        changes.note([Change::Item(5)]);
-        let known = changes.untouched(&[3, 7], begun).expect("5 is not shown");
-        assert_eq!(changes.untouched(&[3, 5, 7], begun), None);
-        changes.note([Change::Item(7)]);
-        assert_eq!(changes.untouched(&[3, 7], known), None);
-        assert_eq!(changes.untouched(&[3, 7], changes.now()), Some(changes.now()), "made after the change");
+        assert_eq!(changes.unchanged_until(&[3, 7], begun), Some(begun));
+        changes.note([CatalogChange::Item(5)]);
+        let known = changes.unchanged_until(&[3, 7], begun).expect("5 is not shown");
+        assert_eq!(changes.unchanged_until(&[3, 5, 7], begun), None);
+        changes.note([CatalogChange::Item(7)]);
+        assert_eq!(changes.unchanged_until(&[3, 7], known), None);
+        assert_eq!(changes.unchanged_until(&[3, 7], changes.now()), Some(changes.now()), "made after the change");
         let begun = changes.now();
-        changes.note([Change::Everything]);
-        assert_eq!(changes.untouched(&[], begun), None);
+        changes.note([CatalogChange::Everything]);
+        assert_eq!(changes.unchanged_until(&[], begun), None);
     }
 
     #[test]
     fn what_is_older_than_the_log_cannot_be_known() {
-        let changes = Changes::default();
+        let changes = ChangeLog::default();
         let begun = changes.now();
-        changes.note((0..).take(KEPT).map(Change::Item));
-        assert!(changes.untouched(&[-1], begun).is_some(), "the log just holds it");
-        changes.note([Change::Item(0)]);
-        assert_eq!(changes.untouched(&[-1], begun), None);
+        changes.note((0..).take(KEPT).map(CatalogChange::Item));
+        assert!(changes.unchanged_until(&[-1], begun).is_some(), "the log just holds it");
+        changes.note([CatalogChange::Item(0)]);
+        assert_eq!(changes.unchanged_until(&[-1], begun), None);
     }
 }

@@ -14,7 +14,7 @@ use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::platform::postgres;
 use crate::tenant::cache::Cache;
-use crate::tenant::cache::change_log::Change;
+use crate::tenant::cache::change_log::CatalogChange;
 
 /// How often is looked without a notification.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -52,7 +52,7 @@ pub async fn run(cache: Weak<Cache>, config: DatabaseConfig, brand: String) {
                 tracing::warn!(brand, %error, "PostgreSQL is away; what is remembered of the catalogue is given meanwhile");
             }
             is_away = true;
-            cache.could_not_look();
+            cache.poll_failed();
         }
         drop(cache);
         tokio::time::sleep(TRY_AGAIN_AFTER).await;
@@ -76,7 +76,7 @@ async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str, is_aw
         let began = Instant::now();
         let found = in_time(LONGEST_LOOK, position.look(&client, &statement, began)).await?;
         let Some(cache) = cache.upgrade() else { return Ok(()) };
-        cache.looked(began, found);
+        cache.polled(began, found);
         drop(cache);
         if std::mem::take(is_away) {
             tracing::info!(brand, "PostgreSQL is back");
@@ -101,13 +101,15 @@ impl Position {
         Position { oldest_running: i64::MAX, seen: HashMap::new(), looked: None }
     }
 
-    async fn look(&mut self, client: &Client, statement: &Statement, began: Instant) -> Result<Vec<Change>> {
+    async fn look(&mut self, client: &Client, statement: &Statement, began: Instant) -> Result<Vec<CatalogChange>> {
         let rows = client.query(statement, &[&self.oldest_running]).await?;
         let mut found = Vec::new();
         for row in &rows {
             let Some(change_id) = row.try_get::<_, Option<i64>>("change_id")? else { continue };
             if self.seen.insert(change_id, row.try_get("xact")?).is_none() {
-                found.push(row.try_get::<_, Option<i64>>("item_id")?.map_or(Change::Everything, Change::Item));
+                found.push(
+                    row.try_get::<_, Option<i64>>("item_id")?.map_or(CatalogChange::Everything, CatalogChange::Item),
+                );
             }
         }
         if let Some(row) = rows.first() {
@@ -117,7 +119,7 @@ impl Position {
         self.seen.retain(|_, xact| *xact >= oldest_running);
         let looked = self.looked.replace(began);
         if looked.is_none_or(|looked| began.duration_since(looked) > TOO_LONG_AWAY) {
-            return Ok(vec![Change::Everything]);
+            return Ok(vec![CatalogChange::Everything]);
         }
         Ok(found)
     }

@@ -32,10 +32,10 @@ use std::time::{Duration, Instant};
 
 use crate::foundation::error::{Result, ResultExt};
 use crate::foundation::language::Language;
-use crate::http::cached_response::Answer;
-use crate::platform::postgres::is_away;
-use change_log::{Change, Changes, Moment};
-use single_flight::Flights;
+use crate::http::cached_response::CachedResponse;
+use crate::platform::postgres::is_unavailable;
+use change_log::{CatalogChange, ChangeLog, Version};
+use single_flight::SingleFlight;
 
 /// How long after a look began its word is taken (contract section 3: one second on other instances).
 const CURRENT_FOR: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ const LEAST_PART_BYTES: u64 = 8 << 20;
 const PARTS_PER_CORE: u64 = 4;
 
 /// What an answer is kept under: language, region and target, each as it was asked.
-pub type Key = Box<[u8]>;
+pub type CacheKey = Box<[u8]>;
 
 /// No two questions have the same.
 pub fn key(language: Language, region: Option<&str>, target: &str) -> Vec<u8> {
@@ -71,7 +71,7 @@ pub fn key(language: Language, region: Option<&str>, target: &str) -> Vec<u8> {
 
 /// An answer and what is known of it.
 struct Entry {
-    answer: Arc<Answer>,
+    answer: Arc<CachedResponse>,
     /// Until when nothing that it shows has changed.
     untouched_until: AtomicU64,
 }
@@ -79,8 +79,8 @@ struct Entry {
 #[derive(Clone)]
 struct Weighter;
 
-impl quick_cache::Weighter<Key, Arc<Entry>> for Weighter {
-    fn weight(&self, key: &Key, entry: &Arc<Entry>) -> u64 {
+impl quick_cache::Weighter<CacheKey, Arc<Entry>> for Weighter {
+    fn weight(&self, key: &CacheKey, entry: &Arc<Entry>) -> u64 {
         key.len() as u64 + entry.answer.bytes() as u64 + ENTRY_BYTES
     }
 }
@@ -88,17 +88,17 @@ impl quick_cache::Weighter<Key, Arc<Entry>> for Weighter {
 /// What was found for a key.
 pub enum Lookup {
     /// Nothing that it shows has changed.
-    Current(Arc<Answer>),
+    Current(Arc<CachedResponse>),
     /// The database cannot be asked whether it is still right.
-    Stale(Arc<Answer>),
+    Stale(Arc<CachedResponse>),
     Nothing,
 }
 
 /// One brand's answers.
 pub struct Cache {
-    entries: quick_cache::sync::Cache<Key, Arc<Entry>, Weighter>,
-    flights: Flights,
-    changes: Changes,
+    entries: quick_cache::sync::Cache<CacheKey, Arc<Entry>, Weighter>,
+    flights: SingleFlight,
+    changes: ChangeLog,
     born: Instant,
     /// When the last look that succeeded began, in milliseconds since `born`; 0: none yet.
     looked_at_ms: AtomicU64,
@@ -123,8 +123,8 @@ impl Cache {
             .expect("sizes are all that is needed");
         Cache {
             entries: quick_cache::sync::Cache::with_options(options, Weighter, Default::default(), Default::default()),
-            flights: Flights::default(),
-            changes: Changes::default(),
+            flights: SingleFlight::default(),
+            changes: ChangeLog::default(),
             born: Instant::now(),
             looked_at_ms: AtomicU64::new(0),
             is_cut_off: AtomicBool::new(false),
@@ -135,7 +135,7 @@ impl Cache {
     /// Another configuration is in force: another limit, and what was answered under the former is not given again.
     pub fn renew(&self, bytes: u64) {
         self.entries.set_capacity(bytes);
-        self.changes.note([Change::Everything]);
+        self.changes.note([CatalogChange::Everything]);
     }
 
     /// How many bytes the answers may take; 0: none is kept.
@@ -155,7 +155,7 @@ impl Cache {
         let looked_at_ms = self.looked_at_ms.load(Ordering::Acquire);
         let is_cut_off = self.is_cut_off.load(Ordering::Acquire);
         let since = entry.untouched_until.load(Ordering::Acquire);
-        let Some(until) = self.changes.untouched(&entry.answer.shows, since) else {
+        let Some(until) = self.changes.unchanged_until(&entry.answer.shows, since) else {
             self.entries.remove_if(key, |kept| Arc::ptr_eq(kept, &entry));
             return Lookup::Nothing;
         };
@@ -165,13 +165,13 @@ impl Cache {
         let ago = Duration::from_millis(self.milliseconds(now).saturating_sub(looked_at_ms));
         match looked_at_ms > 0 {
             true if ago <= CURRENT_FOR => Lookup::Current(entry.answer.clone()),
-            true if ago <= STALE_FOR && is_cut_off && !self.may_ask(now) => Lookup::Stale(entry.answer.clone()),
+            true if ago <= STALE_FOR && is_cut_off && !self.may_query(now) => Lookup::Stale(entry.answer.clone()),
             _ => Lookup::Nothing,
         }
     }
 
     /// Whether the database is asked before it is taken to be away: by everybody, and since a question failed by one at a time.
-    fn may_ask(&self, now: Instant) -> bool {
+    fn may_query(&self, now: Instant) -> bool {
         let (failed_at_ms, now_ms) = (self.failed_at_ms.load(Ordering::Acquire), self.milliseconds(now));
         if failed_at_ms == 0 {
             return true;
@@ -186,18 +186,18 @@ impl Cache {
     ///
     /// # Errors
     /// Those of `make`; 504 when it takes too long.
-    pub async fn make_or_recall(
+    pub async fn make_or_stale(
         &self,
         key: &[u8],
         longest: Duration,
-        make: impl Future<Output = Result<Answer>>,
-    ) -> Result<(Arc<Answer>, bool)> {
+        make: impl Future<Output = Result<CachedResponse>>,
+    ) -> Result<(Arc<CachedResponse>, bool)> {
         match tokio::time::timeout(longest, self.make(key, make)).await.or_timeout().flatten() {
             Ok(answer) => {
                 self.failed_at_ms.store(0, Ordering::Release);
                 Ok((answer, false))
             }
-            Err(error) if is_away(&error) => {
+            Err(error) if is_unavailable(&error) => {
                 let now = Instant::now();
                 self.failed_at_ms.store(self.milliseconds(now).max(1), Ordering::Release);
                 match self.find(key, now) {
@@ -214,28 +214,32 @@ impl Cache {
     ///
     /// # Errors
     /// Those of `make`, for all who waited.
-    pub async fn make(&self, key: &[u8], make: impl Future<Output = Result<Answer>>) -> Result<Arc<Answer>> {
+    pub async fn make(
+        &self,
+        key: &[u8],
+        make: impl Future<Output = Result<CachedResponse>>,
+    ) -> Result<Arc<CachedResponse>> {
         let made = self.flights.join(key, &self.changes, make).await?;
         if let Some(began_at) = made.began_at {
-            self.keep(key, &made.answer, began_at);
+            self.insert(key, &made.answer, began_at);
         }
         Ok(made.answer)
     }
 
     /// The present moment: to be asked before the database is, by whoever will [`Cache::keep`] what it says.
-    pub fn now(&self) -> Moment {
+    pub fn now(&self) -> Version {
         self.changes.now()
     }
 
     /// Keeps an answer whose question began at that moment.
-    pub fn keep(&self, key: &[u8], answer: &Arc<Answer>, began_at: Moment) {
+    pub fn insert(&self, key: &[u8], answer: &Arc<CachedResponse>, began_at: Version) {
         let entry = Entry { answer: answer.clone(), untouched_until: AtomicU64::new(began_at) };
         self.entries.insert(key.into(), Arc::new(entry));
     }
 
     /// Notes that these items are shown differently, after the commit and before anybody is told of it.
     pub fn items_changed(&self, item_ids: impl IntoIterator<Item = i64>) {
-        self.changes.note(item_ids.into_iter().map(Change::Item));
+        self.changes.note(item_ids.into_iter().map(CatalogChange::Item));
     }
 
     fn milliseconds(&self, at: Instant) -> u64 {
@@ -243,21 +247,21 @@ impl Cache {
     }
 
     /// A look that began then found these changes.
-    fn looked(&self, began: Instant, found: impl IntoIterator<Item = Change>) {
+    fn polled(&self, began: Instant, found: impl IntoIterator<Item = CatalogChange>) {
         self.changes.note(found);
         self.looked_at_ms.store(self.milliseconds(began).max(1), Ordering::Release);
         self.is_cut_off.store(false, Ordering::Release);
     }
 
     /// A look failed.
-    fn could_not_look(&self) {
+    fn poll_failed(&self) {
         self.is_cut_off.store(true, Ordering::Release);
     }
 }
 
 /// What came of a question to the database.
 struct Made {
-    answer: Arc<Answer>,
+    answer: Arc<CachedResponse>,
     /// For the one who asked; those who waited with them need not keep it again.
-    began_at: Option<Moment>,
+    began_at: Option<Version>,
 }

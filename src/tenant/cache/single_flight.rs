@@ -9,25 +9,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::foundation::error::{Error, Result};
-use crate::http::cached_response::Answer;
-use crate::tenant::cache::change_log::{Changes, Moment};
-use crate::tenant::cache::{Key, Made};
+use crate::http::cached_response::CachedResponse;
+use crate::tenant::cache::change_log::{ChangeLog, Version};
+use crate::tenant::cache::{CacheKey, Made};
 
-type Outcome = Option<Result<Arc<Answer>, Arc<Error>>>;
+type Outcome = Option<Result<Arc<CachedResponse>, Arc<Error>>>;
 
 #[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<Key, Flight>>);
+pub(super) struct SingleFlight(Mutex<HashMap<CacheKey, Flight>>);
 
 struct Flight {
-    began_at: Moment,
+    began_at: Version,
     outcome: watch::Receiver<Outcome>,
 }
 
 /// The one who asks. When they leave without an answer, those who wait see it, and one of them asks instead.
 struct Leader<'f> {
-    flights: &'f Flights,
+    flights: &'f SingleFlight,
     key: &'f [u8],
-    began_at: Moment,
+    began_at: Version,
     outcome: watch::Sender<Outcome>,
 }
 
@@ -40,12 +40,12 @@ impl Drop for Leader<'_> {
     }
 }
 
-impl Flights {
+impl SingleFlight {
     pub(super) async fn join(
         &self,
         key: &[u8],
-        changes: &Changes,
-        make: impl Future<Output = Result<Answer>>,
+        changes: &ChangeLog,
+        make: impl Future<Output = Result<CachedResponse>>,
     ) -> Result<Made> {
         loop {
             match self.board(key, changes.now()) {
@@ -63,7 +63,7 @@ impl Flights {
     }
 
     /// The flight that began at this very moment of the log, or the lead of a new one.
-    fn board<'f>(&'f self, key: &'f [u8], now: Moment) -> Result<Leader<'f>, watch::Receiver<Outcome>> {
+    fn board<'f>(&'f self, key: &'f [u8], now: Version) -> Result<Leader<'f>, watch::Receiver<Outcome>> {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(key)
             && flight.began_at == now
@@ -77,7 +77,7 @@ impl Flights {
 }
 
 impl Leader<'_> {
-    async fn ask(self, make: impl Future<Output = Result<Answer>>) -> Result<Made> {
+    async fn ask(self, make: impl Future<Output = Result<CachedResponse>>) -> Result<Made> {
         let made = make.await.map(Arc::new);
         let (told, outcome) = match made {
             Ok(answer) => (Ok(answer.clone()), Ok(Made { answer, began_at: Some(self.began_at) })),
