@@ -156,13 +156,11 @@ async fn claim(
 async fn join_visitor(brand: &Brand, browser: &RequestCookies, user_id: i64) -> Result<()> {
     let Some(visitor) = &browser.visitor else { return Ok(()) };
     let (visitor, user) = (Owner::visitor(visitor), Owner::User(user_id));
-    let mut client = brand.postgres().await?;
-    let transaction = client.transaction().await?;
+    let transaction = brand.transaction().await?;
     payments::reassign_owner(&transaction, brand, &visitor, &user).await?;
     let reviewed = reviews::join(&transaction, &visitor, &user).await?;
     cart::merge(&transaction, &visitor, &user, brand.clock.now()).await?;
     transaction.commit().await?;
-    client.give_back();
     brand.cache.items_changed(reviewed);
     Ok(())
 }

@@ -9,7 +9,7 @@ pub use body::{Post, post as read_post};
 pub mod http;
 mod store;
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::item::{self, Item};
@@ -63,9 +63,7 @@ impl Outcome {
 /// # Errors
 /// 404 for an item that does not exist or is hidden, 409 with `left` above the stock, 400 above 999 together.
 pub async fn add(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
-    let client = cx.brand.postgres().await?;
-    let outcome = store::add(&*client, owner, item_id, quantity, cx.now()).await?;
-    client.give_back();
+    let outcome = store::add(&cx.brand.postgres().await?, owner, item_id, quantity, cx.now()).await?;
     outcome.into_result()
 }
 
@@ -76,40 +74,34 @@ pub async fn add(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32
 pub async fn set(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
     let client = cx.brand.postgres().await?;
     if quantity == 0 {
-        let removed = store::remove(&*client, owner, &[item_id]).await?;
-        client.give_back();
+        let removed = store::remove(&client, owner, &[item_id]).await?;
         return if removed == 0 { Outcome::NoLine.into_result() } else { Ok(()) };
     }
-    let outcome = store::set(&*client, owner, item_id, quantity, cx.now()).await?;
-    client.give_back();
+    let outcome = store::set(&client, owner, item_id, quantity, cx.now()).await?;
     outcome.into_result()
 }
 
 /// Takes items out; what is not in the cart is ignored.
 pub async fn remove(cx: &RequestContext, owner: &Owner, item_ids: &[i64]) -> Result<()> {
-    let client = cx.brand.postgres().await?;
-    store::remove(&*client, owner, item_ids).await?;
-    client.give_back();
+    store::remove(&cx.brand.postgres().await?, owner, item_ids).await?;
     Ok(())
 }
 
 /// Moves all lines of one cart into another: quantities add up, as far as the stock allows. Doing it again does nothing.
-pub async fn merge(client: &impl GenericClient, from: &Owner, into: &Owner, now: Timestamp) -> Result<()> {
+pub async fn merge(client: &impl Executor, from: &Owner, into: &Owner, now: Timestamp) -> Result<()> {
     store::merge(client, from, into, now).await.map(drop)
 }
 
 /// Takes what was bought out of its owner's cart (`owner` as the database has it), in the transaction that completes the
 /// payment; pieces beyond those that were bought stay.
-pub async fn remove_bought(client: &impl GenericClient, owner: &str, items: &[(i64, i32)]) -> Result<()> {
+pub async fn remove_bought(client: &impl Executor, owner: &str, items: &[(i64, i32)]) -> Result<()> {
     store::remove_bought(client, owner, items).await
 }
 
 /// Forgets the carts of visitors that nobody changed for [`FORGOTTEN_AFTER`]; returns how many lines went.
 pub async fn forget(brand: &Brand) -> Result<u64> {
     let before = brand.clock.now().checked_sub(FORGOTTEN_AFTER).or_internal()?;
-    let client = brand.postgres().await?;
-    let forgotten = store::forget(&*client, before).await?;
-    client.give_back();
+    let forgotten = store::forget(&brand.postgres().await?, before).await?;
     Ok(forgotten)
 }
 
@@ -119,10 +111,9 @@ pub async fn list(cx: &RequestContext, who: &Caller) -> Result<(Vec<Item>, Langu
     let client = cx.brand.postgres().await?;
     let owner = &who.owner();
     if let Some(visitor) = who.previous_visitor() {
-        merge(&*client, &visitor, owner, cx.now()).await?;
+        merge(&client, &visitor, owner, cx.now()).await?;
     }
-    let lines = store::list(&*client, owner).await?;
-    client.give_back();
+    let lines = store::list(&client, owner).await?;
     let mut used = Language::Ru;
     let mut items = Vec::with_capacity(lines.len());
     for line in lines {

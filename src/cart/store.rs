@@ -1,6 +1,6 @@
 //! SQL of the carts. One statement a change: what it checks and what it writes cannot come apart.
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
@@ -22,7 +22,7 @@ pub(super) struct CartLine {
 /// `on conflict` locks the line before it looks at its quantity, so two adds at once are added up; the stock is checked
 /// against the sum.
 pub(super) async fn add(
-    client: &impl GenericClient,
+    client: &impl Executor,
     owner: &Owner,
     item_id: i64,
     quantity: i32,
@@ -59,7 +59,7 @@ pub(super) async fn add(
 
 /// Sets the quantity of a line that is there.
 pub(super) async fn set(
-    client: &impl GenericClient,
+    client: &impl Executor,
     owner: &Owner,
     item_id: i64,
     quantity: i32,
@@ -89,13 +89,13 @@ pub(super) async fn set(
 }
 
 /// Returns how many lines there were.
-pub(super) async fn remove(client: &impl GenericClient, owner: &Owner, item_ids: &[i64]) -> Result<u64> {
+pub(super) async fn remove(client: &impl Executor, owner: &Owner, item_ids: &[i64]) -> Result<u64> {
     let statement = client.prepare_cached("delete from cart_line where owner = $1 and item_id = any ($2)").await?;
     Ok(client.execute(&statement, &[&owner.key(), &item_ids]).await?)
 }
 
 /// One statement, so that a line is in one cart or in the other. What was hidden or sold out since stays as it was.
-pub(super) async fn merge(client: &impl GenericClient, from: &Owner, into: &Owner, now: Timestamp) -> Result<u64> {
+pub(super) async fn merge(client: &impl Executor, from: &Owner, into: &Owner, now: Timestamp) -> Result<u64> {
     let statement = client
         .prepare_cached(
             "with moved as (delete from cart_line where owner = $1 returning item_id, quantity, added_at) \
@@ -119,7 +119,7 @@ pub(super) async fn merge(client: &impl GenericClient, from: &Owner, into: &Owne
 }
 
 /// `items` are ids and how many were bought.
-pub(super) async fn remove_bought(client: &impl GenericClient, owner: &str, items: &[(i64, i32)]) -> Result<()> {
+pub(super) async fn remove_bought(client: &impl Executor, owner: &str, items: &[(i64, i32)]) -> Result<()> {
     let statement = client
         .prepare_cached(
             "with bought as (select * from unnest($2::bigint[], $3::integer[]) as b (item_id, quantity)), \
@@ -137,7 +137,7 @@ pub(super) async fn remove_bought(client: &impl GenericClient, owner: &str, item
 }
 
 /// Whole carts of visitors, a thousand at a time.
-pub(super) async fn forget(client: &impl GenericClient, before: Timestamp) -> Result<u64> {
+pub(super) async fn forget(client: &impl Executor, before: Timestamp) -> Result<u64> {
     let statement = client
         .prepare_cached(
             "delete from cart_line where owner in ( \
@@ -151,7 +151,7 @@ pub(super) async fn forget(client: &impl GenericClient, before: Timestamp) -> Re
     Ok(client.execute(&statement, &[&before]).await?)
 }
 
-pub(super) async fn list(client: &impl GenericClient, owner: &Owner) -> Result<Vec<CartLine>> {
+pub(super) async fn list(client: &impl Executor, owner: &Owner) -> Result<Vec<CartLine>> {
     let statement = client
         .prepare_cached(
             "select v.*, c.quantity as cart_quantity, l.item_id is not null as is_listed \

@@ -63,9 +63,8 @@ async fn candidates(cx: &RequestContext, category: Option<&CatalogId>) -> Result
     // No more than the cache would keep, and as many as anybody may want who waits for the same list.
     let most = (cx.brand.cache.capacity() / BYTES_OF_THE_CACHE_PER_ID).clamp(MOST_DRAWN, MOST_IDS);
     let make = async {
-        let client = cx.brand.postgres().await?;
-        let ids = store::candidates(&*client, category, cx.region.as_deref(), most.cast_signed()).await?;
-        client.give_back();
+        let ids =
+            store::candidates(&cx.brand.postgres().await?, category, cx.region.as_deref(), most.cast_signed()).await?;
         let bytes: Vec<u8> = ids.into_iter().flat_map(i64::to_ne_bytes).collect();
         Ok(CachedResponse::new(bytes.into(), Language::Ru, Vec::new(), ROUTE))
     };
@@ -131,9 +130,7 @@ async fn make_cards(
     key: impl Fn(i64) -> Vec<u8>,
 ) -> Result<HashMap<i64, Arc<CachedResponse>>> {
     let began_at = brand.cache.now();
-    let client = brand.postgres().await?;
-    let rows = store::cards(&*client, ids).await?;
-    client.give_back();
+    let rows = store::cards(&brand.postgres().await?, ids).await?;
     let made = rows.iter().map(|row| {
         let (item, used) = Item::read(row, language, QUESTIONS_IN_A_LIST)?;
         let json = serde_json::to_vec(&item).or_internal()?.into_boxed_slice();

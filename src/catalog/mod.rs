@@ -61,9 +61,7 @@ fn large_number(text: &str) -> Option<i64> {
 
 /// The tree of categories that have something to show in the visitor's region.
 pub async fn categories(cx: &RequestContext) -> Result<(Vec<Category>, Language)> {
-    let client = cx.brand.postgres().await?;
-    let nodes = store::categories(&*client, cx.region.as_deref()).await?;
-    client.give_back();
+    let nodes = store::categories(&cx.brand.postgres().await?, cx.region.as_deref()).await?;
     Ok(category::tree(nodes, cx.language))
 }
 
@@ -78,13 +76,12 @@ pub async fn category_items(cx: &RequestContext, key: &str, page: Page) -> Resul
     let rows = loop {
         // The last share leaves nothing out.
         let share = shares.next().flatten();
-        match store::category_items(&*client, &key, cx.region.as_deref(), page, share).await? {
+        match store::category_items(&client, &key, cx.region.as_deref(), page, share).await? {
             store::Found::Page(rows) => break Some(rows),
             store::Found::NoCategory => break None,
             store::Found::Uneven => {}
         }
     };
-    client.give_back();
     item::read_all(&rows.ok_or_else(|| Error::not_found("category"))?, cx.language)
 }
 
@@ -95,7 +92,7 @@ pub async fn category_items(cx: &RequestContext, key: &str, page: Page) -> Resul
 pub async fn item(cx: &RequestContext, key: &str) -> Result<(Item, Language)> {
     let key = CatalogId::parse(key).ok_or_else(|| Error::not_found("item"))?;
     let reader = cx.brand.shared_connection().await?;
-    let row = reader.with_timeout(store::item(&*reader, &key, cx.region.as_deref())).await?;
+    let row = reader.with_timeout(store::item(&reader, &key, cx.region.as_deref())).await?;
     let row = row.ok_or_else(|| Error::not_found("item"))?;
     Item::read(&row, cx.language, item::QUESTIONS_OF_A_SINGLE_ITEM)
 }
@@ -119,9 +116,7 @@ const CHANGES_KEPT_FOR: SignedDuration = SignedDuration::from_hours(1);
 /// Forgets which items changed longer ago than [`CHANGES_KEPT_FOR`]; returns how many changes went.
 pub async fn forget_changes(brand: &Brand) -> Result<u64> {
     let before = brand.clock.now().checked_sub(CHANGES_KEPT_FOR).or_internal()?;
-    let client = brand.postgres().await?;
-    let forgotten = store::forget_changes(&*client, before).await?;
-    client.give_back();
+    let forgotten = store::forget_changes(&brand.postgres().await?, before).await?;
     Ok(forgotten)
 }
 

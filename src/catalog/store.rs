@@ -1,7 +1,7 @@
 //! SQL of the catalogue's reads, and of what changed in it. Availability in a region reads the same in each: without a region
 //! everything counts, and an item without a list is available everywhere.
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
@@ -11,7 +11,7 @@ use crate::foundation::error::Result;
 use crate::http::request::Page;
 
 /// Every category that is shown, ordered, with the counts of its own items.
-pub(super) async fn categories(client: &impl GenericClient, region: Option<&str>) -> Result<Vec<Node>> {
+pub(super) async fn categories(client: &impl Executor, region: Option<&str>) -> Result<Vec<Node>> {
     let rows = match region {
         None => {
             let statement = client
@@ -65,7 +65,7 @@ pub(super) enum Found {
 ///
 /// What is listed is said as `listed_item` says it, but of a node once and not with each of its items.
 pub(super) async fn category_items(
-    client: &impl GenericClient,
+    client: &impl Executor,
     key: &CatalogId,
     region: Option<&str>,
     page: Page,
@@ -123,7 +123,7 @@ pub(super) async fn category_items(
 }
 
 /// One item with its newest hundred reviews.
-pub(super) async fn item(client: &impl GenericClient, key: &CatalogId, region: Option<&str>) -> Result<Option<Row>> {
+pub(super) async fn item(client: &impl Executor, key: &CatalogId, region: Option<&str>) -> Result<Option<Row>> {
     let statement = client
         .prepare_cached(
             "select i.*, (select coalesce(jsonb_agg(to_jsonb(newest) order by newest.position), '[]') \
@@ -142,7 +142,7 @@ pub(super) async fn item(client: &impl GenericClient, key: &CatalogId, region: O
 
 /// The ids of listed items, evenly drawn where there are more than `most`; no category means all.
 pub(super) async fn candidates(
-    client: &impl GenericClient,
+    client: &impl Executor,
     category: Option<&CatalogId>,
     region: Option<&str>,
     most: i64,
@@ -176,7 +176,7 @@ pub(super) async fn candidates(
 }
 
 /// What lists show of these items, as far as they are listed; in any order.
-pub(super) async fn cards(client: &impl GenericClient, ids: &[i64]) -> Result<Vec<Row>> {
+pub(super) async fn cards(client: &impl Executor, ids: &[i64]) -> Result<Vec<Row>> {
     let statement = client
         .prepare_cached("select v.* from listed_item l join item_card v using (item_id) where l.item_id = any ($1)")
         .await?;
@@ -184,7 +184,7 @@ pub(super) async fn cards(client: &impl GenericClient, ids: &[i64]) -> Result<Ve
 }
 
 /// Some thousands at a time.
-pub(super) async fn forget_changes(client: &impl GenericClient, before: Timestamp) -> Result<u64> {
+pub(super) async fn forget_changes(client: &impl Executor, before: Timestamp) -> Result<u64> {
     let statement = client
         .prepare_cached(
             "delete from catalog_change where change_id in ( \

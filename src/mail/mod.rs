@@ -12,7 +12,7 @@ mod worker;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 use lettre::Address;
 
@@ -59,12 +59,7 @@ pub enum Queued {
 ///
 /// # Errors
 /// 503 while PostgreSQL is away.
-pub async fn queue(
-    client: &impl GenericClient,
-    draft: &Draft,
-    now: Timestamp,
-    message_id_host: &str,
-) -> Result<Queued> {
+pub async fn queue(client: &impl Executor, draft: &Draft, now: Timestamp, message_id_host: &str) -> Result<Queued> {
     let subject: String = draft.subject.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let subject: String = subject.trim().chars().take(LONGEST_SUBJECT).collect();
     let host = match message_id_host.parse::<IpAddr>() {
@@ -83,7 +78,7 @@ pub async fn queue(
 ///
 /// # Errors
 /// 503 while PostgreSQL is away.
-pub async fn recipients(client: &impl GenericClient, abouts: &[String]) -> Result<HashMap<String, Vec<String>>> {
+pub async fn recipients(client: &impl Executor, abouts: &[String]) -> Result<HashMap<String, Vec<String>>> {
     let mut recipients: HashMap<String, Vec<String>> = HashMap::new();
     for (about, recipient) in store::recipients(client, abouts).await? {
         recipients.entry(about).or_default().push(recipient);
@@ -95,7 +90,7 @@ pub async fn recipients(client: &impl GenericClient, abouts: &[String]) -> Resul
 ///
 /// # Errors
 /// 503 while PostgreSQL is away.
-pub async fn count_addresses(client: &impl GenericClient, about: &str) -> Result<i64> {
+pub async fn count_addresses(client: &impl Executor, about: &str) -> Result<i64> {
     store::count_addresses(client, about).await
 }
 
@@ -180,9 +175,8 @@ pub struct Outbox {
 /// 503 while PostgreSQL is away.
 pub async fn list(brand: &Brand, failed: bool, count: i64) -> Result<Outbox> {
     let client = brand.postgres().await?;
-    let waiting = store::waiting(&*client, failed, count).await?;
-    let (queued, failed) = store::counts(&*client).await?;
-    client.give_back();
+    let waiting = store::waiting(&client, failed, count).await?;
+    let (queued, failed) = store::counts(&client).await?;
     Ok(Outbox { waiting, queued, failed })
 }
 
@@ -191,9 +185,7 @@ pub async fn list(brand: &Brand, failed: bool, count: i64) -> Result<Outbox> {
 /// # Errors
 /// 503 while PostgreSQL is away.
 pub async fn figures(brand: &Brand) -> Result<Queue> {
-    let client = brand.postgres().await?;
-    let queue = store::figures(&*client, brand.clock.now()).await?;
-    client.give_back();
+    let queue = store::figures(&brand.postgres().await?, brand.clock.now()).await?;
     Ok(queue)
 }
 
@@ -212,9 +204,7 @@ pub enum Retried {
 /// # Errors
 /// 503 while PostgreSQL is away.
 pub async fn retry(brand: &Brand, id: i64) -> Result<Retried> {
-    let client = brand.postgres().await?;
-    let retried = store::retry(&*client, id, brand.clock.now()).await?;
-    client.give_back();
+    let retried = store::retry(&brand.postgres().await?, id, brand.clock.now()).await?;
     Ok(retried)
 }
 
@@ -223,9 +213,7 @@ pub async fn retry(brand: &Brand, id: i64) -> Result<Retried> {
 /// # Errors
 /// 503 while PostgreSQL is away.
 pub async fn retry_all_failed(brand: &Brand) -> Result<u64> {
-    let client = brand.postgres().await?;
-    let retried = store::retry_all_failed(&*client, brand.clock.now()).await?;
-    client.give_back();
+    let retried = store::retry_all_failed(&brand.postgres().await?, brand.clock.now()).await?;
     Ok(retried)
 }
 

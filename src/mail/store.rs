@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
@@ -29,7 +29,7 @@ pub(super) struct Claimed {
 
 /// `false` when there is one about this to this address.
 pub(super) async fn insert(
-    client: &impl GenericClient,
+    client: &impl Executor,
     draft: &Draft,
     subject: &str,
     message_id: &str,
@@ -50,7 +50,7 @@ pub(super) async fn insert(
 }
 
 /// Pairs of what mails are about and to whom they go.
-pub(super) async fn recipients(client: &impl GenericClient, abouts: &[String]) -> Result<Vec<(String, String)>> {
+pub(super) async fn recipients(client: &impl Executor, abouts: &[String]) -> Result<Vec<(String, String)>> {
     let statement = client
         .prepare_cached("select subject_key, recipient from mail_outbox where subject_key = any ($1) order by mail_id")
         .await?;
@@ -58,14 +58,14 @@ pub(super) async fn recipients(client: &impl GenericClient, abouts: &[String]) -
     Ok(rows.iter().map(|row| (row.get("subject_key"), row.get("recipient"))).collect())
 }
 
-pub(super) async fn count_addresses(client: &impl GenericClient, about: &str) -> Result<i64> {
+pub(super) async fn count_addresses(client: &impl Executor, about: &str) -> Result<i64> {
     let statement =
         client.prepare_cached("select count(*) as addresses from mail_outbox where subject_key = $1").await?;
     Ok(client.query_one(&statement, &[&about]).await?.get("addresses"))
 }
 
 /// The mail that is due for longest and that nobody else is sending.
-pub(super) async fn claim(client: &impl GenericClient, now: Timestamp, lease: Duration) -> Result<Option<Claimed>> {
+pub(super) async fn claim(client: &impl Executor, now: Timestamp, lease: Duration) -> Result<Option<Claimed>> {
     let statement = client
         .prepare_cached(
             "update mail_outbox set tries = tries + 1, \
@@ -99,7 +99,7 @@ pub(super) async fn claim(client: &impl GenericClient, now: Timestamp, lease: Du
 }
 
 /// `false` when the lease is another one's by now.
-pub(super) async fn sent(client: &impl GenericClient, mail: &Claimed, now: Timestamp) -> Result<bool> {
+pub(super) async fn sent(client: &impl Executor, mail: &Claimed, now: Timestamp) -> Result<bool> {
     let statement = client
         .prepare_cached(
             "update mail_outbox set status = 'SENT', sent_at = $3, leased_until = null, last_error = null \
@@ -111,7 +111,7 @@ pub(super) async fn sent(client: &impl GenericClient, mail: &Claimed, now: Times
 
 /// It is tried again at `next`, or never where that is `None`. `false` when the lease is another one's by now.
 pub(super) async fn not_sent(
-    client: &impl GenericClient,
+    client: &impl Executor,
     mail: &Claimed,
     next: Option<Timestamp>,
     error: &str,
@@ -127,12 +127,7 @@ pub(super) async fn not_sent(
 }
 
 /// Whatever is due waits until then, because the server takes nothing now. What others are sending is left alone.
-pub(super) async fn postpone_due(
-    client: &impl GenericClient,
-    now: Timestamp,
-    until: Timestamp,
-    error: &str,
-) -> Result<u64> {
+pub(super) async fn postpone_due(client: &impl Executor, now: Timestamp, until: Timestamp, error: &str) -> Result<u64> {
     let statement = client
         .prepare_cached(
             "update mail_outbox set next_try_at = $2, last_error = $3 \
@@ -148,7 +143,7 @@ pub(super) async fn postpone_due(
 }
 
 /// Oldest first.
-pub(super) async fn waiting(client: &impl GenericClient, failed: bool, count: i64) -> Result<Vec<Waiting>> {
+pub(super) async fn waiting(client: &impl Executor, failed: bool, count: i64) -> Result<Vec<Waiting>> {
     let statement = client
         .prepare_cached(
             "select mail_id, subject_key, recipient, status, tries, next_try_at, last_error from mail_outbox \
@@ -168,7 +163,7 @@ pub(super) async fn waiting(client: &impl GenericClient, failed: bool, count: i6
 }
 
 /// How many are queued and how many were given up.
-pub(super) async fn counts(client: &impl GenericClient) -> Result<(i64, i64)> {
+pub(super) async fn counts(client: &impl Executor) -> Result<(i64, i64)> {
     let statement = client
         .prepare_cached(
             "select (select count(*) from mail_outbox where status = 'QUEUED') as queued, \
@@ -179,7 +174,7 @@ pub(super) async fn counts(client: &impl GenericClient) -> Result<(i64, i64)> {
     Ok((row.get("queued"), row.get("failed")))
 }
 
-pub(super) async fn retry(client: &impl GenericClient, id: i64, now: Timestamp) -> Result<Retried> {
+pub(super) async fn retry(client: &impl Executor, id: i64, now: Timestamp) -> Result<Retried> {
     let statement = client
         .prepare_cached(
             "with due as ( \
@@ -197,7 +192,7 @@ pub(super) async fn retry(client: &impl GenericClient, id: i64, now: Timestamp) 
     })
 }
 
-pub(super) async fn retry_all_failed(client: &impl GenericClient, now: Timestamp) -> Result<u64> {
+pub(super) async fn retry_all_failed(client: &impl Executor, now: Timestamp) -> Result<u64> {
     let statement = client
         .prepare_cached(
             "update mail_outbox set status = 'QUEUED', next_try_at = $1, tries = 0, tried_since = $1 \
@@ -208,7 +203,7 @@ pub(super) async fn retry_all_failed(client: &impl GenericClient, now: Timestamp
 }
 
 /// Of what waits, of what was given up, and how long the oldest waits by this clock.
-pub(super) async fn figures(client: &impl GenericClient, now: Timestamp) -> Result<Queue> {
+pub(super) async fn figures(client: &impl Executor, now: Timestamp) -> Result<Queue> {
     let statement = client
         .prepare_cached(
             "select (select count(*) from mail_outbox where status = 'QUEUED') as waiting, \

@@ -28,9 +28,7 @@ pub async fn send_due(brand: &Brand) -> Result<u64> {
     let mut line = None;
     let mut sent = 0;
     while begun.elapsed() < config.timeout {
-        let client = brand.postgres().await?;
-        let claimed = store::claim(&*client, brand.clock.now(), config.lease).await?;
-        client.give_back();
+        let claimed = store::claim(&brand.postgres().await?, brand.clock.now(), config.lease).await?;
         let Some(mail) = claimed else { break };
         let claimed_at = Instant::now();
         let said = deliver(brand, config, &mut line, &mail).await;
@@ -155,17 +153,16 @@ impl Outcome {
 async fn write(brand: &Brand, mail: &Claimed, outcome: &Outcome, now: Timestamp) -> Result<bool> {
     let client = brand.postgres().await?;
     let written = match outcome {
-        Outcome::Sent => store::sent(&*client, mail, now).await?,
-        Outcome::GivenUp { error } => store::not_sent(&*client, mail, None, error).await?,
+        Outcome::Sent => store::sent(&client, mail, now).await?,
+        Outcome::GivenUp { error } => store::not_sent(&client, mail, None, error).await?,
         Outcome::Later { until, error, all } => {
-            let written = store::not_sent(&*client, mail, Some(*until), error).await?;
+            let written = store::not_sent(&client, mail, Some(*until), error).await?;
             if *all {
-                store::postpone_due(&*client, now, *until, error).await?;
+                store::postpone_due(&client, now, *until, error).await?;
             }
             written
         }
     };
-    client.give_back();
     Ok(written)
 }
 

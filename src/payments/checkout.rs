@@ -16,8 +16,9 @@ use crate::foundation::error::{Error, Result, ResultExt};
 use crate::foundation::hex;
 use crate::http::rate_limit::network_of;
 use crate::payments::provider::raiffeisen::{ProviderClient, ProviderError, Registration, StatusEndpoint};
+use crate::platform::postgres::Transaction;
 use crate::session::Owner;
-use crate::tenant::brand::{Brand, Connection};
+use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
 /// How often a waiting request looks whether another one has the code by now.
@@ -103,14 +104,14 @@ async fn round(cx: &RequestContext, owner: &str, begun_after: Timestamp, order: 
         item_ids: &item_ids,
     };
     let _turn = cx.brand.checkouts.acquire().await.or_internal()?;
-    let client = cx.brand.postgres().await?;
-    let desk = store::begin(&*client, &question).await?;
+    let transaction = cx.brand.transaction().await?;
+    let desk = store::begin(&transaction, &question).await?;
     if let Some(round) = decide(&desk, order, cx, now).transpose() {
-        return leave(client, round).await;
+        return leave(transaction, round).await;
     }
     let (lines, amount) = match order.price(&desk.offered, config.rounding) {
         Ok(priced) => priced,
-        Err(error) => return leave(client, Err(error)).await,
+        Err(error) => return leave(transaction, Err(error)).await,
     };
     let opening = Opening {
         owner,
@@ -123,21 +124,18 @@ async fn round(cx: &RequestContext, owner: &str, begun_after: Timestamp, order: 
         expires_at: now + config.qr_lifetime,
         registering_until: now + registering_for(&cx.brand),
     };
-    let opened = store::open(&*client, &opening).await?;
+    let opened = store::open(transaction, &opening).await?;
     let Some(payment_id) = opened else {
         // Somebody was faster since the pieces were counted: count again and say what is left.
-        client.give_back();
         return Ok(Step::Replace(Vec::new()));
     };
-    client.give_back();
     cx.brand.cache.items_changed(lines.iter().map(|line| line.item_id));
     Ok(Step::Register(written(payment_id, &opening)))
 }
 
 /// Ends the transaction without having written anything.
-async fn leave(client: Connection, with: Result<Step>) -> Result<Step> {
-    store::roll_back(&*client).await?;
-    client.give_back();
+async fn leave(transaction: Transaction, with: Result<Step>) -> Result<Step> {
+    transaction.rollback().await?;
     with
 }
 
@@ -232,12 +230,10 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
         redirect_url: payment.redirect_url.as_deref(),
     };
     let registered = ProviderClient::of(brand)?.register(&registration).await;
-    let client = brand.postgres().await?;
     match registered {
         Ok(code) => {
             let look_at = brand.clock.now() + super::FIRST_PAUSE;
-            let noted = store::note_qr(&*client, payment.id, &code, look_at).await?;
-            client.give_back();
+            let noted = store::note_qr(&brand.postgres().await?, payment.id, &code, look_at).await?;
             match noted {
                 Some(status) if status.is_open() || status == Status::Completed => {
                     let standing = CurrentState { status, ..payment.standing };
@@ -263,8 +259,7 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
             }
         }
         Err(fault) => {
-            store::note_unregistered(&*client, payment.id, &fault.to_string()).await?;
-            client.give_back();
+            store::note_unregistered(&brand.postgres().await?, payment.id, &fault.to_string()).await?;
             tracing::warn!(brand = brand.name(), payment = payment.id, %fault, "no QR code");
             if matches!(fault, ProviderError::Refused { .. }) {
                 // It will say so again: the order's name and its pieces are free.
@@ -278,8 +273,7 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
 /// The payment as another instance registered it.
 async fn stored(brand: &Brand, payment_id: i64) -> Result<Payment> {
     let client = brand.postgres().await?;
-    let found = store::by_id(&*client, payment_id).await?;
-    client.give_back();
+    let found = store::by_id(&client, payment_id).await?;
     found.filter(|payment| payment.qr_id.is_some()).ok_or_else(|| Error::bank_too_late("the order is gone"))
 }
 
@@ -290,16 +284,14 @@ async fn register_or_wait(brand: &Arc<Brand>, payment: Payment) -> Result<Paymen
         let now = brand.clock.now();
         if payment.registering_until.is_none_or(|until| until < now) || left.is_zero() {
             let expires_at = now + brand.config.payments.qr_lifetime;
-            let client = brand.postgres().await?;
-            let taken = store::take_over(&*client, payment.id, now, expires_at, now + registering_for(brand)).await?;
-            client.give_back();
+            let taken =
+                store::take_over(&brand.postgres().await?, payment.id, now, expires_at, now + registering_for(brand))
+                    .await?;
             if let Some(payment) = taken {
                 return register(brand, payment).await;
             }
         }
-        let client = brand.postgres().await?;
-        let found = store::by_id(&*client, payment.id).await?;
-        client.give_back();
+        let found = store::by_id(&brand.postgres().await?, payment.id).await?;
         match found {
             Some(found) if found.qr_id.is_some() => return Ok(found),
             Some(found) if !found.standing.status.is_open() => {

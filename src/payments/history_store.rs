@@ -1,6 +1,6 @@
 //! SQL of what was paid and begun, for those who look back: the mail about an order, the receipt's address, a person of the shop.
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -13,7 +13,7 @@ use crate::payments::{Filter, PaymentCounts};
 use crate::telemetry::metrics::Queue;
 
 /// The newest first.
-pub(super) async fn list(client: &impl GenericClient, filter: Filter) -> Result<Vec<Payment>> {
+pub(super) async fn list(client: &impl Executor, filter: Filter) -> Result<Vec<Payment>> {
     let statement = client
         .prepare_cached(
             "select * from payment_sheet \
@@ -26,14 +26,14 @@ pub(super) async fn list(client: &impl GenericClient, filter: Filter) -> Result<
     rows.iter().map(Payment::read).collect()
 }
 
-pub(super) async fn mark_to_settle(client: &impl GenericClient, payment_id: i64, remark: &str) -> Result<()> {
+pub(super) async fn mark_to_settle(client: &impl Executor, payment_id: i64, remark: &str) -> Result<()> {
     let statement =
         client.prepare_cached("update payment set to_settle = true, remark = $2 where payment_id = $1").await?;
     client.execute(&statement, &[&payment_id, &remark]).await?;
     Ok(())
 }
 
-pub(super) async fn settle(client: &impl GenericClient, payment_id: i64) -> Result<bool> {
+pub(super) async fn settle(client: &impl Executor, payment_id: i64) -> Result<bool> {
     let statement =
         client.prepare_cached("update payment set to_settle = false where payment_id = $1 and to_settle").await?;
     Ok(client.execute(&statement, &[&payment_id]).await? == 1)
@@ -42,7 +42,7 @@ pub(super) async fn settle(client: &impl GenericClient, payment_id: i64) -> Resu
 /// Begins a transaction that has the paid orders of exactly these items (sorted) to itself, the newest first: of an owner, else
 /// those whose front end named one of these users, since then.
 pub(super) async fn begin_mail(
-    client: &impl GenericClient,
+    client: &impl Executor,
     owner: Option<&str>,
     user_ids: &[String],
     since: Option<Timestamp>,
@@ -62,13 +62,11 @@ pub(super) async fn begin_mail(
         )
         .await?;
     let parameters: [&(dyn ToSql + Sync); 4] = [&owner, &user_ids, &since, &item_ids];
-    let (begun, paid) = tokio::join!(client.batch_execute("begin"), client.query(&statement, &parameters));
-    begun?;
-    paid?.iter().map(Payment::read).collect()
+    client.query(&statement, &parameters).await?.iter().map(Payment::read).collect()
 }
 
 /// A payment's lines in the order of the request, named in a language as far as the shop has the words today.
-pub(super) async fn lines(client: &impl GenericClient, payment_id: i64, language: Language) -> Result<Vec<OrderLine>> {
+pub(super) async fn lines(client: &impl Executor, payment_id: i64, language: Language) -> Result<Vec<OrderLine>> {
     let statement = client
         .prepare_cached(
             "select l.item_id, coalesce(nullif(i.translations #>> array[$2, 'name'], ''), l.name) as name, \
@@ -90,7 +88,7 @@ pub(super) async fn lines(client: &impl GenericClient, payment_id: i64, language
 
 /// The buyer's address for a receipt that was not sent yet; it need not wait any longer.
 pub(super) async fn note_receipt_email(
-    client: &impl GenericClient,
+    client: &impl Executor,
     payment_id: i64,
     email: &str,
     now: Timestamp,
@@ -106,7 +104,7 @@ pub(super) async fn note_receipt_email(
 }
 
 /// How many payments are in each of `states`, how many a person must settle, and the queue of receipts.
-pub(super) async fn figures(client: &impl GenericClient, states: &[&str], now: Timestamp) -> Result<PaymentCounts> {
+pub(super) async fn figures(client: &impl Executor, states: &[&str], now: Timestamp) -> Result<PaymentCounts> {
     let statement = client
         .prepare_cached(
             "select array(select (select count(*) from payment where status = s) \

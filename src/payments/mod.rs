@@ -22,7 +22,7 @@ pub mod worker;
 
 use std::sync::Arc;
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::{Executor, Transaction};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cart;
@@ -56,9 +56,7 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
     if !raiffeisen::is_plain_id(qr_id) {
         return Err(Error::not_found("payment"));
     }
-    let client = brand.postgres().await?;
-    let found = poll_store::by_qr(&*client, qr_id, now, now - config.look_every).await?;
-    client.give_back();
+    let found = poll_store::by_qr(&brand.postgres().await?, qr_id, now, now - config.look_every).await?;
     let (payment, turn) = found.ok_or_else(|| Error::not_found("payment"))?;
     let Some(turn) = turn else { return Ok(payment) };
     let (looker, looked_at) = (brand.clone(), payment.clone());
@@ -83,9 +81,7 @@ async fn poll_provider(brand: &Brand, payment: &Payment, ask: StatusEndpoint) ->
         Err(fault) => {
             if matches!(fault, ProviderError::OtherMoney(_)) && !payment.to_settle {
                 tracing::error!(brand = brand.name(), payment = payment.id, %fault, "for a person to settle");
-                let client = brand.postgres().await?;
-                history_store::mark_to_settle(&*client, payment.id, &fault.to_string()).await?;
-                client.give_back();
+                history_store::mark_to_settle(&brand.postgres().await?, payment.id, &fault.to_string()).await?;
             }
             Err(fault.into())
         }
@@ -104,9 +100,7 @@ pub async fn handle_webhook(brand: &Arc<Brand>, body: &[u8], signature: &str) ->
         return Ok(false);
     }
     let now = brand.clock.now();
-    let client = brand.postgres().await?;
-    let told = poll_store::told(&*client, &heard.order, heard.qr_id.as_deref(), now).await?;
-    client.give_back();
+    let told = poll_store::told(&brand.postgres().await?, &heard.order, heard.qr_id.as_deref(), now).await?;
     let Some(payment) = told else {
         tracing::warn!(brand = brand.name(), order = heard.order, "the bank told of an order that we do not know");
         return Ok(false);
@@ -126,26 +120,24 @@ pub async fn handle_webhook(brand: &Arc<Brand>, body: &[u8], signature: &str) ->
 /// The only place where a payment's status changes.
 pub async fn apply(brand: &Brand, payment_id: i64, seen: &ProviderStatus) -> Result<Payment> {
     let now = brand.clock.now();
-    let client = brand.postgres().await?;
-    let payment = transition_store::begin(&*client, payment_id).await?;
+    let transaction = brand.transaction().await?;
+    let payment = transition_store::lock(&transaction, payment_id).await?;
     let Some(change) = state::change(payment.standing, seen, now) else {
-        store::roll_back(&*client).await?;
-        client.give_back();
+        transaction.rollback().await?;
         return Ok(payment);
     };
-    let to_settle = transition_store::move_stock(&*client, payment.id, change.stock).await?;
-    let transaction = match seen {
-        ProviderStatus::Paid(transaction) => transaction.clone(),
+    let to_settle = transition_store::move_stock(&transaction, payment.id, change.stock).await?;
+    let received = match seen {
+        ProviderStatus::Paid(received) => received.clone(),
         _ => BankTransaction::default(),
     };
     let look_at = next_poll_at(&payment, change.status, 0, now, &brand.config.payments);
-    transition_store::write(&*client, &payment, change, &transaction, look_at, now, to_settle).await?;
+    transition_store::write(&transaction, &payment, change, &received, look_at, now, to_settle).await?;
     if change.status == Status::Completed {
-        complete(brand, &client, &payment, now).await?;
+        complete(brand, &transaction, &payment, now).await?;
     }
-    let after = store::by_id(&*client, payment.id).await?;
-    store::commit(&*client).await?;
-    client.give_back();
+    let after = store::by_id(&transaction, payment.id).await?;
+    transaction.commit().await?;
     if change.stock != StockMovement::Untouched {
         brand.cache.items_changed(payment.lines.iter().map(|(item_id, _)| *item_id));
     }
@@ -154,15 +146,10 @@ pub async fn apply(brand: &Brand, payment_id: i64, seen: &ProviderStatus) -> Res
 }
 
 /// What a completed payment brings about, once.
-async fn complete(
-    brand: &Brand,
-    client: &crate::tenant::brand::Connection,
-    payment: &Payment,
-    now: Timestamp,
-) -> Result<()> {
-    cart::remove_bought(&**client, &payment.owner, &payment.lines).await?;
+async fn complete(brand: &Brand, transaction: &Transaction, payment: &Payment, now: Timestamp) -> Result<()> {
+    cart::remove_bought(transaction, &payment.owner, &payment.lines).await?;
     if let Some(fiscal) = &brand.config.fiscal {
-        transition_store::queue_receipt(&**client, payment, now + fiscal.wait).await?;
+        transition_store::queue_receipt(transaction, payment, now + fiscal.wait).await?;
     }
     Ok(())
 }
@@ -228,9 +215,7 @@ pub struct Filter {
 
 /// The newest payments, for a person of the shop.
 pub async fn list(brand: &Brand, filter: Filter) -> Result<Vec<Payment>> {
-    let client = brand.postgres().await?;
-    let payments = history_store::list(&*client, filter).await?;
-    client.give_back();
+    let payments = history_store::list(&brand.postgres().await?, filter).await?;
     Ok(payments)
 }
 
@@ -239,9 +224,8 @@ pub async fn list(brand: &Brand, filter: Filter) -> Result<Vec<Payment>> {
 /// # Errors
 /// 404 when there is none.
 pub async fn show(brand: &Brand, payment_id: i64) -> Result<(Payment, Vec<Refund>)> {
-    let client = brand.postgres().await?;
-    let payment = store::by_id(&*client, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
-    client.give_back();
+    let payment =
+        store::by_id(&brand.postgres().await?, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
     Ok((payment, refund::refresh(brand, payment_id).await?))
 }
 
@@ -267,9 +251,7 @@ pub struct PaymentCounts {
 /// # Errors
 /// 503 while PostgreSQL is away.
 pub async fn counts(brand: &Brand) -> Result<PaymentCounts> {
-    let client = brand.postgres().await?;
-    let figures = history_store::figures(&*client, &STATES[..5], brand.clock.now()).await?;
-    client.give_back();
+    let figures = history_store::figures(&brand.postgres().await?, &STATES[..5], brand.clock.now()).await?;
     Ok(figures)
 }
 
@@ -279,11 +261,10 @@ pub async fn counts(brand: &Brand) -> Result<PaymentCounts> {
 /// 404 for no such payment.
 pub async fn settle(brand: &Brand, payment_id: i64) -> Result<bool> {
     let client = brand.postgres().await?;
-    let settled = history_store::settle(&*client, payment_id).await?;
+    let settled = history_store::settle(&client, payment_id).await?;
     if !settled {
-        store::by_id(&*client, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
+        store::by_id(&client, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
     }
-    client.give_back();
     Ok(settled)
 }
 
@@ -293,6 +274,6 @@ fn purpose(site_order_id: &str) -> String {
 }
 
 /// Gives the payments of a visitor to the user that the visitor logged in as, in the login's transaction.
-pub async fn reassign_owner(client: &impl GenericClient, brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
+pub async fn reassign_owner(client: &impl Executor, brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
     store::join(client, brand.name(), &from.key(), &into.key(), brand.clock.now()).await
 }

@@ -1,7 +1,7 @@
 //! SQL of who looks at a payment when: a visitor's poll, the bank's notification, the worker. Each look is claimed in the
 //! statement that finds it due, so that many who want to know are one question to the bank.
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 
 use crate::foundation::error::Result;
@@ -27,7 +27,7 @@ impl PollTarget {
 
 /// The payment of a code, and when the caller is the one to ask the bank about it now, of what.
 pub(super) async fn by_qr(
-    client: &impl GenericClient,
+    client: &impl Executor,
     qr_id: &str,
     now: Timestamp,
     stale_before: Timestamp,
@@ -49,7 +49,7 @@ pub(super) async fn by_qr(
 
 /// The payment that a notification is about. It is due to be looked at from now on, whatever becomes of the caller.
 pub(super) async fn told(
-    client: &impl GenericClient,
+    client: &impl Executor,
     bank_order_id: &str,
     qr_id: Option<&str>,
     now: Timestamp,
@@ -69,7 +69,7 @@ pub(super) async fn told(
 
 /// Payments whose look is due, each for one worker: the next is set far enough for this one to be done.
 pub(super) async fn claim_due(
-    client: &impl GenericClient,
+    client: &impl Executor,
     now: Timestamp,
     stale_before: Timestamp,
     again_at: Timestamp,
@@ -95,7 +95,7 @@ pub(super) async fn claim_due(
 /// When the worker looks next (`None`: never again), and what the bank said that somebody should know; unless somebody has
 /// decided otherwise since it was `claimed` until then.
 pub(super) async fn schedule(
-    client: &impl GenericClient,
+    client: &impl Executor,
     payment_id: i64,
     claimed: Timestamp,
     look_at: Option<Timestamp>,

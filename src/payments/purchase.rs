@@ -10,7 +10,7 @@ use super::letter::{self, PaidOrder};
 use crate::foundation::error::{Error, Result};
 use crate::http::request::LARGEST_INTEGER;
 use crate::mail::{self, Draft};
-use crate::payments::{history_store, store};
+use crate::payments::history_store;
 use crate::session::Owner;
 use crate::tenant::context::RequestContext;
 
@@ -76,11 +76,12 @@ pub async fn send_mail(cx: &RequestContext, owner: Option<&Owner>, purchase: &Pu
     let now = cx.now();
     let since = owner.is_none().then(|| now - CLAIM);
     let owner = owner.map(Owner::key);
-    let client = cx.brand.postgres().await?;
+    let transaction = cx.brand.transaction().await?;
     let paid =
-        history_store::begin_mail(&*client, owner.as_deref(), &purchase.user_ids(), since, &purchase.item_ids).await?;
+        history_store::begin_mail(&transaction, owner.as_deref(), &purchase.user_ids(), since, &purchase.item_ids)
+            .await?;
     let abouts: Vec<String> = paid.iter().map(|payment| about(payment.id)).collect();
-    let recipients = mail::recipients(&*client, &abouts).await?;
+    let recipients = mail::recipients(&transaction, &abouts).await?;
     let told = |id: i64| recipients.get(&about(id)).map_or(&[][..], Vec::as_slice);
     let has_room = |id: i64| {
         let told = told(id);
@@ -89,11 +90,10 @@ pub async fn send_mail(cx: &RequestContext, owner: Option<&Owner>, purchase: &Pu
     let unmailed = paid.iter().find(|payment| told(payment.id).is_empty());
     let chosen = unmailed.or_else(|| paid.iter().find(|payment| has_room(payment.id)));
     let Some(payment) = chosen else {
-        store::roll_back(&*client).await?;
-        client.give_back();
+        transaction.rollback().await?;
         return Err(Error::not_found("paid order of these items"));
     };
-    let lines = history_store::lines(&*client, payment.id, cx.language).await?;
+    let lines = history_store::lines(&transaction, payment.id, cx.language).await?;
     let paid_at = payment.completed_at.unwrap_or(now);
     let order = PaidOrder { number: &payment.site_order_id, lines: &lines, amount: payment.amount, paid_at };
     let letter = letter::write(&cx.brand.config, cx.language, &order);
@@ -105,11 +105,9 @@ pub async fn send_mail(cx: &RequestContext, owner: Option<&Owner>, purchase: &Pu
         text: letter.text,
         html: letter.html,
     };
-    mail::queue(&*client, &draft, now, cx.brand.config.host()).await?;
-    history_store::note_receipt_email(&*client, payment.id, &purchase.email, now).await?;
-    store::commit(&*client).await?;
-    client.give_back();
-    Ok(())
+    mail::queue(&transaction, &draft, now, cx.brand.config.host()).await?;
+    history_store::note_receipt_email(&transaction, payment.id, &purchase.email, now).await?;
+    transaction.commit().await
 }
 
 /// What a mail about a payment is about.

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::{Executor, Transaction};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use tokio_postgres::Row;
@@ -102,10 +102,10 @@ pub(super) struct CheckoutQuery<'a> {
 
 /// Begins a transaction in which neither this owner nor this address opens another payment, and reads what must be known.
 /// Whoever gets an error drops the connection, which ends the transaction.
-pub(super) async fn begin(client: &impl GenericClient, question: &CheckoutQuery<'_>) -> Result<CheckoutSnapshot> {
+pub(super) async fn begin(transaction: &Transaction, question: &CheckoutQuery<'_>) -> Result<CheckoutSnapshot> {
     // The owner's lock always comes before the address's.
-    let lock = client.prepare_cached("select pg_advisory_xact_lock(hashtextextended($1, 0))").await?;
-    let offered = client
+    let lock = transaction.prepare_cached("select pg_advisory_xact_lock(hashtextextended($1, 0))").await?;
+    let offered = transaction
         .prepare_cached(
             "select i.item_id, i.name, i.price, i.discount, i.currency, c.quantity as in_cart, \
                     item_left(i.quantity, i.held, i.remainings) as item_left, \
@@ -116,13 +116,13 @@ pub(super) async fn begin(client: &impl GenericClient, question: &CheckoutQuery<
              order by w.position",
         )
         .await?;
-    let payments = client
+    let payments = transaction
         .prepare_cached(
             "select * from payment_sheet \
              where owner = $1 and not abandoned and (site_order_id = $2 or status in ('CREATED', 'WAITING'))",
         )
         .await?;
-    let at_address = client
+    let at_address = transaction
         .prepare_cached(
             "select count(*) from payment p \
              where p.address = $1 and not p.abandoned and p.status in ('CREATED', 'WAITING') \
@@ -130,8 +130,9 @@ pub(super) async fn begin(client: &impl GenericClient, question: &CheckoutQuery<
                                                  where l.payment_id = p.payment_id and l.item_id = any ($3)))",
         )
         .await?;
-    let joined =
-        client.prepare_cached("select owner from payment_owner_link where visitor = $1 and linked_at > $2").await?;
+    let joined = transaction
+        .prepare_cached("select owner from payment_owner_link where visitor = $1 and linked_at > $2")
+        .await?;
     let CheckoutQuery { brand, owner, begun_after, subject, region, site_order_id, item_ids } = question;
     let keys = [owner_lock(brand, owner), format!("brandgate:pay:{brand}:address:{subject}")];
     let of_owner: [&(dyn ToSql + Sync); 1] = [&keys[0]];
@@ -141,16 +142,14 @@ pub(super) async fn begin(client: &impl GenericClient, question: &CheckoutQuery<
     let where_from: [&(dyn ToSql + Sync); 3] = [subject, owner, item_ids];
     let of_visitor: [&(dyn ToSql + Sync); 2] = [owner, begun_after];
     // Payments before pieces: a payment that ends between the two statements gives its pieces back, and is not missed.
-    let (begun, first, second, joined, payments, offered, at_address) = tokio::join!(
-        client.batch_execute("begin"),
-        client.execute(&lock, &of_owner),
-        client.execute(&lock, &of_address),
-        client.query_opt(&joined, &of_visitor),
-        client.query(&payments, &of_order),
-        client.query(&offered, &of_items),
-        client.query_one(&at_address, &where_from),
+    let (first, second, joined, payments, offered, at_address) = tokio::join!(
+        transaction.execute(&lock, &of_owner),
+        transaction.execute(&lock, &of_address),
+        transaction.query_opt(&joined, &of_visitor),
+        transaction.query(&payments, &of_order),
+        transaction.query(&offered, &of_items),
+        transaction.query_one(&at_address, &where_from),
     );
-    begun?;
     first?;
     second?;
     let offer = |row: Row| -> Result<Option<Offered>> {
@@ -173,17 +172,9 @@ pub(super) async fn begin(client: &impl GenericClient, question: &CheckoutQuery<
     })
 }
 
-pub(super) async fn commit(client: &impl GenericClient) -> Result<()> {
-    Ok(client.batch_execute("commit").await?)
-}
-
 /// What keeps an owner from opening two payments at once. The key is the whole database's, so it derives from the brand.
 fn owner_lock(brand: &str, owner: &str) -> String {
     format!("brandgate:pay:{brand}:{owner}")
-}
-
-pub(super) async fn roll_back(client: &impl GenericClient) -> Result<()> {
-    Ok(client.batch_execute("rollback").await?)
 }
 
 /// A payment to be written.
@@ -205,8 +196,8 @@ pub(super) struct Opening<'a> {
 ///
 /// Lines are written in the order of their items, so that two orders of the same items wait for each other instead of ending
 /// in a deadlock.
-pub(super) async fn open(client: &impl GenericClient, opening: &Opening<'_>) -> Result<Option<i64>> {
-    let statement = client
+pub(super) async fn open(transaction: Transaction, opening: &Opening<'_>) -> Result<Option<i64>> {
+    let statement = transaction
         .prepare_cached(
             "with opened as ( \
                  insert into payment (owner, site_order_id, bank_order_id, status, amount, address, site_user_id, \
@@ -246,13 +237,8 @@ pub(super) async fn open(client: &impl GenericClient, opening: &Opening<'_>) -> 
         &prices,
         &quantities,
     ];
-    let (opened, committed) = tokio::join!(client.query_one(&statement, &parameters), client.batch_execute("commit"));
-    match opened {
-        Ok(row) => {
-            committed?;
-            Ok(Some(row.get(0)))
-        }
-        // The commit of a transaction that failed has rolled it back.
+    match transaction.query_one_and_commit(&statement, &parameters).await {
+        Ok(row) => Ok(Some(row.get(0))),
         Err(error) if constraint(&error) == Some("payment_line_stock_check") => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -265,7 +251,7 @@ fn constraint(error: &tokio_postgres::Error) -> Option<&str> {
 
 /// Makes this instance the one that registers a payment; `None` while another one does, or when it is done.
 pub(super) async fn take_over(
-    client: &impl GenericClient,
+    client: &impl Executor,
     payment_id: i64,
     now: Timestamp,
     expires_at: Timestamp,
@@ -285,7 +271,7 @@ pub(super) async fn take_over(
 /// Notes the code that the bank registered; returns the status, which may have changed meanwhile. Also the code of a payment
 /// that was closed is noted and looked at: it may be paid. `None`: the payment has another code.
 pub(super) async fn note_qr(
-    client: &impl GenericClient,
+    client: &impl Executor,
     payment_id: i64,
     code: &QrCode,
     look_at: Timestamp,
@@ -303,7 +289,7 @@ pub(super) async fn note_qr(
 }
 
 /// Notes that a registration came to nothing, for whoever tries next.
-pub(super) async fn note_unregistered(client: &impl GenericClient, payment_id: i64, remark: &str) -> Result<()> {
+pub(super) async fn note_unregistered(client: &impl Executor, payment_id: i64, remark: &str) -> Result<()> {
     let statement = client
         .prepare_cached(
             "update payment set registering_until = null, remark = $2 where payment_id = $1 and qr_id is null",
@@ -313,20 +299,14 @@ pub(super) async fn note_unregistered(client: &impl GenericClient, payment_id: i
     Ok(())
 }
 
-pub(super) async fn by_id(client: &impl GenericClient, payment_id: i64) -> Result<Option<Payment>> {
+pub(super) async fn by_id(client: &impl Executor, payment_id: i64) -> Result<Option<Payment>> {
     let statement = client.prepare_cached("select * from payment_sheet where payment_id = $1").await?;
     client.query_opt(&statement, &[&payment_id]).await?.as_ref().map(Payment::read).transpose()
 }
 
 /// Gives a visitor's payments to the user that the visitor logged in as, also those that are just being opened, until the end of
 /// the transaction; an order that the user has too stays the visitor's.
-pub(super) async fn join(
-    client: &impl GenericClient,
-    brand: &str,
-    from: &str,
-    into: &str,
-    now: Timestamp,
-) -> Result<()> {
+pub(super) async fn join(client: &impl Executor, brand: &str, from: &str, into: &str, now: Timestamp) -> Result<()> {
     let lock = client.prepare_cached("select pg_advisory_xact_lock(hashtextextended($1, 0))").await?;
     let link = client
         .prepare_cached(

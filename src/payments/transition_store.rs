@@ -4,7 +4,7 @@
 //! Used by `payments::apply` alone. Rows are locked in one order, the payment and then its items by id, so that two changes at
 //! the same moment wait for each other.
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::{Executor, Transaction};
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
 
@@ -13,8 +13,8 @@ use crate::payments::refund::Refund;
 use crate::payments::state::{BankTransaction, StockMovement, Transition};
 use crate::payments::store::Payment;
 
-/// Begins a transaction that has the payment and its items to itself.
-pub(super) async fn begin(client: &impl GenericClient, payment_id: i64) -> Result<Payment> {
+/// Locks a payment and its items until the end of the transaction.
+pub(super) async fn lock(client: &Transaction, payment_id: i64) -> Result<Payment> {
     let lock = client.prepare_cached("select from payment where payment_id = $1 for update").await?;
     let lock_items = client
         .prepare_cached(
@@ -24,13 +24,11 @@ pub(super) async fn begin(client: &impl GenericClient, payment_id: i64) -> Resul
         .await?;
     let sheet = client.prepare_cached("select * from payment_sheet where payment_id = $1").await?;
     let parameters: [&(dyn ToSql + Sync); 1] = [&payment_id];
-    let (begun, locked, items, sheet) = tokio::join!(
-        client.batch_execute("begin"),
+    let (locked, items, sheet) = tokio::join!(
         client.execute(&lock, &parameters),
         client.execute(&lock_items, &parameters),
         client.query_opt(&sheet, &parameters),
     );
-    begun?;
     locked?;
     items?;
     Payment::read(&sheet?.ok_or_else(|| Error::not_found("payment"))?)
@@ -40,7 +38,7 @@ pub(super) async fn begin(client: &impl GenericClient, payment_id: i64) -> Resul
 /// what was held.
 ///
 /// An import may have written another stock, or the item anew, since the pieces were held: no number goes below nothing.
-pub(super) async fn move_stock(client: &impl GenericClient, payment_id: i64, stock: StockMovement) -> Result<bool> {
+pub(super) async fn move_stock(client: &impl Executor, payment_id: i64, stock: StockMovement) -> Result<bool> {
     let text = match stock {
         StockMovement::Untouched => return Ok(false),
         StockMovement::Release => {
@@ -80,7 +78,7 @@ pub(super) async fn move_stock(client: &impl GenericClient, payment_id: i64, sto
 
 /// Writes the new status. `abandoned` frees the order's name: nobody was shown a code.
 pub(super) async fn write(
-    client: &impl GenericClient,
+    client: &impl Executor,
     payment: &Payment,
     change: Transition,
     transaction: &BankTransaction,
@@ -112,7 +110,7 @@ pub(super) async fn write(
 }
 
 /// The refunds of a payment, oldest first.
-pub(super) async fn refunds(client: &impl GenericClient, payment_id: i64) -> Result<Vec<Refund>> {
+pub(super) async fn refunds(client: &impl Executor, payment_id: i64) -> Result<Vec<Refund>> {
     let statement = client
         .prepare_cached(
             "select refund_id, amount, status, created_at from refund where payment_id = $1 order by created_at",
@@ -131,7 +129,7 @@ pub(super) async fn refunds(client: &impl GenericClient, payment_id: i64) -> Res
 
 /// Writes a refund, or what became of it.
 pub(super) async fn note_refund(
-    client: &impl GenericClient,
+    client: &impl Executor,
     payment_id: i64,
     refund: &Refund,
     now: Timestamp,
@@ -147,11 +145,7 @@ pub(super) async fn note_refund(
 }
 
 /// Queues the receipt of a completed payment; not touched before `next_try_at`.
-pub(super) async fn queue_receipt(
-    client: &impl GenericClient,
-    payment: &Payment,
-    next_try_at: Timestamp,
-) -> Result<()> {
+pub(super) async fn queue_receipt(client: &impl Executor, payment: &Payment, next_try_at: Timestamp) -> Result<()> {
     let statement = client
         .prepare_cached(
             "insert into receipt (payment_id, number, next_try_at) values ($1, $2, $3) on conflict do nothing",

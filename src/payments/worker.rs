@@ -21,8 +21,8 @@ pub async fn follow(brand: &Brand) -> Result<u64> {
     let client = brand.postgres().await?;
     let stale_before = now - brand.config.payments.look_every;
     let claimed = now + CLAIMED_FOR;
-    let due = poll_store::claim_due(&*client, now, stale_before, claimed).await?;
-    client.give_back();
+    let due = poll_store::claim_due(&client, now, stale_before, claimed).await?;
+    drop(client);
     let count = due.len() as u64;
     let followed = due.iter().map(|(payment, turn)| follow_one(brand, payment, *turn, now, claimed));
     for ended in futures_util::future::join_all(followed).await {
@@ -58,9 +58,7 @@ async fn follow_one(
         }
     };
     let look_at = next_poll_at(payment, standing.status, payment.looks, now, config).map(|at| at + jitter());
-    let client = brand.postgres().await?;
-    poll_store::schedule(&*client, payment.id, claimed, look_at, remark.as_deref()).await?;
-    client.give_back();
+    poll_store::schedule(&brand.postgres().await?, payment.id, claimed, look_at, remark.as_deref()).await?;
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 //! Used by `brand` (the pool), `readers`, `migrate`, `check` and the import (a connection of their own). What must never happen: a
 //! connection under another role than the brand's, or a `SET search_path`: the path belongs to the role.
 
+mod connection;
+
 use std::sync::Arc;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
@@ -13,6 +15,8 @@ use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Result};
+
+pub use connection::{Connection, Executor, Parameters, Transaction};
 
 /// Whom a brand's connections are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

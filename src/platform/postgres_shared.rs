@@ -11,10 +11,11 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use deadpool_postgres::{Object, Pool};
 use tokio::sync::watch;
+use tokio_postgres::{Row, Statement, ToStatement};
 
 use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
-use crate::platform::postgres::{self, Purpose};
+use crate::platform::postgres::{self, Executor, Parameters, Purpose};
 
 pub struct SharedConnections {
     pool: Pool,
@@ -138,10 +139,46 @@ impl SharedConnection<'_> {
     }
 }
 
-impl std::ops::Deref for SharedConnection<'_> {
-    type Target = Object;
+impl SharedConnection<'_> {
+    fn object(&self) -> &Object {
+        self.connection.0.as_ref().expect("only drop takes it")
+    }
+}
 
-    fn deref(&self) -> &Object {
-        self.connection.0.as_ref().expect("it is there until it is dropped")
+impl Executor for SharedConnection<'_> {
+    async fn prepare_cached(&self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        self.object().prepare_cached(sql).await
+    }
+
+    async fn query<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<Vec<Row>, tokio_postgres::Error>
+    where
+        T: ?Sized + ToStatement + Sync,
+    {
+        self.object().query(statement, parameters).await
+    }
+
+    async fn query_one<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<Row, tokio_postgres::Error>
+    where
+        T: ?Sized + ToStatement + Sync,
+    {
+        self.object().query_one(statement, parameters).await
+    }
+
+    async fn query_opt<T>(
+        &self,
+        statement: &T,
+        parameters: Parameters<'_>,
+    ) -> Result<Option<Row>, tokio_postgres::Error>
+    where
+        T: ?Sized + ToStatement + Sync,
+    {
+        self.object().query_opt(statement, parameters).await
+    }
+
+    async fn execute<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<u64, tokio_postgres::Error>
+    where
+        T: ?Sized + ToStatement + Sync,
+    {
+        self.object().execute(statement, parameters).await
     }
 }

@@ -33,8 +33,7 @@ pub async fn list(cx: &RequestContext) -> Result<(Vec<Region>, Language)> {
     let client = cx.brand.postgres().await?;
     let mut language = Language::Ru;
     let mut regions = Vec::new();
-    let listed = store::list(&*client, cx.language).await?;
-    client.give_back();
+    let listed = store::list(&client, cx.language).await?;
     for (mut region, translation) in listed {
         for (text, translated) in [(&mut region.city, translation.city), (&mut region.country, translation.country)] {
             if let Some(translated) = translated.filter(|translated| !translated.is_empty()) {

@@ -1,6 +1,6 @@
 //! SQL of the regions.
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use postgres_types::Json;
 
 use super::{Region, Translation};
@@ -8,7 +8,7 @@ use crate::foundation::error::Result;
 use crate::foundation::language::Language;
 
 /// All regions in the shop's own order, each with its translation (an empty one where there is none).
-pub(super) async fn list(client: &impl GenericClient, language: Language) -> Result<Vec<(Region, Translation)>> {
+pub(super) async fn list(client: &impl Executor, language: Language) -> Result<Vec<(Region, Translation)>> {
     let statement = client
         .prepare_cached(
             "select region_id, city, country, country_code, timezone, translations -> $1 as translation \

@@ -10,7 +10,7 @@ mod body;
 pub mod http;
 mod store;
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 
 use crate::catalog::CatalogId;
@@ -78,9 +78,7 @@ pub async fn post(cx: &RequestContext, owner: &Owner, posted: &Posted) -> Result
         written_at: posted.written_at.filter(|time| *time <= now).unwrap_or(now),
         posted,
     };
-    let client = cx.brand.postgres().await?;
-    let outcome = store::write(&*client, owner, &draft).await?;
-    client.give_back();
+    let outcome = store::write(&cx.brand.postgres().await?, owner, &draft).await?;
     match outcome {
         Outcome::Written => {
             cx.brand.cache.items_changed([posted.item_id]);
@@ -103,7 +101,7 @@ fn new_pseudonym() -> Result<String> {
 
 /// Moves a visitor's reviews to the user who logged in, in the login's transaction; returns their items, which are shown differently
 /// after its commit. Of two reviews of one item the newer stays; it is hidden if either was. Doing it again does nothing.
-pub async fn join(client: &impl GenericClient, from: &Owner, into: &Owner) -> Result<Vec<i64>> {
+pub async fn join(client: &impl Executor, from: &Owner, into: &Owner) -> Result<Vec<i64>> {
     let item_ids = store::reviewed(client, from).await?;
     if !item_ids.is_empty() {
         store::lock_reviewer(client, from).await?;
@@ -147,11 +145,10 @@ pub const OPENING_CHARACTERS: i32 = 60;
 pub async fn list(brand: &Brand, wanted: &ReviewFilter) -> Result<Vec<Listed>> {
     let client = brand.postgres().await?;
     let item_id = match &wanted.item {
-        Some(key) => Some(store::item_id(&*client, key).await?.ok_or_else(|| Error::not_found("item"))?),
+        Some(key) => Some(store::item_id(&client, key).await?.ok_or_else(|| Error::not_found("item"))?),
         None => None,
     };
-    let listed = store::list(&*client, item_id, wanted.only_hidden, wanted.count).await?;
-    client.give_back();
+    let listed = store::list(&client, item_id, wanted.only_hidden, wanted.count).await?;
     Ok(listed)
 }
 
@@ -168,8 +165,7 @@ pub struct Rated {
 /// 404 for a review that does not exist; a database that is away.
 pub async fn set_hidden(brand: &Brand, review_id: i64, is_hidden: bool) -> Result<Rated> {
     let client = brand.postgres().await?;
-    store::set_hidden(&*client, review_id, is_hidden).await?;
-    let rated = store::rated(&*client, review_id).await?;
-    client.give_back();
+    store::set_hidden(&client, review_id, is_hidden).await?;
+    let rated = store::rated(&client, review_id).await?;
     rated.ok_or_else(|| Error::not_found("review"))
 }

@@ -1,6 +1,6 @@
 //! SQL of the reviews. Every write locks in one order: the reviewer, the item, the review.
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use tokio_postgres::error::SqlState;
 
 use super::{Draft, Listed, OPENING_CHARACTERS, Outcome, Rated};
@@ -12,7 +12,7 @@ use crate::session::Owner;
 ///
 /// The answer of the shop stays with an unchanged text, and what is hidden stays hidden. Two who claim one user at the same
 /// moment both see no claim; the unique index lets one of them through.
-pub(super) async fn write(client: &impl GenericClient, owner: &Owner, draft: &Draft<'_>) -> Result<Outcome> {
+pub(super) async fn write(client: &impl Executor, owner: &Owner, draft: &Draft<'_>) -> Result<Outcome> {
     let statement = client
         .prepare_cached(
             "with named as ( \
@@ -73,21 +73,21 @@ fn breaks(error: &tokio_postgres::Error, index: &str) -> bool {
 }
 
 /// The items that the owner has reviewed.
-pub(super) async fn reviewed(client: &impl GenericClient, owner: &Owner) -> Result<Vec<i64>> {
+pub(super) async fn reviewed(client: &impl Executor, owner: &Owner) -> Result<Vec<i64>> {
     let statement = client.prepare_cached("select item_id from review where owner = $1").await?;
     let rows = client.query(&statement, &[&owner.key()]).await?;
     Ok(rows.iter().map(|row| row.get("item_id")).collect())
 }
 
 /// Until the end of the transaction nobody else writes a review as this owner.
-pub(super) async fn lock_reviewer(client: &impl GenericClient, owner: &Owner) -> Result<()> {
+pub(super) async fn lock_reviewer(client: &impl Executor, owner: &Owner) -> Result<()> {
     let statement = client.prepare_cached("select from reviewer where owner = $1 for no key update").await?;
     client.query_opt(&statement, &[&owner.key()]).await?;
     Ok(())
 }
 
 /// The owner's pseudonym, which is this one if there was none; locked as by [`lock_reviewer`].
-pub(super) async fn reviewer(client: &impl GenericClient, owner: &Owner, pseudonym: &str) -> Result<String> {
+pub(super) async fn reviewer(client: &impl Executor, owner: &Owner, pseudonym: &str) -> Result<String> {
     let statement = client
         .prepare_cached(
             "insert into reviewer (owner, pseudonym) values ($1, $2) \
@@ -98,7 +98,7 @@ pub(super) async fn reviewer(client: &impl GenericClient, owner: &Owner, pseudon
 }
 
 /// Where both have reviewed an item, the older review goes, and what was hidden of the two stays hidden. Returns how many went.
-pub(super) async fn drop_doubles(client: &impl GenericClient, from: &Owner, into: &Owner) -> Result<u64> {
+pub(super) async fn drop_doubles(client: &impl Executor, from: &Owner, into: &Owner) -> Result<u64> {
     let statement = client
         .prepare_cached(
             "with locked as ( \
@@ -123,7 +123,7 @@ pub(super) async fn drop_doubles(client: &impl GenericClient, from: &Owner, into
 }
 
 /// Signs everything that one owner wrote with the name of the other.
-pub(super) async fn hand_over(client: &impl GenericClient, from: &Owner, into: &Owner, pseudonym: &str) -> Result<u64> {
+pub(super) async fn hand_over(client: &impl Executor, from: &Owner, into: &Owner, pseudonym: &str) -> Result<u64> {
     let statement = client
         .prepare_cached("update review set owner = $2, author = $3, claimed_user_id = null where owner = $1")
         .await?;
@@ -131,7 +131,7 @@ pub(super) async fn hand_over(client: &impl GenericClient, from: &Owner, into: &
 }
 
 /// The number of an item, visible or not.
-pub(super) async fn item_id(client: &impl GenericClient, key: &CatalogId) -> Result<Option<i64>> {
+pub(super) async fn item_id(client: &impl Executor, key: &CatalogId) -> Result<Option<i64>> {
     let statement = client.prepare_cached("select item_id from item where item_id = $1 or id = $2").await?;
     let (number, id) = key.number_and_id();
     Ok(client.query_opt(&statement, &[&number, &id]).await?.map(|row| row.get("item_id")))
@@ -139,7 +139,7 @@ pub(super) async fn item_id(client: &impl GenericClient, key: &CatalogId) -> Res
 
 /// Newest first.
 pub(super) async fn list(
-    client: &impl GenericClient,
+    client: &impl Executor,
     item_id: Option<i64>,
     only_hidden: bool,
     count: i64,
@@ -166,7 +166,7 @@ pub(super) async fn list(
 }
 
 /// Does nothing where there is no such review.
-pub(super) async fn set_hidden(client: &impl GenericClient, review_id: i64, is_hidden: bool) -> Result<()> {
+pub(super) async fn set_hidden(client: &impl Executor, review_id: i64, is_hidden: bool) -> Result<()> {
     let statement = client
         .prepare_cached(
             "with found as ( \
@@ -179,7 +179,7 @@ pub(super) async fn set_hidden(client: &impl GenericClient, review_id: i64, is_h
     Ok(())
 }
 
-pub(super) async fn rated(client: &impl GenericClient, review_id: i64) -> Result<Option<Rated>> {
+pub(super) async fn rated(client: &impl Executor, review_id: i64) -> Result<Option<Rated>> {
     let statement = client
         .prepare_cached("select i.item_id, i.rating from review join item i using (item_id) where review_id = $1")
         .await?;

@@ -49,9 +49,8 @@ fn without_minuses(query: &str) -> String {
 
 /// One page of what matches, best first.
 pub async fn find(cx: &RequestContext, query: &str, page: Page) -> Result<Hits> {
-    let client = cx.brand.postgres().await?;
-    let (rows, total) = store::find(&*client, &without_minuses(query), cx.region.as_deref(), page).await?;
-    client.give_back();
+    let (rows, total) =
+        store::find(&cx.brand.postgres().await?, &without_minuses(query), cx.region.as_deref(), page).await?;
     let (items, language) = item::read_all(&rows, cx.language)?;
     Ok(Hits { items, total, language })
 }

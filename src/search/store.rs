@@ -1,6 +1,6 @@
 //! SQL of the search.
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use tokio_postgres::Row;
 
 use crate::foundation::error::Result;
@@ -10,7 +10,7 @@ use crate::http::request::Page;
 ///
 /// The exact name comes first, then names before descriptions, then the shop's priority; the id makes the order total.
 pub(super) async fn find(
-    client: &impl GenericClient,
+    client: &impl Executor,
     query: &str,
     region: Option<&str>,
     page: Page,

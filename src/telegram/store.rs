@@ -1,22 +1,17 @@
 //! SQL of the bot: how far its updates were handled.
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 
 use crate::foundation::error::Result;
 
 /// The offset of the next question; `None` before the first update.
-pub(super) async fn next_update_id(client: &impl GenericClient, bot: &str) -> Result<Option<i64>> {
+pub(super) async fn next_update_id(client: &impl Executor, bot: &str) -> Result<Option<i64>> {
     let row = client.query_opt("select next_update_id from telegram_progress where bot = $1", &[&bot]).await?;
     Ok(row.map(|row| row.get(0)))
 }
 
 /// Notes that everything below `next` is done with; `false` for who does not hold the lease any more.
-pub(super) async fn note_progress(
-    client: &impl GenericClient,
-    bot: &str,
-    next: i64,
-    lease_holder: &str,
-) -> Result<bool> {
+pub(super) async fn note_progress(client: &impl Executor, bot: &str, next: i64, lease_holder: &str) -> Result<bool> {
     let statement = client
         .prepare_cached(
             "insert into telegram_progress (bot, next_update_id) \

@@ -206,9 +206,7 @@ impl Poller<'_> {
     }
 
     async fn offset(&self) -> Result<Option<i64>> {
-        let client = self.brand.postgres().await?;
-        let next = store::next_update_id(&*client, &self.config.bot).await?;
-        client.give_back();
+        let next = store::next_update_id(&self.brand.postgres().await?, &self.config.bot).await?;
         Ok(next)
     }
 
@@ -225,9 +223,9 @@ impl Poller<'_> {
             Err(error) => tracing::warn!(brand = self.brand.name(), id, %error, "an update cannot be read; skipped"),
         }
         let note = async {
-            let client = self.brand.postgres().await?;
-            let noted = store::note_progress(&*client, &self.config.bot, id + 1, self.lease.holder()).await?;
-            client.give_back();
+            let noted =
+                store::note_progress(&self.brand.postgres().await?, &self.config.bot, id + 1, self.lease.holder())
+                    .await?;
             Ok(noted)
         };
         match tokio::time::timeout(DATABASE_PATIENCE, note).await.unwrap_or_else(|late| Err(Error::timeout(late))) {

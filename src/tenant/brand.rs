@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::Pool;
 use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 
@@ -17,7 +17,7 @@ use crate::foundation::error::{Error, Result, ResultExt};
 use crate::http::rate_limit::RateLimiter;
 use crate::platform::http_client::HttpClient;
 use crate::platform::migrations;
-use crate::platform::postgres::{self, Purpose};
+use crate::platform::postgres::{self, Connection, Executor, Purpose, Transaction};
 use crate::platform::postgres_shared::{SharedConnection, SharedConnections};
 use crate::platform::redis::Redis;
 use crate::telemetry::metrics::Metrics;
@@ -118,13 +118,21 @@ impl Brand {
         &self.config.name
     }
 
-    /// A connection under the brand's role, to be given back when its answers are in.
+    /// A connection of the pool, under the brand's role.
     ///
     /// # Errors
     /// 503 while PostgreSQL is away, all connections are taken for too long, or the database was not found fit yet.
     pub async fn postgres(&self) -> Result<Connection> {
         self.must_be_open()?;
-        Ok(Connection(Some(self.pool.get().await?)))
+        Ok(Connection::new(self.pool.get().await?))
+    }
+
+    /// A transaction under the brand's role; it begins with its first statement.
+    ///
+    /// # Errors
+    /// As [`Brand::postgres`].
+    pub async fn transaction(&self) -> Result<Transaction> {
+        Ok(self.postgres().await?.begin())
     }
 
     fn must_be_open(&self) -> Result<()> {
@@ -204,7 +212,6 @@ impl Brand {
         let database = async {
             let client = self.postgres().await?;
             client.query_one("select exists (select from listed_item)", &[]).await?;
-            client.give_back();
             Ok::<_, Error>(())
         };
         let (database, redis) = tokio::join!(
@@ -224,39 +231,4 @@ fn bank_client(config: &BrandConfig) -> Result<Option<HttpClient>> {
     let bank = config.bank.as_ref();
     let made = bank.map(|bank| HttpClient::new(None, bank.authority.as_deref(), bank.connect_timeout));
     made.transpose().or_internal()
-}
-
-/// A pool's connection in use.
-///
-/// One that is dropped with a statement still running (a deadline passed, an error came) is closed instead of given back:
-/// the next request would have to wait behind that statement.
-pub struct Connection(Option<Object>);
-
-impl Connection {
-    /// Nothing is running on it any more.
-    pub fn give_back(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl std::ops::Deref for Connection {
-    type Target = Object;
-
-    fn deref(&self) -> &Object {
-        self.0.as_ref().expect("it is there until it is given back")
-    }
-}
-
-impl std::ops::DerefMut for Connection {
-    fn deref_mut(&mut self) -> &mut Object {
-        self.0.as_mut().expect("it is there until it is given back")
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some(object) = self.0.take() {
-            drop(Object::take(object));
-        }
-    }
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::foundation::error::Result;
 use crate::foundation::hex;
+use crate::platform::postgres::Executor;
 use crate::tenant::brand::Brand;
 
 /// A lease that is held and renewed until it is given back, lost, or dropped.
@@ -40,7 +41,6 @@ impl Lease {
             )
             .await?;
         let taken = client.execute(&statement, &[&name, &holder, &ms(length)]).await?;
-        client.give_back();
         if taken == 0 {
             return Ok(None);
         }
@@ -71,7 +71,6 @@ impl Lease {
         let given = async {
             let client = self.brand.postgres().await?;
             client.execute("delete from lease where name = $1 and holder = $2", &[&self.name, &self.holder]).await?;
-            client.give_back();
             Ok::<_, crate::foundation::error::Error>(())
         };
         if let Err(error) = given.await {
@@ -118,7 +117,6 @@ async fn renew_once(brand: &Brand, name: &'static str, holder: &str, length: Dur
         )
         .await?;
     let renewed = client.execute(&statement, &[&name, &holder, &ms(length)]).await?;
-    client.give_back();
     Ok(renewed == 1)
 }
 

@@ -3,7 +3,7 @@
 use brandgate::config;
 use brandgate::foundation::language::Language;
 use brandgate::mail::{self, Draft, Queued};
-use brandgate::platform::postgres as db;
+use brandgate::platform::postgres::{self, Connection, Purpose};
 use serde_json::Value;
 
 use crate::harness::{Outside, Site, eventually};
@@ -145,7 +145,8 @@ async fn a_domain_queues_a_mail_in_its_own_transaction() {
     let site = Site::new(&["dexar"]);
     let credentials = site.directory.path().join("credentials");
     let config = config::load_file(&site.brand_path("dexar"), Some(&credentials)).expect("no fault");
-    let pool = db::pool(&config.database, 2, db::Purpose::Work);
+    let pool = postgres::pool(&config.database, 2, Purpose::Work);
+    let connection = async || Connection::new(pool.get().await.expect("a connection"));
     let draft = Draft {
         about: "payment:1".to_owned(),
         to: mail::address("Anna@Example.org").expect("an address"),
@@ -157,16 +158,16 @@ async fn a_domain_queues_a_mail_in_its_own_transaction() {
     let again = Draft { to: "anna@example.org".to_owned(), text: "second".to_owned(), ..draft.clone() };
     let (now, host) = (jiff::Timestamp::now(), config.host());
 
-    let mut client = pool.get().await.expect("a connection");
-    let transaction = client.transaction().await.expect("it begins");
+    let transaction = connection().await.begin();
     assert_eq!(mail::queue(&transaction, &draft, now, host).await.expect("it is queued"), Queued::Now);
     assert_eq!(mail::queue(&transaction, &again, now, host).await.expect("it is known"), Queued::Before);
     transaction.rollback().await.expect("it ends");
+    let client = connection().await;
     assert_eq!(mail::count_addresses(&client, "payment:1").await.expect("a count"), 0);
+    drop(client);
 
     // Both at once: the one waits for the other.
-    let mut other = pool.get().await.expect("a connection");
-    let (one, two) = (client.transaction().await.expect("it begins"), other.transaction().await.expect("it begins"));
+    let (one, two) = (connection().await.begin(), connection().await.begin());
     assert_eq!(mail::queue(&one, &draft, now, host).await.expect("it is queued"), Queued::Now);
     let (second, committed) = tokio::join!(mail::queue(&two, &again, now, host), async {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -175,6 +176,7 @@ async fn a_domain_queues_a_mail_in_its_own_transaction() {
     committed.expect("it is committed");
     assert_eq!(second.expect("it is known"), Queued::Before);
     two.commit().await.expect("it is committed");
+    let client = connection().await;
     let eve = Draft { to: "eve@example.org".to_owned(), ..draft.clone() };
     assert_eq!(mail::queue(&client, &eve, now, host).await.expect("it is queued"), Queued::Now);
 

@@ -8,6 +8,7 @@ mod cart;
 mod check;
 mod check_faults;
 mod config;
+mod connections;
 mod cors;
 mod ending;
 mod faults;

@@ -216,11 +216,9 @@ async fn brand(site: &Site) -> Arc<Brand> {
 
 /// As a login does it, without what else a login takes along.
 async fn join(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::foundation::error::Result<Vec<i64>> {
-    let mut client = brand.postgres().await?;
-    let transaction = client.transaction().await?;
+    let transaction = brand.transaction().await?;
     let moved = brandgate::reviews::join(&transaction, from, into).await?;
     transaction.commit().await?;
-    client.give_back();
     Ok(moved)
 }
 

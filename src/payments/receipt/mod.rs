@@ -31,9 +31,7 @@ const LONGEST_EMAIL: usize = 64;
 pub async fn send_due(brand: &Brand) -> Result<u64> {
     let (Some(fiscal), Ok(bank)) = (&brand.config.fiscal, ProviderClient::of(brand)) else { return Ok(0) };
     let now = brand.clock.now();
-    let client = brand.postgres().await?;
-    let due = store::claim_due(&*client, now, now + CLAIMED_FOR).await?;
-    client.give_back();
+    let due = store::claim_due(&brand.postgres().await?, now, now + CLAIMED_FOR).await?;
     let count = due.len() as u64;
     let steps = due.into_iter().map(|receipt| async {
         let step = step(&bank, fiscal, &receipt, now).await;
@@ -43,9 +41,7 @@ pub async fn send_due(brand: &Brand) -> Result<u64> {
         if let ReceiptStep::Again { why: Some(why), .. } | ReceiptStep::Failed { why, .. } = &step {
             tracing::warn!(brand = brand.name(), receipt = receipt.number, why, "a receipt is not through");
         }
-        let client = brand.postgres().await?;
-        store::note(&*client, receipt.payment_id, &step).await?;
-        client.give_back();
+        store::note(&brand.postgres().await?, receipt.payment_id, &step).await?;
     }
     Ok(count)
 }
@@ -157,16 +153,12 @@ fn pause(fiscal: &FiscalConfig, tries: i64) -> SignedDuration {
 
 /// The receipts that a person should know of: waiting for long, or failed.
 pub async fn list(brand: &Brand, only_failed: bool) -> Result<Vec<Receipt>> {
-    let client = brand.postgres().await?;
-    let receipts = store::list(&*client, only_failed).await?;
-    client.give_back();
+    let receipts = store::list(&brand.postgres().await?, only_failed).await?;
     Ok(receipts)
 }
 
 /// Begins a receipt's tries anew; `false` when there is none that waits or failed.
 pub async fn retry(brand: &Brand, payment_id: i64) -> Result<bool> {
-    let client = brand.postgres().await?;
-    let retried = store::retry(&*client, payment_id, brand.clock.now()).await?;
-    client.give_back();
+    let retried = store::retry(&brand.postgres().await?, payment_id, brand.clock.now()).await?;
     Ok(retried)
 }

@@ -1,6 +1,6 @@
 //! SQL of the receipts.
 
-use deadpool_postgres::GenericClient;
+use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use tokio_postgres::Row;
@@ -65,11 +65,7 @@ fn read(row: &Row) -> Result<Receipt> {
 }
 
 /// Receipts whose next step is due, each for one worker until `again_at`.
-pub(super) async fn claim_due(
-    client: &impl GenericClient,
-    now: Timestamp,
-    again_at: Timestamp,
-) -> Result<Vec<Receipt>> {
+pub(super) async fn claim_due(client: &impl Executor, now: Timestamp, again_at: Timestamp) -> Result<Vec<Receipt>> {
     let statement = client
         .prepare_cached(
             "with due as ( \
@@ -90,7 +86,7 @@ pub(super) async fn claim_due(
 }
 
 /// What became of a step. The next one's tries begin anew.
-pub(super) async fn note(client: &impl GenericClient, payment_id: i64, step: &ReceiptStep) -> Result<()> {
+pub(super) async fn note(client: &impl Executor, payment_id: i64, step: &ReceiptStep) -> Result<()> {
     let statement = client
         .prepare_cached(
             "update receipt set status = $2, next_try_at = coalesce($3, next_try_at), last_error = $4, \
@@ -110,7 +106,7 @@ pub(super) async fn note(client: &impl GenericClient, payment_id: i64, step: &Re
     Ok(())
 }
 
-pub(super) async fn list(client: &impl GenericClient, only_failed: bool) -> Result<Vec<Receipt>> {
+pub(super) async fn list(client: &impl Executor, only_failed: bool) -> Result<Vec<Receipt>> {
     let statement = client
         .prepare_cached(
             "select r.*, p.amount, array[]::text[] as names, array[]::numeric[] as prices, array[]::integer[] as quantities \
@@ -121,7 +117,7 @@ pub(super) async fn list(client: &impl GenericClient, only_failed: bool) -> Resu
     client.query(&statement, &[&only_failed]).await?.iter().map(read).collect()
 }
 
-pub(super) async fn retry(client: &impl GenericClient, payment_id: i64, now: Timestamp) -> Result<bool> {
+pub(super) async fn retry(client: &impl Executor, payment_id: i64, now: Timestamp) -> Result<bool> {
     let statement = client
         .prepare_cached(
             "update receipt set status = 'QUEUED', tries = 0, next_try_at = $2 where payment_id = $1 and status <> 'DONE'",

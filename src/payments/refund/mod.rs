@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::hex;
 use crate::payments::provider::raiffeisen::{ProviderClient, ProviderError};
-use crate::payments::{Status, store, transition_store};
+use crate::payments::{Status, transition_store};
 use crate::tenant::brand::Brand;
 
 /// A person who asks for the same again within this time is asked whether it is meant.
@@ -40,9 +40,9 @@ impl Refund {
 pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, again: bool) -> Result<Refund> {
     let bank = ProviderClient::of(brand)?;
     refresh(brand, payment_id).await?;
-    let client = brand.postgres().await?;
-    let payment = transition_store::begin(&*client, payment_id).await?;
-    let before = transition_store::refunds(&*client, payment_id).await?;
+    let transaction = brand.transaction().await?;
+    let payment = transition_store::lock(&transaction, payment_id).await?;
+    let before = transition_store::refunds(&transaction, payment_id).await?;
     let given: Decimal = before.iter().filter(|refund| refund.status != "DECLINED").map(|refund| refund.amount).sum();
     let unanswered = before.iter().find(|refund| refund.status == "ASKED");
     let left = payment.amount - given;
@@ -75,20 +75,18 @@ pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, aga
     let refund = match asked {
         Ok(refund) => refund,
         Err(error) => {
-            store::roll_back(&*client).await?;
-            client.give_back();
+            transaction.rollback().await?;
             return Err(error);
         }
     };
-    transition_store::note_refund(&*client, payment_id, &refund, brand.clock.now()).await?;
-    store::commit(&*client).await?;
+    transition_store::note_refund(&transaction, payment_id, &refund, brand.clock.now()).await?;
+    transaction.commit().await?;
     let (refund, said) = match bank.refund(&refund.id, &payment.bank_order_id, refund.amount).await {
         Ok(status) => (Refund { status, ..refund }, Ok(())),
         Err(fault @ ProviderError::Refused { .. }) => (Refund { status: "DECLINED".to_owned(), ..refund }, Err(fault)),
         Err(fault) => return Err(fault.into()),
     };
-    transition_store::note_refund(&*client, payment_id, &refund, brand.clock.now()).await?;
-    client.give_back();
+    transition_store::note_refund(&brand.postgres().await?, payment_id, &refund, brand.clock.now()).await?;
     said?;
     Ok(refund)
 }
@@ -96,7 +94,7 @@ pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, aga
 /// Asks the bank what became of the refunds that it had not finished, and returns all of them.
 pub async fn refresh(brand: &Brand, payment_id: i64) -> Result<Vec<Refund>> {
     let client = brand.postgres().await?;
-    let mut refunds = transition_store::refunds(&*client, payment_id).await?;
+    let mut refunds = transition_store::refunds(&client, payment_id).await?;
     for refund in refunds.iter_mut().filter(|refund| refund.status == "IN_PROGRESS") {
         match ProviderClient::of(brand)?.refund_status(&refund.id).await {
             Ok(status) => refund.status = status,
@@ -104,8 +102,7 @@ pub async fn refresh(brand: &Brand, payment_id: i64) -> Result<Vec<Refund>> {
                 tracing::warn!(brand = brand.name(), refund = refund.id, %fault, "as it was when last heard of")
             }
         }
-        transition_store::note_refund(&*client, payment_id, refund, brand.clock.now()).await?;
+        transition_store::note_refund(&client, payment_id, refund, brand.clock.now()).await?;
     }
-    client.give_back();
     Ok(refunds)
 }
