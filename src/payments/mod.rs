@@ -8,12 +8,12 @@
 mod checkout;
 mod history_store;
 pub mod http;
-mod letter;
 mod order;
 mod poll_store;
 pub mod provider;
 mod purchase;
 pub mod receipt;
+mod receipt_email;
 mod refund;
 mod state;
 mod store;

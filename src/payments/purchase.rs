@@ -6,7 +6,7 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::letter::{self, PaidOrder};
+use super::receipt_email::{self, PaidOrder};
 use crate::foundation::error::{Error, Result};
 use crate::http::request::LARGEST_INTEGER;
 use crate::mail::{self, Draft};
@@ -96,7 +96,7 @@ pub async fn send_mail(cx: &RequestContext, owner: Option<&Owner>, purchase: &Pu
     let lines = history_store::lines(&transaction, payment.id, cx.language).await?;
     let paid_at = payment.completed_at.unwrap_or(now);
     let order = PaidOrder { number: &payment.site_order_id, lines: &lines, amount: payment.amount, paid_at };
-    let letter = letter::write(&cx.brand.config, cx.language, &order);
+    let letter = receipt_email::write(&cx.brand.config, cx.language, &order);
     let draft = Draft {
         about: about(payment.id),
         to: purchase.email.clone(),

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
+use crate::demo_catalog::{Source, ids};
 use crate::harness::{Site, ask, demo_shops};
-use crate::source::{Source, ids};
 
 #[tokio::test]
 async fn pages_put_together_are_the_list_in_its_order() {

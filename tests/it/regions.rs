@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::demo_catalog::{REGIONS, Source, ids, is_available};
 use crate::harness::{Ask, Client, ask, demo_shops};
-use crate::source::{REGIONS, Source, ids, is_available};
 
 /// Nobody's region, all six, and one that does not exist.
 fn all_regions() -> Vec<Option<&'static str>> {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::demo_catalog::Source;
 use crate::harness::{Site, ask, assert_golden, data, demo_shops, eventually_async};
-use crate::source::Source;
 
 /// Name of the golden file, path, region, language.
 type Case = (&'static str, &'static str, Option<&'static str>, Option<&'static str>);

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::gathering::asking;
+use crate::h2_writes::asking;
 use crate::harness::{Gateway, Site, connect_tls, eventually};
 
 /// Longer than the gateway keeps buffers for a client that asks nothing.

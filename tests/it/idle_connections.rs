@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::gathering::{GOAWAY, kinds};
+use crate::h2_writes::{GOAWAY, kinds};
 use crate::harness::{Client, Site, ask, connect_tls};
 
 /// Longer than the longest deadline of the brand file below, shorter than any default.

@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::gathering::{GOAWAY, asking, frame, kinds};
+use crate::h2_writes::{GOAWAY, asking, frame, kinds};
 use crate::harness::{Client, Process, Site, connect_tls, eventually, free_port, trusting_client_config};
-use crate::pauses::{PAGE_BYTES, ask_for_page, import_long};
+use crate::slow_readers::{PAGE_BYTES, ask_for_page, import_long};
 use crate::systemd::Unit;
 
 const BODY: &[u8] = br#"{"itemID": 11, "quantity": 2}"#;
