@@ -66,7 +66,7 @@ def main():
     kinds = {
         "item": lambda: f"/item/{some()}",
         "category page, the first": lambda: f"/category/{CATEGORY}?count={PAGE}",
-        f"category page, {DEEP:,} passed over": lambda: f"/category/{CATEGORY}?count={PAGE}&skip={deep}",
+        f"category page, offset {DEEP:,}": lambda: f"/category/{CATEGORY}?count={PAGE}&skip={deep}",
         "search for a model": lambda: f"/searchitems?search={urllib.parse.quote(random.choice(names))}",
     }
     took = {kind: [] for kind in kinds}

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # growth.sh: how much slower a read from the database becomes when the shop has a hundred times as many items. Sourced by run.sh.
 #
-# Both shops are made alike: names of the demonstration's items with a model number, spread over the categories of its food. Nothing is remembered.
+# Both shops are made alike: names of the demonstration's items with a model number, spread over the categories of its food. Nothing is cached.
 
 readonly FEWER=${FEWER:-10000} MORE=${MORE:-1000000}
 

@@ -277,7 +277,7 @@ def cold():
     if FASTIFY:
         contestants["fastify"] = (FASTIFY, lambda: wrk(url(FASTIFY, ""), script=by_number))
     kept = measure(contestants)
-    rates("item not in memory: rate ÷ pgbench of the same select", kept, "ours", "pgbench", 0.60)
+    rates("item, not cached: rate ÷ pgbench of the same select", kept, "ours", "pgbench", 0.60)
     against_fastify("the same ÷ Fastify, one process", kept, 2.8)
 
 
@@ -336,7 +336,7 @@ def lists():
                 "fastify": (FASTIFY, lambda: wrk(url(FASTIFY, ""), 16, script=asking)),
             }
         )
-        rates(f"{what}, not in memory: rate ÷ Fastify with the same statement", kept, "ours", "fastify", 1.5)
+        rates(f"{what}, not cached: rate ÷ Fastify with the same statement", kept, "ours", "fastify", 1.5)
 
 
 def idle():
@@ -368,8 +368,8 @@ def start():
     """What start.py measured before, if it did."""
     if (WORK / "start.json").exists():
         told = json.loads((WORK / "start.json").read_text())
-        absolute("start, from exec to an answer of both brands", told["start_ms"], 100, "ms")
-        absolute("idle gateway, both brands, nothing remembered", told["idle_mb"], 35, "MB PSS")
+        absolute("start, from exec to a response of both brands", told["start_ms"], 100, "ms")
+        absolute("idle gateway, both brands, nothing cached", told["idle_mb"], 35, "MB PSS")
 
 
 PARTS = {"hot": hot, "h2": h2, "category": category, "handshakes": shake, "idle": idle, "cold": cold, "cart": cart, "session": session, "lists": lists}

@@ -2,7 +2,7 @@
 # speed.sh: a shop of 100,000 items served by the gateway, nginx and Fastify at the same time; measure.py asks them. Sourced by
 # run.sh.
 #
-# Two gateways run: one as it is installed, and one that remembers no answers, for what is not in memory. All three servers use
+# Two gateways run: one as it is installed, and one that caches nothing, for uncached reads. All three servers use
 # the same certificate, and nginx serves the very bytes, with the very headers, that the gateway sent.
 
 readonly SHOP_ITEMS=${SHOP_ITEMS:-100000}

@@ -1,4 +1,4 @@
-"""How long a start takes until the first answer, and what an idle gateway with two brands and nothing remembered takes in memory.
+"""How long a start takes until the first answer, and what an idle gateway with two brands and nothing cached takes in memory.
 
 Called by bench/run.sh with the binary and the two brands' addresses. Each start is a process of its own with warm files, as after
 an upgrade; the clock begins before the process is made and ends with the last byte of an answer over TLS from both brands.
@@ -59,7 +59,7 @@ def main():
         process.terminate()
         process.wait(LONGEST_S)
     print(json.dumps({"start_ms": took_ms, "idle_mb": memory_mb}))
-    for what, values, goal in (("from exec to an answer of both brands, ms", took_ms, 100), ("idle, both brands, nothing remembered, MB PSS", memory_mb, 35)):
+    for what, values, goal in (("from exec to a response of both brands, ms", took_ms, 100), ("idle, both brands, nothing cached, MB PSS", memory_mb, 35)):
         print(f"{what}: {statistics.median(values):.0f} [{min(values):.0f}-{max(values):.0f}], goal {goal}", file=sys.stderr)
 
 

@@ -43,7 +43,7 @@ def absolute(what, values, goal, unit):
 
 
 def table():
-    lines = ["| what | goal | ratio, median [least-most] | brandgate | rival | |", "|---|---|---|---|---|---|"]
+    lines = ["| what | goal | ratio, median [min-max] | brandgate | rival | |", "|---|---|---|---|---|---|"]
     for entry in ROWS:
         goal = "–" if entry["goal"] is None else ("≥ " if entry["at_least"] else "≤ ") + f"{entry['goal']:g}"
         reached = {True: "reached", False: "**not reached**", None: ""}[entry["reached"]]
