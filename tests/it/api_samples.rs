@@ -59,7 +59,8 @@ async fn samples_of_the_api_guide_run_unchanged() {
     let blocks = guide.matches("```js").count();
     assert_eq!(blocks, samples.len(), "every JavaScript block is run");
     let code: String = samples.iter().map(|(_, code)| format!("{code}\n")).collect();
-    let (documented, actual) = ("https://localhost:445", format!("https://localhost:{}", gateway.address("dexar").port()));
+    let (documented, actual) =
+        ("https://localhost:445", format!("https://localhost:{}", gateway.address("dexar").port()));
     assert_eq!(code.matches(documented).count(), 1);
     let program = site.directory.write("samples.mjs", PAGE.to_owned() + &code.replace(documented, &actual));
     let node = Process::start("node", "node", site.directory.path(), |command| {
@@ -100,7 +101,8 @@ async fn assert_is_reviewed(gateway: &Gateway) {
 #[test]
 fn error_table_lists_every_code_once_with_its_status() {
     let guide = api_guide();
-    let table = guide.split("| Status | `code` | What to do |\n|---|---|---|\n").nth(1).expect("the guide has the table");
+    let table =
+        guide.split("| Status | `code` | What to do |\n|---|---|---|\n").nth(1).expect("the guide has the table");
     let mut listed: BTreeMap<String, Vec<u16>> = BTreeMap::new();
     for row in table.lines().take_while(|line| line.starts_with('|')) {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
