@@ -12,6 +12,7 @@ mod config;
 mod connections;
 mod cors;
 mod demo_catalog;
+mod documents;
 mod error_messages;
 mod faults;
 mod h2_writes;
