@@ -45,7 +45,7 @@ enum Step {
 /// 404, 409 and 422 for what cannot be sold, or not at this price; 409 for an order id that was used for another order; 429 for too
 /// many open payments; 502 and 504 when the provider fails: repeating the order is safe.
 pub async fn open(cx: &RequestContext, owner: &Owner, order: &Order) -> Result<Payment> {
-    Provider::of(&cx.brand)?;
+    Provider::for_brand(&cx.brand)?;
     check_redirect_url(cx, order)?;
     let linked_after = cx.now() - LINK_MARGIN;
     let mut owner = owner.key();
@@ -236,7 +236,7 @@ async fn replace(brand: &Brand, payment: Payment) -> Result<()> {
 
 /// Cancels an open payment with the provider and returns what became of it.
 async fn cancel(brand: &Brand, payment: &Payment, qr_id: &str) -> Result<Payment> {
-    let cancelled = match Provider::of(brand)?.cancel(qr_id).await? {
+    let cancelled = match Provider::for_brand(brand)?.cancel(qr_id).await? {
         true => poll_provider(brand, payment, None).await?,
         false => apply(brand, payment.id, &ProviderStatus::Cancelled).await?,
     };

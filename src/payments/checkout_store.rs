@@ -1,7 +1,8 @@
 //! SQL of the checkout: the snapshot that it decides on, the new payment, and the registration of its QR code.
 //!
-//! The statements of a step are pipelined, so that a checkout costs three round trips: begin and read the snapshot, insert and commit,
-//! save the QR code.
+//! # Invariants
+//! - A checkout costs three round trips, because the statements of a step are pipelined: begin and read the snapshot, insert and commit,
+//!   save the QR code.
 
 use std::net::IpAddr;
 
@@ -91,14 +92,14 @@ pub(super) async fn begin(transaction: &Transaction, query: &CheckoutQuery<'_>) 
     owner_locked?;
     network_locked?;
     Ok(CheckoutSnapshot {
-        offered: offered?.iter().map(read_offered).collect::<Result<_>>()?,
-        payments: payments?.iter().map(Payment::read).collect::<Result<_>>()?,
+        offered: offered?.iter().map(offered_from_row).collect::<Result<_>>()?,
+        payments: payments?.iter().map(Payment::from_row).collect::<Result<_>>()?,
         open_at_address: open_at_address?.get(0),
         linked_owner: linked_owner?.map(|row| row.get(0)),
     })
 }
 
-fn read_offered(row: &Row) -> Result<Option<Offered>> {
+fn offered_from_row(row: &Row) -> Result<Option<Offered>> {
     let Some(name) = row.try_get("name")? else { return Ok(None) };
     Ok(Some(Offered {
         name,

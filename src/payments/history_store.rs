@@ -23,7 +23,7 @@ pub(super) async fn list(client: &impl Executor, filter: PaymentFilter) -> Resul
         .await?;
     let PaymentFilter { only_open, only_to_settle, count } = filter;
     let rows = client.query(&statement, &[&only_open, &only_to_settle, &count]).await?;
-    rows.iter().map(Payment::read).collect()
+    rows.iter().map(Payment::from_row).collect()
 }
 
 /// Marks a payment for manual settlement.
@@ -64,7 +64,7 @@ pub(super) async fn lock_paid(
         )
         .await?;
     let parameters: [&(dyn ToSql + Sync); 4] = [&owner, &user_ids, &since, &item_ids];
-    client.query(&statement, &parameters).await?.iter().map(Payment::read).collect()
+    client.query(&statement, &parameters).await?.iter().map(Payment::from_row).collect()
 }
 
 /// Returns a payment's lines in the order of the request, named in `language` where the catalogue has a translation.

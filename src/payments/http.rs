@@ -29,22 +29,22 @@ pub async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiRe
 }
 
 async fn pay(cx: RequestContext, req: &ApiRequest, body: &[u8]) -> Result<ApiResponse> {
-    let order = Order::read(body)?;
+    let order = Order::parse(body)?;
     let caller = Caller::of(&cx, req).await?;
     cx.check_rate_limit(Quota::Payments, req.headers()).await?;
     let payment = super::open(&cx, &caller.owner(), &order).await?;
-    ApiResponse::json(&QrCodeBody::of(&payment))
+    ApiResponse::json(&QrCodeBody::new(&payment))
 }
 
 /// `GET /qr/payment/{id}`: the status of a payment.
 pub async fn status(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let payment = super::find(&cx.brand, req.param("id")).await?;
-    ApiResponse::json(&PaymentBody::of(&payment))
+    ApiResponse::json(&PaymentBody::new(&payment))
 }
 
 /// `POST /purchase-email`: queues the email about a paid order. A front end that sends no cookies names its user in the body.
 pub async fn purchase_email(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let purchase = Purchase::read(&req.json().await?)?;
+    let purchase = Purchase::parse(&req.json().await?)?;
     let cookies = RequestCookies::of(&cx.brand, &req);
     let owner = match cookies.session.is_some() || cookies.visitor.is_some() {
         true => Some(Caller::of(&cx, &req).await?.owner()),
@@ -74,7 +74,7 @@ struct QrCodeBody<'p> {
 }
 
 impl QrCodeBody<'_> {
-    fn of(payment: &Payment) -> QrCodeBody<'_> {
+    fn new(payment: &Payment) -> QrCodeBody<'_> {
         QrCodeBody {
             qr_id: payment.qr_id.as_deref().unwrap_or_default(),
             qr_status: payment.state.status.as_str(),
@@ -109,7 +109,7 @@ struct PaymentBody<'p> {
 }
 
 impl PaymentBody<'_> {
-    fn of(payment: &Payment) -> PaymentBody<'_> {
+    fn new(payment: &Payment) -> PaymentBody<'_> {
         PaymentBody {
             additional_info: "",
             payment_purpose: super::purpose(&payment.site_order_id),

@@ -67,8 +67,12 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
     match tokio::time::timeout(config.answer_within, poll).await {
         Ok(Ok(Ok(polled))) => Ok(polled),
         Ok(Ok(Err(error))) => {
-            let (brand, payment_id) = (brand.name(), payment.id);
-            tracing::warn!(brand, payment = payment_id, %error, "failed to poll a payment; answering with its last known status");
+            tracing::warn!(
+                brand = brand.name(),
+                payment.id = payment.id,
+                %error,
+                "failed to poll a payment; responding with its last known status"
+            );
             Ok(payment)
         }
         Ok(Err(panicked)) => Err(Error::internal(panicked)),
@@ -87,11 +91,11 @@ async fn poll_provider(brand: &Brand, payment: &Payment, target: Option<PollTarg
         was_in_progress: payment.state.status == Status::Waiting,
         target: target.filter(|_| brand.clock.now() < payment.state.expires_at),
     };
-    match Provider::of(brand)?.poll(&request).await {
+    match Provider::for_brand(brand)?.poll(&request).await {
         Ok(reported) => apply(brand, payment.id, &reported).await,
         Err(error) => {
             if matches!(error, ProviderError::PaymentMismatch(_)) && !payment.to_settle {
-                tracing::error!(brand = brand.name(), payment = payment.id, %error, "payment needs manual settlement");
+                tracing::error!(brand = brand.name(), payment.id = payment.id, %error, "payment needs manual settlement");
                 history_store::mark_to_settle(&brand.postgres().await?, payment.id, &error.to_string()).await?;
             }
             Err(error.into())
@@ -105,7 +109,7 @@ async fn poll_provider(brand: &Brand, payment: &Payment, target: Option<PollTarg
 /// # Errors
 /// 400 and 401 for a malformed or forged notification; 503 when it could not be stored, so that the provider sends it again.
 pub async fn handle_webhook(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bool> {
-    let provider = Provider::of(brand).map_err(|_| Error::not_found("path"))?;
+    let provider = Provider::for_brand(brand).map_err(|_| Error::not_found("path"))?;
     let event = provider.verify_webhook(body, signature)?;
     if !provider::is_valid_id(&event.order_id) {
         return Ok(false);
@@ -175,11 +179,11 @@ async fn complete(brand: &Brand, transaction: &Transaction, payment: &Payment, n
 fn log_transition(brand: &Brand, payment: &Payment, transition: Transition, to_settle: bool) {
     let (from, to) = (payment.state.status.as_str(), transition.status.as_str());
     let (brand, order, late) = (brand.name(), &payment.site_order_id, transition.stock == StockMovement::TakeLate);
-    tracing::info!(brand, payment = payment.id, order, from, to, late, "payment status changed");
+    tracing::info!(brand, payment.id = payment.id, order, from, to, late, "payment status changed");
     if to_settle {
         tracing::error!(
             brand,
-            payment = payment.id,
+            payment.id = payment.id,
             order,
             "payment needs manual settlement, the stock is insufficient: brandgate payments list --to-settle"
         );

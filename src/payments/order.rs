@@ -74,8 +74,8 @@ impl Order {
     ///
     /// # Errors
     /// 400 that names the member and the expected value, 422 for a currency other than RUB.
-    pub fn read(body: &[u8]) -> Result<Order> {
-        let members = members(body)?;
+    pub fn parse(body: &[u8]) -> Result<Order> {
+        let members = parse_members(body)?;
         let amount = members.get("amount").and_then(|raw| parse_money(raw)).filter(|amount| *amount > Decimal::ZERO);
         let amount = amount.ok_or_else(|| bad_member("bad_amount", "amount", "a number of roubles above 0"))?;
         match members.get("currency").map(|raw| raw.get()) {
@@ -86,15 +86,15 @@ impl Order {
             Some(_) => return Err(bad_member("bad_currency", "currency", "\"RUB\"")),
         }
         let is_plain = |id: &String| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-        let site_order_id = text(&members, "siteorderID", 40).ok().flatten().filter(is_plain);
+        let site_order_id = optional_text(&members, "siteorderID", 40).ok().flatten().filter(is_plain);
         let site_order_id = site_order_id
             .ok_or_else(|| bad_member("bad_order_id", "siteorderID", "1 to 40 letters, digits, _ . or -"))?;
         Ok(Order {
             amount,
             site_order_id,
-            site_user_id: text(&members, "siteuserID", 100)?,
-            telegram_username: text(&members, "telegramUsername", 100)?,
-            redirect_url: text(&members, "redirectUrl", 1_000)?,
+            site_user_id: optional_text(&members, "siteuserID", 100)?,
+            telegram_username: optional_text(&members, "telegramUsername", 100)?,
+            redirect_url: optional_text(&members, "redirectUrl", 1_000)?,
             items: parse_items(&members)?,
         })
     }
@@ -161,14 +161,14 @@ impl RequestedLine {
             };
             return Err(with_item(Error::conflict("out_of_stock", message)).with("left", offered.left));
         }
-        let price = discounted(offered.price, offered.discount, rounding);
+        let price = discounted_price(offered.price, offered.discount, rounding);
         let (name, list_price) = (offered.name.clone(), offered.price);
         Ok(OrderLine { item_id: self.item_id, name, list_price, price, quantity })
     }
 }
 
 /// The price of one unit after the discount in percent, rounded half up.
-fn discounted(price: Decimal, discount: Decimal, rounding: Rounding) -> Decimal {
+fn discounted_price(price: Decimal, discount: Decimal, rounding: Rounding) -> Decimal {
     let exact = price * (Decimal::ONE_HUNDRED - discount) / Decimal::ONE_HUNDRED;
     exact.round_dp_with_strategy(rounding.decimals(), RoundingStrategy::MidpointAwayFromZero)
 }
@@ -176,7 +176,7 @@ fn discounted(price: Decimal, discount: Decimal, rounding: Rounding) -> Decimal 
 /// The members of a JSON object, as they are spelled.
 type Members<'b> = BTreeMap<String, &'b RawValue>;
 
-fn members(body: &[u8]) -> Result<Members<'_>> {
+fn parse_members(body: &[u8]) -> Result<Members<'_>> {
     serde_json::from_slice(body)
         .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON object: {error}.")).because(error))
 }
@@ -188,7 +188,7 @@ fn parse_money(raw: &RawValue) -> Option<Decimal> {
 }
 
 /// An optional text: missing, `null` and empty are `None`.
-fn text(members: &Members<'_>, name: &'static str, max_chars: usize) -> Result<Option<String>> {
+fn optional_text(members: &Members<'_>, name: &'static str, max_chars: usize) -> Result<Option<String>> {
     let Some(raw) = members.get(name).filter(|raw| raw.get() != "null") else { return Ok(None) };
     let text: Option<String> = serde_json::from_str(raw.get()).ok();
     match text {

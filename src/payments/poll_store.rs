@@ -1,6 +1,7 @@
 //! SQL of polling: which payment is polled next, and by whom.
 //!
-//! A poll is claimed by the statement that finds it due, so that concurrent callers cost the provider one request.
+//! # Invariants
+//! - A poll is claimed by the statement that finds it due, so that concurrent callers cost the provider one request.
 
 use jiff::Timestamp;
 
@@ -29,11 +30,11 @@ pub(super) async fn by_qr_id(
         .await?;
     let Some(row) = client.query_opt(&statement, &[&qr_id, &now, &stale_before]).await? else { return Ok(None) };
     let target: Option<bool> = row.try_get("poll_target")?;
-    Ok(Some((Payment::read(&row)?, target.map(PollTarget::new))))
+    Ok(Some((Payment::from_row(&row)?, target.map(PollTarget::new))))
 }
 
-/// Makes the payment of a notification due for polling, whatever becomes of the caller, and returns it. A QR code that is unknown
-/// so far is saved for polling.
+/// Makes the payment of a notification due for polling and returns it, so that the worker polls it even if the caller is interrupted.
+/// The QR code is saved for polling unless one was saved before.
 pub(super) async fn note_webhook(
     client: &impl Executor,
     bank_order_id: &str,
@@ -76,7 +77,7 @@ pub(super) async fn claim_due(
         )
         .await?;
     let rows = client.query(&statement, &[&now, &stale_before, &claimed_until]).await?;
-    rows.iter().map(|row| Ok((Payment::read(row)?, PollTarget::new(row.try_get("poll_target")?)))).collect()
+    rows.iter().map(|row| Ok((Payment::from_row(row)?, PollTarget::new(row.try_get("poll_target")?)))).collect()
 }
 
 /// Schedules the next poll (`None`: no more polls) unless it was rescheduled since it was claimed until `claimed_until`; saves

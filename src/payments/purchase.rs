@@ -36,7 +36,7 @@ impl Purchase {
     ///
     /// # Errors
     /// 400 that names the wrong member.
-    pub fn read(body: &Value) -> Result<Purchase> {
+    pub fn parse(body: &Value) -> Result<Purchase> {
         let email = body.get("email").and_then(Value::as_str).unwrap_or_default();
         let telegram_user_id = match body.get("telegramUserId") {
             None | Some(Value::Null) => None,
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn requests_are_parsed_and_errors_name_the_wrong_member() {
         let good = json!({"email": "Anna@Example.com", "telegramUserId": "tg_5", "items": [{"itemID": 2}, {"itemID": 1, "name": "x"}]});
-        let read = Purchase::read(&good).expect("good");
+        let read = Purchase::parse(&good).expect("good");
         assert_eq!((read.email.as_str(), &read.item_ids[..]), ("Anna@example.com", &[1, 2][..]));
         assert_eq!(read.user_ids(), ["5", "tg_5"]);
         for (name, value) in [
@@ -141,10 +141,10 @@ mod tests {
         ] {
             let mut body = good.clone();
             body[name] = value.clone();
-            let error = Purchase::read(&body).expect_err("wrong");
+            let error = Purchase::parse(&body).expect_err("wrong");
             assert!(error.public.starts_with(name), "{name} {value}: {}", error.public);
         }
-        let number = Purchase::read(&json!({"email": "a@b.cd", "telegramUserId": 5, "items": [{"itemID": 1}]}));
+        let number = Purchase::parse(&json!({"email": "a@b.cd", "telegramUserId": 5, "items": [{"itemID": 1}]}));
         assert_eq!(number.expect("numbers are accepted").user_ids(), ["5", "tg_5"]);
     }
 }

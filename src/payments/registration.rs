@@ -1,8 +1,8 @@
 //! Registration of a payment's QR code with the provider, by one request at a time.
 //!
 //! # Invariants
-//! - The instance that registers a code is recorded in the payment, until a deadline: concurrent requests, instances and
-//!   restarts never show two codes of one order.
+//! - The payment records that its code is being registered, until a deadline: concurrent requests and instances, and a restart,
+//!   never show two codes for one order.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 /// How long an instance may take to register a code before another one takes over.
 pub(super) fn timeout(brand: &Brand) -> Duration {
-    brand.config.bank.as_ref().map_or(MARGIN, |bank| bank.timeout + MARGIN)
+    Provider::for_brand(brand).map_or(MARGIN, |provider| provider.timeout() + MARGIN)
 }
 
 /// Registers the QR code of a payment whose registration this request has claimed.
@@ -41,12 +41,16 @@ pub(super) async fn register(brand: &Brand, payment: Payment) -> Result<Payment>
         expires_at: payment.state.expires_at,
         redirect_url: payment.redirect_url.as_deref(),
     };
-    match Provider::of(brand)?.register(&request).await {
+    match Provider::for_brand(brand)?.register(&request).await {
         Ok(code) => save_code(brand, payment, code).await,
         Err(error) => {
             checkout_store::release_registration(&brand.postgres().await?, payment.id, &error.to_string()).await?;
-            let (brand_name, payment_id) = (brand.name(), payment.id);
-            tracing::warn!(brand = brand_name, payment = payment_id, %error, "failed to register a QR code; the client may retry");
+            tracing::warn!(
+                brand = brand.name(),
+                payment.id = payment.id,
+                %error,
+                "failed to register a QR code; the client may retry"
+            );
             if matches!(error, ProviderError::Refused { .. }) {
                 // A refusal is permanent: release the order id and the stock.
                 apply(brand, payment.id, &ProviderStatus::Expired).await?;
@@ -81,10 +85,10 @@ async fn save_code(brand: &Brand, payment: Payment, code: QrCode) -> Result<Paym
 }
 
 async fn cancel_late_code(brand: &Brand, payment: &Payment, code: &QrCode) -> Result<()> {
-    let (brand_name, payment_id, qr) = (brand.name(), payment.id, &code.qr_id);
-    tracing::warn!(brand = brand_name, payment = payment_id, qr, "QR code registered too late; cancelling it");
-    if let Err(error) = Provider::of(brand)?.cancel(&code.qr_id).await {
-        tracing::warn!(brand = brand_name, payment = payment_id, qr, %error, "failed to cancel a late QR code; it will be polled");
+    let (brand_name, qr_id) = (brand.name(), &code.qr_id);
+    tracing::warn!(brand = brand_name, payment.id = payment.id, qr_id, "QR code registered too late; cancelling it");
+    if let Err(error) = Provider::for_brand(brand)?.cancel(&code.qr_id).await {
+        tracing::warn!(brand = brand_name, payment.id = payment.id, qr_id, %error, "failed to cancel a late QR code; it will expire");
     }
     Ok(())
 }

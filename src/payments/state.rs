@@ -143,7 +143,7 @@ pub fn next(current: CurrentState, reported: &ProviderStatus, now: Timestamp) ->
         ProviderStatus::InProgress => Status::Waiting,
         ProviderStatus::Cancelled => Status::Cancelled,
         ProviderStatus::Expired => Status::Expired,
-        // A closed payment reopens only when it is paid; a provider whose clock lags does not keep a payment open for ever.
+        // A closed payment reopens only when it is paid; a provider whose clock lags does not keep it open.
         ProviderStatus::Active | ProviderStatus::Unknown if !current.status.is_open() => return None,
         ProviderStatus::Active | ProviderStatus::Unknown if now > current.expires_at + GRACE => Status::Expired,
         ProviderStatus::Active => Status::Created,

@@ -53,7 +53,7 @@ impl Payment {
     }
 
     /// Reads a row of `payment_sheet`.
-    pub(super) fn read(row: &Row) -> Result<Payment> {
+    pub(super) fn from_row(row: &Row) -> Result<Payment> {
         let status: &str = row.try_get("status")?;
         let status =
             Status::parse(status).ok_or_else(|| Error::internal(format!("unknown payment status {status:?}")))?;
@@ -86,7 +86,7 @@ impl Payment {
 
 pub(super) async fn by_id(client: &impl Executor, payment_id: i64) -> Result<Option<Payment>> {
     let statement = client.prepare_cached("select * from payment_sheet where payment_id = $1").await?;
-    client.query_opt(&statement, &[&payment_id]).await?.as_ref().map(Payment::read).transpose()
+    client.query_opt(&statement, &[&payment_id]).await?.as_ref().map(Payment::from_row).transpose()
 }
 
 /// The advisory lock that keeps an owner from opening two payments at once. Advisory locks are shared by all brands of a

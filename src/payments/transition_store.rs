@@ -32,7 +32,7 @@ pub(super) async fn lock(transaction: &Transaction, payment_id: i64) -> Result<P
     );
     locked?;
     items_locked?;
-    Payment::read(&payment?.ok_or_else(|| Error::not_found("payment"))?)
+    Payment::from_row(&payment?.ok_or_else(|| Error::not_found("payment"))?)
 }
 
 const RELEASE_STOCK: &str = r"

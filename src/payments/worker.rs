@@ -1,7 +1,7 @@
-//! The background job that polls payments which no client polls, until they are final and late money is no longer expected.
+//! The background job that polls payments until they are completed, or closed for so long that no late money is expected.
 //!
-//! Due payments are claimed by one statement, polled outside of any transaction, and changed by `apply`: a job that is killed
-//! leaves nothing but a poll that is due again.
+//! # Invariants
+//! - Payments are claimed by one statement and polled outside of any transaction: a killed job leaves only polls that become due again.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -45,7 +45,7 @@ async fn poll_one(
     let (state, remark) = match &polled {
         Ok(polled) => (polled.state, None),
         Err(error) => {
-            tracing::warn!(brand = brand.name(), payment = payment.id, %error, "failed to poll a payment; will retry");
+            tracing::warn!(brand = brand.name(), payment.id = payment.id, %error, "failed to poll a payment; will retry");
             // A payment in progress is polled for as long as it takes.
             let is_given_up = now > payment.state.expires_at + config.follow && payment.state.status == Status::Created;
             if is_given_up {

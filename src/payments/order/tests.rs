@@ -10,7 +10,7 @@ fn order(change: impl FnOnce(&mut Value)) -> Result<Order> {
         "telegramUsername": "john", "items": [{"itemID": 1, "price": 99990, "name": "x"}]
     });
     change(&mut body);
-    Order::read(body.to_string().as_bytes())
+    Order::parse(body.to_string().as_bytes())
 }
 
 fn decimal(text: &str) -> Decimal {
@@ -59,7 +59,7 @@ fn errors_name_the_wrong_member() {
         assert_eq!(error.code, code, "{name}: {value}");
         assert!(error.public.contains(name), "{name} {value}: {}", error.public);
     }
-    assert!(Order::read(b"[]").is_err() && Order::read(b"{").is_err());
+    assert!(Order::parse(b"[]").is_err() && Order::parse(b"{").is_err());
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod raiffeisen_receipts;
 mod raiffeisen_webhook;
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -26,10 +27,17 @@ pub enum Provider<'b> {
 impl<'b> Provider<'b> {
     /// # Errors
     /// 503 when the brand's configuration has no section `[bank]`.
-    pub fn of(brand: &'b Brand) -> Result<Provider<'b>> {
+    pub fn for_brand(brand: &'b Brand) -> Result<Provider<'b>> {
         let configured = brand.config.bank.as_ref().zip(brand.provider_http.as_ref());
         let (config, http) = configured.ok_or_else(|| Error::unavailable("the brand's file has no section [bank]"))?;
         Ok(Provider::Raiffeisen(RaiffeisenClient::new(config, http)))
+    }
+
+    /// How long a call may take.
+    pub fn timeout(&self) -> Duration {
+        match self {
+            Provider::Raiffeisen(client) => client.timeout(),
+        }
     }
 
     /// Registers a QR code for one payment of a fixed amount.
@@ -162,8 +170,8 @@ pub struct QrCode {
     pub qr_url: String,
 }
 
-/// Which of the provider's sources of a payment's status the next routine poll queries. The flag alternates with every poll and is
-/// stored with the payment; its meaning is the provider's.
+/// Which source of a payment's status a routine poll queries. The flag is stored with the payment and alternates with every poll; only
+/// the provider knows what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PollTarget {
     is_alternate: bool,
@@ -218,7 +226,7 @@ pub struct ReceiptLine {
     pub quantity: i32,
 }
 
-/// How far the cash register is with a receipt.
+/// The status of a receipt at the cash register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReceiptStatus {
     /// Stored and not registered.
@@ -229,7 +237,7 @@ pub enum ReceiptStatus {
     Failed,
 }
 
-/// Whether an id can be a path segment of the provider's URLs as it is.
+/// Whether an id is a path segment of the provider's URLs without escaping.
 pub fn is_valid_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }

@@ -4,6 +4,8 @@
 //! - The error code of a response decides before its HTTP status: refusals come with 200 as well as with 4xx.
 //! - Amounts never pass through a binary float.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, offset};
 use rust_decimal::Decimal;
@@ -39,7 +41,7 @@ enum StatusEndpoint {
 }
 
 impl StatusEndpoint {
-    fn of(target: Option<PollTarget>) -> StatusEndpoint {
+    fn for_target(target: Option<PollTarget>) -> StatusEndpoint {
         match target {
             None => StatusEndpoint::Both,
             Some(PollTarget { is_alternate: false }) => StatusEndpoint::Qr,
@@ -67,6 +69,10 @@ enum PaymentStatus {
 impl<'b> RaiffeisenClient<'b> {
     pub(super) fn new(config: &'b BankConfig, http: &'b HttpClient) -> RaiffeisenClient<'b> {
         RaiffeisenClient { config, http }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.config.timeout
     }
 
     /// `POST /api/sbp/v2/qrs`. Safe to repeat: a code that is never shown is never paid.
@@ -111,7 +117,7 @@ impl<'b> RaiffeisenClient<'b> {
 
     /// Queries one endpoint, and the other one too when the first is not conclusive.
     pub(super) async fn poll(&self, request: &PollRequest<'_>) -> Result<ProviderStatus, ProviderError> {
-        let endpoint = StatusEndpoint::of(request.target);
+        let endpoint = StatusEndpoint::for_target(request.target);
         let qr_status = match endpoint {
             StatusEndpoint::PaymentInfo => None,
             StatusEndpoint::Qr | StatusEndpoint::Both => match self.qr_status(request.qr_id).await {

@@ -1,7 +1,5 @@
 //! Verification of Raiffeisenbank's payment notifications.
 //!
-//! The signature covers five values as they are spelled in the body, not the body itself.
-//!
 //! # Invariants
 //! - Members that are not signed are used only until the bank's API confirms them.
 //! - Signatures are compared in constant time, over the amount as it is spelled.
@@ -53,6 +51,7 @@ impl RaiffeisenClient<'_> {
     }
 }
 
+/// Verifies the signature, which covers five values as they are spelled in the body and not the body itself.
 fn verify(body: &[u8], signature: &str, config: &BankConfig) -> Result<WebhookEvent> {
     let forged = || Error::unauthorized("bad_signature", "This notification was not signed by the shop's bank.");
     let signature = hex::bytes_32(signature.trim()).ok_or_else(forged)?;

@@ -21,7 +21,7 @@ const CLAIM_DURATION: SignedDuration = SignedDuration::from_secs(60);
 
 /// Performs the due steps; returns the number of receipts.
 pub async fn send_due(brand: &Brand) -> Result<u64> {
-    let (Some(fiscal), Ok(provider)) = (&brand.config.fiscal, Provider::of(brand)) else { return Ok(0) };
+    let (Some(fiscal), Ok(provider)) = (&brand.config.fiscal, Provider::for_brand(brand)) else { return Ok(0) };
     let now = brand.clock.now();
     let due = store::claim_due(&brand.postgres().await?, now, now + CLAIM_DURATION).await?;
     let count = due.len() as u64;
@@ -87,13 +87,18 @@ fn next_step(
 }
 
 fn log_step(brand: &Brand, receipt: &Receipt, step: &ReceiptStep) {
-    let (brand, receipt) = (brand.name(), &receipt.number);
+    let (brand, number) = (brand.name(), &receipt.number);
     match step {
         ReceiptStep::Retry { reason: Some(error), .. } => {
-            tracing::warn!(brand, receipt, error, "failed to register a receipt; will retry");
+            tracing::warn!(brand, receipt.number = number, error, "failed to register or poll a receipt; will retry");
         }
         ReceiptStep::Failed { reason: error, .. } => {
-            tracing::warn!(brand, receipt, error, "receipt failed and needs manual action: brandgate outbox retry");
+            tracing::warn!(
+                brand,
+                receipt.number = number,
+                error,
+                "receipt failed and needs manual action: brandgate outbox retry"
+            );
         }
         ReceiptStep::Retry { reason: None, .. } | ReceiptStep::Done => {}
     }

@@ -41,7 +41,7 @@ pub(super) enum ReceiptStep {
     },
 }
 
-fn read(row: &Row) -> Result<Receipt> {
+fn receipt_from_row(row: &Row) -> Result<Receipt> {
     let (names, prices): (Vec<String>, Vec<Decimal>) = (row.try_get("names")?, row.try_get("prices")?);
     let quantities: Vec<i32> = row.try_get("quantities")?;
     let lines = names.into_iter().zip(prices).zip(quantities);
@@ -82,7 +82,7 @@ pub(super) async fn claim_due(
               from claimed c join payment p using (payment_id)",
         )
         .await?;
-    client.query(&statement, &[&now, &claimed_until]).await?.iter().map(read).collect()
+    client.query(&statement, &[&now, &claimed_until]).await?.iter().map(receipt_from_row).collect()
 }
 
 /// Saves the outcome of a step. A new status starts with a new count of tries.
@@ -114,7 +114,7 @@ pub(super) async fn list(client: &impl Executor, only_failed: bool) -> Result<Ve
               where r.status = 'FAILED' or (not $1 and r.status <> 'DONE') order by r.payment_id",
         )
         .await?;
-    client.query(&statement, &[&only_failed]).await?.iter().map(read).collect()
+    client.query(&statement, &[&only_failed]).await?.iter().map(receipt_from_row).collect()
 }
 
 pub(super) async fn retry(client: &impl Executor, payment_id: i64, now: Timestamp) -> Result<bool> {

@@ -22,7 +22,7 @@ pub use store::Refund;
 /// A refund of the same amount within this time needs a confirmation.
 const REPEAT_WINDOW: SignedDuration = SignedDuration::from_mins(10);
 
-/// What a request for a refund amounts to.
+/// The decision on a request for a refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum RefundPlan {
     /// Send this refund again: its response was not received.
@@ -35,9 +35,9 @@ enum RefundPlan {
 ///
 /// # Errors
 /// 404 for an unknown payment; 409 for one that is not paid or has less left, and for an amount that was refunded a moment ago,
-/// unless `allow_repeat`; 502 and 504 when the provider fails: repeating the request is safe.
+/// unless `allow_repeat` is set; 502 and 504 when the provider fails: repeating the request is safe.
 pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, allow_repeat: bool) -> Result<Refund> {
-    let provider = Provider::of(brand)?;
+    let provider = Provider::for_brand(brand)?;
     refresh(brand, payment_id).await?;
     let (order_id, refund) = store_request(brand, payment_id, amount, allow_repeat).await?;
     let (status, refused) = match provider.refund(&refund.id, &order_id, refund.amount).await {
@@ -122,7 +122,7 @@ fn plan(
 pub async fn refresh(brand: &Brand, payment_id: i64) -> Result<Vec<Refund>> {
     let mut refunds = store::list(&brand.postgres().await?, payment_id).await?;
     for refund in refunds.iter_mut().filter(|refund| refund.status == RefundStatus::InProgress) {
-        match Provider::of(brand)?.refund_status(&refund.id).await {
+        match Provider::for_brand(brand)?.refund_status(&refund.id).await {
             Ok(status) => {
                 refund.status = status;
                 store::save(&brand.postgres().await?, payment_id, refund).await?;
@@ -130,7 +130,7 @@ pub async fn refresh(brand: &Brand, payment_id: i64) -> Result<Vec<Refund>> {
             Err(error) => {
                 tracing::warn!(
                     brand = brand.name(),
-                    refund = refund.id,
+                    refund.id = refund.id,
                     %error,
                     "failed to query the status of a refund; showing the last known one"
                 );

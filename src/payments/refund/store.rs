@@ -18,7 +18,7 @@ pub struct Refund {
     pub created_at: Timestamp,
 }
 
-fn read(row: &Row) -> Result<Refund> {
+fn refund_from_row(row: &Row) -> Result<Refund> {
     let status: &str = row.try_get("status")?;
     Ok(Refund {
         id: row.try_get("refund_id")?,
@@ -36,7 +36,7 @@ pub(super) async fn list(client: &impl Executor, payment_id: i64) -> Result<Vec<
             r"select refund_id, amount, status, created_at from refund where payment_id = $1 order by created_at",
         )
         .await?;
-    client.query(&statement, &[&payment_id]).await?.iter().map(read).collect()
+    client.query(&statement, &[&payment_id]).await?.iter().map(refund_from_row).collect()
 }
 
 /// Inserts a refund, or updates the status of an existing one.

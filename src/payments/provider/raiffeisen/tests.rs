@@ -33,9 +33,9 @@ fn times_are_in_moscow_time() {
 
 #[test]
 fn routine_polls_alternate_between_the_endpoints() {
-    assert_eq!(StatusEndpoint::of(Some(PollTarget::new(false))), StatusEndpoint::Qr);
-    assert_eq!(StatusEndpoint::of(Some(PollTarget::new(true))), StatusEndpoint::PaymentInfo);
-    assert_eq!(StatusEndpoint::of(None), StatusEndpoint::Both);
+    assert_eq!(StatusEndpoint::for_target(Some(PollTarget::new(false))), StatusEndpoint::Qr);
+    assert_eq!(StatusEndpoint::for_target(Some(PollTarget::new(true))), StatusEndpoint::PaymentInfo);
+    assert_eq!(StatusEndpoint::for_target(None), StatusEndpoint::Both);
 }
 
 #[test]
