@@ -1,7 +1,7 @@
 //! `brandgate payments`: what a person of the shop sees and does with payments.
 
 use brandgate::config::BrandConfig;
-use brandgate::payments::{self, Filter, Payment};
+use brandgate::payments::{self, Payment, PaymentFilter};
 use brandgate::tenant::brand::Brand;
 use rust_decimal::Decimal;
 
@@ -75,7 +75,7 @@ pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String>
 async fn carry_out(brand: &Brand, command: Command) -> brandgate::foundation::error::Result<()> {
     match command {
         Command::List { open, to_settle, count, .. } => {
-            let filter = Filter { only_open: open, only_to_settle: to_settle, count };
+            let filter = PaymentFilter { only_open: open, only_to_settle: to_settle, count };
             say!("{:>8}  {:<9}  {:>14}  {:<20}  {:<40}  remark", "payment", "status", "amount", "begun", "order");
             for payment in payments::list(brand, filter).await? {
                 say!("{}", line(&payment));
@@ -102,7 +102,7 @@ fn line(payment: &Payment) -> String {
         (false, None) => "",
     };
     let begun = payment.created_at.strftime("%Y-%m-%dT%H:%M:%SZ");
-    let (id, status, amount) = (payment.id, payment.standing.status.word(), payment.amount.normalize());
+    let (id, status, amount) = (payment.id, payment.state.status.as_str(), payment.amount.normalize());
     format!("{id:>8}  {status:<9}  {amount:>14}  {begun:<20}  {:<40}  {remark}", payment.site_order_id)
         .trim_end()
         .to_owned()
@@ -114,7 +114,7 @@ async fn show(brand: &Brand, id: i64) -> brandgate::foundation::error::Result<()
     say!("owner          {}", payment.owner);
     say!("at the bank    {}", payment.bank_order_id);
     say!("QR code        {}", payment.qr_id.as_deref().unwrap_or("none yet"));
-    say!("expires        {}", payment.standing.expires_at);
+    say!("expires        {}", payment.state.expires_at);
     if let Some(completed) = payment.completed_at {
         say!("completed      {completed}, transaction {}", payment.transaction_id.unwrap_or_default());
     }
