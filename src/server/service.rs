@@ -339,7 +339,7 @@ impl From<ApiResponse> for Outcome {
 fn check_head(parts: &Parts, limits: &Limits) -> Result<()> {
     // hyper's own limit is on its buffer, which a head that arrives in one piece can pass.
     if head_bytes(parts) > limits.head_bytes as usize {
-        return Err(Error::head_too_large(limits.head_bytes));
+        return Err(Error::headers_too_large(limits.head_bytes));
     }
     if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
         return Err(Error::malformed("bad_host", "An HTTP/1.1 request has one Host header."));
