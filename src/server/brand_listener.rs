@@ -243,7 +243,7 @@ impl ListenerState {
     }
 
     fn tell_certificate(&self) {
-        self.gate.brand().metrics.certificate(self.leaf.not_after.as_second());
+        self.gate.brand().metrics.tls_certificate_not_after_timestamp_seconds().set(self.leaf.not_after.as_second());
     }
 
     fn refusal(&self) -> Option<String> {

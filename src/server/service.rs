@@ -183,7 +183,7 @@ impl BrandService {
         self.brand.metrics.request_finished(method, route, status, took);
         let answered = traces::RequestRecord {
             brand: self.brand.name(),
-            method: metrics::known(method),
+            method: metrics::method_label(method),
             route,
             status,
             request_id: asked.request_id,

@@ -153,7 +153,7 @@ impl Brand {
 
     /// Connections to PostgreSQL: how many of the pool there are, how many of them nobody uses, how many requests wait for one, and
     /// how many there are beside the pool, for short reads.
-    pub fn connections(&self) -> [(&'static str, usize); 4] {
+    pub fn connection_counts(&self) -> [(&'static str, usize); 4] {
         let pool = self.pool.status();
         [("open", pool.size), ("idle", pool.available), ("waited_for", pool.waiting), ("shared", self.readers.open())]
     }

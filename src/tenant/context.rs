@@ -64,7 +64,7 @@ impl RequestContext {
         self.extras().counts.extend(counts);
         match over {
             Some(seconds) => {
-                self.brand.metrics.rate_limited(budget.name());
+                self.brand.metrics.rate_limited(budget.name()).inc();
                 Err(Error::too_many_requests(seconds, format!("Too many requests; please try again in {seconds} s.")))
             }
             None => Ok(()),
