@@ -52,8 +52,9 @@ impl Secret {
         let path = if name.contains('/') {
             PathBuf::from(name)
         } else {
-            let directory = credentials
-                .ok_or_else(|| format!("there is no directory for the credential {name}: set --credentials or $CREDENTIALS_DIRECTORY"))?;
+            let directory = credentials.ok_or_else(|| {
+                format!("there is no directory for the credential {name}: set --credentials or $CREDENTIALS_DIRECTORY")
+            })?;
             let prefixed = directory.join(format!("{DIRECTORY_PREFIX}{name}"));
             if prefixed.exists() { prefixed } else { directory.join(name) }
         };

@@ -17,14 +17,14 @@ use super::{Order, Payment, Purchase};
 /// `POST /cart`: one path for two things, told apart by the body: adding an item, or paying.
 pub async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let body = req.json_bytes().await?;
-    match cart::read_post(&body)? {
-        cart::Post::Add { item_id, quantity } => {
+    match cart::parse_post(&body)? {
+        cart::CartPost::Add { item_id, quantity } => {
             let who = Caller::of(&cx, &req).await?;
             cart::add(&cx, &who.owner(), item_id, quantity).await?;
             ApiResponse::message("Added to cart")
         }
         // In a box: what a payment takes is more than all the others, who add an item, should carry with them.
-        cart::Post::Payment => Box::pin(pay(cx, &req, &body)).await,
+        cart::CartPost::Payment => Box::pin(pay(cx, &req, &body)).await,
     }
 }
 

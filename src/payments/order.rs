@@ -9,7 +9,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cart::MOST_PIECES;
+use crate::cart::MAX_QUANTITY;
 use crate::config::Rounding;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::money::{self, Exact};
@@ -170,8 +170,9 @@ fn discounted(price: Decimal, discount: Decimal, rounding: Rounding) -> Decimal 
 type Members<'b> = BTreeMap<String, &'b RawValue>;
 
 fn members(body: &[u8]) -> Result<Members<'_>> {
-    serde_json::from_slice(body)
-        .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON object: {error}.")).with_cause(error))
+    serde_json::from_slice(body).map_err(|error| {
+        Error::malformed("bad_json", format!("The body is no JSON object: {error}.")).with_cause(error)
+    })
 }
 
 /// The shortest way to show an amount has no more than 17 digits; what JavaScript adds is rounded away.
@@ -212,7 +213,7 @@ fn one_wanted(item: &Members<'_>) -> Result<RequestedLine> {
     let item_id = present("itemID").and_then(|raw| raw.get().parse().ok());
     let item_id = item_id.filter(|id| (1..=LARGEST_INTEGER).contains(id));
     let quantity = present("quantity").map(|raw| {
-        let number = raw.get().parse().ok().filter(|number| (1..=MOST_PIECES).contains(number));
+        let number = raw.get().parse().ok().filter(|number| (1..=MAX_QUANTITY).contains(number));
         number.ok_or_else(|| wrong("bad_quantity", "items.quantity", "a positive integer from 1 to 999"))
     });
     let price = present("price").map(|raw| {

@@ -140,7 +140,7 @@ impl BrandListener {
         present.tell_certificate();
         let brand = present.gate.brand().clone();
         self.0.present.store(Arc::new(present));
-        brand.cache.renew(brand.config.cache_bytes);
+        brand.cache.reconfigure(brand.config.cache_bytes);
     }
 
     /// Looks whether the certificate's files were replaced, and takes the new ones when they fit.

@@ -81,7 +81,7 @@ impl BrandService {
             match found {
                 Lookup::Current(_) => self.brand.metrics.cache_hit(),
                 Lookup::Stale(_) => self.brand.metrics.cache_stale_hit(),
-                Lookup::Nothing => {}
+                Lookup::Miss => {}
             }
             if let Lookup::Current(answer) | Lookup::Stale(answer) = &found {
                 let asked = self.asked(&parts.method, &parts.headers, &origin, &request_id);
@@ -110,7 +110,7 @@ impl BrandService {
                     self.brand.metrics.cache_miss();
                     let make = async { self.call(route, cx).await?.into_answer(pattern) };
                     let longest = self.brand.config.timeouts.request;
-                    let made = self.brand.cache.make_or_stale(&question, longest, make).await;
+                    let made = self.brand.cache.fetch_or_stale(&question, longest, make).await;
                     made.map(|(answer, is_stale)| Outcome::Remembered(answer, is_stale))
                 }
                 None => {
@@ -137,7 +137,7 @@ impl BrandService {
         }
         if let Some(cx) = asked_in {
             let mut additions = cx.extras();
-            QuotaUsage::write(&additions.counts, response.headers_mut());
+            QuotaUsage::write(&additions.quotas, response.headers_mut());
             for cookie in additions.cookies.drain(..) {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
@@ -187,9 +187,9 @@ impl BrandService {
             route,
             status,
             request_id: asked.request_id,
-            took,
+            duration: took,
         };
-        traces::request(asked.headers, &answered);
+        traces::record(asked.headers, &answered);
         tracing::info!(
             brand = self.brand.name(),
             request = asked.request_id.to_str().unwrap_or_default(),

@@ -133,10 +133,10 @@ async fn what_needs_a_restart_is_said_and_the_rest_is_done() {
     gateway.signal("-HUP");
     gateway.await_log("reloaded");
     for sentence in [
-        "dexar: listen changed; that needs a restart",
-        "dexar: [database] changed; that needs a restart",
-        "novo: its file is gone; it is served until a restart",
-        "third: a new brand is served after a restart",
+        "dexar: listen changed, which needs a restart",
+        "dexar: [database] changed, which needs a restart",
+        "novo: its file was removed; it is served until a restart",
+        "third: new brand; it is served after a restart",
     ] {
         let line = gateway.await_log(sentence);
         assert!(line.contains("WARN"), "{line}");

@@ -217,7 +217,7 @@ async fn brand(site: &Site) -> Arc<Brand> {
 /// As a login does it, without what else a login takes along.
 async fn join(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::foundation::error::Result<Vec<i64>> {
     let transaction = brand.transaction().await?;
-    let moved = brandgate::reviews::join(&transaction, from, into).await?;
+    let moved = brandgate::reviews::merge(&transaction, from, into).await?;
     transaction.commit().await?;
     Ok(moved)
 }

@@ -118,7 +118,7 @@ impl<'b> ProviderClient<'b> {
     /// # Errors
     /// 503 for a brand whose file names no bank.
     pub fn of(brand: &'b Brand) -> Result<ProviderClient<'b>> {
-        let found = brand.config.bank.as_ref().zip(brand.to_bank.as_ref());
+        let found = brand.config.bank.as_ref().zip(brand.bank_client.as_ref());
         let (config, outgoing) = found.ok_or_else(|| Error::unavailable("the brand's file has no [bank]"))?;
         Ok(ProviderClient { config, outgoing })
     }

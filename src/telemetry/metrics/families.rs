@@ -58,8 +58,12 @@ macro_rules! label_type {
 }
 
 macro_rules! unit {
-    () => { None };
-    ($unit:ident) => { Some(Unit::$unit) };
+    () => {
+        None
+    };
+    ($unit:ident) => {
+        Some(Unit::$unit)
+    };
 }
 
 macro_rules! metrics {

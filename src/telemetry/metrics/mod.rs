@@ -57,9 +57,8 @@ impl Drop for OpenConnection {
 impl Metrics {
     pub fn of(brand: &str) -> Metrics {
         let brand = static_name(brand);
-        let family = |result| {
-            FAMILIES.cache_lookups.get_or_create_owned(&families::cache_lookups::Labels { brand, result })
-        };
+        let family =
+            |result| FAMILIES.cache_lookups.get_or_create_owned(&families::cache_lookups::Labels { brand, result });
         Metrics {
             brand,
             open_connections: FAMILIES.connections.get_or_create_owned(&families::connections::Labels { brand }),
