@@ -37,7 +37,7 @@ fn where_a_server_was_looked_for_is_told_and_what_to_do() {
     site.directory.write("credentials/dexar.database-password", "another");
     let said = site.run(&["check"]).bad(1);
     let told = line(&said, "dexar", "postgresql");
-    assert!(told.contains("does not let dexar in") && told.contains("brandgate migrate --admin-url"), "{told}");
+    assert!(told.contains("rejects the login of dexar") && told.contains("brandgate migrate --admin-url"), "{told}");
 }
 
 #[test]
@@ -62,7 +62,10 @@ fn an_unfit_database_is_told_with_what_an_administrator_runs() {
     let site = Site::unmigrated(&["no_such_role"]);
     let ended = site.run(&["migrate"]);
     assert_eq!(ended.status, Some(1), "{ended:#?}");
-    assert!(ended.stderr.contains("does not let no_such_role in") && ended.stdout.starts_with("begin;"), "{ended:#?}");
+    assert!(
+        ended.stderr.contains("rejects the login of no_such_role") && ended.stdout.starts_with("begin;"),
+        "{ended:#?}"
+    );
 }
 
 #[test]

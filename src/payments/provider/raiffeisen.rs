@@ -53,7 +53,7 @@ impl From<ProviderError> for Error {
     #[track_caller]
     fn from(fault: ProviderError) -> Error {
         match fault {
-            ProviderError::HttpError(HttpError::TooLate) => Error::bank_timeout(fault),
+            ProviderError::HttpError(HttpError::Timeout) => Error::bank_timeout(fault),
             _ => Error::bad_gateway("The bank cannot be reached right now; please try the same order again.", fault),
         }
     }
