@@ -5,21 +5,21 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 
 use crate::harness::{
-    Answer, Client, Gateway, Holding, Services, Site, ask, connect_tls, data, eventually, eventually_async,
+    Client, Gateway, Services, Site, TableLock, TestResponse, connect_tls, data, eventually, eventually_async, request,
 };
 
 /// An installation on servers of its own, with one item.
 fn own_site(name: &str) -> Site {
-    let site = Site::on(Services::of_one_test(name), &["dexar", "novo"]);
-    site.migrate().good();
+    let site = Site::on(Services::dedicated(name), &["dexar", "novo"]);
+    site.migrate().success();
     for brand in ["dexar", "novo"] {
-        site.import(brand, &[&data("import/document.json")]).good();
+        site.import(brand, &[&data("import/document.json")]).success();
     }
     site
 }
 
 #[track_caller]
-fn assert_unavailable(answer: &Answer) {
+fn assert_unavailable(answer: &TestResponse) {
     assert_eq!(answer.error_code(503), "unavailable");
     let seconds: u32 = answer.header("retry-after").expect("it says when to come back").parse().expect("seconds");
     assert!((1..=60).contains(&seconds), "{seconds}");
@@ -47,7 +47,7 @@ async fn await_catalogue(client: &Client) {
 async fn a_database_that_is_down_at_start_is_waited_for() {
     let site = own_site("down-at-start");
     site.services.stop("pg");
-    let gateway = site.start_unready();
+    let gateway = site.start_without_waiting();
     gateway.await_listening();
     let line = gateway.await_log("waiting for PostgreSQL");
     assert!(line.contains("WARN"), "{line}");
@@ -69,7 +69,7 @@ async fn a_database_that_is_down_at_start_is_waited_for() {
     assert_eq!((status, &ready["ready"]), (503, &false.into()));
     assert_eq!(ready["brands"]["dexar"]["lacks"], serde_json::json!(["postgresql"]));
     assert_eq!(gateway.admin("/healthz").expect("it answers").0, 200);
-    site.services.start_again("pg");
+    site.services.restart("pg");
     await_catalogue(&gateway.client("dexar")).await;
     await_catalogue(&gateway.client("novo")).await;
     gateway.await_ready();
@@ -85,7 +85,7 @@ async fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
     for round in 0..2 {
         await_catalogue(&client).await;
         for path in CATALOGUE {
-            gateway.await_remembered("dexar", path).await;
+            gateway.await_cached("dexar", path).await;
         }
         site.services.stop("pg");
         let begun = Instant::now();
@@ -94,7 +94,7 @@ async fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
         })
         .await;
         for path in CATALOGUE {
-            let answer = client.send(ask(path).origin("https://dexarmarket.ru")).await;
+            let answer = client.send(request(path).origin("https://dexarmarket.ru")).await;
             assert_eq!((answer.status, answer.header("warning")), (200, Some("110 brandgate \"Response is Stale\"")));
             let exposed =
                 answer.headers.get_all("access-control-expose-headers").iter().any(|value| value == "Warning");
@@ -106,7 +106,7 @@ async fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
         assert!(begun.elapsed() < Duration::from_secs(5), "round {round}: a visitor is told soon");
         assert_eq!(client.get("/ping").await.status, 200);
         assert_eq!(gateway.admin("/readyz").expect("it answers").0, 503);
-        site.services.start_again("pg");
+        site.services.restart("pg");
     }
     await_catalogue(&client).await;
     assert_eq!(gateway.exit_status(), None);
@@ -123,7 +123,7 @@ async fn what_cannot_be_followed_is_asked_as_long_as_there_is_anybody_to_ask() {
     for number in 0..4 {
         assert_eq!(client.get(&format!("/item/123?number={number}")).await.status, 200);
     }
-    gateway.await_remembered("dexar", "/item/123").await;
+    gateway.await_cached("dexar", "/item/123").await;
     let admin = |sql: &str| site.services.admin_sql(&site.database, sql);
     admin("alter role dexar connection limit 1");
     let following = "from pg_stat_activity where usename = 'dexar' and query like '%pg_current_snapshot%'";
@@ -131,7 +131,7 @@ async fn what_cannot_be_followed_is_asked_as_long_as_there_is_anybody_to_ask() {
     gateway.await_log("PostgreSQL is away");
     admin("update dexar.item set price = price + 1 where item_id = 123");
     let new = admin("select price::float from dexar.item where item_id = 123");
-    gateway.catch_up().await;
+    gateway.await_propagation().await;
     let answer = client.get("/item/123").await;
     assert_eq!((answer.header("warning"), answer.ok_json()["price"].to_string()), (None, new));
 }
@@ -154,16 +154,16 @@ async fn a_database_that_stands_still_holds_nobody_up() {
     let client = gateway.client("dexar");
     await_catalogue(&client).await;
     for path in CATALOGUE {
-        gateway.await_remembered("dexar", path).await;
+        gateway.await_cached("dexar", path).await;
     }
-    site.services.let_postgres(false);
+    site.services.pause_postgres();
     let begun = Instant::now();
     // What nobody can look up is asked by many at once, again and again: each is told by itself.
     for round in 0..3 {
-        let asked = (0..30).map(|number| client.send(ask(&format!("/item/123?round={round}&number={number}"))));
+        let asked = (0..30).map(|number| client.send(request(&format!("/item/123?round={round}&number={number}"))));
         futures_util::future::join_all(asked).await.iter().for_each(assert_unavailable);
     }
-    let adding = || ask("/cart").method("POST").header("content-type", "application/json").body("{\"itemID\":123}");
+    let adding = || request("/cart").method("POST").header("content-type", "application/json").body("{\"itemID\":123}");
     let answers = futures_util::future::join_all((0..30).map(|_| client.send(adding()))).await;
     for answer in &answers {
         assert!([503, 504].contains(&answer.status), "{}", answer.status);
@@ -173,7 +173,7 @@ async fn a_database_that_stands_still_holds_nobody_up() {
         assert_eq!(client.get(path).await.status, 200, "{path} is remembered");
     }
     assert_eq!(client.get("/ping").await.status, 200);
-    site.services.let_postgres(true);
+    site.services.resume_postgres();
     await_catalogue(&client).await;
     eventually_async("what was not remembered is there again", 20, async || {
         (client.get("/item/123?after=1").await.status == 200).then_some(())
@@ -197,8 +197,8 @@ async fn without_redis_the_catalogue_goes_on() {
         (status, ready["brands"]["novo"]["lacks"].to_string())
     };
     assert_eq!(lacks(&gateway), (200, "[\"redis\"]".to_owned()), "a shop still sells, and somebody is told");
-    assert!(site.run(&["check"]).bad(1).contains("redis"));
-    site.services.start_again("redis");
+    assert!(site.run(&["check"]).failure(1).contains("redis"));
+    site.services.restart("redis");
     eventually("Redis is back", 20, || (lacks(&gateway) == (200, "[]".to_owned())).then_some(()));
     site.services.stop("redis");
     drop(gateway);
@@ -209,7 +209,7 @@ async fn without_redis_the_catalogue_goes_on() {
 fn shop() -> Site {
     let site = Site::new(&["dexar", "novo"]);
     for brand in ["dexar", "novo"] {
-        site.import(brand, &[&data("import/document.json")]).good();
+        site.import(brand, &[&data("import/document.json")]).success();
     }
     site
 }
@@ -222,7 +222,7 @@ async fn requests_that_run_at_sigterm_end_and_no_new_ones_begin() {
     for client in &clients {
         assert_eq!(client.get("/ping").await.status, 200);
     }
-    let holding = Holding::items(&site, "dexar").await;
+    let holding = TableLock::on_items(&site, "dexar").await;
     // Two questions: who asks the same waits for the same answer.
     let paths = ["/item/123", "/item/123?again"];
     let asking = futures_util::future::join_all(clients.iter().zip(paths).map(|(client, path)| client.get(path)));
@@ -231,7 +231,7 @@ async fn requests_that_run_at_sigterm_end_and_no_new_ones_begin() {
         gateway.terminate();
         gateway.await_log("stopping");
         eventually_async("no new connection is accepted", 10, async || {
-            gateway.client("dexar").try_send(ask("/ping")).await.is_err().then_some(())
+            gateway.client("dexar").try_send(request("/ping")).await.is_err().then_some(())
         })
         .await;
         assert_eq!(gateway.exit_status(), None, "it waits for its requests");
@@ -279,7 +279,7 @@ async fn an_idle_gateway_ends_at_once() {
 async fn sigterm_while_the_database_is_away_ends_it_too() {
     let site = own_site("terminated-while-waiting");
     site.services.stop("pg");
-    let gateway = site.start_unready();
+    let gateway = site.start_without_waiting();
     gateway.await_listening();
     gateway.await_log("waiting for PostgreSQL");
     gateway.terminate();
@@ -291,7 +291,7 @@ async fn an_answer_that_takes_too_long_is_504() {
     let mut site = shop();
     site.change_brand("dexar", |brand| brand.timeouts = "request_ms = 300".to_owned());
     let gateway = site.start();
-    let holding = Holding::items(&site, "dexar").await;
+    let holding = TableLock::on_items(&site, "dexar").await;
     for client in [gateway.client("dexar"), gateway.client("dexar").http1()] {
         let answer = client.get("/item/123").await;
         assert_eq!(answer.error_code(504), "timeout");
@@ -307,7 +307,7 @@ async fn requests_over_the_limit_are_told_to_come_back() {
     let mut site = shop();
     site.change_brand("dexar", |brand| brand.limits = "requests = 2".to_owned());
     let gateway = site.start();
-    let holding = Holding::items(&site, "dexar").await;
+    let holding = TableLock::on_items(&site, "dexar").await;
     let client = gateway.client("dexar");
     let asking = futures_util::future::join(client.get("/item/123"), client.get("/category"));
     let rest = async {
@@ -352,7 +352,7 @@ async fn more_visitors_than_connections_to_the_database_are_all_answered() {
 async fn visitors_who_hang_up_do_not_starve_the_others() {
     let site = shop();
     let gateway = site.start();
-    let holding = Holding::items(&site, "dexar").await;
+    let holding = TableLock::on_items(&site, "dexar").await;
     let hang_up = async || {
         let mut stream = connect_tls(gateway.address("dexar"), &["http/1.1"], "localhost", rustls::ALL_VERSIONS)
             .await
