@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 
 use crate::harness::{
-    Answer, Client, Gateway, Holding, Services, Site, ask, connect_tls, data, eventually, eventually_async,
+    Client, Gateway, Services, Site, TableLock, TestResponse, connect_tls, data, eventually, eventually_async, request,
 };
 
 /// `connect_timeout_ms` of the brands' files.
@@ -20,8 +20,8 @@ async fn timed<T>(work: impl Future<Output = T>) -> (Duration, T) {
 
 /// A site with a PostgreSQL and a Redis of its own, and with one item.
 fn own_site(name: &str) -> Site {
-    let site = Site::on(Services::of_one_test(name), &["dexar", "novo"]);
-    site.migrate().good();
+    let site = Site::on(Services::dedicated(name), &["dexar", "novo"]);
+    site.migrate().success();
     with_item(site)
 }
 
@@ -31,13 +31,13 @@ fn shop() -> Site {
 
 fn with_item(site: Site) -> Site {
     for brand in ["dexar", "novo"] {
-        site.import(brand, &[&data("import/document.json")]).good();
+        site.import(brand, &[&data("import/document.json")]).success();
     }
     site
 }
 
 #[track_caller]
-fn assert_unavailable(answer: &Answer) {
+fn assert_unavailable(answer: &TestResponse) {
     assert_eq!(answer.error_code(503), "unavailable");
     let seconds: u32 = answer.header("retry-after").expect("a Retry-After header").parse().expect("seconds");
     assert!((1..=60).contains(&seconds), "{seconds}");
@@ -65,10 +65,9 @@ async fn await_catalogue(client: &Client) {
 async fn gateway_starts_while_the_database_is_unavailable() {
     let site = own_site("down-at-start");
     site.services.stop("pg");
-    let gateway = site.start_unready();
+    let gateway = site.start_without_waiting();
     gateway.await_listening();
-    let line = gateway.await_log("waiting for PostgreSQL");
-    assert!(line.contains("WARN"), "{line}");
+    assert!(gateway.await_log("waiting for PostgreSQL").contains("WARN"));
     for brand in ["dexar", "novo"] {
         let client = gateway.client(brand);
         assert_eq!(client.get("/ping").await.status, 200, "the process responds");
@@ -83,7 +82,7 @@ async fn gateway_starts_while_the_database_is_unavailable() {
     assert_eq!((status, &ready["ready"]), (503, &false.into()));
     assert_eq!(ready["brands"]["dexar"]["lacks"], serde_json::json!(["postgresql"]));
     assert_eq!(gateway.admin("/healthz").expect("a response").0, 200);
-    site.services.start_again("pg");
+    site.services.restart("pg");
     await_catalogue(&gateway.client("dexar")).await;
     await_catalogue(&gateway.client("novo")).await;
     gateway.await_ready();
@@ -99,7 +98,7 @@ async fn stale_responses_are_served_while_the_database_is_unavailable() {
     for _ in 0..2 {
         await_catalogue(&client).await;
         for path in CATALOGUE {
-            gateway.await_remembered("dexar", path).await;
+            gateway.await_cached("dexar", path).await;
         }
         site.services.stop("pg");
         eventually_async("responses are marked as stale", 5, async || {
@@ -107,7 +106,7 @@ async fn stale_responses_are_served_while_the_database_is_unavailable() {
         })
         .await;
         for path in CATALOGUE {
-            let answer = client.send(ask(path).origin("https://dexarmarket.ru")).await;
+            let answer = client.send(request(path).origin("https://dexarmarket.ru")).await;
             assert_eq!((answer.status, answer.header("warning")), (200, Some("110 brandgate \"Response is Stale\"")));
             let exposed =
                 answer.headers.get_all("access-control-expose-headers").iter().any(|value| value == "Warning");
@@ -122,7 +121,7 @@ async fn stale_responses_are_served_while_the_database_is_unavailable() {
         tokio::time::timeout(CONNECT_TIMEOUT, uncached).await.expect("responses before the first timeout");
         assert_eq!(client.get("/ping").await.status, 200);
         assert_eq!(gateway.admin("/readyz").expect("a response").0, 503);
-        site.services.start_again("pg");
+        site.services.restart("pg");
     }
     await_catalogue(&client).await;
     assert_eq!(gateway.exit_status(), None);
@@ -139,7 +138,7 @@ async fn database_is_queried_when_cache_invalidation_has_no_connection() {
     for number in 0..4 {
         assert_eq!(client.get(&format!("/item/123?number={number}")).await.status, 200);
     }
-    gateway.await_remembered("dexar", "/item/123").await;
+    gateway.await_cached("dexar", "/item/123").await;
     let admin = |sql: &str| site.services.admin_sql(&site.database, sql);
     admin("alter role dexar connection limit 1");
     let invalidation = "from pg_stat_activity where usename = 'dexar' and query like '%pg_current_snapshot%'";
@@ -147,7 +146,7 @@ async fn database_is_queried_when_cache_invalidation_has_no_connection() {
     gateway.await_log("PostgreSQL unavailable");
     admin("update dexar.item set price = price + 1 where item_id = 123");
     let new = admin("select price::float from dexar.item where item_id = 123");
-    gateway.catch_up().await;
+    gateway.await_propagation().await;
     let answer = client.get("/item/123").await;
     assert_eq!((answer.header("warning"), answer.ok_json()["price"].to_string()), (None, new));
 }
@@ -170,18 +169,18 @@ async fn requests_to_a_hanging_database_time_out_concurrently() {
     let client = gateway.client("dexar");
     await_catalogue(&client).await;
     for path in CATALOGUE {
-        gateway.await_remembered("dexar", path).await;
+        gateway.await_cached("dexar", path).await;
     }
-    site.services.let_postgres(false);
+    site.services.pause_postgres();
     // Thirty requests that waited for each other would take thirty times as long as one.
     let (one, _) = timed(client.get("/item/123?uncached")).await;
     for round in 0..3 {
-        let reads = (0..30).map(|number| client.send(ask(&format!("/item/123?round={round}&number={number}"))));
+        let reads = (0..30).map(|number| client.send(request(&format!("/item/123?round={round}&number={number}"))));
         let (many, answers) = timed(futures_util::future::join_all(reads)).await;
         answers.iter().for_each(assert_unavailable);
         assert!(many < 10 * one, "round {round}: {many:?} for 30 requests, {one:?} for one");
     }
-    let add = || ask("/cart").method("POST").header("content-type", "application/json").body("{\"itemID\":123}");
+    let add = || request("/cart").method("POST").header("content-type", "application/json").body("{\"itemID\":123}");
     let (one, _) = timed(client.send(add())).await;
     let (many, answers) = timed(futures_util::future::join_all((0..30).map(|_| client.send(add())))).await;
     for answer in &answers {
@@ -192,7 +191,7 @@ async fn requests_to_a_hanging_database_time_out_concurrently() {
         assert_eq!(client.get(path).await.status, 200, "{path} is cached");
     }
     assert_eq!(client.get("/ping").await.status, 200);
-    site.services.let_postgres(true);
+    site.services.resume_postgres();
     await_catalogue(&client).await;
     eventually_async("uncached responses are served again", 20, async || {
         (client.get("/item/123?after=1").await.status == 200).then_some(())
@@ -220,8 +219,8 @@ async fn catalogue_is_served_while_redis_is_unavailable() {
         (200, "[\"redis\"]".to_owned()),
         "the shop is ready, and the missing dependency is reported"
     );
-    assert!(site.run(&["check"]).bad(1).contains("redis"));
-    site.services.start_again("redis");
+    assert!(site.run(&["check"]).failure(1).contains("redis"));
+    site.services.restart("redis");
     eventually("Redis recovers", 20, || (lacks(&gateway) == (200, "[]".to_owned())).then_some(()));
     site.services.stop("redis");
     drop(gateway);
@@ -237,20 +236,20 @@ async fn sigterm_completes_requests_in_progress_and_refuses_new_connections() {
     for client in &clients {
         assert_eq!(client.get("/ping").await.status, 200);
     }
-    let holding = Holding::items(&site, "dexar").await;
+    let lock = TableLock::on_items(&site, "dexar").await;
     // Two different targets, because equal requests would share one query.
     let paths = ["/item/123", "/item/123?again"];
     let requests = futures_util::future::join_all(clients.iter().zip(paths).map(|(client, path)| client.get(path)));
     let rest = async {
-        holding.await_waiting(2).await;
+        lock.await_waiting(2).await;
         gateway.terminate();
         gateway.await_log("stopping");
         eventually_async("no new connection is accepted", 10, async || {
-            gateway.client("dexar").try_send(ask("/ping")).await.is_err().then_some(())
+            gateway.client("dexar").try_send(request("/ping")).await.is_err().then_some(())
         })
         .await;
         assert_eq!(gateway.exit_status(), None, "it waits for the requests in progress");
-        holding.release().await;
+        lock.release().await;
     };
     let (answers, ()) = tokio::join!(requests, rest);
     answers.iter().for_each(|answer| assert_eq!(answer.ok_json()["itemID"], 123));
@@ -280,19 +279,19 @@ async fn killed_gateway_can_restart_on_its_ports_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_gateway_exits_without_waiting() {
     let site = shop();
-    let sibling = site.sibling();
-    let (idle, busy) = (site.start(), sibling.start());
+    let replica = site.replica();
+    let (idle, busy) = (site.start(), replica.start());
     let (idle_client, busy_client) = (idle.client("dexar"), busy.client("dexar"));
     assert_eq!(idle_client.get("/ping").await.status, 200, "opens the connection");
-    let holding = Holding::items(&site, "dexar").await;
+    let lock = TableLock::on_items(&site, "dexar").await;
     let steps = async {
-        holding.await_waiting(1).await;
+        lock.await_waiting(1).await;
         busy.terminate();
         busy.await_log("stopping");
         idle.terminate();
         assert!(idle.await_exit().success());
         assert_eq!(busy.exit_status(), None, "the other gateway is still shutting down");
-        holding.release().await;
+        lock.release().await;
     };
     let (answer, ()) = tokio::join!(busy_client.get("/item/123"), steps);
     assert_eq!(answer.status, 200);
@@ -303,7 +302,7 @@ async fn idle_gateway_exits_without_waiting() {
 async fn sigterm_stops_a_gateway_that_waits_for_the_database() {
     let site = own_site("terminated-while-waiting");
     site.services.stop("pg");
-    let gateway = site.start_unready();
+    let gateway = site.start_without_waiting();
     gateway.await_listening();
     gateway.await_log("waiting for PostgreSQL");
     gateway.terminate();
@@ -315,14 +314,14 @@ async fn request_that_exceeds_its_deadline_is_504() {
     let mut site = shop();
     site.change_brand("dexar", |brand| brand.timeouts = "request_ms = 300".to_owned());
     let gateway = site.start();
-    let holding = Holding::items(&site, "dexar").await;
+    let lock = TableLock::on_items(&site, "dexar").await;
     for client in [gateway.client("dexar"), gateway.client("dexar").http1()] {
         let answer = client.get("/item/123").await;
         assert_eq!(answer.error_code(504), "timeout");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert_eq!(client.get("/ping").await.status, 200, "the connection stays usable");
     }
-    holding.release().await;
+    lock.release().await;
     assert_eq!(gateway.client("dexar").get("/item/123").await.status, 200);
 }
 
@@ -331,16 +330,16 @@ async fn requests_above_the_concurrency_limit_are_503() {
     let mut site = shop();
     site.change_brand("dexar", |brand| brand.limits = "requests = 2".to_owned());
     let gateway = site.start();
-    let holding = Holding::items(&site, "dexar").await;
+    let lock = TableLock::on_items(&site, "dexar").await;
     let client = gateway.client("dexar");
     let requests = futures_util::future::join(client.get("/item/123"), client.get("/category"));
     let rest = async {
-        holding.await_waiting(2).await;
+        lock.await_waiting(2).await;
         let refused = gateway.client("dexar").get("/category/1").await;
         assert_eq!(refused.error_code(503), "overloaded");
         assert!(refused.header("retry-after").is_some());
         assert_eq!(gateway.client("novo").get("/item/123").await.status, 200, "the limit is per brand");
-        holding.release().await;
+        lock.release().await;
     };
     let ((first, second), ()) = tokio::join!(requests, rest);
     assert_eq!((first.status, second.status), (200, 200), "requests within the limit succeed");
@@ -375,7 +374,7 @@ async fn more_concurrent_requests_than_database_connections_all_succeed() {
 async fn disconnected_clients_do_not_block_other_requests() {
     let site = shop();
     let gateway = site.start();
-    let holding = Holding::items(&site, "dexar").await;
+    let lock = TableLock::on_items(&site, "dexar").await;
     let send_and_disconnect = async || {
         let mut stream = connect_tls(gateway.address("dexar"), &["http/1.1"], "localhost", rustls::ALL_VERSIONS)
             .await
@@ -396,6 +395,6 @@ async fn disconnected_clients_do_not_block_other_requests() {
         None
     })
     .await;
-    holding.release().await;
+    lock.release().await;
     assert_eq!(client.get("/item/123").await.status, 200);
 }
