@@ -36,7 +36,7 @@ static JOBS: &[Job] = &[
     Job {
         name: "forget changes",
         every: Duration::from_secs(600),
-        run: |brand| Box::pin(async move { catalog::forget_changes(&brand).await }),
+        run: |brand| Box::pin(async move { catalog::delete_old_changes(&brand).await }),
     },
     Job {
         name: "send mail",

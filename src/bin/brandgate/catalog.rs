@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use brandgate::catalog::export::{self, Shape};
-use brandgate::catalog::import::{self, ImportProgress, ImportReport, ImportSource, Options};
+use brandgate::catalog::export::{self, ExportFormat};
+use brandgate::catalog::import::{self, ImportOptions, ImportProgress, ImportReport, ImportSource};
 use brandgate::config::BrandConfig;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -65,7 +65,7 @@ pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String>
 
 async fn import(brand: &BrandConfig, arguments: &Import) -> Result<(), String> {
     let sources: Vec<ImportSource> = arguments.files.iter().map(|file| source(file)).collect();
-    let options = Options { strict: arguments.strict, dry_run: arguments.dry_run, replace: arguments.replace };
+    let options = ImportOptions { strict: arguments.strict, dry_run: arguments.dry_run, replace: arguments.replace };
     let mut report = match &arguments.report {
         Some(path) => {
             let same = |source: &ImportSource| {
@@ -133,7 +133,7 @@ fn draw(sources: &[ImportSource], progress: ImportProgress) -> tokio::task::Join
 }
 
 async fn export(brand: &BrandConfig, arguments: &Export) -> Result<(), String> {
-    let shape = if arguments.lines { Shape::Lines } else { Shape::Document };
+    let format = if arguments.lines { ExportFormat::Lines } else { ExportFormat::Document };
     let exported = match &arguments.file {
         Some(path) => {
             let told = |e: std::io::Error| format!("{}: {e}", path.display());
@@ -143,7 +143,7 @@ async fn export(brand: &BrandConfig, arguments: &Export) -> Result<(), String> {
             if before.as_ref().is_some_and(|before| !before.is_file()) {
                 // A device or a pipe is written to; a directory refuses by itself.
                 let file = File::options().write(true).open(&path).map_err(told)?;
-                export::export(brand, shape, &mut BufWriter::new(file)).await
+                export::export(brand, format, &mut BufWriter::new(file)).await
             } else {
                 // Yesterday's file stays until today's is whole.
                 let mut partial = path.clone().into_os_string();
@@ -152,7 +152,7 @@ async fn export(brand: &BrandConfig, arguments: &Export) -> Result<(), String> {
                 if let Some(before) = before {
                     file.set_permissions(before.permissions()).map_err(told)?;
                 }
-                let exported = export::export(brand, shape, &mut BufWriter::new(file)).await;
+                let exported = export::export(brand, format, &mut BufWriter::new(file)).await;
                 match &exported {
                     Ok(_) => std::fs::rename(&partial, &path).map_err(told)?,
                     Err(_) => std::fs::remove_file(&partial).map_err(told)?,
@@ -160,7 +160,7 @@ async fn export(brand: &BrandConfig, arguments: &Export) -> Result<(), String> {
                 exported
             }
         }
-        None => export::export(brand, shape, &mut BufWriter::new(std::io::stdout())).await,
+        None => export::export(brand, format, &mut BufWriter::new(std::io::stdout())).await,
     };
     let records = exported.map_err(|error| format!("{}: {error}", brand.name))?;
     complain!("{}: {records} records exported", brand.name);

@@ -28,7 +28,7 @@ const LONGEST_LOOK: Duration = Duration::from_millis(900);
 /// After a failed look.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// Rows of `catalog_change` are kept for an hour (`catalog::forget_changes`); who was away for half of it cannot be sure.
+/// Rows of `catalog_change` are kept for an hour (`catalog::delete_old_changes`); who was away for half of it cannot be sure.
 const TOO_LONG_AWAY: Duration = Duration::from_secs(1_800);
 
 /// Where the following stands.

@@ -23,6 +23,7 @@
 //! What must never happen: an answer of one brand in another's cache (there is one a brand), or one that depends on who asks.
 
 pub mod change_log;
+pub mod fragments;
 pub mod invalidation;
 mod single_flight;
 
