@@ -8,6 +8,7 @@
 //! - A field that a file does not mention keeps its value.
 
 mod categories;
+mod category_tree;
 mod feed;
 mod json;
 mod merge;
