@@ -1,6 +1,6 @@
--- Returns all shown categories in display order, with the counts of their own visible items: all, and those available in region $1.
--- An item or category without a list of regions is available everywhere.
--- Two sequential scans (item, item_region) with hash aggregation; the response is cached per region.
+-- Returns all shown categories in display order, each with the counts of the visible items directly in it: all, and
+-- those available in region $1. An item or category without a list of regions is available everywhere. Two sequential
+-- scans (item, item_region) with hash aggregation; the response is cached per region.
 select c.category_id, c.id, c.parent_id, c.name, c.icon, c.wide_banner, c.project_id, c.priority, c.path,
        c.translations, coalesce(i.all_items, 0) as all_items, coalesce(i.available_items, 0) as available_items,
        (not exists (select from category_region r where r.category_id = c.category_id)

@@ -110,24 +110,26 @@ struct Descendants {
 
 /// Builds the tree from rows in display order; returns the language that was used.
 ///
-/// A category is shown if it is available and either has no items, descendants included, or at least one available item.
+/// A category is shown if it is available and either has no items, descendants included, or at least one available
+/// item.
 pub(super) fn tree(rows: Vec<CategoryRow>, language: Language) -> (Vec<Category>, Language) {
     let ids: HashMap<i64, String> = rows.iter().map(|row| (row.category_id, row.id.clone())).collect();
     let mut descendants: HashMap<i64, Descendants> = HashMap::new();
     let mut top = Vec::new();
     let mut is_translated = false;
 
-    // Bottom-up, so that the descendants of a category are complete. The sort is stable: siblings keep their display order.
+    // Bottom-up, so that the descendants of a category are complete. The sort is stable: siblings keep their display
+    // order.
     let mut rows = rows;
     rows.sort_by_key(|row| std::cmp::Reverse(row.path.len()));
     for mut row in rows {
-        let mut own = descendants.remove(&row.category_id).unwrap_or_default();
-        let all_items = own.all_items + row.all_items;
-        let available_items = own.available_items + row.available_items;
+        let mut below = descendants.remove(&row.category_id).unwrap_or_default();
+        let all_items = below.all_items + row.all_items;
+        let available_items = below.available_items + row.available_items;
         if let Some(parent) = row.parent_id {
-            let above = descendants.entry(parent).or_default();
-            above.all_items += all_items;
-            above.available_items += available_items;
+            let siblings = descendants.entry(parent).or_default();
+            siblings.all_items += all_items;
+            siblings.available_items += available_items;
         }
         if !row.available || (all_items > 0 && available_items == 0) {
             continue;
@@ -136,13 +138,13 @@ pub(super) fn tree(rows: Vec<CategoryRow>, language: Language) -> (Vec<Category>
             && !name.is_empty()
         {
             row.name = name;
-            own.is_translated = true;
+            below.is_translated = true;
         }
-        let whole = match row.parent_id {
+        let is_level_translated = match row.parent_id {
             None => &mut is_translated,
             Some(parent) => &mut descendants.entry(parent).or_default().is_translated,
         };
-        *whole |= own.is_translated;
+        *is_level_translated |= below.is_translated;
         match row.parent_id {
             None => top.push(Category {
                 category_id: row.category_id,
@@ -156,7 +158,7 @@ pub(super) fn tree(rows: Vec<CategoryRow>, language: Language) -> (Vec<Category>
                 visible: true,
                 img: row.icon,
                 project_id: row.project_id,
-                subcategories: own.subcategories,
+                subcategories: below.subcategories,
             }),
             Some(parent) => {
                 let id_of = |number| ids.get(number).cloned().unwrap_or_default();
@@ -170,7 +172,7 @@ pub(super) fn tree(rows: Vec<CategoryRow>, language: Language) -> (Vec<Category>
                     parent_id: id_of(&parent),
                     item_count: available_items,
                     has_items: available_items > 0,
-                    subcategories: own.subcategories,
+                    subcategories: below.subcategories,
                 };
                 descendants.entry(parent).or_default().subcategories.push(subcategory);
             }

@@ -1,11 +1,11 @@
--- Returns a page ($4 rows after the first $5) of the visible items in the category with number $1 or id $2 and in its descendants, in
--- region $3 (null: anywhere), as rows of item_card in display order. No row at all: there is no such category. One row of nulls: the
--- page is empty. is_truncated: rows may be missing at the end of the page.
+-- Returns a page ($4 rows after the first $5) of the visible items in the category with number $1 or id $2 and in its
+-- descendants, in region $3 (null: anywhere), as rows of item_card in display order. No row at all: there is no such
+-- category. One row of nulls: the page is empty. is_truncated: rows may be missing at the end of the page.
 --
--- Fast because nothing is sorted but what is read: item_node_id_idx returns the first items of each category in display order.
--- Reading $4 + $5 of each would be too many in a tree of many categories, so $6 times the even share (plus 8) is read of each; null
--- reads $4 + $5. Up to the cutoff, which is the first of the last items read of the categories that may have more, no item is
--- missing, so items before it are right and items after it are left out.
+-- Fast because nothing is sorted but what is read: item_node_id_idx returns the first items of each category in display
+-- order. Reading $4 + $5 of each would be too many in a tree of many categories, so $6 times the even share (plus 8) is
+-- read of each; null reads $4 + $5. Up to the cutoff, which is the first of the last items read of the categories that
+-- may have more, no item is missing; items after the cutoff are not returned.
 --
 -- Visibility is that of the view listed_item, evaluated once per category instead of once per item.
 with root as materialized (select category_id from category where (category_id = $1 or id = $2) and shown),

@@ -1,5 +1,6 @@
--- Returns every item as the text of a JSON object, with its regions and all its reviews in both spellings, in the order of their numbers.
--- Streamed: the primary key gives the order, and each item's reviews and regions are index lookups, so no sort needs memory.
+-- Returns every item as the text of a JSON object, with its regions and all its reviews in both spellings, in the order
+-- of their numbers. Streamed: the primary key gives the order, and each item's reviews and regions are index lookups,
+-- so no sort needs memory.
 select jsonb_strip_nulls(jsonb_build_object(
            'itemID', i.item_id, 'id', i.id, 'categoryID', i.category_id, 'subcategoryId', s.id, 'name', i.name,
            'simpleDescription', i.simple_description, 'description', i.description,

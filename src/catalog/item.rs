@@ -105,7 +105,8 @@ struct Review {
 }
 
 impl Item {
-    /// Reads a row of `item_card`, with `all_reviews` for a single item, and translates it; returns the language that was used.
+    /// Reads a row of `item_card`, with `all_reviews` for a single item, and translates it; returns the language that
+    /// was used.
     pub(super) fn read(row: &Row, language: Language, max_questions: usize) -> Result<(Item, Language)> {
         let is_single = row.columns().iter().any(|column| column.name() == "all_reviews");
         let reviews: Json<Vec<Review>> = row.try_get(if is_single { "all_reviews" } else { "reviews" })?;

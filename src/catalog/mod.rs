@@ -1,8 +1,8 @@
 //! Categories and items, as a visitor of one region sees them in one language; import and export of the catalogue.
 //!
 //! # Invariants
-//! - Hidden items, and items below a hidden category, are shown nowhere: lists and single items are read through the view
-//!   `listed_item`, except the pages of a category, whose statement (`category_items.sql`) has the same rule.
+//! - Hidden items, and items below a hidden category, are shown nowhere: lists and single items are read through the
+//!   view `listed_item`, except the pages of a category, whose statement (`category_items.sql`) has the same rule.
 
 pub mod category;
 pub mod export;
@@ -77,7 +77,8 @@ pub async fn categories(cx: &RequestContext) -> Result<(Vec<Category>, Language)
     Ok(category::tree(rows, cx.language))
 }
 
-/// How much is read of each category below the requested one, in multiples of the even share of a page, until the page is complete.
+/// How much is read of each category below the requested one, in multiples of the even share of a page, until the page
+/// is complete.
 const SHARES: [Option<i64>; 3] = [Some(3), Some(12), None];
 
 /// A page of the items in a category and its descendants.

@@ -39,7 +39,8 @@ pub struct Card {
 /// Distinct items in random order; the language is the requested one if any item is translated.
 pub async fn draw(cx: &RequestContext, category: Option<&CatalogId>, count: usize) -> Result<(Vec<Card>, Language)> {
     let mut drawn = Vec::new();
-    // An item may be removed between the two reads; its change has invalidated the candidates by then, so one retry is enough.
+    // An item may be removed between the two reads; its change has invalidated the candidates by then, so one retry is
+    // enough.
     for _ in 0..2 {
         let ids = sample(&candidates(cx, category).await?, count)?;
         drawn = cards(cx, &ids).await?;
@@ -100,7 +101,8 @@ impl RandomNumbers {
         Ok(RandomNumbers(numbers.iter().map(|number| u64::from_ne_bytes(*number)).collect::<Vec<_>>().into_iter()))
     }
 
-    /// A number below `end`, by multiplication; with 64 random bits and a few thousand candidates the bias is negligible.
+    /// A number below `end`, by multiplication; with 64 random bits and a few thousand candidates the bias is
+    /// negligible.
     fn below(&mut self, end: usize) -> usize {
         let number = self.0.next().expect("two numbers per item");
         usize::try_from((u128::from(number) * end as u128) >> 64).expect("it is below `end`")

@@ -1,4 +1,5 @@
-//! SQL of catalogue reads. Without a region everything counts as available; an item without a list of regions is available everywhere.
+//! SQL of catalogue reads. Without a region everything counts as available; an item without a list of regions is
+//! available everywhere.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -8,7 +9,7 @@ use super::{CatalogId, Page};
 use crate::foundation::error::Result;
 use crate::platform::postgres::Executor;
 
-/// All shown categories in display order, with the counts of their own items.
+/// All shown categories in display order, each with the counts of the items directly in it.
 pub(super) async fn categories(client: &impl Executor, region: Option<&str>) -> Result<Vec<CategoryRow>> {
     let rows = match region {
         None => {
@@ -43,8 +44,8 @@ pub(super) enum CategoryPage {
 
 /// A page of the items in a category and its descendants, as rows of `item_card`.
 ///
-/// Of each category `share` times the even share of the page is read; `None` reads all that the page may need, and is never
-/// [`CategoryPage::Truncated`].
+/// Of each category `share` times the even share of the page is read; `None` reads all that the page may need, and is
+/// never [`CategoryPage::Truncated`].
 pub(super) async fn category_items(
     client: &impl Executor,
     key: &CatalogId,

@@ -1,9 +1,10 @@
--- Returns a page ($3 rows after the first $4) of the listed items that match the words $1 in region $2 (null: anywhere), as rows of
--- item_card with the number of all matches as total. One row with nothing but the total: the page is empty.
--- Order: the exact name, then rank (names weigh more than descriptions), then the shop's priority, then the number.
+-- Returns a page ($3 rows after the first $4) of the listed items that match the words $1 in region $2 (null:
+-- anywhere), as rows of item_card with the number of all matches as total. One row with nothing but the total: the page
+-- is empty. Order: the exact name, then rank (names weigh more than descriptions), then the shop's priority, then the
+-- number.
 --
--- Fast because item_search_idx (GIN) finds the matches, only narrow columns of them are sorted, and item_card is joined to the page
--- alone.
+-- Fast because item_search_idx (GIN) finds the matches, only narrow columns of them are sorted, and item_card is joined
+-- to the page alone.
 with hits as materialized (
     select i.item_id, lower(i.name) = lower($1) as exact,
            ts_rank_cd('{0.05, 0.1, 0.4, 1.0}', i.search, q.query, 1) as rank, i.priority

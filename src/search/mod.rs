@@ -1,7 +1,7 @@
 //! Full-text search for items.
 //!
-//! The search vectors (`item.search`) hold every language with its own stemming; a query is parsed in all three languages, whatever the
-//! language of the visitor.
+//! The search vectors (`item.search`) hold every language with its own stemming; a query is parsed in all three
+//! languages, whatever the language of the visitor.
 
 pub mod http;
 mod store;
@@ -30,7 +30,7 @@ pub fn check_query(text: Option<&str>) -> Result<&str> {
     let bad = |message: &'static str| Error::malformed("bad_search", message);
     let text = text.unwrap_or_default().trim();
     if text.is_empty() {
-        return Err(bad("search: expected the words to search for"));
+        return Err(bad("search: expected the words to look for"));
     }
     if text.chars().count() > MAX_QUERY_CHARS {
         return Err(bad("search: at most 512 characters"));

@@ -1,5 +1,5 @@
-//! The response cache: cached responses are identical, are invalidated when their content changes and not otherwise, and stay within
-//! the memory limit.
+//! The response cache: cached responses are identical, are invalidated when their content changes and not otherwise,
+//! and stay within the memory limit.
 
 use std::collections::BTreeMap;
 
@@ -272,6 +272,8 @@ async fn workers_delete_old_changes() {
     let sql = "insert into catalog_change (item_id, changed_at) values (1, now() - interval '61 minutes'), (2, now() - interval '59 minutes')";
     site.sql_as("dexar", sql).expect("written");
     let _workers = site.start_workers();
-    let kept = "select string_agg(item_id::text, ' ') from catalog_change where item_id in (1, 2)";
-    eventually("the older change is deleted", 10, || (site.sql_as("dexar", kept).as_deref() == Ok("2")).then_some(()));
+    let remaining = "select string_agg(item_id::text, ' ') from catalog_change where item_id in (1, 2)";
+    eventually("the older change is deleted", 10, || {
+        (site.sql_as("dexar", remaining).as_deref() == Ok("2")).then_some(())
+    });
 }

@@ -1,4 +1,5 @@
-//! Concurrent edits and reads: an edit is visible on its instance once it is answered, and on other instances within a second.
+//! Concurrent edits and reads: an edit is visible on its instance once it is answered, and on other instances within a
+//! second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! Dexar's demonstration catalogue, read from its source file: an implementation of the catalogue's rules that is independent of the
-//! program.
+//! Dexar's demonstration catalogue, read from its source file: an implementation of the catalogue's rules that is
+//! independent of the program.
 
 use std::collections::HashMap;
 
@@ -75,8 +75,8 @@ impl Source {
         }
     }
 
-    /// Whether a shown category is in the tree of a region: it and its ancestors are available and have an available item or no
-    /// items at all.
+    /// Whether a shown category is in the tree of a region: it and its ancestors are available and have an available
+    /// item or no items at all.
     pub fn is_in_tree(&self, category: u64, region: Option<&str>) -> bool {
         self.ancestors_of(category).into_iter().all(|ancestor| {
             let has_some = self.page(ancestor, None).is_empty() || !self.page(ancestor, region).is_empty();

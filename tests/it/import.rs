@@ -1,4 +1,5 @@
-//! Import and export of a catalogue: JSON in all its shapes, malformed records, the options, and the round trip of an export.
+//! Import and export of a catalogue: JSON in all its shapes, malformed records, the options, and the round trip of an
+//! export.
 
 use serde_json::{Value, json};
 
@@ -224,10 +225,10 @@ fn an_absent_field_keeps_its_value_and_a_present_one_replaces_it() {
     let delta = "{\"itemID\":123,\"price\":79990,\"translations\":{\"en\":{\"name\":\"iPhone\"},\"hy\":{}}}\n";
     let output = site.import_text("dexar", "delta.jsonl", delta, &["--strict"]).good();
     assert_eq!(table(&output), [[0; 3], [0; 3], [0, 1, 0], [0; 3]]);
-    let mut wanted = before.clone();
-    wanted["items"][0]["price"] = 79990.into();
-    wanted["items"][0]["translations"]["en"]["name"] = "iPhone".into();
-    assert_eq!(exported(&site, "dexar"), wanted);
+    let mut expected = before.clone();
+    expected["items"][0]["price"] = 79990.into();
+    expected["items"][0]["translations"]["en"]["name"] = "iPhone".into();
+    assert_eq!(exported(&site, "dexar"), expected);
 
     let again = site.import_text("dexar", "delta.jsonl", delta, &[]).good();
     assert_eq!(table(&again), NO_CHANGES, "the same record again changes nothing");

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::harness::Site;
 use crate::import::exported;
 
-/// Imports a malformed record between two valid ones: the valid ones must be imported, the malformed one imported or reported.
+/// Imports a malformed record between two valid ones: the valid ones must be imported, the malformed one imported or
+/// reported.
 #[track_caller]
 fn assert_others_are_imported(what: &str, malformed: &str) {
     let site = Site::new(&["dexar"]);

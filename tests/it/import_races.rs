@@ -1,4 +1,5 @@
-//! Imports with concurrent readers, killed imports, concurrent imports: the old catalogue is visible or the new one, never a mixture.
+//! Imports with concurrent readers, killed imports, concurrent imports: the old catalogue is visible or the new one,
+//! never a mixture.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -56,8 +57,8 @@ async fn read_generations(client: &Client) -> Vec<u64> {
     let name = tree[0]["name"].as_str().expect("a text");
     let in_tree = tree[0]["itemCount"].as_u64().expect("a count") - 100;
     assert_eq!(name, format!("Поколение {in_tree}"), "the name of one catalogue with the count of another");
-    // The numbers to draw from are cached for up to a second after a change by another process: a new item may be missing, but drawn
-    // items are current.
+    // The numbers to draw from are cached for up to a second after a change by another process: a new item may be
+    // missing, but drawn items are current.
     let (drawn, count) = only_generation(&random);
     assert!([99 + drawn, 100 + drawn].contains(&(count as u64)), "{count} of generation {drawn}");
     let seen = vec![generation_of(&page), generation_of(&found["items"]), drawn, in_tree];

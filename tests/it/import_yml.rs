@@ -144,8 +144,8 @@ async fn a_feed_of_prices_and_stock_keeps_all_other_fields() {
     let output = site.import("novo", &[&data("yml/delta.xml")]).good();
     assert_eq!(table(&output), [[0; 3], [0; 3], [0, 3, 0], [0; 3]], "{output}");
     assert!(output.contains("item_404"), "an unknown item without a name is reported: {output}");
-    let mut wanted = before;
-    for item in wanted["items"].as_array_mut().expect("a list") {
+    let mut expected = before;
+    for item in expected["items"].as_array_mut().expect("a list") {
         let changes = match item["id"].as_str().expect("an id") {
             "item_1" => json!({ "price": 120, "discount": 25, "quantity": 7 }),
             "item_2" => json!({ "quantity": 0 }),
@@ -156,7 +156,7 @@ async fn a_feed_of_prices_and_stock_keeps_all_other_fields() {
             item[key] = value.clone();
         }
     }
-    assert_eq!(exported(&site, "novo"), wanted);
+    assert_eq!(exported(&site, "novo"), expected);
     let gateway = site.start();
     assert_eq!(gateway.client("novo").json("/item/2").await["remainings"], "out");
 }

@@ -10,18 +10,18 @@ use crate::harness::{Site, ask, demo_shops};
 #[tokio::test]
 async fn pages_concatenated_are_the_list_in_its_order() {
     let client = demo_shops().gateway.client("dexar");
-    let wanted = Source::dexar().page(1, None);
+    let expected = Source::dexar().page(1, None);
     for count in [1, 7, 50] {
         let mut got = Vec::new();
-        while got.len() < wanted.len() {
+        while got.len() < expected.len() {
             let page = ids(&client.json(&format!("/category/1?count={count}&skip={}", got.len())).await);
-            assert_eq!(page.len(), count.min(wanted.len() - got.len()));
+            assert_eq!(page.len(), count.min(expected.len() - got.len()));
             got.extend(page);
         }
-        assert_eq!(got, wanted);
+        assert_eq!(got, expected);
     }
-    assert_eq!(ids(&client.json("/category/1").await), wanted[..50], "50 by default");
-    assert_eq!(ids(&client.json("/category/1?skip=3").await), wanted[3..53]);
+    assert_eq!(ids(&client.json("/category/1").await), expected[..50], "50 by default");
+    assert_eq!(ids(&client.json("/category/1?skip=3").await), expected[3..53]);
 }
 
 #[tokio::test]
@@ -53,11 +53,11 @@ async fn deep_pages_of_unevenly_filled_subcategories_are_in_order() {
         let gateway = site.start();
         let client = gateway.client("novo");
         for region in ["", "moscow", "spb"] {
-            let wanted: Vec<_> =
+            let expected: Vec<_> =
                 items.iter().filter(|(_, _, in_moscow)| region != "spb" || !in_moscow).map(|(_, id, _)| *id).collect();
             for skip in (0..1_600).step_by(40) {
                 let answer = client.send(ask(&format!("/category/1?count=40&skip={skip}")).region(region)).await;
-                let page = wanted.iter().skip(skip).take(40).copied().collect::<Vec<_>>();
+                let page = expected.iter().skip(skip).take(40).copied().collect::<Vec<_>>();
                 assert_eq!(ids(&answer.ok_json()), page, "{region} {skip}");
             }
         }
@@ -215,8 +215,8 @@ async fn random_items_are_distinct_and_at_most_all_of_them() {
     }
 }
 
-/// Chi-squared test: the sum of (observed − expected)² / expected has mean n − 1 and variance about 2(n − 1), so seven standard
-/// deviations above the mean occur by chance once in billions of runs.
+/// Chi-squared test: the sum of (observed − expected)² / expected has mean n − 1 and variance about 2(n − 1), so seven
+/// standard deviations above the mean occur by chance once in billions of runs.
 #[tokio::test]
 async fn random_items_are_uniformly_distributed() {
     let client = demo_shops().gateway.client("dexar");

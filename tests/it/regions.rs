@@ -99,11 +99,11 @@ fn collect_order(tree: &Value, into: &mut Vec<String>) {
 #[tokio::test]
 async fn siblings_are_ordered_by_priority_and_then_by_number() {
     let source = Source::dexar();
-    let mut wanted = Vec::new();
-    source.walk(0, &mut |category| wanted.push(category["id"].as_str().expect("a text").to_owned()));
+    let mut expected = Vec::new();
+    source.walk(0, &mut |category| expected.push(category["id"].as_str().expect("a text").to_owned()));
     let mut got = Vec::new();
     collect_order(&demo_shops().gateway.client("dexar").json("/category").await, &mut got);
-    assert_eq!(got, wanted);
+    assert_eq!(got, expected);
 }
 
 #[tokio::test]

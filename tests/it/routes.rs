@@ -1,4 +1,5 @@
-//! The JSON of every catalogue endpoint on the demonstration data, compared with golden files and with the source of the data.
+//! The JSON of every catalogue endpoint on the demonstration data, compared with golden files and with the source of
+//! the data.
 
 use serde_json::{Value, json};
 
@@ -148,8 +149,8 @@ async fn descriptions_cities_and_categories_fall_back_separately() {
     assert_eq!((questions(&of("/item/1", "ru").await.0), questions(&of("/category/1", "ru").await.0[0])), (4, 3));
 
     // A feed may have translations into Russian too.
-    let own = "{\"itemID\":1,\"translations\":{\"ru\":{\"name\":\"Самовар\"}}}";
-    site.import_text("dexar", "own.jsonl", own, &[]).good();
+    let russian = "{\"itemID\":1,\"translations\":{\"ru\":{\"name\":\"Самовар\"}}}";
+    site.import_text("dexar", "russian.jsonl", russian, &[]).good();
     eventually_async("the change is visible", 10, async || {
         (of("/item/1", "ru").await.0["name"] == "Самовар").then_some(())
     })

@@ -1,7 +1,7 @@
 //! The tree of imported categories: resolves numbers and parents, and repairs what cannot be a tree.
 //!
-//! Feeds list parents after their children, refer to parents that do not exist, and contain cycles; the database accepts none of
-//! these. Categories are few, so they are resolved in memory.
+//! Feeds list parents after their children, refer to parents that do not exist, and contain cycles; the database
+//! accepts none of these. Categories are few, so they are resolved in memory.
 
 use std::collections::{HashMap, HashSet};
 
@@ -51,14 +51,14 @@ impl Existing {
         !self.parents.contains_key(&number)
     }
 
-    /// The number of a record: its own, else that of its id.
+    /// The number of a record, or else that of its id in the shop, or else a hash of its id.
     fn number_of(&self, record: &CategoryRecord) -> i64 {
         let of_id = |id: &String| self.numbers.get(id).copied().unwrap_or_else(|| hashed_number("category", id));
         record.number.or_else(|| record.id.as_ref().map(of_id)).unwrap_or(0)
     }
 }
 
-/// Gives every record its number, its id and its parent's number; records that cannot have them are reported and left out.
+/// Gives every record its number, its id and its parent's number; records that cannot have them are rejected.
 pub(super) fn resolve(
     records: Vec<CategoryRecord>,
     existing: &Existing,
@@ -87,7 +87,7 @@ struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// Takes all records, because a parent may come later in the file than its children.
+    /// Needs all records in advance, because a parent may be later in the file than its children.
     fn new(records: &[CategoryRecord], existing: &'a Existing, report: &'a mut ImportReport) -> Resolver<'a> {
         let mut numbers: HashSet<i64> = existing.parents.keys().copied().collect();
         let mut numbers_by_id = existing.numbers.clone();

@@ -1,5 +1,5 @@
--- The staging table of item records, filled by COPY: one row per record in the order of the files, null where a record does not
--- mention the field. Temporary, so it is not logged, and it disappears with the connection.
+-- The staging table of item records, filled by COPY: one row per record in the order of the files, null where a record
+-- does not mention the field. Temporary, so it is not logged, and it disappears with the connection.
 create temporary table import_item (
     file_no integer not null,
     row_no bigint not null,

@@ -1,9 +1,9 @@
-//! Reader of the API's own JSON: an object with `regions`, `categories` and `items`, an array of records, or JSON lines.
+//! Reader of the API's JSON: an object with `regions`, `categories` and `items`, an array of records, or JSON lines.
 //!
 //! # Invariants
 //! - One record is in memory at a time.
-//! - A record of the wrong shape is rejected and the others are read. Malformed JSON fails the import, because the rest of the file
-//!   cannot be trusted; in JSON lines it rejects only its line.
+//! - A record of the wrong shape is rejected and the others are read. Malformed JSON fails the import, because the rest
+//!   of the file cannot be trusted; in JSON lines it rejects only its line.
 
 mod fields;
 mod item;
@@ -235,8 +235,8 @@ fn kind_of(object: &serde_json::Map<String, Value>) -> RecordKind {
 
 fn read_region(fields: &mut Fields) -> Result<RegionRecord, String> {
     let id = fields.text("id")?.ok_or("id: expected the region's id")?;
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
-    if !(1..=64).contains(&id.len()) || !id.bytes().all(plain) || id.starts_with(['_', '-']) {
+    let is_id_byte = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    if !(1..=64).contains(&id.len()) || !id.bytes().all(is_id_byte) || id.starts_with(['_', '-']) {
         return Err("id: expected at most 64 lower-case letters, digits, _ or -".to_owned());
     }
     let country_code = fields.text("countryCode")?;
@@ -264,12 +264,12 @@ fn read_categories(
     /// The limit of the constraint `category_path_check`.
     const MAX_DEPTH: usize = 20;
     let read = read_category(&mut fields, parent);
-    let own = match &read {
+    let id = match &read {
         Ok(record) => record.number.map(CatalogId::Number).or_else(|| record.id.clone().map(CatalogId::Id)),
         Err(_) => None,
     };
     sink(read.map(Record::Category).map_err(|reason| RecordProblem::rejected(label, reason)))?;
-    let Some(own) = own else { return Ok(()) };
+    let Some(id) = id else { return Ok(()) };
     let nested = match fields.take("subcategories") {
         None => return Ok(()),
         Some(Value::Array(nested)) if depth < MAX_DEPTH => nested,
@@ -280,7 +280,7 @@ fn read_categories(
     for (index, value) in nested.into_iter().enumerate() {
         let label = format!("{label}.subcategories[{index}]");
         match value {
-            Value::Object(object) => read_categories(Fields::new(object), Some(&own), &label, sink, depth + 1)?,
+            Value::Object(object) => read_categories(Fields::new(object), Some(&id), &label, sink, depth + 1)?,
             _ => sink(Err(RecordProblem::rejected(label, "is not an object")))?,
         }
     }

@@ -1,7 +1,8 @@
 //! Merges staged records into the shop, in one transaction.
 //!
-//! Files are merged one after another, as if each were an import of its own. Regional feeds are united: within one import the
-//! first feed with an item decides its fields, a later one only adds its region, and a different price is reported.
+//! Files are merged one after another, as if each were an import of its own. Regional feeds are united: within one
+//! import the first feed with an item decides its fields, a later one only adds its region, and a different price is
+//! reported.
 //!
 //! # Invariants
 //! - A column that a record does not mention is not written.
@@ -164,8 +165,8 @@ const UPDATE_REGION: &str = r"
       and (r.city, r.country, r.country_code, r.timezone, r.translations)
           is distinct from (n.city, n.country, n.country_code, n.timezone, n.translations)";
 
-/// `import_touched`: the items of the files merged so far, with their price and the regions of their feeds. `import_changed`: the
-/// items that were written to.
+/// `import_touched`: the items of the files merged so far, with their price and the regions of their feeds.
+/// `import_changed`: the items that were written to.
 const CREATE_IMPORT_TOUCHED: &str = r"
     create temporary table import_touched (
         item_id bigint primary key, is_new boolean not null, by_feed boolean not null, price numeric(14, 2),

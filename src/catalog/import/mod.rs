@@ -1,6 +1,7 @@
 //! Catalogue import: files of several formats are read into a staging table, which is merged in one transaction.
 //!
-//! `json`, or `feed` and `yml`, read records; `stage` copies items into a temporary table while reading; `merge` updates the shop.
+//! `json`, or `feed` and `yml`, read records; `stage` copies items into a temporary table while reading; `merge`
+//! updates the shop.
 //!
 //! # Invariants
 //! - Visitors see the catalogue before or after an import, never a part of it.
@@ -60,8 +61,8 @@ pub struct ImportProgress {
 /// Imports the files in order into one brand's schema.
 ///
 /// # Errors
-/// A file that cannot be read completely, an unavailable database, and with `strict` any rejected record. Nothing has changed
-/// then. `report` is filled in either case.
+/// A file that cannot be read completely, an unavailable database, and with `strict` any rejected record. Nothing has
+/// changed then. `report` is filled in either case.
 pub async fn run(
     brand: &BrandConfig,
     sources: &[ImportSource],
@@ -94,8 +95,8 @@ pub async fn run(
     Ok(summary)
 }
 
-/// After many new rows the planner needs statistics of the new sizes, and the pending list of the search index (GIN, searched
-/// row by row) has to be merged. Both run at the same time, on two connections.
+/// After many new rows the planner needs statistics of the new sizes, and the pending list of the search index (GIN,
+/// searched row by row) has to be merged. Both run at the same time, on two connections.
 async fn maintain_tables(brand: &BrandConfig, client: &Client) -> Result<()> {
     let other = postgres::connect(&brand.database).await?;
     tokio::try_join!(

@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - `None` means that the file does not mention the field: the shop keeps the value that it has.
-//! - Readers do not guess values. A missing mandatory field is rejected by the merge, which knows whether the record is new.
+//! - Readers do not guess values. A missing mandatory field is rejected by the merge, which knows whether the record is
+//!   new.
 
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
@@ -145,8 +146,8 @@ pub const MAX_NATURAL_NUMBER: i64 = (1 << 52) - 1;
 
 /// The number of a category or item whose file identifies it by text.
 ///
-/// A plain positive decimal up to 2^52 − 1 is its own number. Any other text is hashed with `namespace` to a number between
-/// 2^52 and 2^53 − 1, which is the same in every import and every database.
+/// A plain positive decimal up to 2^52 − 1 is its own number. Any other text is hashed with `namespace` to a number
+/// between 2^52 and 2^53 − 1, which is the same in every import and every database.
 pub fn number_of(namespace: &str, external_id: &str) -> i64 {
     natural_number(external_id).unwrap_or_else(|| hashed_number(namespace, external_id))
 }

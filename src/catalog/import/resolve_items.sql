@@ -1,6 +1,6 @@
--- Resolves the item records of file $1 (the feed of region $2, or null) into the temporary table import_ready: the item's number and
--- id, its category and subcategory, whether it exists, and the problem that rejects the record.
--- Every lookup is by a primary key or unique index; wide columns stay in import_item and are joined by row_no later.
+-- Resolves the item records of file $1 (the feed of region $2, or null) into the temporary table import_ready: the
+-- item's number and id, its category and subcategory, whether it exists, and the problem that rejects the record. Every
+-- lookup is by a primary key or unique index; wide columns stay in import_item and are joined by row_no later.
 create temporary table import_ready on commit drop as
 with numbered as (
     select distinct on (coalesce(s.number, known.item_id, s.hashed))

@@ -1,8 +1,8 @@
 //! Merges the reviews of a file with those that visitors have written.
 //!
 //! # Invariants
-//! - An export holds visitors' reviews under their pseudonyms and may be old: a review that its visitor has written here is not
-//!   changed (except for the shop's answer) or duplicated.
+//! - An export holds visitors' reviews under their pseudonyms and may be old: a review that its visitor has written
+//!   here is not changed (except for the shop's answer) or duplicated.
 //! - A hidden review is never shown again.
 
 use tokio_postgres::Transaction;

@@ -1,5 +1,5 @@
--- Updates the existing categories among the records and returns the numbers of those that changed.
--- null keeps the current value (a parent_id of 0 means none). The join is by primary key; unchanged rows are not rewritten.
+-- Updates the existing categories among the records and returns the numbers of those that changed. null keeps the
+-- current value (a parent_id of 0 means none). The join is by primary key; unchanged rows are not rewritten.
 update category c set parent_id = n.parent_id, name = n.name, icon = n.icon, wide_banner = n.wide_banner,
        project_id = n.project_id, priority = n.priority, visible = n.visible, translations = n.translations
 from (

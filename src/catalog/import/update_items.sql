@@ -1,6 +1,5 @@
--- Updates the existing items of import_ready and adds them to import_changed.
--- A field that a record does not mention keeps its value; a row in which nothing differs is not rewritten, which keeps a repeated
--- import free of writes.
+-- Updates the existing items of import_ready and adds them to import_changed. A field that a record does not mention
+-- keeps its value; a row in which nothing differs is not rewritten, which keeps a repeated import free of writes.
 with updated as (
     update item i
     set category_id = n.category_id, subcategory_id = n.subcategory_id, name = n.name,

@@ -1,6 +1,7 @@
--- Inserts and updates the reviews of import_review; returns how many are new and how many changed.
--- A visitor's review is restored to its owner if it was removed with its item, and is not touched where it exists.
--- One pass over import_review with two lookups per row in the unique indexes (item_id, owner) and (item_id, id); unchanged rows are not rewritten.
+-- Inserts and updates the reviews of import_review; returns how many are new and how many changed. A visitor's review
+-- is restored to its owner if it was removed with its item, and is not touched where it exists. One pass over
+-- import_review with two lookups per row in the unique indexes (item_id, owner) and (item_id, id); unchanged rows are
+-- not rewritten.
 with written as (
     insert into review (id, item_id, owner, rating, content, author, answer, created_at, hidden)
     select i.id, i.item_id, i.owner, i.stars, i.text, i.author, i.answer, i."createdAt", i.hidden

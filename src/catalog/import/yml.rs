@@ -31,12 +31,12 @@ const MAX_NAME_CHARS: usize = 500;
 /// The subject of a record that cannot be the record of any item in the shop.
 const NO_ITEM: Option<CatalogId> = Some(CatalogId::Number(0));
 
-/// Reads a feed that starts at `<yml_catalog` and passes every record, rejection and correction to `sink`; a correction follows
-/// the record that it concerns.
+/// Reads a feed that starts at `<yml_catalog` and passes every record, rejection and correction to `sink`; a correction
+/// follows the record that it concerns.
 ///
 /// # Errors
-/// Those of the sink and of the reader; `InvalidData` when the XML is not well-formed or truncated, in which case nothing of
-/// what was read may be kept.
+/// Those of the sink and of the reader; `InvalidData` when the XML is not well-formed or truncated, in which case
+/// nothing of what was read may be kept.
 pub fn read(reader: impl BufRead, sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>) -> io::Result<()> {
     let mut xml = Reader::from_reader(EventBudget::new(reader, MAX_OFFER_BYTES));
     let config = xml.config_mut();
@@ -136,7 +136,7 @@ impl<R: BufRead> FeedReader<R> {
                 return Ok(Event::Start(start));
             }
             Ok(Event::Start(_)) => "elements are nested too deeply".to_owned(),
-            Ok(Event::DocType(_)) => "a <! declaration stands inside the catalogue".to_owned(),
+            Ok(Event::DocType(_)) => "a <! declaration inside the catalogue".to_owned(),
             Ok(event) => {
                 if let Event::End(_) = event {
                     self.open_names.truncate(self.open_elements.pop().unwrap_or(0));
@@ -306,8 +306,8 @@ impl<R: BufRead> FeedReader<R> {
         Ok(())
     }
 
-    /// Reads the innermost open element into `self.text` with references decoded, and with the tags inside if `keep_markup`.
-    /// Returns false, with an empty text, when it is longer than `max_bytes`.
+    /// Reads the innermost open element into `self.text` with references decoded, and with the tags inside if
+    /// `keep_markup`. Returns false, with an empty text, when it is longer than `max_bytes`.
     fn read_text(&mut self, keep_markup: bool, max_bytes: usize) -> io::Result<bool> {
         let mut out = std::mem::take(&mut self.text);
         out.clear();

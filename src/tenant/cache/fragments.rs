@@ -37,7 +37,8 @@ impl Cache {
         }
     }
 
-    /// Caches a fragment that was read from the database after `started_at`; a change of any of `item_ids` invalidates it.
+    /// Caches a fragment that was read from the database after `started_at`; a change of any of `item_ids` invalidates
+    /// it.
     pub fn insert_fragment(&self, key: &[u8], fragment: Fragment, item_ids: Vec<i64>, started_at: Version) {
         self.insert(key, &fragment.into_response(item_ids).into(), started_at);
     }

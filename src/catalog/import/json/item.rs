@@ -132,7 +132,8 @@ struct Review {
     is_matched: bool,
 }
 
-/// `comments` and `callbacks` are two spellings of one list; where both are present, only `callbacks` have the shop's answers.
+/// `comments` and `callbacks` are two spellings of one list; where both are present, only `callbacks` have the shop's
+/// answers.
 fn reviews(fields: &mut Fields, item: &str) -> Result<Option<String>, String> {
     let comments = fields.object_list("comments", |mut comment| {
         Ok(Review {

@@ -1,10 +1,12 @@
 //! A byte budget per XML event: a `BufRead` in front of quick-xml, which holds every event in memory as a whole.
 //!
 //! When a text, comment, CDATA section or processing instruction exceeds the budget, the rest of it is skipped and its
-//! terminator is supplied, so that the parser sees a truncated event and reads on. A tag or declaration of that size is an error.
+//! terminator is supplied, so that the parser sees a truncated event and reads on. A tag or declaration of that size is
+//! an error.
 //!
 //! # Invariants
-//! - [`EventBudget::start_event`] is called before each event is read: quick-xml consumes exactly the bytes of one event.
+//! - [`EventBudget::start_event`] is called before each event is read: quick-xml consumes exactly the bytes of one
+//!   event.
 //! - The input is UTF-8 and no character is cut in two.
 
 use std::io::{self, BufRead, Read};
