@@ -35,10 +35,32 @@ impl PartialEvent {
         for (head, byte) in self.head.iter_mut().skip(self.bytes).zip(bytes) {
             *head = *byte;
         }
-        for byte in &bytes[bytes.len().saturating_sub(self.tail.len())..] {
-            self.tail = shifted(self.tail, *byte);
-        }
+        self.push_tail(bytes);
         self.bytes += bytes.len();
+    }
+
+    fn push_tail(&mut self, bytes: &[u8]) {
+        for byte in &bytes[bytes.len().saturating_sub(self.tail.len())..] {
+            self.tail = [self.tail[1], self.tail[2], *byte];
+        }
+    }
+
+    /// Where the terminator ends in the next bytes; it may start in the last ones.
+    fn end_of(&self, terminator: &[u8], next: &[u8]) -> Option<usize> {
+        let last = terminator[terminator.len() - 1];
+        let mut from = 0;
+        while let Some(found) = next[from..].iter().position(|byte| *byte == last) {
+            let end = from + found + 1;
+            let is_end = match end < terminator.len() {
+                true => [&self.tail, &next[..end]].concat().ends_with(terminator),
+                false => next[..end].ends_with(terminator),
+            };
+            if is_end {
+                return Some(end);
+            }
+            from = end;
+        }
+        None
     }
 
     /// `None` for a tag or a declaration, which may end in other ways.
@@ -52,10 +74,6 @@ impl PartialEvent {
             _ => Some(b"<"),
         }
     }
-}
-
-fn shifted(tail: [u8; 3], byte: u8) -> [u8; 3] {
-    [tail[1], tail[2], byte]
 }
 
 impl<R: BufRead> EventBudget<R> {
@@ -98,13 +116,9 @@ impl<R: BufRead> EventBudget<R> {
             if bytes.is_empty() {
                 return Ok(());
             }
-            let mut tail = self.event.tail;
-            let end = bytes.iter().position(|byte| {
-                tail = shifted(tail, *byte);
-                tail.ends_with(terminator)
-            });
-            let skipped = end.map_or(bytes.len(), |end| end + 1);
-            self.event.tail = tail;
+            let end = self.event.end_of(terminator, bytes);
+            let skipped = end.unwrap_or(bytes.len());
+            self.event.push_tail(&bytes[..skipped]);
             self.inner.consume(skipped);
             self.position += skipped as u64;
             if end.is_some() {
