@@ -85,7 +85,7 @@ fn a_report_of_an_import_that_cannot_be_written_is_told() {
     let site = Site::new(&["dexar"]);
     let report = ["--report", "/dev/full"];
     let said = site.import_text("dexar", "shop.jsonl", "{\"itemID\":\"x\"}\n", &report).failure(1);
-    assert!(said.contains("--report is not whole"), "{said}");
+    assert!(said.contains("--report is incomplete"), "{said}");
 }
 
 #[tokio::test]
