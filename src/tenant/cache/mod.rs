@@ -155,7 +155,7 @@ impl Cache {
         let looked_at_ms = self.looked_at_ms.load(Ordering::Acquire);
         let is_cut_off = self.is_cut_off.load(Ordering::Acquire);
         let since = entry.untouched_until.load(Ordering::Acquire);
-        let Some(until) = self.changes.unchanged_until(&entry.answer.shows, since) else {
+        let Some(until) = self.changes.unchanged_until(&entry.answer.item_ids, since) else {
             self.entries.remove_if(key, |kept| Arc::ptr_eq(kept, &entry));
             return Lookup::Nothing;
         };
