@@ -273,7 +273,7 @@ where
             }
         };
         tokio::select! {
-            // Requests that have arrived are read before the connection is told to close.
+            // Requests that have arrived are read before the connection is closed.
             biased;
             result = std::future::poll_fn(|cx| executor.poll(connection.as_mut(), cx)) => {
                 let linger_until = match result {

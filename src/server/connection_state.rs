@@ -157,7 +157,7 @@ impl ConnectionState {
         }
     }
 
-    /// The shutdown began to drain: from now on, what is in progress is told from what starts later.
+    /// The shutdown began to drain: what is in progress now is distinguished from what starts later.
     pub fn drain_started(&self) {
         self.is_draining.store(true, Relaxed);
         if self.write_state() == WriteState::Pending {

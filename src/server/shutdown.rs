@@ -9,7 +9,7 @@
 //! # Invariants
 //!
 //! - No listener stops accepting while another brand's slow request is still waited for.
-//! - Clients are told before their connection is closed (`Connection: close`, GOAWAY).
+//! - Clients are notified before their connection is closed (`Connection: close`, GOAWAY).
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,7 +147,7 @@ mod tests {
         assert!(shutdown.closing().now_or_never().is_none());
         drop(token);
         shutdown.refusing_new().await;
-        assert!(shutdown.closing().now_or_never().is_none(), "clients are told before connections close");
+        assert!(shutdown.closing().now_or_never().is_none(), "clients are notified before connections close");
         shutdown.closing().await;
         run.await.expect("no panic");
         let quarter = shutdown.close_deadline(LONG) - shutdown.close_deadline(Duration::ZERO);
