@@ -17,21 +17,27 @@ use tokio::time::Instant;
 
 use crate::server::connection_snapshot::{Head, InProgress, Lifecycle, Snapshot, WriteState};
 
-/// The shared, mutable side of a [`Snapshot`], which documents each field.
+/// What a connection is doing, written by its service and streams. Its state machine reads a [`Snapshot`].
 pub(super) struct ConnectionState {
     // Requests and responses.
+    /// A [`Lifecycle`].
     lifecycle: AtomicU8,
+    /// Requests whose handler has not returned.
     requests: Counter,
+    /// HTTP/2 response bodies that are not yet handed to the stream.
     bodies: Counter,
+    /// A [`WriteState`].
     write: AtomicU8,
 
     // Times, in milliseconds from `created_at`.
     created_at: Instant,
+    /// The end of the last request, or the last progress of a slow response.
     last_activity_ms: AtomicU64,
-    /// [`NO_HEAD`], or the time shifted left by one; the lowest bit is set for [`Head::Partial`].
+    /// A [`Head`]: [`NO_HEAD`], or the time shifted left by one with the lowest bit set for [`Head::Partial`].
     head: AtomicU64,
 
     // Graceful shutdown.
+    /// The connection has seen that the shutdown began to drain.
     is_draining: AtomicBool,
     /// A response to a request from before the drain is complete and not yet written. HTTP/1.1 writes it after the request ended.
     owes_write: AtomicBool,
