@@ -19,7 +19,7 @@ use jiff::SignedDuration;
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::foundation::language::Language;
 use crate::http::cached_response::CachedResponse;
-use crate::http::request::{LARGEST_INTEGER, Page};
+use crate::http::request::{MAX_SAFE_INTEGER, Page};
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
@@ -56,7 +56,7 @@ impl CatalogId {
 /// Numbers above 2^52 are given by the import; a path may still name them.
 fn large_number(text: &str) -> Option<i64> {
     let digits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().filter(|number| *number <= LARGEST_INTEGER)
+    digits.then(|| text.parse().ok()).flatten().filter(|number| *number <= MAX_SAFE_INTEGER)
 }
 
 /// The tree of categories that have something to show in the visitor's region.

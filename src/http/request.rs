@@ -15,7 +15,7 @@ use crate::foundation::error::{Error, Result};
 use crate::http::cookie::CookieSecret;
 
 /// 2^53 − 1, the largest integer that JavaScript represents exactly (`Number.MAX_SAFE_INTEGER`); the largest id.
-pub const LARGEST_INTEGER: i64 = (1 << 53) - 1;
+pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
 /// The longest query string that is parsed.
 const MAX_QUERY_BYTES: usize = 16_384;
@@ -228,7 +228,7 @@ impl ApiRequest {
         Ok(Page { count: self.count(50)?, skip: self.digits("skip")?.unwrap_or(0) })
     }
 
-    /// A whole number without a sign, capped at [`LARGEST_INTEGER`].
+    /// A whole number without a sign, capped at [`MAX_SAFE_INTEGER`].
     fn digits(&self, name: &'static str) -> Result<Option<i64>> {
         let Some(value) = self.query(name)? else { return Ok(None) };
         if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
@@ -237,7 +237,7 @@ impl ApiRequest {
                 _ => Error::malformed("bad_skip", "skip: expected a whole number, 0 or more"),
             });
         }
-        Ok(Some(value.parse().unwrap_or(LARGEST_INTEGER).min(LARGEST_INTEGER)))
+        Ok(Some(value.parse().unwrap_or(MAX_SAFE_INTEGER).min(MAX_SAFE_INTEGER)))
     }
 }
 

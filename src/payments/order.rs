@@ -13,7 +13,7 @@ use crate::cart::MOST_PIECES;
 use crate::config::Rounding;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::money::{self, Exact};
-use crate::http::request::LARGEST_INTEGER;
+use crate::http::request::MAX_SAFE_INTEGER;
 
 /// The largest amount: below a thousand million, which no bank takes by QR code and every column holds.
 const MOST_ROUBLES: Decimal = Decimal::from_parts(999_999_999, 0, 0, false, 0);
@@ -210,7 +210,7 @@ fn wanted(members: &Members<'_>) -> Result<Vec<RequestedLine>> {
 fn one_wanted(item: &Members<'_>) -> Result<RequestedLine> {
     let present = |name: &str| item.get(name).filter(|raw| raw.get() != "null");
     let item_id = present("itemID").and_then(|raw| raw.get().parse().ok());
-    let item_id = item_id.filter(|id| (1..=LARGEST_INTEGER).contains(id));
+    let item_id = item_id.filter(|id| (1..=MAX_SAFE_INTEGER).contains(id));
     let quantity = present("quantity").map(|raw| {
         let number = raw.get().parse().ok().filter(|number| (1..=MOST_PIECES).contains(number));
         number.ok_or_else(|| wrong("bad_quantity", "items.quantity", "a positive integer from 1 to 999"))

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Posted;
 use crate::foundation::error::{Error, Result};
-use crate::http::request::LARGEST_INTEGER;
+use crate::http::request::MAX_SAFE_INTEGER;
 
 /// The longest comment, in characters (Unicode scalar values).
 const LONGEST_COMMENT: usize = 4_000;
@@ -40,7 +40,7 @@ pub fn post(body: &Value) -> Result<Posted> {
 }
 
 fn id_of(value: &Value) -> Option<i64> {
-    value.as_i64().filter(|id| (1..=LARGEST_INTEGER).contains(id))
+    value.as_i64().filter(|id| (1..=MAX_SAFE_INTEGER).contains(id))
 }
 
 fn comment(value: Option<&Value>) -> Result<String> {
