@@ -1,4 +1,4 @@
-//! A response of the catalogue as it is cached: its body, encoded once for each content coding in use, with entity tags.
+//! A response of the catalogue as it is cached: its body in each content coding in use, with entity tags.
 //!
 //! # Invariants
 //!

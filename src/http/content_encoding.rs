@@ -1,11 +1,12 @@
 //! Content codings (RFC 9110, 8.4) and entity tags of cached responses.
 //!
-//! An entity tag is the hash of the uncompressed bytes and the name of the coding. It is known before compression, so a 304 costs none; the
-//! encoders are deterministic, so it is a strong validator.
+//! An entity tag is the hash of the uncompressed bytes and the name of the coding. It is known before compression, so a
+//! 304 costs none; the encoders are deterministic, so it is a strong validator.
 //!
 //! # Invariants
 //!
-//! - Only responses of the catalogue are compressed. One that combined a secret with input of the client would be open to BREACH.
+//! - Only responses of the catalogue are compressed. One that combined a secret with input of the client would be open
+//!   to BREACH.
 
 use std::io::Write as _;
 

@@ -70,7 +70,8 @@ impl CookieSecret {
         hex::of(&Sha256::digest(&self.0))
     }
 
-    /// `Set-Cookie` with this secret. With the prefix `__Host-` browsers require `Secure`, `Path=/` and no `Domain` (RFC 6265bis, 4.1.3.2).
+    /// `Set-Cookie` with this secret. With the prefix `__Host-` browsers require `Secure`, `Path=/` and no `Domain`
+    /// (RFC 6265bis, 4.1.3.2).
     pub fn set_cookie(&self, name: &str, max_age_s: u32) -> SetCookie {
         let text = format!("{name}={}; Max-Age={max_age_s}; Path=/; Secure; HttpOnly; SameSite=None", self.0);
         HeaderValue::try_from(text).expect("names and hexadecimal are ASCII")
@@ -83,8 +84,8 @@ pub fn remove(name: &str) -> SetCookie {
     HeaderValue::try_from(text).expect("names are ASCII")
 }
 
-/// The name of a brand's cookie, such as `__Host-dexar_visitor`. Browsers share cookies between the ports of a host, so each brand has its
-/// own names.
+/// The name of a brand's cookie, such as `__Host-dexar_visitor`. Browsers share cookies between the ports of a host, so
+/// each brand has its own names.
 pub fn name(brand: &str, what: &str) -> String {
     format!("__Host-{brand}_{what}")
 }

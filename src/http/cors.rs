@@ -44,7 +44,8 @@ impl Origin {
         matches!(self, Origin::Allowed(_))
     }
 
-    /// Rejects writes from foreign origins. The API's own origin is foreign too, except to routes with `allow_own_origin`.
+    /// Rejects writes from foreign origins. The API's own origin is foreign too, except to routes with
+    /// `allow_own_origin`.
     ///
     /// # Errors
     /// 403.

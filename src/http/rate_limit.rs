@@ -94,8 +94,8 @@ impl RateLimiter {
         RateLimiter { redis, limits, created_at: Instant::now(), backoff_until_ms: AtomicU64::new(0) }
     }
 
-    /// Counts a request against the limits of its address and, where the quota has one, of its visitor (the hash of a cookie). Empty
-    /// while Redis is unavailable.
+    /// Counts a request against the limits of its address and, where the quota has one, of its visitor (the hash of a
+    /// cookie). Empty while Redis is unavailable.
     pub async fn count(&self, quota: Quota, address: IpAddr, visitor: Option<&str>) -> Vec<QuotaUsage> {
         if self.now_ms() < self.backoff_until_ms.load(Ordering::Relaxed) {
             return Vec::new();

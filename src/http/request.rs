@@ -20,7 +20,7 @@ pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 /// The longest query string that is parsed.
 const MAX_QUERY_BYTES: usize = 16_384;
 
-/// A client that sends a little too much and reads the response only afterwards gets to see it: so many times the limit is discarded.
+/// A rejected body is drained up to so many times its limit: a client that sends slightly too much can read the response.
 const DRAIN_LIMIT_FACTOR: usize = 4;
 
 /// The unread body of a request.
@@ -79,8 +79,8 @@ impl RequestBody {
         }
     }
 
-    /// Reads and discards the body of a rejected request, so that its client gets to read the response; a body that is much too large
-    /// or slow is left unread.
+    /// Reads and discards the body of a rejected request, so that its client gets to read the response; a body that is
+    /// much too large or slow is left unread.
     pub async fn drain(self, timeout: Duration) {
         let max_bytes = self.max_bytes * DRAIN_LIMIT_FACTOR;
         if self.body.size_hint().lower() > max_bytes as u64 {

@@ -91,8 +91,8 @@ impl ApiResponse {
         self
     }
 
-    /// 200 with an HTML page that loads nothing, runs no script, is shown in no frame, and whose form is sent to the API's own origin alone;
-    /// the response may redirect to `redirect_origin`. `nonce` marks its one style sheet.
+    /// 200 with an HTML page that loads nothing, runs no script, is shown in no frame, and whose form is sent to the
+    /// API's own origin alone; the response may redirect to `redirect_origin`. `nonce` marks its one style sheet.
     pub fn page(html: String, nonce: &str, redirect_origin: &str) -> ApiResponse {
         let policy = format!(
             "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self' {redirect_origin}; \

@@ -1,6 +1,7 @@
 //! Routing: from a path and a method to a handler and the rules of its route.
 //!
-//! A path without the requested method is a 405 with `Allow`. HEAD is routed wherever GET is, unless the route says otherwise.
+//! A path without the requested method is a 405 with `Allow`. HEAD is routed wherever GET is, unless the route says
+//! otherwise.
 
 use std::future::Future;
 use std::pin::Pin;

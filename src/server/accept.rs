@@ -54,8 +54,8 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-/// Accepts connections until the shutdown refuses new ones. They run in `connections`, which outlives the loop. `serve_with` returns
-/// how the next connection is served, because a reload may have changed it.
+/// Accepts connections until the shutdown refuses new ones. They run in `connections`, which outlives the loop.
+/// `serve_with` returns how the next connection is served, because a reload may have changed it.
 pub async fn run<S: ConnectionHandler>(
     listener: TcpListener,
     permits: Arc<Semaphore>,

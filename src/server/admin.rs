@@ -72,8 +72,8 @@ async fn handle(request: &Request<Incoming>, brands: &[Arc<Brand>]) -> Response<
     }
 }
 
-/// 200 when every brand can serve its catalogue, else 503; both list the unavailable dependencies of each brand. A shop without Redis
-/// can still sell, so Redis alone does not take the instance out of service.
+/// 200 when every brand can serve its catalogue, else 503; both list the unavailable dependencies of each brand. A shop
+/// without Redis can still sell, so Redis alone does not take the instance out of service.
 async fn ready(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
     let checks = brands.iter().map(|brand| async move { (brand.name(), brand.unavailable_dependencies().await) });
     let results = futures_util::future::join_all(checks).await;

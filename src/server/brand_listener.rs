@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! - A reload closes no connection and loses no request. A connection keeps the TLS settings and timeouts that it began with;
-//!   each request is handled by the service that is current when it arrives.
+//! - A reload closes no connection and loses no request. A connection keeps the TLS settings and timeouts that it began
+//!   with; each request is handled by the service that is current when it arrives.
 //! - A certificate that browsers accept is never replaced by one that they reject.
 
 use std::net::{IpAddr, SocketAddr};
@@ -146,8 +146,8 @@ impl BrandListener {
 
     /// Loads the certificate again if its files have changed; returns when the new one expires.
     ///
-    /// `None` when there is nothing to do. Files that do not fit are an error only at the second attempt, and once: the first may have
-    /// met them half replaced.
+    /// `None` when there is nothing to do. Files that do not fit are an error only at the second attempt, and once: the
+    /// first may have met them half replaced.
     pub fn reload_certificate(&self) -> Option<Result<Timestamp, String>> {
         let brand = self.brand();
         let stamps = stamp_files(&brand.config.tls);

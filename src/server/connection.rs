@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! - A connection always has a deadline. hyper has no idle timeout on HTTP/2, and its automatic builder waits without limit for
-//!   the first byte; therefore the protocol is chosen by ALPN and [`Policy`] sets the deadlines.
+//! - A connection always has a deadline. hyper has no idle timeout on HTTP/2, and its automatic builder waits without
+//!   limit for the first byte; therefore the protocol is chosen by ALPN and [`Policy`] sets the deadlines.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -142,8 +142,9 @@ async fn serve_h2<S: ConnectionHandler>(
     }
 }
 
-/// hyper holds two buffers as long as its connection lives. An idle client needs none, so its connection is taken apart (parked), and
-/// rebuilt when the client sends something; never while the rest of a request body may arrive, which would be read as a request.
+/// hyper holds two buffers as long as its connection lives. An idle client needs none, so its connection is taken apart
+/// (parked), and rebuilt when the client sends something; never while the rest of a request body may arrive, which
+/// would be read as a request.
 async fn serve_h1<S: ConnectionHandler>(
     stream: TlsTcpStream,
     client: IpAddr,

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use crate::config::Timeouts;
 use crate::server::connection_snapshot::{Head, Lifecycle, Snapshot};
 
-/// How long a client may take to react to the close of an idle connection, and how long such a connection may delay shutdown.
+/// How long a client may take to react to the close of an idle connection, and how long such a connection may delay
+/// shutdown.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// How long an HTTP/1.1 connection is idle before it releases its buffers.
@@ -24,7 +25,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(25);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Serving,
-    /// HTTP/2: an idle timeout passed and GOAWAY was sent. The connection closes at `close_at`, later if a request overtook the frame.
+    /// HTTP/2: an idle timeout passed and GOAWAY was sent. The connection closes at `close_at`, later if a request
+    /// overtook the frame.
     GoingAway {
         close_at: Instant,
     },
@@ -113,8 +115,8 @@ impl Policy {
     }
 }
 
-/// When to close a connection during shutdown: what is in progress has time until `deadline`, an idle connection [`CLOSE_GRACE`]. So has one whose
-/// work from before the drain is not done: the drain has waited for it already.
+/// When to close a connection during shutdown: what is in progress has time until `deadline`, an idle connection
+/// [`CLOSE_GRACE`]. So has one whose work from before the drain is not done: the drain has waited for it already.
 fn closing_deadline(snapshot: &Snapshot, since: Instant, deadline: Instant) -> Instant {
     let started_during_drain = snapshot.requests.during_drain || snapshot.bodies.during_drain;
     let is_busy = snapshot.requests.any() || snapshot.is_writing();

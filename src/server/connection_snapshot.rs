@@ -24,7 +24,8 @@ pub(super) struct Snapshot {
 pub(super) enum Lifecycle {
     AwaitingFirstRequest,
     KeepAlive,
-    /// HTTP/1.1: a response said `Connection: close`. What still arrives may be the rest of an unread body, never a request.
+    /// HTTP/1.1: a response said `Connection: close`. What still arrives may be the rest of an unread body, never a
+    /// request.
     LastResponse,
 }
 

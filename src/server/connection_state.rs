@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! - Keeping it up to date costs relaxed atomics alone: no lock, and a clock read only where a request ends, where the first byte of a
-//!   request head arrives, and where a blocked write makes progress.
+//! - Keeping it up to date costs relaxed atomics alone: no lock, and a clock read only where a request ends, where the
+//!   first byte of a request head arrives, and where a blocked write makes progress.
 //! - A connection with a request in flight or a response body in flight is never idle.
 
 use std::io;
@@ -39,7 +39,8 @@ pub(super) struct ConnectionState {
     // Graceful shutdown.
     /// The connection has seen that the shutdown began to drain.
     is_draining: AtomicBool,
-    /// A response to a request from before the drain is complete and not yet written. HTTP/1.1 writes it after the request ended.
+    /// A response to a request from before the drain is complete and not yet written. HTTP/1.1 writes it after the
+    /// request ended.
     owes_write: AtomicBool,
 }
 

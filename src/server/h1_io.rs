@@ -75,7 +75,8 @@ impl AsyncWrite for RewindableStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Also when the client caused it (its `Connection: close`, HTTP/1.0): no further request is read, however long this takes.
+        // Also when the client caused it (its `Connection: close`, HTTP/1.0): no further request is read, however long
+        // this takes.
         self.writes.state().set_last_response();
         let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
         match closed.is_pending() {

@@ -1,7 +1,8 @@
 //! The body of an HTTP/2 response, tracked until its last byte is handed to the connection's stream.
 //!
-//! With HTTP/2 flow control a body may wait in h2's queue long after its request ended. h2 holds the buffer of a body until its last byte
-//! was written to [`CoalescingStream`](super::h2_io::CoalescingStream); therefore the buffer owns the [`BodyInFlight`].
+//! With HTTP/2 flow control a body may wait in h2's queue long after its request ended. h2 holds the buffer of a body
+//! until its last byte was written to [`CoalescingStream`](super::h2_io::CoalescingStream); therefore the buffer owns
+//! the [`BodyInFlight`].
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -1,8 +1,8 @@
-//! The executor of an HTTP/2 connection: polls its request streams on the connection's own task as far as they need no waiting.
+//! The executor of an HTTP/2 connection: polls new request streams on the task of the connection.
 //!
-//! hyper hands every stream to an executor. As tasks of their own they would run on any worker thread and each be flushed alone. Here
-//! they are polled once, together, after the connection has read what had arrived, so that their responses leave in one write.
-//! A stream that has to wait becomes a task.
+//! hyper hands every stream to an executor. As tasks of their own they would run on any worker thread and each be
+//! flushed alone. Here they are polled once, together, after the connection has read what had arrived, so that their
+//! responses leave in one write. A stream that has to wait becomes a task.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;

@@ -1,8 +1,8 @@
 //! The stream under HTTP/2: TLS that coalesces writes.
 //!
-//! h2 flushes after every body: one TLS record and one system call for each of many small responses that are ready together. Here
-//! a flush does nothing, and [`InlineExecutor`](super::h2_executor::InlineExecutor) calls [`CoalescingStream::send`] when the connection has
-//! nothing more to write.
+//! h2 flushes after every body: one TLS record and one system call for each of many small responses that are ready
+//! together. Here a flush does nothing, and [`InlineExecutor`](super::h2_executor::InlineExecutor) calls
+//! [`CoalescingStream::send`] when the connection has nothing more to write.
 //!
 //! # Invariants
 //!
@@ -56,8 +56,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CoalescingStream<S> {
         let _ = self.lock().poll_send(cx);
     }
 
-    /// Closes the sending side, and reads until the client has closed too or has sent nothing for `timeout`. A client that is still reading
-    /// sends WINDOW_UPDATEs; a closed socket would answer them with a reset, which discards what the client has not read.
+    /// Closes the sending side, and reads until the client has closed too or has sent nothing for `timeout`. A client
+    /// that is still reading sends WINDOW_UPDATEs; a closed socket would answer them with a reset, which discards what
+    /// the client has not read.
     pub async fn linger(&self, timeout: Duration) {
         // On the heap, because the connection's future would hold it all its life.
         let mut discarded = vec![0; 1_024];

@@ -1,4 +1,6 @@
-//! PROXY protocol, versions 1 and 2 (HAProxy, doc/proxy-protocol.txt): the client's address, as a load balancer states it.
+//! PROXY protocol, versions 1 and 2: the client's address, as a load balancer states it.
+//!
+//! Source: HAProxy's doc/proxy-protocol.txt.
 //!
 //! # Invariants
 //!
@@ -31,7 +33,8 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct ProxyHeaderError {
     pub message: String,
-    /// The peer sent something else, so the configuration needs a change; a peer that only disconnected is a health check.
+    /// The peer sent something else, so the configuration needs a change; a peer that only disconnected is a health
+    /// check.
     is_misconfigured: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The service of a brand: what happens to every request, whatever its route.
 //!
 //! 1. [`BrandService::try_cached`] answers from the cache without waiting.
-//! 2. [`BrandService::handle`] admits the request, lets its handler respond and finishes the response: rate limit, deadline, body limit,
-//!    response headers, metrics, trace and access log.
+//! 2. [`BrandService::handle`] admits the request, lets its handler respond and finishes the response: rate limit,
+//!    deadline, body limit, response headers, metrics, trace and access log.
 //!
 //! # Invariants
 //!
@@ -322,7 +322,8 @@ impl BrandService {
         );
     }
 
-    /// Logs what needs action as an error, what passes by itself as a warning, and mistakes of clients for debugging alone.
+    /// Logs what needs action as an error, what passes by itself as a warning, and mistakes of clients for debugging
+    /// alone.
     fn log_error(&self, error: &Error, request_id: &HeaderValue) {
         let (brand, request, at) = (self.brand.name(), request_id.to_str().unwrap_or_default(), error.at);
         match error.kind {

@@ -1,8 +1,8 @@
 //! Graceful shutdown: the phases that all listeners and connections of the process go through together.
 //!
-//! 1. *Draining* (socket activation alone): clients are served as before while the process waits for what was in progress. Under systemd
-//!    new clients wait in the socket's queue from the moment this process stops accepting until the next one starts; they are
-//!    not to wait for one slow upload.
+//! 1. *Draining* (socket activation alone): clients are served as before while the process waits for what was in
+//!    progress. Under systemd new clients wait in the socket's queue from the moment this process stops accepting until
+//!    the next one starts; they are not to wait for one slow upload.
 //! 2. *Refusing new*: no connection is accepted, HTTP/1.1 responses say `Connection: close`.
 //! 3. *Closing*: connections finish what is in progress and close.
 //!
@@ -25,7 +25,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// How long connections have to take a [`Shutdown::delay_token`] once draining has begun.
 const REGISTRATION_PERIOD: Duration = Duration::from_millis(100);
 
-/// From the last accepted connection to the first closed one, so that a client that has just connected gets its response.
+/// From the last accepted connection to the first closed one, so that a client that has just connected gets its
+/// response.
 pub const REFUSAL_PERIOD: Duration = Duration::from_millis(300);
 
 /// Clones share their phase.
@@ -48,8 +49,8 @@ struct Phases {
 impl Shutdown {
     /// Goes through the phases and returns when closing has begun.
     ///
-    /// `drain` is the longest drain timeout of all brands. With `drain_first` three quarters of it are spent draining, and the last
-    /// quarter is left for what started meanwhile; otherwise all of it is left for closing.
+    /// `drain` is the longest drain timeout of all brands. With `drain_first` three quarters of it are spent draining,
+    /// and the last quarter is left for what started meanwhile; otherwise all of it is left for closing.
     pub async fn run(&self, drain: Duration, drain_first: bool) {
         let phases = &self.0;
         phases.has_started.store(true, Ordering::Release);
@@ -107,8 +108,8 @@ impl Shutdown {
         self.has_started() && phase.is_cancelled()
     }
 
-    /// Waits for a phase. Every request of a connection polls this, so the token is polled once for each task, and again only when
-    /// shutdown has started.
+    /// Waits for a phase. Every request of a connection polls this, so the token is polled once for each task, and
+    /// again only when shutdown has started.
     async fn entered(&self, phase: &CancellationToken) {
         let mut cancelled = pin!(phase.cancelled());
         let mut registered: Option<Waker> = None;

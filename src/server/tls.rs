@@ -64,8 +64,8 @@ fn matches_host(name: &str, host: &str) -> bool {
 /// Loads a brand's certificate and key.
 ///
 /// # Errors
-/// A message with the file and what is wrong with it. An expired certificate is not an error, so that a renewal that one brand missed
-/// does not keep the others from starting; see [`CertificateInfo::problem`].
+/// A message with the file and what is wrong with it. An expired certificate is not an error, so that a renewal that
+/// one brand missed does not keep the others from starting; see [`CertificateInfo::problem`].
 pub fn load(config: &TlsConfig, brand: &str, clock: &Clock) -> Result<TlsIdentity, String> {
     let with_path = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     for path in [&config.certificate, &config.key] {

@@ -1,6 +1,7 @@
 //! TLS session tickets (RFC 8446, 4.6.1) that every instance of a brand can decrypt, also after a restart.
 //!
-//! The keys of a period derive from the brand's ticket secret and the number of the period, so that instances need not communicate.
+//! The keys of a period derive from the brand's ticket secret and the number of the period, so that instances need not
+//! communicate.
 //!
 //! # Invariants
 //!

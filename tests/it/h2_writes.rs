@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 
 use crate::harness::{Site, trusting_client_config};
 
-/// A socket that counts the TLS records that it receives (RFC 8446, 5.1: one byte of type, two of version, two of length).
+/// A socket that counts the TLS records that it receives (RFC 8446, 5.1: one byte of type, two of version, two of
+/// length).
 struct RecordCounter {
     socket: TcpStream,
     header: Vec<u8>,

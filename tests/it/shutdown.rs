@@ -103,8 +103,8 @@ async fn slow_readers_get_their_responses_while_new_clients_are_served() {
     assert!(unit.process.await_exit().success());
 }
 
-/// The kernel holds the rest of a response, and the slow client still sends WINDOW_UPDATEs: a closed socket would answer them with a reset,
-/// which discards what the client has not read.
+/// The kernel holds the rest of a response, and the slow client still sends WINDOW_UPDATEs: a closed socket would
+/// answer them with a reset, which discards what the client has not read.
 #[tokio::test]
 async fn http2_response_in_the_socket_buffer_is_not_lost() {
     let site = Site::new(&["dexar"]);

@@ -64,8 +64,8 @@ async fn read_responses(stream: &mut TlsStream<TcpStream>, end: &str, count: usi
 const REQUEST: &str = "GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const PONG: &str = "{\"message\":\"pong\"}";
 
-/// The rest of an unread body is never parsed as a request, however long the client pauses. The idle timeout is ten times the time of
-/// the test, so it is the last response that closes the connection.
+/// The rest of an unread body is never parsed as a request, however long the client pauses. The idle timeout is ten
+/// times the time of the test, so it is the last response that closes the connection.
 #[tokio::test]
 async fn no_request_is_read_after_connection_close() {
     let mut site = Site::new(&["dexar"]);
