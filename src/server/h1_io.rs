@@ -15,23 +15,25 @@ use crate::server::connection_state::{ConnectionState, WriteTracker};
 /// A connection after its TLS handshake.
 pub(super) type TlsTcpStream = Box<TlsStream<TcpStream>>;
 
-pub(super) struct RewindableStream {
-    stream: TlsTcpStream,
+pub(super) struct RewindableStream<S = TlsTcpStream> {
+    stream: S,
     /// Bytes that are read before those of `stream`.
     unread: Bytes,
     writes: WriteTracker,
 }
 
-impl RewindableStream {
-    pub fn new(stream: TlsTcpStream, state: Arc<ConnectionState>) -> RewindableStream {
+impl<S> RewindableStream<S> {
+    pub fn new(stream: S, state: Arc<ConnectionState>) -> RewindableStream<S> {
         RewindableStream { stream, unread: Bytes::new(), writes: WriteTracker::new(state) }
     }
 
     /// Puts back bytes that were read and not used.
-    pub fn with_unread(self, unread: Bytes) -> RewindableStream {
+    pub fn with_unread(self, unread: Bytes) -> RewindableStream<S> {
         RewindableStream { unread, ..self }
     }
+}
 
+impl RewindableStream {
     /// Waits until the socket is readable or closed, without reading.
     pub async fn readable(&self) {
         // The next read reports the same error.
@@ -39,7 +41,7 @@ impl RewindableStream {
     }
 }
 
-impl AsyncRead for RewindableStream {
+impl<S: AsyncRead + Unpin> AsyncRead for RewindableStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.unread.has_remaining() {
             let bytes = self.unread.len().min(buf.remaining());
@@ -50,7 +52,7 @@ impl AsyncRead for RewindableStream {
     }
 }
 
-impl AsyncWrite for RewindableStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for RewindableStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.writes.wrote(written)
@@ -84,5 +86,43 @@ impl AsyncWrite for RewindableStream {
             false => self.writes.state().flushed(false),
         }
         closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::server::connection_snapshot::{Lifecycle, WriteState};
+
+    #[tokio::test]
+    async fn rewound_bytes_are_read_before_those_of_the_stream() {
+        let (server, mut client) = tokio::io::duplex(64);
+        client.write_all(b" /ping").await.expect("open");
+        client.shutdown().await.expect("open");
+        let mut stream = RewindableStream::new(server, Arc::new(ConnectionState::new()));
+        stream = stream.with_unread(Bytes::from_static(b"GET"));
+        let mut first = [0; 2];
+        stream.read_exact(&mut first).await.expect("rewound");
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).await.expect("rewound, then received");
+        assert_eq!((&first, &*rest), (b"GE", "T /ping"));
+    }
+
+    #[tokio::test]
+    async fn shutdown_of_the_stream_makes_the_response_the_last_one() {
+        let (server, client) = tokio::io::duplex(64);
+        let state = Arc::new(ConnectionState::new());
+        let mut stream = RewindableStream::new(server, state.clone());
+        drop(state.start_request());
+        stream.write_all(b"response").await.expect("open");
+        assert_eq!(state.snapshot().write, WriteState::Pending);
+        stream.flush().await.expect("open");
+        assert_eq!(state.snapshot().write, WriteState::Flushed);
+        stream.shutdown().await.expect("open");
+        assert_eq!(state.snapshot().lifecycle, Lifecycle::LastResponse);
+        assert_eq!(state.snapshot().write, WriteState::Flushed);
+        drop(client);
     }
 }
