@@ -45,7 +45,7 @@ fn is_open(file: &Path) -> bool {
 pub(super) fn certificate(config: &BrandConfig, clock: &Clock) -> Vec<Finding> {
     let mut findings = Findings::of("certificate");
     let leaf = match tls::load(&config.tls, &config.name, clock) {
-        Ok(identity) => identity.leaf,
+        Ok(identity) => identity.certificate,
         Err(sentence) => {
             findings.fault(sentence);
             return findings.found;
@@ -78,7 +78,7 @@ pub(super) fn certificate(config: &BrandConfig, clock: &Clock) -> Vec<Finding> {
         }
     }
     if !leaf.is_for(host) {
-        findings.fault(format!("{file} is for {}, but public_url says {host}", leaf.made_out_to()));
+        findings.fault(format!("{file} is for {}, but public_url says {host}", leaf.names_text()));
     }
     findings.or_good(format!("fits its key, is for {host}, valid until {}", leaf.not_after))
 }

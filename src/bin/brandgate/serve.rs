@@ -157,7 +157,7 @@ fn prepare(
     for brand in brands {
         match BrandListener::new(brand.clone(), router.clone(), ending.clone()) {
             Ok(door) => {
-                if let Some(refusal) = door.refusal() {
+                if let Some(refusal) = door.certificate_problem() {
                     let file = brand.config.tls.certificate.display();
                     tracing::error!(brand = brand.name(), "{file} {refusal}: browsers refuse it");
                 }
@@ -189,7 +189,7 @@ fn exchange(doors: &[BrandListener], renewed: &Reloaded) -> Result<(), String> {
 fn renew_certificates(doors: &[BrandListener]) {
     for door in doors {
         let brand = door.brand();
-        match door.renew() {
+        match door.reload_certificate() {
             None => {}
             Some(Ok(not_after)) => tracing::info!(brand = brand.name(), %not_after, "a new certificate is in use"),
             Some(Err(sentence)) => {
