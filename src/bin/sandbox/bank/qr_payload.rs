@@ -1,47 +1,45 @@
-//! What stands in a QR code of the SBP: its id, its address with the checksum, its picture.
-//!
-//! Called where a code is registered and where its picture is asked for. What must never happen: two codes with one id.
+//! The contents of an SBP QR code: its id, its URL with the checksum and its image.
 
 use bytes::Bytes;
 use fast_qr::qr::QRBuilder;
 
-use super::qr::Kind;
-use super::roubles::Roubles;
+use super::amount::Amount;
+use super::qr::QrType;
 
-/// Raiffeisenbank among the members of the SBP: `bank=` in the samples of `sbp.yaml`.
+/// Raiffeisenbank's member id in the SBP: `bank=` in the samples of `sbp.yaml`.
 const MEMBER: &str = "100000000007";
 
-/// Pixels of a module: with one bit a pixel, a module's row is one byte.
+/// The side of a module in pixels: at one bit per pixel, a module's row is one byte.
 const MODULE_PIXELS: usize = 8;
 /// The quiet zone (ISO/IEC 18004).
 const MARGIN_MODULES: usize = 4;
 
 /// `AD100004BAL7227F9BNP6KNE007J9B3K`: D or S for the kind, `1000`, and 128 random bits in 26 digits of base32hex (RFC
 /// 4648).
-pub fn id(kind: Kind) -> String {
+pub fn id(kind: QrType) -> String {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
     id_of(kind, u128::from_be_bytes(bytes))
 }
 
-fn id_of(kind: Kind, bits: u128) -> String {
+fn id_of(kind: QrType, bits: u128) -> String {
     const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHIJKLMNOPQRSTUV";
     let digits = (0..26).rev().map(|place| usize::from((bits >> (5 * place)) as u8 & 31));
     let digits: String = digits.map(|digit| char::from(DIGITS[digit])).collect();
-    let letter = if kind == Kind::Dynamic { 'D' } else { 'S' };
-    format!("A{letter}1000{digits}")
+    let kind_letter = if kind == QrType::Dynamic { 'D' } else { 'S' };
+    format!("A{kind_letter}1000{digits}")
 }
 
 /// `https://qr.nspk.ru/AD10…?type=02&bank=100000000007&sum=111000&cur=RUB&crc=AB75`.
-pub fn address(kind: Kind, id: &str, amount: Option<Roubles>) -> String {
-    let kind = if kind == Kind::Dynamic { "02" } else { "01" };
+pub fn url(kind: QrType, id: &str, amount: Option<Amount>) -> String {
+    let kind = if kind == QrType::Dynamic { "02" } else { "01" };
     let sum = amount.map(|amount| format!("&sum={}&cur=RUB", amount.kopecks())).unwrap_or_default();
-    let address = format!("https://qr.nspk.ru/{id}?type={kind}&bank={MEMBER}{sum}");
-    let crc = crc(address.as_bytes());
-    format!("{address}&crc={crc:04X}")
+    let url = format!("https://qr.nspk.ru/{id}?type={kind}&bank={MEMBER}{sum}");
+    let crc = crc(url.as_bytes());
+    format!("{url}&crc={crc:04X}")
 }
 
-/// CRC-16/CCITT-FALSE: over the whole address up to `&crc=`.
+/// CRC-16/CCITT-FALSE of the whole URL before `&crc=`.
 fn crc(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0xFFFF, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| match crc & 0x8000 {
@@ -51,9 +49,9 @@ fn crc(bytes: &[u8]) -> u16 {
     })
 }
 
-/// The code as a PNG.
-pub fn picture(payload: &str) -> Bytes {
-    let code = QRBuilder::new(payload).build().expect("an address of a hundred letters fits into a code");
+/// The QR code as a PNG.
+pub fn image(payload: &str) -> Bytes {
+    let code = QRBuilder::new(payload).build().expect("a URL of a hundred characters fits into a QR code");
     let modules = code.size + 2 * MARGIN_MODULES;
     let inside = |place: usize| place.checked_sub(MARGIN_MODULES).filter(|place| *place < code.size);
     let dark = |row: usize, column: usize| match (inside(row), inside(column)) {
@@ -67,13 +65,13 @@ pub fn picture(payload: &str) -> Bytes {
             pixels.extend_from_slice(&line);
         }
     }
-    let side = u32::try_from(modules * MODULE_PIXELS).expect("a code has at most 185 modules");
+    let side = u32::try_from(modules * MODULE_PIXELS).expect("a QR code has at most 185 modules");
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, side, side);
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::One);
     let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
-    written.expect("a Vec takes every byte, and there are as many as the header says");
+    written.expect("writing to a Vec cannot fail, and the size matches the header");
     file.into()
 }
 
@@ -84,27 +82,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_the_banks_sample() {
-        let address = address(Kind::Dynamic, "AD100004BAL7227F9BNP6KNE007J9B3K", Some(Roubles(Decimal::new(1, 2))));
+    fn url_matches_the_sample() {
+        let url = url(QrType::Dynamic, "AD100004BAL7227F9BNP6KNE007J9B3K", Some(Amount(Decimal::new(1, 2))));
         let sample =
             "https://qr.nspk.ru/AD100004BAL7227F9BNP6KNE007J9B3K?type=02&bank=100000000007&sum=1&cur=RUB&crc=AB75";
-        assert_eq!(address, sample);
+        assert_eq!(url, sample);
         assert_eq!(crc(b"123456789"), 0x29B1, "the check value of CRC-16/CCITT-FALSE");
     }
 
     #[test]
-    fn an_amount_is_in_kopecks_and_may_be_missing() {
-        let roubles = |text: &str| Some(Roubles(text.parse().expect("a decimal")));
-        assert!(address(Kind::Dynamic, "A", roubles("1110.00")).contains("&sum=111000&cur=RUB&crc="));
-        assert!(address(Kind::Dynamic, "A", roubles("10.1")).contains("&sum=1010&cur=RUB&crc="));
-        assert!(address(Kind::Static, "A", None).starts_with("https://qr.nspk.ru/A?type=01&bank=100000000007&crc="));
+    fn amount_is_in_kopecks_and_optional() {
+        let roubles = |text: &str| Some(Amount(text.parse().expect("a decimal")));
+        assert!(url(QrType::Dynamic, "A", roubles("1110.00")).contains("&sum=111000&cur=RUB&crc="));
+        assert!(url(QrType::Dynamic, "A", roubles("10.1")).contains("&sum=1010&cur=RUB&crc="));
+        assert!(url(QrType::Static, "A", None).starts_with("https://qr.nspk.ru/A?type=01&bank=100000000007&crc="));
     }
 
     #[test]
-    fn an_id_has_the_shape_of_the_samples() {
-        assert_eq!(id_of(Kind::Dynamic, 0), "AD100000000000000000000000000000");
-        assert_eq!(id_of(Kind::Static, u128::MAX), "AS10007VVVVVVVVVVVVVVVVVVVVVVVVV");
-        let id = id(Kind::Dynamic);
+    fn id_has_the_format_of_the_samples() {
+        assert_eq!(id_of(QrType::Dynamic, 0), "AD100000000000000000000000000000");
+        assert_eq!(id_of(QrType::Static, u128::MAX), "AS10007VVVVVVVVVVVVVVVVVVVVVVVVV");
+        let id = id(QrType::Dynamic);
         assert_eq!(id.len(), 32);
         assert!(id.starts_with("AD1000"));
         assert!(id.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'V').contains(&b)), "{id}");
@@ -112,8 +110,8 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_a_png() {
-        let file = picture("https://qr.nspk.ru/AD100004BAL7227F9BNP6KNE007J9B3K?type=02&bank=100000000007&crc=AB75");
+    fn image_is_a_png() {
+        let file = image("https://qr.nspk.ru/AD100004BAL7227F9BNP6KNE007J9B3K?type=02&bank=100000000007&crc=AB75");
         assert!(file.starts_with(b"\x89PNG\r\n\x1a\n"));
     }
 }
