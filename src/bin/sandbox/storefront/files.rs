@@ -26,6 +26,7 @@ const FILES: &[(&str, &[u8])] = embedded![
     "texts/en.js",
     "texts/hy.js",
     "money.js",
+    "price_tag.js",
     "ui.js",
     "catalog.js",
     "search.js",

@@ -16,7 +16,7 @@ use super::fault::{TelegramFault, TelegramFaultKind};
 use crate::web::{self, WebRequest, WebResponse};
 
 /// The placeholder for the list of bots in the page.
-const BOTS: &str = "BOTS_OF_THE_SANDBOX";
+const BOTS_PLACEHOLDER: &str = "BOTS_OF_THE_SANDBOX";
 
 /// Telegram's user ids have at most 52 significant bits.
 const MAX_USER_ID: i64 = 1 << 52;
@@ -116,7 +116,7 @@ fn page(bots: &[Arc<Bot>]) -> WebResponse {
         bots.iter().map(|bot| json!({ "username": bot.username(), "title": bot.user.first_name })).collect();
     // A title must not close the script element that holds the list.
     let bots = json!(bots).to_string().replace('<', "\\u003c");
-    web::html(include_str!("../pages/telegram.html").replace(BOTS, &bots))
+    web::html(include_str!("../pages/telegram.html").replace(BOTS_PLACEHOLDER, &bots))
 }
 
 fn wrong(status: StatusCode, message: &str) -> WebResponse {
