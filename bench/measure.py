@@ -178,14 +178,14 @@ def cpu(what, kept, ours, reference, goal):
 
 # ---- parts -------------------------------------------------------------------------------------------------------------
 
-GATE = Server("brandgate", int(os.environ["GATE_PID"]))
+GATEWAY = Server("brandgate", int(os.environ["GATEWAY_PID"]))
 COLD = Server("brandgate without cache", int(os.environ["COLD_PID"]))
 NGINX = Server("nginx", int(os.environ["NGINX_PID"]))
 FASTIFY = Server("fastify", int(os.environ["FASTIFY_PID"])) if os.environ.get("FASTIFY_PID") else None
 POSTGRES, REDIS = Server("postgres", int(os.environ["POSTGRES_PID"])), Server("redis", int(os.environ["REDIS_PID"]))
 BACKENDS = [POSTGRES, REDIS]
 PG = {"PGHOST": os.environ["PG_HOST"], "PGPORT": os.environ["PG_PORT"], "PGDATABASE": "brandgate", "PGUSER": "dexar", "PGPASSWORD": "bench"}
-ADDRESS = {GATE: os.environ["GATE"], COLD: os.environ["COLD"], NGINX: os.environ["NGINX"], FASTIFY: os.environ.get("FASTIFY")}
+ADDRESS = {GATEWAY: os.environ["GATEWAY"], COLD: os.environ["COLD"], NGINX: os.environ["NGINX"], FASTIFY: os.environ.get("FASTIFY")}
 ITEM, PAGE = os.environ["ITEM_PATH"], os.environ["PAGE_PATH"]
 ITEMS, CATEGORY = int(os.environ["ITEMS"]), os.environ["CATEGORY"]
 
@@ -195,14 +195,14 @@ def url(server, path):
 
 
 def hot():
-    kept = measure({"ours": (GATE, lambda: wrk(url(GATE, ITEM))), "nginx": (NGINX, lambda: wrk(url(NGINX, ITEM)))})
+    kept = measure({"ours": (GATEWAY, lambda: wrk(url(GATEWAY, ITEM))), "nginx": (NGINX, lambda: wrk(url(NGINX, ITEM)))})
     rates("hot item, HTTP/1.1: rate ÷ nginx", kept, "ours", "nginx", 1.10)
     cpu("the same: CPU per request ÷ nginx", kept, "ours", "nginx", 0.82)
     row("the same: 99th percentile ÷ nginx", column(kept["ours"], 2), column(kept["nginx"], 2), 0.4, at_least=False, unit="ms")
 
 
 def h2():
-    kept = measure({"ours": (GATE, lambda: h2load(url(GATE, ITEM))), "nginx": (NGINX, lambda: h2load(url(NGINX, ITEM)))})
+    kept = measure({"ours": (GATEWAY, lambda: h2load(url(GATEWAY, ITEM))), "nginx": (NGINX, lambda: h2load(url(NGINX, ITEM)))})
     rates("hot item, HTTP/2: rate ÷ nginx", kept, "ours", "nginx", 1.10)
     cpu("the same: CPU per request ÷ nginx", kept, "ours", "nginx", 0.97)
 
@@ -211,7 +211,7 @@ def category():
     brotli = ["Accept-Encoding: br"]
     kept = measure(
         {
-            "ours": (GATE, lambda: wrk(url(GATE, PAGE), 32, headers=brotli)),
+            "ours": (GATEWAY, lambda: wrk(url(GATEWAY, PAGE), 32, headers=brotli)),
             "nginx": (NGINX, lambda: wrk(url(NGINX, "/page"), 32, headers=brotli)),
             "plain": (NGINX, lambda: wrk(url(NGINX, "/page"), 32)),
         }
@@ -224,7 +224,7 @@ def handshake():
     for how, goal in (("full", 1.6), ("resumed", 1.4)):
         kept = measure(
             {
-                "ours": (GATE, lambda: handshakes(ADDRESS[GATE], ITEM, how)),
+                "ours": (GATEWAY, lambda: handshakes(ADDRESS[GATEWAY], ITEM, how)),
                 "nginx": (NGINX, lambda: handshakes(ADDRESS[NGINX], ITEM, how)),
             }
         )
@@ -340,7 +340,7 @@ def lists():
 
 def idle():
     ours, reference = [], []
-    for server, values in ((GATE, ours), (NGINX, reference)):
+    for server, values in ((GATEWAY, ours), (NGINX, reference)):
         before = server.pss_bytes()
         client = subprocess.Popen(
             [os.environ["HANDSHAKES"], ADDRESS[server], os.environ["CA"], ITEM, "idle", "2000"],

@@ -34,7 +34,7 @@ headers_for_nginx() { # file with the response head
 start_nginx() { # port
   local www=$work/www
   mkdir -p "$www" "$work/nginx"
-  local fetch=(curl -s --cacert "$work/certs/ca.pem") origin=https://localhost:$gate_port
+  local fetch=(curl -s --cacert "$work/certs/ca.pem") origin=https://localhost:$gateway_port
   "${fetch[@]}" "$origin$ITEM_PATH" -D "$work/item.head" -o "$www/item"
   "${fetch[@]}" "$origin$PAGE_PATH" -o "$www/page"
   "${fetch[@]}" "$origin$PAGE_PATH" -H 'Accept-Encoding: br' -o "$www/page.br"
@@ -99,8 +99,8 @@ make_items "$work/items.jsonl" "$work/categories.jsonl" "$SHOP_ITEMS"
 "$BINARY" catalog import --brand dexar "$work/items.jsonl" >/dev/null
 psql_admin -c 'vacuum analyze' -c checkpoint
 redis_socket=${REDIS_URL#unix://}
-gate_port=$(free_port) cold_port=$(free_port) nginx_port=$(free_port) fastify_port=$(free_port)
-for kind in gate cold; do
+gateway_port=$(free_port) cold_port=$(free_port) nginx_port=$(free_port) fastify_port=$(free_port)
+for kind in gateway cold; do
   port=${kind}_port
   mkdir -p "$work/$kind"
   sed "s/127.0.0.1:0/127.0.0.1:${!port}/" "$work/brands/dexar.toml" >"$work/$kind/dexar.toml"
@@ -111,8 +111,8 @@ cart_writes_per_visitor = 1000000000
 TOML
 done
 printf '[cache]\nmebibytes = 0\n' >>"$work/cold/dexar.toml"
-start_gateway "$work/gate" "$gate_port" "$(free_port)"
-gate_pid=$started
+start_gateway "$work/gateway" "$gateway_port" "$(free_port)"
+gateway_pid=$started
 start_gateway "$work/cold" "$cold_port" "$(free_port)"
 cold_pid=$started
 CATEGORY=$(psql_admin -c 'select node_id from dexar.item group by 1 order by count(*) desc limit 1')
@@ -148,9 +148,9 @@ PYTHON
 )
 log "measuring"
 env WORK="$work" IDS="$work/ids" CA="$work/certs/ca.pem" HANDSHAKES="$HANDSHAKES" PG_BIN="$PG_BIN" PG_HOST="$PG_HOST" PG_PORT="$PG_PORT" \
-  REDIS_SOCKET="$redis_socket" GATE_PID="$gate_pid" COLD_PID="$cold_pid" NGINX_PID="$nginx_pid" FASTIFY_PID="$fastify_pid" \
+  REDIS_SOCKET="$redis_socket" GATEWAY_PID="$gateway_pid" COLD_PID="$cold_pid" NGINX_PID="$nginx_pid" FASTIFY_PID="$fastify_pid" \
   POSTGRES_PID="$(head -1 "$PG_DATA/postmaster.pid")" REDIS_PID="$(redis-cli -s "$redis_socket" info server | tr -d '\r' | sed -n 's/^process_id://p')" \
-  GATE="127.0.0.1:$gate_port" COLD="127.0.0.1:$cold_port" NGINX="127.0.0.1:$nginx_port" FASTIFY="127.0.0.1:$fastify_port" \
+  GATEWAY="127.0.0.1:$gateway_port" COLD="127.0.0.1:$cold_port" NGINX="127.0.0.1:$nginx_port" FASTIFY="127.0.0.1:$fastify_port" \
   ITEM_PATH="$ITEM_PATH" PAGE_PATH="$PAGE_PATH" SEARCHES="$work/searches" CATEGORY="$CATEGORY" ITEMS="$SHOP_ITEMS" \
   SESSION_SECRET="$secret" SESSION_KEY="$SESSION_KEY" CHECK_SHA="$CHECK_SHA" python3 bench/measure.py
 mkdir -p .dev/bench
