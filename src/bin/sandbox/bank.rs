@@ -79,8 +79,8 @@ impl Bank {
     }
 
     async fn respond_with_fault(&self, fault: &BankFault, call: &ApiCall, request: &WebRequest) -> WebResponse {
-        let regular = match fault.how.is_carried_out() {
-            true => Some(self.execute(call, request, fault.how == BankFaultKind::NotifyFirst).await),
+        let regular = match fault.kind.is_carried_out() {
+            true => Some(self.execute(call, request, fault.kind == BankFaultKind::NotifyFirst).await),
             false => None,
         };
         fault.response(regular).await
@@ -97,7 +97,7 @@ impl Bank {
 
     /// An event for every change and one at the start, on which the page loads the codes.
     fn events(&self) -> WebResponse {
-        let changes = self.state.changes();
+        let changes = self.state.subscribe();
         web::events(stream::unfold((changes, true), |(mut changes, first)| async move {
             // A page that lagged behind reloads once.
             let more = first || !matches!(changes.recv().await, Err(RecvError::Closed));

@@ -74,7 +74,7 @@ impl Mail {
 
     /// An event for every change and one at the start, on which the page loads the mailbox.
     fn events(&self) -> WebResponse {
-        let changes = self.mailbox.changes();
+        let changes = self.mailbox.subscribe();
         web::events(stream::unfold((changes, true), |(mut changes, first)| async move {
             // A page that lagged behind reloads once.
             let more = first || !matches!(changes.recv().await, Err(RecvError::Closed));

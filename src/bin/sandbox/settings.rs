@@ -22,17 +22,17 @@ pub struct Settings {
     /// `user:password`: the required login. Without it any login succeeds and none is required.
     pub smtp_auth: Option<String>,
     #[serde(default)]
-    pub bots: Vec<Bot>,
+    pub bots: Vec<BotSettings>,
     #[serde(default)]
-    pub merchants: Vec<Merchant>,
+    pub merchants: Vec<MerchantSettings>,
     #[serde(default)]
-    pub shops: Vec<Shop>,
+    pub shops: Vec<ShopSettings>,
 }
 
 /// A Telegram bot.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Bot {
+pub struct BotSettings {
     /// Without the @: `dexarmarket_bot`.
     pub username: String,
     /// The displayed name: `Dexar`.
@@ -43,7 +43,7 @@ pub struct Bot {
 /// A merchant of the bank.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Merchant {
+pub struct MerchantSettings {
     /// `MA0000000552`.
     pub id: String,
     /// The displayed name: `Dexar`.
@@ -59,7 +59,7 @@ pub struct Merchant {
 /// A demonstration storefront of a brand.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Shop {
+pub struct ShopSettings {
     /// The name of the brand, and of the skin of the pages: `dexar`.
     pub brand: String,
     /// The displayed name: `Dexar`.

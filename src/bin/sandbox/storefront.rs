@@ -29,7 +29,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::settings::Shop;
+use crate::settings::ShopSettings;
 
 /// The first byte of a TLS connection: a handshake record (RFC 8446, 5.1). No HTTP method starts with it.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -51,7 +51,7 @@ type FileResponse = Response<Full<Bytes>>;
 ///
 /// # Errors
 /// A message that names the shop, the file or the address.
-pub async fn open(shop: &Shop) -> Result<(), String> {
+pub async fn open(shop: &ShopSettings) -> Result<(), String> {
     let storefront = Arc::new(Storefront::new(shop).map_err(|error| format!("shop {}: {error}", shop.brand))?);
     for address in &shop.listen {
         let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
@@ -61,7 +61,7 @@ pub async fn open(shop: &Shop) -> Result<(), String> {
 }
 
 impl Storefront {
-    fn new(shop: &Shop) -> Result<Storefront, String> {
+    fn new(shop: &ShopSettings) -> Result<Storefront, String> {
         let config = json!({
             "brand": shop.brand,
             "title": shop.title,
@@ -102,7 +102,7 @@ fn policy(api: &str) -> String {
     )
 }
 
-fn tls(shop: &Shop) -> Result<TlsAcceptor, String> {
+fn tls(shop: &ShopSettings) -> Result<TlsAcceptor, String> {
     let chain = CertificateDer::pem_file_iter(&shop.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| format!("{}: {error}", shop.certificate.display()))?;

@@ -63,7 +63,7 @@ struct Bot {
 }
 
 impl Bot {
-    fn new(settings: &settings::Bot) -> Bot {
+    fn new(settings: &settings::BotSettings) -> Bot {
         let user = User {
             id: bot_id(&settings.token, &settings.username),
             is_bot: true,

@@ -52,7 +52,7 @@ pub enum Route {
 impl ApiCall {
     /// Routes a path below `/api`.
     pub fn route(method: &Method, path: &[&str]) -> Route {
-        let id = |place: usize| percent_decode_str(path[place]).decode_utf8_lossy().into_owned();
+        let id = |index: usize| percent_decode_str(path[index]).decode_utf8_lossy().into_owned();
         let calls: Vec<(Method, ApiCall)> = match path {
             ["sbp", "v1", "qr", "register"] => vec![(Method::POST, ApiCall::Register(ApiVersion::V1))],
             ["sbp", "v2", "qrs"] => vec![(Method::POST, ApiCall::Register(ApiVersion::V2))],

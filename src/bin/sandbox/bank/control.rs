@@ -261,7 +261,7 @@ fn update(
     change: impl FnOnce(&mut Qr) -> Result<(), String>,
 ) -> Result<payer::FirstAttempts, OperationError> {
     change(state.data().code_mut(id).ok_or(OperationError::UnknownQr)?).map_err(OperationError::Conflict)?;
-    state.changed();
+    state.publish_change();
     Ok(Vec::new())
 }
 

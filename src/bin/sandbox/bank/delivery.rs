@@ -69,8 +69,8 @@ async fn deliver(state: &BankState, qr: &str, index: usize) -> Outcome {
     let Some((notification, merchant)) = found else { return Outcome::Done };
     let Some(account) = state.account(&merchant) else { return Outcome::Done };
     let at = timestamp::format_micros(Timestamp::now());
-    let answered = tokio::time::timeout(RESPONSE_TIMEOUT, post(account, &notification)).await;
-    let (status, answer) = match answered {
+    let result = tokio::time::timeout(RESPONSE_TIMEOUT, post(account, &notification)).await;
+    let (status, answer) = match result {
         Ok(Ok((status, answer))) => (Some(status), answer),
         Ok(Err(message)) => (None, message),
         Err(_) => (None, format!("no response within {} s", RESPONSE_TIMEOUT.as_secs())),
@@ -85,7 +85,7 @@ async fn deliver(state: &BankState, qr: &str, index: usize) -> Outcome {
             notification.accepted = accepted;
         })
     };
-    state.changed();
+    state.publish_change();
     if accepted || recorded.is_none() { Outcome::Done } else { Outcome::Retry }
 }
 

@@ -53,10 +53,11 @@ pub struct BankFault {
     /// [`ApiCall::name`], or `*` for every call.
     #[serde(default = "any_call")]
     pub call: String,
-    pub how: BankFaultKind,
+    #[serde(rename = "how")]
+    pub kind: BankFaultKind,
     pub times: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ms: Option<u64>,
+    #[serde(rename = "ms", default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
 }
 
 fn any_call() -> String {
@@ -68,9 +69,11 @@ fn any_call() -> String {
 #[serde(deny_unknown_fields)]
 pub struct BankFaultRequest {
     call: Option<String>,
-    how: Option<BankFaultKind>,
+    #[serde(rename = "how")]
+    kind: Option<BankFaultKind>,
     times: Option<u64>,
-    ms: Option<u64>,
+    #[serde(rename = "ms")]
+    delay_ms: Option<u64>,
 }
 
 /// The faults to come, in the order in which they were injected.
@@ -88,9 +91,9 @@ impl BankFaults {
         if !names.contains(&call.as_str()) {
             return Err("unknown call");
         }
-        match (request.times.unwrap_or(1), request.how) {
+        match (request.times.unwrap_or(1), request.kind) {
             (0, _) => self.0.retain(|fault| call != "*" && fault.call != call),
-            (times, Some(how)) => self.0.push(BankFault { call, how, times, ms: request.ms }),
+            (times, Some(kind)) => self.0.push(BankFault { call, kind, times, delay_ms: request.delay_ms }),
             (_, None) => return Err("how is missing"),
         }
         Ok(&self.0)
@@ -106,7 +109,7 @@ impl BankFaults {
         if matches!(call, ApiCall::Image(_) | ApiCall::DemoPay) {
             return None;
         }
-        let matches = |fault: &BankFault| match fault.how {
+        let matches = |fault: &BankFault| match fault.kind {
             BankFaultKind::NotifyFirst => call.name() == "register",
             _ => fault.call == "*" || fault.call == call.name(),
         };
@@ -121,14 +124,14 @@ impl BankFaults {
 impl BankFault {
     /// The faulty response. `regular` is the response of a call that took effect.
     pub async fn response(&self, regular: Option<WebResponse>) -> WebResponse {
-        let wait = match (self.ms, self.how) {
+        let delay = match (self.delay_ms, self.kind) {
             (Some(ms), _) => Duration::from_millis(ms),
             (None, BankFaultKind::Slow) => Duration::from_secs(3),
             (None, BankFaultKind::Hang) => std::future::pending().await,
             (None, _) => Duration::ZERO,
         };
-        tokio::time::sleep(wait).await;
-        match (self.how, regular) {
+        tokio::time::sleep(delay).await;
+        match (self.kind, regular) {
             (BankFaultKind::Slow | BankFaultKind::NotifyFirst, Some(regular)) => regular,
             (BankFaultKind::Internal, _) => {
                 error::envelope(StatusCode::INTERNAL_SERVER_ERROR, "ERROR.INTERNAL", "Внутренняя ошибка сервиса")
@@ -166,10 +169,10 @@ mod tests {
         faults.inject(request(r#"{"call":"*","how":"hang","times":1}"#)).expect("a valid fault");
         assert!(faults.inject(request(r#"{"call":"registr","how":"502"}"#)).is_err());
         let register = ApiCall::Register(ApiVersion::V2);
-        let mut next = || faults.take(&register).map(|fault| fault.how);
+        let mut next = || faults.take(&register).map(|fault| fault.kind);
         assert_eq!([next(), next()], [Some(BankFaultKind::BadGateway), Some(BankFaultKind::BadGateway)]);
-        assert_eq!(faults.take(&ApiCall::Image(String::new())).map(|fault| fault.how), None);
-        assert_eq!(faults.take(&ApiCall::Refund).map(|fault| fault.how), Some(BankFaultKind::Hang));
+        assert_eq!(faults.take(&ApiCall::Image(String::new())).map(|fault| fault.kind), None);
+        assert_eq!(faults.take(&ApiCall::Refund).map(|fault| fault.kind), Some(BankFaultKind::Hang));
         faults.inject(request(r#"{"call":"qr","how":"html","times":9}"#)).expect("a valid fault");
         assert!(faults.inject(request(r#"{"times":0}"#)).expect("a valid request").is_empty());
     }

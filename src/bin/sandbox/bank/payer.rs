@@ -57,7 +57,7 @@ pub fn pay_or_decline(
         let copies = if operation.notify { operation.copies } else { 0 };
         add_notifications(state, &mut data, qr, copies, operation.amount_text.as_deref())
     };
-    state.changed();
+    state.publish_change();
     Ok(indexes.map(|index| delivery::send(state, qr, index, operation.delay)).collect())
 }
 

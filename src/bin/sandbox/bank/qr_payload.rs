@@ -24,7 +24,7 @@ pub fn id(kind: QrType) -> String {
 
 fn id_of(kind: QrType, bits: u128) -> String {
     const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHIJKLMNOPQRSTUV";
-    let digits = (0..26).rev().map(|place| usize::from((bits >> (5 * place)) as u8 & 31));
+    let digits = (0..26).rev().map(|position| usize::from((bits >> (5 * position)) as u8 & 31));
     let digits: String = digits.map(|digit| char::from(DIGITS[digit])).collect();
     let kind_letter = if kind == QrType::Dynamic { 'D' } else { 'S' };
     format!("A{kind_letter}1000{digits}")
@@ -53,7 +53,7 @@ fn crc(bytes: &[u8]) -> u16 {
 pub fn image(payload: &str) -> Bytes {
     let code = QRBuilder::new(payload).build().expect("a URL of a hundred characters fits into a QR code");
     let modules = code.size + 2 * MARGIN_MODULES;
-    let inside = |place: usize| place.checked_sub(MARGIN_MODULES).filter(|place| *place < code.size);
+    let inside = |position: usize| position.checked_sub(MARGIN_MODULES).filter(|position| *position < code.size);
     let dark = |row: usize, column: usize| match (inside(row), inside(column)) {
         (Some(row), Some(column)) => code[row][column].value(),
         _ => false,

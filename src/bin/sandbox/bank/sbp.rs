@@ -113,103 +113,142 @@ pub async fn execute(
     request: &WebRequest,
     notify_first: bool,
 ) -> Result<WebResponse, BankError> {
-    let now = Timestamp::now();
     match call {
-        ApiCall::Register(version) => {
-            require_json(&request.headers)?;
-            let registration = registration::parse(&request.body, *version, now)?;
-            if state.account(&registration.merchant).is_none() {
-                let message = format!("Партнер с ID {} не зарегистрирован", registration.merchant);
-                return Err(BankError::logical("ERROR.MERCHANT_NOT_REGISTERED", message));
-            }
-            let (id, response) = {
-                let mut data = state.data();
-                let code = data.register(registration, now)?;
-                (code.id.clone(), qr_response(state, code, *version))
-            };
-            state.changed();
-            if notify_first && let Ok(attempts) = payer::pay_or_decline(state, &id, &PayerOperation::payment()) {
-                payer::await_first_attempts(attempts, NOTIFY_FIRST_TIMEOUT).await;
-            }
-            Ok(response)
-        }
+        ApiCall::Register(version) => register(state, request, *version, notify_first).await,
         ApiCall::Qr(version, id) => {
             let account = state.authenticate(&request.headers)?;
             Ok(qr_response(state, state.data().own_code(account, id)?, *version))
         }
         ApiCall::PaymentInfo(id) => payment_info(state, request, id),
-        ApiCall::Cancel(id) => {
-            let account = state.authenticate(&request.headers)?;
-            state.data().own_code(account, id)?.cancel().map_err(|status| {
-                let message = format!("Невозможно изменить статус QR-кода с {} на CANCELLED", status.as_str());
-                BankError::logical("ERROR.ERROR_WRONG_QR_STATUS", message)
-            })?;
-            state.changed();
-            let mut empty = web::bytes(StatusCode::OK, "application/json", "");
-            empty.headers_mut().remove(CONTENT_TYPE);
-            Ok(empty)
-        }
-        ApiCall::Refund => {
-            let account = state.authenticate(&request.headers)?;
-            require_json(&request.headers)?;
-            let request = Refund::parse(&request.body, &account.id, now)?;
-            let mut data = state.data();
-            // Taken out so that the codes can be borrowed next to them, under the same lock.
-            let mut refunds = std::mem::take(&mut data.refunds);
-            let accepted = refund::accept(request, &mut refunds, data.codes());
-            data.refunds = refunds;
-            drop(data);
-            state.changed();
-            Ok(web::json(StatusCode::OK, &accepted?.response(now)))
-        }
-        ApiCall::RefundInfo(id) => {
-            let account = state.authenticate(&request.headers)?;
-            let data = state.data();
-            let refund = data.refunds.iter().find(|refund| refund.merchant == account.id && refund.id == *id);
-            let message = || format!("Возврат с refundId {id} не найден");
-            let refund = refund.ok_or_else(|| BankError::logical("ERROR.REFUND_NOT_FOUND", message()))?;
-            Ok(web::json(StatusCode::OK, &refund.response(now)))
-        }
-        ApiCall::Callback => {
-            let account = state.authenticate(&request.headers)?;
-            require_json(&request.headers)?;
-            let request: CallbackSettings = serde_json::from_slice(&request.body)
-                .map_err(|_| BankError::invalid("Не передан обязательный параметр callbackUrl"))?;
-            if request.callback_url.parse::<hyper::Uri>().map_or(true, |uri| uri.host().is_none()) {
-                return Err(BankError::invalid("Некорректный callbackUrl"));
-            }
-            state.data().callbacks.insert(account.id.clone(), request.callback_url.clone());
-            Ok(web::json(StatusCode::OK, &request))
-        }
-        ApiCall::ReceiptSave(kind) => {
-            let account = state.authenticate(&request.headers)?;
-            require_json(&request.headers)?;
-            let receipt = Receipt::parse(&request.body, &account.id, *kind)?;
-            let response = web::json(StatusCode::OK, &receipt.response(now));
-            let mut data = state.data();
-            match receipt_index(&data.receipts, &account.id, *kind, &receipt.number) {
-                Some(index) => data.receipts[index].replace(receipt, now)?,
-                None => data.receipts.push(receipt),
-            }
-            Ok(response)
-        }
-        ApiCall::ReceiptRegister(kind, number) | ApiCall::ReceiptStatus(kind, number) => {
-            let account = state.authenticate(&request.headers)?;
-            let mut data = state.data();
-            let index = receipt_index(&data.receipts, &account.id, *kind, number);
-            let index = index.ok_or_else(|| fiscal::receipt_not_found(number))?;
-            if matches!(call, ApiCall::ReceiptRegister(..)) {
-                data.receipts[index].register(now)?;
-                state.changed();
-            }
-            Ok(web::json(StatusCode::OK, &data.receipts[index].response(now)))
-        }
+        ApiCall::Cancel(id) => cancel(state, request, id),
+        ApiCall::Refund => refund(state, request),
+        ApiCall::RefundInfo(id) => refund_info(state, request, id),
+        ApiCall::Callback => set_callback(state, request),
+        ApiCall::ReceiptSave(kind) => save_receipt(state, request, *kind),
+        ApiCall::ReceiptRegister(kind, number) => register_receipt(state, request, *kind, number),
+        ApiCall::ReceiptStatus(kind, number) => receipt_status(state, request, *kind, number),
         ApiCall::Image(id) => match state.data().code(id) {
             Some(code) => Ok(web::bytes(StatusCode::OK, "image/png", qr_payload::image(&code.payload))),
             None => Err(BankError::qr_not_found()),
         },
         ApiCall::DemoPay => demo_pay(state, &request.body),
     }
+}
+
+async fn register(
+    state: &Arc<BankState>,
+    request: &WebRequest,
+    version: ApiVersion,
+    notify_first: bool,
+) -> Result<WebResponse, BankError> {
+    require_json(&request.headers)?;
+    let now = Timestamp::now();
+    let registration = registration::parse(&request.body, version, now)?;
+    if state.account(&registration.merchant).is_none() {
+        let message = format!("Партнер с ID {} не зарегистрирован", registration.merchant);
+        return Err(BankError::logical("ERROR.MERCHANT_NOT_REGISTERED", message));
+    }
+    let (id, response) = {
+        let mut data = state.data();
+        let code = data.register(registration, now)?;
+        (code.id.clone(), qr_response(state, code, version))
+    };
+    state.publish_change();
+    if notify_first && let Ok(attempts) = payer::pay_or_decline(state, &id, &PayerOperation::payment()) {
+        payer::await_first_attempts(attempts, NOTIFY_FIRST_TIMEOUT).await;
+    }
+    Ok(response)
+}
+
+fn cancel(state: &BankState, request: &WebRequest, id: &str) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    state.data().own_code(account, id)?.cancel().map_err(|status| {
+        let message = format!("Невозможно изменить статус QR-кода с {} на CANCELLED", status.as_str());
+        BankError::logical("ERROR.ERROR_WRONG_QR_STATUS", message)
+    })?;
+    state.publish_change();
+    let mut empty = web::bytes(StatusCode::OK, "application/json", "");
+    empty.headers_mut().remove(CONTENT_TYPE);
+    Ok(empty)
+}
+
+fn refund(state: &BankState, request: &WebRequest) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    require_json(&request.headers)?;
+    let now = Timestamp::now();
+    let refund = Refund::parse(&request.body, &account.id, now)?;
+    let mut data = state.data();
+    // Taken out so that the codes can be borrowed next to them, under the same lock.
+    let mut refunds = std::mem::take(&mut data.refunds);
+    let accepted = refund::accept(refund, &mut refunds, data.codes());
+    data.refunds = refunds;
+    drop(data);
+    state.publish_change();
+    Ok(web::json(StatusCode::OK, &accepted?.response(now)))
+}
+
+fn refund_info(state: &BankState, request: &WebRequest, id: &str) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    let data = state.data();
+    let refund = data.refunds.iter().find(|refund| refund.merchant == account.id && refund.id == id);
+    let message = || format!("Возврат с refundId {id} не найден");
+    let refund = refund.ok_or_else(|| BankError::logical("ERROR.REFUND_NOT_FOUND", message()))?;
+    Ok(web::json(StatusCode::OK, &refund.response(Timestamp::now())))
+}
+
+fn set_callback(state: &BankState, request: &WebRequest) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    require_json(&request.headers)?;
+    let settings: CallbackSettings = serde_json::from_slice(&request.body)
+        .map_err(|_| BankError::invalid("Не передан обязательный параметр callbackUrl"))?;
+    if settings.callback_url.parse::<hyper::Uri>().map_or(true, |uri| uri.host().is_none()) {
+        return Err(BankError::invalid("Некорректный callbackUrl"));
+    }
+    state.data().callbacks.insert(account.id.clone(), settings.callback_url.clone());
+    Ok(web::json(StatusCode::OK, &settings))
+}
+
+fn save_receipt(state: &BankState, request: &WebRequest, kind: ReceiptType) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    require_json(&request.headers)?;
+    let now = Timestamp::now();
+    let receipt = Receipt::parse(&request.body, &account.id, kind)?;
+    let response = web::json(StatusCode::OK, &receipt.response(now));
+    let mut data = state.data();
+    match receipt_index(&data.receipts, &account.id, kind, &receipt.number) {
+        Some(index) => data.receipts[index].replace(receipt, now)?,
+        None => data.receipts.push(receipt),
+    }
+    Ok(response)
+}
+
+fn register_receipt(
+    state: &BankState,
+    request: &WebRequest,
+    kind: ReceiptType,
+    number: &str,
+) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    let now = Timestamp::now();
+    let mut data = state.data();
+    let index = receipt_index(&data.receipts, &account.id, kind, number);
+    let receipt = &mut data.receipts[index.ok_or_else(|| fiscal::receipt_not_found(number))?];
+    receipt.register(now)?;
+    state.publish_change();
+    Ok(web::json(StatusCode::OK, &receipt.response(now)))
+}
+
+fn receipt_status(
+    state: &BankState,
+    request: &WebRequest,
+    kind: ReceiptType,
+    number: &str,
+) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    let data = state.data();
+    let index = receipt_index(&data.receipts, &account.id, kind, number);
+    let receipt = &data.receipts[index.ok_or_else(|| fiscal::receipt_not_found(number))?];
+    Ok(web::json(StatusCode::OK, &receipt.response(Timestamp::now())))
 }
 
 /// Spring rejects a body without the right `Content-Type`.

@@ -92,16 +92,16 @@ impl BankState {
     /// Clears everything except the merchants.
     pub fn reset(&self) {
         *self.data() = BankData { callbacks: self.callbacks.clone(), ..BankData::default() };
-        self.changed();
+        self.publish_change();
     }
 
     /// Notifies the open pages.
-    pub fn changed(&self) {
+    pub fn publish_change(&self) {
         // Fails only when no page is open.
         drop(self.changes.send(()));
     }
 
-    pub fn changes(&self) -> broadcast::Receiver<()> {
+    pub fn subscribe(&self) -> broadcast::Receiver<()> {
         self.changes.subscribe()
     }
 

@@ -92,8 +92,8 @@ fn rcpt(rest: &str) -> Result<Command, ErrorReply> {
 }
 
 /// `FROM:<a@example.org> SIZE=5`: the address and the parameters. A space after the colon is accepted although it is invalid.
-fn path<'a>(rest: &'a str, word: &str) -> Result<(&'a str, impl Iterator<Item = &'a str>), ErrorReply> {
-    let head = rest.get(..word.len()).filter(|head| head.eq_ignore_ascii_case(word)).ok_or(SYNTAX)?;
+fn path<'a>(rest: &'a str, keyword: &str) -> Result<(&'a str, impl Iterator<Item = &'a str>), ErrorReply> {
+    let head = rest.get(..keyword.len()).filter(|head| head.eq_ignore_ascii_case(keyword)).ok_or(SYNTAX)?;
     let path = rest[head.len()..].trim_start().strip_prefix('<').ok_or(SYNTAX)?;
     let (address, parameters) = path.split_once('>').ok_or(SYNTAX)?;
     if !parameters.is_empty() && !parameters.starts_with(' ') {

@@ -35,15 +35,16 @@ pub enum MailFaultKind {
 /// A fault of the next sessions.
 #[derive(Debug, Clone, Serialize)]
 pub struct MailFault {
-    pub how: MailFaultKind,
+    #[serde(rename = "how")]
+    pub kind: MailFaultKind,
     times: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ms: Option<u64>,
+    #[serde(rename = "ms", skip_serializing_if = "Option::is_none")]
+    delay_ms: Option<u64>,
 }
 
 impl MailFault {
-    pub fn wait(&self) -> Duration {
-        Duration::from_millis(self.ms.unwrap_or(3_000))
+    pub fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay_ms.unwrap_or(3_000))
     }
 }
 
@@ -51,9 +52,11 @@ impl MailFault {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MailFaultRequest {
-    how: Option<MailFaultKind>,
+    #[serde(rename = "how")]
+    kind: Option<MailFaultKind>,
     times: Option<u64>,
-    ms: Option<u64>,
+    #[serde(rename = "ms")]
+    delay_ms: Option<u64>,
 }
 
 #[derive(Default)]
@@ -79,12 +82,12 @@ impl Mailbox {
         self.contents.lock().expect("no panic while locked")
     }
 
-    fn changed(&self) {
+    fn publish_change(&self) {
         // Fails only when no page is open.
         drop(self.changes.send(()));
     }
 
-    pub fn changes(&self) -> broadcast::Receiver<()> {
+    pub fn subscribe(&self) -> broadcast::Receiver<()> {
         self.changes.subscribe()
     }
 
@@ -104,17 +107,17 @@ impl Mailbox {
         message.id = contents.last_id;
         contents.messages.push((message, raw));
         drop(contents);
-        self.changed();
+        self.publish_change();
     }
 
     pub fn clear(&self) {
         self.contents().messages.clear();
-        self.changed();
+        self.publish_change();
     }
 
     /// Waits until the mailbox holds `count` messages, or until the timeout.
     pub async fn wait_for_count(&self, count: usize, timeout: Duration) {
-        let mut changes = self.changes();
+        let mut changes = self.subscribe();
         let enough = async {
             while self.contents().messages.len() < count {
                 // An error means missed changes: check again.
@@ -131,9 +134,9 @@ impl Mailbox {
     /// What is wrong with the request.
     pub fn inject(&self, request: MailFaultRequest) -> Result<Vec<MailFault>, &'static str> {
         let mut contents = self.contents();
-        match (request.times.unwrap_or(1), request.how) {
-            (0, how) => contents.faults.retain(|fault| how.is_some_and(|how| fault.how != how)),
-            (times, Some(how)) => contents.faults.push(MailFault { how, times, ms: request.ms }),
+        match (request.times.unwrap_or(1), request.kind) {
+            (0, kind) => contents.faults.retain(|fault| kind.is_some_and(|kind| fault.kind != kind)),
+            (times, Some(kind)) => contents.faults.push(MailFault { kind, times, delay_ms: request.delay_ms }),
             (_, None) => return Err("how is missing"),
         }
         Ok(contents.faults.clone())
@@ -146,7 +149,7 @@ impl Mailbox {
     /// Takes the next fault of these kinds.
     pub fn take_fault(&self, kinds: &[MailFaultKind]) -> Option<MailFault> {
         let mut contents = self.contents();
-        let index = contents.faults.iter().position(|fault| kinds.contains(&fault.how))?;
+        let index = contents.faults.iter().position(|fault| kinds.contains(&fault.kind))?;
         let fault = contents.faults[index].clone();
         contents.faults[index].times -= 1;
         contents.faults.retain(|fault| fault.times > 0);
@@ -168,7 +171,7 @@ mod tests {
         let next = || {
             mailbox
                 .take_fault(&[MailFaultKind::RejectTemporarily, MailFaultKind::RejectPermanently])
-                .map(|fault| fault.how)
+                .map(|fault| fault.kind)
         };
         assert_eq!(
             [next(), next(), next()],

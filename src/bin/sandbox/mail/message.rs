@@ -72,14 +72,14 @@ impl EmailMessage {
                 self.attachments.push(name.unwrap_or_else(|| part.ctype.mimetype.clone()));
                 continue;
             }
-            let place = match part.ctype.mimetype.as_str() {
+            let target = match part.ctype.mimetype.as_str() {
                 "text/plain" => &mut self.text,
                 "text/html" => &mut self.html,
                 _ => continue,
             };
             // The first part of a type is the body, later ones are attachments.
-            if place.is_none() {
-                *place = part.get_body().ok().map(|body| body.replace("\r\n", "\n"));
+            if target.is_none() {
+                *target = part.get_body().ok().map(|body| body.replace("\r\n", "\n"));
             }
         }
     }

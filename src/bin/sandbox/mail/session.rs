@@ -111,7 +111,7 @@ impl Session {
                 self.sender = Some(from);
                 self.rejection = mailbox
                     .take_fault(&[MailFaultKind::RejectTemporarily, MailFaultKind::RejectPermanently])
-                    .map(|fault| fault.how);
+                    .map(|fault| fault.kind);
                 "250 2.1.0 Sender ok"
             }
             Command::Rcpt { .. } if self.sender.is_none() => OUT_OF_SEQUENCE,
@@ -168,8 +168,8 @@ impl Session {
         }
         mailbox.store(EmailMessage::new(envelope, &text.bytes), text.bytes);
         match mailbox.take_fault(&[MailFaultKind::DropAfterData, MailFaultKind::Slow]) {
-            Some(MailFault { how: MailFaultKind::DropAfterData, .. }) => return Ok(Next::Close),
-            Some(slow) => tokio::time::sleep(slow.wait()).await,
+            Some(MailFault { kind: MailFaultKind::DropAfterData, .. }) => return Ok(Next::Close),
+            Some(slow) => tokio::time::sleep(slow.delay()).await,
             None => {}
         }
         connection.send("250 2.0.0 Stored").await?;

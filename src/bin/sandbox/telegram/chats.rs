@@ -308,18 +308,18 @@ mod tests {
         (chats, message.message_id)
     }
 
-    fn why<T>(done: Result<T, ApiError>) -> String {
-        done.err().expect("refused").description
+    fn error_of<T>(result: Result<T, ApiError>) -> String {
+        result.err().expect("refused").description
     }
 
     #[test]
     fn bot_sends_only_to_known_chats_and_within_the_text_limit() {
         let (mut chats, _) = chats_with_a_button();
         let mut send = |chat, text: &str| chats.send(&user(BOT), chat, text, None);
-        assert_eq!(why(send(Some(3), "x")), "Bad Request: chat not found");
-        assert_eq!(why(send(None, "x")), "Bad Request: chat not found");
-        assert_eq!(why(send(Some(1), " \n")), "Bad Request: message text is empty");
-        assert_eq!(why(send(Some(1), &"ж".repeat(4_097))), "Bad Request: message is too long");
+        assert_eq!(error_of(send(Some(3), "x")), "Bad Request: chat not found");
+        assert_eq!(error_of(send(None, "x")), "Bad Request: chat not found");
+        assert_eq!(error_of(send(Some(1), " \n")), "Bad Request: message text is empty");
+        assert_eq!(error_of(send(Some(1), &"ж".repeat(4_097))), "Bad Request: message is too long");
         assert!(send(Some(1), &"ж".repeat(4_096)).is_ok());
     }
 
@@ -327,10 +327,12 @@ mod tests {
     fn edit_needs_a_changed_message_of_the_bot() {
         let (mut chats, id) = chats_with_a_button();
         let edit = |text: &str, keyboard| MessageEdit { text: Some(text.to_owned()), keyboard };
-        assert!(why(chats.edit(Some(1), Some(id), edit("Sure?", keyboard("yes")))).contains("message is not modified"));
-        assert!(why(chats.edit(Some(2), Some(id), edit("x", None))).contains("message to edit not found"));
+        assert!(
+            error_of(chats.edit(Some(1), Some(id), edit("Sure?", keyboard("yes")))).contains("message is not modified")
+        );
+        assert!(error_of(chats.edit(Some(2), Some(id), edit("x", None))).contains("message to edit not found"));
         let theirs = chats.messages(Some(1)).next().expect("one").message_id;
-        assert!(why(chats.edit(Some(1), Some(theirs), edit("x", None))).contains("message can't be edited"));
+        assert!(error_of(chats.edit(Some(1), Some(theirs), edit("x", None))).contains("message can't be edited"));
         let edited = chats.edit(Some(1), Some(id), edit("Done", None)).expect("edited");
         assert_eq!((edited.text.as_str(), edited.reply_markup), ("Done", None));
         assert!(edited.edit_date.is_some());
@@ -345,11 +347,11 @@ mod tests {
         assert!(chats.answer(&query, Some("ж".repeat(201)), false).is_err());
         assert!(chats.answer(&query, Some("Well".to_owned()), true).is_ok());
         for id in [query.as_str(), "1", ""] {
-            assert!(why(chats.answer(id, None, false)).contains("query is too old"));
+            assert!(error_of(chats.answer(id, None, false)).contains("query is too old"));
         }
         assert_eq!(chats.answers(Some(1)).count(), 1);
         let (query, _) = chats.press(ButtonPress { expired: true, ..press(1, "yes", false) }).expect("pressed");
-        assert!(why(chats.answer(&query, None, false)).contains("query is too old"));
+        assert!(error_of(chats.answer(&query, None, false)).contains("query is too old"));
     }
 
     #[test]

@@ -62,13 +62,14 @@ struct PressRequest {
 #[serde(deny_unknown_fields)]
 struct FaultRequest {
     method: Option<String>,
-    how: Option<TelegramFaultKind>,
+    #[serde(rename = "how")]
+    kind: Option<TelegramFaultKind>,
     times: u32,
-    #[serde(default = "one")]
-    retry_after: u32,
+    #[serde(rename = "retry_after", default = "default_retry_after_s")]
+    retry_after_s: u32,
 }
 
-fn one() -> u32 {
+fn default_retry_after_s() -> u32 {
     1
 }
 
@@ -188,16 +189,16 @@ fn press(bot: &Bot, pressed: PressRequest) -> ControlResult {
 }
 
 fn set_fault(bot: &Bot, request: FaultRequest) -> ControlResult {
-    let FaultRequest { method, how, times, retry_after } = request;
+    let FaultRequest { method, kind, times, retry_after_s } = request;
     let mut known = METHODS.into_iter().chain(["*"]);
     let method = method.map(|named| {
         let found = known.find(|method| method.eq_ignore_ascii_case(&named));
         found.ok_or_else(|| bad(format!("unknown method {named}; * means all methods")))
     });
     let method = method.transpose()?;
-    match (times, method, how) {
+    match (times, method, kind) {
         (0, method, _) => bot.faults.clear(method),
-        (times, Some(method), Some(how)) => bot.faults.set(method, TelegramFault { how, times, retry_after }),
+        (times, Some(method), Some(kind)) => bot.faults.set(method, TelegramFault { kind, times, retry_after_s }),
         _ => return Err(bad("method (* means all), how and times are required")),
     }
     Ok(json!({ "ok": true }))

@@ -36,10 +36,10 @@ pub enum TelegramFaultKind {
 
 #[derive(Debug, Clone, Copy)]
 pub struct TelegramFault {
-    pub how: TelegramFaultKind,
+    pub kind: TelegramFaultKind,
     pub times: u32,
     /// In seconds, for 429.
-    pub retry_after: u32,
+    pub retry_after_s: u32,
 }
 
 /// The faults of a bot by method; `*` is for methods without a fault.
@@ -81,12 +81,12 @@ impl TelegramFaults {
 impl TelegramFault {
     /// The faulty response.
     pub async fn response(self) -> WebResponse {
-        let refused = |code, description: &str| ApiError::new(code, description.to_owned()).response();
-        match self.how {
-            TelegramFaultKind::Blocked => refused(403, "Forbidden: bot was blocked by the user"),
-            TelegramFaultKind::TooMany => ApiError::too_many_requests(self.retry_after).response(),
-            TelegramFaultKind::Internal => refused(500, "Internal Server Error"),
-            TelegramFaultKind::BadGateway => refused(502, "Bad Gateway"),
+        let error = |code, description: &str| ApiError::new(code, description.to_owned()).response();
+        match self.kind {
+            TelegramFaultKind::Blocked => error(403, "Forbidden: bot was blocked by the user"),
+            TelegramFaultKind::TooMany => ApiError::too_many_requests(self.retry_after_s).response(),
+            TelegramFaultKind::Internal => error(500, "Internal Server Error"),
+            TelegramFaultKind::BadGateway => error(502, "Bad Gateway"),
             TelegramFaultKind::Hang => std::future::pending().await,
             TelegramFaultKind::Html => web::bytes(StatusCode::BAD_GATEWAY, "text/html", GATEWAY_PAGE),
             // Ends the task of the connection, and with it the connection, without a panic message.
@@ -102,15 +102,15 @@ mod tests {
     #[test]
     fn fault_lasts_for_its_number_of_calls() {
         let faults = TelegramFaults::default();
-        faults.set("getUpdates", TelegramFault { how: TelegramFaultKind::Internal, times: 2, retry_after: 1 });
-        faults.set("*", TelegramFault { how: TelegramFaultKind::Hang, times: 1, retry_after: 1 });
-        let next = |method| faults.next(method).map(|fault| fault.how);
+        faults.set("getUpdates", TelegramFault { kind: TelegramFaultKind::Internal, times: 2, retry_after_s: 1 });
+        faults.set("*", TelegramFault { kind: TelegramFaultKind::Hang, times: 1, retry_after_s: 1 });
+        let next = |method| faults.next(method).map(|fault| fault.kind);
         assert_eq!(next("getUpdates"), Some(TelegramFaultKind::Internal));
         assert_eq!(next("getMe"), Some(TelegramFaultKind::Hang));
         assert_eq!(next("getMe"), None);
         assert_eq!(next("getUpdates"), Some(TelegramFaultKind::Internal));
         assert_eq!(next("getUpdates"), None);
-        faults.set("getMe", TelegramFault { how: TelegramFaultKind::Drop, times: 9, retry_after: 1 });
+        faults.set("getMe", TelegramFault { kind: TelegramFaultKind::Drop, times: 9, retry_after_s: 1 });
         faults.clear(Some("getMe"));
         assert_eq!(next("getMe"), None);
     }

@@ -122,7 +122,7 @@ fn is_supported_url(url: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn refused(markup: &str) -> String {
+    fn parse_error(markup: &str) -> String {
         match Keyboard::parse(Some(markup)) {
             Ok(keyboard) => panic!("{markup} is accepted: {keyboard:?}"),
             Err(error) => error.description,
@@ -147,9 +147,9 @@ mod tests {
     fn callback_data_has_1_to_64_bytes() {
         let of = |data: &str| one(&format!(r#"{{"text":"x","callback_data":"{data}"}}"#));
         assert!(Keyboard::parse(Some(&of(&"d".repeat(64)))).is_ok());
-        assert_eq!(refused(&of(&"d".repeat(65))), "Bad Request: BUTTON_DATA_INVALID");
-        assert_eq!(refused(&of(&"д".repeat(33))), "Bad Request: BUTTON_DATA_INVALID");
-        assert_eq!(refused(&of("")), "Bad Request: BUTTON_DATA_INVALID");
+        assert_eq!(parse_error(&of(&"d".repeat(65))), "Bad Request: BUTTON_DATA_INVALID");
+        assert_eq!(parse_error(&of(&"д".repeat(33))), "Bad Request: BUTTON_DATA_INVALID");
+        assert_eq!(parse_error(&of("")), "Bad Request: BUTTON_DATA_INVALID");
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
             assert!(Keyboard::parse(Some(&of(url))).is_ok(), "{url}");
         }
         for url in ["javascript:alert(1)", "ftp://a.example", "https://", "/login", "https://a b"] {
-            assert_eq!(refused(&of(url)), "Bad Request: BUTTON_URL_INVALID", "{url}");
+            assert_eq!(parse_error(&of(url)), "Bad Request: BUTTON_URL_INVALID", "{url}");
         }
     }
 
@@ -167,12 +167,12 @@ mod tests {
     fn invalid_keyboard_is_rejected() {
         for markup in ["{", "[]", r#"{"inline_keyboard":{}}"#, r#"{"inline_keyboard":[{}]}"#, r#"{"keyboard":[["a"]]}"#]
         {
-            assert!(refused(markup).starts_with("Bad Request: "), "{markup}");
+            assert!(parse_error(markup).starts_with("Bad Request: "), "{markup}");
         }
         for button in ["1", "{}", r#"{"text":1}"#, r#"{"text":"x"}"#, r#"{"text":" ","callback_data":"x"}"#] {
-            assert!(refused(&one(button)).starts_with("Bad Request: "), "{button}");
+            assert!(parse_error(&one(button)).starts_with("Bad Request: "), "{button}");
         }
         let many = vec![r#"{"text":"x","callback_data":"x"}"#; 101].join(",");
-        assert_eq!(refused(&one(&many)), "Bad Request: reply markup is too long");
+        assert_eq!(parse_error(&one(&many)), "Bad Request: reply markup is too long");
     }
 }

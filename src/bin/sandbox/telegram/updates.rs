@@ -132,12 +132,12 @@ mod tests {
 
     use super::*;
 
-    fn from(offset: i64) -> GetUpdates {
+    fn at_offset(offset: i64) -> GetUpdates {
         GetUpdates { offset, limit: 100, ..GetUpdates::default() }
     }
 
-    fn patient(offset: i64) -> GetUpdates {
-        GetUpdates { timeout: Duration::from_secs(50), ..from(offset) }
+    fn long_poll(offset: i64) -> GetUpdates {
+        GetUpdates { timeout: Duration::from_secs(50), ..at_offset(offset) }
     }
 
     async fn numbers(updates: &Updates, request: GetUpdates) -> Vec<i64> {
@@ -145,7 +145,7 @@ mod tests {
         found.iter().map(|update| update["update_id"].as_i64().expect("a number")).collect()
     }
 
-    fn three() -> Updates {
+    fn three_updates() -> Updates {
         let updates = Updates::new(100);
         for text in ["a", "b", "c"] {
             updates.push("message", &json!({ "text": text }));
@@ -155,54 +155,54 @@ mod tests {
 
     #[tokio::test]
     async fn only_an_offset_confirms_updates() {
-        let updates = three();
-        assert_eq!(numbers(&updates, from(0)).await, [100, 101, 102]);
-        assert_eq!(numbers(&updates, from(0)).await, [100, 101, 102], "a response alone confirms nothing");
-        assert_eq!(numbers(&updates, GetUpdates { limit: 2, ..from(0) }).await, [100, 101]);
-        assert_eq!(numbers(&updates, from(101)).await, [101, 102]);
-        assert_eq!(numbers(&updates, from(100)).await, [101, 102], "confirmed updates are not returned again");
-        assert_eq!(numbers(&updates, from(103)).await, [0; 0]);
+        let updates = three_updates();
+        assert_eq!(numbers(&updates, at_offset(0)).await, [100, 101, 102]);
+        assert_eq!(numbers(&updates, at_offset(0)).await, [100, 101, 102], "a response alone confirms nothing");
+        assert_eq!(numbers(&updates, GetUpdates { limit: 2, ..at_offset(0) }).await, [100, 101]);
+        assert_eq!(numbers(&updates, at_offset(101)).await, [101, 102]);
+        assert_eq!(numbers(&updates, at_offset(100)).await, [101, 102], "confirmed updates are not returned again");
+        assert_eq!(numbers(&updates, at_offset(103)).await, [0; 0]);
         assert_eq!(updates.push("message", &json!({})), Some(103));
     }
 
     #[tokio::test]
     async fn negative_offset_keeps_the_last_updates() {
-        let updates = three();
-        assert_eq!(numbers(&updates, from(-2)).await, [101, 102]);
-        assert_eq!(numbers(&updates, from(0)).await, [101, 102]);
-        assert_eq!(numbers(&updates, from(-9)).await, [101, 102]);
+        let updates = three_updates();
+        assert_eq!(numbers(&updates, at_offset(-2)).await, [101, 102]);
+        assert_eq!(numbers(&updates, at_offset(0)).await, [101, 102]);
+        assert_eq!(numbers(&updates, at_offset(-9)).await, [101, 102]);
     }
 
     #[tokio::test]
     async fn offset_far_ahead_is_ignored() {
-        assert_eq!(numbers(&three(), from(5_000)).await, [100, 101, 102]);
+        assert_eq!(numbers(&three_updates(), at_offset(5_000)).await, [100, 101, 102]);
     }
 
     #[tokio::test]
     async fn unwanted_kinds_are_dropped() {
         let updates = Updates::new(1);
-        let request = GetUpdates { allowed: Some(vec!["message".to_owned()]), ..from(0) };
+        let request = GetUpdates { allowed: Some(vec!["message".to_owned()]), ..at_offset(0) };
         assert_eq!(numbers(&updates, request).await, [0; 0]);
         assert_eq!(updates.push("callback_query", &json!({})), None);
         assert_eq!(updates.push("message", &json!({})), Some(1));
-        assert_eq!(numbers(&updates, GetUpdates { allowed: Some(Vec::new()), ..from(0) }).await, [1]);
+        assert_eq!(numbers(&updates, GetUpdates { allowed: Some(Vec::new()), ..at_offset(0) }).await, [1]);
         assert_eq!(updates.push("callback_query", &json!({})), Some(2), "an empty list means all kinds");
     }
 
     #[tokio::test]
     async fn poll_ends_with_an_update_or_a_timeout() {
         let updates = Arc::new(Updates::new(1));
-        let hanging = tokio::spawn({
+        let pending_poll = tokio::spawn({
             let updates = updates.clone();
-            async move { numbers(&updates, patient(0)).await }
+            async move { numbers(&updates, long_poll(0)).await }
         });
         tokio::task::yield_now().await;
         updates.push("message", &json!({}));
-        assert_eq!(hanging.await.expect("it ends"), [1]);
-        let began = Instant::now();
+        assert_eq!(pending_poll.await.expect("the poll completes"), [1]);
+        let started = Instant::now();
         let timeout = Duration::from_millis(50);
-        assert_eq!(numbers(&updates, GetUpdates { timeout, ..from(2) }).await, [0; 0]);
-        assert!(began.elapsed() >= timeout);
+        assert_eq!(numbers(&updates, GetUpdates { timeout, ..at_offset(2) }).await, [0; 0]);
+        assert!(started.elapsed() >= timeout);
     }
 
     #[tokio::test]
@@ -210,28 +210,28 @@ mod tests {
         let updates = Arc::new(Updates::new(1));
         let first = tokio::spawn({
             let updates = updates.clone();
-            async move { updates.get(patient(0)).await }
+            async move { updates.get(long_poll(0)).await }
         });
         tokio::task::yield_now().await;
         let second = tokio::spawn({
             let updates = updates.clone();
-            async move { updates.get(patient(0)).await }
+            async move { updates.get(long_poll(0)).await }
         });
-        assert_eq!(first.await.expect("it ends"), Err(Conflict));
+        assert_eq!(first.await.expect("the poll completes"), Err(Conflict));
         updates.push("message", &json!({}));
-        assert_eq!(second.await.expect("it ends").expect("no conflict").len(), 1);
+        assert_eq!(second.await.expect("the poll completes").expect("no conflict").len(), 1);
     }
 
     #[tokio::test]
     async fn disconnected_poller_loses_no_update() {
         let updates = Arc::new(Updates::new(1));
-        let gone = tokio::spawn({
+        let dropped = tokio::spawn({
             let updates = updates.clone();
-            async move { updates.get(patient(0)).await }
+            async move { updates.get(long_poll(0)).await }
         });
         tokio::task::yield_now().await;
-        gone.abort();
+        dropped.abort();
         updates.push("message", &json!({}));
-        assert_eq!(numbers(&updates, from(0)).await, [1]);
+        assert_eq!(numbers(&updates, at_offset(0)).await, [1]);
     }
 }
