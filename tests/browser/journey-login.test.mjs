@@ -46,7 +46,7 @@ for (const shop of SHOPS) {
     await first.page.locator('.card .add').first().click();
     await first.page.waitForFunction(() => document.querySelector('.bubble').innerText === '1');
     await logIn(first, anna);
-    await first.picture('logged-in');
+    await first.screenshot('logged-in');
     const second = await visitorOf(shop, { width: 400 });
     await second.enter('en');
     await logIn(second, anna);
