@@ -64,8 +64,8 @@ def main():
     names = list(names.values())
     kinds = {
         "item": lambda: f"/item/{random_id()}",
-        "first category page": lambda: f"/category/{CATEGORY}?count={PAGE_SIZE}",
-        f"category page at offset {DEEP_OFFSET:,}": lambda: f"/category/{CATEGORY}?count={PAGE_SIZE}&skip={deep}",
+        "category page, the first": lambda: f"/category/{CATEGORY}?count={PAGE_SIZE}",
+        f"category page, offset {DEEP_OFFSET:,}": lambda: f"/category/{CATEGORY}?count={PAGE_SIZE}&skip={deep}",
         "search for a model": lambda: f"/searchitems?search={urllib.parse.quote(random.choice(names))}",
     }
     durations = {kind: [] for kind in kinds}

@@ -217,7 +217,7 @@ def category():
         }
     )
     rates("category page of 50 items, brotli: rate ÷ nginx brotli_static", kept, "ours", "nginx", 1.05)
-    rates("the same ÷ nginx without compression", kept, "ours", "plain", None)
+    rates("the same ÷ nginx sending it plain", kept, "ours", "plain", None)
 
 
 def handshake():
@@ -228,7 +228,7 @@ def handshake():
                 "nginx": (NGINX, lambda: handshakes(ADDRESS[NGINX], ITEM, how)),
             }
         )
-        rates(f"new TLS 1.3 connection with a request, {how}: rate ÷ nginx", kept, "ours", "nginx", goal)
+        rates(f"new TLS 1.3 connection and a request, {how}: rate ÷ nginx", kept, "ours", "nginx", goal)
         cpu("the same: CPU per connection ÷ nginx", kept, "ours", "nginx", None)
 
 
@@ -276,7 +276,7 @@ def cold():
     if FASTIFY:
         contestants["fastify"] = (FASTIFY, lambda: wrk(url(FASTIFY, ""), script=by_number))
     kept = measure(contestants)
-    rates("uncached item: rate ÷ pgbench of the same select", kept, "ours", "pgbench", 0.60)
+    rates("item, not cached: rate ÷ pgbench of the same select", kept, "ours", "pgbench", 0.60)
     rates_fastify("the same ÷ Fastify, one process", kept, 2.8)
 
 
@@ -335,7 +335,7 @@ def lists():
                 "fastify": (FASTIFY, lambda: wrk(url(FASTIFY, ""), 16, script=asking)),
             }
         )
-        rates(f"{what}, uncached: rate ÷ Fastify with the same statement", kept, "ours", "fastify", 1.5)
+        rates(f"{what}, not cached: rate ÷ Fastify with the same statement", kept, "ours", "fastify", 1.5)
 
 
 def idle():
@@ -368,7 +368,7 @@ def start():
     if (WORK / "start.json").exists():
         results = json.loads((WORK / "start.json").read_text())
         absolute("start, from exec to a response of both brands", results["start_ms"], 100, "ms")
-        absolute("idle gateway, both brands, empty cache", results["idle_mb"], 35, "MB PSS")
+        absolute("idle gateway, both brands, nothing cached", results["idle_mb"], 35, "MB PSS")
 
 
 PARTS = {"hot": hot, "h2": h2, "category": category, "handshakes": handshake, "idle": idle, "cold": cold, "cart": cart, "session": session, "lists": lists}

@@ -59,7 +59,7 @@ def main():
         process.terminate()
         process.wait(TIMEOUT_S)
     print(json.dumps({"start_ms": start_ms, "idle_mb": memory_mb}))
-    for name, values, goal in (("from exec to a response of both brands, ms", start_ms, 100), ("idle, both brands, empty cache, MB PSS", memory_mb, 35)):
+    for name, values, goal in (("from exec to a response of both brands, ms", start_ms, 100), ("idle, both brands, nothing cached, MB PSS", memory_mb, 35)):
         print(f"{name}: {statistics.median(values):.0f} [{min(values):.0f}-{max(values):.0f}], goal {goal}", file=sys.stderr)
 
 

@@ -40,10 +40,10 @@ def absolute(what, values, goal, unit):
 
 
 def table():
-    lines = ["| what | goal | ratio, median [min-max] | brandgate | reference | |", "|---|---|---|---|---|---|"]
+    lines = ["| what | goal | ratio, median [min-max] | brandgate | rival | |", "|---|---|---|---|---|---|"]
     for entry in ROWS:
         goal = "–" if entry["goal"] is None else ("≥ " if entry["at_least"] else "≤ ") + f"{entry['goal']:g}"
-        met = {True: "met", False: "**not met**", None: ""}[entry["met"]]
+        met = {True: "reached", False: "**not reached**", None: ""}[entry["met"]]
         if entry["ratio"] is None:
             minimum, maximum = entry["spread"]
             lines.append(f"| {entry['what']} | {goal} {entry['unit']} | – | {entry['ours']:.0f} [{minimum:.0f}-{maximum:.0f}] {entry['unit']} | – | {met} |")
