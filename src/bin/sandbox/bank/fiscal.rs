@@ -289,7 +289,7 @@ mod tests {
             ("120.50", "120.505"),
             ("120.50", "\"120.50\""),
             ("vat20", "vat19"),
-            ("a@example.org", "nobody"),
+            ("a@example.org", "no-at-sign"),
             ("r-1", "r 1"),
             ("\"client\"", "\"buyer\""),
         ] {
