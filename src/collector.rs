@@ -37,7 +37,7 @@ async fn look_at(brand: &Brand) {
     let metrics = &brand.metrics;
     let (lacks, mail, payments) = tokio::join!(
         brand.unavailable_dependencies(),
-        tokio::time::timeout(PATIENCE, mail::figures(brand)),
+        tokio::time::timeout(PATIENCE, mail::queue_metrics(brand)),
         tokio::time::timeout(PATIENCE, payments::counts(brand)),
     );
     for part in ["postgresql", "redis"] {

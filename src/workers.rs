@@ -61,7 +61,7 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
     for pass in JOBS {
         running.spawn(run_job(pass, brand.clone(), stop.clone()));
     }
-    mail::tell_whether_it_is_sent(&brand);
+    mail::log_delivery_config(&brand);
     running.spawn(telegram::worker::run(brand, stop));
     running.close();
     running.wait().await;

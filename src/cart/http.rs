@@ -10,7 +10,7 @@ use super::body;
 
 /// `GET /cart`: hands out the visitor cookie; writes nothing.
 pub async fn get(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
-    let who = Caller::of(&cx, &req).await?;
+    let who = Caller::from_request(&cx, &req).await?;
     let (items, language) = super::list(&cx, &who).await?;
     Ok(ApiResponse::json(&items)?.in_language(language))
 }
@@ -18,7 +18,7 @@ pub async fn get(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
 /// `PATCH /cart`: sets how many.
 pub async fn patch(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let (item_id, quantity) = body::patch(&req.json().await?)?;
-    let who = Caller::of(&cx, &req).await?;
+    let who = Caller::from_request(&cx, &req).await?;
     super::set(&cx, &who.owner(), item_id, quantity).await?;
     ApiResponse::message("Updated")
 }
@@ -26,7 +26,7 @@ pub async fn patch(cx: RequestContext, mut req: ApiRequest) -> Result<ApiRespons
 /// `DELETE /cart`: takes items out.
 pub async fn delete(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let item_ids = body::delete(&req.json().await?)?;
-    let who = Caller::of(&cx, &req).await?;
+    let who = Caller::from_request(&cx, &req).await?;
     super::remove(&cx, &who.owner(), &item_ids).await?;
     ApiResponse::message("Removed")
 }

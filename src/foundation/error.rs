@@ -1,7 +1,8 @@
-//! The one error type: a sentence for the outside, a cause for the log.
+//! The error type: a public message for the response, a cause for the log.
 //!
-//! Made anywhere; turned into an HTTP answer only by `net::reply`, into a line on the terminal only by `bin/brandgate`.
-//! What must never happen: a cause (SQL, a host name, a path) reaches a visitor. Only `public`, `code` and `data` leave.
+//! # Invariants
+//!
+//! Only `code`, `public` and `data` reach a client. A cause (SQL, a host name, a path) never does.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,63 +12,63 @@ use serde_json::{Map, Value};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in the terms of contract section 2. `net::reply` gives each its status.
+/// The class of an error (contract section 2); `http::response` maps each to a status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// The request cannot be understood.
+    /// 400: the request cannot be parsed.
     Malformed,
-    /// Nobody is logged in, or what should prove it does not.
+    /// 401: no valid session, signature or login data.
     Unauthorized,
     Forbidden,
     NotFound,
-    /// Carries the methods that the path does have, as the `Allow` header lists them.
+    /// 405, with the value of the `Allow` header.
     MethodNotAllowed(String),
-    /// The request is understood and contradicts what the shop has.
+    /// 409: the request contradicts the current state.
     Conflict,
     BodyTooLarge,
     UriTooLong,
     HeadTooLarge,
     UnsupportedMediaType,
-    /// The request is understood and cannot be done as it asks.
+    /// 422: the request is valid and not acceptable.
     Unprocessable,
-    /// Too many of these; the client may come back after so many seconds.
-    TooMany {
+    /// 429, with `Retry-After`.
+    TooManyRequests {
         retry_after_s: u32,
     },
-    /// Somebody behind us (the bank) answered nonsense or refused.
+    /// 502: an upstream service (the bank) refused or sent an invalid response.
     BadGateway,
-    /// The server's own fault.
+    /// 500: a bug or an unexpected state.
     Internal,
-    /// A dependency (PostgreSQL, Redis) is away; the client may come back after so many seconds.
+    /// 503, with `Retry-After`: a dependency (PostgreSQL, Redis) is unavailable.
     Unavailable {
         retry_after_s: u32,
     },
-    /// A dependency or the request itself took longer than its deadline.
+    /// 504: a dependency or the request itself exceeded its deadline.
     Timeout,
 }
 
-/// An error on its way out. Server faults have a fixed public sentence, so that nothing of the cause can slip into it.
-pub struct Error(Box<Inside>);
+/// An error with a fixed public message where the server is at fault, so that no part of the cause can leak.
+pub struct Error(Box<ErrorDetails>);
 
-/// What an error is made of; boxed, so that a `Result` stays small where all is well.
-pub struct Inside {
+/// The fields of an [`Error`]; boxed, so that a `Result` stays small.
+pub struct ErrorDetails {
     pub kind: Kind,
-    /// A word for programs: `not_found`, `bad_count`.
+    /// Machine-readable: `not_found`, `bad_count`.
     pub code: &'static str,
     /// One sentence that a front-end developer can act on.
     pub public: Cow<'static, str>,
-    /// Further members of the JSON answer, such as `left`.
+    /// Further members of the JSON body, such as `left`.
     pub data: Map<String, Value>,
-    /// For the log alone.
+    /// For the log only.
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
-    /// Where it was made, for the log.
+    /// Where the error was created, for the log.
     pub at: &'static Location<'static>,
 }
 
 impl std::ops::Deref for Error {
-    type Target = Inside;
+    type Target = ErrorDetails;
 
-    fn deref(&self) -> &Inside {
+    fn deref(&self) -> &ErrorDetails {
         &self.0
     }
 }
@@ -76,22 +77,22 @@ impl Error {
     #[track_caller]
     fn new(kind: Kind, code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         let at = Location::caller();
-        Error(Box::new(Inside { kind, code, public: public.into(), data: Map::new(), cause: None, at }))
+        Error(Box::new(ErrorDetails { kind, code, public: public.into(), data: Map::new(), cause: None, at }))
     }
 
-    /// 400: `code` names what is wrong, `public` says what would be right.
+    /// 400: `code` names the problem, `public` says what is expected.
     #[track_caller]
     pub fn malformed(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Malformed, code, public)
     }
 
-    /// 401: `code` names what does not prove who is asking.
+    /// 401: `code` names the credential that was rejected.
     #[track_caller]
     pub fn unauthorized(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Unauthorized, code, public)
     }
 
-    /// 422: `code` names what cannot be accepted, `public` says what would be.
+    /// 422: `code` names the problem, `public` says what is acceptable.
     #[track_caller]
     pub fn unprocessable(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Unprocessable, code, public)
@@ -99,24 +100,24 @@ impl Error {
 
     /// 429 with `Retry-After`.
     #[track_caller]
-    pub fn too_many(retry_after_s: u32, public: impl Into<Cow<'static, str>>) -> Error {
-        Error::new(Kind::TooMany { retry_after_s }, "too_many_requests", public)
+    pub fn too_many_requests(retry_after_s: u32, public: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Kind::TooManyRequests { retry_after_s }, "too_many_requests", public)
     }
 
-    /// 502: somebody behind us failed; what they said goes to the log.
+    /// 502: an upstream service failed; its response goes to the log.
     #[track_caller]
     pub fn bad_gateway(
         public: impl Into<Cow<'static, str>>,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Error {
-        Error::new(Kind::BadGateway, "bad_gateway", public).because(cause)
+        Error::new(Kind::BadGateway, "bad_gateway", public).with_cause(cause)
     }
 
-    /// 504: somebody behind us took too long; the same request again is safe.
+    /// 504: the bank exceeded its deadline; repeating the request is safe.
     #[track_caller]
-    pub fn bank_too_late(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    pub fn bank_timeout(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         let public = "The bank takes too long to answer; please try the same order again.";
-        Error::new(Kind::Timeout, "bank_timeout", public).because(cause)
+        Error::new(Kind::Timeout, "bank_timeout", public).with_cause(cause)
     }
 
     #[track_caller]
@@ -136,7 +137,7 @@ impl Error {
         Error::new(Kind::MethodNotAllowed(allow.to_owned()), "method_not_allowed", public)
     }
 
-    /// 409: `code` names the conflict, `public` says what would be possible.
+    /// 409: `code` names the conflict, `public` says what is possible.
     #[track_caller]
     pub fn conflict(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Conflict, code, public)
@@ -171,13 +172,13 @@ impl Error {
         Error::new(Kind::HeadTooLarge, "head_too_large", public)
     }
 
-    /// 500. The cause goes to the log, the visitor reads a fixed sentence.
+    /// 500: the cause goes to the log, the client reads a fixed message.
     #[track_caller]
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        Error::new(Kind::Internal, "internal", "Something went wrong on our side.").because(cause)
+        Error::new(Kind::Internal, "internal", "Something went wrong on our side.").with_cause(cause)
     }
 
-    /// 503 with `Retry-After`: a dependency is away.
+    /// 503 with `Retry-After`: a dependency is unavailable.
     #[track_caller]
     pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::new(
@@ -185,10 +186,10 @@ impl Error {
             "unavailable",
             "The shop cannot reach its data right now; please try again in a moment.",
         )
-        .because(cause)
+        .with_cause(cause)
     }
 
-    /// 503 with `Retry-After`: more requests are in progress than this process takes on.
+    /// 503 with `Retry-After`: the limit of requests in progress is reached.
     #[track_caller]
     pub fn overloaded() -> Error {
         Error::new(
@@ -198,50 +199,49 @@ impl Error {
         )
     }
 
-    /// 504: the work did not end before its deadline.
+    /// 504: the work exceeded its deadline.
     #[track_caller]
     pub fn timeout(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        Error::new(Kind::Timeout, "timeout", "This took too long; please try again.").because(cause)
+        Error::new(Kind::Timeout, "timeout", "This took too long; please try again.").with_cause(cause)
     }
 
-    /// The same for somebody else who asked the same.
+    /// The same error for another request that was coalesced with the one that failed.
     #[track_caller]
-    pub fn told_again(&self) -> Error {
-        let mut again = Error::new(self.kind.clone(), self.code, self.public.clone());
-        again.0.data = self.data.clone();
-        again.because(format!("asked at the same time by another request: {self}"))
+    pub fn for_coalesced_request(&self) -> Error {
+        let mut copy = Error::new(self.kind.clone(), self.code, self.public.clone());
+        copy.0.data = self.data.clone();
+        copy.with_cause(format!("failed in a coalesced request: {self}"))
     }
 
-    /// Adds what the log should know.
-    pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    /// Sets the cause that is logged.
+    pub fn with_cause(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         self.0.cause = Some(cause.into());
         self
     }
 
-    /// Adds a member to the JSON answer.
+    /// Adds a member to the JSON body.
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Error {
         self.0.data.insert(key.to_owned(), value.into());
         self
     }
 }
 
-/// Makes errors of others ours. `map_err(Error::internal)` would do the same, but the log would say that it happened in the standard
-/// library.
+/// Converts foreign errors. Unlike `map_err(Error::internal)` it records the location of the caller.
 pub trait ResultExt<T> {
     /// 500.
     ///
     /// # Errors
-    /// Ours, with the former as its cause; so of the others.
+    /// An [`Error`] with the foreign one as its cause.
     fn or_internal(self) -> Result<T>;
     /// 503.
     ///
     /// # Errors
-    /// As above.
+    /// As [`ResultExt::or_internal`].
     fn or_unavailable(self) -> Result<T>;
     /// 504.
     ///
     /// # Errors
-    /// As above.
+    /// As [`ResultExt::or_internal`].
     fn or_timeout(self) -> Result<T>;
 }
 
@@ -271,23 +271,22 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> ResultExt<T> for Resu
     }
 }
 
-/// The inside view: the whole chain of causes, or the public sentence where there is none.
+/// For the log: the chain of causes, or the public message where there is none.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(cause) = self.cause.as_deref() else { return f.write_str(&self.public) };
-        // The public sentence of a server fault says nothing to whoever reads this.
-        let mut said = cause.to_string();
+        let mut message = cause.to_string();
         let mut source = cause.source();
         while let Some(inner) = source {
             let text = inner.to_string();
-            // Some crates repeat what is beneath them.
-            if !said.ends_with(&text) {
-                said.push_str(": ");
-                said.push_str(&text);
+            // Some crates repeat the message of their source.
+            if !message.ends_with(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
             }
             source = inner.source();
         }
-        f.write_str(&said)
+        f.write_str(&message)
     }
 }
 
@@ -300,21 +299,22 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {}
 
 impl From<tokio_postgres::Error> for Error {
-    /// PostgreSQL being away, or too slow, is not our fault and may pass; any other complaint of it is a bug of ours.
+    /// 503 or 504 for what a retry may solve (connection lost, resources, deadlock, timeout), 500 for the rest.
     #[track_caller]
     fn from(cause: tokio_postgres::Error) -> Error {
         use tokio_postgres::error::SqlState as S;
         match cause.code() {
             Some(&S::QUERY_CANCELED) => Error::timeout(cause),
+            // Class 08: connection exceptions; 57P: server shutdown and startup.
             Some(code) if code.code().starts_with("08") || code.code().starts_with("57P") => Error::unavailable(cause),
-            // Full, out of resources, or two who waited for each other: the same again may go through.
+            // Class 53: insufficient resources.
             Some(code) if code.code().starts_with("53") => Error::unavailable(cause),
             Some(&S::LOCK_NOT_AVAILABLE) => Error::unavailable(cause),
             Some(&S::READ_ONLY_SQL_TRANSACTION | &S::T_R_SERIALIZATION_FAILURE | &S::T_R_DEADLOCK_DETECTED) => {
                 Error::unavailable(cause)
             }
             Some(_) => Error::internal(cause),
-            // Without a code from the server it is the connection that failed, or a value that does not fit its column.
+            // No code from the server: the connection failed, or a value does not fit its column.
             None if cause.is_closed() || has_io_source(&cause) => Error::unavailable(cause),
             None => Error::internal(cause),
         }
@@ -344,23 +344,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_fault_says_nothing_of_its_cause() {
+    fn an_internal_error_does_not_reveal_its_cause() {
         let error = Error::internal("relation \"item\" does not exist");
         assert_eq!(error.public, "Something went wrong on our side.");
         assert!(format!("{error}").contains("relation"), "the log has the cause");
     }
 
     #[test]
-    fn what_two_of_a_chain_say_is_said_once() {
+    fn a_message_repeated_in_the_chain_appears_once() {
         let refused = || std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused");
         let outer = std::io::Error::other(refused());
         assert_eq!(Error::unavailable(outer).to_string(), "refused");
     }
 
     #[test]
-    fn an_error_of_others_is_ours_where_it_was_met() {
+    fn a_converted_error_records_the_callers_location() {
         let (refused, line) = (Err::<(), _>("refused").or_unavailable(), line!());
-        let error = refused.expect_err("it was one");
+        let error = refused.expect_err("it was refused");
         assert_eq!((error.at.file(), error.at.line()), (file!(), line));
     }
 }

@@ -1,4 +1,4 @@
-//! What everything else stands on.
+//! Types that every other layer uses: errors, time, money, languages and their texts, secrets.
 
 pub mod clock;
 pub mod error;
@@ -6,3 +6,4 @@ pub mod hex;
 pub mod language;
 pub mod money;
 pub mod secret;
+pub mod texts;

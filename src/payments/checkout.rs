@@ -115,7 +115,7 @@ async fn round(cx: &RequestContext, owner: &str, begun_after: Timestamp, order: 
     };
     let opening = Opening {
         owner,
-        bank_order_id: &hex::random_name()?,
+        bank_order_id: &hex::random_id()?,
         subject: question.subject,
         order,
         lines: &lines,
@@ -187,7 +187,7 @@ fn decide(desk: &CheckoutSnapshot, order: &Order, cx: &RequestContext, now: Time
     if others.len() >= config.open_per_owner as usize || desk.open_at_address >= i64::from(config.open_per_address) {
         let ends = others.iter().map(|payment| payment.standing.expires_at).min().unwrap_or(now + config.qr_lifetime);
         let seconds = u32::try_from(ends.duration_since(now).as_secs()).unwrap_or(0).max(1);
-        return Err(Error::too_many(
+        return Err(Error::too_many_requests(
             seconds,
             "Too many payments are open; please pay or let one of them expire first.",
         ));
@@ -252,7 +252,7 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
                         tracing::warn!(brand = brand.name(), qr = code.qr_id, %fault, "it could not be cancelled");
                     }
                     match noted {
-                        Some(_) => Err(Error::bank_too_late("the order was closed while the bank registered it")),
+                        Some(_) => Err(Error::bank_timeout("the order was closed while the bank registered it")),
                         None => stored(brand, payment.id).await,
                     }
                 }
@@ -274,7 +274,7 @@ async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
 async fn stored(brand: &Brand, payment_id: i64) -> Result<Payment> {
     let client = brand.postgres().await?;
     let found = store::by_id(&client, payment_id).await?;
-    found.filter(|payment| payment.qr_id.is_some()).ok_or_else(|| Error::bank_too_late("the order is gone"))
+    found.filter(|payment| payment.qr_id.is_some()).ok_or_else(|| Error::bank_timeout("the order is gone"))
 }
 
 /// Waits for the request that registers a payment, and takes its place when it is gone.
@@ -299,12 +299,12 @@ async fn register_or_wait(brand: &Arc<Brand>, payment: Payment) -> Result<Paymen
                 return Err(Error::bad_gateway(sentence, "the request that registered it was refused"));
             }
             Some(found) if found.registering_until.is_none() && left.is_zero() => {
-                return Err(Error::bank_too_late("another request's registration came to nothing"));
+                return Err(Error::bank_timeout("another request's registration came to nothing"));
             }
             Some(found) if found.registering_until != payment.registering_until => {
                 return Box::pin(register_or_wait(brand, found)).await;
             }
-            _ if left.is_zero() => return Err(Error::bank_too_late("another request still waits for the bank")),
+            _ if left.is_zero() => return Err(Error::bank_timeout("another request still waits for the bank")),
             _ => {}
         }
         tokio::time::sleep(WAIT).await;

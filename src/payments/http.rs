@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cart;
-use crate::foundation::clock::whole_seconds;
+use crate::foundation::clock::format_rfc3339;
 use crate::foundation::error::Result;
 use crate::foundation::money::Exact;
 use crate::http::rate_limit::Quota;
@@ -19,7 +19,7 @@ pub async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiRe
     let body = req.json_bytes().await?;
     match cart::read_post(&body)? {
         cart::Post::Add { item_id, quantity } => {
-            let who = Caller::of(&cx, &req).await?;
+            let who = Caller::from_request(&cx, &req).await?;
             cart::add(&cx, &who.owner(), item_id, quantity).await?;
             ApiResponse::message("Added to cart")
         }
@@ -30,7 +30,7 @@ pub async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiRe
 
 async fn pay(cx: RequestContext, req: &ApiRequest, body: &[u8]) -> Result<ApiResponse> {
     let order = Order::read(body)?;
-    let who = Caller::of(&cx, req).await?;
+    let who = Caller::from_request(&cx, req).await?;
     cx.check_rate_limit(Quota::Payments, req.headers()).await?;
     let payment = super::open(&cx, &who.owner(), &order).await?;
     ApiResponse::json(&Opened::of(&payment))
@@ -45,9 +45,9 @@ pub async fn status(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> 
 /// `POST /purchase-email`: the mail about a paid order. A front end that sends no cookies names its user instead.
 pub async fn purchase_email(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let purchase = Purchase::read(&req.json().await?)?;
-    let browser = RequestCookies::of(&cx.brand, &req);
+    let browser = RequestCookies::from_request(&cx.brand, &req);
     let owner = match browser.session.is_some() || browser.visitor.is_some() {
-        true => Some(Caller::of(&cx, &req).await?.owner()),
+        true => Some(Caller::from_request(&cx, &req).await?.owner()),
         false => None,
     };
     super::send_mail(&cx, owner.as_ref(), &purchase).await?;
@@ -78,7 +78,7 @@ impl Opened<'_> {
         Opened {
             qr_id: payment.qr_id.as_deref().unwrap_or_default(),
             qr_status: payment.standing.status.word(),
-            qr_expiration_date: whole_seconds(payment.standing.expires_at),
+            qr_expiration_date: format_rfc3339(payment.standing.expires_at),
             payload: payment.payload.as_deref().unwrap_or_default(),
             qr_url: payment.qr_url.as_deref().unwrap_or_default(),
         }
@@ -115,14 +115,14 @@ impl CurrentState<'_> {
             payment_purpose: super::purpose(&payment.site_order_id),
             amount: Exact(payment.amount),
             code: "SUCCESS",
-            create_date: whole_seconds(payment.created_at),
+            create_date: format_rfc3339(payment.created_at),
             currency: "RUB",
             order: &payment.site_order_id,
             payment_status: payment.standing.status.word(),
             qr_id: payment.qr_id.as_deref().unwrap_or_default(),
-            transaction_date: payment.transaction_date.map(whole_seconds),
+            transaction_date: payment.transaction_date.map(format_rfc3339),
             transaction_id: payment.transaction_id,
-            qr_expiration_date: whole_seconds(payment.standing.expires_at),
+            qr_expiration_date: format_rfc3339(payment.standing.expires_at),
             phone_number: "",
         }
     }

@@ -170,8 +170,9 @@ fn discounted(price: Decimal, discount: Decimal, rounding: Rounding) -> Decimal 
 type Members<'b> = BTreeMap<String, &'b RawValue>;
 
 fn members(body: &[u8]) -> Result<Members<'_>> {
-    serde_json::from_slice(body)
-        .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON object: {error}.")).because(error))
+    serde_json::from_slice(body).map_err(|error| {
+        Error::malformed("bad_json", format!("The body is no JSON object: {error}.")).with_cause(error)
+    })
 }
 
 /// The shortest way to show an amount has no more than 17 digits; what JavaScript adds is rounded away.

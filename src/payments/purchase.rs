@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::receipt_email::{self, PaidOrder};
 use crate::foundation::error::{Error, Result};
 use crate::http::request::LARGEST_INTEGER;
-use crate::mail::{self, Draft};
+use crate::mail::{self, EmailDraft};
 use crate::payments::history_store;
 use crate::session::Owner;
 use crate::tenant::context::RequestContext;
@@ -51,7 +51,7 @@ impl Purchase {
             ids.ok_or_else(|| Error::malformed("bad_items", "items: expected a list of {\"itemID\", …}"))?;
         item_ids.sort_unstable();
         item_ids.dedup();
-        Ok(Purchase { email: mail::address(email)?, telegram_user_id, item_ids })
+        Ok(Purchase { email: mail::parse_address(email)?, telegram_user_id, item_ids })
     }
 
     /// The ways that a front end may have written its user's id when it paid: with `tg_` and without.
@@ -96,14 +96,14 @@ pub async fn send_mail(cx: &RequestContext, owner: Option<&Owner>, purchase: &Pu
     let lines = history_store::lines(&transaction, payment.id, cx.language).await?;
     let paid_at = payment.completed_at.unwrap_or(now);
     let order = PaidOrder { number: &payment.site_order_id, lines: &lines, amount: payment.amount, paid_at };
-    let letter = receipt_email::write(&cx.brand.config, cx.language, &order);
-    let draft = Draft {
-        about: about(payment.id),
+    let email = receipt_email::write(&cx.brand.config, cx.language, &order);
+    let draft = EmailDraft {
+        subject_key: about(payment.id),
         to: purchase.email.clone(),
         language: cx.language,
-        subject: letter.subject,
-        text: letter.text,
-        html: letter.html,
+        subject: email.subject,
+        text: email.text,
+        html: email.html,
     };
     mail::queue(&transaction, &draft, now, cx.brand.config.host()).await?;
     history_store::note_receipt_email(&transaction, payment.id, &purchase.email, now).await?;

@@ -185,7 +185,7 @@ fn refused(postgres: &tokio_postgres::Config, role: Role, cause: tokio_postgres:
         }
         Some(_) => format!("PostgreSQL at {place} takes no connection ({error})"),
     };
-    error.because(sentence)
+    error.with_cause(sentence)
 }
 
 impl Role {

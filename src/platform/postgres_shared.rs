@@ -93,7 +93,7 @@ impl Slot {
         let told = tokio::time::timeout(patience, waiting.wait_for(Option::is_some)).await.or_unavailable()?;
         match told.or_internal()?.as_ref() {
             Some(Ok(connection)) => Ok(connection.clone()),
-            Some(Err(error)) => Err(error.told_again()),
+            Some(Err(error)) => Err(error.for_coalesced_request()),
             None => Err(Error::internal("a connection is neither open nor failed")),
         }
     }

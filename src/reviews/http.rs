@@ -11,7 +11,7 @@ use super::body;
 /// `POST /comment`: hands out the visitor cookie to who has no session.
 pub async fn post(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let posted = body::post(&req.json().await?)?;
-    let who = Caller::of(&cx, &req).await?;
+    let who = Caller::from_request(&cx, &req).await?;
     super::post(&cx, &who.owner(), &posted).await?;
     ApiResponse::message("Review submitted")
 }

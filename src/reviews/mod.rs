@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::catalog::CatalogId;
 use crate::foundation::error::{Error, Result};
-use crate::foundation::hex::random_name;
+use crate::foundation::hex::random_id;
 use crate::session::Owner;
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
@@ -72,7 +72,7 @@ pub async fn post(cx: &RequestContext, owner: &Owner, posted: &Posted) -> Result
     let claimed = posted.user_id.filter(|_| matches!(owner, Owner::Visitor(_)));
     let now = cx.now();
     let draft = Draft {
-        id: format!("cmt_{}", random_name()?),
+        id: format!("cmt_{}", random_id()?),
         pseudonym: new_pseudonym()?,
         claim: claimed.map(|user_id| Claim { user_id, user: Owner::User(user_id) }),
         written_at: posted.written_at.filter(|time| *time <= now).unwrap_or(now),
@@ -94,7 +94,7 @@ pub async fn post(cx: &RequestContext, owner: &Owner, posted: &Posted) -> Result
 
 /// `user_…`
 fn new_pseudonym() -> Result<String> {
-    let mut digits = random_name()?;
+    let mut digits = random_id()?;
     digits.truncate(PSEUDONYM_DIGITS);
     Ok(format!("user_{digits}"))
 }

@@ -4,7 +4,11 @@ use crate::platform::postgres::Executor;
 use tokio_postgres::Row;
 
 use crate::foundation::error::Result;
+use crate::foundation::language::Language;
 use crate::http::request::Page;
+
+// A language needs its text search configuration in `find`, and in the column `item.search` by a migration.
+const _: () = assert!(Language::ALL.len() == 3);
 
 /// A page of the rows of `item_card` that match, and the number of all matches.
 ///

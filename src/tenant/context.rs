@@ -65,7 +65,7 @@ impl RequestContext {
         match over {
             Some(seconds) => {
                 self.brand.metrics.rate_limited(budget.name());
-                Err(Error::too_many(seconds, format!("Too many requests; please try again in {seconds} s.")))
+                Err(Error::too_many_requests(seconds, format!("Too many requests; please try again in {seconds} s.")))
             }
             None => Ok(()),
         }

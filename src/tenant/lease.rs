@@ -29,7 +29,7 @@ impl Lease {
     /// # Errors
     /// 503 while PostgreSQL is away.
     pub async fn take(brand: &Arc<Brand>, name: &'static str, length: Duration) -> Result<Option<Lease>> {
-        let holder = hex::random_name()?;
+        let holder = hex::random_id()?;
         let begun = Instant::now();
         let client = brand.postgres().await?;
         let statement = client

@@ -411,7 +411,7 @@ await_sandbox() {
 await_bots() {
   local deadline=$((SECONDS + READY_DEADLINE_SECONDS)) name
   for name in dexar novo; do
-    until grep -q "speaking for the bot brand=\"$name\"" "$dev/workers.log" 2>/dev/null; do
+    until grep -q "polling for bot updates brand=\"$name\"" "$dev/workers.log" 2>/dev/null; do
       [[ -d /proc/${companions[1]} ]] || fail 'the workers ended by themselves'
       ((SECONDS < deadline)) || fail "the bot of $name does not speak after $READY_DEADLINE_SECONDS s"
       sleep "$POLL_SECONDS"

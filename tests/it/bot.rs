@@ -1,11 +1,11 @@
-//! The bot: what it says to whom, and that no update is lost or handled twice, whatever happens to Telegram or to us.
+//! The bot: its replies, and that no update is lost or handled twice when Telegram, Redis or a worker fails.
 
 use serde_json::{Value, json};
 
 use crate::harness::login::{begin, button, press_start};
 use crate::harness::{Browser, Gateway, Outside, Person, Site, bot_token_of, buttons, eventually, eventually_async};
 
-fn town() -> (Site, Outside, Gateway) {
+fn setup() -> (Site, Outside, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
     let outside = Outside::start(&mut site);
     let gateway = site.start();
@@ -13,8 +13,8 @@ fn town() -> (Site, Outside, Gateway) {
 }
 
 #[tokio::test]
-async fn it_speaks_the_language_of_the_person_and_only_in_private() {
-    let (site, outside, _gateway) = town();
+async fn it_replies_in_the_users_language_and_only_in_private_chats() {
+    let (site, outside, _gateway) = setup();
     let _workers = site.start_workers();
     for (id, language, word) in
         [(1, "ru", "Здравствуйте"), (2, "en-GB", "Hello"), (3, "hy", "Ողջույն"), (4, "de", "Здравствуйте")]
@@ -32,12 +32,12 @@ async fn it_speaks_the_language_of_the_person_and_only_in_private() {
     outside.say_in_group("novo", &person, "/start@novomarket_bot auth_0123456789abcdef0123456789abcdef").await;
     let message = outside.await_message("novo", -100, 1).await;
     assert!(message["text"].as_str().expect("a text").contains("only in a private chat"), "{message}");
-    assert!(buttons(&message).iter().all(|(_, target)| !target.contains("auth")), "nothing to log in with: {message}");
+    assert!(buttons(&message).iter().all(|(_, target)| !target.contains("auth")), "no login link: {message}");
 }
 
 #[tokio::test]
-async fn two_instances_share_one_bot_and_the_death_of_one_loses_nothing() {
-    let (site, outside, gateway) = town();
+async fn one_of_two_instances_polls_and_the_other_takes_over_when_it_is_killed() {
+    let (site, outside, gateway) = setup();
     let workers = [site.start_workers(), site.start_workers()];
     let person = |id| Person::new(id, "Ada", "en");
     let mut last = 0;
@@ -47,33 +47,34 @@ async fn two_instances_share_one_bot_and_the_death_of_one_loses_nothing() {
     for id in 1..=10 {
         outside.await_message("dexar", id, 1).await;
     }
-    // Dying between Telegram's yes and our note of it cannot be told from dying before; this is about dying afterwards.
-    let noted = format!("select count(*) from telegram_progress where next_update_id > {last}");
-    eventually("the last answer is noted", 20, || (site.sql_as("dexar", &noted).as_deref() == Ok("1")).then_some(()));
+    // A worker killed between Telegram's response and the saved offset would reply twice: wait until the offset is saved.
+    let saved = format!("select count(*) from telegram_progress where next_update_id > {last}");
+    eventually("the last offset is saved", 20, || (site.sql_as("dexar", &saved).as_deref() == Ok("1")).then_some(()));
     let log = workers.each_ref().map(|one| one.log());
-    let speaking = log.iter().position(|log| log.contains("speaking for the bot brand=\"dexar\"")).expect("one speaks");
-    assert!(!log[1 - speaking].contains("speaking for the bot brand=\"dexar\""), "two speak:\n{}\n{}", log[0], log[1]);
-    assert!(log.iter().all(|log| !log.contains("answered 409")), "they would end each other's questions");
+    let polling =
+        log.iter().position(|log| log.contains("polling for bot updates brand=\"dexar\"")).expect("one polls");
+    assert!(!log[1 - polling].contains("polling for bot updates brand=\"dexar\""), "two poll:\n{}\n{}", log[0], log[1]);
+    assert!(log.iter().all(|log| !log.contains("responded 409")), "two pollers would cancel each other's requests");
 
-    workers[speaking].kill();
+    workers[polling].kill();
     let desktop = Browser::new(gateway.client("dexar"));
-    let begun = begin(&desktop).await;
-    let question = press_start(&outside, "dexar", &person(1), &begun).await;
-    outside.press("dexar", &person(1), &button(&question, &begun.code)).await;
+    let login = begin(&desktop).await;
+    let question = press_start(&outside, "dexar", &person(1), &login).await;
+    outside.press("dexar", &person(1), &button(&question, &login.code)).await;
     outside.await_text("dexar", 1, "You are logged in").await;
     for id in 2..=10 {
-        assert_eq!(outside.messages("dexar", id).await.len(), 1, "{id} was answered twice");
+        assert_eq!(outside.messages("dexar", id).await.len(), 1, "{id} got two replies");
     }
 }
 
 #[tokio::test]
-async fn what_was_said_while_nobody_listened_is_answered_once() {
-    let (site, outside, _gateway) = town();
+async fn messages_sent_while_no_worker_runs_are_answered_once() {
+    let (site, outside, _gateway) = setup();
     let person = |id| Person::new(id, "Ada", "en");
     for id in 1..=20 {
         outside.say("dexar", &person(id), "/start").await;
     }
-    // Killed in the middle of it, again and again.
+    // Workers are killed while they reply.
     for round in 1..=3 {
         let workers = site.start_workers();
         outside.await_message("dexar", round * 5, 1).await;
@@ -83,20 +84,22 @@ async fn what_was_said_while_nobody_listened_is_answered_once() {
     outside.await_message("dexar", 20, 1).await;
     workers.terminate();
     assert!(workers.await_exit().success());
-    let mut twice = 0;
+    let mut repeated = 0;
     for id in 1..=20 {
         let count = outside.messages("dexar", id).await.len();
-        assert!(count >= 1, "{id} was forgotten");
-        twice += count - 1;
+        assert!(count >= 1, "{id} got no reply");
+        repeated += count - 1;
     }
-    // A kill between Telegram's answer and our note of it can only be told from one before by asking Telegram, which cannot be.
-    assert!(twice <= 3, "{twice} were answered twice by three kills");
+    // Each kill may fall between Telegram's response and the saved offset.
+    assert!(repeated <= 3, "{repeated} repeated replies after three kills");
 }
 
 #[tokio::test]
-async fn an_end_asked_for_is_quick_and_loses_nothing_whatever_telegram_does() {
-    let (site, outside, _gateway) = town();
-    for (id, fault) in [
+async fn shutdown_comes_before_the_reply_and_loses_no_update_when_telegram_fails() {
+    let (mut site, outside, _gateway) = setup();
+    // Each failure outlasts the time that a test waits for an exit: a worker that exits has not waited for Telegram.
+    site.change_brand("dexar", |file| file.telegram += "timeout_ms = 120000\n");
+    for (id, failure) in [
         json!({"method": "sendMessage", "how": "hang", "times": 1}),
         json!({"method": "sendMessage", "how": "502", "times": 50}),
         json!({"method": "sendMessage", "how": "429", "times": 1, "retry_after": 3_600}),
@@ -106,18 +109,17 @@ async fn an_end_asked_for_is_quick_and_loses_nothing_whatever_telegram_does() {
     {
         let person = Person::new(id as i64 + 1, "Ada", "en");
         let workers = site.start_workers();
-        workers.await_log("speaking for the bot brand=\"dexar\"");
-        outside.misbehave("dexar", fault.clone()).await;
+        workers.await_log("polling for bot updates brand=\"dexar\"");
+        outside.misbehave("dexar", failure.clone()).await;
         outside.say("dexar", &person, "/start").await;
         let calls = async || {
             let (_, calls) = outside.call(hyper::Method::GET, "/telegram/dexarmarket_bot/calls", &Value::Null).await;
             (calls["sendMessage"].as_u64().unwrap_or(0) > id as u64).then_some(())
         };
-        eventually_async("the bot tries to answer", 20, calls).await;
-        let began = std::time::Instant::now();
+        eventually_async("the bot tries to reply", 20, calls).await;
         workers.terminate();
-        assert!(workers.await_exit().success());
-        assert!(began.elapsed() < std::time::Duration::from_secs(8), "{fault}: {:?}", began.elapsed());
+        assert!(workers.await_exit().success(), "{failure}");
+        assert_eq!(outside.messages("dexar", person.id()).await.len(), 0, "{failure}: shutdown came first");
         outside.misbehave("dexar", json!({"times": 0})).await;
         let workers = site.start_workers();
         outside.await_message("dexar", person.id(), 1).await;
@@ -127,8 +129,8 @@ async fn an_end_asked_for_is_quick_and_loses_nothing_whatever_telegram_does() {
 }
 
 #[tokio::test]
-async fn one_person_who_writes_without_end_holds_nobody_up() {
-    let (site, outside, _gateway) = town();
+async fn a_user_who_floods_the_bot_does_not_delay_others() {
+    let (site, outside, _gateway) = setup();
     let (loud, quiet) = (Person::new(1, "Loud", "en"), Person::new(2, "Quiet", "en"));
     for _ in 0..150 {
         outside.say("dexar", &loud, "hello").await;
@@ -140,8 +142,8 @@ async fn one_person_who_writes_without_end_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn telegrams_faults_delay_an_answer_and_never_lose_it() {
-    let (site, outside, _gateway) = town();
+async fn failures_of_telegram_delay_replies_but_lose_none() {
+    let (site, outside, _gateway) = setup();
     let workers = site.start_workers();
     let person = Person::new(1, "Ada", "en");
     for (number, fault) in [
@@ -160,7 +162,7 @@ async fn telegrams_faults_delay_an_answer_and_never_lose_it() {
         outside.await_message("dexar", 1, number + 1).await;
     }
     assert_eq!(outside.messages("dexar", 1).await.len(), 6);
-    // Somebody who blocked the bot holds nobody up.
+    // A user who blocked the bot does not delay others.
     outside.misbehave("dexar", json!({"method": "sendMessage", "how": "403", "times": 1})).await;
     outside.say("dexar", &Person::new(2, "Bob", "en"), "/start").await;
     outside.say("dexar", &person, "/start").await;
@@ -170,21 +172,21 @@ async fn telegrams_faults_delay_an_answer_and_never_lose_it() {
 }
 
 #[tokio::test]
-async fn a_bot_waits_for_redis_and_goes_on_where_it_was() {
+async fn an_update_waits_while_redis_is_unavailable() {
     let services = crate::harness::Services::of_one_test("bot-redis");
     let mut site = Site::on(services.clone(), &["dexar"]);
     site.migrate().good();
     let outside = Outside::start(&mut site);
     let gateway = site.start();
-    let _workers = site.start_workers();
+    let workers = site.start_workers();
     let person = Person::new(1, "Ada", "en");
     let desktop = Browser::new(gateway.client("dexar"));
-    let begun = begin(&desktop).await;
-    let question = press_start(&outside, "dexar", &person, &begun).await;
+    let login = begin(&desktop).await;
+    let question = press_start(&outside, "dexar", &person, &login).await;
     services.stop("redis");
-    outside.press("dexar", &person, &button(&question, &begun.code)).await;
-    eventually_async("the worker met the missing Redis", 20, async || {
-        _workers.log().contains("the bot waits").then_some(())
+    outside.press("dexar", &person, &button(&question, &login.code)).await;
+    eventually_async("the worker notices that Redis is unavailable", 20, async || {
+        workers.log().contains("failed to handle a bot update; will retry").then_some(())
     })
     .await;
     services.start_again("redis");
@@ -194,12 +196,12 @@ async fn a_bot_waits_for_redis_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_bot_speaks_for_nobody() {
-    let (mut site, outside, _gateway) = town();
+async fn a_token_of_another_bot_is_reported_and_not_used() {
+    let (mut site, outside, _gateway) = setup();
     site.directory.write("credentials/dexar.telegram-bot-token", bot_token_of("novo"));
     site.change_brand("dexar", |_| {});
     let workers = site.start_workers();
-    let line = workers.await_log("the token is another bot's");
+    let line = workers.await_log("the Telegram token belongs to another bot");
     assert!(line.contains("novomarket_bot") && line.contains("dexarmarket_bot"), "{line}");
     outside.say("dexar", &Person::new(1, "Ada", "en"), "/start").await;
     outside.say("novo", &Person::new(1, "Ada", "en"), "/start").await;
@@ -208,15 +210,15 @@ async fn a_token_of_another_bot_speaks_for_nobody() {
 }
 
 #[tokio::test]
-async fn somebody_elses_poller_is_waited_out() {
-    let (site, outside, _gateway) = town();
+async fn polling_continues_after_a_conflict_with_another_poller() {
+    let (site, outside, _gateway) = setup();
     let workers = site.start_workers();
-    workers.await_log("speaking for the bot brand=\"dexar\"");
+    workers.await_log("polling for bot updates brand=\"dexar\"");
     let path = format!("/bot{}/getUpdates", bot_token_of("dexar"));
     eventually_async("a conflict", 20, async || {
-        // A person with the token at a terminal: this ends the worker's question.
+        // Another program with the token: this request cancels the worker's long poll.
         outside.call(hyper::Method::POST, &path, &json!({"timeout": 0, "limit": 1})).await;
-        workers.log().contains("answered 409").then_some(())
+        workers.log().contains("responded 409").then_some(())
     })
     .await;
     outside.say("dexar", &Person::new(1, "Ada", "en"), "/start").await;
@@ -224,16 +226,16 @@ async fn somebody_elses_poller_is_waited_out() {
     assert!(!workers.log().contains(&bot_token_of("dexar")));
 }
 
-/// A proxy that tunnels (RFC 9110, 9.3.6) and notes where to.
+/// A CONNECT proxy (RFC 9110, 9.3.6) that records the requests.
 async fn tunnelling_proxy() -> (u16, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("bound").port();
-    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let noted = asked.clone();
+    let requests = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let recorded = requests.clone();
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            let noted = noted.clone();
+            let recorded = recorded.clone();
             tokio::spawn(async move {
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
@@ -241,25 +243,28 @@ async fn tunnelling_proxy() -> (u16, std::sync::Arc<std::sync::Mutex<Vec<String>
                 }
                 let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
                 let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
-                noted.lock().expect("no test panics in here").push(line);
+                recorded.lock().expect("no test panics in here").push(line);
                 let mut server = tokio::net::TcpStream::connect(target).await?;
                 client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
                 tokio::io::copy_bidirectional(&mut client, &mut server).await
             });
         }
     });
-    (port, asked)
+    (port, requests)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn telegram_is_reached_through_a_proxy_where_the_file_names_one() {
-    let (mut site, outside, _gateway) = town();
-    let (port, asked) = tunnelling_proxy().await;
+async fn telegram_is_reached_through_the_configured_proxy() {
+    let (mut site, outside, _gateway) = setup();
+    let (port, requests) = tunnelling_proxy().await;
     site.change_brand("dexar", |file| file.telegram += &format!("proxy = \"http://127.0.0.1:{port}\"\n"));
     let _workers = site.start_workers();
     outside.say("dexar", &Person::new(1, "Ada", "en"), "/start").await;
     outside.await_message("dexar", 1, 1).await;
-    let asked = asked.lock().expect("no test panics in here").clone();
-    assert!(asked.iter().any(|line| line.starts_with("CONNECT 127.0.0.1:")), "{asked:?}");
-    assert!(asked.iter().all(|line| !line.contains(&bot_token_of("dexar"))), "the proxy learns no token: {asked:?}");
+    let requests = requests.lock().expect("no test panics in here").clone();
+    assert!(requests.iter().any(|line| line.starts_with("CONNECT 127.0.0.1:")), "{requests:?}");
+    assert!(
+        requests.iter().all(|line| !line.contains(&bot_token_of("dexar"))),
+        "the proxy does not see the token: {requests:?}"
+    );
 }

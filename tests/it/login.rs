@@ -1,4 +1,4 @@
-//! Logging in by an attempt: on the same device or with the phone beside the desktop, denied, raced, expired, killed.
+//! Login attempts: on one or two devices, denied, concurrent, expired, and interrupted by a crash.
 
 use serde_json::{Value, json};
 
@@ -10,28 +10,28 @@ const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 {"itemID":12,"categoryID":1,"name":"Лампа","price":20,"quantity":5}
 "#;
 
-/// Both brands with their bots at work.
-struct Town {
+/// Both brands with running workers.
+struct Fixture {
     site: Site,
     outside: Outside,
     gateway: Gateway,
     workers: Process,
 }
 
-impl Town {
-    fn new() -> Town {
-        Town::with("")
+impl Fixture {
+    fn new() -> Fixture {
+        Fixture::with("")
     }
 
     /// With further sections in the file of dexar.
-    fn with(more: &str) -> Town {
+    fn with(more: &str) -> Fixture {
         let mut site = Site::new(&["dexar", "novo"]);
         let outside = Outside::start(&mut site);
         site.change_brand("dexar", |file| more.clone_into(&mut file.more));
         site.import_text("dexar", "shop.jsonl", SHOP, &[]).good();
         let gateway = site.start();
         let workers = site.start_workers();
-        Town { site, outside, gateway, workers }
+        Fixture { site, outside, gateway, workers }
     }
 
     fn browser(&self) -> Browser {
@@ -44,23 +44,23 @@ fn anna() -> Person {
 }
 
 #[tokio::test]
-async fn the_phone_beside_the_desktop_logs_the_desktop_in_and_brings_the_cart() {
-    let town = Town::new();
-    let desktop = town.browser();
+async fn a_phone_logs_the_desktop_in_and_the_cart_follows_the_user() {
+    let fixture = Fixture::new();
+    let desktop = fixture.browser();
     desktop.add_to_cart(11, 2).await;
-    let begun = begin(&desktop).await;
-    assert_eq!(desktop.get("/auth/session").await.status, 401, "START was not even pressed");
+    let started = begin(&desktop).await;
+    assert_eq!(desktop.get("/auth/session").await.status, 401, "START is not pressed yet");
 
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    let question = press_start(&fixture.outside, "dexar", &anna(), &started).await;
     let text = question["text"].as_str().expect("a text");
     assert!(text.contains("Shop dexar") && text.contains("127.0.0.1") && text.contains("UTC"), "{text}");
     let labels: Vec<String> = buttons(&question).into_iter().map(|(label, _)| label).collect();
     assert_eq!(labels.len(), 4, "three numbers and No: {labels:?}");
     assert!(labels[..3].iter().all(|label| label.len() == 2 && label.parse::<u8>().is_ok()), "{labels:?}");
-    assert_eq!(desktop.get("/auth/session").await.status, 401, "START alone logs nobody in");
+    assert_eq!(desktop.get("/auth/session").await.status, 401, "START alone logs no browser in");
 
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    fixture.outside.press("dexar", &anna(), &button(&question, &started.code)).await;
+    fixture.outside.await_text("dexar", anna().id(), "Вы вошли").await;
     let answer = desktop.get("/auth/session").await;
     let session = answer.ok_json();
     assert_eq!(
@@ -70,177 +70,177 @@ async fn the_phone_beside_the_desktop_logs_the_desktop_in_and_brings_the_cart() 
     let cookies: Vec<&str> = answer.headers.get_all("set-cookie").iter().map(|c| c.to_str().expect("ASCII")).collect();
     let [session_cookie, attempt_cookie] = cookies[..] else { panic!("{cookies:?}") };
     let (pair, attributes) = session_cookie.split_once("; ").expect("attributes");
-    let secret = pair.strip_prefix("__Host-dexar_session=").expect("the brand's own name");
+    let secret = pair.strip_prefix("__Host-dexar_session=").expect("the brand's cookie");
     assert!(secret.len() == 64 && !session.to_string().contains(secret));
     assert_eq!(attributes, "Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=None");
     assert_eq!(attempt_cookie, "__Host-dexar_attempt=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=None");
-    assert_eq!(desktop.cart().await, [(11, 2)], "what the visitor had chosen is there");
+    assert_eq!(desktop.cart().await, [(11, 2)], "the visitor's cart is kept");
 
-    let phone = town.browser();
-    log_in(&town.outside, "dexar", &phone, &anna()).await;
-    assert_eq!(phone.cart().await, [(11, 2)], "and on another device too");
+    let phone = fixture.browser();
+    log_in(&fixture.outside, "dexar", &phone, &anna()).await;
+    assert_eq!(phone.cart().await, [(11, 2)], "the user's cart is on every device");
     phone.add_to_cart(12, 1).await;
     assert_eq!(desktop.cart().await, [(11, 2), (12, 1)]);
-    assert_eq!(town.browser().get("/auth/session").await.status, 401, "nobody else is logged in");
+    assert_eq!(fixture.browser().get("/auth/session").await.status, 401, "no other browser is logged in");
 }
 
 #[tokio::test]
-async fn the_start_cookie_and_answer_have_what_the_contract_says() {
-    let town = Town::new();
-    let answer = town.browser().post("/auth/telegram/start", &json!({})).await;
-    let begun = answer.ok_json();
+async fn the_started_attempt_has_the_documented_cookie_and_body() {
+    let fixture = Fixture::new();
+    let answer = fixture.browser().post("/auth/telegram/start", &json!({})).await;
+    let started = answer.ok_json();
     let cookie = answer.header("set-cookie").expect("a cookie");
     let (pair, attributes) = cookie.split_once("; ").expect("attributes");
-    let secret = pair.strip_prefix("__Host-dexar_attempt=").expect("the brand's own name");
+    let secret = pair.strip_prefix("__Host-dexar_attempt=").expect("the brand's cookie");
     assert_eq!(attributes, "Max-Age=300; Path=/; Secure; HttpOnly; SameSite=None");
-    let url = begun["url"].as_str().expect("a text");
+    let url = started["url"].as_str().expect("a text");
     let (_, parameter) = url.split_once("/dexarmarket_bot?start=").expect("the bot's link");
     assert!(parameter.len() <= 64 && parameter.starts_with("auth_") && !url.contains(secret), "{url}");
-    assert_eq!(begun["tgUrl"], format!("tg://resolve?domain=dexarmarket_bot&start={parameter}"));
-    assert_eq!(begun["command"], format!("/start {parameter}"));
-    let expires: jiff::Timestamp = begun["expiresAt"].as_str().expect("a text").parse().expect("RFC 3339");
+    assert_eq!(started["tgUrl"], format!("tg://resolve?domain=dexarmarket_bot&start={parameter}"));
+    assert_eq!(started["command"], format!("/start {parameter}"));
+    let expires: jiff::Timestamp = started["expiresAt"].as_str().expect("a text").parse().expect("RFC 3339");
     let left = expires.duration_since(jiff::Timestamp::now()).as_secs();
     assert!((290..=300).contains(&left), "{left} s");
 }
 
 #[tokio::test]
-async fn no_and_a_wrong_number_end_the_attempt_for_good() {
-    let town = Town::new();
+async fn no_and_a_wrong_number_deny_the_attempt_for_good() {
+    let fixture = Fixture::new();
     for wrong in [true, false] {
-        let browser = town.browser();
-        let begun = begin(&browser).await;
-        let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+        let browser = fixture.browser();
+        let started = begin(&browser).await;
+        let question = press_start(&fixture.outside, "dexar", &anna(), &started).await;
         let choices = buttons(&question);
         let (_, data) = match wrong {
-            true => choices.iter().find(|(label, _)| label.len() == 2 && *label != begun.code),
+            true => choices.iter().find(|(label, _)| label.len() == 2 && *label != started.code),
             false => choices.iter().find(|(label, _)| label.len() > 2),
         }
         .expect("a wrong number, and No");
-        town.outside.press("dexar", &anna(), data).await;
-        town.outside.await_text("dexar", anna().id(), if wrong { "Число не совпало" } else { "Вход отменён" }).await;
-        // The right one afterwards comes too late.
-        town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-        town.outside.await_text("dexar", anna().id(), "уже отменён").await;
+        fixture.outside.press("dexar", &anna(), data).await;
+        fixture.outside.await_text("dexar", anna().id(), if wrong { "Число не совпало" } else { "Вход отменён" }).await;
+        // The right number is too late now.
+        fixture.outside.press("dexar", &anna(), &button(&question, &started.code)).await;
+        fixture.outside.await_text("dexar", anna().id(), "уже отменён").await;
         assert_eq!(browser.get("/auth/session").await.status, 401);
     }
 }
 
 #[tokio::test]
-async fn another_persons_press_changes_nothing() {
-    let town = Town::new();
-    let (browser, mallory) = (town.browser(), Person::new(666, "Mallory", "en"));
-    let begun = begin(&browser).await;
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
-    town.outside.press("dexar", &mallory, &button(&question, &begun.code)).await;
-    let note = async || town.outside.notes("dexar", mallory.id()).await.pop();
+async fn a_button_pressed_by_another_user_changes_nothing() {
+    let fixture = Fixture::new();
+    let (browser, mallory) = (fixture.browser(), Person::new(666, "Mallory", "en"));
+    let started = begin(&browser).await;
+    let question = press_start(&fixture.outside, "dexar", &anna(), &started).await;
+    fixture.outside.press("dexar", &mallory, &button(&question, &started.code)).await;
+    let note = async || fixture.outside.notes("dexar", mallory.id()).await.pop();
     let note = eventually_async("a note", 20, note).await;
     assert_eq!(note, "This button is not for you.");
     assert_eq!(browser.get("/auth/session").await.status, 401);
-    town.outside.say("dexar", &mallory, &begun.command).await;
-    town.outside.await_text("dexar", mallory.id(), "Somebody else is answering").await;
+    fixture.outside.say("dexar", &mallory, &started.command).await;
+    fixture.outside.await_text("dexar", mallory.id(), "Somebody else is answering").await;
 
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    fixture.outside.press("dexar", &anna(), &button(&question, &started.code)).await;
+    fixture.outside.await_text("dexar", anna().id(), "Вы вошли").await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
 }
 
 #[tokio::test]
-async fn an_attempt_ends_after_its_time() {
-    let town = Town::with("[session]\nattempt_s = 8\n");
-    let browser = town.browser();
-    let begun = begin(&browser).await;
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
-    eventually_async("the attempt ends", 20, async || {
-        let look = town.site.redis(&["exists", &format!("dexar:{{{}}}:attempt", &begun.command[12..])]);
-        (look == "0").then_some(())
+async fn an_attempt_expires() {
+    let fixture = Fixture::with("[session]\nattempt_s = 8\n");
+    let browser = fixture.browser();
+    let started = begin(&browser).await;
+    let question = press_start(&fixture.outside, "dexar", &anna(), &started).await;
+    eventually_async("the attempt expires", 20, async || {
+        let exists = fixture.site.redis(&["exists", &format!("dexar:{{{}}}:attempt", &started.command[12..])]);
+        (exists == "0").then_some(())
     })
     .await;
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Время этого входа истекло").await;
-    town.outside.say("dexar", &anna(), &begun.command).await;
-    town.outside.await_message("dexar", anna().id(), 2).await;
+    fixture.outside.press("dexar", &anna(), &button(&question, &started.code)).await;
+    fixture.outside.await_text("dexar", anna().id(), "Время этого входа истекло").await;
+    fixture.outside.say("dexar", &anna(), &started.command).await;
+    fixture.outside.await_message("dexar", anna().id(), 2).await;
     assert_eq!(browser.get("/auth/session").await.status, 401);
 }
 
 #[tokio::test]
-async fn two_presses_and_many_polls_make_one_session() {
-    let town = Town::new();
-    let browser = town.browser();
+async fn concurrent_presses_and_polls_create_one_session() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
     browser.add_to_cart(12, 4).await;
-    let begun = begin(&browser).await;
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
-    let data = button(&question, &begun.code);
+    let started = begin(&browser).await;
+    let question = press_start(&fixture.outside, "dexar", &anna(), &started).await;
+    let data = button(&question, &started.code);
     let anna = anna();
-    tokio::join!(town.outside.press("dexar", &anna, &data), town.outside.press("dexar", &anna, &data));
-    town.outside.await_text("dexar", anna.id(), "Вы вошли").await;
+    tokio::join!(fixture.outside.press("dexar", &anna, &data), fixture.outside.press("dexar", &anna, &data));
+    fixture.outside.await_text("dexar", anna.id(), "Вы вошли").await;
     let poll = || async {
-        let tab = browser.at(town.gateway.client("dexar"));
+        let tab = browser.at(fixture.gateway.client("dexar"));
         let session = tab.get("/auth/session").await.ok_json();
         (session["sessionId"].clone(), tab.cookie("__Host-dexar_session"), tab)
     };
     let tabs = futures_util::future::join_all((0..12).map(|_| poll())).await;
     assert!(tabs.iter().all(|(id, cookie, _)| *id == tabs[0].0 && *cookie == tabs[0].1), "one session, one cookie");
     assert_eq!(tabs[0].2.cart().await, [(12, 4)], "the cart was merged once");
-    let sessions = town.site.redis(&["--raw", "keys", "dexar:*:session"]);
+    let sessions = fixture.site.redis(&["--raw", "keys", "dexar:*:session"]);
     assert_eq!(sessions.lines().count(), 1, "{sessions}");
 }
 
 #[tokio::test]
 async fn logins_on_two_devices_merge_both_carts_up_to_the_stock() {
-    let town = Town::new();
-    let (first, second) = (town.browser(), town.browser());
+    let fixture = Fixture::new();
+    let (first, second) = (fixture.browser(), fixture.browser());
     first.add_to_cart(12, 3).await;
     second.add_to_cart(12, 4).await;
     second.add_to_cart(11, 1).await;
     let anna = anna();
-    tokio::join!(log_in(&town.outside, "dexar", &first, &anna), log_in(&town.outside, "dexar", &second, &anna));
+    tokio::join!(log_in(&fixture.outside, "dexar", &first, &anna), log_in(&fixture.outside, "dexar", &second, &anna));
     let mut cart = first.cart().await;
     cart.sort_unstable();
     assert_eq!(cart, [(11, 1), (12, 5)], "quantities add up, capped by the five in stock");
     assert_eq!(
-        town.site.sql_as("dexar", "select count(*) from cart_line where owner like 'visitor:%'").expect("sql"),
+        fixture.site.sql_as("dexar", "select count(*) from cart_line where owner like 'visitor:%'").expect("sql"),
         "0"
     );
 }
 
 #[tokio::test]
-async fn a_gateway_killed_between_approval_and_claim_loses_nothing() {
-    let town = Town::new();
-    let browser = town.browser();
+async fn a_crash_between_approval_and_claim_loses_nothing() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
     browser.add_to_cart(11, 1).await;
-    let begun = begin(&browser).await;
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
-    town.gateway.kill();
-    let gateway = town.site.start();
+    let started = begin(&browser).await;
+    let question = press_start(&fixture.outside, "dexar", &anna(), &started).await;
+    fixture.outside.press("dexar", &anna(), &button(&question, &started.code)).await;
+    fixture.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    fixture.gateway.kill();
+    let gateway = fixture.site.start();
     let browser = browser.at(gateway.client("dexar"));
     let session = browser.get("/auth/session").await.ok_json();
     assert_eq!(session["telegramUserId"], anna().id());
     gateway.kill();
-    let gateway = town.site.start();
+    let gateway = fixture.site.start();
     let browser = browser.at(gateway.client("dexar"));
     let again = browser.get("/auth/session").await.ok_json();
     assert_eq!(again["sessionId"], session["sessionId"], "a restart loses no session");
     assert_eq!(browser.cart().await, [(11, 1)]);
-    // The answer with the session's cookie may have been lost: the attempt still gives it.
+    // The response with the session cookie may be lost: the attempt cookie can claim it again.
     let lost = Browser::new(gateway.client("dexar"));
     lost.plant("__Host-dexar_attempt", &browser.cookie("__Host-dexar_attempt").unwrap_or_default());
-    assert_eq!(lost.get("/auth/session").await.status, 401, "an attempt that was given up is worth nothing");
+    assert_eq!(lost.get("/auth/session").await.status, 401, "an empty attempt cookie claims nothing");
 }
 
 #[tokio::test]
-async fn one_brand_knows_nothing_of_the_others_logins() {
-    let town = Town::new();
-    let browser = town.browser();
-    let begun = begin(&browser).await;
+async fn a_login_of_one_brand_is_unknown_to_the_other() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
+    let started = begin(&browser).await;
     let person = Person::new(5, "John", "en");
-    // The other brand's bot does not know the token.
-    town.outside.say("novo", &person, &begun.command).await;
-    town.outside.await_text("novo", person.id(), "This login has expired").await;
-    log_in(&town.outside, "dexar", &browser, &anna()).await;
+    // The token is unknown to the other brand's bot.
+    fixture.outside.say("novo", &person, &started.command).await;
+    fixture.outside.await_text("novo", person.id(), "This login has expired").await;
+    log_in(&fixture.outside, "dexar", &browser, &anna()).await;
     let secret = browser.cookie("__Host-dexar_session").expect("logged in");
-    let elsewhere = Browser::new(town.gateway.client("novo"));
+    let elsewhere = Browser::new(fixture.gateway.client("novo"));
     for name in ["__Host-dexar_session", "__Host-novo_session"] {
         elsewhere.plant(name, &secret);
         assert_eq!(elsewhere.get("/auth/session").await.status, 401, "{name}");
@@ -248,9 +248,9 @@ async fn one_brand_knows_nothing_of_the_others_logins() {
 }
 
 #[tokio::test]
-async fn the_page_shows_the_same_attempt_again_and_works_without_scripts() {
-    let town = Town::new();
-    let browser = town.browser();
+async fn the_login_page_shows_a_pending_attempt_again_and_works_without_scripts() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
     let page = |language: &'static str| {
         crate::harness::ask("/auth/telegram/start").header("accept", "text/html").header("accept-language", language)
     };
@@ -264,12 +264,12 @@ async fn the_page_shows_the_same_attempt_again_and_works_without_scripts() {
     let again = String::from_utf8(browser.send(page("en")).await.body.to_vec()).expect("UTF-8");
     assert!(again.contains(&token) && again.contains("Your number"), "the same attempt, in English");
 
-    town.outside.say("dexar", &anna(), &format!("/start auth_{token}")).await;
-    let question = town.outside.await_message("dexar", anna().id(), 1).await;
-    town.outside.press("dexar", &anna(), &button(&question, &code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    fixture.outside.say("dexar", &anna(), &format!("/start auth_{token}")).await;
+    let question = fixture.outside.await_message("dexar", anna().id(), 1).await;
+    fixture.outside.press("dexar", &anna(), &button(&question, &code)).await;
+    fixture.outside.await_text("dexar", anna().id(), "Вы вошли").await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
-    assert!(town.workers.log().contains("speaking for the bot"));
+    assert!(fixture.workers.log().contains("speaking for the bot"));
     let head = browser.send(crate::harness::ask("/auth/telegram/start").method("HEAD")).await;
     assert_eq!((head.status, head.header("allow")), (405, Some("GET, POST, OPTIONS")));
     let sessions: Value = browser.get("/auth/session").await.ok_json();
@@ -277,80 +277,84 @@ async fn the_page_shows_the_same_attempt_again_and_works_without_scripts() {
 }
 
 #[tokio::test]
-async fn a_name_made_of_lines_is_a_name() {
-    let town = Town::new();
+async fn a_user_name_with_line_breaks_cannot_forge_fields() {
+    let fixture = Fixture::new();
     let person = json!({"id": 6_660_001, "first_name": "Mallory\nid=42\nlast_name=X", "language_code": "en"});
     let body = json!({"from": person, "text": "/start"});
-    town.outside.call(hyper::Method::POST, "/telegram/dexarmarket_bot/send", &body).await;
-    let message = town.outside.await_message("dexar", 6_660_001, 1).await;
+    fixture.outside.call(hyper::Method::POST, "/telegram/dexarmarket_bot/send", &body).await;
+    let message = fixture.outside.await_message("dexar", 6_660_001, 1).await;
     let (_, url) = buttons(&message).pop().expect("a link");
     let part = |name: &str| {
-        url.split(&format!("{name}=")).nth(1).and_then(|rest| rest.split('&').next()).expect("it is there")
+        url.split(&format!("{name}=")).nth(1).and_then(|rest| rest.split('&').next()).expect("the parameter is present")
     };
     let forged = format!(
         "/auth/telegram/callback?auth_date={}&first_name=Mallory&id=42&last_name=X%0Aid%3D6660001&hash={}",
         part("auth_date"),
         part("hash")
     );
-    assert_eq!(town.browser().get(&forged).await.error_code(400), "bad_login");
+    assert_eq!(fixture.browser().get(&forged).await.error_code(400), "bad_login");
     let spaces = forged.replace("%0A", "%20");
-    assert_eq!(town.browser().get(&spaces).await.error_code(401), "bad_hash");
+    assert_eq!(fixture.browser().get(&spaces).await.error_code(401), "bad_hash");
 }
 
 #[tokio::test]
-async fn an_attempt_approved_while_its_page_is_open_is_claimed_by_the_reload() {
-    let town = Town::new();
-    let browser = town.browser();
-    let begun = begin(&browser).await;
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+async fn reloading_the_page_of_an_approved_attempt_claims_the_session() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
+    let started = begin(&browser).await;
+    let question = press_start(&fixture.outside, "dexar", &anna(), &started).await;
+    fixture.outside.press("dexar", &anna(), &button(&question, &started.code)).await;
+    fixture.outside.await_text("dexar", anna().id(), "Вы вошли").await;
     let open = || crate::harness::ask("/auth/telegram/start").header("accept", "text/html");
     let image = browser.send(open().header("sec-fetch-dest", "image")).await;
-    assert_eq!((image.status, image.header("set-cookie")), (403, None), "a picture of another page changes nothing");
+    assert_eq!(
+        (image.status, image.header("set-cookie")),
+        (403, None),
+        "an image request of another page changes nothing"
+    );
     let reload = browser.send(open().header("sec-fetch-dest", "document")).await;
     assert_eq!((reload.status, reload.header("location")), (303, Some("https://dexarmarket.ru")));
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
 }
 
 #[tokio::test]
-async fn a_browser_ends_with_the_login_that_was_made_last() {
-    let town = Town::new();
-    let browser = town.browser();
+async fn the_last_login_replaces_the_browsers_session() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
     let first = Person::new(1, "First", "en");
-    log_in(&town.outside, "dexar", &browser, &first).await;
+    log_in(&fixture.outside, "dexar", &browser, &first).await;
     let old = browser.cookie("__Host-dexar_session").expect("logged in");
-    // While logged in, another person's attempt waits through a poll, and then replaces the first one's session.
-    let begun = begin(&browser).await;
+    // A pending attempt survives polls of the current session, and replaces it when it is approved.
+    let started = begin(&browser).await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], 1);
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
-    let approved = browser.cookie("__Host-dexar_attempt").expect("it waits");
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    let question = press_start(&fixture.outside, "dexar", &anna(), &started).await;
+    let approved = browser.cookie("__Host-dexar_attempt").expect("pending");
+    fixture.outside.press("dexar", &anna(), &button(&question, &started.code)).await;
+    fixture.outside.await_text("dexar", anna().id(), "Вы вошли").await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
-    let stale = town.browser();
+    let stale = fixture.browser();
     stale.plant("__Host-dexar_session", &old);
-    assert_eq!(stale.get("/auth/session").await.status, 401, "one browser, one session");
-    // A logout in a tab that still holds the attempt ends what another tab has just claimed.
-    let tab = town.browser();
+    assert_eq!(stale.get("/auth/session").await.status, 401, "a browser has one session");
+    // A logout in a tab that still holds the attempt ends the session that another tab has claimed.
+    let tab = fixture.browser();
     tab.plant("__Host-dexar_attempt", &approved);
     tab.post("/auth/logout", &json!({})).await.ok_json();
     assert_eq!(browser.get("/auth/session").await.status, 401);
 }
 
 #[tokio::test]
-async fn what_is_added_while_another_tab_logs_in_is_the_users() {
-    let town = Town::new();
-    let browser = town.browser();
+async fn an_item_added_by_a_tab_from_before_the_login_is_the_users() {
+    let fixture = Fixture::new();
+    let browser = fixture.browser();
     browser.add_to_cart(11, 1).await;
-    let late_tab = browser.at(town.gateway.client("dexar"));
-    log_in(&town.outside, "dexar", &browser, &anna()).await;
+    let late_tab = browser.at(fixture.gateway.client("dexar"));
+    log_in(&fixture.outside, "dexar", &browser, &anna()).await;
     late_tab.add_to_cart(12, 2).await;
     assert_eq!(browser.cart().await, [(11, 1), (12, 2)]);
-    // Other cookies of the domain may hold anything.
+    // Other cookies of the domain may hold any bytes.
     let secret = browser.cookie("__Host-dexar_session").expect("logged in");
     let cookies = format!("city=Москва; __Host-dexar_session={secret}");
     let answer =
-        town.gateway.client("dexar").send(crate::harness::ask("/auth/session").header("cookie", cookies)).await;
+        fixture.gateway.client("dexar").send(crate::harness::ask("/auth/session").header("cookie", cookies)).await;
     assert_eq!(answer.status, 200);
 }

@@ -1,4 +1,4 @@
-//! The callback: signed data presented directly, by a person's browser, or by somebody who has no right to.
+//! The login callback: signed data sent directly, by a navigation, or by an attacker.
 
 use serde_json::{Value, json};
 
@@ -7,14 +7,14 @@ use crate::harness::{Answer, Ask, Browser, Gateway, Outside, Person, Site, ask, 
 
 const CALLBACK: &str = "/auth/telegram/callback";
 
-fn town() -> (Site, Outside, Gateway) {
+fn setup() -> (Site, Outside, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
     let outside = Outside::start(&mut site);
     let gateway = site.start();
     (site, outside, gateway)
 }
 
-/// What Telegram says of Anna, signed for dexar at this moment.
+/// Login data of Anna, signed now by the bot of dexar.
 fn anna(last_name: &str) -> Value {
     let data = json!({"id": 42, "first_name": "Анна", "last_name": last_name, "username": "anna", "auth_date": now_s(),
                       "photo_url": "https://t.me/i/userpic/320/a.jpg"});
@@ -25,7 +25,7 @@ fn json_body(method: &str, data: &Value) -> Ask {
     ask(CALLBACK).method(method).header("content-type", "application/json").body(data.to_string())
 }
 
-/// A person's browser opens a link.
+/// A browser opens a link.
 fn navigation(path: &str) -> Ask {
     let ask = ask(path).header("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
     ask.header("sec-fetch-mode", "navigate").header("sec-fetch-site", "cross-site").header("accept-language", "en")
@@ -37,14 +37,14 @@ fn logs_in(answer: &Answer) -> String {
     assert_eq!(body["message"], "Authenticated successfully");
     let cookie = answer.header("set-cookie").expect("a cookie");
     assert!(cookie.starts_with("__Host-dexar_session=") && cookie.contains("Max-Age=86400"), "{cookie}");
-    let id = body["sessionId"].as_str().expect("a name");
-    assert!(id.starts_with("sess_") && !cookie.contains(id), "the id is no secret");
+    let id = body["sessionId"].as_str().expect("an id");
+    assert!(id.starts_with("sess_") && !cookie.contains(id), "the id is not the secret");
     id.to_owned()
 }
 
 #[tokio::test]
-async fn the_document_s_forms_all_log_in_and_none_twice() {
-    let (_site, _outside, gateway) = town();
+async fn every_documented_form_logs_in_once() {
+    let (_site, _outside, gateway) = setup();
     let forms: [&dyn Fn(&Value) -> Ask; 3] =
         [&|data| json_body("GET", data), &|data| json_body("POST", data), &|data| {
             ask(&format!("{CALLBACK}?{}", query(data)))
@@ -66,8 +66,8 @@ async fn the_document_s_forms_all_log_in_and_none_twice() {
 }
 
 #[tokio::test]
-async fn a_hash_presented_by_many_at_once_makes_one_session() {
-    let (site, _outside, gateway) = town();
+async fn concurrent_requests_with_one_hash_create_one_session() {
+    let (site, _outside, gateway) = setup();
     let data = anna("raced");
     let present = || async { Browser::new(gateway.client("dexar")).send(json_body("POST", &data)).await.status };
     let mut statuses = futures_util::future::join_all((0..12).map(|_| present())).await;
@@ -77,8 +77,8 @@ async fn a_hash_presented_by_many_at_once_makes_one_session() {
 }
 
 #[tokio::test]
-async fn what_is_forged_stale_foreign_or_half_filled_logs_nobody_in() {
-    let (_site, _outside, gateway) = town();
+async fn forged_stale_foreign_or_incomplete_data_is_rejected() {
+    let (_site, _outside, gateway) = setup();
     let client = gateway.client("dexar");
     let signed = |change: &dyn Fn(&mut Value), token: &str| {
         let mut data = json!({"id": 42, "first_name": "Анна", "auth_date": now_s()});
@@ -119,14 +119,14 @@ async fn what_is_forged_stale_foreign_or_half_filled_logs_nobody_in() {
     let foreign_page = ask(&format!("{CALLBACK}?{}", query(&anna("old browser")))).origin("https://evil.example");
     assert_eq!(client.send(foreign_page).await.error_code(403), "not_for_browsers");
     assert_eq!(client.send(ask(CALLBACK).method("HEAD")).await.status, 405);
-    // What another brand's bot signed is good there, and only there.
+    // Data signed by the other brand's bot is valid there, and only there.
     let novo = gateway.client("novo").send(json_body("POST", &signed(&|_| {}, &foreign))).await;
     assert!(novo.header("set-cookie").expect("a cookie").starts_with("__Host-novo_session="));
 }
 
 #[tokio::test]
-async fn a_link_logs_a_browser_in_only_after_its_press_of_the_button() {
-    let (_site, _outside, gateway) = town();
+async fn a_link_logs_a_browser_in_only_after_its_confirmation() {
+    let (_site, _outside, gateway) = setup();
     let browser = Browser::new(gateway.client("dexar"));
     let link = format!("{CALLBACK}?{}", query(&anna("<b>К.</b>")));
     let page = browser.send(navigation(&link)).await;
@@ -136,7 +136,7 @@ async fn a_link_logs_a_browser_in_only_after_its_press_of_the_button() {
     assert_eq!(page.header("referrer-policy"), Some("same-origin"));
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.contains("frame-ancestors 'none'") && policy.contains("form-action 'self' https://dexarmarket.ru"));
-    assert_eq!(browser.get("/auth/session").await.status, 401, "a look at the page is no login");
+    assert_eq!(browser.get("/auth/session").await.status, 401, "opening the page is not a login");
 
     let own = format!("https://localhost:{}", gateway.address("dexar").port());
     let send = |form: String| {
@@ -146,7 +146,7 @@ async fn a_link_logs_a_browser_in_only_after_its_press_of_the_button() {
     let token = html.split("name=\"form_token\" value=\"").nth(1).expect("a token").get(..32).expect("32 digits");
     let (_, pairs) = link.split_once('?').expect("a query");
     let form = format!("{pairs}&form_token={token}");
-    // Somebody else's browser, which was shown another page or none.
+    // The token is bound to the browser that opened the page.
     let other = Browser::new(gateway.client("dexar"));
     assert_eq!(other.send(send(form.clone())).await.status, 403);
 
@@ -165,7 +165,7 @@ async fn a_link_logs_a_browser_in_only_after_its_press_of_the_button() {
 
 #[tokio::test]
 async fn pages_of_other_sites_cannot_log_a_browser_in() {
-    let (_site, _outside, gateway) = town();
+    let (_site, _outside, gateway) = setup();
     let client = gateway.client("dexar");
     let link = || format!("{CALLBACK}?{}", query(&anna("planted")));
     let cross = || ask(&link()).header("sec-fetch-site", "cross-site");
@@ -184,7 +184,7 @@ async fn pages_of_other_sites_cannot_log_a_browser_in() {
     for origin in ["https://evil.example", "null", "https://novo.market", &own] {
         let answer = client.send(json_body("POST", &anna("planted")).origin(origin)).await;
         match origin == own {
-            // Our own pages send forms, nothing else.
+            // Our own pages may send forms only.
             true => assert_eq!(answer.status, 403, "{origin}"),
             false => assert_eq!(answer.error_code(403), "origin_not_allowed", "{origin}"),
         }
@@ -193,18 +193,18 @@ async fn pages_of_other_sites_cannot_log_a_browser_in() {
     logs_in(&client.send(storefront).await);
     let form = ask(CALLBACK).method("POST").origin("https://dexarmarket.ru").body(query(&anna("form")));
     let form = client.send(form.header("content-type", "application/x-www-form-urlencoded")).await;
-    assert_eq!(form.status, 403, "the form is our own page's");
-    // No other path takes a request from our own pages.
+    assert_eq!(form.status, 403, "only our own page may send the form");
+    // No other path accepts the API's own origin.
     let cart = ask("/cart").method("POST").origin(&own).header("content-type", "application/json").body("{}");
     assert_eq!(client.send(cart).await.error_code(403), "origin_not_allowed");
 }
 
 #[tokio::test]
 async fn signed_data_with_an_attempt_approves_that_attempt_and_no_other_browser() {
-    let (_site, _outside, gateway) = town();
+    let (_site, _outside, gateway) = setup();
     let desktop = Browser::new(gateway.client("dexar"));
-    let begun = begin(&desktop).await;
-    let token = begun.command.trim_start_matches("/start auth_");
+    let started = begin(&desktop).await;
+    let token = started.command.trim_start_matches("/start auth_");
     let data = |token: &str| {
         let data = json!({"id": 42, "first_name": "Анна", "auth_date": now_s(), "attempt": token});
         sign(data, &bot_token_of("dexar"))
@@ -213,7 +213,7 @@ async fn signed_data_with_an_attempt_approves_that_attempt_and_no_other_browser(
     let answer = bot.send(json_body("GET", &data(token))).await;
     let approved = answer.ok_json();
     assert_eq!((&approved["message"], answer.header("set-cookie")), (&json!("Authenticated successfully"), None));
-    assert_eq!(bot.get("/auth/session").await.status, 401, "the bot is not logged in");
+    assert_eq!(bot.get("/auth/session").await.status, 401, "the caller is not logged in");
     assert_eq!(desktop.get("/auth/session").await.ok_json()["sessionId"], approved["sessionId"]);
     let unknown = bot.send(json_body("GET", &data(&"0".repeat(32)))).await;
     assert_eq!(unknown.error_code(409), "attempt_gone");
@@ -222,8 +222,8 @@ async fn signed_data_with_an_attempt_approves_that_attempt_and_no_other_browser(
 }
 
 #[tokio::test]
-async fn the_bots_link_of_a_bare_start_leads_to_the_page() {
-    let (site, outside, gateway) = town();
+async fn the_link_in_reply_to_a_bare_start_opens_the_confirmation_page() {
+    let (site, outside, gateway) = setup();
     let _workers = site.start_workers();
     let person = Person::new(9, "Արամ", "hy");
     for text in ["/start", "/start auth_https://dexarmarket.ru:445/auth/telegram/callback", "/start whatever"] {

@@ -194,7 +194,7 @@ pub fn codes_of_the_sources() -> BTreeMap<String, u16> {
         ("Kind::UriTooLong,\"", 414),
         ("Kind::UnsupportedMediaType,\"", 415),
         ("unprocessable(\"", 422),
-        ("Kind::TooMany{retry_after_s},\"", 429),
+        ("Kind::TooManyRequests{retry_after_s},\"", 429),
         ("Kind::HeadTooLarge,\"", 431),
         ("Kind::Internal,\"", 500),
         ("Kind::BadGateway,\"", 502),

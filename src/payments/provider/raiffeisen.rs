@@ -53,7 +53,7 @@ impl From<ProviderError> for Error {
     #[track_caller]
     fn from(fault: ProviderError) -> Error {
         match fault {
-            ProviderError::HttpError(HttpError::TooLate) => Error::bank_too_late(fault),
+            ProviderError::HttpError(HttpError::TooLate) => Error::bank_timeout(fault),
             _ => Error::bad_gateway("The bank cannot be reached right now; please try the same order again.", fault),
         }
     }
@@ -299,7 +299,7 @@ impl<'b> ProviderClient<'b> {
 pub async fn greet(config: &BankConfig) -> Result<String, String> {
     let outgoing = HttpClient::new(None, config.authority.as_deref(), config.connect_timeout)?;
     let bank = ProviderClient { config, outgoing: &outgoing };
-    let nobody = hex::random_name().map_err(|error| error.to_string())?;
+    let nobody = hex::random_id().map_err(|error| error.to_string())?;
     let asking = HttpRequest::get(bank.url(&format!("/api/sbp/v2/qrs/{nobody}"))).bearer(&config.keys[0]);
     let answered = outgoing.send(asking, config.timeout).await;
     let answered = answered.map_err(|why| format!("{}: {why}", config.api_url))?;

@@ -56,9 +56,9 @@ impl Notification {
     /// 400 for what is no notification, 401 for one that was not signed with a key of this brand.
     pub fn verify(body: &[u8], signature: &str, bank: &BankConfig) -> Result<Notification> {
         let forged = || Error::unauthorized("bad_signature", "This notification was not signed by the shop's bank.");
-        let signature = hex::bytes_32(signature.trim()).ok_or_else(forged)?;
+        let signature = hex::decode_32(signature.trim()).ok_or_else(forged)?;
         let body: Body<'_> = serde_json::from_slice(body).map_err(|error| {
-            Error::malformed("bad_notification", "Expected the bank's notification as JSON.").because(error)
+            Error::malformed("bad_notification", "Expected the bank's notification as JSON.").with_cause(error)
         })?;
         let is_ours = body.sbp_merchant_id == bank.merchant_id;
         let mut is_signed = false;

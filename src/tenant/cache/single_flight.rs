@@ -54,7 +54,7 @@ impl SingleFlight {
                     let outcome = waiting.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
                     match outcome {
                         Some(Ok(answer)) => return Ok(Made { answer, began_at: None }),
-                        Some(Err(error)) => return Err(error.told_again()),
+                        Some(Err(error)) => return Err(error.for_coalesced_request()),
                         None => {}
                     }
                 }
@@ -82,7 +82,7 @@ impl Leader<'_> {
         let (told, outcome) = match made {
             Ok(answer) => (Ok(answer.clone()), Ok(Made { answer, began_at: Some(self.began_at) })),
             Err(error) => {
-                let again = error.told_again();
+                let again = error.for_coalesced_request();
                 (Err(Arc::new(error)), Err(again))
             }
         };
