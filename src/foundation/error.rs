@@ -55,7 +55,7 @@ pub struct ErrorDetails {
     pub kind: Kind,
     /// Machine-readable: `not_found`, `bad_count`.
     pub code: &'static str,
-    /// One sentence that a front-end developer can act on.
+    /// A message that a front-end developer can act on.
     pub public: Cow<'static, str>,
     /// Further members of the JSON body, such as `left`.
     pub data: Map<String, Value>,

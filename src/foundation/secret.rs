@@ -47,32 +47,8 @@ impl Secret {
     /// # Errors
     /// A message that names the secret and the fix, never the content.
     pub fn read(name: &str, credentials: Option<&Path>) -> Result<Secret, String> {
-        let path = if name.contains('/') {
-            PathBuf::from(name)
-        } else {
-            let directory = credentials.ok_or_else(|| {
-                format!("no credentials directory to read {name} from: set --credentials or $CREDENTIALS_DIRECTORY")
-            })?;
-            let prefixed = directory.join(format!("{SYSTEMD_PREFIX}{name}"));
-            if prefixed.exists() { prefixed } else { directory.join(name) }
-        };
-        let metadata = std::fs::metadata(&path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound if path.starts_with(SYSTEMD_CREDENTIALS) => format!(
-                "systemd loaded no credential {name}: write the secret to /etc/brandgate/credentials/{name}, mode 600, and restart"
-            ),
-            ErrorKind::NotFound => {
-                format!("{} does not exist: write the secret to it, mode 600", path.display())
-            }
-            _ => format!("failed to read the secret {}: {error}", path.display()),
-        })?;
-        // Reading a pipe would block.
-        if !metadata.is_file() {
-            return Err(format!("the secret {} is not a regular file", path.display()));
-        }
-        // systemd's credentials are 0440 and protected by their directory.
-        if name.contains('/') && metadata.permissions().mode() & 0o077 != 0 {
-            return Err(format!("the secret {} can be read by others: run chmod 600 on it", path.display()));
-        }
+        let path = find(name, credentials)?;
+        check_file(name, &path)?;
         let value = std::fs::read_to_string(&path)
             .map_err(|error| format!("failed to read the secret {}: {error}", path.display()))?;
         let value = value.strip_suffix('\n').unwrap_or(&value);
@@ -84,6 +60,36 @@ impl Secret {
         }
         Ok(Secret { name: name.to_owned(), value: value.to_owned(), file: Some(path) })
     }
+}
+
+fn find(name: &str, credentials: Option<&Path>) -> Result<PathBuf, String> {
+    if name.contains('/') {
+        return Ok(PathBuf::from(name));
+    }
+    let directory = credentials.ok_or_else(|| {
+        format!("no credentials directory to read {name} from: set --credentials or $CREDENTIALS_DIRECTORY")
+    })?;
+    let prefixed = directory.join(format!("{SYSTEMD_PREFIX}{name}"));
+    Ok(if prefixed.exists() { prefixed } else { directory.join(name) })
+}
+
+fn check_file(name: &str, path: &Path) -> Result<(), String> {
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound if path.starts_with(SYSTEMD_CREDENTIALS) => format!(
+            "systemd loaded no credential {name}: write the secret to /etc/brandgate/credentials/{name}, mode 600, and restart"
+        ),
+        ErrorKind::NotFound => format!("{} does not exist: write the secret to it, mode 600", path.display()),
+        _ => format!("failed to read the secret {}: {error}", path.display()),
+    })?;
+    // Reading a pipe would block.
+    if !metadata.is_file() {
+        return Err(format!("the secret {} is not a regular file", path.display()));
+    }
+    // systemd's credentials are 0440 and protected by their directory.
+    if name.contains('/') && metadata.permissions().mode() & 0o077 != 0 {
+        return Err(format!("the secret {} can be read by others: run chmod 600 on it", path.display()));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Secret {

@@ -149,7 +149,7 @@ pub async fn health_check(config: &BrandConfig) -> Option<Result<String, String>
         MailTls::Tls => "TLS",
     };
     let login = mail.login.as_ref().map_or(String::new(), |login| format!(", logged in as {}", login.user));
-    Some(Ok(format!("connected to {}, {tls}{login}; sender {}", server(mail), mail.from)))
+    Some(Ok(format!("{} answers, {tls}{login}; sender {}", server(mail), mail.from)))
 }
 
 fn server(config: &MailConfig) -> String {

@@ -33,7 +33,7 @@ pub async fn health_check(config: &BrandConfig) -> Option<Result<String, String>
     Some(match username {
         Ok(username) if username.eq_ignore_ascii_case(&telegram.bot) => Ok(format!("the token is @{username}'s")),
         Ok(username) => {
-            Err(format!("the token is @{username}'s, but [telegram] bot is {}: correct one of the two", telegram.bot))
+            Err(format!("the token is @{username}'s, but [telegram] bot says {}: correct one of the two", telegram.bot))
         }
         Err(BotApiError::Rejected { code: 401 | 404, .. }) => {
             Err("Telegram does not know the token: get it from @BotFather and replace the credential".to_owned())

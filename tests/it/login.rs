@@ -269,7 +269,7 @@ async fn the_login_page_shows_a_pending_attempt_again_and_works_without_scripts(
     fixture.outside.press("dexar", &anna(), &button(&question, &code)).await;
     fixture.outside.await_text("dexar", anna().id(), "Вы вошли").await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
-    assert!(fixture.workers.log().contains("speaking for the bot"));
+    assert!(fixture.workers.log().contains("polling for bot updates"));
     let head = browser.send(crate::harness::ask("/auth/telegram/start").method("HEAD")).await;
     assert_eq!((head.status, head.header("allow")), (405, Some("GET, POST, OPTIONS")));
     let sessions: Value = browser.get("/auth/session").await.ok_json();
