@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::foundation::clock::format_rfc3339;
+use crate::foundation::clock::whole_seconds;
 use crate::foundation::error::{Error, Kind, Result};
 use crate::foundation::language::Language;
 use crate::http::cookie::{CookieSecret, SetCookie};
@@ -63,7 +63,7 @@ impl<'s> From<&'s Session> for SessionResponse<'s> {
             username: session.user.username.as_deref(),
             display_name: &session.user.display_name,
             active: session.is_active,
-            expires_at: format_rfc3339(session.expires_at),
+            expires_at: whole_seconds(session.expires_at),
         }
     }
 }
@@ -86,7 +86,7 @@ pub async fn start(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
         "tgUrl": links.tg_url,
         "command": links.command,
         "code": attempt.code,
-        "expiresAt": format_rfc3339(expires_at(&cx, &attempt)),
+        "expiresAt": whole_seconds(expires_at(&cx, &attempt)),
     });
     Ok(ApiResponse::json(&body)?.with_cookies([attempt_cookie(&cx, &req, &secret)]))
 }

@@ -155,7 +155,7 @@ async fn join_visitor(brand: &Brand, cookies: &RequestCookies, user_id: i64) -> 
     let (visitor, user) = (Owner::visitor(visitor), Owner::User(user_id));
     let transaction = brand.transaction().await?;
     payments::reassign_owner(&transaction, brand, &visitor, &user).await?;
-    let reviewed_items = reviews::join(&transaction, &visitor, &user).await?;
+    let reviewed_items = reviews::merge(&transaction, &visitor, &user).await?;
     cart::merge(&transaction, &visitor, &user, brand.clock.now()).await?;
     transaction.commit().await?;
     brand.cache.items_changed(reviewed_items);
@@ -244,7 +244,7 @@ pub async fn issue_form_token(brand: &Brand, visitor: &CookieSecret, data: &Sign
     if store::is_hash_used(&brand.redis, &data.hash_hex()).await? {
         return Err(already_used());
     }
-    let token = hex::random_id()?;
+    let token = hex::random_name()?;
     store::create_form_token(&brand.redis, &token, &form_binding(visitor, data), lifetime).await?;
     Ok(token)
 }

@@ -104,7 +104,7 @@ pub fn error_page(brand: &BrandConfig, language: Language, error: &Error) -> Res
 }
 
 fn page(brand: &BrandConfig, language: Language, title: &str, body: Markup) -> Result<LoginPage> {
-    let nonce = hex::random_id()?;
+    let nonce = hex::random_name()?;
     let style = format!(":root{{--accent:{}}}{STYLE}", brand.accent);
     let page = html! {
         (DOCTYPE)

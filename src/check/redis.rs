@@ -17,7 +17,7 @@ pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
     };
     match asked.await {
         Err(error) => {
-            let place = Redis::place(&config.redis);
+            let place = Redis::address(&config.redis);
             findings.fault(format!("Redis at {place}: {error}; see that it runs, and that [redis] url is right"));
         }
         Ok((_, Err(error))) => {

@@ -1,8 +1,8 @@
-//! The error type: a public message for the response, a cause for the log.
+//! The error type of the program: a public message for the client, a cause for the log.
 //!
 //! # Invariants
 //!
-//! Only `code`, `public` and `data` reach a client. A cause (SQL, a host name, a path) never does.
+//! A cause (SQL, a host name, a path) never reaches a client: only `code`, `public` and `data` are sent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,63 +12,64 @@ use serde_json::{Map, Value};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The class of an error (contract section 2); `http::response` maps each to a status.
+/// The class of an error. `http::response` maps each to an HTTP status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// 400: the request cannot be parsed.
+    /// The request cannot be parsed or has an invalid value.
     Malformed,
-    /// 401: no valid session, signature or login data.
+    /// There is no valid session, signature or login.
     Unauthorized,
     Forbidden,
     NotFound,
-    /// 405, with the value of the `Allow` header.
+    /// Holds the methods that the path supports, in the format of the `Allow` header.
     MethodNotAllowed(String),
-    /// 409: the request contradicts the current state.
+    /// The request contradicts the current state: out of stock, already paid.
     Conflict,
     BodyTooLarge,
     UriTooLong,
-    HeadTooLarge,
+    HeadersTooLarge,
     UnsupportedMediaType,
-    /// 422: the request is valid and not acceptable.
+    /// The request is well-formed and cannot be processed as it is.
     Unprocessable,
-    /// 429, with `Retry-After`.
+    /// A rate limit was exceeded.
     TooManyRequests {
         retry_after_s: u32,
     },
-    /// 502: an upstream service (the bank) refused or sent an invalid response.
+    /// An upstream (the bank) refused the request or sent an invalid response.
     BadGateway,
-    /// 500: a bug or an unexpected state.
+    /// A bug or a misconfiguration of the server.
     Internal,
-    /// 503, with `Retry-After`: a dependency (PostgreSQL, Redis) is unavailable.
+    /// A dependency (PostgreSQL, Redis) is unavailable, or the server is overloaded.
     Unavailable {
         retry_after_s: u32,
     },
-    /// 504: a dependency or the request itself exceeded its deadline.
+    /// A dependency or the request itself exceeded its deadline.
     Timeout,
 }
 
-/// An error with a fixed public message where the server is at fault, so that no part of the cause can leak.
-pub struct Error(Box<ErrorDetails>);
+/// An error with its details boxed, so that a `Result` stays small. Server errors have a fixed public message, which cannot
+/// contain anything of the cause.
+pub struct Error(Box<Details>);
 
-/// The fields of an [`Error`]; boxed, so that a `Result` stays small.
-pub struct ErrorDetails {
+/// The details of an [`Error`], which dereferences to them.
+pub struct Details {
     pub kind: Kind,
-    /// Machine-readable: `not_found`, `bad_count`.
+    /// The machine-readable code: `not_found`, `bad_count`.
     pub code: &'static str,
-    /// A message that a front-end developer can act on.
+    /// The message for the client, which says how to correct the request.
     pub public: Cow<'static, str>,
-    /// Further members of the JSON body, such as `left`.
+    /// More members of the JSON body, such as `left`.
     pub data: Map<String, Value>,
-    /// For the log only.
+    /// Goes to the log only.
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
-    /// Where the error was created, for the log.
+    /// Where the error was constructed, for the log.
     pub at: &'static Location<'static>,
 }
 
 impl std::ops::Deref for Error {
-    type Target = ErrorDetails;
+    type Target = Details;
 
-    fn deref(&self) -> &ErrorDetails {
+    fn deref(&self) -> &Details {
         &self.0
     }
 }
@@ -77,22 +78,22 @@ impl Error {
     #[track_caller]
     fn new(kind: Kind, code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         let at = Location::caller();
-        Error(Box::new(ErrorDetails { kind, code, public: public.into(), data: Map::new(), cause: None, at }))
+        Error(Box::new(Details { kind, code, public: public.into(), data: Map::new(), cause: None, at }))
     }
 
-    /// 400: `code` names the problem, `public` says what is expected.
+    /// 400: `code` names the invalid value, `public` says what is valid.
     #[track_caller]
     pub fn malformed(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Malformed, code, public)
     }
 
-    /// 401: `code` names the credential that was rejected.
+    /// 401: `code` names the credential that is missing or invalid.
     #[track_caller]
     pub fn unauthorized(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Unauthorized, code, public)
     }
 
-    /// 422: `code` names the problem, `public` says what is acceptable.
+    /// 422: `code` names what cannot be processed, `public` says what can.
     #[track_caller]
     pub fn unprocessable(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Unprocessable, code, public)
@@ -104,7 +105,7 @@ impl Error {
         Error::new(Kind::TooManyRequests { retry_after_s }, "too_many_requests", public)
     }
 
-    /// 502: an upstream service failed; its response goes to the log.
+    /// 502: an upstream failed; its response goes to the log.
     #[track_caller]
     pub fn bad_gateway(
         public: impl Into<Cow<'static, str>>,
@@ -113,13 +114,14 @@ impl Error {
         Error::new(Kind::BadGateway, "bad_gateway", public).with_cause(cause)
     }
 
-    /// 504: the bank exceeded its deadline; repeating the request is safe.
+    /// 504: the bank exceeded its deadline. The client may repeat the request: it is idempotent.
     #[track_caller]
     pub fn bank_timeout(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         let public = "The bank takes too long to answer; please try the same order again.";
         Error::new(Kind::Timeout, "bank_timeout", public).with_cause(cause)
     }
 
+    /// 403.
     #[track_caller]
     pub fn forbidden(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Forbidden, code, public)
@@ -131,6 +133,7 @@ impl Error {
         Error::new(Kind::NotFound, "not_found", format!("There is no such {what}."))
     }
 
+    /// 405: `allow` lists the supported methods, separated by commas.
     #[track_caller]
     pub fn method_not_allowed(allow: &str) -> Error {
         let public = format!("This path answers only to {allow}.");
@@ -143,6 +146,7 @@ impl Error {
         Error::new(Kind::Conflict, code, public)
     }
 
+    /// 415.
     #[track_caller]
     pub fn unsupported_media_type() -> Error {
         Error::new(
@@ -152,6 +156,7 @@ impl Error {
         )
     }
 
+    /// 413.
     #[track_caller]
     pub fn body_too_large(limit_bytes: usize) -> Error {
         Error::new(
@@ -161,18 +166,20 @@ impl Error {
         )
     }
 
+    /// 414.
     #[track_caller]
     pub fn uri_too_long() -> Error {
         Error::new(Kind::UriTooLong, "uri_too_long", "The address of this request is too long.")
     }
 
+    /// 431.
     #[track_caller]
-    pub fn head_too_large(limit_bytes: u32) -> Error {
+    pub fn headers_too_large(limit_bytes: u32) -> Error {
         let public = format!("The request's headers are larger than the {limit_bytes} bytes that are read here.");
-        Error::new(Kind::HeadTooLarge, "head_too_large", public)
+        Error::new(Kind::HeadersTooLarge, "head_too_large", public)
     }
 
-    /// 500: the cause goes to the log, the client reads a fixed message.
+    /// 500: the cause goes to the log, the client gets a fixed message.
     #[track_caller]
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::new(Kind::Internal, "internal", "Something went wrong on our side.").with_cause(cause)
@@ -189,7 +196,7 @@ impl Error {
         .with_cause(cause)
     }
 
-    /// 503 with `Retry-After`: the limit of requests in progress is reached.
+    /// 503 with `Retry-After`: the limit on concurrent requests is reached.
     #[track_caller]
     pub fn overloaded() -> Error {
         Error::new(
@@ -199,21 +206,21 @@ impl Error {
         )
     }
 
-    /// 504: the work exceeded its deadline.
+    /// 504: the request exceeded its deadline.
     #[track_caller]
     pub fn timeout(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::new(Kind::Timeout, "timeout", "This took too long; please try again.").with_cause(cause)
     }
 
-    /// The same error for another request that was coalesced with the one that failed.
+    /// The same error for another request that waited for the same result.
     #[track_caller]
-    pub fn for_coalesced_request(&self) -> Error {
-        let mut copy = Error::new(self.kind.clone(), self.code, self.public.clone());
-        copy.0.data = self.data.clone();
-        copy.with_cause(format!("failed in a coalesced request: {self}"))
+    pub fn duplicate(&self) -> Error {
+        let mut duplicate = Error::new(self.kind.clone(), self.code, self.public.clone());
+        duplicate.0.data = self.data.clone();
+        duplicate.with_cause(format!("shared by a concurrent request: {self}"))
     }
 
-    /// Sets the cause that is logged.
+    /// Sets the cause, which goes to the log only.
     pub fn with_cause(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         self.0.cause = Some(cause.into());
         self
@@ -226,22 +233,16 @@ impl Error {
     }
 }
 
-/// Converts foreign errors. Unlike `map_err(Error::internal)` it records the location of the caller.
+/// Converts the errors of other crates. Unlike `map_err(Error::internal)`, it records the location of the caller.
 pub trait ResultExt<T> {
-    /// 500.
-    ///
     /// # Errors
-    /// An [`Error`] with the foreign one as its cause.
+    /// 500, with the original error as its cause.
     fn or_internal(self) -> Result<T>;
-    /// 503.
-    ///
     /// # Errors
-    /// As [`ResultExt::or_internal`].
+    /// 503, with the original error as its cause.
     fn or_unavailable(self) -> Result<T>;
-    /// 504.
-    ///
     /// # Errors
-    /// As [`ResultExt::or_internal`].
+    /// 504, with the original error as its cause.
     fn or_timeout(self) -> Result<T>;
 }
 
@@ -271,7 +272,27 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> ResultExt<T> for Resu
     }
 }
 
-/// For the log: the chain of causes, or the public message where there is none.
+/// Converts the violation of a named constraint where the statement runs.
+pub trait ConstraintExt<T> {
+    /// # Errors
+    /// `error` when the constraint or unique index of that name was violated; otherwise as [`Error::from`] converts it.
+    fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T>;
+}
+
+impl<T> ConstraintExt<T> for Result<T, tokio_postgres::Error> {
+    #[track_caller]
+    fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T> {
+        match self {
+            Ok(value) => Ok(value),
+            Err(cause) if cause.as_db_error().and_then(|db| db.constraint()) == Some(name) => {
+                Err(error().with_cause(cause))
+            }
+            Err(cause) => Err(Error::from(cause)),
+        }
+    }
+}
+
+/// For the log: the chain of causes, or the public message if there is no cause.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(cause) = self.cause.as_deref() else { return f.write_str(&self.public) };
@@ -279,7 +300,7 @@ impl fmt::Display for Error {
         let mut source = cause.source();
         while let Some(inner) = source {
             let text = inner.to_string();
-            // Some crates repeat the message of their source.
+            // Some crates include the text of their source.
             if !message.ends_with(&text) {
                 message.push_str(": ");
                 message.push_str(&text);
@@ -299,22 +320,21 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {}
 
 impl From<tokio_postgres::Error> for Error {
-    /// 503 or 504 for what a retry may solve (connection lost, resources, deadlock, timeout), 500 for the rest.
+    /// An unavailable or slow server is a temporary error; any other error code of PostgreSQL is a bug in this program.
     #[track_caller]
     fn from(cause: tokio_postgres::Error) -> Error {
         use tokio_postgres::error::SqlState as S;
         match cause.code() {
             Some(&S::QUERY_CANCELED) => Error::timeout(cause),
-            // Class 08: connection exceptions; 57P: server shutdown and startup.
             Some(code) if code.code().starts_with("08") || code.code().starts_with("57P") => Error::unavailable(cause),
-            // Class 53: insufficient resources.
+            // Out of resources.
             Some(code) if code.code().starts_with("53") => Error::unavailable(cause),
             Some(&S::LOCK_NOT_AVAILABLE) => Error::unavailable(cause),
             Some(&S::READ_ONLY_SQL_TRANSACTION | &S::T_R_SERIALIZATION_FAILURE | &S::T_R_DEADLOCK_DETECTED) => {
                 Error::unavailable(cause)
             }
             Some(_) => Error::internal(cause),
-            // No code from the server: the connection failed, or a value does not fit its column.
+            // Without a code, either the connection failed or a value could not be converted.
             None if cause.is_closed() || has_io_source(&cause) => Error::unavailable(cause),
             None => Error::internal(cause),
         }
@@ -344,23 +364,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_internal_error_does_not_reveal_its_cause() {
+    fn public_message_of_a_server_error_hides_the_cause() {
         let error = Error::internal("relation \"item\" does not exist");
         assert_eq!(error.public, "Something went wrong on our side.");
         assert!(format!("{error}").contains("relation"), "the log has the cause");
     }
 
     #[test]
-    fn a_message_repeated_in_the_chain_appears_once() {
+    fn repeated_texts_in_the_chain_of_causes_appear_once() {
         let refused = || std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused");
         let outer = std::io::Error::other(refused());
         assert_eq!(Error::unavailable(outer).to_string(), "refused");
     }
 
     #[test]
-    fn a_converted_error_records_the_callers_location() {
+    fn converted_error_has_the_location_of_the_caller() {
         let (refused, line) = (Err::<(), _>("refused").or_unavailable(), line!());
-        let error = refused.expect_err("it was refused");
+        let error = refused.expect_err("an error");
         assert_eq!((error.at.file(), error.at.line()), (file!(), line));
     }
 }

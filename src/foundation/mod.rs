@@ -1,4 +1,4 @@
-//! Types that every other layer uses: errors, time, money, languages and their texts, secrets.
+//! Types that every layer uses: errors, secrets, money, languages, time, hexadecimal.
 
 pub mod clock;
 pub mod error;

@@ -74,7 +74,7 @@ pub async fn queue(
         Ok(address) => format!("[{address}]"),
         Err(_) => message_id_host.to_owned(),
     };
-    let message_id = format!("<{}@{host}>", hex::random_id()?);
+    let message_id = format!("<{}@{host}>", hex::random_name()?);
     let is_new = store::insert(client, draft, &subject, &message_id, now).await?;
     Ok(if is_new { QueueOutcome::Queued } else { QueueOutcome::AlreadyQueued })
 }

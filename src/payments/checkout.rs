@@ -103,7 +103,7 @@ async fn round(cx: &RequestContext, owner: &str, begun_after: Timestamp, order: 
         site_order_id: &order.site_order_id,
         item_ids: &item_ids,
     };
-    let _turn = cx.brand.checkouts.acquire().await.or_internal()?;
+    let _turn = cx.brand.checkout_permits.acquire().await.or_internal()?;
     let transaction = cx.brand.transaction().await?;
     let desk = store::begin(&transaction, &question).await?;
     if let Some(round) = decide(&desk, order, cx, now).transpose() {
@@ -115,7 +115,7 @@ async fn round(cx: &RequestContext, owner: &str, begun_after: Timestamp, order: 
     };
     let opening = Opening {
         owner,
-        bank_order_id: &hex::random_id()?,
+        bank_order_id: &hex::random_name()?,
         subject: question.subject,
         order,
         lines: &lines,

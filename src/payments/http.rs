@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cart;
-use crate::foundation::clock::format_rfc3339;
+use crate::foundation::clock::whole_seconds;
 use crate::foundation::error::Result;
 use crate::foundation::money::Exact;
 use crate::http::rate_limit::Quota;
@@ -17,14 +17,14 @@ use super::{Order, Payment, Purchase};
 /// `POST /cart`: one path for two things, told apart by the body: adding an item, or paying.
 pub async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let body = req.json_bytes().await?;
-    match cart::read_post(&body)? {
-        cart::Post::Add { item_id, quantity } => {
+    match cart::parse_post(&body)? {
+        cart::CartPost::Add { item_id, quantity } => {
             let who = Caller::from_request(&cx, &req).await?;
             cart::add(&cx, &who.owner(), item_id, quantity).await?;
             ApiResponse::message("Added to cart")
         }
         // In a box: what a payment takes is more than all the others, who add an item, should carry with them.
-        cart::Post::Payment => Box::pin(pay(cx, &req, &body)).await,
+        cart::CartPost::Payment => Box::pin(pay(cx, &req, &body)).await,
     }
 }
 
@@ -78,7 +78,7 @@ impl Opened<'_> {
         Opened {
             qr_id: payment.qr_id.as_deref().unwrap_or_default(),
             qr_status: payment.standing.status.word(),
-            qr_expiration_date: format_rfc3339(payment.standing.expires_at),
+            qr_expiration_date: whole_seconds(payment.standing.expires_at),
             payload: payment.payload.as_deref().unwrap_or_default(),
             qr_url: payment.qr_url.as_deref().unwrap_or_default(),
         }
@@ -115,14 +115,14 @@ impl CurrentState<'_> {
             payment_purpose: super::purpose(&payment.site_order_id),
             amount: Exact(payment.amount),
             code: "SUCCESS",
-            create_date: format_rfc3339(payment.created_at),
+            create_date: whole_seconds(payment.created_at),
             currency: "RUB",
             order: &payment.site_order_id,
             payment_status: payment.standing.status.word(),
             qr_id: payment.qr_id.as_deref().unwrap_or_default(),
-            transaction_date: payment.transaction_date.map(format_rfc3339),
+            transaction_date: payment.transaction_date.map(whole_seconds),
             transaction_id: payment.transaction_id,
-            qr_expiration_date: format_rfc3339(payment.standing.expires_at),
+            qr_expiration_date: whole_seconds(payment.standing.expires_at),
             phone_number: "",
         }
     }

@@ -9,7 +9,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cart::MOST_PIECES;
+use crate::cart::MAX_QUANTITY;
 use crate::config::Rounding;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::money::{self, Exact};
@@ -213,7 +213,7 @@ fn one_wanted(item: &Members<'_>) -> Result<RequestedLine> {
     let item_id = present("itemID").and_then(|raw| raw.get().parse().ok());
     let item_id = item_id.filter(|id| (1..=LARGEST_INTEGER).contains(id));
     let quantity = present("quantity").map(|raw| {
-        let number = raw.get().parse().ok().filter(|number| (1..=MOST_PIECES).contains(number));
+        let number = raw.get().parse().ok().filter(|number| (1..=MAX_QUANTITY).contains(number));
         number.ok_or_else(|| wrong("bad_quantity", "items.quantity", "a positive integer from 1 to 999"))
     });
     let price = present("price").map(|raw| {

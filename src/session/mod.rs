@@ -172,5 +172,5 @@ pub async fn end(brand: &Brand, secret: &CookieSecret) -> Result<()> {
 /// # Errors
 /// 500 when the operating system's random source fails.
 pub fn new_id() -> Result<String> {
-    Ok(format!("sess_{}", hex::random_id()?))
+    Ok(format!("sess_{}", hex::random_name()?))
 }

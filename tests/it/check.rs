@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::harness::{Outside, Services, Site, bank_key_of, mail_section};
+use crate::harness::{Sandbox, Services, Site, bank_key_of, mail_section};
 
 /// The line about a subject of a brand.
 #[track_caller]
@@ -20,8 +20,8 @@ pub fn line<'s>(said: &'s str, brand: &str, subject: &str) -> &'s str {
 #[tokio::test]
 async fn with_everything_in_place_every_line_has_a_tick() {
     let mut site = Site::new(&["dexar", "novo"]);
-    let outside = Outside::start(&mut site);
-    let said = site.run(&["check"]).good();
+    let sandbox = Sandbox::start(&mut site);
+    let said = site.run(&["check"]).success();
     for brand in ["dexar", "novo"] {
         for (subject, words) in [
             ("file", "has no fault"),
@@ -39,19 +39,19 @@ async fn with_everything_in_place_every_line_has_a_tick() {
         }
         assert!(!line(&said, brand, "redis").contains("FAULT"), "{said}");
     }
-    drop(outside);
+    drop(sandbox);
 }
 
 #[tokio::test]
 async fn a_wrong_token_a_wrong_bot_and_a_refused_key_are_told_and_never_shown() {
     let mut site = Site::new(&["dexar", "novo"]);
-    let _outside = Outside::start(&mut site);
+    let _sandbox = Sandbox::start(&mut site);
     let key = bank_key_of("dexar");
     let refused = format!("{}.{}", key.rsplit_once('.').map_or(key.as_str(), |(claims, _)| claims), "c2lnbmF0dXJl");
     site.directory.write("credentials/dexar.bank-key", &refused);
     site.directory.write("credentials/dexar.telegram-bot-token", "4711:not-the-bots-token");
     site.change_brand("novo", |brand| brand.telegram = brand.telegram.replacen("bot = \"", "bot = \"other_", 1));
-    let said = site.run(&["check"]).bad(1);
+    let said = site.run(&["check"]).failure(1);
     assert!(line(&said, "dexar", "telegram").contains("✗ FAULT  Telegram does not know the token"), "{said}");
     assert!(line(&said, "dexar", "bank").contains("refuses the key"), "{said}");
     let bot = line(&said, "novo", "telegram");
@@ -72,16 +72,16 @@ fn offline_asks_nobody_and_a_silent_server_is_not_waited_for() {
         let patient: Vec<&str> = section.lines().filter(|line| !line.contains("_ms")).collect();
         brand.mail = patient.join("\n");
     });
-    let said = site.run(&["check"]).bad(1);
+    let said = site.run(&["check"]).failure(1);
     assert!(line(&said, "dexar", "mail").contains("no answer within 5 s"), "{said}");
     assert!(line(&said, "dexar", "postgresql").contains(" ok "), "the others are told all the same");
 
     site.change_brand("dexar", |brand| brand.database_url = "postgresql://127.0.0.1:1/nowhere".to_owned());
-    let said = site.run(&["check", "--offline"]).good();
+    let said = site.run(&["check", "--offline"]).success();
     assert!(said.lines().count() == 3 && !said.contains("postgresql"), "{said}");
     silent.set_nonblocking(true).expect("a socket");
     while silent.accept().is_ok() {}
-    site.run(&["check", "--offline"]).good();
+    site.run(&["check", "--offline"]).success();
     assert!(silent.accept().is_err(), "nobody came");
 }
 
@@ -136,36 +136,36 @@ fn secrets_that_others_can_read_are_told() {
     };
     let credential = site.directory.path().join("credentials/dexar.database-password");
     open(&credential, 0o644);
-    let said = site.run(&["check", "--offline"]).good();
+    let said = site.run(&["check", "--offline"]).success();
     let told = line(&said, "dexar", "secrets");
     assert!(
         told.contains("! warn") && told.contains("chmod 600") && told.contains("dexar.database-password"),
         "{told}"
     );
     open(&site.directory.path().join("credentials"), 0o700);
-    let said = site.run(&["check", "--offline"]).good();
+    let said = site.run(&["check", "--offline"]).success();
     assert!(line(&said, "dexar", "secrets").contains(" ok "), "nobody gets into the directory: {said}");
 }
 
 #[test]
 fn a_redis_that_forgets_sessions_is_told() {
-    let services = Services::of_one_test("check-redis");
+    let services = Services::dedicated("check-redis");
     let site = Site::on(services.clone(), &["dexar"]);
-    site.migrate().good();
+    site.migrate().success();
     site.redis(&["CONFIG", "SET", "save", "60 1"]);
     site.redis(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
-    let said = site.run(&["check"]).good();
+    let said = site.run(&["check"]).success();
     let told = line(&said, "dexar", "redis");
     assert!(told.contains("! warn") && told.contains("allkeys-lru") && told.contains("noeviction"), "{told}");
     site.redis(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     site.redis(&["CONFIG", "SET", "appendonly", "no"]);
     site.redis(&["CONFIG", "SET", "save", ""]);
-    let said = site.run(&["check"]).good();
+    let said = site.run(&["check"]).success();
     assert!(line(&said, "dexar", "redis").contains("logs everybody out"), "{said}");
     site.redis(&["CONFIG", "SET", "save", "60 1"]);
-    let said = site.run(&["check"]).good();
+    let said = site.run(&["check"]).success();
     assert!(line(&said, "dexar", "redis").contains("✓ ok"), "{said}");
     services.stop("redis");
-    let said = site.run(&["check"]).bad(1);
+    let said = site.run(&["check"]).failure(1);
     assert!(line(&said, "dexar", "redis").contains("✗ FAULT"), "{said}");
 }

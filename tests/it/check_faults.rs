@@ -44,13 +44,13 @@ fn everything_that_is_wrong_with_a_certificate_is_told_at_once() {
     let key = valid_between(&mut site, "20980101000000Z", "20990101000000Z");
     chmod(&key, 0o644);
     site.change_brand("dexar", |brand| brand.public_url = "https://shop.example:445".to_owned());
-    let said = site.run(&["check", "--offline"]).bad(1);
+    let said = site.run(&["check", "--offline"]).failure(1);
     for words in ["is not valid before 2098-01-01T00:00:00Z", "chmod 640", "but public_url says shop.example"] {
         let told = said.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("no {words} in\n{said}"));
         assert!(told.contains("certificate") && told.contains("✗ FAULT"), "{told}");
     }
     chmod(&key, 0o640);
-    let said = site.run(&["check", "--offline"]).bad(1);
+    let said = site.run(&["check", "--offline"]).failure(1);
     assert!(!said.contains("chmod") && said.contains("2 faults"), "a key may be its group's: {said}");
 }
 
@@ -61,11 +61,11 @@ fn a_secret_of_any_name_that_a_group_can_read_is_told() {
     site.directory.write("brands/dexar.toml", text.replace("dexar.database-password", "dexar.the-password"));
     let secret = site.directory.write("credentials/dexar.the-password", "s3cret");
     chmod(&secret, 0o640);
-    let said = site.run(&["check", "--offline"]).good();
+    let said = site.run(&["check", "--offline"]).success();
     let told = line(&said, "dexar", "secrets");
     assert!(told.contains("! warn") && told.contains("/dexar.the-password") && !told.contains("s3cret"), "{told}");
     chmod(&secret, 0o600);
-    assert!(line(&site.run(&["check", "--offline"]).good(), "dexar", "secrets").contains("✓ ok"));
+    assert!(line(&site.run(&["check", "--offline"]).success(), "dexar", "secrets").contains("✓ ok"));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_server_for_fewer_connections_than_the_brands_may_open_is_told() {
     for brand in ["dexar", "novo"] {
         site.change_brand(brand, |brand| brand.pool = format!("pool_size = {size}"));
     }
-    let said = site.run(&["check"]).good();
+    let said = site.run(&["check"]).success();
     for brand in ["dexar", "novo"] {
         let told = line(&said, brand, "postgresql");
         assert!(
@@ -93,7 +93,7 @@ fn a_server_for_fewer_connections_than_the_brands_may_open_is_told() {
         );
     }
     site.change_brand("dexar", |brand| brand.pool = "pool_size = 2".to_owned());
-    assert!(line(&site.run(&["check"]).good(), "novo", "postgresql").contains("✓ ok"));
+    assert!(line(&site.run(&["check"]).success(), "novo", "postgresql").contains("✓ ok"));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_database_that_takes_no_writes_is_told() {
     let site = Site::new(&["dexar"]);
     let database = &site.database;
     site.services.admin_sql(database, &format!("alter database {database} set default_transaction_read_only = on"));
-    let said = site.run(&["check"]).bad(1);
+    let said = site.run(&["check"]).failure(1);
     let told = line(&said, "dexar", "postgresql");
     assert!(told.contains("✗ FAULT") && told.contains("takes no writes"), "{told}");
     assert!(!line(&said, "dexar", "redis").contains("FAULT"), "the others are told all the same: {said}");
@@ -112,15 +112,15 @@ fn every_right_on_another_brands_schema_is_told() {
     let site = Site::new(&["dexar", "novo"]);
     let admin = |sql: &str| site.services.admin_sql(&site.database, sql);
     admin("grant select on novo.payment to dexar");
-    let said = site.run(&["check"]).bad(1);
+    let said = site.run(&["check"]).failure(1);
     let told = line(&said, "dexar", "isolation");
     assert!(told.contains("✗ FAULT") && told.contains("novo.payment") && !told.contains("novo.item"), "{told}");
     assert!(line(&said, "novo", "isolation").contains("✓ ok"), "{said}");
     admin("revoke select on novo.payment from dexar");
     admin("grant usage on schema novo to dexar");
-    assert!(line(&site.run(&["check"]).bad(1), "dexar", "isolation").contains("the schema novo"));
+    assert!(line(&site.run(&["check"]).failure(1), "dexar", "isolation").contains("the schema novo"));
     admin("grant select on novo.item to dexar");
-    assert!(line(&site.run(&["check"]).bad(1), "dexar", "isolation").contains("can read the items of novo"));
+    assert!(line(&site.run(&["check"]).failure(1), "dexar", "isolation").contains("can read the items of novo"));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn servers_that_say_nothing_are_not_waited_for() {
         brand.database_url = format!("postgresql://127.0.0.1:{postgres_port}/shop");
         brand.redis_url = format!("redis://127.0.0.1:{redis_port}");
     });
-    let said = site.run(&["check"]).bad(1);
+    let said = site.run(&["check"]).failure(1);
     for subject in ["postgresql", "redis"] {
         assert!(line(&said, "dexar", subject).contains("✗ FAULT"), "{said}");
     }
@@ -152,11 +152,11 @@ fn a_redis_whose_settings_may_not_be_asked_is_no_tick() {
     let own = &site.brand("dexar").redis_url;
     let as_user = format!("url = \"{own}&user={user}\"\npassword = \"dexar.redis-password\"");
     site.directory.write("brands/dexar.toml", text.replace(&format!("url = \"{own}\""), &as_user));
-    let said = site.run(&["check"]).good();
+    let said = site.run(&["check"]).success();
     let told = line(&said, "dexar", "redis");
     assert!(told.contains("! warn") && told.contains("appendonly yes") && told.contains("noeviction"), "{told}");
     site.redis(&["ACL", "SETUSER", &user, "+info"]);
-    let said = site.run(&["check"]).good();
+    let said = site.run(&["check"]).success();
     let told = line(&said, "dexar", "redis");
     let appends = site.redis(&["CONFIG", "GET", "appendonly"]).ends_with("yes");
     assert_eq!(told.contains("✓ ok"), appends, "INFO tells of appendonly and of nothing else: {told}");

@@ -5,13 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Ended, Services, Site, free_port};
+use crate::harness::{CommandOutput, Services, Site, free_port};
 
 /// Runs `serve`, which must end by itself, and then `check`, both with this status; returns what they said.
 #[track_caller]
 fn both_refuse(site: &Site, status: i32) -> [String; 2] {
     let admin = format!("127.0.0.1:{}", free_port());
-    [site.run(&["serve", "--admin", &admin]).bad(status), site.run(&["check"]).bad(status)]
+    [site.run(&["serve", "--admin", &admin]).failure(status), site.run(&["check"]).failure(status)]
 }
 
 #[test]
@@ -72,9 +72,9 @@ fn a_secret_must_be_there_and_be_private() {
         assert!(said.contains("can be read by others") && said.contains("chmod 600"), "{said}");
     }
     mode(0o600);
-    site.run(&["check"]).good();
+    site.run(&["check"]).success();
     std::fs::write(&path, "\n").expect("it is ours");
-    assert!(site.run(&["check"]).bad(2).contains("is empty"));
+    assert!(site.run(&["check"]).failure(2).contains("is empty"));
     let without = site.directory.write("brands/dexar.toml", &toml);
     let output = site.command(&["check"]).env_remove("CREDENTIALS_DIRECTORY").output().expect("the program runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -90,14 +90,14 @@ fn taken_ports_are_all_told_and_nothing_is_served() {
     let _taken: Vec<TcpListener> =
         site.brands.iter().map(|brand| TcpListener::bind(("127.0.0.1", brand.port)).expect("free")).collect();
     let admin = free_port();
-    let said = site.run(&["serve", "--admin", &format!("127.0.0.1:{admin}")]).bad(1);
+    let said = site.run(&["serve", "--admin", &format!("127.0.0.1:{admin}")]).failure(1);
     for brand in &site.brands {
         assert!(said.contains(&format!("127.0.0.1:{} is in use", brand.port)), "{said}");
     }
     let _taken = TcpListener::bind(("127.0.0.1", admin)).expect("free");
-    let said = site.run(&["serve", "--admin", &format!("127.0.0.1:{admin}")]).bad(1);
+    let said = site.run(&["serve", "--admin", &format!("127.0.0.1:{admin}")]).failure(1);
     assert!(said.contains(&format!("127.0.0.1:{admin} is in use")), "{said}");
-    let said = site.run(&["serve", "--admin", "0.0.0.0:0"]).bad(1);
+    let said = site.run(&["serve", "--admin", "0.0.0.0:0"]).failure(1);
     assert!(said.contains("loopback"), "{said}");
 }
 
@@ -128,7 +128,7 @@ async fn an_expired_certificate_is_told_and_holds_up_no_other_brand() {
     let mut site = Site::new(&["dexar", "novo"]);
     let (expired, key) = certificate(&site, "expired", "-1");
     site.change_brand("novo", |brand| (brand.certificate, brand.key) = (expired.clone(), key));
-    let said = site.run(&["check"]).bad(1);
+    let said = site.run(&["check"]).failure(1);
     let line =
         said.lines().find(|line| line.starts_with("novo") && line.contains("certificate")).expect("a line of it");
     assert!(line.contains("FAULT") && line.contains("expired on"), "{said}");
@@ -140,7 +140,7 @@ async fn an_expired_certificate_is_told_and_holds_up_no_other_brand() {
 
     let (soon, key) = certificate(&site, "soon", "3");
     site.change_brand("novo", |brand| (brand.certificate, brand.key) = (soon, key));
-    let said = site.run(&["check"]).good();
+    let said = site.run(&["check"]).success();
     assert!(said.lines().any(|line| line.contains("warn") && line.contains("expires on")), "{said}");
 }
 
@@ -170,14 +170,14 @@ fn a_certificate_must_be_there_fit_its_key_and_name_the_host() {
         *brand = good.clone();
         brand.public_url = "https://shop.example:445".to_owned();
     });
-    let said = site.run(&["check"]).bad(1);
+    let said = site.run(&["check"]).failure(1);
     assert!(said.contains("but public_url says shop.example"), "{said}");
 }
 
 #[test]
 fn check_tries_isolation_and_tells_where_a_wall_has_a_hole() {
     let site = Site::new(&["dexar", "novo"]);
-    let said = site.run(&["check"]).good();
+    let said = site.run(&["check"]).success();
     for (brand, other) in [("dexar", "novo"), ("novo", "dexar")] {
         let tried = format!("reading {other}'s items was tried and refused");
         assert!(
@@ -190,7 +190,7 @@ fn check_tries_isolation_and_tells_where_a_wall_has_a_hole() {
     assert!(!rest.contains("FAULT") && !rest.contains("warn"), "{said}");
     let hole = "grant usage on schema novo to dexar; grant select on novo.item to dexar";
     site.services.admin_sql(&site.database, hole);
-    let said = site.run(&["check"]).bad(1);
+    let said = site.run(&["check"]).failure(1);
     let told = |line: &&str| {
         line.starts_with("dexar") && line.contains("FAULT") && line.contains("can read the items of novo")
     };
@@ -201,7 +201,7 @@ fn check_tries_isolation_and_tells_where_a_wall_has_a_hole() {
 fn a_localhost_origin_is_warned_of_outside_development() {
     let mut site = Site::new(&["dexar"]);
     site.change_brand("dexar", |brand| brand.public_url = "https://api.dexarmarket.ru:445".to_owned());
-    let said = site.run(&["check"]).good();
+    let said = site.run(&["check"]).success();
     let warned = said.lines().find(|line| line.contains("warn") && line.contains("http://localhost:4200"));
     assert!(warned.is_some_and(|line| line.contains("origins")), "{said}");
 }
@@ -241,12 +241,12 @@ fn a_database_that_cannot_serve_a_shop_is_refused_in_words() {
     services.create_database("with_locale_c", "C");
     let plain = with_database(&services.brand_url("with_locale_c"));
     let migrated = plain.services.admin_url("with_locale_c");
-    let refused: Ended = {
+    let refused: CommandOutput = {
         let _alone = plain.services.roles.lock().expect("nobody panics while holding this");
         plain.run(&["migrate", "--admin-url", &migrated])
     };
     let [served, checked] = both_refuse(&plain, 1);
-    for said in [refused.bad(1), served, checked] {
+    for said in [refused.failure(1), served, checked] {
         assert!(said.contains("with_locale_c") && said.contains("C.UTF-8"), "{said}");
     }
 }

@@ -6,7 +6,7 @@ use crate::harness::{Services, Site};
 /// What a run says that must fail, with all of these words in one line.
 #[track_caller]
 fn told(site: &Site, arguments: &[&str], status: i32, words: &[&str]) -> String {
-    let said = site.run(arguments).bad(status);
+    let said = site.run(arguments).failure(status);
     let line = said.lines().find(|line| words.iter().all(|word| line.contains(word)));
     line.unwrap_or_else(|| panic!("{arguments:?}: no line with {words:?} in\n{said}")).to_owned()
 }
@@ -17,7 +17,7 @@ fn where_a_server_was_looked_for_is_told_and_what_to_do() {
     let good = site.brand("dexar").clone();
     let mut with = |database: &str, redis: &str| {
         site.change_brand("dexar", |brand| (brand.database_url, brand.redis_url) = (database.into(), redis.into()));
-        site.run(&["check"]).bad(1)
+        site.run(&["check"]).failure(1)
     };
     let said = with("postgresql://127.0.0.1:1/shop", "redis://127.0.0.1:1");
     for (subject, place) in [("postgresql", "PostgreSQL at 127.0.0.1:1 cannot"), ("redis", "Redis at 127.0.0.1:1:")] {
@@ -30,21 +30,21 @@ fn where_a_server_was_looked_for_is_told_and_what_to_do() {
     assert!(line(&said, "dexar", "redis").contains("/nowhere/redis.sock"), "{said}");
     let nowhere = good.database_url.replace(&site.database, "nowhere");
     site.change_brand("dexar", |brand| (brand.database_url, brand.redis_url) = (nowhere, good.redis_url.clone()));
-    let said = site.run(&["check"]).bad(1);
+    let said = site.run(&["check"]).failure(1);
     assert!(line(&said, "dexar", "postgresql").contains("has no database nowhere: create it"), "{said}");
 
     site.change_brand("dexar", |brand| *brand = good.clone());
     site.directory.write("credentials/dexar.database-password", "another");
-    let said = site.run(&["check"]).bad(1);
+    let said = site.run(&["check"]).failure(1);
     let told = line(&said, "dexar", "postgresql");
-    assert!(told.contains("does not let dexar in") && told.contains("brandgate migrate --admin-url"), "{told}");
+    assert!(told.contains("rejects the login of dexar") && told.contains("brandgate migrate --admin-url"), "{told}");
 }
 
 #[test]
 fn a_person_who_waits_is_told_at_once_that_postgresql_is_away() {
-    let services = Services::of_one_test("sentences");
+    let services = Services::dedicated("sentences");
     let site = Site::on(services.clone(), &["dexar"]);
-    site.migrate().good();
+    site.migrate().success();
     services.stop("pg");
     for arguments in [&["payments", "list"][..], &["outbox", "list"], &["reviews", "list"], &["catalog", "export"]] {
         let arguments = [arguments, &["--brand", "dexar"]].concat();
@@ -62,7 +62,10 @@ fn an_unfit_database_is_told_with_what_an_administrator_runs() {
     let site = Site::unmigrated(&["no_such_role"]);
     let ended = site.run(&["migrate"]);
     assert_eq!(ended.status, Some(1), "{ended:#?}");
-    assert!(ended.stderr.contains("does not let no_such_role in") && ended.stdout.starts_with("begin;"), "{ended:#?}");
+    assert!(
+        ended.stderr.contains("rejects the login of no_such_role") && ended.stdout.starts_with("begin;"),
+        "{ended:#?}"
+    );
 }
 
 #[test]
@@ -93,7 +96,7 @@ fn a_mistyped_file_is_told_once_with_what_is_expected() {
     let (database, redis) = (&site.brand("dexar").database_url, &site.brand("dexar").redis_url);
     let faults = |bad: String| {
         site.directory.write("brands/dexar.toml", bad);
-        let said = site.run(&["check", "--offline"]).bad(2);
+        let said = site.run(&["check", "--offline"]).failure(2);
         said.lines().filter(|line| !line.starts_with("brandgate: ")).map(str::to_owned).collect::<Vec<_>>()
     };
     for (from, to, words) in [
@@ -135,10 +138,10 @@ fn a_missing_secret_or_certificate_is_told_with_how_it_comes_there() {
     let missing = site.directory.path().join("nowhere.pem");
     let certificate = site.brand("dexar").certificate.clone();
     site.change_brand("dexar", |brand| brand.certificate.clone_from(&missing));
-    let said = site.run(&["check", "--offline"]).bad(1);
+    let said = site.run(&["check", "--offline"]).failure(1);
     assert!(line(&said, "dexar", "certificate").contains("there is no certificate"), "{said}");
     site.change_brand("dexar", |brand| (brand.certificate, brand.key) = (certificate.clone(), certificate));
-    let said = site.run(&["check", "--offline"]).bad(1);
+    let said = site.run(&["check", "--offline"]).failure(1);
     assert!(line(&said, "dexar", "certificate").ends_with("holds no private key"), "{said}");
 
     let secret = site.directory.write("credentials/dexar.database-password", "one\ntwo\n");
@@ -152,7 +155,7 @@ fn the_other_brands_are_looked_at_when_a_file_cannot_be_used() {
     let site = Site::new(&["dexar", "novo"]);
     site.directory.write("brands/.#novo.toml", "an editor's");
     site.directory.write("brands/novo.toml", "name = 5");
-    let said = site.run(&["check"]).bad(2);
+    let said = site.run(&["check"]).failure(2);
     assert!(said.contains("novo.toml:1: name: expected a text") && !said.contains(".#novo"), "{said}");
     assert!(line(&said, "dexar", "postgresql").contains("✓ ok"), "{said}");
     let told: serde_json::Value = serde_json::from_str(&site.run(&["check", "--json"]).stdout).expect("JSON");
@@ -191,12 +194,12 @@ fn what_two_brands_share_is_told() {
         "brands/dexar.toml",
         of_dexar.replace("storefront_url = \"", "storefront_url = \"https://shop.example\" # \""),
     );
-    let said = site.run(&["check", "--offline"]).good();
+    let said = site.run(&["check", "--offline"]).success();
     for (brand, other) in [("dexar", "novo"), ("novo", "dexar")] {
         let words = format!("storefront_url is {other}'s too");
         let told = |line: &&str| line.starts_with(brand) && line.contains("! warn") && line.contains(&words);
         assert_eq!(said.lines().filter(told).count(), 1, "{said}");
     }
     site.change_brand("dexar", |_| {});
-    site.run(&["check", "--offline"]).good();
+    site.run(&["check", "--offline"]).success();
 }

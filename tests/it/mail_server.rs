@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use crate::harness::{Outside, Site, certificates, mail_section};
+use crate::harness::{Sandbox, Site, certificates, mail_section};
 use crate::mail::{await_all_sent, column, queue};
 
 const PASSWORD: &str = "s3cret-of-smtp";
 
 /// One brand whose mail server requires a login; `connection` returns the keys of the section `[mail]`.
-fn setup(connection: impl Fn(&Outside) -> String) -> (Site, Outside) {
+fn setup(connection: impl Fn(&Sandbox) -> String) -> (Site, Sandbox) {
     let mut site = Site::new(&["dexar"]);
-    let outside = Outside::start_with(&mut site, &format!("smtp_auth = \"shop:{PASSWORD}\""));
+    let sandbox = Sandbox::start_with(&mut site, &format!("smtp_auth = \"shop:{PASSWORD}\""));
     site.directory.write("credentials/dexar.smtp-password", PASSWORD);
-    let section = mail_section("dexar", &connection(&outside));
+    let section = mail_section("dexar", &connection(&sandbox));
     site.change_brand("dexar", |file| file.mail = section);
-    (site, outside)
+    (site, sandbox)
 }
 
 fn connection(port: u16, tls: &str) -> String {
@@ -28,34 +28,34 @@ fn connection(port: u16, tls: &str) -> String {
 #[tokio::test]
 async fn login_works_over_starttls_and_tls() {
     for tls in ["starttls", "tls"] {
-        let (site, outside) = setup(|outside| connection(if tls == "tls" { outside.smtps } else { outside.smtp }, tls));
+        let (site, sandbox) = setup(|sandbox| connection(if tls == "tls" { sandbox.smtps } else { sandbox.smtp }, tls));
         queue(&site, "dexar", "payment:1", "anna@example.org", "Заказ", "Спасибо");
-        let output = site.run(&["check"]).good();
+        let output = site.run(&["check"]).success();
         let line = output.lines().find(|line| line.contains(" mail ")).unwrap_or_else(|| panic!("{output}"));
         assert!(line.contains(" ok ") && line.contains("TLS") && line.contains("logged in as shop"), "{line}");
-        assert_eq!(outside.mails().await.len(), 0, "a check sends nothing");
+        assert_eq!(sandbox.emails().await.len(), 0, "a check sends nothing");
         let _workers = site.start_workers();
-        let mail = outside.await_mails(1).await.remove(0);
+        let mail = sandbox.await_emails(1).await.remove(0);
         assert_eq!((&mail["tls"], &mail["user"]), (&true.into(), &"shop".into()), "{tls}: {mail}");
     }
 }
 
 #[tokio::test]
 async fn a_wrong_password_delays_email_and_is_never_logged() {
-    let (site, outside) = setup(|outside| connection(outside.smtp, "starttls"));
+    let (site, sandbox) = setup(|sandbox| connection(sandbox.smtp, "starttls"));
     site.directory.write("credentials/dexar.smtp-password", "hunter2-is-wrong");
     queue(&site, "dexar", "payment:1", "anna@example.org", "Заказ", "Спасибо");
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     assert!(output.contains("login as shop failed: 535 5.7.8") && output.contains("1 fault"), "{output}");
     let workers = crate::harness::Process::start("loud", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |c| {
         c.arg("work");
-        site.furnish(c);
+        site.set_environment(c);
         c.env("RUST_LOG", "trace");
     });
     workers.await_log("login as shop failed: 535");
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(column(&site, "dexar", "status"), "QUEUED");
-    let output = site.run(&["outbox", "list", "--brand", "dexar"]).good();
+    let output = site.run(&["outbox", "list", "--brand", "dexar"]).success();
     assert!(output.contains("535"), "{output}");
     workers.kill();
     let log = workers.log();
@@ -66,17 +66,17 @@ async fn a_wrong_password_delays_email_and_is_never_logged() {
     site.directory.write("credentials/dexar.smtp-password", PASSWORD);
     let _workers = site.start_workers();
     await_all_sent(&site, "dexar");
-    assert_eq!(outside.mails().await.len(), 1);
+    assert_eq!(sandbox.emails().await.len(), 1);
 }
 
 #[tokio::test]
 async fn no_credentials_are_sent_to_an_untrusted_or_unencrypted_server() {
     // The certificate's CA is not trusted.
-    let (mut site, outside) = setup(|outside| connection(outside.smtps, "tls"));
+    let (mut site, sandbox) = setup(|sandbox| connection(sandbox.smtps, "tls"));
     site.change_brand("dexar", |file| {
         file.mail = file.mail.lines().filter(|line| !line.starts_with("ca =")).collect::<Vec<_>>().join("\n");
     });
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     assert!(output.lines().any(|line| line.contains(" mail ") && line.contains("FAULT")), "{output}");
     // A server without STARTTLS.
     let plain = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -95,11 +95,11 @@ async fn no_credentials_are_sent_to_an_untrusted_or_unencrypted_server() {
         received
     });
     site.change_brand("dexar", |file| file.mail = mail_section("dexar", &connection(port, "starttls")));
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     assert!(output.contains("STARTTLS failed"), "{output}");
     let received = received.join().expect("no panic");
     assert!(received.starts_with("EHLO") && !received.contains("AUTH") && !received.contains("MAIL"), "{received}");
-    assert_eq!(outside.mails().await.len(), 0);
+    assert_eq!(sandbox.emails().await.len(), 0);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn invalid_settings_are_reported_with_their_line() {
                      timeout_ms = 5000\nlease_ms = 9000\nfirst_retry_ms = 20\nlongest_retry_ms = 10\npots = 1\n"
             .to_owned();
     });
-    let output = site.run(&["check"]).bad(2);
+    let output = site.run(&["check"]).failure(2);
     for words in [
         "mail.tls: \"none\" is for a server on this machine only, and smtp.example.org is another one",
         "mail.user: a login has a password too",
@@ -126,7 +126,7 @@ fn invalid_settings_are_reported_with_their_line() {
     site.change_brand("dexar", |file| {
         file.mail = "[mail]\ntls = \"ssl\"\npassword = \"dexar.smtp-password\"\n".to_owned()
     });
-    let output = site.run(&["check"]).bad(2);
+    let output = site.run(&["check"]).failure(2);
     for words in
         ["mail.host is missing", "mail.from is missing", "mail.tls: expected", "mail.password: a login has a user"]
     {

@@ -10,13 +10,13 @@ const HISTORY: &str = "select string_agg(version || ' ' || name, ',' order by ve
 #[test]
 fn a_second_run_finds_nothing_to_do() {
     let site = Site::unmigrated(&["dexar", "novo"]);
-    let first = site.migrate().good();
+    let first = site.migrate().success();
     assert!(first.contains("dexar: applied V1__catalog") && first.contains("novo: applied V1__catalog"), "{first}");
     let history = site.sql_as("dexar", HISTORY).expect("it is written");
     assert!(history.starts_with("1 catalog"), "{history}");
     site.import_demo("novo");
     let before = site.export("novo");
-    for again in [site.migrate().good(), site.run(&["migrate"]).good()] {
+    for again in [site.migrate().success(), site.run(&["migrate"]).success()] {
         assert_eq!(again, "dexar: up to date\nnovo: up to date\n");
     }
     assert_eq!(site.sql_as("dexar", HISTORY), Ok(history));
@@ -41,12 +41,12 @@ fn what_a_newer_version_made_is_left_as_it_is_and_told() {
     let site = Site::new(&["dexar"]);
     let newer = "insert into refinery_schema_history select 999, 'from_the_future', applied_on, '7' from refinery_schema_history limit 1";
     site.sql_as("dexar", newer).expect("its own table");
-    let told = site.run(&["migrate"]).good();
+    let told = site.run(&["migrate"]).success();
     assert_eq!(told, "dexar: up to date; a newer version was here and made V999__from_the_future\n");
-    assert!(site.run(&["check"]).good().contains("all applied"), "it serves after a roll back");
+    assert!(site.run(&["check"]).success().contains("all applied"), "it serves after a roll back");
     // A file of our own that was not the newest then is still held against its hash.
     site.sql_as("dexar", "update refinery_schema_history set checksum = '1' where version = 1").expect("its own table");
-    site.run(&["migrate"]).bad(1);
+    site.run(&["migrate"]).failure(1);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ fn two_runs_at_once_apply_everything_once() {
                 runs.into_iter().map(|run| run.join().expect("no panic")).collect()
             })
         };
-        let said: Vec<String> = ended.into_iter().map(crate::harness::Ended::good).collect();
+        let said: Vec<String> = ended.into_iter().map(crate::harness::CommandOutput::success).collect();
         for brand in ["dexar", "novo"] {
             let applied = said.iter().filter(|said| said.contains(&format!("{brand}: applied"))).count();
             assert_eq!(applied, 1, "round {round}: {said:?}");
@@ -114,7 +114,7 @@ fn a_role_that_two_databases_share_is_made_by_both_at_once() {
         std::thread::scope(|scope| {
             for site in &sites {
                 let url = site.services.admin_url(&site.database);
-                scope.spawn(move || site.run(&["migrate", "--admin-url", &url]).good());
+                scope.spawn(move || site.run(&["migrate", "--admin-url", &url]).success());
             }
         });
     }
@@ -139,20 +139,20 @@ fn without_an_administrator_it_prints_what_an_administrator_must_run() {
         admin.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-f", "-"]).stdin(Stdio::piped()).spawn().expect("psql runs");
     admin.stdin.take().expect("piped").write_all(filled.as_bytes()).expect("psql reads");
     assert!(admin.wait().expect("our child").success());
-    assert!(site.run(&["migrate"]).good().contains("newcomer: applied V1__catalog"));
-    site.run(&["check"]).good();
+    assert!(site.run(&["migrate"]).success().contains("newcomer: applied V1__catalog"));
+    site.run(&["check"]).success();
 }
 
 #[test]
 fn an_administrators_run_may_come_again_and_changes_a_password() {
     let mut site = Site::unmigrated(&[]);
     site.add_brand("turncoat");
-    site.migrate().good();
+    site.migrate().success();
     site.directory.write("credentials/turncoat.database-password", "another one");
     let refused = site.run(&["migrate"]);
     assert_eq!(refused.status, Some(1), "the server has the old password still: {refused:?}");
-    site.migrate().good();
-    assert_eq!(site.run(&["migrate"]).good(), "turncoat: up to date\n");
+    site.migrate().success();
+    assert_eq!(site.run(&["migrate"]).success(), "turncoat: up to date\n");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn an_administrator_who_is_no_superuser_is_enough() {
     let url = site.services.admin_url(&site.database);
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let host = rest.split_once('@').expect("user@host").1;
-    let said = site.run(&["migrate", "--admin-url", &format!("{scheme}://{admin}:p@{host}")]).good();
+    let said = site.run(&["migrate", "--admin-url", &format!("{scheme}://{admin}:p@{host}")]).success();
     assert!(said.contains("modest: applied"), "{said}");
 }
 
@@ -193,7 +193,7 @@ async fn a_brand_that_is_dumped_and_restored_elsewhere_answers_the_same() {
             restore.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-1", "-f"]).arg(file).output().expect("psql runs");
         assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
         // The walls and the role's path belong to the database and the server, not to the dump.
-        assert_eq!(target.migrate().good(), format!("{brand}: up to date\n"));
+        assert_eq!(target.migrate().success(), format!("{brand}: up to date\n"));
         psql(target.services.admin_program("psql", &target.database), "set search_path = ''; analyze")
             .expect("also without a path");
 
@@ -219,7 +219,7 @@ async fn a_brand_that_is_dumped_and_restored_elsewhere_answers_the_same() {
                 "{\"itemID\":424242,\"categoryID\":1,\"name\":\"Новый\",\"price\":1,\"comments\":[{\"text\":\"!\"}]}",
                 &["--strict"],
             )
-            .good();
+            .success();
         assert_eq!(new.json("/item/424242").await["name"], "Новый", "and it can be written on");
     }
 }

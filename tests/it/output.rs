@@ -69,14 +69,14 @@ fn an_export_writes_through_a_link_and_to_what_is_no_file() {
     symlink(&kept, place("link.json")).expect("made");
     let export =
         |name: &str| site.run(&["catalog", "export", "--brand", "dexar", place(name).to_str().expect("UTF-8")]);
-    export("link.json").good();
+    export("link.json").success();
     assert!(place("link.json").is_symlink() && std::fs::read_to_string(&kept).expect("there").starts_with('{'));
     assert_eq!(std::fs::metadata(&kept).expect("there").permissions().mode() & 0o777, 0o600);
     std::fs::create_dir(place("directory")).expect("made");
-    export("directory").bad(1);
+    export("directory").failure(1);
     assert!(!place("directory.partial").exists());
     symlink("/dev/full", place("full")).expect("made");
-    export("full").bad(1);
+    export("full").failure(1);
     assert!(!std::fs::metadata("/dev/full").expect("still there").is_file());
 }
 
@@ -84,7 +84,7 @@ fn an_export_writes_through_a_link_and_to_what_is_no_file() {
 fn a_report_of_an_import_that_cannot_be_written_is_told() {
     let site = Site::new(&["dexar"]);
     let report = ["--report", "/dev/full"];
-    let said = site.import_text("dexar", "shop.jsonl", "{\"itemID\":\"x\"}\n", &report).bad(1);
+    let said = site.import_text("dexar", "shop.jsonl", "{\"itemID\":\"x\"}\n", &report).failure(1);
     assert!(said.contains("--report is not whole"), "{said}");
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::login::{now_s, sign};
 use crate::harness::shop::{Shop, order};
-use crate::harness::{Browser, ask, bot_token_of, eventually, eventually_async};
+use crate::harness::{BrowserClient, bot_token_of, eventually, eventually_async, request};
 
 fn last(name: &str) -> Value {
     order(name, "7", &[(16, "7", Some(1))])
@@ -14,8 +14,8 @@ fn id_of(opened: &Value) -> String {
     opened["qrId"].as_str().unwrap_or_else(|| panic!("no qrId in {opened}")).to_owned()
 }
 
-async fn pay(shop: &Shop, browser: &Browser, qr_id: &str) {
-    shop.outside.at_bank(qr_id, "pay", json!({"notify": false})).await;
+async fn pay(shop: &Shop, browser: &BrowserClient, qr_id: &str) {
+    shop.sandbox.bank_action(qr_id, "pay", json!({"notify": false})).await;
     eventually_async("the money", 30, async || {
         let status = browser.get(&format!("/qr/payment/{qr_id}")).await.ok_json();
         (status["paymentStatus"] == "COMPLETED").then_some(())
@@ -25,7 +25,7 @@ async fn pay(shop: &Shop, browser: &Browser, qr_id: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_is_silent_about_the_stock_leaves_what_is_sold_meanwhile() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     // A sale that is being written while the import comes to the same row.
     let sale = "begin; update item set quantity = quantity - 1 where item_id = 16; select pg_sleep(2); commit";
     let selling = tokio::task::spawn_blocking({
@@ -38,7 +38,7 @@ async fn an_import_that_is_silent_about_the_stock_leaves_what_is_sold_meanwhile(
             "select count(*) from pg_stat_activity where query like '%pg_sleep(2)%' and pid <> pg_backend_pid()";
         (shop.site.services.admin_sql(&shop.site.database, waiting) == "1").then_some(())
     });
-    shop.site.import_text("dexar", "names.jsonl", r#"{"itemID":16,"name":"Самый последний"}"#, &[]).good();
+    shop.site.import_text("dexar", "names.jsonl", r#"{"itemID":16,"name":"Самый последний"}"#, &[]).success();
     selling.await.expect("it ends").expect("psql runs");
     let item = shop.item(16).await;
     assert_eq!((&item["name"], &item["quantity"]), (&json!("Самый последний"), &json!(0)));
@@ -47,13 +47,13 @@ async fn an_import_that_is_silent_about_the_stock_leaves_what_is_sold_meanwhile(
 
 #[tokio::test]
 async fn pieces_stay_held_when_an_import_removes_their_item_and_brings_it_back() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let (holder, other) = (shop.browser(), shop.browser());
     let held = id_of(&holder.post("/cart", &last("held")).await.ok_json());
     let only = "{\"categoryID\":1,\"name\":\"Дом\",\"parentID\":0}\n{\"itemID\":11,\"categoryID\":1,\"name\":\"Стул\",\"price\":100.50,\"quantity\":9}";
-    shop.site.import_text("dexar", "only.jsonl", only, &["--replace"]).good();
+    shop.site.import_text("dexar", "only.jsonl", only, &["--replace"]).success();
     let back = r#"{"itemID":16,"categoryID":1,"name":"Последний","price":7,"quantity":1}"#;
-    shop.site.import_text("dexar", "back.jsonl", back, &[]).good();
+    shop.site.import_text("dexar", "back.jsonl", back, &[]).success();
     assert_eq!(other.post("/cart", &last("other")).await.error_code(409), "out_of_stock");
     pay(&shop, &holder, &held).await;
     assert_eq!(shop.count("select quantity * 10 + held from item where item_id = 16"), 0);
@@ -68,12 +68,12 @@ async fn pieces_stay_held_when_an_import_removes_their_item_and_brings_it_back()
             r#"{"itemID":12,"categoryID":1,"name":"Лампа","price":20,"quantity":5}"#,
             &[],
         )
-        .good();
+        .success();
     let mut codes = Vec::new();
     for browser in &promised {
         codes.push(id_of(&browser.post("/cart", &lamp("promised")).await.ok_json()));
     }
-    shop.site.import_text("dexar", "fewer.jsonl", r#"{"itemID":12,"quantity":3}"#, &[]).good();
+    shop.site.import_text("dexar", "fewer.jsonl", r#"{"itemID":12,"quantity":3}"#, &[]).success();
     for (browser, code) in promised.iter().zip(&codes) {
         pay(&shop, browser, code).await;
     }
@@ -83,14 +83,14 @@ async fn pieces_stay_held_when_an_import_removes_their_item_and_brings_it_back()
 
 #[tokio::test]
 async fn a_cancellation_counts_when_the_code_is_cancelled_and_not_when_somebody_says_ok() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     let first = id_of(&browser.post("/cart", &last("first")).await.ok_json());
     for how in ["html", "empty", "500", "nonsense"] {
-        shop.outside.bank_misbehave(json!({"call": "cancel", "how": how, "times": 1})).await;
+        shop.sandbox.inject_bank_fault(json!({"call": "cancel", "how": how, "times": 1})).await;
         let second = browser.post("/cart", &last("second")).await;
         assert!([502, 504].contains(&second.status), "{how}: {second:?}");
-        let alive: Vec<Value> = shop.outside.qrs().await.into_iter().filter(|qr| qr["status"] == "NEW").collect();
+        let alive: Vec<Value> = shop.sandbox.qrs().await.into_iter().filter(|qr| qr["status"] == "NEW").collect();
         assert_eq!(alive.len(), 1, "{how}: one living code of these pieces: {alive:?}");
         assert_eq!(alive[0]["qrId"], first.as_str());
     }
@@ -99,14 +99,14 @@ async fn a_cancellation_counts_when_the_code_is_cancelled_and_not_when_somebody_
 
 #[tokio::test]
 async fn an_order_on_its_way_while_its_visitor_logs_in_has_one_code() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     for round in 0..8 {
         let browser = shop.browser();
         browser.get("/auth/session").await;
         let body = order(&format!("race_{round}"), "3", &[(14, "3", Some(1))]);
         let (tab, late_tab) = (browser.at(shop.gateway.client("dexar")), browser.at(shop.gateway.client("dexar")));
         let data = sign(json!({"id": 1_000 + round, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
-        let login = ask("/auth/telegram/callback").method("POST").origin("https://dexarmarket.ru");
+        let login = request("/auth/telegram/callback").method("POST").origin("https://dexarmarket.ru");
         let login = login.header("content-type", "application/json").body(data.to_string());
         let (as_visitor, logged_in) = tokio::join!(tab.post("/cart", &body), browser.send(login));
         logged_in.ok_json();
@@ -116,19 +116,19 @@ async fn an_order_on_its_way_while_its_visitor_logs_in_has_one_code() {
         assert_eq!(as_visitor.ok_json()["qrId"], as_user["qrId"], "round {round}");
         assert_eq!(late["qrId"], as_user["qrId"], "round {round}");
     }
-    assert_eq!(shop.outside.qrs().await.len(), 8);
+    assert_eq!(shop.sandbox.qrs().await.len(), 8);
 }
 
 #[tokio::test]
 async fn one_order_of_a_user_and_of_a_visitor_who_becomes_that_user_fails_for_nobody() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let data = || sign(json!({"id": 9, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
-    let other = shop.site.sibling().start();
+    let other = shop.site.replica().start();
     let user = shop.browser();
     user.post("/auth/telegram/callback", &data()).await.ok_json();
     for round in 0..12 {
         let body = order(&format!("both_{round}"), "3", &[(14, "3", Some(1))]);
-        let visitor = Browser::new(other.client("dexar"));
+        let visitor = BrowserClient::new(other.client("dexar"));
         visitor.post("/cart", &body).await.ok_json();
         let mut data = data();
         data["hash"] = json!(null);
@@ -143,7 +143,7 @@ async fn one_order_of_a_user_and_of_a_visitor_who_becomes_that_user_fails_for_no
 
 #[tokio::test]
 async fn whoever_comes_as_a_visitor_again_pays_for_themselves() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     browser.get("/auth/session").await;
     let data = sign(json!({"id": 7, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
@@ -151,7 +151,7 @@ async fn whoever_comes_as_a_visitor_again_pays_for_themselves() {
     browser.add_to_cart(12, 1).await;
     // The session ends by itself, and the visitor's cookie stays.
     let visitor = shop.browser();
-    visitor.plant("__Host-dexar_visitor", &browser.cookie("__Host-dexar_visitor").expect("handed out"));
+    visitor.set_cookie("__Host-dexar_visitor", &browser.cookie("__Host-dexar_visitor").expect("handed out"));
     let aged = "update payment_owner_link set linked_at = linked_at - interval '2 minutes'";
     shop.site.sql_as("dexar", aged).expect("aged");
     visitor.add_to_cart(12, 2).await;
@@ -166,11 +166,11 @@ async fn whoever_comes_as_a_visitor_again_pays_for_themselves() {
 
 #[tokio::test]
 async fn money_is_seen_whichever_of_the_banks_words_tells_of_it() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     let silent = json!({"keepStatus": true, "notify": false});
     let first = id_of(&browser.post("/cart", &order("first", "3", &[(14, "3", Some(1))])).await.ok_json());
-    shop.outside.at_bank(&first, "pay", silent.clone()).await;
+    shop.sandbox.bank_action(&first, "pay", silent.clone()).await;
     // Each look asks of one of them, in turn.
     eventually_async("the money that payment-info alone tells of", 20, async || {
         let status = browser.get(&format!("/qr/payment/{first}")).await.ok_json();
@@ -178,12 +178,12 @@ async fn money_is_seen_whichever_of_the_banks_words_tells_of_it() {
     })
     .await;
     let again = id_of(&browser.post("/cart", &order("again", "3", &[(14, "3", Some(1))])).await.ok_json());
-    shop.outside.at_bank(&again, "pay", silent.clone()).await;
+    shop.sandbox.bank_action(&again, "pay", silent.clone()).await;
     let again = browser.post("/cart", &order("second", "3", &[(14, "3", Some(1))])).await;
     assert_eq!(again.error_code(409), "already_paid", "the code itself was cancelled");
     let third = id_of(&browser.post("/cart", &order("third", "20", &[(12, "20", Some(1))])).await.ok_json());
-    shop.outside.at_bank(&third, "progress", json!({})).await;
-    shop.outside.at_bank(&third, "pay", silent).await;
+    shop.sandbox.bank_action(&third, "progress", json!({})).await;
+    shop.sandbox.bank_action(&third, "pay", silent).await;
     eventually_async("the money", 20, async || {
         let status = browser.get(&format!("/qr/payment/{third}")).await.ok_json();
         (status["paymentStatus"] == "COMPLETED").then_some(())
@@ -193,10 +193,10 @@ async fn money_is_seen_whichever_of_the_banks_words_tells_of_it() {
 
 #[tokio::test]
 async fn a_payment_that_the_bank_is_at_is_never_given_up() {
-    let shop = Shop::with("[payments]\nqr_lifetime_s = 1\nfollow_s = 60\nlongest_pause_s = 1\n");
+    let shop = Shop::with_config("[payments]\nqr_lifetime_s = 1\nfollow_s = 60\nlongest_pause_s = 1\n");
     let browser = shop.browser();
     let code = id_of(&browser.post("/cart", &last("waiting")).await.ok_json());
-    shop.outside.at_bank(&code, "progress", json!({})).await;
+    shop.sandbox.bank_action(&code, "progress", json!({})).await;
     // More than its time and the time of following it ago.
     let aged = "update payment set expires_at = expires_at - interval '1 hour', look_at = now()";
     shop.site.sql_as("dexar", aged).expect("aged");
@@ -204,21 +204,21 @@ async fn a_payment_that_the_bank_is_at_is_never_given_up() {
     let looks =
         "select case when status = 'WAITING' and holds and look_at is not null then looks else 0 end from payment";
     eventually("it is looked at again and again", 30, || (shop.count(looks) > 2).then_some(()));
-    shop.outside.bank_misbehave(json!({"call": "*", "how": "500", "times": 4})).await;
+    shop.sandbox.inject_bank_fault(json!({"call": "*", "how": "500", "times": 4})).await;
     let before = shop.count(looks);
     eventually("and again, when the bank cannot be asked", 30, || (shop.count(looks) > before + 2).then_some(()));
-    shop.outside.at_bank(&code, "pay", json!({"force": true, "notify": false})).await;
+    shop.sandbox.bank_action(&code, "pay", json!({"force": true, "notify": false})).await;
     let completed = "select count(*) from payment where status = 'COMPLETED'";
     eventually("the money", 30, || (shop.count(completed) == 1).then_some(()));
 }
 
 #[tokio::test]
 async fn a_refused_registration_gives_nobody_an_empty_code() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     browser.get("/cart").await;
     // The bank knows no such merchant from now on.
-    let mut site = shop.site.sibling();
+    let mut site = shop.site.replica();
     site.change_brand("dexar", |file| file.bank = file.bank.replace("merchant_id = \"MA", "merchant_id = \"MB"));
     site.directory.write("credentials/dexar.bank-key", "a key that is no token");
     let gateway = site.start();
@@ -234,9 +234,9 @@ async fn a_refused_registration_gives_nobody_an_empty_code() {
 
 #[tokio::test]
 async fn an_amount_beyond_all_measure_is_refused_in_words() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let dear = r#"{"itemID":17,"categoryID":1,"name":"Яхта","price":99999999999.99,"quantity":999}"#;
-    shop.site.import_text("dexar", "dear.jsonl", dear, &[]).good();
+    shop.site.import_text("dexar", "dear.jsonl", dear, &[]).success();
     let body = order("yacht", "99899999999990.01", &[(17, "99999999999.99", Some(999))]);
     assert_eq!(shop.browser().post("/cart", &body).await.error_code(422), "amount_too_large");
     for url in ["https://dexarmarket.ru/ a b", "https://dexarmarket.ru/\r\nX: y"] {
@@ -248,7 +248,7 @@ async fn an_amount_beyond_all_measure_is_refused_in_words() {
 
 #[tokio::test]
 async fn an_order_that_is_refused_costs_its_owner_no_living_code() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     let first = id_of(&browser.post("/cart", &last("first")).await.ok_json());
     for (body, status) in [

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::harness::{Client, Site, ask, certificates, connect_tls, eventually_async, free_port};
+use crate::harness::{Client, Site, certificates, connect_tls, eventually_async, free_port, request};
 
 const NEW_ORIGIN: &str = "https://new.dexarmarket.ru";
 
 async fn is_allowed(client: &Client, origin: &str) -> bool {
-    client.send(ask("/ping").origin(origin)).await.header("access-control-allow-origin") == Some(origin)
+    client.send(request("/ping").origin(origin)).await.header("access-control-allow-origin") == Some(origin)
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn the_command_returns_when_it_is_done_and_fails_when_it_is_refused() {
             brand.origins.clone_from(&before);
             brand.origins.extend(is_added.then(|| NEW_ORIGIN.to_owned()));
         });
-        assert_eq!(site.run(&["reload", "--at", &at]).good(), "reloaded: serving dexar\n");
+        assert_eq!(site.run(&["reload", "--at", &at]).success(), "reloaded: serving dexar\n");
         assert_eq!(is_allowed(&client, NEW_ORIGIN).await, is_added, "round {round}");
     }
 
@@ -98,22 +98,22 @@ async fn the_command_returns_when_it_is_done_and_fails_when_it_is_refused() {
         brand.origins.push(NEW_ORIGIN.to_owned());
         brand.limits = "connections = \"many\"".to_owned();
     });
-    let told = site.run(&["reload", "--at", &at]).bad(1);
+    let told = site.run(&["reload", "--at", &at]).failure(1);
     assert!(told.contains("reload refused: ") && told.contains("dexar.toml:") && told.contains("as before"), "{told}");
     assert!(!is_allowed(&client, NEW_ORIGIN).await);
 
     // As systemd names them to a unit that has several.
-    let several = site.run(&["reload", "--at", &format!("{at}:/run/another")]).bad(1);
+    let several = site.run(&["reload", "--at", &format!("{at}:/run/another")]).failure(1);
     assert_eq!(several, told);
 
     // Whoever asks and goes away, or asks for nothing, holds up nobody.
     drop(std::os::unix::net::UnixStream::connect(gateway.runtime_directory.join("reload.socket")));
     site.change_brand("dexar", |brand| brand.limits.clear());
-    site.run(&["reload", "--at", &at]).good();
+    site.run(&["reload", "--at", &at]).success();
     assert!(is_allowed(&client, NEW_ORIGIN).await);
 
     gateway.kill();
-    let told = site.run(&["reload", "--at", &at]).bad(1);
+    let told = site.run(&["reload", "--at", &at]).failure(1);
     assert!(told.contains(&at) && told.contains("Connection refused") && told.contains("does it run?"), "{told}");
 }
 
@@ -133,10 +133,10 @@ async fn what_needs_a_restart_is_said_and_the_rest_is_done() {
     gateway.signal("-HUP");
     gateway.await_log("reloaded");
     for sentence in [
-        "dexar: listen changed; that needs a restart",
-        "dexar: [database] changed; that needs a restart",
-        "novo: its file is gone; it is served until a restart",
-        "third: a new brand is served after a restart",
+        "dexar: listen changed, which needs a restart",
+        "dexar: [database] changed, which needs a restart",
+        "novo: its file was removed; it is served until a restart",
+        "third: new brand; it is served after a restart",
     ] {
         let line = gateway.await_log(sentence);
         assert!(line.contains("WARN"), "{line}");

@@ -53,7 +53,7 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
                 complain!("brandgate: {}: {error}", brand.name);
                 is_whole = false;
                 // Where a file failed, an administrator has nothing left to do.
-                let is_later = error.cause.as_ref().is_some_and(|cause| cause.is::<migrations::Failed>());
+                let is_later = error.cause.as_ref().is_some_and(|cause| cause.is::<migrations::MigrationError>());
                 if !postgres::is_unavailable(&error) && !is_later {
                     refused.push(brand);
                 }

@@ -4,7 +4,7 @@
 
 use brandgate::catalog::CatalogId;
 use brandgate::config::BrandConfig;
-use brandgate::reviews::{self, Listed, OPENING_CHARACTERS, ReviewFilter};
+use brandgate::reviews::{self, EXCERPT_CHARACTERS, ReviewFilter, ReviewSummary};
 use brandgate::tenant::brand::Brand;
 
 use super::open;
@@ -69,20 +69,20 @@ async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
     Ok(())
 }
 
-fn line(review: &Listed) -> String {
+fn line(review: &ReviewSummary) -> String {
     let stars = review.stars.map_or_else(|| "-".to_owned(), |stars| stars.to_string());
     let author = plain(review.author.as_deref().unwrap_or("-"));
     let date = review.created_at.map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     let state = if review.is_hidden { "hidden" } else { "shown" };
-    let opening = plain(&review.opening);
+    let excerpt = plain(&review.excerpt);
     let (review_id, item_id) = (review.review_id, review.item_id);
-    format!("{review_id:>8} {item_id:>16} {stars} {author:<21} {date:<20} {state:<6} {opening}")
+    format!("{review_id:>8} {item_id:>16} {stars} {author:<21} {date:<20} {state:<6} {excerpt}")
 }
 
 /// On one line, and without what moves a cursor, colours a terminal or turns the direction of writing.
 fn plain(text: &str) -> String {
     let steers = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown = text.chars().take(OPENING_CHARACTERS.unsigned_abs() as usize);
+    let shown = text.chars().take(EXCERPT_CHARACTERS.unsigned_abs() as usize);
     shown.map(|c| if steers(c) { ' ' } else { c }).collect()
 }
 

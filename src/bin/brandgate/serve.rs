@@ -35,7 +35,7 @@ pub struct Arguments {
 
 pub async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
     let mut requests = Requests::new();
-    traces::begin()?;
+    traces::start()?;
     let mut inherited = Inherited::take()?;
     let by_systemd = !inherited.is_empty();
     let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
@@ -104,7 +104,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arg
     ending.run(drains.unwrap_or_default(), by_systemd).await;
     running.close();
     running.wait().await;
-    tokio::task::spawn_blocking(traces::end).await.map_err(|e| e.to_string())?;
+    tokio::task::spawn_blocking(traces::flush).await.map_err(|e| e.to_string())?;
     ended
 }
 

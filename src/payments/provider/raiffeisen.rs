@@ -53,7 +53,7 @@ impl From<ProviderError> for Error {
     #[track_caller]
     fn from(fault: ProviderError) -> Error {
         match fault {
-            ProviderError::HttpError(HttpError::TooLate) => Error::bank_timeout(fault),
+            ProviderError::HttpError(HttpError::Timeout) => Error::bank_timeout(fault),
             _ => Error::bad_gateway("The bank cannot be reached right now; please try the same order again.", fault),
         }
     }
@@ -118,7 +118,7 @@ impl<'b> ProviderClient<'b> {
     /// # Errors
     /// 503 for a brand whose file names no bank.
     pub fn of(brand: &'b Brand) -> Result<ProviderClient<'b>> {
-        let found = brand.config.bank.as_ref().zip(brand.to_bank.as_ref());
+        let found = brand.config.bank.as_ref().zip(brand.bank_client.as_ref());
         let (config, outgoing) = found.ok_or_else(|| Error::unavailable("the brand's file has no [bank]"))?;
         Ok(ProviderClient { config, outgoing })
     }
@@ -299,7 +299,7 @@ impl<'b> ProviderClient<'b> {
 pub async fn greet(config: &BankConfig) -> Result<String, String> {
     let outgoing = HttpClient::new(None, config.authority.as_deref(), config.connect_timeout)?;
     let bank = ProviderClient { config, outgoing: &outgoing };
-    let nobody = hex::random_id().map_err(|error| error.to_string())?;
+    let nobody = hex::random_name().map_err(|error| error.to_string())?;
     let asking = HttpRequest::get(bank.url(&format!("/api/sbp/v2/qrs/{nobody}"))).bearer(&config.keys[0]);
     let answered = outgoing.send(asking, config.timeout).await;
     let answered = answered.map_err(|why| format!("{}: {why}", config.api_url))?;

@@ -59,7 +59,7 @@ pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, aga
             let amount = amount.unwrap_or(left).normalize();
             match amount > Decimal::ZERO && amount <= left && amount.scale() <= 2 {
                 true => Ok(Refund {
-                    id: hex::random_id()?,
+                    id: hex::random_name()?,
                     amount,
                     status: "ASKED".to_owned(),
                     created_at: brand.clock.now(),
