@@ -140,7 +140,9 @@ grep -q '"active":true' "$work/session.json" || {
   say "the session is not one: $(cat "$work/session.json")"
   exit 1
 }
-CHECK_SHA=$(sha1sum src/session/check.lua | cut -d ' ' -f 1)
+CHECK_SHA=$(
+  sha1sum src/session/check.lua | cut -d ' ' -f 1
+)
 say "measuring"
 env WORK="$work" IDS="$work/ids" CA="$work/certs/ca.pem" HANDSHAKES="$HANDSHAKES" PG_BIN="$PG_BIN" PG_HOST="$PG_HOST" PG_PORT="$PG_PORT" \
   REDIS_SOCKET="$redis_socket" GATE_PID="$gate_pid" COLD_PID="$cold_pid" NGINX_PID="$nginx_pid" FASTIFY_PID="$fastify_pid" \

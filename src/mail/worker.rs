@@ -4,7 +4,7 @@
 //!
 //! - At most one instance sends an email at a time: a lease claims it, the dialogue takes place outside of any transaction, and
 //!   only the holder of the lease records the result.
-//! - No email is retried for ever: after `give_up_after_s` it has failed, which is logged as an error and counted.
+//! - No email is retried forever: after `give_up_after_s` it has failed, which is logged as an error and counted.
 
 use std::time::Duration;
 
