@@ -1,12 +1,12 @@
-# The commands of a developer. `make help` lists them; every one installs what it needs from Debian's packages
-# (tests/env/packages.sh). Rust is the one prerequisite.
+# Developer commands; `make help` lists them. Each installs the Debian packages that it needs (tests/env/packages.sh). Rust is the
+# only prerequisite.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# rustup's directory is not on the PATH of every shell.
+# The directory of rustup is not on the PATH of every shell.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -17,51 +17,51 @@ CARGO_DEB := .dev/tools/bin/cargo-deb
 
 .PHONY: help run build test browser-test screenshots systemd-test deb deb-test lint bench clean-dev
 
-help: ## this list
+help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: build ## build and run both brands with their own PostgreSQL and Redis until Ctrl-C
+run: build ## Build and run both brands with a private PostgreSQL and Redis until Ctrl-C
 	@exec tests/env/run.sh "$(TARGET_DIR)/release"
 
-build: ## the release binary
+build: ## Build the release binaries
 	@tests/env/packages.sh rust cc ca
 	@cargo build --release --locked
 
-test: ## all tests, on private services; the units under systemd, and both shops in Chromium
+test: ## Run all tests: Rust tests on private services, the units under systemd, both shops in Chromium
 	@tests/env/packages.sh rust cc ca postgresql redis openssl curl ss chromium node certutil emoji systemd
 	@cargo test --locked
 	@tests/systemd/run.sh "$(TARGET_DIR)/debug"
 	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh
-	@echo 'make test: everything passed, in Rust, under systemd and in the browser'
+	@echo 'make test: all tests passed'
 
-browser-test: ## the shops in Chromium, while make run is up
+browser-test: ## Test the shops in Chromium, against make run
 	@exec tests/browser/run.sh
 
-screenshots: ## the pictures of the README, made anew
+screenshots: ## Take the screenshots of the README
 	@tests/env/packages.sh rust cc ca
 	@cargo build --locked
 	@exec tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh tests/browser/screenshots.mjs
 
-systemd-test: ## the units, tried by a real systemd in namespaces of its own (root)
+systemd-test: ## Test the units with a real systemd in namespaces of its own (root)
 	@tests/env/packages.sh rust cc ca
 	@cargo build --locked
 	@exec tests/systemd/run.sh "$(TARGET_DIR)/debug"
 
-deb: $(CARGO_DEB) ## the Debian package, in target/debian
+deb: $(CARGO_DEB) ## Build the Debian package in target/debian
 	@tests/env/packages.sh rust cc ca dpkg-dev
 	@rm -rf .dev/package
 	@cargo run --quiet --locked --bin brandgate -- docs .dev/package
 	@cargo build --locked --profile dist --no-default-features --bin brandgate
 	@$(CARGO_DEB) --quiet --no-build --locked --profile dist $(DEB)
 
-deb-test: $(CARGO_DEB) ## the package and a next one, installed, upgraded and removed on a bare Debian (root, takes minutes)
+deb-test: $(CARGO_DEB) ## Install, upgrade and remove the package on a bare Debian (root, takes minutes)
 	@rm -rf .dev/deb-test
 	@tests/systemd/former.sh .dev/deb-test/former
 	@CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) $(MAKE) -C .dev/deb-test/former deb CARGO_DEB=$(abspath $(CARGO_DEB)) DEB='--deb-version 0.0.1-1 -o ../0.0.1-1.deb'
 	@$(MAKE) deb DEB='--deb-version 0.0.2-1 -o .dev/deb-test/0.0.2-1.deb'
 	@exec tests/systemd/package.sh .dev/deb-test
 
-lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, the shell scripts, the alerts
+lint: $(MACHETE) ## Check formatting, clippy, unused dependencies, shell scripts and alerts
 	@tests/env/packages.sh rust cc ca shellcheck promtool
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	@cargo fmt --check
@@ -72,7 +72,7 @@ lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, th
 	@promtool test rules systemd/monitoring/alerts_test.yml >/dev/null
 	@shellcheck tests/env/*.sh tests/browser/*.sh tests/systemd/*.sh systemd/deb/* systemd/certbot/* .ci/run $(wildcard bench/*.sh)
 
-# Not phony: built once, and again when the version above changes.
+# A file target: rebuilt when the version above changes.
 $(MACHETE): Makefile
 	@tests/env/packages.sh rust cc ca
 	@[[ -x $@ && "$$($@ --version 2>/dev/null)" == "$(MACHETE_VERSION)" ]] || \
@@ -85,15 +85,15 @@ $(CARGO_DEB): Makefile
 	  cargo install --quiet --locked --root .dev/tools cargo-deb@$(CARGO_DEB_VERSION)
 	@touch $@
 
-bench: ## the table of speeds and sizes, beside nginx, pgbench and Fastify (tens of minutes; ONLY=hot for a part)
+bench: ## Measure speeds and sizes, compared with nginx, pgbench and Fastify (tens of minutes; ONLY=hot for a part)
 	@bench/run.sh check
 	@tests/env/packages.sh rust cc ca postgresql redis openssl curl nginx wrk h2load python3 node
 	@cargo build --locked --profile dist --no-default-features --bin brandgate --example handshakes
 	@exec bench/run.sh
 
-clean-dev: ## end the services of .dev if they run and remove .dev with all its data
+clean-dev: ## Stop the services of .dev and remove it with all its data
 	@[[ -d .dev ]] || exit 0; \
 	exec 9>>.dev/run.lock; \
-	flock -n 9 || { echo 'clean-dev: make run is running here; end it first' >&2; exit 1; }; \
+	flock -n 9 || { echo 'clean-dev: make run is active; stop it first' >&2; exit 1; }; \
 	tests/env/services.sh discard .dev; \
 	rm -rf .dev

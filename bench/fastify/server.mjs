@@ -1,5 +1,5 @@
-// The rival of `make bench`: the endpoints that are measured, with the gateway's own statements and the same answers, as a team
-// that knows Fastify would write them. One process; no logging; statements prepared; commands to Redis pipelined by themselves.
+// The Fastify reference of `make bench`: the measured endpoints, with the statements and the responses of the gateway, in
+// idiomatic Fastify. One process, no logging, prepared statements, automatic pipelining of Redis commands.
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'

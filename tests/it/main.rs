@@ -1,4 +1,4 @@
-//! The tests of the whole: the real program on a real PostgreSQL and Redis, through TLS, from the outside.
+//! Integration tests: the compiled program with a real PostgreSQL and Redis, through TLS.
 
 mod api_samples;
 mod bad_input;
