@@ -139,12 +139,8 @@ grep -q '"active":true' "$work/session.json" || {
   log "failed to create a session: $(cat "$work/session.json")"
   exit 1
 }
-CHECK_SHA=$(python3 - <<'PYTHON'
-import hashlib, re
-source = open("src/session/store.rs").read()
-text = re.search(r'static CHECK.*?Script::new\(\s*"(.*?)",\s*\)', source, re.S).group(1)
-print(hashlib.sha1(re.sub(r"\\\n\s*", "", text).encode()).hexdigest())
-PYTHON
+CHECK_SHA=$(
+  sha1sum src/session/check.lua | cut -d ' ' -f 1
 )
 log "measuring"
 env WORK="$work" IDS="$work/ids" CA="$work/certs/ca.pem" HANDSHAKES="$HANDSHAKES" PG_BIN="$PG_BIN" PG_HOST="$PG_HOST" PG_PORT="$PG_PORT" \

@@ -409,7 +409,7 @@ await_sandbox() {
 await_bots() {
   local deadline=$((SECONDS + READY_TIMEOUT_SECONDS)) name
   for name in dexar novo; do
-    until grep -q "speaking for the bot brand=\"$name\"" "$dev/workers.log" 2>/dev/null; do
+    until grep -q "polling for bot updates brand=\"$name\"" "$dev/workers.log" 2>/dev/null; do
       [[ -d /proc/${companions[1]} ]] || fail 'the workers exited unexpectedly'
       ((SECONDS < deadline)) || fail "the bot of $name is not ready after $READY_TIMEOUT_SECONDS s"
       sleep "$POLL_SECONDS"

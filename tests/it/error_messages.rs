@@ -147,7 +147,7 @@ fn a_missing_secret_or_certificate_is_told_with_how_it_comes_there() {
     let secret = site.directory.write("credentials/dexar.database-password", "one\ntwo\n");
     told(&site, &["check", "--offline"], 2, &["dexar.database-password has more than one line"]);
     std::fs::remove_file(&secret).expect("just written");
-    told(&site, &["check", "--offline"], 2, &["there is no file ", "dexar.database-password", "with mode 600"]);
+    told(&site, &["check", "--offline"], 2, &["dexar.database-password does not exist", "mode 600"]);
 }
 
 #[test]

@@ -354,8 +354,8 @@ check_new_brand() {
   mkdir -p -- "$WORK/live/third"
   cp -- "$WORK/certs/third.pem" "$WORK/live/third/fullchain.pem"
   cp -- "$WORK/certs/third.key" "$WORK/live/third/privkey.pem"
-  "$HOOK" "$WORK/live/third" third >/dev/null || fail 'the hook does not install the certificate of a brand that is not served yet'
-  said=$(! systemctl reload brandgate.service 2>&1) || fail "a brand whose secrets were not handed over passes: $said"
+  "$HOOK" "$WORK/live/third" third >/dev/null || fail 'the hook does not install the certificate of a new brand'
+  said=$(! systemctl reload brandgate.service 2>&1) || fail "a brand without credentials was accepted: $said"
   grep_status 'third.database-password was not passed to the service' || fail "the status line is: $(property brandgate.service StatusText)"
   systemctl start brandgate-prepare.service
   mkdir -p /etc/systemd/system/brandgate@third.socket.d

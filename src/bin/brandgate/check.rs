@@ -72,9 +72,9 @@ async fn look(brand: &BrandConfig, all: &[BrandConfig], only_here: bool) -> Vec<
     }
     let (online, telegram, bank, mail) = tokio::join!(
         check::online(brand, all, &clock),
-        said(telegram::greet(brand), "no section [telegram]: nobody can log in"),
+        said(telegram::health_check(brand), "no section [telegram]: nobody can log in"),
         said(payments::health_check(brand), "no section [bank]: nobody can pay"),
-        said(mail::greet(brand), "no section [mail]: mails are queued, and nobody sends them"),
+        said(mail::health_check(brand), "no section [mail]: email is queued but not sent"),
     );
     findings.extend(online);
     findings.push(Finding::new("telegram", telegram));

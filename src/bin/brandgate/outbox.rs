@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use brandgate::config::BrandConfig;
-use brandgate::mail::{self, Outbox, Retried, Waiting};
+use brandgate::mail::{self, Outbox, OutboxEntry, RetryOutcome};
 use brandgate::payments::receipt::{self, Receipt};
 use brandgate::tenant::brand::Brand;
 
@@ -77,13 +77,13 @@ pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String>
 
 async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
     let told = |error| format!("{}: {error}", brand.name());
-    let Outbox { waiting, queued, failed } =
+    let Outbox { entries, queued, failed } =
         mail::list(brand, arguments.failed, arguments.count).await.map_err(told)?;
     let receipts = receipt::list(brand, arguments.failed).await.map_err(told)?;
-    if !waiting.is_empty() || !receipts.is_empty() {
+    if !entries.is_empty() || !receipts.is_empty() {
         say!("{:<10} {:<8} {:<32} {:<24} {:>5}  {:<20} last error", "id", "", "to", "about", "tries", "next try");
     }
-    for mail in &waiting {
+    for mail in &entries {
         say!("{}", line(mail));
     }
     for receipt in &receipts {
@@ -108,14 +108,14 @@ fn receipt_line(receipt: &Receipt) -> String {
     (line + receipt.last_error.as_deref().unwrap_or_default()).trim_end().to_owned()
 }
 
-fn line(mail: &Waiting) -> String {
-    let Waiting { id, about, to, failed, tries, next_try_at, last_error } = mail;
-    let (state, next) = match failed {
+fn line(mail: &OutboxEntry) -> String {
+    let OutboxEntry { id, subject_key, to, is_failed, attempts, next_attempt_at, last_error } = mail;
+    let (state, next) = match is_failed {
         true => ("FAILED", "never".to_owned()),
-        false => ("queued", next_try_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        false => ("queued", next_attempt_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
     };
     let id = format!("mail-{id}");
-    let line = format!("{id:<10} {state:<8} {to:<32} {about:<24} {tries:>5}  {next:<20} ");
+    let line = format!("{id:<10} {state:<8} {to:<32} {subject_key:<24} {attempts:>5}  {next:<20} ");
     (line + last_error.as_deref().unwrap_or_default()).trim_end().to_owned()
 }
 
@@ -123,9 +123,11 @@ async fn retry(brand: &Brand, arguments: &Retry) -> Result<(), String> {
     let told = |error| format!("{}: {error}", brand.name());
     match arguments.id {
         Some(Id::Mail(id)) => match mail::retry(brand, id).await.map_err(told)? {
-            Retried::Due => say!("{}: mail-{id} is due now", brand.name()),
-            Retried::Sent => return Err(format!("{}: mail-{id} was sent; no mail is sent twice", brand.name())),
-            Retried::Unknown => return Err(format!("{}: there is no mail-{id}", brand.name())),
+            RetryOutcome::Due => say!("{}: mail-{id} is due now", brand.name()),
+            RetryOutcome::AlreadySent => {
+                return Err(format!("{}: mail-{id} was sent; no mail is sent twice", brand.name()));
+            }
+            RetryOutcome::Unknown => return Err(format!("{}: there is no mail-{id}", brand.name())),
         },
         Some(Id::Receipt(payment_id)) => match receipt::retry(brand, payment_id).await.map_err(told)? {
             true => say!("{}: receipt-{payment_id} is due now", brand.name()),
