@@ -135,11 +135,11 @@ async fn begin(cx: &RequestContext, req: &ApiRequest) -> Result<(Attempt, Cookie
 }
 
 fn expiry(cx: &RequestContext, attempt: &Attempt) -> Timestamp {
-    attempt.created_at + cx.brand.config.session.attempt
+    attempt.created_at + cx.brand.config.session.attempt_lifetime
 }
 
 fn attempt_cookie(cx: &RequestContext, req: &ApiRequest, secret: &CookieSecret) -> SetCookie {
-    let max_age_s = u32::try_from(cx.brand.config.session.attempt.as_secs()).unwrap_or(u32::MAX);
+    let max_age_s = u32::try_from(cx.brand.config.session.attempt_lifetime.as_secs()).unwrap_or(u32::MAX);
     RequestCookies::of(&cx.brand, req).set_attempt(secret, max_age_s)
 }
 

@@ -90,7 +90,7 @@ pub async fn start(
     let user_agent = attempt::describe(user_agent);
     let attempt = Attempt::new(secret.name(LINK), user_agent, address, brand.clock.now())?;
     // Whoever presses in the last moment must still find a browser that holds its cookie.
-    let lifetime = brand.config.session.attempt;
+    let lifetime = brand.config.session.attempt_lifetime;
     store::begin(&brand.redis, &attempt, lifetime - CLAIM_MARGIN.min(lifetime / 4)).await?;
     Ok((attempt, secret))
 }
@@ -197,7 +197,7 @@ pub async fn log_in(brand: &Brand, data: &SignedData, browser: &RequestCookies) 
 /// # Errors
 /// 401 for data that this bot did not sign or that is stale.
 pub fn verify(brand: &Brand, data: &SignedData) -> Result<Duration> {
-    let age = SignedDuration::try_from(brand.config.session.login_age).or_internal()?;
+    let age = SignedDuration::try_from(brand.config.session.max_login_age).or_internal()?;
     data.verify(&telegram(brand)?.token, brand.clock.now(), age)?;
     Ok(data.lifetime(age).unsigned_abs())
 }

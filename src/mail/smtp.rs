@@ -256,7 +256,7 @@ async fn open(config: &MailConfig, own_host: &str) -> Result<AsyncSmtpConnection
 
 fn tls_parameters(config: &MailConfig) -> Result<TlsParameters, String> {
     let mut parameters = TlsParameters::builder(config.host.clone());
-    if let Some(path) = &config.ca {
+    if let Some(path) = &config.ca_file {
         let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let authority = Certificate::from_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))?;
         parameters = parameters.add_root_certificate(authority);

@@ -170,7 +170,7 @@ async fn write(brand: &Brand, mail: &Claimed, outcome: &Outcome, now: Timestamp)
 /// together do not come back together.
 fn delay(config: &MailConfig, tries: i32) -> Result<Duration> {
     let doublings = u32::try_from(tries - 1).unwrap_or(0).min(20);
-    let longest = config.first_retry.saturating_mul(1 << doublings).min(config.longest_retry);
+    let longest = config.first_retry_delay.saturating_mul(1 << doublings).min(config.max_retry_delay);
     let random = getrandom::u32().map_err(|error| Error::internal(error.to_string()))?;
     Ok(longest.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX)))
 }

@@ -56,12 +56,12 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
     if !raiffeisen::is_plain_id(qr_id) {
         return Err(Error::not_found("payment"));
     }
-    let found = poll_store::by_qr(&brand.postgres().await?, qr_id, now, now - config.look_every).await?;
+    let found = poll_store::by_qr(&brand.postgres().await?, qr_id, now, now - config.min_poll_interval).await?;
     let (payment, turn) = found.ok_or_else(|| Error::not_found("payment"))?;
     let Some(turn) = turn else { return Ok(payment) };
     let (looker, looked_at) = (brand.clone(), payment.clone());
     let looking = tokio::spawn(async move { poll_provider(&looker, &looked_at, turn.at(&looked_at, now)).await });
-    match tokio::time::timeout(config.answer_within, looking).await {
+    match tokio::time::timeout(config.poll_wait, looking).await {
         Ok(Ok(Ok(payment))) => Ok(payment),
         Ok(Ok(Err(error))) => {
             tracing::warn!(brand = brand.name(), qr = qr_id, %error, "the bank could not be asked about a payment");
@@ -109,7 +109,7 @@ pub async fn handle_webhook(brand: &Arc<Brand>, body: &[u8], signature: &str) ->
         let looker = brand.clone();
         let looking = tokio::spawn(async move { poll_provider(&looker, &payment, StatusEndpoint::Both).await });
         // What cannot be done in a moment is the worker's: it is noted.
-        if let Ok(Ok(Err(error))) = tokio::time::timeout(brand.config.payments.answer_within, looking).await {
+        if let Ok(Ok(Err(error))) = tokio::time::timeout(brand.config.payments.poll_wait, looking).await {
             tracing::warn!(brand = brand.name(), order = heard.order, %error, "told by the bank, to be looked at again");
         }
     }
@@ -149,7 +149,7 @@ pub async fn apply(brand: &Brand, payment_id: i64, seen: &ProviderStatus) -> Res
 async fn complete(brand: &Brand, transaction: &Transaction, payment: &Payment, now: Timestamp) -> Result<()> {
     cart::remove_bought(transaction, &payment.owner, &payment.lines).await?;
     if let Some(fiscal) = &brand.config.fiscal {
-        transition_store::queue_receipt(transaction, payment, now + fiscal.wait).await?;
+        transition_store::queue_receipt(transaction, payment, now + fiscal.email_wait).await?;
     }
     Ok(())
 }
@@ -178,7 +178,7 @@ fn next_poll_at(
     config: &PaymentsConfig,
 ) -> Option<Timestamp> {
     let expires_at = payment.standing.expires_at;
-    let longest = SignedDuration::try_from(config.longest_pause).unwrap_or(SignedDuration::MAX);
+    let longest = SignedDuration::try_from(config.max_poll_interval).unwrap_or(SignedDuration::MAX);
     let doubled = FIRST_PAUSE * 2_i32.saturating_pow(u32::try_from(looks).unwrap_or(0).min(16));
     let at = match status {
         Status::Completed => return None,
@@ -189,7 +189,7 @@ fn next_poll_at(
         }
         Status::Expired | Status::Cancelled => now + (doubled * 12).min(longest),
     };
-    let last = expires_at + config.follow;
+    let last = expires_at + config.follow_up;
     match status {
         Status::Waiting if now >= last => Some(now + longest),
         _ => (now < last).then(|| at.min(last)),

@@ -19,7 +19,7 @@ const CLAIMED_FOR: SignedDuration = SignedDuration::from_secs(60);
 pub async fn follow(brand: &Brand) -> Result<u64> {
     let now = brand.clock.now();
     let client = brand.postgres().await?;
-    let stale_before = now - brand.config.payments.look_every;
+    let stale_before = now - brand.config.payments.min_poll_interval;
     let claimed = now + CLAIMED_FOR;
     let due = poll_store::claim_due(&client, now, stale_before, claimed).await?;
     drop(client);
@@ -50,7 +50,7 @@ async fn follow_one(
             tracing::warn!(brand = brand.name(), payment = payment.id, %error, "a payment will be looked at again");
             // Nobody could ask the bank for so long that nobody will pay any more; unless somebody was at it.
             let given_up =
-                now > payment.standing.expires_at + config.follow && payment.standing.status == Status::Created;
+                now > payment.standing.expires_at + config.follow_up && payment.standing.status == Status::Created;
             if given_up {
                 apply(brand, payment.id, &ProviderStatus::Expired).await?;
             }

@@ -77,7 +77,7 @@ pub(super) async fn check(
     config: &SessionConfig,
 ) -> Result<Option<Session>> {
     let mut script = CHECK.key(key(kv, secret));
-    read(kv.run_script(script.arg(now.as_millisecond()).arg(ms(config.idle)).arg(ms(config.told))).await?)
+    read(kv.run_script(script.arg(now.as_millisecond()).arg(ms(config.idle_timeout)).arg(ms(config.expired_retention))).await?)
 }
 
 pub(super) async fn begin(
@@ -90,10 +90,10 @@ pub(super) async fn begin(
 ) -> Result<Option<Session>> {
     let user = serde_json::to_string(user).or_internal()?;
     let mut script = BEGIN.key(key(kv, secret));
-    script.arg(now.as_millisecond()).arg(ms(config.idle)).arg(ms(config.told));
+    script.arg(now.as_millisecond()).arg(ms(config.idle_timeout)).arg(ms(config.expired_retention));
     read(kv.run_script(script.arg(ms(config.lifetime)).arg(id).arg(user)).await?)
 }
 
 pub(super) async fn end(kv: &Redis, secret: &CookieSecret, config: &SessionConfig) -> Result<()> {
-    kv.run_script(END.key(key(kv, secret)).arg(ms(config.attempt) * 2)).await
+    kv.run_script(END.key(key(kv, secret)).arg(ms(config.attempt_lifetime) * 2)).await
 }

@@ -127,7 +127,7 @@ impl Api {
             outgoing: HttpClient::new(config.proxy.as_deref(), None, config.timeout)?,
             base: Secret::new("telegram-bot-url", format!("{}/bot{}", config.api_url, config.token.reveal())),
             timeout: config.timeout,
-            poll: config.poll,
+            poll: config.poll_timeout,
         })
     }
 

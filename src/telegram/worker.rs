@@ -104,7 +104,7 @@ impl Poller<'_> {
         let mut introduced = false;
         let mut heard_at = Instant::now();
         while !self.stop.is_cancelled() {
-            if heard_at.elapsed() > self.config.lease.max(self.config.poll) * 2 {
+            if heard_at.elapsed() > self.config.lease.max(self.config.poll_timeout) * 2 {
                 tracing::warn!(
                     brand = self.brand.name(),
                     "the bot cannot be heard from here; another instance may try"

@@ -229,6 +229,6 @@ impl Brand {
 
 fn bank_client(config: &BrandConfig) -> Result<Option<HttpClient>> {
     let bank = config.bank.as_ref();
-    let made = bank.map(|bank| HttpClient::new(None, bank.authority.as_deref(), bank.connect_timeout));
+    let made = bank.map(|bank| HttpClient::new(None, bank.ca_file.as_deref(), bank.connect_timeout));
     made.transpose().or_internal()
 }

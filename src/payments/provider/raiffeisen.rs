@@ -297,7 +297,7 @@ impl<'b> ProviderClient<'b> {
 /// Asks the bank about a code that does not exist; says how that went. That the key is the merchant's is seen when the brand's
 /// file is read.
 pub async fn greet(config: &BankConfig) -> Result<String, String> {
-    let outgoing = HttpClient::new(None, config.authority.as_deref(), config.connect_timeout)?;
+    let outgoing = HttpClient::new(None, config.ca_file.as_deref(), config.connect_timeout)?;
     let bank = ProviderClient { config, outgoing: &outgoing };
     let nobody = hex::random_name().map_err(|error| error.to_string())?;
     let asking = HttpRequest::get(bank.url(&format!("/api/sbp/v2/qrs/{nobody}"))).bearer(&config.keys[0]);

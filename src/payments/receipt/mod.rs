@@ -62,7 +62,7 @@ async fn step(bank: &ProviderClient<'_>, fiscal: &FiscalConfig, receipt: &Receip
         Ok(word) if word == "FAILED" => {
             ReceiptStep::Failed { why: "the register could not print it".to_owned(), is_number_spent: true }
         }
-        Ok(_) if receipt.is_registered && receipt.tries >= i64::from(fiscal.most_tries) => ReceiptStep::Failed {
+        Ok(_) if receipt.is_registered && receipt.tries >= i64::from(fiscal.max_attempts) => ReceiptStep::Failed {
             why: "the register has not printed it for too long".to_owned(),
             is_number_spent: false,
         },
@@ -70,7 +70,7 @@ async fn step(bank: &ProviderClient<'_>, fiscal: &FiscalConfig, receipt: &Receip
         Err(fault @ ProviderError::Refused { .. }) => {
             ReceiptStep::Failed { why: fault.to_string(), is_number_spent: false }
         }
-        Err(fault) if receipt.tries >= i64::from(fiscal.most_tries) => {
+        Err(fault) if receipt.tries >= i64::from(fiscal.max_attempts) => {
             ReceiptStep::Failed { why: fault.to_string(), is_number_spent: false }
         }
         Err(fault) => {
@@ -145,8 +145,8 @@ async fn status(bank: &ProviderClient<'_>, number: &str) -> Result<String, Provi
 
 /// Doubled from the first to the longest, with up to a fifth of chance.
 fn pause(fiscal: &FiscalConfig, tries: i64) -> SignedDuration {
-    let doubled = fiscal.first_retry.saturating_mul(2_u32.saturating_pow(u32::try_from(tries).unwrap_or(0).min(20)));
-    let pause = doubled.min(fiscal.longest_retry);
+    let doubled = fiscal.first_retry_delay.saturating_mul(2_u32.saturating_pow(u32::try_from(tries).unwrap_or(0).min(20)));
+    let pause = doubled.min(fiscal.max_retry_delay);
     let chance = pause / 1_000 * (getrandom::u32().unwrap_or(0) % 200);
     SignedDuration::try_from(pause + chance).unwrap_or(SignedDuration::from_hours(1))
 }
