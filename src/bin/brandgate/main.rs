@@ -9,10 +9,10 @@ mod migrate;
 mod outbox;
 mod output;
 mod payments;
-mod process;
 mod reload;
 mod reviews;
 mod serve;
+mod supervisor;
 mod systemd;
 mod work;
 
@@ -134,6 +134,11 @@ impl OfBrands {
             OfBrands::Outbox(command) => outbox::run(&brands, command).await,
         }
     }
+}
+
+fn build_brands(configs: Vec<BrandConfig>, purpose: Purpose) -> Result<Vec<Arc<Brand>>, String> {
+    let brands = configs.into_iter().map(|config| Brand::new(config, purpose)).collect::<Result<Vec<_>, _>>();
+    brands.map_err(|error| error.to_string())
 }
 
 /// The number of something that a command lists.
