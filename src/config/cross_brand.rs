@@ -15,32 +15,43 @@ impl BrandConfig {
         for other in all.iter().filter(|other| other.name != self.name) {
             let name = &other.name;
             for origin in self.origins.iter().filter(|origin| other.origins.contains(origin)) {
-                warnings
-                    .push(format!("origins: {origin} is shared with {name}; its pages can act for the visitors of both brands"));
+                warnings.push(format!(
+                    "origins: {origin} is shared with {name}; its pages can act for the visitors of both brands"
+                ));
             }
             if self.public_url == other.public_url {
-                warnings.push(format!("public_url is shared with {name}; links and bank notifications of one brand reach the other"));
+                warnings.push(format!(
+                    "public_url is shared with {name}; links and bank notifications of one brand reach the other"
+                ));
             }
             if self.storefront_url == other.storefront_url {
                 warnings.push(format!("storefront_url is shared with {name}; emails and redirects lead to its shop"));
             }
             let bot = |brand: &BrandConfig| brand.telegram.as_ref().map(|telegram| telegram.bot.to_ascii_lowercase());
             if bot(self).is_some() && bot(self) == bot(other) {
-                warnings.push(format!("[telegram] bot is shared with {name}; each brand receives only some of its messages"));
+                warnings.push(format!(
+                    "[telegram] bot is shared with {name}; each brand receives only some of its messages"
+                ));
             }
             let merchant = |brand: &BrandConfig| brand.bank.as_ref().map(|bank| bank.merchant_id.clone());
             if merchant(self).is_some() && merchant(self) == merchant(other) {
-                warnings.push(format!("[bank] merchant_id is shared with {name}; payments of both brands go to one account"));
+                warnings.push(format!(
+                    "[bank] merchant_id is shared with {name}; payments of both brands go to one account"
+                ));
             }
         }
         if self.proxy_protocol.trusted.iter().any(|network| network.prefix_len() == 0) {
-            warnings.push("[proxy_protocol] trusted contains every address; any client can forge its address".to_owned());
+            warnings
+                .push("[proxy_protocol] trusted contains every address; any client can forge its address".to_owned());
         }
         if self.proxy_protocol.trusted.is_empty() && !self.proxy_protocol.listen.is_empty() {
             warnings.push("[proxy_protocol] listen has no effect while trusted is empty".to_owned());
         }
         if self.redis.url.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) {
-            warnings.push("[redis] url contains a password; move it to a credential and name that with password = \"…\"".to_owned());
+            warnings.push(
+                "[redis] url contains a password; move it to a credential and name that with password = \"…\""
+                    .to_owned(),
+            );
         }
         warnings
     }

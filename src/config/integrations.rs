@@ -151,10 +151,16 @@ pub(super) fn read_payments(root: &Section<'_, '_>) -> PaymentsConfig {
             .key("open_per_address", "Open payments of an address; more are answered with 429.")
             .number(1..=1_000_000, 10),
         min_poll_interval: section
-            .key("look_every_ms", "The bank is polled for one QR code at most once in this time, for any number of clients.")
+            .key(
+                "look_every_ms",
+                "The bank is polled for one QR code at most once in this time, for any number of clients.",
+            )
             .milliseconds(100..=60_000, 2_000),
         poll_wait: section
-            .key("answer_within_ms", "How long a request waits for a slow bank before it is answered from the database.")
+            .key(
+                "answer_within_ms",
+                "How long a request waits for a slow bank before it is answered from the database.",
+            )
             .milliseconds(10..=10_000, 1_000),
         follow_up: section
             .key("follow_s", "How long after a code's expiry the workers poll the bank for a late payment.")

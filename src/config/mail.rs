@@ -116,7 +116,8 @@ pub(super) fn read_mail(root: &Section<'_, '_>, source: SecretSource<'_>) -> Opt
 }
 
 fn read_login(section: &Section<'_, '_>, source: SecretSource<'_>) -> Option<MailLogin> {
-    let user = section.key("user", "Login name; omit `user` and `password` for a server without a login.").optional_string();
+    let user =
+        section.key("user", "Login name; omit `user` and `password` for a server without a login.").optional_string();
     let password = section.key("password", "Password of the login.").secret(source);
     match (user, section.has("password")) {
         (Some(user), true) => Some(MailLogin { user, password: password? }),
@@ -137,7 +138,7 @@ fn read_sender(section: &Section<'_, '_>) -> Mailbox {
     let text = key.string("\"Dexar <shop@dexarmarket.ru>\"");
     let mailbox = if text.is_empty() { None } else { parse_mailbox(section, "from", &text) };
     // Without a sender the file has a problem, and this value is never used.
-    mailbox.unwrap_or_else(|| Mailbox::new(None, Address::new_dangerous("nobody", "invalid")))
+    mailbox.unwrap_or_else(|| Mailbox::new(None, Address::new_dangerous("unset", "invalid")))
 }
 
 fn read_reply_to(section: &Section<'_, '_>) -> Option<Mailbox> {

@@ -73,7 +73,8 @@ pub(super) fn read_database(root: &Section<'_, '_>, source: SecretSource<'_>) ->
 }
 
 fn read_postgres_url(section: &Section<'_, '_>, brand: &str) -> tokio_postgres::Config {
-    let help = "`postgresql://host:port/database`, without user and password; a socket directory is written with `%2F`.";
+    let help =
+        "`postgresql://host:port/database`, without user and password; a socket directory is written with `%2F`.";
     let url = section.key("url", help).string(&format!("\"{DATABASE_BY_SOCKET}\""));
     let parsed = tokio_postgres::Config::from_str(&url);
     if !url.is_empty() && parsed.is_err() {
@@ -111,9 +112,7 @@ pub(super) fn read_redis(root: &Section<'_, '_>, source: SecretSource<'_>) -> Re
         connect_timeout: section
             .key("connect_timeout_ms", "Timeout of opening a connection.")
             .milliseconds(10..=60_000, 1_000),
-        response_timeout: section
-            .key("response_timeout_ms", "Timeout of a command.")
-            .milliseconds(10..=60_000, 500),
+        response_timeout: section.key("response_timeout_ms", "Timeout of a command.").milliseconds(10..=60_000, 500),
     };
     section.finish();
     redis
@@ -134,9 +133,7 @@ pub(super) fn read_limits(root: &Section<'_, '_>) -> Limits {
         body_bytes: section
             .key("body_bytes", "Size of a request body; more is answered with 413.")
             .number(1_024..=16_777_216, 262_144) as usize,
-        h2_streams: section
-            .key("h2_streams", "Concurrent streams of an HTTP/2 connection.")
-            .number(1..=1_000, 100),
+        h2_streams: section.key("h2_streams", "Concurrent streams of an HTTP/2 connection.").number(1..=1_000, 100),
     };
     section.finish();
     limits
@@ -186,7 +183,10 @@ pub(super) fn read_session(root: &Section<'_, '_>) -> SessionConfig {
             .key("lifetime_s", "A session expires this long after login, however much it is used.")
             .seconds(1..=31_536_000, 2_592_000),
         expired_retention: section
-            .key("told_s", "How long an expired session is reported as `active: false`; after that it is unknown (401).")
+            .key(
+                "told_s",
+                "How long an expired session is reported as `active: false`; after that it is unknown (401).",
+            )
             .seconds(0..=2_592_000, 14_400),
         attempt_lifetime: section
             .key("attempt_s", "A login attempt expires this long after its start.")
@@ -233,7 +233,8 @@ pub(super) fn read_proxy_protocol(root: &Section<'_, '_>, listen: &[SocketAddr])
         network.ok()
     });
     let trusted = trusted.collect();
-    let help = "The addresses of `listen` that balancers connect to; the header is not read on the others. Empty means all.";
+    let help =
+        "The addresses of `listen` that balancers connect to; the header is not read on the others. Empty means all.";
     let addresses = section.key("listen", help).values("address and port").optional_strings("[\"10.0.0.1:445\"]");
     let proxied = read_addresses(&section, addresses);
     for address in proxied.iter().filter(|address| !listen.contains(address)) {

@@ -111,7 +111,8 @@ fn every_setting_has_a_help_text_and_a_default_within_its_range() {
         assert!(section.help.ends_with('.'), "{section:?}");
         for setting in &section.settings {
             assert!(setting.help.ends_with('.') && !setting.help.contains('|'), "{setting:?}");
-            let range = setting.values.split_once(" to ").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+            let range =
+                setting.values.split_once(" to ").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
             let default = setting.default.as_ref().and_then(|default| default.parse::<u32>().ok());
             if let (Some((from, to)), Some(default)) = (range, default) {
                 assert!((from..=to).contains(&default), "{setting:?}");

@@ -95,8 +95,7 @@ impl<'a, 'i> Section<'a, 'i> {
             if known_keys.contains(&word) {
                 continue;
             }
-            let closest =
-                known_keys.iter().copied().max_by(|a, b| similarity(word, a).total_cmp(&similarity(word, b)));
+            let closest = known_keys.iter().copied().max_by(|a, b| similarity(word, a).total_cmp(&similarity(word, b)));
             let hint = match closest.filter(|closest| similarity(word, closest) > MIN_TYPO_SIMILARITY) {
                 Some(closest) => format!("did you mean {closest}?"),
                 None => format!("known keys: {}", known_keys.join(", ")),
@@ -336,8 +335,9 @@ impl Key<'_, '_, '_> {
         let brand = source.brand;
         if !name.starts_with('/') && (name.contains('/') || !name.starts_with(&format!("{brand}."))) {
             // The message does not repeat the value: it may be the secret itself, written here by mistake.
-            let expected =
-                format!("expected the name of a credential that begins with {brand}., or the absolute path of its file");
+            let expected = format!(
+                "expected the name of a credential that begins with {brand}., or the absolute path of its file"
+            );
             self.section.problem(self.name, expected);
             return None;
         }

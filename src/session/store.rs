@@ -77,7 +77,10 @@ pub(super) async fn check(
     config: &SessionConfig,
 ) -> Result<Option<Session>> {
     let mut script = CHECK.key(key(kv, secret));
-    read(kv.run_script(script.arg(now.as_millisecond()).arg(ms(config.idle_timeout)).arg(ms(config.expired_retention))).await?)
+    read(
+        kv.run_script(script.arg(now.as_millisecond()).arg(ms(config.idle_timeout)).arg(ms(config.expired_retention)))
+            .await?,
+    )
 }
 
 pub(super) async fn begin(

@@ -146,8 +146,7 @@ impl<R: Role> Supervisor<R> {
     async fn reload(&mut self, request: ReloadRequest) {
         systemd::reloading();
         let current = self.brands.load_full();
-        let reloaded =
-            self.source.reload(&current).and_then(|reloaded| self.role.apply(&reloaded).map(|()| reloaded));
+        let reloaded = self.source.reload(&current).and_then(|reloaded| self.role.apply(&reloaded).map(|()| reloaded));
         metrics::reload_finished(reloaded.is_ok());
         let (is_applied, status) = match reloaded {
             Ok(reloaded) => (true, self.finish_reload(reloaded).await),

@@ -145,7 +145,8 @@ async fn status(bank: &ProviderClient<'_>, number: &str) -> Result<String, Provi
 
 /// Doubled from the first to the longest, with up to a fifth of chance.
 fn pause(fiscal: &FiscalConfig, tries: i64) -> SignedDuration {
-    let doubled = fiscal.first_retry_delay.saturating_mul(2_u32.saturating_pow(u32::try_from(tries).unwrap_or(0).min(20)));
+    let doubled =
+        fiscal.first_retry_delay.saturating_mul(2_u32.saturating_pow(u32::try_from(tries).unwrap_or(0).min(20)));
     let pause = doubled.min(fiscal.max_retry_delay);
     let chance = pause / 1_000 * (getrandom::u32().unwrap_or(0) % 200);
     SignedDuration::try_from(pause + chance).unwrap_or(SignedDuration::from_hours(1))
