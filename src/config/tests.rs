@@ -1,3 +1,5 @@
+//! Unit tests of reading brand files.
+
 use super::reference::declared_sections;
 use super::*;
 
