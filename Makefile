@@ -47,7 +47,7 @@ systemd-test: ## the units, tried by a real systemd in namespaces of its own (ro
 	@cargo build --locked
 	@exec tests/systemd/run.sh "$(TARGET_DIR)/debug"
 
-reference: ## brands/README.md, generated from the configuration code
+reference: ## regenerate brands/README.md from the configuration code
 	@tests/env/packages.sh rust cc ca
 	@rm -rf .dev/package
 	@cargo run --quiet --locked --bin brandgate -- docs .dev/package

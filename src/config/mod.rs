@@ -1,7 +1,7 @@
 //! The brand files, `brands/NAME.toml`: read and checked as a whole, without connecting anywhere.
 //!
 //! Every setting is declared where it is read ([`toml_reader`]), so that reading, checking and the reference (`brands/README.md`, see
-//! [`reference`]) agree. To add one: its reader in `sections`, `integrations` or `mail`, the field of its struct, and `make reference`.
+//! [`reference`]) agree. To add one: a field and its declaration in `sections`, `integrations` or `mail`, and `make reference`.
 
 mod cross_brand;
 mod document;
@@ -14,9 +14,7 @@ mod toml_reader;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use ipnet::IpNet;
 use toml::de::DeTable;
 
 pub use document::ConfigProblem;
@@ -24,6 +22,9 @@ use document::Document;
 pub use integrations::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, TelegramConfig};
 pub use mail::{MailConfig, MailLogin, MailTls};
 pub use reference::reference;
+pub use sections::{
+    DatabaseConfig, Limits, ProxyProtocol, RateLimits, RedisConfig, SessionConfig, Timeouts, TlsConfig,
+};
 
 use crate::foundation::secret::Secret;
 
@@ -62,103 +63,6 @@ pub struct BrandConfig {
     pub bank: Option<BankConfig>,
     /// `None`: no receipts are sent.
     pub fiscal: Option<FiscalConfig>,
-}
-
-#[derive(Debug, Clone)]
-pub struct TlsConfig {
-    /// PEM: the leaf first, then its chain.
-    pub certificate: PathBuf,
-    /// PEM: PKCS#8, SEC1 or PKCS#1.
-    pub key: PathBuf,
-    /// The keys of session tickets are derived from it; `None`: each process generates its own.
-    pub ticket_secret: Option<Secret>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct DatabaseConfig {
-    /// Without a password; its user is the brand.
-    pub postgres: tokio_postgres::Config,
-    pub password: Option<Secret>,
-    /// Size of the gateway's pool.
-    pub pool_size: usize,
-    /// Size of the pool of workers and commands.
-    pub worker_pool_size: usize,
-    /// Connections that short reads share, in addition to the pool.
-    pub shared_connections: usize,
-    /// How long a request waits for a pooled connection.
-    pub pool_wait: Duration,
-    pub connect_timeout: Duration,
-    pub statement_timeout: Duration,
-    /// How long a request's statement waits for a locked row.
-    pub lock_timeout: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct RedisConfig {
-    pub url: String,
-    pub password: Option<Secret>,
-    pub connect_timeout: Duration,
-    pub response_timeout: Duration,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Open connections over all addresses of the brand.
-    pub connections: usize,
-    /// Requests in progress; more are answered with 503.
-    pub requests: usize,
-    /// Request line and headers.
-    pub head_bytes: u32,
-    pub body_bytes: usize,
-    /// Concurrent streams of an HTTP/2 connection.
-    pub h2_streams: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    pub handshake: Duration,
-    /// From the first byte of a request to the end of its headers; also from the handshake to the first request.
-    pub head: Duration,
-    /// Idle timeout of a connection.
-    pub idle: Duration,
-    /// From the headers of a request to its response, the arrival of its body included.
-    pub request: Duration,
-    /// How long a graceful shutdown waits for requests in progress.
-    pub drain: Duration,
-}
-
-/// Load balancers in front of the listeners. A connection from one of them begins with a PROXY protocol header that names the
-/// client; from any other peer such a header fails the TLS handshake.
-#[derive(Debug, Clone)]
-pub struct ProxyProtocol {
-    pub trusted: Vec<IpNet>,
-    /// The addresses of `listen` that balancers connect to; empty: all of them.
-    pub listen: Vec<SocketAddr>,
-}
-
-/// Lifetimes of sessions and login attempts.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionConfig {
-    /// From the last use of a session to its expiry.
-    pub idle_timeout: Duration,
-    /// From login to expiry, however much the session is used.
-    pub lifetime: Duration,
-    /// How long an expired session is reported as `active: false`.
-    pub expired_retention: Duration,
-    /// From the start of a login attempt to its expiry.
-    pub attempt_lifetime: Duration,
-    /// Maximum age of signed login data.
-    pub max_login_age: Duration,
-}
-
-/// Rate limits in requests per minute.
-#[derive(Debug, Clone, Copy)]
-pub struct RateLimits {
-    pub logins_per_address: u32,
-    pub cart_writes_per_address: u32,
-    pub cart_writes_per_visitor: u32,
-    pub payments_per_address: u32,
-    pub reviews_per_address: u32,
 }
 
 impl BrandConfig {

@@ -1,10 +1,14 @@
-//! Readers of the sections that every brand has: keys, ranges and defaults.
+//! Settings and readers of the sections that every brand has.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::toml_reader::{SecretSource, Section};
-use super::{DatabaseConfig, Limits, ProxyProtocol, RateLimits, RedisConfig, SessionConfig, Timeouts, TlsConfig};
+use crate::foundation::secret::Secret;
 
 /// A shorter secret would make the ticket keys guessable.
 const MIN_TICKET_SECRET_BYTES: usize = 32;
@@ -14,6 +18,16 @@ const DATABASE_BY_SOCKET: &str = "postgresql://%2Frun%2Fpostgresql/brandgate";
 
 /// Where Debian's Redis listens.
 const REDIS_BY_SOCKET: &str = "unix:///run/redis/redis-server.sock";
+
+#[derive(Debug, Clone)]
+pub struct TlsConfig {
+    /// PEM: the leaf first, then its chain.
+    pub certificate: PathBuf,
+    /// PEM: PKCS#8, SEC1 or PKCS#1.
+    pub key: PathBuf,
+    /// The keys of session tickets are derived from it; `None`: each process generates its own.
+    pub ticket_secret: Option<Secret>,
+}
 
 pub(super) fn read_tls(root: &Section<'_, '_>, source: SecretSource<'_>) -> TlsConfig {
     let section = root.section("tls", "The certificate. A replaced file is loaded within 5 s, without a reload.");
@@ -33,6 +47,25 @@ pub(super) fn read_tls(root: &Section<'_, '_>, source: SecretSource<'_>) -> TlsC
     }
     section.finish();
     tls
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatabaseConfig {
+    /// Without a password; its user is the brand.
+    pub postgres: tokio_postgres::Config,
+    pub password: Option<Secret>,
+    /// Size of the gateway's pool.
+    pub pool_size: usize,
+    /// Size of the pool of workers and commands.
+    pub worker_pool_size: usize,
+    /// Connections that short reads share, in addition to the pool.
+    pub shared_connections: usize,
+    /// How long a request waits for a pooled connection.
+    pub pool_wait: Duration,
+    pub connect_timeout: Duration,
+    pub statement_timeout: Duration,
+    /// How long a request's statement waits for a locked row.
+    pub lock_timeout: Duration,
 }
 
 pub(super) fn read_database(root: &Section<'_, '_>, source: SecretSource<'_>) -> DatabaseConfig {
@@ -95,6 +128,14 @@ fn read_postgres_url(section: &Section<'_, '_>, brand: &str) -> tokio_postgres::
     postgres
 }
 
+#[derive(Debug, Clone, PartialEq)]
+pub struct RedisConfig {
+    pub url: String,
+    pub password: Option<Secret>,
+    pub connect_timeout: Duration,
+    pub response_timeout: Duration,
+}
+
 pub(super) fn read_redis(root: &Section<'_, '_>, source: SecretSource<'_>) -> RedisConfig {
     let help = "Sessions and rate limits; every key begins with the brand's name. Without Redis the catalogue is still served.";
     let section = root.section("redis", help).needs_restart();
@@ -116,6 +157,19 @@ pub(super) fn read_redis(root: &Section<'_, '_>, source: SecretSource<'_>) -> Re
     };
     section.finish();
     redis
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Open connections over all addresses of the brand.
+    pub connections: usize,
+    /// Requests in progress; more are answered with 503.
+    pub requests: usize,
+    /// Request line and headers.
+    pub head_bytes: u32,
+    pub body_bytes: usize,
+    /// Concurrent streams of an HTTP/2 connection.
+    pub h2_streams: u32,
 }
 
 pub(super) fn read_limits(root: &Section<'_, '_>) -> Limits {
@@ -147,6 +201,19 @@ pub(super) fn read_cache(root: &Section<'_, '_>) -> u64 {
     u64::from(mebibytes) << 20
 }
 
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    pub handshake: Duration,
+    /// From the first byte of a request to the end of its headers; also from the handshake to the first request.
+    pub head: Duration,
+    /// Idle timeout of a connection.
+    pub idle: Duration,
+    /// From the headers of a request to its response, the arrival of its body included.
+    pub request: Duration,
+    /// How long a graceful shutdown waits for requests in progress.
+    pub drain: Duration,
+}
+
 pub(super) fn read_timeouts(root: &Section<'_, '_>) -> Timeouts {
     let section = root.section("timeouts", "Timeouts of connections and requests.");
     let timeouts = Timeouts {
@@ -171,6 +238,21 @@ pub(super) fn read_timeouts(root: &Section<'_, '_>) -> Timeouts {
     };
     section.finish();
     timeouts
+}
+
+/// Lifetimes of sessions and login attempts.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionConfig {
+    /// From the last use of a session to its expiry.
+    pub idle_timeout: Duration,
+    /// From login to expiry, however much the session is used.
+    pub lifetime: Duration,
+    /// How long an expired session is reported as `active: false`.
+    pub expired_retention: Duration,
+    /// From the start of a login attempt to its expiry.
+    pub attempt_lifetime: Duration,
+    /// Maximum age of signed login data.
+    pub max_login_age: Duration,
 }
 
 pub(super) fn read_session(root: &Section<'_, '_>) -> SessionConfig {
@@ -199,6 +281,16 @@ pub(super) fn read_session(root: &Section<'_, '_>) -> SessionConfig {
     session
 }
 
+/// Rate limits in requests per minute.
+#[derive(Debug, Clone, Copy)]
+pub struct RateLimits {
+    pub logins_per_address: u32,
+    pub cart_writes_per_address: u32,
+    pub cart_writes_per_visitor: u32,
+    pub payments_per_address: u32,
+    pub reviews_per_address: u32,
+}
+
 pub(super) fn read_rates(root: &Section<'_, '_>) -> RateLimits {
     let help = "Rate limits in requests per minute, counted in Redis over all instances; more are answered with 429. Nothing is limited \
                 while Redis is unavailable. An IPv6 address is counted with its /64 network.";
@@ -215,6 +307,15 @@ pub(super) fn read_rates(root: &Section<'_, '_>) -> RateLimits {
     rates
 }
 
+/// Load balancers in front of the listeners. A connection from one of them begins with a PROXY protocol header that names the
+/// client; from any other peer such a header fails the TLS handshake.
+#[derive(Debug, Clone)]
+pub struct ProxyProtocol {
+    pub trusted: Vec<IpNet>,
+    /// The addresses of `listen` that balancers connect to; empty: all of them.
+    pub listen: Vec<SocketAddr>,
+}
+
 /// `listen` are the brand's own addresses.
 pub(super) fn read_proxy_protocol(root: &Section<'_, '_>, listen: &[SocketAddr]) -> ProxyProtocol {
     let help = "Load balancers in front of the listeners. Their connections must begin with a PROXY protocol header (v1 or v2), which names \
@@ -225,7 +326,7 @@ pub(super) fn read_proxy_protocol(root: &Section<'_, '_>, listen: &[SocketAddr])
         .values("such as `10.0.0.5`, `fd00::/8`")
         .optional_strings("[\"10.0.0.5\", \"fd00::/8\"]");
     let trusted = trusted.iter().filter_map(|text| {
-        let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
+        let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
         if network.is_err() {
             let message = format!("{text} is not an address or network; expected for example 10.0.0.5 or fd00::/8");
             section.problem("trusted", message);
