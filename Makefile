@@ -1,12 +1,12 @@
-# The commands of a developer. `make help` lists them; every one installs what it needs from Debian's packages
-# (tests/env/packages.sh). Rust is the one prerequisite.
+# Developer commands. `make help` lists them; each installs what it needs from Debian packages (tests/env/packages.sh). Rust is the only
+# prerequisite.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# rustup's directory is not on the PATH of every shell.
+# rustup's directory is not on every shell's PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -17,32 +17,32 @@ CARGO_DEB := .dev/tools/bin/cargo-deb
 
 .PHONY: help run build test browser-test screenshots systemd-test reference deb deb-test lint bench clean-dev
 
-help: ## this list
+help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: build ## build and run both brands with their own PostgreSQL and Redis until Ctrl-C
 	@exec tests/env/run.sh "$(TARGET_DIR)/release"
 
-build: ## the release binary
+build: ## build the release binary
 	@tests/env/packages.sh rust cc ca
 	@cargo build --release --locked
 
-test: ## all tests, on private services; the units under systemd, and both shops in Chromium
+test: ## run all tests, on private services; the units under systemd, and both shops in Chromium
 	@tests/env/packages.sh rust cc ca postgresql redis openssl curl ss chromium node certutil emoji systemd
 	@cargo test --locked
 	@tests/systemd/run.sh "$(TARGET_DIR)/debug"
 	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh
 	@echo 'make test: everything passed, in Rust, under systemd and in the browser'
 
-browser-test: ## the shops in Chromium, while make run is up
+browser-test: ## test the shops in Chromium, beside make run
 	@exec tests/browser/run.sh
 
-screenshots: ## the pictures of the README, made anew
+screenshots: ## take the pictures of the README again
 	@tests/env/packages.sh rust cc ca
 	@cargo build --locked
 	@exec tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh tests/browser/screenshots.mjs
 
-systemd-test: ## the units, tried by a real systemd in namespaces of its own (root)
+systemd-test: ## test the units under a real systemd in its own namespaces (root)
 	@tests/env/packages.sh rust cc ca
 	@cargo build --locked
 	@exec tests/systemd/run.sh "$(TARGET_DIR)/debug"
@@ -60,14 +60,14 @@ deb: $(CARGO_DEB) ## the Debian package, in target/debian
 	@cargo build --locked --profile dist --no-default-features --bin brandgate
 	@$(CARGO_DEB) --quiet --no-build --locked --profile dist $(DEB)
 
-deb-test: $(CARGO_DEB) ## the package and a next one, installed, upgraded and removed on a bare Debian (root, takes minutes)
+deb-test: $(CARGO_DEB) ## install, upgrade, roll back and remove the package on a bare Debian (root, takes minutes)
 	@rm -rf .dev/deb-test
 	@tests/systemd/former.sh .dev/deb-test/former
 	@CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) $(MAKE) -C .dev/deb-test/former deb CARGO_DEB=$(abspath $(CARGO_DEB)) DEB='--deb-version 0.0.1-1 -o ../0.0.1-1.deb'
 	@$(MAKE) deb DEB='--deb-version 0.0.2-1 -o .dev/deb-test/0.0.2-1.deb'
 	@exec tests/systemd/package.sh .dev/deb-test
 
-lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, the shell scripts, the alerts
+lint: $(MACHETE) ## check formatting, clippy, unused dependencies, shell scripts, alerts
 	@tests/env/packages.sh rust cc ca shellcheck promtool
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	@cargo fmt --check
@@ -78,7 +78,7 @@ lint: $(MACHETE) ## formatting, clippy without warnings, unused dependencies, th
 	@promtool test rules systemd/monitoring/alerts_test.yml >/dev/null
 	@shellcheck tests/env/*.sh tests/browser/*.sh tests/systemd/*.sh systemd/deb/* systemd/certbot/* .ci/run $(wildcard bench/*.sh)
 
-# Not phony: built once, and again when the version above changes.
+# Not phony: built once, and rebuilt when the version above changes.
 $(MACHETE): Makefile
 	@tests/env/packages.sh rust cc ca
 	@[[ -x $@ && "$$($@ --version 2>/dev/null)" == "$(MACHETE_VERSION)" ]] || \
@@ -91,15 +91,15 @@ $(CARGO_DEB): Makefile
 	  cargo install --quiet --locked --root .dev/tools cargo-deb@$(CARGO_DEB_VERSION)
 	@touch $@
 
-bench: ## the table of speeds and sizes, beside nginx, pgbench and Fastify (tens of minutes; ONLY=hot for a part)
+bench: ## measure speed and size beside nginx, pgbench and Fastify (tens of minutes; ONLY=hot for a part)
 	@bench/run.sh check
 	@tests/env/packages.sh rust cc ca postgresql redis openssl curl nginx wrk h2load python3 node
 	@cargo build --locked --profile dist --no-default-features --bin brandgate --example handshakes
 	@exec bench/run.sh
 
-clean-dev: ## end the services of .dev if they run and remove .dev with all its data
+clean-dev: ## stop the services of .dev and delete .dev with all its data
 	@[[ -d .dev ]] || exit 0; \
 	exec 9>>.dev/run.lock; \
-	flock -n 9 || { echo 'clean-dev: make run is running here; end it first' >&2; exit 1; }; \
+	flock -n 9 || { echo 'clean-dev: make run is running here; stop it first' >&2; exit 1; }; \
 	tests/env/services.sh discard .dev; \
 	rm -rf .dev

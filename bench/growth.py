@@ -1,7 +1,7 @@
-"""Median latencies of reads that come from the database, of a shop with so many items.
+"""Median latencies of uncached reads.
 
-Called by bench/growth.sh. One connection, one question after the other, so that nothing but the reading is measured; the kinds
-take turns, so that a disturbed moment hits all of them. Prints JSON: what was asked, and its median in milliseconds.
+One connection with one request at a time, so that only the read is measured; the kinds of requests alternate, so that a disturbance
+affects all of them. Prints JSON: kind of request to median in milliseconds.
 """
 
 import http.client
@@ -32,7 +32,7 @@ def connect():
         except OSError:
             pass
         if time.monotonic() > give_up:
-            sys.exit("bench: the shop does not open")
+            sys.exit("bench: the shop is not ready")
         time.sleep(0.05)
 
 
@@ -48,7 +48,7 @@ def ask(connection, path):
 
 
 def last_full_page(connection):
-    """Where the page at DEEP begins, or the last whole one of a smaller category."""
+    """The offset of the page at DEEP, or of the last full page of a smaller category."""
     tree, _ = ask(connection, "/category")
     count = next(category["itemCount"] for category in tree if category["categoryID"] == int(CATEGORY))
     return min(DEEP, count - PAGE)
@@ -66,7 +66,7 @@ def main():
     kinds = {
         "item": lambda: f"/item/{some()}",
         "category page, the first": lambda: f"/category/{CATEGORY}?count={PAGE}",
-        f"category page, {DEEP:,} passed over": lambda: f"/category/{CATEGORY}?count={PAGE}&skip={deep}",
+        f"category page, offset {DEEP:,}": lambda: f"/category/{CATEGORY}?count={PAGE}&skip={deep}",
         "search for a model": lambda: f"/searchitems?search={urllib.parse.quote(random.choice(names))}",
     }
     took = {kind: [] for kind in kinds}

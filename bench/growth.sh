@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2154
-# growth.sh: how much slower a read from the database becomes when the shop has a hundred times as many items. Sourced by run.sh.
+# growth.sh: latency of uncached reads with a hundred times as many items. Sourced by run.sh.
 #
-# Both shops are made alike: names of the demonstration's items with a model number, spread over the categories of its food. Nothing is remembered.
+# Both shops are generated alike: names of the demonstration's items with a model number, spread over its food categories.
 
 readonly FEWER=${FEWER:-10000} MORE=${MORE:-1000000}
 
-make_models() { # items file, how many
-  # Food alone, so that one category has all of them below it.
+make_models() { # items file, number of items
+  # Only food, so that one category contains all items.
   grep -E '"categoryID":1[1-8][0-9]?,"name"' tests/data/demo/dexar/catalog.jsonl |
     sed -n 's/.*"categoryID":\([0-9]*\),"name":"\([^"\\]*\)".*/\1\t\2/p' |
     awk -F '\t' -v items="$2" '
@@ -20,12 +20,12 @@ make_models() { # items file, how many
     }' >"$1"
 }
 
-grow() { # how many items, where the figures go
+grow() { # number of items, file for the results
   say "growth: a shop of $1 items"
   empty_shop
   make_models "$work/models.jsonl" "$1"
   "$BINARY" catalog import --brand dexar "$work/models.jsonl" >/dev/null
-  # As long as somebody's old view is open, a vacuum marks nothing as visible to all, and every read of an index looks at the table too.
+  # While an old snapshot is open, a vacuum cannot mark pages as all-visible, and index-only scans read the table too.
   until [[ $(psql_admin -c "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()") == 0 ]]; do sleep 0.1; done
   psql_admin -c 'vacuum analyze' -c checkpoint
   local port pid

@@ -1,10 +1,10 @@
-//! A client that does nothing but shake hands: new connections one after another on many tasks, or many that stay.
+//! A load generator for TLS handshakes and idle connections.
 //!
-//! `handshakes ADDRESS CA_FILE PATH full|resumed SECONDS` prints connections a second, the 99th percentile in milliseconds, and how
-//! many were resumed. `handshakes ADDRESS CA_FILE PATH idle COUNT` opens so many, asks once on each, prints `open` and holds them
-//! until its input ends. TLS 1.3 with X25519, so that every server does the same work. The certificate is verified once, before the
-//! measurement; then, as wrk and h2load do, it is taken as it comes: on cores that client and server share, a client's two
-//! signatures to verify would be measured more than the server's one to make. Called by bench/measure.py.
+//! `handshakes ADDRESS CA_FILE PATH full|resumed SECONDS` prints connections per second, the 99th percentile in milliseconds, and how
+//! many were resumed. `handshakes ADDRESS CA_FILE PATH idle COUNT` opens COUNT connections, sends one request on each, prints `open` and
+//! holds them until end of input. TLS 1.3 with X25519, so that every server does the same work. The certificate is verified once before
+//! the measurement and, as in wrk and h2load, not during it: on cores that client and server share, the client's verification of two
+//! signatures would weigh more than the server's signing of one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ fn verifier(authority: &str) -> Arc<WebPkiServerVerifier> {
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().expect("there is a root")
 }
 
-/// Takes any certificate: the one of this address has been verified before.
+/// Accepts any certificate: the server's has been verified before the measurement.
 #[derive(Debug)]
 struct Verified(Arc<WebPkiServerVerifier>);
 
@@ -118,7 +118,7 @@ async fn ask(stream: &mut TlsStream<TcpStream>, path: &str, closes: bool) -> std
     let mut bytes = 0;
     loop {
         let read = match stream.read(&mut buffer).await {
-            // A server may end the socket without the closing alert.
+            // A server may close the socket without a close_notify alert.
             Err(error) if closes && bytes > 0 && error.kind() == std::io::ErrorKind::UnexpectedEof => 0,
             read => read?,
         };

@@ -1,16 +1,16 @@
 # shellcheck shell=bash disable=SC2154
-# import.sh: an import of many items against \copy of the same rows and CREATE INDEX. Sourced by run.sh.
+# import.sh: a catalogue import compared with \copy of the same rows and CREATE INDEX. Sourced by run.sh.
 
 readonly ITEM_COLUMNS="item_id, id, category_id, subcategory_id, name, simple_description, description, description_fields,
   currency, price, discount, quantity, remainings, rating, visible, priority, tags, badges, photos, questions, translations"
 
-seconds_of() { # a command: its wall time in seconds
+seconds_of() { # COMMAND…: prints its wall time in seconds
   local begun=$EPOCHREALTIME
   "$@" >/dev/null
   awk -v a="$begun" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.3f", b - a }'
 }
 
-# The rival: the very same rows, exported once, into a table without indexes, then every index of `item`, then ANALYZE.
+# The rival: the same rows, exported once, into a table without indexes, then every index of `item`, then ANALYZE.
 rival_copy() {
   psql_admin -c 'set search_path = dexar' -c 'drop table if exists rival' \
     -c 'create table rival (like item including defaults including generated including constraints)' \
@@ -25,7 +25,7 @@ rival_copy() {
 
 median() { sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
-# Imports a file; prints: whole seconds, staging seconds, peak memory in kB.
+# Imports a file; prints total seconds, staging seconds and peak memory in kB.
 import_once() {
   local begun=$EPOCHREALTIME out peak=0 rss pid
   "$BINARY" catalog import --brand dexar "$1" >"$work/import.out" 2>"$work/import.err" &
@@ -43,7 +43,7 @@ import_once() {
   awk -v a="$begun" -v b="$EPOCHREALTIME" -v s="$out" -v p="$peak" 'BEGIN { printf "%.2f %s %d\n", b - a, s, p }'
 }
 
-say "making $ITEMS items, and four times as many to see whether memory grows"
+say "generating $ITEMS items, and four times as many to measure whether memory grows"
 make_items "$work/items.jsonl" "$work/categories.jsonl" "$ITEMS"
 make_items "$work/items4.jsonl" "$work/categories4.jsonl" $((ITEMS * 4))
 "$BINARY" catalog import --brand dexar tests/data/demo/regions.jsonl "$work/categories.jsonl" >/dev/null

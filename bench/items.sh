@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154
-# items.sh: shops of any size, made of the demonstration's or of a table of products. Sourced by run.sh.
+# items.sh: generates shops of any size from the demonstration catalogue or from a table of products. Sourced by run.sh.
 
-# Writes so many different items, each with a number behind its name, to a file, and their categories to another.
-make_items() { # items file, categories file, how many
+# Writes distinct items, each with a number after its name, to one file and their categories to another.
+make_items() { # items file, categories file, number of items
   if [[ -n ${DATA:-} ]]; then
     make_items_from_table "$@"
     return
@@ -10,7 +10,7 @@ make_items() { # items file, categories file, how many
   grep -v '"itemID"' tests/data/demo/dexar/catalog.jsonl >"$2"
   grep '"itemID"' tests/data/demo/dexar/catalog.jsonl |
     awk -v items="$3" '
-      # Each record is cut once where a number belongs; putting the pieces together is cheap.
+      # Each record is split once at the places of its numbers; joining the parts is cheap.
       {
         sub(/"name":"[^"\\]*/, "& \001")
         sub(/"itemID":[0-9]+/, "\"itemID\":\001"); sub(/"id":"item_[^"]*"/, "\"id\":\"item_\001\"")

@@ -1,9 +1,8 @@
-"""The table of speeds: brandgate beside its rivals, in one run, round by round.
+"""Measures brandgate beside its rivals in one run, round by round, and prints the table.
 
-Called by bench/run.sh, which has started PostgreSQL and Redis, filled a shop and written the brand's files; what it hands over
-stands in the environment. Every round runs each contestant once, in an order that turns around each time. A round in which
-other processes used much of the machine is dropped and run again, a bounded number of times. CPU is what /proc says of a
-server's processes; it is the steadier figure, because the load generators share the same cores.
+speed.sh has started the servers and filled a shop; its parameters are environment variables. Every round runs each contestant once, in
+an order that alternates. A round in which other processes used much of the machine is dropped and repeated, a limited number of
+times. CPU time comes from /proc; it is the steadier measure, because the load generators share the same cores.
 """
 
 import json
@@ -28,7 +27,7 @@ PREPARED_REQUESTS = 50_000
 
 
 class Server:
-    """Processes that belong together: one that was started here, or one found by its pid, with its children."""
+    """A server process with its children."""
 
     def __init__(self, name, pid):
         self.name, self.pid = name, pid
@@ -57,7 +56,7 @@ class Server:
             except OSError:
                 continue
             total += int(fields[11]) + int(fields[12])
-            # Of children that have ended: PostgreSQL's, one a connection.
+            # Of children that have exited: PostgreSQL has one per connection.
             total += int(fields[13]) + int(fields[14])
         return total / TICKS
 
@@ -86,7 +85,7 @@ def run(command, **more):
     return done.stdout
 
 
-# ---- what a load generator says: requests a second and the 99th percentile in milliseconds ----------------------------
+# ---- load generators: requests per second and the 99th percentile in milliseconds --------------------------------------
 
 
 def wrk(url, connections=64, script=None, headers=()):
@@ -97,7 +96,7 @@ def wrk(url, connections=64, script=None, headers=()):
     text = run(command + [url], env={**os.environ, "SEED": str(secrets.randbelow(1 << 30))})
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     if bad:
-        sys.exit(f"bench: {url}: {bad.group(1)} answers were no answers\n{text}")
+        sys.exit(f"bench: {url}: {bad.group(1)} responses failed\n{text}")
     amount, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
     return float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1)), float(amount) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
 
@@ -135,7 +134,7 @@ def redis_benchmark(arguments):
 
 
 def measure(contestants):
-    """`contestants`: name → (server or None, what to run). Gives name → list of (rate, cpu_us, p99_ms), a kept round each."""
+    """`contestants`: name → (server or None, what to run). Returns name → list of (rate, cpu_us, p99_ms), one per valid round."""
     kept, dropped = {name: [] for name in contestants}, []
     round_number = 0
     while len(next(iter(kept.values()))) < ROUNDS:
@@ -161,7 +160,7 @@ def measure(contestants):
                 continue
         for name, figures in found.items():
             kept[name].append(figures)
-    say(f"  {round_number} rounds, {len(dropped)} of them disturbed")
+    say(f"  {round_number} rounds, {len(dropped)} of them dropped as disturbed")
     return kept
 
 
@@ -234,7 +233,7 @@ def shake():
 
 
 def statement(file, function, values):
-    """The SQL of a function of the gateway's, word for word, with values in the places of its parameters."""
+    """The SQL of a function of the gateway, verbatim, with values in place of its parameters."""
     source = Path(file).read_text()
     text = re.search(rf"fn {function}\(.*?\n\s+\"(.*?)\",\n", source, re.S).group(1)
     text = re.sub(r"\s*\\\n\s*", " ", text).replace('\\"', '"')
@@ -250,9 +249,9 @@ def script(name, text):
 
 
 def lua(body, words="/dev/null"):
-    """A script for wrk that asks one of many requests by chance. `body` makes one, with `some()` for a line of the file `words`.
+    """A script for wrk that sends random requests of a list. `body` generates one, with `some()` for a line of the file `words`.
 
-    They are made before the clock runs: on the cores that the server shares, making each when it is sent would be measured too.
+    They are generated in advance: on cores shared with the server, generating each when it is sent would be measured too.
     """
     return script(
         f"load-{abs(hash(body))}.lua",
@@ -277,7 +276,7 @@ def cold():
     if FASTIFY:
         contestants["fastify"] = (FASTIFY, lambda: wrk(url(FASTIFY, ""), script=by_number))
     kept = measure(contestants)
-    rates("item not in memory: rate ÷ pgbench of the same select", kept, "ours", "pgbench", 0.60)
+    rates("item, not cached: rate ÷ pgbench of the same select", kept, "ours", "pgbench", 0.60)
     against_fastify("the same ÷ Fastify, one process", kept, 2.8)
 
 
@@ -308,7 +307,7 @@ def cart():
 
 
 def session():
-    # What a browser sends that was here before: both of its cookies.
+    # A returning browser sends both of its cookies.
     cookie = [f"Cookie: __Host-dexar_session={os.environ['SESSION_SECRET']}; __Host-dexar_visitor={secrets.token_hex(32)}"]
     now_ms = str(int(time.time() * 1000))
     command = ["evalsha", os.environ["CHECK_SHA"], "1", os.environ["SESSION_KEY"], now_ms, "72000000", "14400000"]
@@ -326,7 +325,7 @@ def session():
 def lists():
     if not FASTIFY:
         return
-    # Each question is another one, or those who ask the same at the same moment would share an answer.
+    # Requests differ; otherwise concurrent ones would share a response.
     pages = lua(f"local function one() return wrk.format('GET', '/category/{CATEGORY}?count=50&skip=' .. math.random(0, 900)) end")
     searches = lua("local function one() return wrk.format('GET', some()) end", os.environ["SEARCHES"])
     for what, asking in (("category page of 50", pages), ("search for a product", searches)):
@@ -336,7 +335,7 @@ def lists():
                 "fastify": (FASTIFY, lambda: wrk(url(FASTIFY, ""), 16, script=asking)),
             }
         )
-        rates(f"{what}, not in memory: rate ÷ Fastify with the same statement", kept, "ours", "fastify", 1.5)
+        rates(f"{what}, not cached: rate ÷ Fastify with the same statement", kept, "ours", "fastify", 1.5)
 
 
 def idle():
@@ -357,7 +356,7 @@ def idle():
 
 
 def growth():
-    """What growth.sh measured before, if it did."""
+    """The results of growth.sh, if it ran."""
     if (WORK / "growth.more").exists():
         fewer, more = (json.loads((WORK / name).read_text()) for name in ("growth.fewer", "growth.more"))
         for what in fewer:
@@ -365,11 +364,11 @@ def growth():
 
 
 def start():
-    """What start.py measured before, if it did."""
+    """The results of start.py, if it ran."""
     if (WORK / "start.json").exists():
         told = json.loads((WORK / "start.json").read_text())
-        absolute("start, from exec to an answer of both brands", told["start_ms"], 100, "ms")
-        absolute("idle gateway, both brands, nothing remembered", told["idle_mb"], 35, "MB PSS")
+        absolute("start, from exec to a response of both brands", told["start_ms"], 100, "ms")
+        absolute("idle gateway, both brands, nothing cached", told["idle_mb"], 35, "MB PSS")
 
 
 PARTS = {"hot": hot, "h2": h2, "category": category, "handshakes": shake, "idle": idle, "cold": cold, "cart": cart, "session": session, "lists": lists}

@@ -1,11 +1,8 @@
 #!/usr/bin/env bash
-# run.sh: the table of speeds and sizes. Called by `make bench`, which has built the binary.
+# run.sh: measures brandgate beside its rivals. Entry point of `make bench`, which builds the binary; README.md has the method and the
+# variables ONLY, ROUNDS, SAVE, ITEMS and DATA.
 #
-# Every figure is measured side by side with a named rival in this one run, on a private PostgreSQL with full durability.
-# ONLY=hot,cold runs parts (PARTS below). ROUNDS=1 is quick. SAVE=1
-# keeps the table and the plot under bench/. For the import ITEMS=80000 says how many items; DATA=FILE.tsv[.xz] takes product names from a table with the columns row, id, upcean,
-# name, category_id, category_path, brand_id, brand_name instead of multiplying the demonstration catalogue.
-# It must never touch anything outside the directory that it makes, and ends what it started.
+# Everything runs on private servers in a temporary directory; they are stopped and deleted at exit.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,7 +20,7 @@ for part in ${ONLY//,/ }; do
   [[ " ${PARTS[*]} " == *" $part "* ]] || { echo "bench: ONLY: no part is called $part; there are ${PARTS[*]}" >&2; exit 2; }
 done
 [[ $ONLY != *[[:space:]]* ]] || { echo 'bench: ONLY: parts are separated by commas, without blanks' >&2; exit 2; }
-# What was asked for can be done; `make bench` asks before it builds.
+# `make bench` validates the variables before it builds.
 [[ ${1:-} != check ]] || exit 0
 BINARY=$(realpath "${BRANDGATE_BIN:-${CARGO_TARGET_DIR:-target}/dist/brandgate}")
 HANDSHAKES=$(realpath "${CARGO_TARGET_DIR:-target}/dist/examples/handshakes")
@@ -52,7 +49,7 @@ tests/env/certs.sh "$work/certs" dexar novo >/dev/null
 readonly ADMIN_URL=${PG_ADMIN_URL%/postgres}/brandgate
 psql_admin() { "$PG_BIN/psql" -qXAt -v ON_ERROR_STOP=1 "$ADMIN_URL" "$@"; }
 "$PG_BIN/psql" -qX "$PG_ADMIN_URL" -c "create database brandgate template template0 encoding 'UTF8' locale 'C.UTF-8'"
-brand_file() { # brand, its sockets' address
+brand_file() { # brand, listen address
   printf 'bench' >"$work/credentials/$1.database-password"
   chmod 0600 "$work/credentials/$1.database-password"
   cat <<TOML

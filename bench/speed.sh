@@ -1,14 +1,13 @@
 # shellcheck shell=bash disable=SC2154
-# speed.sh: a shop of 100,000 items served by the gateway, nginx and Fastify at the same time; measure.py asks them. Sourced by
-# run.sh.
+# speed.sh: serves a shop of 100,000 items with the gateway, nginx and Fastify at the same time, and runs measure.py. Sourced by run.sh.
 #
-# Two gateways run: one as it is installed, and one that remembers no answers, for what is not in memory. All three servers use
-# the same certificate, and nginx serves the very bytes, with the very headers, that the gateway sent.
+# Two gateways run: one with the default configuration and one without a cache, for uncached reads. All servers use the same
+# certificate, and nginx serves the same bytes with the same headers that the gateway sent.
 
 readonly SHOP_ITEMS=${SHOP_ITEMS:-100000}
 companions=()
 
-await_port() { # port, what
+await_port() { # port, name of the server
   local tries
   for ((tries = 0; tries < 400; tries++)); do
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
@@ -18,7 +17,7 @@ await_port() { # port, what
   exit 1
 }
 
-start_gateway() { # directory of its brands, port, admin port
+start_gateway() { # brands directory, port, admin port
   BRANDGATE_BRANDS=$1 BRANDGATE_ADMIN=127.0.0.1:$3 "$BINARY" serve >"$1.log" 2>&1 &
   started=$!
   companions+=("$started")
@@ -26,8 +25,8 @@ start_gateway() { # directory of its brands, port, admin port
   until curl -sf "http://127.0.0.1:$3/readyz" >/dev/null; do sleep 0.1; done
 }
 
-# The response's head as nginx directives; what nginx makes itself is left out.
-headers_for_nginx() { # file with the head
+# The response's headers as nginx directives, without those that nginx adds itself.
+headers_for_nginx() { # file with the headers
   tr -d '\r' <"$1" | sed -n 's/^\([A-Za-z-]*\): \(.*\)$/\1\t\2/p' | grep -Eiv '^(content-length|content-type|content-encoding|date|etag)' |
     while IFS=$'\t' read -r name value; do printf 'add_header %s "%s" always;\n' "$name" "${value//\"/\\\"}"; done
 }
@@ -118,7 +117,7 @@ start_gateway "$work/cold" "$cold_port" "$(free_port)"
 cold_pid=$started
 CATEGORY=$(psql_admin -c 'select node_id from dexar.item group by 1 order by count(*) desc limit 1')
 ITEM_PATH=/item/$(psql_admin -c "select item_id from dexar.item order by abs(length(description) + length(photos::text) + length(questions::text) - 600), 1 limit 1")
-# What visitors may see and put into a cart.
+# Items that are listed and in stock.
 psql_admin -c "select item_id from dexar.listed_item join dexar.item i using (item_id) where coalesce(i.quantity, 99) > 20" >"$work/ids"
 PAGE_PATH="/category/$CATEGORY?count=50"
 psql_admin -c "select name from dexar.listed_item order by random() limit 5000" |
@@ -134,10 +133,10 @@ SESSION_KEY="dexar:{$(printf %s "$secret" | sha256sum | cut -c1-64)}:session"
 now_ms=$(date +%s%3N)
 redis-cli -s "$redis_socket" hset "$SESSION_KEY" id sess_bench user \
   '{"id":1,"username":null,"display_name":"Bench"}' expires_ms $((now_ms + 72000000)) ends_ms $((now_ms + 2592000000)) >/dev/null
-# The gateway has loaded its script by the first question; its name is what this server knows it by.
+# The first request makes the gateway load its script into Redis; redis-benchmark calls it by its hash.
 curl -s --cacert "$work/certs/ca.pem" "https://localhost:$cold_port/auth/session" -b "__Host-dexar_session=$secret" >"$work/session.json"
 grep -q '"active":true' "$work/session.json" || {
-  say "the session is not one: $(cat "$work/session.json")"
+  say "the session is not active: $(cat "$work/session.json")"
   exit 1
 }
 CHECK_SHA=$(python3 - <<'PYTHON'

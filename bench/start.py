@@ -1,7 +1,7 @@
-"""How long a start takes until the first answer, and what an idle gateway with two brands and nothing remembered takes in memory.
+"""Time from start to the first response, and memory of an idle gateway with two brands and an empty cache.
 
-Called by bench/run.sh with the binary and the two brands' addresses. Each start is a process of its own with warm files, as after
-an upgrade; the clock begins before the process is made and ends with the last byte of an answer over TLS from both brands.
+Arguments: the binary, the CA's certificate, a path, and the two brands' ports. Each start is a new process with warm files, as after an
+upgrade; the time ends with the last byte of a TLS response from both brands.
 """
 
 import http.client
@@ -35,7 +35,7 @@ def ask(port, context, give_up):
         finally:
             connection.close()
         if time.monotonic() > give_up:
-            sys.exit(f"bench: nothing served on {port}")
+            sys.exit(f"bench: no response on port {port}")
         time.sleep(0.001)
 
 
@@ -53,13 +53,13 @@ def main():
         for port in PORTS:
             ask(port, context, begun + LONGEST_S)
         took_ms.append((time.monotonic() - begun) * 1000)
-        # What a start allocates for a moment is given back within it.
+        # Temporary allocations of the start are freed within a second.
         time.sleep(1)
         memory_mb.append(pss_mb(process.pid))
         process.terminate()
         process.wait(LONGEST_S)
     print(json.dumps({"start_ms": took_ms, "idle_mb": memory_mb}))
-    for what, values, goal in (("from exec to an answer of both brands, ms", took_ms, 100), ("idle, both brands, nothing remembered, MB PSS", memory_mb, 35)):
+    for what, values, goal in (("from exec to a response of both brands, ms", took_ms, 100), ("idle, both brands, nothing cached, MB PSS", memory_mb, 35)):
         print(f"{what}: {statistics.median(values):.0f} [{min(values):.0f}-{max(values):.0f}], goal {goal}", file=sys.stderr)
 
 

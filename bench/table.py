@@ -1,7 +1,4 @@
-"""The rows of the table, and how they are shown: as Markdown, and as a plot of how far beyond its goal each figure is.
-
-Used by measure.py alone.
-"""
+"""The rows of the table, rendered as Markdown and as a plot of each result relative to its goal."""
 
 import statistics
 import sys
@@ -19,7 +16,7 @@ def spread(values):
 
 
 def row(what, ours, rivals, goal, at_least=True, unit=""):
-    """Figures of the same rounds; `goal` None: for information."""
+    """Results of the same rounds; without a goal the row is for information."""
     ratio = spread([a / b for a, b in zip(ours, rivals)])
     reached = None if goal is None else (ratio[0] >= goal if at_least else ratio[0] <= goal)
     ROWS.append(
@@ -43,7 +40,7 @@ def absolute(what, values, goal, unit):
 
 
 def table():
-    lines = ["| what | goal | ratio, median [least-most] | brandgate | rival | |", "|---|---|---|---|---|---|"]
+    lines = ["| what | goal | ratio, median [min-max] | brandgate | rival | |", "|---|---|---|---|---|---|"]
     for entry in ROWS:
         goal = "–" if entry["goal"] is None else ("≥ " if entry["at_least"] else "≤ ") + f"{entry['goal']:g}"
         reached = {True: "reached", False: "**not reached**", None: ""}[entry["reached"]]
@@ -59,14 +56,14 @@ def table():
 
 
 def plot():
-    """Bars of how far beyond its goal each figure is: 1 is the goal, more is better."""
+    """Bars of each result relative to its goal: 1 is the goal, more is better."""
     rows = [entry for entry in ROWS if entry["goal"] is not None]
     reached = lambda e: e["ratio"][0] if e["ratio"] else e["ours"]
     scaled = [reached(e) / e["goal"] if e["at_least"] else e["goal"] / max(reached(e), 1e-9) for e in rows]
     height, left, width, most = 24, 470, 330, max(2.0, *scaled)
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 80}" height="{len(rows) * height + 40}" font-family="sans-serif" font-size="13">',
-        f'<rect width="100%" height="100%" fill="#fff"/><text x="{left}" y="18" fill="#444">how far beyond its goal (line: the goal)</text>',
+        f'<rect width="100%" height="100%" fill="#fff"/><text x="{left}" y="18" fill="#444">result relative to its goal (line: the goal)</text>',
     ]
     for index, (entry, value) in enumerate(zip(rows, scaled)):
         y = 28 + index * height

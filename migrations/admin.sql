@@ -1,12 +1,12 @@
--- What only an administrator can do for a brand: its role, its schema, the shared schema for extensions, and the walls
+-- What only an administrator can create for a brand: its role, its schema, the shared schema for extensions, and the isolation
 -- between brands. `brandgate migrate --admin-url` runs this in one transaction; without an administrator's URL it prints it.
--- May run again at any time. Takes two settings: brandgate.role, and brandgate.password (may be empty: then it stays).
+-- It may run any number of times. Settings: brandgate.role, and brandgate.password (if empty, the password is not changed).
 do $$
 declare
     brand_role text := current_setting('brandgate.role');
     brand_password text := coalesce(current_setting('brandgate.password', true), '');
 begin
-    -- Two of these at once in one database would stumble over each other.
+    -- Concurrent runs in one database would conflict.
     perform pg_advisory_xact_lock(hashtextextended('brandgate:admin', 0));
 
     if not exists (select from pg_roles where rolname = brand_role) then
@@ -21,7 +21,7 @@ begin
     end if;
     execute format('alter role %I set search_path = %I, extensions', brand_role, brand_role);
 
-    -- Nobody gets in, or creates anything, by being "public".
+    -- Being "public" gives no access and no right to create anything.
     execute format('revoke all on database %I from public', current_database());
     execute format('grant connect, temporary on database %I to %I', current_database(), brand_role);
     revoke create on schema public from public;
@@ -29,7 +29,7 @@ begin
     create schema if not exists extensions;
     execute format('grant usage on schema extensions to %I', brand_role);
 
-    -- An administrator who is no superuser may give a schema only to a role that it belongs to.
+    -- An administrator without superuser rights can give a schema only to a role that it is a member of.
     if not (select rolsuper from pg_roles where rolname = current_user) then
         execute format('grant %I to current_user', brand_role);
     end if;

@@ -51,7 +51,7 @@ static JOBS: &[Job] = &[
     Job {
         name: "follow payments",
         every: Duration::from_secs(1),
-        run: |brand| Box::pin(async move { payments::worker::follow(&brand).await }),
+        run: |brand| Box::pin(async move { payments::worker::poll_due(&brand).await }),
     },
 ];
 

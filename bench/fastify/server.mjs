@@ -1,5 +1,5 @@
-// The rival of `make bench`: the endpoints that are measured, with the gateway's own statements and the same answers, as a team
-// that knows Fastify would write them. One process; no logging; statements prepared; commands to Redis pipelined by themselves.
+// The rival of `make bench`: the measured endpoints with the gateway's own SQL and the same responses, written as a team experienced
+// with Fastify would. One process, no logging, prepared statements, automatically pipelined Redis commands.
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -9,7 +9,7 @@ import pg from 'pg'
 
 const { PORT, CERTIFICATE, KEY, PG_HOST, PG_PORT, REDIS_SOCKET, SOURCES } = process.env
 
-// Whole numbers and decimals go out as JSON numbers.
+// bigint and numeric become JSON numbers.
 pg.types.setTypeParser(20, Number)
 pg.types.setTypeParser(1700, Number)
 
@@ -139,7 +139,7 @@ app.post('/cart', async (request, reply) => {
   return { message: 'Added to cart' }
 })
 
-// The ration of requests a minute.
+// The rate limit per minute.
 async function count(key) {
   const [used] = await Promise.all([redis.incr(key), redis.expire(key, 60, 'NX')])
   return used

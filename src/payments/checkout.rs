@@ -1,69 +1,60 @@
-//! Opening a payment: an order becomes a row, the row a QR code, once, however often and from wherever it is asked for.
-//!
-//! Called by `payments::http`. The order is on disk before the bank is asked; who asks the bank is decided in the row, so that
-//! two requests, two instances, or one that was killed and its successor never show two codes.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! Checkout: an order becomes a payment with a QR code, once, however often and over whichever instance it is sent.
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::checkout_store::{self, CheckoutQuery, CheckoutSnapshot, NewPayment};
 use super::order::{Offered, Order};
 use super::state::{CurrentState, ProviderStatus, Status};
-use super::store::{self, CheckoutQuery, CheckoutSnapshot, Opening, Payment};
-use super::{apply, poll_provider};
+use super::store::Payment;
+use super::{apply, poll_provider, registration};
+use crate::config::PaymentsConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::foundation::hex;
 use crate::http::rate_limit::network_of;
-use crate::payments::provider::raiffeisen::{ProviderClient, ProviderError, Registration, StatusEndpoint};
+use crate::payments::provider::{Provider, ProviderError};
 use crate::platform::postgres::Transaction;
 use crate::session::Owner;
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
-/// How often a waiting request looks whether another one has the code by now.
-const WAIT: Duration = Duration::from_millis(100);
-
-/// What an instance needs beside the bank's own time to register a code.
-const MARGIN: Duration = Duration::from_secs(1);
-
-/// How long a request is on its way before it begins here, by the clock of another instance too: a login since then may have
-/// overtaken it. Who logged in before that and comes as a visitor has no session any more, and orders for nobody but themselves.
+/// How long before a checkout a login may have happened and still count as a login during the request: the request's way here, and
+/// the difference between the instances' clocks. A visitor who logged in earlier has no session any more and orders as a visitor.
 const LINK_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
-/// Replacing older payments makes room for this one; more rounds than this mean that somebody opens them as fast.
-const MOST_ROUNDS: u32 = 4;
+/// How often a checkout starts again, because of a login or after replacing older payments.
+const MAX_ATTEMPTS: u32 = 4;
 
-/// How far one round came.
+/// The outcome of one attempt.
+#[derive(Debug)]
 enum Step {
-    /// The payment has its code, or will never have one.
+    /// The payment is registered or closed.
     Done(Payment),
-    /// The payment is written, and this request registers it.
+    /// The payment is stored, and this request registers its QR code.
     Register(Payment),
-    /// The payment is written, and another request registers it.
+    /// The payment is stored, and another request may be registering its QR code.
     Wait(Payment),
-    /// The visitor has become this user, whose payments are to be looked at.
-    Joined(String),
-    /// Older payments of the owner are in the way.
+    /// The visitor has logged in as this user: start again with the user's payments.
+    Linked(String),
+    /// Cancel these older payments of the owner, and start again.
     Replace(Vec<Payment>),
 }
 
-/// The payment of an order. The same order again is the same payment.
+/// Returns the payment of an order. The same order is the same payment.
 ///
 /// # Errors
-/// 404, 409 and 422 that say what of the order cannot be sold, or not for this amount; 409 for an order that was another one
-/// before; 429 for too many open payments; 502 and 504 when the bank gives no code: the same order again is safe.
+/// 404, 409 and 422 for what cannot be sold, or not at this price; 409 for an order id that was used for another order; 429 for too
+/// many open payments; 502 and 504 when the provider fails: repeating the order is safe.
 pub async fn open(cx: &RequestContext, owner: &Owner, order: &Order) -> Result<Payment> {
-    ProviderClient::of(&cx.brand)?;
-    check_redirect(cx, order)?;
-    let begun_after = cx.now() - LINK_MARGIN;
+    Provider::for_brand(&cx.brand)?;
+    check_redirect_url(cx, order)?;
+    let linked_after = cx.now() - LINK_MARGIN;
     let mut owner = owner.key();
-    for _ in 0..MOST_ROUNDS {
-        match round(cx, &owner, begun_after, order).await? {
-            Step::Joined(user) => owner = user,
+    for _ in 0..MAX_ATTEMPTS {
+        match attempt(cx, &owner, linked_after, order).await? {
+            Step::Linked(user) => owner = user,
             Step::Done(payment) => return Ok(payment),
-            Step::Register(payment) => return register(&cx.brand, payment).await,
-            Step::Wait(payment) => return register_or_wait(&cx.brand, payment).await,
+            Step::Register(payment) => return registration::register(&cx.brand, payment).await,
+            Step::Wait(payment) => return registration::register_or_wait(&cx.brand, payment).await,
             Step::Replace(older) => {
                 for payment in older {
                     replace(&cx.brand, payment).await?;
@@ -74,275 +65,165 @@ pub async fn open(cx: &RequestContext, owner: &Owner, order: &Order) -> Result<P
     Err(Error::conflict("payments_in_the_way", "Other payments of the same items are being opened; please try again."))
 }
 
-/// Where the bank's app sends the payer back to: a page of the shop and no other.
-fn check_redirect(cx: &RequestContext, order: &Order) -> Result<()> {
+/// The page that the payer's bank returns the payer to must be one of the shop's.
+fn check_redirect_url(cx: &RequestContext, order: &Order) -> Result<()> {
     let Some(url) = &order.redirect_url else { return Ok(()) };
     let config = &cx.brand.config;
-    let is_of = |origin: &String| {
+    let is_under = |origin: &String| {
         let rest = url.strip_prefix(origin.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
     };
     match url.bytes().all(|byte| byte.is_ascii_graphic())
-        && config.origins.iter().chain([&config.storefront_url]).any(is_of)
+        && config.origins.iter().chain([&config.storefront_url]).any(is_under)
     {
         true => Ok(()),
         false => Err(Error::unprocessable("bad_redirect_url", "redirectUrl: expected a page of this shop")),
     }
 }
 
-async fn round(cx: &RequestContext, owner: &str, begun_after: Timestamp, order: &Order) -> Result<Step> {
+async fn attempt(cx: &RequestContext, owner: &str, linked_after: Timestamp, order: &Order) -> Result<Step> {
     let config = &cx.brand.config.payments;
     let now = cx.now();
     let item_ids: Vec<i64> = order.items.iter().map(|item| item.item_id).collect();
-    let question = CheckoutQuery {
+    let query = CheckoutQuery {
         brand: cx.brand.name(),
         owner,
-        begun_after,
-        subject: network_of(cx.address),
+        linked_after,
+        network: network_of(cx.address),
         region: cx.region.as_deref(),
         site_order_id: &order.site_order_id,
         item_ids: &item_ids,
     };
-    let _turn = cx.brand.checkouts.acquire().await.or_internal()?;
+    let _permit = cx.brand.checkouts.acquire().await.or_internal()?;
     let transaction = cx.brand.transaction().await?;
-    let desk = store::begin(&transaction, &question).await?;
-    if let Some(round) = decide(&desk, order, cx, now).transpose() {
-        return leave(transaction, round).await;
+    let snapshot = checkout_store::begin(&transaction, &query).await?;
+    if let Some(step) = decide(&snapshot, order, config, now).transpose() {
+        return roll_back(transaction, step).await;
     }
-    let (lines, amount) = match order.price(&desk.offered, config.rounding) {
+    let (lines, amount) = match order.price(&snapshot.offered, config.rounding) {
         Ok(priced) => priced,
-        Err(error) => return leave(transaction, Err(error)).await,
+        Err(error) => return roll_back(transaction, Err(error)).await,
     };
-    let opening = Opening {
+    let payment = NewPayment {
         owner,
         bank_order_id: &hex::random_name()?,
-        subject: question.subject,
+        network: query.network,
         order,
         lines: &lines,
         amount,
         now,
         expires_at: now + config.qr_lifetime,
-        registering_until: now + registering_for(&cx.brand),
+        registering_until: now + registration::timeout(&cx.brand),
     };
-    let opened = store::open(transaction, &opening).await?;
-    let Some(payment_id) = opened else {
-        // Somebody was faster since the pieces were counted: count again and say what is left.
+    let Some(payment_id) = checkout_store::insert(transaction, &payment).await? else {
+        // The stock changed since the snapshot: the next attempt reports what is left.
         return Ok(Step::Replace(Vec::new()));
     };
     cx.brand.cache.items_changed(lines.iter().map(|line| line.item_id));
-    Ok(Step::Register(written(payment_id, &opening)))
+    Ok(Step::Register(inserted(payment_id, &payment)))
 }
 
-/// Ends the transaction without having written anything.
-async fn leave(transaction: Transaction, with: Result<Step>) -> Result<Step> {
+/// Returns the connection to the pool; nothing was written.
+async fn roll_back(transaction: Transaction, step: Result<Step>) -> Result<Step> {
     transaction.rollback().await?;
-    with
+    step
 }
 
-/// The row as it was just written.
-fn written(payment_id: i64, opening: &Opening<'_>) -> Payment {
+/// The payment as it was inserted.
+fn inserted(payment_id: i64, new: &NewPayment<'_>) -> Payment {
     Payment {
         id: payment_id,
-        owner: opening.owner.to_owned(),
-        site_order_id: opening.order.site_order_id.clone(),
-        bank_order_id: opening.bank_order_id.to_owned(),
-        standing: CurrentState { status: Status::Created, holds: true, expires_at: opening.expires_at },
-        amount: opening.amount,
-        redirect_url: opening.order.redirect_url.clone(),
-        created_at: opening.now,
-        registering_until: Some(opening.registering_until),
+        owner: new.owner.to_owned(),
+        site_order_id: new.order.site_order_id.clone(),
+        bank_order_id: new.bank_order_id.to_owned(),
+        state: CurrentState { status: Status::Created, holds_stock: true, expires_at: new.expires_at },
+        amount: new.amount,
+        redirect_url: new.order.redirect_url.clone(),
+        created_at: new.now,
+        registering_until: Some(new.registering_until),
         qr_id: None,
         payload: None,
         qr_url: None,
-        qr_id_told: None,
-        looks: 0,
+        notified_qr_id: None,
+        polls: 0,
         transaction_id: None,
         transaction_date: None,
         completed_at: None,
         to_settle: false,
         remark: None,
-        lines: opening.lines.iter().map(|line| (line.item_id, line.quantity)).collect(),
+        lines: new.lines.iter().map(|line| (line.item_id, line.quantity)).collect(),
     }
 }
 
-/// What is there already decides; `None` when a new payment is to be written.
-fn decide(desk: &CheckoutSnapshot, order: &Order, cx: &RequestContext, now: Timestamp) -> Result<Option<Step>> {
-    let config = &cx.brand.config.payments;
-    if let Some(user) = &desk.joined {
-        return Ok(Some(Step::Joined(user.clone())));
+/// Decides what the existing payments require; `None` when a new payment is to be inserted.
+fn decide(snapshot: &CheckoutSnapshot, order: &Order, config: &PaymentsConfig, now: Timestamp) -> Result<Option<Step>> {
+    if let Some(user) = &snapshot.linked_owner {
+        return Ok(Some(Step::Linked(user.clone())));
     }
-    if let Some(same) = desk.payments.iter().find(|payment| payment.site_order_id == order.site_order_id) {
+    if let Some(same) = snapshot.payments.iter().find(|payment| payment.site_order_id == order.site_order_id) {
         if !order.is_same(&same.lines, same.amount, config.rounding) {
-            let sentence =
+            let message =
                 "This order was begun with other items or another amount; please give it another siteorderID.";
-            return Err(Error::conflict("order_changed", sentence));
+            return Err(Error::conflict("order_changed", message));
         }
-        let is_waiting = same.qr_id.is_none() && same.standing.status.is_open();
+        let is_unregistered = same.qr_id.is_none() && same.state.status.is_open();
         let payment = same.clone();
-        return Ok(Some(if is_waiting { Step::Wait(payment) } else { Step::Done(payment) }));
+        return Ok(Some(if is_unregistered { Step::Wait(payment) } else { Step::Done(payment) }));
     }
-    let shares =
+    let shares_an_item =
         |payment: &&Payment| payment.lines.iter().any(|(id, _)| order.items.iter().any(|item| item.item_id == *id));
-    let (older, others): (Vec<&Payment>, Vec<&Payment>) = desk.payments.iter().partition(shares);
-    if others.len() >= config.open_per_owner as usize || desk.open_at_address >= i64::from(config.open_per_address) {
-        let ends = others.iter().map(|payment| payment.standing.expires_at).min().unwrap_or(now + config.qr_lifetime);
-        let seconds = u32::try_from(ends.duration_since(now).as_secs()).unwrap_or(0).max(1);
-        return Err(Error::too_many(
-            seconds,
-            "Too many payments are open; please pay or let one of them expire first.",
-        ));
+    let (older, others): (Vec<&Payment>, Vec<&Payment>) = snapshot.payments.iter().partition(shares_an_item);
+    if others.len() >= config.open_per_owner as usize || snapshot.open_at_address >= i64::from(config.open_per_address)
+    {
+        let expiry = others.iter().map(|payment| payment.state.expires_at).min().unwrap_or(now + config.qr_lifetime);
+        let retry_after_s = u32::try_from(expiry.duration_since(now).as_secs()).unwrap_or(0).max(1);
+        let message = "Too many payments are open; please pay or let one of them expire first.";
+        return Err(Error::too_many(retry_after_s, message));
     }
     if older.is_empty() {
         return Ok(None);
     }
-    // An order that is refused anyway must not cost its owner the code that they may be looking at.
-    order.price(&with_released(&desk.offered, order, &older), config.rounding)?;
+    // An order that would be refused must not cancel the payment that the client may be showing.
+    order.price(&with_released_stock(&snapshot.offered, order, &older), config.rounding)?;
     Ok(Some(Step::Replace(older.into_iter().cloned().collect())))
 }
 
-/// What is offered when the older payments have given their pieces back.
-fn with_released(offered: &[Option<Offered>], order: &Order, older: &[&Payment]) -> Vec<Option<Offered>> {
-    let held_of = |item_id: i64| -> i32 {
-        let holding = older.iter().filter(|payment| payment.standing.holds);
+/// The offer after the older payments have released their units.
+fn with_released_stock(offered: &[Option<Offered>], order: &Order, older: &[&Payment]) -> Vec<Option<Offered>> {
+    let held_units = |item_id: i64| -> i32 {
+        let holding = older.iter().filter(|payment| payment.state.holds_stock);
         holding.flat_map(|payment| &payment.lines).filter(|(id, _)| *id == item_id).map(|(_, quantity)| quantity).sum()
     };
     let pairs = offered.iter().zip(&order.items);
     let released = pairs.map(|(offered, item)| {
         let offered = offered.clone()?;
-        Some(Offered { left: offered.left.saturating_add(held_of(item.item_id)), ..offered })
+        Some(Offered { left: offered.left.saturating_add(held_units(item.item_id)), ..offered })
     });
     released.collect()
 }
 
-/// How long one instance may take to register a code before another one takes over.
-fn registering_for(brand: &Brand) -> Duration {
-    brand.config.bank.as_ref().map_or(MARGIN, |bank| bank.timeout + MARGIN)
-}
-
-/// Asks the bank for the code of a payment that is this request's to register.
-async fn register(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
-    let purpose = super::purpose(&payment.site_order_id);
-    let registration = Registration {
-        order: &payment.bank_order_id,
-        amount: payment.amount,
-        purpose: &purpose,
-        expires_at: payment.standing.expires_at,
-        redirect_url: payment.redirect_url.as_deref(),
-    };
-    let registered = ProviderClient::of(brand)?.register(&registration).await;
-    match registered {
-        Ok(code) => {
-            let look_at = brand.clock.now() + super::FIRST_PAUSE;
-            let noted = store::note_qr(&brand.postgres().await?, payment.id, &code, look_at).await?;
-            match noted {
-                Some(status) if status.is_open() || status == Status::Completed => {
-                    let standing = CurrentState { status, ..payment.standing };
-                    let (qr_id, payload, qr_url) = (Some(code.qr_id), Some(code.payload), Some(code.qr_url));
-                    Ok(Payment { standing, qr_id, payload, qr_url, ..payment })
-                }
-                // It took so long that the order was closed, or registered by another instance: nobody sees this code.
-                noted => {
-                    tracing::warn!(
-                        brand = brand.name(),
-                        payment = payment.id,
-                        qr = code.qr_id,
-                        "a QR code came too late"
-                    );
-                    if let Err(fault) = ProviderClient::of(brand)?.cancel(&code.qr_id).await {
-                        tracing::warn!(brand = brand.name(), qr = code.qr_id, %fault, "it could not be cancelled");
-                    }
-                    match noted {
-                        Some(_) => Err(Error::bank_too_late("the order was closed while the bank registered it")),
-                        None => stored(brand, payment.id).await,
-                    }
-                }
-            }
-        }
-        Err(fault) => {
-            store::note_unregistered(&brand.postgres().await?, payment.id, &fault.to_string()).await?;
-            tracing::warn!(brand = brand.name(), payment = payment.id, %fault, "no QR code");
-            if matches!(fault, ProviderError::Refused { .. }) {
-                // It will say so again: the order's name and its pieces are free.
-                apply(brand, payment.id, &ProviderStatus::Expired).await?;
-            }
-            Err(fault.into())
-        }
-    }
-}
-
-/// The payment as another instance registered it.
-async fn stored(brand: &Brand, payment_id: i64) -> Result<Payment> {
-    let client = brand.postgres().await?;
-    let found = store::by_id(&client, payment_id).await?;
-    found.filter(|payment| payment.qr_id.is_some()).ok_or_else(|| Error::bank_too_late("the order is gone"))
-}
-
-/// Waits for the request that registers a payment, and takes its place when it is gone.
-async fn register_or_wait(brand: &Arc<Brand>, payment: Payment) -> Result<Payment> {
-    let mut left = registering_for(brand) + MARGIN;
-    loop {
-        let now = brand.clock.now();
-        if payment.registering_until.is_none_or(|until| until < now) || left.is_zero() {
-            let expires_at = now + brand.config.payments.qr_lifetime;
-            let taken =
-                store::take_over(&brand.postgres().await?, payment.id, now, expires_at, now + registering_for(brand))
-                    .await?;
-            if let Some(payment) = taken {
-                return register(brand, payment).await;
-            }
-        }
-        let found = store::by_id(&brand.postgres().await?, payment.id).await?;
-        match found {
-            Some(found) if found.qr_id.is_some() => return Ok(found),
-            Some(found) if !found.standing.status.is_open() => {
-                let sentence = "The bank gave no QR code; please try the same order again.";
-                return Err(Error::bad_gateway(sentence, "the request that registered it was refused"));
-            }
-            Some(found) if found.registering_until.is_none() && left.is_zero() => {
-                return Err(Error::bank_too_late("another request's registration came to nothing"));
-            }
-            Some(found) if found.registering_until != payment.registering_until => {
-                return Box::pin(register_or_wait(brand, found)).await;
-            }
-            _ if left.is_zero() => return Err(Error::bank_too_late("another request still waits for the bank")),
-            _ => {}
-        }
-        tokio::time::sleep(WAIT).await;
-        left = left.saturating_sub(WAIT);
-    }
-}
-
-/// Ends an older payment of the same owner that shares an item with a new one: at the bank first.
+/// Cancels an older payment of the owner that shares an item with the new order: with the provider first.
 ///
 /// # Errors
-/// 409 that names it when it turns out to be paid, or is being paid; 502 and 504 when the bank cannot say.
-async fn replace(brand: &Arc<Brand>, payment: Payment) -> Result<()> {
+/// 409 that names the payment when it is paid or in progress; 502 and 504 when the provider fails.
+async fn replace(brand: &Brand, payment: Payment) -> Result<()> {
     let payment = match payment.qr_id {
         Some(_) => payment,
-        None => match register_or_wait(brand, payment.clone()).await {
-            Ok(payment) => payment,
-            // Nobody was shown a code, and nobody will be.
+        None => match registration::register_or_wait(brand, payment.clone()).await {
+            Ok(registered) => registered,
+            // Its QR code was never shown and never will be.
             Err(_) => return apply(brand, payment.id, &ProviderStatus::Expired).await.map(drop),
         },
     };
-    let after = match &payment.qr_id {
-        Some(qr_id) if payment.standing.status.is_open() => {
-            let after = match ProviderClient::of(brand)?.cancel(qr_id).await? {
-                true => poll_provider(brand, &payment, StatusEndpoint::Both).await?,
-                false => apply(brand, payment.id, &ProviderStatus::Cancelled).await?,
-            };
-            if after.standing.status == Status::Created {
-                return Err(ProviderError::Nonsense(format!("{qr_id} was cancelled and lives")).into());
-            }
-            after
-        }
+    let closed = match &payment.qr_id {
+        Some(qr_id) if payment.state.status.is_open() => cancel(brand, &payment, qr_id).await?,
         _ => payment,
     };
-    let refuse = |code, sentence: &str| {
-        let error = Error::conflict(code, sentence.to_owned()).with("order", after.site_order_id.clone());
-        Err(error.with("qrId", after.qr_id.clone()))
+    let refuse = |code, message: &str| {
+        let error = Error::conflict(code, message.to_owned()).with("order", closed.site_order_id.clone());
+        Err(error.with("qrId", closed.qr_id.clone()))
     };
-    match after.standing.status {
+    match closed.state.status {
         Status::Completed => {
             refuse("already_paid", "An earlier payment of these items was paid; please look at that order.")
         }
@@ -352,3 +233,18 @@ async fn replace(brand: &Arc<Brand>, payment: Payment) -> Result<()> {
         Status::Expired | Status::Cancelled => Ok(()),
     }
 }
+
+/// Cancels an open payment with the provider and returns what became of it.
+async fn cancel(brand: &Brand, payment: &Payment, qr_id: &str) -> Result<Payment> {
+    let cancelled = match Provider::for_brand(brand)?.cancel(qr_id).await? {
+        true => poll_provider(brand, payment, None).await?,
+        false => apply(brand, payment.id, &ProviderStatus::Cancelled).await?,
+    };
+    if cancelled.state.status == Status::Created {
+        return Err(ProviderError::InvalidResponse(format!("{qr_id} is active after its cancellation")).into());
+    }
+    Ok(cancelled)
+}
+
+#[cfg(test)]
+mod tests;

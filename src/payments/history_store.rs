@@ -1,6 +1,5 @@
-//! SQL of what was paid and begun, for those who look back: the mail about an order, the receipt's address, a person of the shop.
+//! SQL that reads the history of payments: for the operator, the metrics and the emails about paid orders.
 
-use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -9,23 +8,25 @@ use crate::foundation::error::Result;
 use crate::foundation::language::Language;
 use crate::payments::order::OrderLine;
 use crate::payments::store::Payment;
-use crate::payments::{Filter, PaymentCounts};
+use crate::payments::{PaymentCounts, PaymentFilter};
+use crate::platform::postgres::Executor;
 use crate::telemetry::metrics::Queue;
 
-/// The newest first.
-pub(super) async fn list(client: &impl Executor, filter: Filter) -> Result<Vec<Payment>> {
+/// Returns payments, newest first.
+pub(super) async fn list(client: &impl Executor, filter: PaymentFilter) -> Result<Vec<Payment>> {
     let statement = client
         .prepare_cached(
-            "select * from payment_sheet \
-             where (not $1 or status in ('CREATED', 'WAITING')) and (not $2 or to_settle) \
-             order by payment_id desc limit $3",
+            r"select * from payment_sheet
+              where (not $1 or status in ('CREATED', 'WAITING')) and (not $2 or to_settle)
+              order by payment_id desc limit $3",
         )
         .await?;
-    let Filter { only_open, only_to_settle, count } = filter;
+    let PaymentFilter { only_open, only_to_settle, count } = filter;
     let rows = client.query(&statement, &[&only_open, &only_to_settle, &count]).await?;
-    rows.iter().map(Payment::read).collect()
+    rows.iter().map(Payment::from_row).collect()
 }
 
+/// Marks a payment for manual settlement.
 pub(super) async fn mark_to_settle(client: &impl Executor, payment_id: i64, remark: &str) -> Result<()> {
     let statement =
         client.prepare_cached("update payment set to_settle = true, remark = $2 where payment_id = $1").await?;
@@ -33,15 +34,16 @@ pub(super) async fn mark_to_settle(client: &impl Executor, payment_id: i64, rema
     Ok(())
 }
 
+/// Clears the mark; `false` when there was none.
 pub(super) async fn settle(client: &impl Executor, payment_id: i64) -> Result<bool> {
     let statement =
         client.prepare_cached("update payment set to_settle = false where payment_id = $1 and to_settle").await?;
     Ok(client.execute(&statement, &[&payment_id]).await? == 1)
 }
 
-/// Begins a transaction that has the paid orders of exactly these items (sorted) to itself, the newest first: of an owner, else
-/// those whose front end named one of these users, since then.
-pub(super) async fn begin_mail(
+/// Locks and returns the paid orders of exactly these items (sorted), newest first: of `owner`, or when that is `None`, those that
+/// were completed `since` and whose front end named one of `user_ids`.
+pub(super) async fn lock_paid(
     client: &impl Executor,
     owner: Option<&str>,
     user_ids: &[String],
@@ -50,28 +52,28 @@ pub(super) async fn begin_mail(
 ) -> Result<Vec<Payment>> {
     let statement = client
         .prepare_cached(
-            "with paid as ( \
-                 select payment_id from payment p \
-                 where status = 'COMPLETED' and not abandoned \
-                   and (owner = $1::text or ($1 is null and site_user_id = any ($2) and completed_at >= $3)) \
-                   and $4 = (select array_agg(l.item_id order by l.item_id) from payment_line l \
-                             where l.payment_id = p.payment_id) \
-                 order by completed_at desc limit 50 for update \
-             ) \
-             select s.* from payment_sheet s join paid using (payment_id) order by s.completed_at desc",
+            r"with paid as (
+                  select payment_id from payment p
+                  where status = 'COMPLETED' and not abandoned
+                    and (owner = $1::text or ($1 is null and site_user_id = any ($2) and completed_at >= $3))
+                    and $4 = (select array_agg(l.item_id order by l.item_id) from payment_line l
+                              where l.payment_id = p.payment_id)
+                  order by completed_at desc limit 50 for update
+              )
+              select s.* from payment_sheet s join paid using (payment_id) order by s.completed_at desc",
         )
         .await?;
     let parameters: [&(dyn ToSql + Sync); 4] = [&owner, &user_ids, &since, &item_ids];
-    client.query(&statement, &parameters).await?.iter().map(Payment::read).collect()
+    client.query(&statement, &parameters).await?.iter().map(Payment::from_row).collect()
 }
 
-/// A payment's lines in the order of the request, named in a language as far as the shop has the words today.
+/// Returns a payment's lines in the order of the request, named in `language` where the catalogue has a translation.
 pub(super) async fn lines(client: &impl Executor, payment_id: i64, language: Language) -> Result<Vec<OrderLine>> {
     let statement = client
         .prepare_cached(
-            "select l.item_id, coalesce(nullif(i.translations #>> array[$2, 'name'], ''), l.name) as name, \
-                    l.list_price, l.price, l.quantity \
-             from payment_line l left join item i using (item_id) where l.payment_id = $1 order by l.position",
+            r"select l.item_id, coalesce(nullif(i.translations #>> array[$2, 'name'], ''), l.name) as name,
+                     l.list_price, l.price, l.quantity
+              from payment_line l left join item i using (item_id) where l.payment_id = $1 order by l.position",
         )
         .await?;
     let line = |row: Row| {
@@ -86,7 +88,7 @@ pub(super) async fn lines(client: &impl Executor, payment_id: i64, language: Lan
     client.query(&statement, &[&payment_id, &language.tag()]).await?.into_iter().map(line).collect()
 }
 
-/// The buyer's address for a receipt that was not sent yet; it need not wait any longer.
+/// Sets the buyer's address of a fiscal receipt that is not registered yet and has none; it is due now.
 pub(super) async fn note_receipt_email(
     client: &impl Executor,
     payment_id: i64,
@@ -95,25 +97,25 @@ pub(super) async fn note_receipt_email(
 ) -> Result<()> {
     let statement = client
         .prepare_cached(
-            "update receipt set email = $2, next_try_at = $3 \
-             where payment_id = $1 and email is null and status = 'QUEUED' and tries = 0",
+            r"update receipt set email = $2, next_try_at = $3
+              where payment_id = $1 and email is null and status = 'QUEUED' and tries = 0",
         )
         .await?;
     client.execute(&statement, &[&payment_id, &email, &now]).await?;
     Ok(())
 }
 
-/// How many payments are in each of `states`, how many a person must settle, and the queue of receipts.
-pub(super) async fn figures(client: &impl Executor, states: &[&str], now: Timestamp) -> Result<PaymentCounts> {
+/// Counts the payments in each of `states`, those that need manual settlement, and the queued receipts.
+pub(super) async fn counts(client: &impl Executor, states: &[&str], now: Timestamp) -> Result<PaymentCounts> {
     let statement = client
         .prepare_cached(
-            "select array(select (select count(*) from payment where status = s) \
-                          from unnest($1::text[]) with ordinality u (s, n) order by n) as by_state, \
-                    (select count(*) from payment where to_settle) as to_settle, \
-                    (select count(*) from receipt where status in ('QUEUED', 'REGISTERED')) as waiting, \
-                    (select count(*) from receipt where status = 'FAILED') as failed, \
-                    (select min(completed_at) from receipt join payment using (payment_id) \
-                     where receipt.status in ('QUEUED', 'REGISTERED')) as oldest",
+            r"select array(select (select count(*) from payment where status = s)
+                           from unnest($1::text[]) with ordinality u (s, n) order by n) as by_state,
+                     (select count(*) from payment where to_settle) as to_settle,
+                     (select count(*) from receipt where status in ('QUEUED', 'REGISTERED')) as waiting,
+                     (select count(*) from receipt where status = 'FAILED') as failed,
+                     (select min(completed_at) from receipt join payment using (payment_id)
+                      where receipt.status in ('QUEUED', 'REGISTERED')) as oldest",
         )
         .await?;
     let row = client.query_one(&statement, &[&states]).await?;

@@ -1,4 +1,4 @@
-//! The endpoints of payments (contract section 5).
+//! The endpoints of payments.
 
 use serde::Serialize;
 
@@ -14,58 +14,58 @@ use crate::tenant::context::RequestContext;
 
 use super::{Order, Payment, Purchase};
 
-/// `POST /cart`: one path for two things, told apart by the body: adding an item, or paying.
+/// `POST /cart`: adds an item or opens a payment, depending on the body.
 pub async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let body = req.json_bytes().await?;
     match cart::read_post(&body)? {
         cart::Post::Add { item_id, quantity } => {
-            let who = Caller::of(&cx, &req).await?;
-            cart::add(&cx, &who.owner(), item_id, quantity).await?;
+            let caller = Caller::of(&cx, &req).await?;
+            cart::add(&cx, &caller.owner(), item_id, quantity).await?;
             ApiResponse::message("Added to cart")
         }
-        // In a box: what a payment takes is more than all the others, who add an item, should carry with them.
+        // Boxed: the future of a payment is large, and most requests add an item.
         cart::Post::Payment => Box::pin(pay(cx, &req, &body)).await,
     }
 }
 
 async fn pay(cx: RequestContext, req: &ApiRequest, body: &[u8]) -> Result<ApiResponse> {
-    let order = Order::read(body)?;
-    let who = Caller::of(&cx, req).await?;
+    let order = Order::parse(body)?;
+    let caller = Caller::of(&cx, req).await?;
     cx.check_rate_limit(Quota::Payments, req.headers()).await?;
-    let payment = super::open(&cx, &who.owner(), &order).await?;
-    ApiResponse::json(&Opened::of(&payment))
+    let payment = super::open(&cx, &caller.owner(), &order).await?;
+    ApiResponse::json(&QrCodeBody::new(&payment))
 }
 
-/// `GET /qr/payment/{id}`: how a payment stands.
+/// `GET /qr/payment/{id}`: the status of a payment.
 pub async fn status(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let payment = super::find(&cx.brand, req.param("id")).await?;
-    ApiResponse::json(&CurrentState::of(&payment))
+    ApiResponse::json(&PaymentBody::new(&payment))
 }
 
-/// `POST /purchase-email`: the mail about a paid order. A front end that sends no cookies names its user instead.
+/// `POST /purchase-email`: queues the email about a paid order. A front end that sends no cookies names its user in the body.
 pub async fn purchase_email(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let purchase = Purchase::read(&req.json().await?)?;
-    let browser = RequestCookies::of(&cx.brand, &req);
-    let owner = match browser.session.is_some() || browser.visitor.is_some() {
+    let purchase = Purchase::parse(&req.json().await?)?;
+    let cookies = RequestCookies::of(&cx.brand, &req);
+    let owner = match cookies.session.is_some() || cookies.visitor.is_some() {
         true => Some(Caller::of(&cx, &req).await?.owner()),
         false => None,
     };
-    super::send_mail(&cx, owner.as_ref(), &purchase).await?;
+    super::send_receipt_email(&cx, owner.as_ref(), &purchase).await?;
     ApiResponse::message("Email sent")
 }
 
-/// `POST /payments/raiffeisen/notify`: the bank says that there is news. 200 is what the bank takes for yes, and nothing else.
+/// A notification of the payment provider about a payment. The provider repeats it until the status is 200.
 pub async fn notify(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let signature = req.header("x-api-signature-sha256").unwrap_or_default().to_owned();
+    let signature = req.header(super::WEBHOOK_SIGNATURE_HEADER).unwrap_or_default().to_owned();
     let body = req.bytes().await?;
     super::handle_webhook(&cx.brand, &body, &signature).await?;
     ApiResponse::message("OK")
 }
 
-/// The answer of `POST /cart`, as the document has it.
+/// The response to an order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Opened<'p> {
+struct QrCodeBody<'p> {
     qr_id: &'p str,
     qr_status: &'static str,
     qr_expiration_date: String,
@@ -73,26 +73,26 @@ struct Opened<'p> {
     qr_url: &'p str,
 }
 
-impl Opened<'_> {
-    fn of(payment: &Payment) -> Opened<'_> {
-        Opened {
+impl QrCodeBody<'_> {
+    fn new(payment: &Payment) -> QrCodeBody<'_> {
+        QrCodeBody {
             qr_id: payment.qr_id.as_deref().unwrap_or_default(),
-            qr_status: payment.standing.status.word(),
-            qr_expiration_date: whole_seconds(payment.standing.expires_at),
+            qr_status: payment.state.status.as_str(),
+            qr_expiration_date: whole_seconds(payment.state.expires_at),
             payload: payment.payload.as_deref().unwrap_or_default(),
             qr_url: payment.qr_url.as_deref().unwrap_or_default(),
         }
     }
 }
 
-/// The answer of `GET /qr/payment/{id}`, as the document has it.
+/// The response of `GET /qr/payment/{id}`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct CurrentState<'p> {
+struct PaymentBody<'p> {
     additional_info: &'static str,
     payment_purpose: String,
     amount: Exact,
-    /// About the request, never about the payment.
+    /// About the request, not about the payment.
     code: &'static str,
     create_date: String,
     currency: &'static str,
@@ -104,13 +104,13 @@ struct CurrentState<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction_id: Option<i64>,
     qr_expiration_date: String,
-    /// The bank tells nobody's.
+    /// Not known to the provider; always empty.
     phone_number: &'static str,
 }
 
-impl CurrentState<'_> {
-    fn of(payment: &Payment) -> CurrentState<'_> {
-        CurrentState {
+impl PaymentBody<'_> {
+    fn new(payment: &Payment) -> PaymentBody<'_> {
+        PaymentBody {
             additional_info: "",
             payment_purpose: super::purpose(&payment.site_order_id),
             amount: Exact(payment.amount),
@@ -118,11 +118,11 @@ impl CurrentState<'_> {
             create_date: whole_seconds(payment.created_at),
             currency: "RUB",
             order: &payment.site_order_id,
-            payment_status: payment.standing.status.word(),
+            payment_status: payment.state.status.as_str(),
             qr_id: payment.qr_id.as_deref().unwrap_or_default(),
             transaction_date: payment.transaction_date.map(whole_seconds),
             transaction_id: payment.transaction_id,
-            qr_expiration_date: whole_seconds(payment.standing.expires_at),
+            qr_expiration_date: whole_seconds(payment.state.expires_at),
             phone_number: "",
         }
     }

@@ -1,20 +1,23 @@
-//! Payments by SBP QR code (contract section 5).
+//! Payments by SBP QR code.
 //!
-//! Called by `payments::http` (the front end and the bank), by the worker and by the command line. An order is written, with
-//! its price and its pieces held, before the bank is asked for anything; what becomes of it is decided by [`apply`] alone,
-//! whoever brought the news. What must never happen: an order is lost, a visitor chooses the price, one piece is sold twice,
-//! two living QR codes of one order are shown, or a completed payment has its effects twice.
+//! # Invariants
+//! - An order is stored, with its prices and its units held, before the provider is called.
+//! - Only `apply` changes a payment's status, whatever the report came from; a completed payment has its effects once.
+//! - An order has at most one QR code that can be paid.
 
 mod checkout;
+mod checkout_store;
 mod history_store;
 pub mod http;
 mod order;
 mod poll_store;
-pub mod provider;
+mod provider;
 mod purchase;
 pub mod receipt;
 mod receipt_email;
 mod refund;
+mod registration;
+mod schedule;
 mod state;
 mod store;
 mod transition_store;
@@ -22,130 +25,149 @@ pub mod worker;
 
 use std::sync::Arc;
 
-use crate::platform::postgres::{Executor, Transaction};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::cart;
-use crate::config::{BrandConfig, PaymentsConfig};
 use crate::foundation::error::{Error, Result};
+use crate::platform::postgres::{Executor, Transaction};
 use crate::session::Owner;
 use crate::telemetry::metrics::Queue;
 use crate::tenant::brand::Brand;
 
 pub use checkout::open;
 pub use order::Order;
-use provider::raiffeisen::{self, ProviderClient, ProviderError, StatusEndpoint};
-use provider::raiffeisen_webhook::Notification;
-pub use purchase::{Purchase, send_mail};
+use provider::{PollRequest, PollTarget, Provider, ProviderError};
+pub use provider::{WEBHOOK_SIGNATURE_HEADER, health_check};
+pub use purchase::{Purchase, send_receipt_email};
 pub use refund::{Refund, refund};
-pub use state::Status;
-use state::{BankTransaction, ProviderStatus, StockMovement, Transition};
+use state::{ProviderStatus, ProviderTransaction, StockMovement, Transition};
+pub use state::{RefundStatus, Status};
 pub use store::Payment;
 
-/// Between two looks of the worker at a living code that nobody asks about.
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
-
-/// The payment of a QR code, as it stands. Of an open one the bank is asked when nobody did for a while, once for any number
-/// of callers; a slow bank is waited for a moment, and what it says later is written all the same.
+/// Returns the payment of a QR code. An open payment that was not polled recently is polled first, once for any number of callers.
+/// A provider that does not respond in time does not delay the caller: its response is applied in the background.
 ///
 /// # Errors
-/// 404 for a code that is not this brand's.
+/// 404 for a QR code that is not this brand's.
 pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
     let config = &brand.config.payments;
     let now = brand.clock.now();
-    if !raiffeisen::is_plain_id(qr_id) {
+    if !provider::is_valid_id(qr_id) {
         return Err(Error::not_found("payment"));
     }
-    let found = poll_store::by_qr(&brand.postgres().await?, qr_id, now, now - config.min_poll_interval).await?;
-    let (payment, turn) = found.ok_or_else(|| Error::not_found("payment"))?;
-    let Some(turn) = turn else { return Ok(payment) };
-    let (looker, looked_at) = (brand.clone(), payment.clone());
-    let looking = tokio::spawn(async move { poll_provider(&looker, &looked_at, turn.at(&looked_at, now)).await });
-    match tokio::time::timeout(config.poll_wait, looking).await {
-        Ok(Ok(Ok(payment))) => Ok(payment),
+    let found = poll_store::by_qr_id(&brand.postgres().await?, qr_id, now, now - config.min_poll_interval).await?;
+    let (payment, target) = found.ok_or_else(|| Error::not_found("payment"))?;
+    if target.is_none() {
+        return Ok(payment);
+    }
+    let poll = tokio::spawn({
+        let (brand, payment) = (brand.clone(), payment.clone());
+        async move { poll_provider(&brand, &payment, target).await }
+    });
+    match tokio::time::timeout(config.poll_wait, poll).await {
+        Ok(Ok(Ok(polled))) => Ok(polled),
         Ok(Ok(Err(error))) => {
-            tracing::warn!(brand = brand.name(), qr = qr_id, %error, "the bank could not be asked about a payment");
+            tracing::warn!(
+                brand = brand.name(),
+                payment.id = payment.id,
+                %error,
+                "failed to poll a payment; responding with its last known status"
+            );
             Ok(payment)
         }
-        Ok(Err(ended)) => Err(Error::internal(ended)),
+        Ok(Err(panicked)) => Err(Error::internal(panicked)),
         Err(_) => Ok(payment),
     }
 }
 
-/// Asks the bank about a payment and applies what it says.
-async fn poll_provider(brand: &Brand, payment: &Payment, ask: StatusEndpoint) -> Result<Payment> {
-    let Some(qr_id) = payment.qr_id.as_deref().or(payment.qr_id_told.as_deref()) else { return Ok(payment.clone()) };
-    let order = (payment.bank_order_id.as_str(), payment.amount);
-    match ProviderClient::of(brand)?.look(qr_id, order, ask, payment.standing.status == Status::Waiting).await {
-        Ok(seen) => apply(brand, payment.id, &seen).await,
-        Err(fault) => {
-            if matches!(fault, ProviderError::OtherMoney(_)) && !payment.to_settle {
-                tracing::error!(brand = brand.name(), payment = payment.id, %fault, "for a person to settle");
-                history_store::mark_to_settle(&brand.postgres().await?, payment.id, &fault.to_string()).await?;
+/// Polls the provider about a payment and applies its report. Without a `target`, and after the payment's expiry, everything that
+/// the provider can report is queried.
+async fn poll_provider(brand: &Brand, payment: &Payment, target: Option<PollTarget>) -> Result<Payment> {
+    let Some(qr_id) = payment.known_qr_id() else { return Ok(payment.clone()) };
+    let request = PollRequest {
+        qr_id,
+        order_id: &payment.bank_order_id,
+        amount: payment.amount,
+        was_in_progress: payment.state.status == Status::Waiting,
+        target: target.filter(|_| brand.clock.now() < payment.state.expires_at),
+    };
+    match Provider::for_brand(brand)?.poll(&request).await {
+        Ok(reported) => apply(brand, payment.id, &reported).await,
+        Err(error) => {
+            if matches!(error, ProviderError::PaymentMismatch(_)) && !payment.to_settle {
+                tracing::error!(brand = brand.name(), payment.id = payment.id, %error, "payment needs manual settlement");
+                history_store::mark_to_settle(&brand.postgres().await?, payment.id, &error.to_string()).await?;
             }
-            Err(fault.into())
+            Err(error.into())
         }
     }
 }
 
-/// Takes the bank's notification: checks that it is the bank's, notes that there is news, and asks the bank itself. Returns
-/// whether the payment is known.
+/// Handles a notification of the provider: verifies it, makes the payment due for polling, and polls it. Returns whether the
+/// payment is known.
 ///
 /// # Errors
-/// 400 and 401 for what is not the bank's; 503 when it could not be noted, so that the bank tells it again.
+/// 400 and 401 for a malformed or forged notification; 503 when it could not be stored, so that the provider sends it again.
 pub async fn handle_webhook(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bool> {
-    let bank = brand.config.bank.as_ref().ok_or_else(|| Error::not_found("path"))?;
-    let heard = Notification::verify(body, signature, bank)?;
-    if !raiffeisen::is_plain_id(&heard.order) {
+    let provider = Provider::for_brand(brand).map_err(|_| Error::not_found("path"))?;
+    let event = provider.verify_webhook(body, signature)?;
+    if !provider::is_valid_id(&event.order_id) {
         return Ok(false);
     }
     let now = brand.clock.now();
-    let told = poll_store::told(&brand.postgres().await?, &heard.order, heard.qr_id.as_deref(), now).await?;
-    let Some(payment) = told else {
-        tracing::warn!(brand = brand.name(), order = heard.order, "the bank told of an order that we do not know");
+    let noted =
+        poll_store::note_webhook(&brand.postgres().await?, &event.order_id, event.qr_id.as_deref(), now).await?;
+    let Some(payment) = noted else {
+        tracing::warn!(brand = brand.name(), order = event.order_id, "ignored a notification about an unknown order");
         return Ok(false);
     };
-    if payment.standing.status != Status::Completed {
-        let looker = brand.clone();
-        let looking = tokio::spawn(async move { poll_provider(&looker, &payment, StatusEndpoint::Both).await });
-        // What cannot be done in a moment is the worker's: it is noted.
-        if let Ok(Ok(Err(error))) = tokio::time::timeout(brand.config.payments.poll_wait, looking).await {
-            tracing::warn!(brand = brand.name(), order = heard.order, %error, "told by the bank, to be looked at again");
+    if payment.state.status != Status::Completed {
+        let poll = tokio::spawn({
+            let brand = brand.clone();
+            async move { poll_provider(&brand, &payment, None).await }
+        });
+        // A poll that fails or takes too long is repeated by the worker: the payment is due.
+        if let Ok(Ok(Err(error))) = tokio::time::timeout(brand.config.payments.poll_wait, poll).await {
+            let (brand, order) = (brand.name(), event.order_id);
+            tracing::warn!(brand, order, %error, "failed to poll a notified payment; the worker will retry");
         }
     }
     Ok(true)
 }
 
-/// Carries out what the bank's news make of a payment, with all effects, in one transaction; the second time it does nothing.
-/// The only place where a payment's status changes.
-pub async fn apply(brand: &Brand, payment_id: i64, seen: &ProviderStatus) -> Result<Payment> {
+/// Applies the provider's report to a payment, with all its effects, in one transaction. Applying it again changes nothing.
+///
+/// # Errors
+/// 404 for an unknown payment.
+async fn apply(brand: &Brand, payment_id: i64, reported: &ProviderStatus) -> Result<Payment> {
     let now = brand.clock.now();
     let transaction = brand.transaction().await?;
     let payment = transition_store::lock(&transaction, payment_id).await?;
-    let Some(change) = state::change(payment.standing, seen, now) else {
+    let Some(transition) = state::next(payment.state, reported, now) else {
         transaction.rollback().await?;
         return Ok(payment);
     };
-    let to_settle = transition_store::move_stock(&transaction, payment.id, change.stock).await?;
-    let received = match seen {
-        ProviderStatus::Paid(received) => received.clone(),
-        _ => BankTransaction::default(),
+    let to_settle = transition_store::move_stock(&transaction, payment.id, transition.stock).await?;
+    let paid_by = match reported {
+        ProviderStatus::Paid(paid_by) => paid_by.clone(),
+        _ => ProviderTransaction::default(),
     };
-    let look_at = next_poll_at(&payment, change.status, 0, now, &brand.config.payments);
-    transition_store::write(&transaction, &payment, change, &received, look_at, now, to_settle).await?;
-    if change.status == Status::Completed {
+    let state = state::CurrentState { status: transition.status, ..payment.state };
+    let next_poll_at = schedule::next_poll_at(state, 0, now, &brand.config.payments);
+    transition_store::save(&transaction, &payment, transition, &paid_by, next_poll_at, now, to_settle).await?;
+    if transition.status == Status::Completed {
         complete(brand, &transaction, &payment, now).await?;
     }
-    let after = store::by_id(&transaction, payment.id).await?;
+    let updated = store::by_id(&transaction, payment.id).await?;
     transaction.commit().await?;
-    if change.stock != StockMovement::Untouched {
+    if transition.stock != StockMovement::Unchanged {
         brand.cache.items_changed(payment.lines.iter().map(|(item_id, _)| *item_id));
     }
-    log_transition(brand, &payment, change, to_settle);
-    after.ok_or_else(|| Error::internal("a payment is gone"))
+    log_transition(brand, &payment, transition, to_settle);
+    updated.ok_or_else(|| Error::internal("the payment was deleted during its transition"))
 }
 
-/// What a completed payment brings about, once.
+/// The effects of a completed payment.
 async fn complete(brand: &Brand, transaction: &Transaction, payment: &Payment, now: Timestamp) -> Result<()> {
     cart::remove_bought(transaction, &payment.owner, &payment.lines).await?;
     if let Some(fiscal) = &brand.config.fiscal {
@@ -154,94 +176,58 @@ async fn complete(brand: &Brand, transaction: &Transaction, payment: &Payment, n
     Ok(())
 }
 
-fn log_transition(brand: &Brand, payment: &Payment, change: Transition, to_settle: bool) {
-    let (from, to) = (payment.standing.status.word(), change.status.word());
-    let (brand, order, late) = (brand.name(), &payment.site_order_id, change.stock == StockMovement::TakeLate);
-    tracing::info!(brand, payment = payment.id, order, from, to, late, "a payment changed");
+fn log_transition(brand: &Brand, payment: &Payment, transition: Transition, to_settle: bool) {
+    let (from, to) = (payment.state.status.as_str(), transition.status.as_str());
+    let (brand, order, late) = (brand.name(), &payment.site_order_id, transition.stock == StockMovement::TakeLate);
+    tracing::info!(brand, payment.id = payment.id, order, from, to, late, "payment status changed");
     if to_settle {
         tracing::error!(
             brand,
-            payment = payment.id,
+            payment.id = payment.id,
             order,
-            "paid late, and its pieces are gone: brandgate payments list --to-settle"
+            "payment needs manual settlement, the stock is insufficient: brandgate payments list --to-settle"
         );
     }
 }
 
-/// When the worker looks at a payment next: soon and then less often while it is open, at its end, and a while beyond because
-/// money may come late; one that the bank is at, for as long as it is. `None`: there is nothing more to see.
-fn next_poll_at(
-    payment: &Payment,
-    status: Status,
-    looks: i32,
-    now: Timestamp,
-    config: &PaymentsConfig,
-) -> Option<Timestamp> {
-    let expires_at = payment.standing.expires_at;
-    let longest = SignedDuration::try_from(config.max_poll_interval).unwrap_or(SignedDuration::MAX);
-    let doubled = FIRST_PAUSE * 2_i32.saturating_pow(u32::try_from(looks).unwrap_or(0).min(16));
-    let at = match status {
-        Status::Completed => return None,
-        Status::Created | Status::Waiting => {
-            let at = now + doubled.min(SignedDuration::from_mins(1)).min(longest);
-            let end = expires_at + SignedDuration::from_secs(1);
-            if now < end { at.min(end) } else { at }
-        }
-        Status::Expired | Status::Cancelled => now + (doubled * 12).min(longest),
-    };
-    let last = expires_at + config.follow_up;
-    match status {
-        Status::Waiting if now >= last => Some(now + longest),
-        _ => (now < last).then(|| at.min(last)),
-    }
-}
-
-/// Asks the bank a harmless question; says how that went. `None`: no bank is configured.
-pub async fn health_check(config: &BrandConfig) -> Option<Result<String, String>> {
-    match &config.bank {
-        Some(bank) => Some(raiffeisen::greet(bank).await),
-        None => None,
-    }
-}
-
-/// What a person of the shop looks for.
+/// Which payments [`list`] returns.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Filter {
+pub struct PaymentFilter {
     pub only_open: bool,
     pub only_to_settle: bool,
-    /// Newest first, so many at most.
+    /// The maximum number of payments.
     pub count: i64,
 }
 
-/// The newest payments, for a person of the shop.
-pub async fn list(brand: &Brand, filter: Filter) -> Result<Vec<Payment>> {
+/// Returns payments, newest first.
+pub async fn list(brand: &Brand, filter: PaymentFilter) -> Result<Vec<Payment>> {
     let payments = history_store::list(&brand.postgres().await?, filter).await?;
     Ok(payments)
 }
 
-/// One payment with its refunds, for a person of the shop.
+/// Returns a payment and its refunds, whose statuses are queried from the provider.
 ///
 /// # Errors
-/// 404 when there is none.
+/// 404 for an unknown payment.
 pub async fn show(brand: &Brand, payment_id: i64) -> Result<(Payment, Vec<Refund>)> {
-    let payment =
-        store::by_id(&brand.postgres().await?, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
+    let payment = store::by_id(&brand.postgres().await?, payment_id).await?;
+    let payment = payment.ok_or_else(|| Error::not_found("payment"))?;
     Ok((payment, refund::refresh(brand, payment_id).await?))
 }
 
-/// Asks the bank about a payment now.
+/// Polls the provider about a payment now.
 ///
 /// # Errors
-/// 404 when there is none; 502 and 504 when the bank cannot say.
+/// 404 for an unknown payment; 502 and 504 when the provider fails.
 pub async fn retry(brand: &Brand, payment_id: i64) -> Result<Payment> {
     let (payment, _) = show(brand, payment_id).await?;
-    poll_provider(brand, &payment, StatusEndpoint::Both).await
+    poll_provider(brand, &payment, None).await
 }
 
-/// What payments are counted by: their states, and what a person must settle, which is one of these besides.
+/// The labels of the metric of payments: the statuses, and `to_settle`, which counts some of the same payments.
 pub const STATES: [&str; 6] = ["CREATED", "WAITING", "COMPLETED", "EXPIRED", "CANCELLED", "to_settle"];
 
-/// How many payments there are, and how long the queue of receipts is.
+/// Values of the gauges of payments.
 pub struct PaymentCounts {
     /// In the order of [`STATES`].
     pub by_state: Vec<i64>,
@@ -249,16 +235,16 @@ pub struct PaymentCounts {
 }
 
 /// # Errors
-/// 503 while PostgreSQL is away.
+/// 503 while PostgreSQL is unavailable.
 pub async fn counts(brand: &Brand) -> Result<PaymentCounts> {
-    let figures = history_store::figures(&brand.postgres().await?, &STATES[..5], brand.clock.now()).await?;
-    Ok(figures)
+    let counts = history_store::counts(&brand.postgres().await?, &STATES[..5], brand.clock.now()).await?;
+    Ok(counts)
 }
 
-/// Notes that a person has settled what money that came late could not buy; `false` when there was nothing to settle.
+/// Marks a payment as settled manually; `false` when it did not need settlement.
 ///
 /// # Errors
-/// 404 for no such payment.
+/// 404 for an unknown payment.
 pub async fn settle(brand: &Brand, payment_id: i64) -> Result<bool> {
     let client = brand.postgres().await?;
     let settled = history_store::settle(&client, payment_id).await?;
@@ -268,12 +254,12 @@ pub async fn settle(brand: &Brand, payment_id: i64) -> Result<bool> {
     Ok(settled)
 }
 
-/// What the payer's bank shows.
+/// The purpose of a payment, as the payer's bank shows it.
 fn purpose(site_order_id: &str) -> String {
     format!("Order #{site_order_id}")
 }
 
-/// Gives the payments of a visitor to the user that the visitor logged in as, in the login's transaction.
+/// Moves the payments of a visitor to the user that the visitor has logged in as, in the transaction of the login.
 pub async fn reassign_owner(client: &impl Executor, brand: &Brand, from: &Owner, into: &Owner) -> Result<()> {
-    store::join(client, brand.name(), &from.key(), &into.key(), brand.clock.now()).await
+    store::reassign_owner(client, brand.name(), &from.key(), &into.key(), brand.clock.now()).await
 }

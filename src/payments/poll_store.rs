@@ -1,32 +1,18 @@
-//! SQL of who looks at a payment when: a visitor's poll, the bank's notification, the worker. Each look is claimed in the
-//! statement that finds it due, so that many who want to know are one question to the bank.
+//! SQL of polling: which payment is polled next, and by whom.
+//!
+//! # Invariants
+//! - A poll is claimed by the statement that finds it due, so that concurrent callers cost the provider one request.
 
-use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 
 use crate::foundation::error::Result;
-use crate::payments::provider::raiffeisen::StatusEndpoint;
+use crate::payments::provider::PollTarget;
 use crate::payments::store::{Payment, by_id};
+use crate::platform::postgres::Executor;
 
-/// Whose turn it is of the bank's two words.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PollTarget {
-    is_moneys: bool,
-}
-
-impl PollTarget {
-    /// What is asked for now. A code that has had its time is at its end only if there is no money either.
-    pub(super) fn at(self, payment: &Payment, now: Timestamp) -> StatusEndpoint {
-        match self.is_moneys {
-            _ if now >= payment.standing.expires_at => StatusEndpoint::Both,
-            true => StatusEndpoint::Money,
-            false => StatusEndpoint::Code,
-        }
-    }
-}
-
-/// The payment of a code, and when the caller is the one to ask the bank about it now, of what.
-pub(super) async fn by_qr(
+/// Returns the payment of a QR code, and what to poll when the caller has claimed a poll: the payment is open and was last polled
+/// before `stale_before`.
+pub(super) async fn by_qr_id(
     client: &impl Executor,
     qr_id: &str,
     now: Timestamp,
@@ -34,21 +20,22 @@ pub(super) async fn by_qr(
 ) -> Result<Option<(Payment, Option<PollTarget>)>> {
     let statement = client
         .prepare_cached(
-            "with claimed as ( \
-                 update payment set looked_at = $2, asked_of_money = not asked_of_money \
-                 where qr_id = $1 and status in ('CREATED', 'WAITING') and (looked_at is null or looked_at < $3) \
-                 returning asked_of_money \
-             ) \
-             select p.*, (select asked_of_money from claimed) as is_moneys from payment_sheet p where qr_id = $1",
+            r"with claimed as (
+                  update payment set looked_at = $2, asked_of_money = not asked_of_money
+                  where qr_id = $1 and status in ('CREATED', 'WAITING') and (looked_at is null or looked_at < $3)
+                  returning asked_of_money
+              )
+              select p.*, (select asked_of_money from claimed) as poll_target from payment_sheet p where qr_id = $1",
         )
         .await?;
-    let row = client.query_opt(&statement, &[&qr_id, &now, &stale_before]).await?;
-    let turn = |is_moneys| PollTarget { is_moneys };
-    row.map(|row| Ok((Payment::read(&row)?, row.try_get::<_, Option<bool>>("is_moneys")?.map(turn)))).transpose()
+    let Some(row) = client.query_opt(&statement, &[&qr_id, &now, &stale_before]).await? else { return Ok(None) };
+    let target: Option<bool> = row.try_get("poll_target")?;
+    Ok(Some((Payment::from_row(&row)?, target.map(PollTarget::new))))
 }
 
-/// The payment that a notification is about. It is due to be looked at from now on, whatever becomes of the caller.
-pub(super) async fn told(
+/// Makes the payment of a notification due for polling and returns it, so that the worker polls it even if the caller is interrupted.
+/// The QR code is saved for polling unless one was saved before.
+pub(super) async fn note_webhook(
     client: &impl Executor,
     bank_order_id: &str,
     qr_id: Option<&str>,
@@ -56,9 +43,9 @@ pub(super) async fn told(
 ) -> Result<Option<Payment>> {
     let statement = client
         .prepare_cached(
-            "update payment set look_at = case when status <> 'COMPLETED' then $3::timestamptz end, looks = 0, \
-                                qr_id_told = coalesce(qr_id_told, $2) \
-             where bank_order_id = $1 returning payment_id",
+            r"update payment set look_at = case when status <> 'COMPLETED' then $3::timestamptz end, looks = 0,
+                                 qr_id_told = coalesce(qr_id_told, $2)
+              where bank_order_id = $1 returning payment_id",
         )
         .await?;
     match client.query_opt(&statement, &[&bank_order_id, &qr_id, &now]).await? {
@@ -67,45 +54,46 @@ pub(super) async fn told(
     }
 }
 
-/// Payments whose look is due, each for one worker: the next is set far enough for this one to be done.
+/// Claims payments that are due for polling and were last polled before `stale_before`: no other worker claims them before
+/// `claimed_until`.
 pub(super) async fn claim_due(
     client: &impl Executor,
     now: Timestamp,
     stale_before: Timestamp,
-    again_at: Timestamp,
+    claimed_until: Timestamp,
 ) -> Result<Vec<(Payment, PollTarget)>> {
     let statement = client
         .prepare_cached(
-            "with due as ( \
-                 select payment_id from payment \
-                 where look_at <= $1 and (looked_at is null or looked_at < $2) \
-                 order by look_at limit 50 for update skip locked \
-             ), claimed as ( \
-                 update payment p \
-                 set look_at = $3, looked_at = $1, looks = looks + 1, asked_of_money = not asked_of_money from due \
-                 where p.payment_id = due.payment_id returning p.payment_id, p.asked_of_money \
-             ) \
-             select s.*, claimed.asked_of_money as is_moneys from payment_sheet s join claimed using (payment_id)",
+            r"with due as (
+                  select payment_id from payment
+                  where look_at <= $1 and (looked_at is null or looked_at < $2)
+                  order by look_at limit 50 for update skip locked
+              ), claimed as (
+                  update payment p
+                  set look_at = $3, looked_at = $1, looks = looks + 1, asked_of_money = not asked_of_money from due
+                  where p.payment_id = due.payment_id returning p.payment_id, p.asked_of_money
+              )
+              select s.*, claimed.asked_of_money as poll_target from payment_sheet s join claimed using (payment_id)",
         )
         .await?;
-    let rows = client.query(&statement, &[&now, &stale_before, &again_at]).await?;
-    rows.iter().map(|row| Ok((Payment::read(row)?, PollTarget { is_moneys: row.try_get("is_moneys")? }))).collect()
+    let rows = client.query(&statement, &[&now, &stale_before, &claimed_until]).await?;
+    rows.iter().map(|row| Ok((Payment::from_row(row)?, PollTarget::new(row.try_get("poll_target")?)))).collect()
 }
 
-/// When the worker looks next (`None`: never again), and what the bank said that somebody should know; unless somebody has
-/// decided otherwise since it was `claimed` until then.
+/// Schedules the next poll (`None`: no more polls) unless it was rescheduled since it was claimed until `claimed_until`; saves
+/// a remark for the operator.
 pub(super) async fn schedule(
     client: &impl Executor,
     payment_id: i64,
-    claimed: Timestamp,
-    look_at: Option<Timestamp>,
+    claimed_until: Timestamp,
+    next_poll_at: Option<Timestamp>,
     remark: Option<&str>,
 ) -> Result<()> {
     let statement = client
         .prepare_cached(
-            "update payment set look_at = $3, remark = coalesce($4, remark) where payment_id = $1 and look_at = $2",
+            r"update payment set look_at = $3, remark = coalesce($4, remark) where payment_id = $1 and look_at = $2",
         )
         .await?;
-    client.execute(&statement, &[&payment_id, &claimed, &look_at, &remark]).await?;
+    client.execute(&statement, &[&payment_id, &claimed_until, &next_poll_at, &remark]).await?;
     Ok(())
 }

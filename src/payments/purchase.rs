@@ -1,7 +1,8 @@
-//! The mail after a payment: for which order, and whether whoever asks may have it.
+//! Requests for the email about a paid order: parsing, authorization and queueing.
 //!
-//! Called by `payments::http`. What must never happen: somebody learns of an order that is not theirs, the shop's server sends
-//! what a stranger wants to whom they want, or the answer comes before the mail is on disk.
+//! # Invariants
+//! - Only the owner of an order, or for a day the user that its front end named, can request the email.
+//! - The number of recipients of an order is limited: the endpoint is no mail relay.
 
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -14,16 +15,16 @@ use crate::payments::history_store;
 use crate::session::Owner;
 use crate::tenant::context::RequestContext;
 
-/// The most addresses that mails about one order go to.
-const MOST_ADDRESSES: usize = 3;
+/// The maximum number of recipients of emails about one order.
+const MAX_RECIPIENTS: usize = 3;
 
-/// For how long after a payment its user's id is proof enough, of a front end that sends no cookies.
-const CLAIM: SignedDuration = SignedDuration::from_hours(24);
+/// How long after a payment the user's id authorizes a request without cookies.
+const USER_ID_VALIDITY: SignedDuration = SignedDuration::from_hours(24);
 
-/// What `POST /purchase-email` asks for.
+/// The body of `POST /purchase-email`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purchase {
-    /// In the form that mail is sent to.
+    /// Normalized.
     pub email: String,
     pub telegram_user_id: Option<String>,
     /// Sorted.
@@ -31,17 +32,19 @@ pub struct Purchase {
 }
 
 impl Purchase {
+    /// Parses the body of a request.
+    ///
     /// # Errors
-    /// 400 that names the member that is wrong.
-    pub fn read(body: &Value) -> Result<Purchase> {
+    /// 400 that names the wrong member.
+    pub fn parse(body: &Value) -> Result<Purchase> {
         let email = body.get("email").and_then(Value::as_str).unwrap_or_default();
         let telegram_user_id = match body.get("telegramUserId") {
             None | Some(Value::Null) => None,
             Some(Value::String(id)) if id.len() <= 100 => Some(id.clone()).filter(|id| !id.is_empty()),
             Some(Value::Number(id)) if id.is_u64() => Some(id.to_string()),
             Some(_) => {
-                let sentence = "telegramUserId: expected a text of at most 100 characters";
-                return Err(Error::malformed("bad_telegram_user_id", sentence));
+                let message = "telegramUserId: expected a text of at most 100 characters";
+                return Err(Error::malformed("bad_telegram_user_id", message));
             }
         };
         let items = body.get("items").and_then(Value::as_array).filter(|items| (1..=200).contains(&items.len()));
@@ -54,11 +57,11 @@ impl Purchase {
         Ok(Purchase { email: mail::address(email)?, telegram_user_id, item_ids })
     }
 
-    /// The ways that a front end may have written its user's id when it paid: with `tg_` and without.
+    /// The spellings of the user's id that the front end may have sent with the order: with `tg_` and without.
     fn user_ids(&self) -> Vec<String> {
         let Some(id) = &self.telegram_user_id else { return Vec::new() };
         let bare = id.strip_prefix("tg_").unwrap_or(id);
-        // Only a number names one person; a front end may write anything for somebody who is not logged in.
+        // Only a number identifies a user; for visitors who are not logged in, a front end may send any text.
         if bare.is_empty() || !bare.bytes().all(|b| b.is_ascii_digit()) {
             return Vec::new();
         }
@@ -66,28 +69,29 @@ impl Purchase {
     }
 }
 
-/// Queues the mail about the newest paid order of these items that has none yet, else about the newest.
+/// Queues the email about the newest paid order of these items that has none yet, or else about the newest.
 ///
-/// `owner` is `None` for a request without cookies: its user's id must do, for a day.
+/// `owner` is `None` for a request without cookies: the user's id identifies the orders of [`USER_ID_VALIDITY`].
 ///
 /// # Errors
-/// 404 when there is no such order of the caller's.
-pub async fn send_mail(cx: &RequestContext, owner: Option<&Owner>, purchase: &Purchase) -> Result<()> {
+/// 404 when the caller has no such order.
+pub async fn send_receipt_email(cx: &RequestContext, owner: Option<&Owner>, purchase: &Purchase) -> Result<()> {
     let now = cx.now();
-    let since = owner.is_none().then(|| now - CLAIM);
+    let since = owner.is_none().then(|| now - USER_ID_VALIDITY);
     let owner = owner.map(Owner::key);
     let transaction = cx.brand.transaction().await?;
     let paid =
-        history_store::begin_mail(&transaction, owner.as_deref(), &purchase.user_ids(), since, &purchase.item_ids)
+        history_store::lock_paid(&transaction, owner.as_deref(), &purchase.user_ids(), since, &purchase.item_ids)
             .await?;
-    let abouts: Vec<String> = paid.iter().map(|payment| about(payment.id)).collect();
-    let recipients = mail::recipients(&transaction, &abouts).await?;
-    let told = |id: i64| recipients.get(&about(id)).map_or(&[][..], Vec::as_slice);
+    let subjects: Vec<String> = paid.iter().map(|payment| mail_key(payment.id)).collect();
+    let recipients = mail::recipients(&transaction, &subjects).await?;
+    let recipients_of = |id: i64| recipients.get(&mail_key(id)).map_or(&[][..], Vec::as_slice);
     let has_room = |id: i64| {
-        let told = told(id);
-        told.len() < MOST_ADDRESSES || told.iter().any(|address| address.eq_ignore_ascii_case(&purchase.email))
+        let addresses = recipients_of(id);
+        addresses.len() < MAX_RECIPIENTS
+            || addresses.iter().any(|address| address.eq_ignore_ascii_case(&purchase.email))
     };
-    let unmailed = paid.iter().find(|payment| told(payment.id).is_empty());
+    let unmailed = paid.iter().find(|payment| recipients_of(payment.id).is_empty());
     let chosen = unmailed.or_else(|| paid.iter().find(|payment| has_room(payment.id)));
     let Some(payment) = chosen else {
         transaction.rollback().await?;
@@ -96,22 +100,22 @@ pub async fn send_mail(cx: &RequestContext, owner: Option<&Owner>, purchase: &Pu
     let lines = history_store::lines(&transaction, payment.id, cx.language).await?;
     let paid_at = payment.completed_at.unwrap_or(now);
     let order = PaidOrder { number: &payment.site_order_id, lines: &lines, amount: payment.amount, paid_at };
-    let letter = receipt_email::write(&cx.brand.config, cx.language, &order);
+    let email = receipt_email::write(&cx.brand.config, cx.language, &order);
     let draft = Draft {
-        about: about(payment.id),
+        about: mail_key(payment.id),
         to: purchase.email.clone(),
         language: cx.language,
-        subject: letter.subject,
-        text: letter.text,
-        html: letter.html,
+        subject: email.subject,
+        text: email.text,
+        html: email.html,
     };
     mail::queue(&transaction, &draft, now, cx.brand.config.host()).await?;
     history_store::note_receipt_email(&transaction, payment.id, &purchase.email, now).await?;
     transaction.commit().await
 }
 
-/// What a mail about a payment is about.
-fn about(payment_id: i64) -> String {
+/// The key of the emails about a payment.
+fn mail_key(payment_id: i64) -> String {
     format!("payment:{payment_id}")
 }
 
@@ -121,9 +125,9 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_request_is_read_and_what_is_wrong_is_named() {
+    fn requests_are_parsed_and_errors_name_the_wrong_member() {
         let good = json!({"email": "Anna@Example.com", "telegramUserId": "tg_5", "items": [{"itemID": 2}, {"itemID": 1, "name": "x"}]});
-        let read = Purchase::read(&good).expect("good");
+        let read = Purchase::parse(&good).expect("good");
         assert_eq!((read.email.as_str(), &read.item_ids[..]), ("Anna@example.com", &[1, 2][..]));
         assert_eq!(read.user_ids(), ["5", "tg_5"]);
         for (name, value) in [
@@ -137,10 +141,10 @@ mod tests {
         ] {
             let mut body = good.clone();
             body[name] = value.clone();
-            let error = Purchase::read(&body).expect_err("wrong");
+            let error = Purchase::parse(&body).expect_err("wrong");
             assert!(error.public.starts_with(name), "{name} {value}: {}", error.public);
         }
-        let number = Purchase::read(&json!({"email": "a@b.cd", "telegramUserId": 5, "items": [{"itemID": 1}]}));
-        assert_eq!(number.expect("a number will do").user_ids(), ["5", "tg_5"]);
+        let number = Purchase::parse(&json!({"email": "a@b.cd", "telegramUserId": 5, "items": [{"itemID": 1}]}));
+        assert_eq!(number.expect("numbers are accepted").user_ids(), ["5", "tg_5"]);
     }
 }

@@ -1,28 +1,33 @@
-//! The payment's state machine: what a payment becomes when the bank is heard, whoever brought the news.
+//! The state machine of a payment: what a provider's report turns a payment into.
 //!
-//! Pure; called by `payments::apply` alone, which carries out what is decided here. What must never happen: a completed
-//! payment becomes anything else, its stock is taken or its effects happen twice, or money that came late is lost.
+//! # Invariants
+//! - `Completed` is final: its stock is taken once and its effects happen once.
+//! - Money that arrives late still completes the payment.
+
+use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A QR code may be paid at the bank a little after our clock says that it expired.
+/// How long after its expiry by our clock a QR code may still be paid at the provider.
 pub const GRACE: SignedDuration = SignedDuration::from_mins(2);
 
-/// As the API and the database name it.
+/// A payment's status, as the API and the database name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// A QR code is there, or will be, and nobody pays yet.
+    /// The QR code is registered, or is being registered, and no payer has used it.
     Created,
-    /// The payer's bank is at it.
+    /// The payer's bank is processing the payment.
     Waiting,
-    /// The money came. Final.
+    /// The money arrived. Final.
     Completed,
     Expired,
     Cancelled,
 }
 
 impl Status {
-    pub fn word(self) -> &'static str {
+    const ALL: [Status; 5] = [Status::Created, Status::Waiting, Status::Completed, Status::Expired, Status::Cancelled];
+
+    pub fn as_str(self) -> &'static str {
         match self {
             Status::Created => "CREATED",
             Status::Waiting => "WAITING",
@@ -32,110 +37,144 @@ impl Status {
         }
     }
 
-    /// From the database, whose constraint knows the same words.
-    pub fn of(word: &str) -> Option<Status> {
-        [Status::Created, Status::Waiting, Status::Completed, Status::Expired, Status::Cancelled]
-            .into_iter()
-            .find(|status| status.word() == word)
+    /// Parses a value of the column `payment.status`.
+    pub fn parse(text: &str) -> Option<Status> {
+        Status::ALL.into_iter().find(|status| status.as_str() == text)
     }
 
+    /// Whether the payment can still be paid by its QR code.
     pub fn is_open(self) -> bool {
         matches!(self, Status::Created | Status::Waiting)
     }
 }
 
-/// What the bank says of a payment (contract section 5: first match wins).
+/// What the provider reports of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProviderStatus {
-    /// SUCCESS or PAID.
-    Paid(BankTransaction),
-    /// IN_PROGRESS.
+    Paid(ProviderTransaction),
+    /// The payer's bank is processing the payment.
     InProgress,
     Cancelled,
     Expired,
-    /// The bank has no such code, or was asked of money alone and knows of none.
+    /// The provider has no such QR code, or no payment where only payments were queried.
     Unknown,
-    /// The QR code lives: nobody paid, or a payer was declined and may try again.
-    Living,
+    /// The QR code can be paid: no payment was made, or one was declined and may be retried.
+    Active,
 }
 
-/// How the money came.
+/// The provider's transaction that paid for an order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BankTransaction {
+pub struct ProviderTransaction {
     pub id: Option<i64>,
     pub date: Option<Timestamp>,
 }
 
-/// Where a payment stands.
+/// The status of a refund, as the database and the command line name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefundStatus {
+    /// Requested; the provider's response was not received.
+    Requested,
+    InProgress,
+    Completed,
+    Declined,
+}
+
+impl RefundStatus {
+    const ALL: [RefundStatus; 4] =
+        [RefundStatus::Requested, RefundStatus::InProgress, RefundStatus::Completed, RefundStatus::Declined];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefundStatus::Requested => "ASKED",
+            RefundStatus::InProgress => "IN_PROGRESS",
+            RefundStatus::Completed => "COMPLETED",
+            RefundStatus::Declined => "DECLINED",
+        }
+    }
+
+    /// Parses a value of the column `refund.status`.
+    pub fn parse(text: &str) -> Option<RefundStatus> {
+        RefundStatus::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+impl fmt::Display for RefundStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The part of a payment that transitions depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CurrentState {
     pub status: Status,
-    /// Whether its pieces are held.
-    pub holds: bool,
+    /// Whether the units of its lines are held in the stock.
+    pub holds_stock: bool,
     pub expires_at: Timestamp,
 }
 
-/// What happens to the pieces.
+/// What happens to the units of a payment's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StockMovement {
-    Untouched,
-    /// They are nobody's again.
+    Unchanged,
+    /// Held units become available.
     Release,
-    /// They were held and are sold.
+    /// Held units are sold.
     Take,
-    /// They were released before the money came: as many as are left are sold, and the shop settles the rest.
+    /// The units were released before the money arrived: as many as are available are sold; a shortage needs manual
+    /// settlement.
     TakeLate,
 }
 
-/// What a payment becomes.
+/// A change of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition {
     pub status: Status,
     pub stock: StockMovement,
 }
 
-/// What the news changes; `None` when it is none.
-pub fn change(standing: CurrentState, seen: &ProviderStatus, now: Timestamp) -> Option<Transition> {
-    if standing.status == Status::Completed {
+/// Returns what `reported` changes, or `None` when it changes nothing.
+pub fn next(current: CurrentState, reported: &ProviderStatus, now: Timestamp) -> Option<Transition> {
+    if current.status == Status::Completed {
         return None;
     }
-    let status = match seen {
+    let status = match reported {
         ProviderStatus::Paid(_) => Status::Completed,
         ProviderStatus::InProgress => Status::Waiting,
         ProviderStatus::Cancelled => Status::Cancelled,
         ProviderStatus::Expired => Status::Expired,
-        // What was closed stays closed while nobody pays; a clock that is behind ours does not keep a code alive for ever.
-        ProviderStatus::Living | ProviderStatus::Unknown if !standing.status.is_open() => return None,
-        ProviderStatus::Living | ProviderStatus::Unknown if now > standing.expires_at + GRACE => Status::Expired,
-        ProviderStatus::Living => Status::Created,
+        // A closed payment reopens only when it is paid; a provider whose clock lags does not keep it open.
+        ProviderStatus::Active | ProviderStatus::Unknown if !current.status.is_open() => return None,
+        ProviderStatus::Active | ProviderStatus::Unknown if now > current.expires_at + GRACE => Status::Expired,
+        ProviderStatus::Active => Status::Created,
         ProviderStatus::Unknown => return None,
     };
-    let stock = match (status, standing.holds) {
+    let stock = match (status, current.holds_stock) {
         (Status::Completed, true) => StockMovement::Take,
         (Status::Completed, false) => StockMovement::TakeLate,
         (Status::Expired | Status::Cancelled, true) => StockMovement::Release,
-        _ => StockMovement::Untouched,
+        _ => StockMovement::Unchanged,
     };
-    (status != standing.status || stock != StockMovement::Untouched).then_some(Transition { status, stock })
+    (status != current.status || stock != StockMovement::Unchanged).then_some(Transition { status, stock })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NEWS: [fn() -> ProviderStatus; 6] = [
-        || ProviderStatus::Paid(BankTransaction::default()),
+    const REPORTS: [fn() -> ProviderStatus; 6] = [
+        || ProviderStatus::Paid(ProviderTransaction::default()),
         || ProviderStatus::InProgress,
         || ProviderStatus::Cancelled,
         || ProviderStatus::Expired,
-        || ProviderStatus::Living,
+        || ProviderStatus::Active,
         || ProviderStatus::Unknown,
     ];
 
-    /// A small generator of sequences, the same at every run (xorshift, Marsaglia 2003).
-    struct Dice(u64);
+    /// A deterministic pseudo-random number generator (xorshift, Marsaglia 2003).
+    struct Random(u64);
 
-    impl Dice {
+    impl Random {
         fn below(&mut self, end: u64) -> u64 {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
@@ -145,52 +184,59 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_in_whatever_order_the_pieces_are_accounted_for() {
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    fn stock_is_accounted_for_in_every_sequence_of_reports() {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for _ in 0..20_000 {
             let expires_at = Timestamp::from_second(1_000).expect("1970");
-            let mut standing = CurrentState { status: Status::Created, holds: true, expires_at };
-            let (mut taken, mut was_paid) = (0, false);
-            let mut now = 0;
-            for _ in 0..dice.below(12) {
-                now += dice.below(400) as i64;
-                let seen = NEWS[dice.below(6) as usize]();
-                let before = standing;
-                let Some(change) = change(standing, &seen, Timestamp::from_second(now).expect("1970")) else {
+            let mut state = CurrentState { status: Status::Created, holds_stock: true, expires_at };
+            let (mut times_taken, mut was_paid) = (0, false);
+            let mut now_s = 0;
+            for _ in 0..random.below(12) {
+                now_s += random.below(400) as i64;
+                let reported = REPORTS[random.below(6) as usize]();
+                let before = state;
+                let Some(transition) = next(state, &reported, Timestamp::from_second(now_s).expect("1970")) else {
                     continue;
                 };
                 assert_ne!(before.status, Status::Completed, "completed is final");
                 assert!(
-                    change.status != before.status || change.stock != StockMovement::Untouched,
-                    "no change is none"
+                    transition.status != before.status || transition.stock != StockMovement::Unchanged,
+                    "a transition changes something"
                 );
-                match change.stock {
-                    StockMovement::Take => assert!(before.holds),
-                    StockMovement::TakeLate => assert!(!before.holds),
-                    StockMovement::Release => assert!(before.holds && !change.status.is_open()),
-                    StockMovement::Untouched => assert!(change.status.is_open() || !before.holds),
+                match transition.stock {
+                    StockMovement::Take => assert!(before.holds_stock),
+                    StockMovement::TakeLate => assert!(!before.holds_stock),
+                    StockMovement::Release => assert!(before.holds_stock && !transition.status.is_open()),
+                    StockMovement::Unchanged => assert!(transition.status.is_open() || !before.holds_stock),
                 }
-                taken += i32::from(matches!(change.stock, StockMovement::Take | StockMovement::TakeLate));
-                was_paid |= matches!(seen, ProviderStatus::Paid(_));
-                standing.status = change.status;
-                standing.holds &= change.stock == StockMovement::Untouched;
-                assert!(standing.status.is_open() || !standing.holds, "what is closed holds nothing: {standing:?}");
+                times_taken += i32::from(matches!(transition.stock, StockMovement::Take | StockMovement::TakeLate));
+                was_paid |= matches!(reported, ProviderStatus::Paid(_));
+                state.status = transition.status;
+                state.holds_stock &= transition.stock == StockMovement::Unchanged;
+                assert!(state.status.is_open() || !state.holds_stock, "a closed payment holds no stock: {state:?}");
             }
-            assert_eq!(standing.status == Status::Completed, was_paid, "money that came is never lost");
-            assert_eq!(taken, i32::from(was_paid), "the pieces are taken once");
+            assert_eq!(state.status == Status::Completed, was_paid, "a paid payment is completed");
+            assert_eq!(times_taken, i32::from(was_paid), "the stock is taken once");
         }
     }
 
     #[test]
-    fn our_clock_alone_ends_nothing_that_the_bank_is_at() {
+    fn expiry_by_our_clock_needs_a_grace_period_and_no_payment_in_progress() {
         let at = |second| Timestamp::from_second(second).expect("1970");
-        let waiting = CurrentState { status: Status::Waiting, holds: true, expires_at: at(100) };
-        assert_eq!(change(waiting, &ProviderStatus::InProgress, at(100_000)), None);
+        let waiting = CurrentState { status: Status::Waiting, holds_stock: true, expires_at: at(100) };
+        assert_eq!(next(waiting, &ProviderStatus::InProgress, at(100_000)), None);
         let created = CurrentState { status: Status::Created, ..waiting };
-        assert_eq!(change(created, &ProviderStatus::Living, at(219)), None, "within the grace");
+        assert_eq!(next(created, &ProviderStatus::Active, at(219)), None, "within the grace period");
         let expired = Transition { status: Status::Expired, stock: StockMovement::Release };
-        assert_eq!(change(created, &ProviderStatus::Living, at(221)), Some(expired));
-        let declined = Transition { status: Status::Created, stock: StockMovement::Untouched };
-        assert_eq!(change(waiting, &ProviderStatus::Living, at(50)), Some(declined), "the payer may try again");
+        assert_eq!(next(created, &ProviderStatus::Active, at(221)), Some(expired));
+        let declined = Transition { status: Status::Created, stock: StockMovement::Unchanged };
+        assert_eq!(next(waiting, &ProviderStatus::Active, at(50)), Some(declined), "the payer may try again");
+    }
+
+    #[test]
+    fn statuses_survive_the_database() {
+        assert!(Status::ALL.iter().all(|status| Status::parse(status.as_str()) == Some(*status)));
+        assert!(RefundStatus::ALL.iter().all(|status| RefundStatus::parse(status.as_str()) == Some(*status)));
+        assert_eq!((Status::parse("created"), RefundStatus::parse("")), (None, None));
     }
 }

@@ -1,76 +1,74 @@
-//! Following payments to their end, and a while beyond, when nobody asks about them.
+//! The background job that polls payments until they are completed, or closed for so long that no late money is expected.
 //!
-//! Registered in `workers`. A pass claims what is due in one statement, asks the bank outside of any transaction, and lets
-//! `apply` write what came of it; a pass that is killed leaves nothing but a look that comes again.
+//! # Invariants
+//! - Payments are claimed by one statement and polled outside of any transaction: a killed job leaves only polls that become due again.
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::schedule::next_poll_at;
 use super::state::{GRACE, ProviderStatus, Status};
 use super::store::Payment;
 use crate::foundation::error::Result;
-use crate::payments::poll_store::PollTarget;
-use crate::payments::{apply, next_poll_at, poll_provider, poll_store};
+use crate::payments::provider::PollTarget;
+use crate::payments::{apply, poll_provider, poll_store};
 use crate::tenant::brand::Brand;
 
-/// Enough for one look, so that no other worker begins the same.
-const CLAIMED_FOR: SignedDuration = SignedDuration::from_secs(60);
+/// How long a claimed payment is hidden from other workers: longer than one poll takes.
+const CLAIM_DURATION: SignedDuration = SignedDuration::from_secs(60);
 
-/// Looks at what is due; returns at how many payments.
-pub async fn follow(brand: &Brand) -> Result<u64> {
+/// Polls the due payments; returns their number.
+pub async fn poll_due(brand: &Brand) -> Result<u64> {
     let now = brand.clock.now();
-    let client = brand.postgres().await?;
     let stale_before = now - brand.config.payments.min_poll_interval;
-    let claimed = now + CLAIMED_FOR;
-    let due = poll_store::claim_due(&client, now, stale_before, claimed).await?;
-    drop(client);
+    let claimed_until = now + CLAIM_DURATION;
+    let due = poll_store::claim_due(&brand.postgres().await?, now, stale_before, claimed_until).await?;
     let count = due.len() as u64;
-    let followed = due.iter().map(|(payment, turn)| follow_one(brand, payment, *turn, now, claimed));
-    for ended in futures_util::future::join_all(followed).await {
-        ended?;
+    let polls = due.iter().map(|(payment, target)| poll_one(brand, payment, *target, now, claimed_until));
+    for result in futures_util::future::join_all(polls).await {
+        result?;
     }
     Ok(count)
 }
 
-async fn follow_one(
+async fn poll_one(
     brand: &Brand,
     payment: &Payment,
-    turn: PollTarget,
+    target: PollTarget,
     now: Timestamp,
-    claimed: Timestamp,
+    claimed_until: Timestamp,
 ) -> Result<()> {
-    let has_code = payment.qr_id.is_some() || payment.qr_id_told.is_some();
-    let looked = match has_code {
-        true => poll_provider(brand, payment, turn.at(payment, now)).await,
-        false => end_without_code(brand, payment, now).await,
+    let polled = match payment.known_qr_id() {
+        Some(_) => poll_provider(brand, payment, Some(target)).await,
+        None => expire_without_code(brand, payment, now).await,
     };
     let config = &brand.config.payments;
-    let (standing, remark) = match &looked {
-        Ok(after) => (after.standing, None),
+    let (state, remark) = match &polled {
+        Ok(polled) => (polled.state, None),
         Err(error) => {
-            tracing::warn!(brand = brand.name(), payment = payment.id, %error, "a payment will be looked at again");
-            // Nobody could ask the bank for so long that nobody will pay any more; unless somebody was at it.
-            let given_up =
-                now > payment.standing.expires_at + config.follow_up && payment.standing.status == Status::Created;
-            if given_up {
+            tracing::warn!(brand = brand.name(), payment.id = payment.id, %error, "failed to poll a payment; will retry");
+            // A payment in progress is polled for as long as it takes.
+            let is_given_up =
+                now > payment.state.expires_at + config.follow_up && payment.state.status == Status::Created;
+            if is_given_up {
                 apply(brand, payment.id, &ProviderStatus::Expired).await?;
             }
-            (payment.standing, Some(error.to_string()))
+            (payment.state, Some(error.to_string()))
         }
     };
-    let look_at = next_poll_at(payment, standing.status, payment.looks, now, config).map(|at| at + jitter());
-    poll_store::schedule(&brand.postgres().await?, payment.id, claimed, look_at, remark.as_deref()).await?;
+    let scheduled_at = next_poll_at(state, payment.polls, now, config).map(|at| at + jitter());
+    poll_store::schedule(&brand.postgres().await?, payment.id, claimed_until, scheduled_at, remark.as_deref()).await?;
     Ok(())
 }
 
-/// A payment that nobody was shown a code of ends with its time.
-async fn end_without_code(brand: &Brand, payment: &Payment, now: Timestamp) -> Result<Payment> {
-    match now > payment.standing.expires_at + GRACE {
+/// Expires a payment that never got a QR code.
+async fn expire_without_code(brand: &Brand, payment: &Payment, now: Timestamp) -> Result<Payment> {
+    match now > payment.state.expires_at + GRACE {
         true => apply(brand, payment.id, &ProviderStatus::Expired).await,
         false => Ok(payment.clone()),
     }
 }
 
-/// Up to half a second, so that what was due together is not due together for ever.
+/// Up to half a second, so that payments which are due together spread out.
 fn jitter() -> SignedDuration {
     SignedDuration::from_millis(i64::from(getrandom::u32().unwrap_or(0) % 500))
 }

@@ -39,8 +39,8 @@ pub struct Brand {
     pub cache: Arc<Cache>,
     /// Payments are opened by so many requests at the same time that others find a connection too.
     pub checkouts: Arc<Semaphore>,
-    /// The way to the brand's bank.
-    pub to_bank: Option<HttpClient>,
+    /// The HTTP client for the payment provider.
+    pub provider_http: Option<HttpClient>,
     pool: Pool,
     readers: Arc<SharedConnections>,
     /// Whether the database was found fit since the start.
@@ -56,7 +56,7 @@ impl Brand {
         let checkouts = Arc::new(Semaphore::new((config.database.pool_size / 2).max(1)));
         Ok(Arc::new(Brand {
             rates: RateLimiter::new(kv.clone(), config.rates),
-            to_bank: bank_client(&config)?,
+            provider_http: provider_http_client(&config)?,
             clock: Clock::default(),
             metrics: Metrics::of(&config.name),
             cache: Arc::new(Cache::new(config.cache_bytes)),
@@ -95,7 +95,7 @@ impl Brand {
         }
         let renewed = Brand {
             rates: RateLimiter::new(self.redis.clone(), config.rates),
-            to_bank: bank_client(&config)?,
+            provider_http: provider_http_client(&config)?,
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             open: self.open.clone(),
@@ -227,7 +227,7 @@ impl Brand {
     }
 }
 
-fn bank_client(config: &BrandConfig) -> Result<Option<HttpClient>> {
+fn provider_http_client(config: &BrandConfig) -> Result<Option<HttpClient>> {
     let bank = config.bank.as_ref();
     let made = bank.map(|bank| HttpClient::new(None, bank.ca_file.as_deref(), bank.connect_timeout));
     made.transpose().or_internal()

@@ -1,7 +1,7 @@
-//! What README.md promises to front-end developers: its samples run, its table of errors is whole.
+//! The API guide, `src/openapi/README.md`: its JavaScript samples run, and its table of errors is complete.
 //!
-//! The samples are the fenced blocks behind `<!-- run: NAME -->`, one program in their order. Node runs it as a page of the shop
-//! would: with the page's origin, the cookies that it is given, and no header that CORS does not allow.
+//! The samples are the fenced blocks behind `<!-- run: NAME -->` and form one program in their order. Node runs it as a page of the
+//! shop would: with the page's origin, with the cookies that it receives, and with no header that CORS forbids.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,71 +11,73 @@ use serde_json::json;
 use crate::harness::{Browser, Gateway, Outside, Person, Process, Site, ask, certificates, eventually_async, login};
 use crate::openapi::codes_of_the_sources;
 
-/// What a browser adds to `fetch`; and the pauses between two polls are a tenth as long.
+/// What a browser adds to `fetch`. Pauses between polls are a tenth as long.
 const PAGE: &str = r"
-const origin = 'https://dexarmarket.ru', jar = new Map(), ask = globalThis.fetch, later = globalThis.setTimeout;
+const origin = 'https://dexarmarket.ru', cookies = new Map(), send = globalThis.fetch, later = globalThis.setTimeout;
 globalThis.setTimeout = (run, ms, ...more) => later(run, ms === 3000 ? 300 : ms, ...more);
 globalThis.fetch = async (url, options) => {
   const headers = new Headers(options.headers);
   for (const [name] of headers) {
-    if (!['content-type', 'x-region', 'x-language'].includes(name)) throw new Error(`CORS allows no ${name}`);
+    if (!['content-type', 'x-region', 'x-language'].includes(name)) throw new Error(`CORS does not allow ${name}`);
   }
   if (options.credentials !== 'include') throw new Error(`${url} without cookies`);
   headers.set('origin', origin);
-  headers.set('cookie', [...jar].map(([name, value]) => `${name}=${value}`).join('; '));
-  const answer = await ask(url, {...options, headers});
-  if (answer.headers.get('access-control-allow-origin') !== origin) throw new Error(`${url} may not be read`);
-  for (const line of answer.headers.getSetCookie()) {
+  headers.set('cookie', [...cookies].map(([name, value]) => `${name}=${value}`).join('; '));
+  const response = await send(url, {...options, headers});
+  if (response.headers.get('access-control-allow-origin') !== origin) throw new Error(`${url} is not readable by this origin`);
+  for (const line of response.headers.getSetCookie()) {
     const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
-    if (line.includes('Max-Age=0;')) jar.delete(name); else jar.set(name, value);
+    if (line.includes('Max-Age=0;')) cookies.delete(name); else cookies.set(name, value);
   }
-  return answer;
+  return response;
 };
 ";
 
-fn readme() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("it is there")
+fn api_guide() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/openapi/README.md");
+    std::fs::read_to_string(path).expect("the API guide is readable")
 }
 
 /// `(name, code)` of every sample.
-fn samples(readme: &str) -> Vec<(&str, &str)> {
+fn samples(guide: &str) -> Vec<(&str, &str)> {
     let marked =
-        readme.split("<!-- run: ").skip(1).map(|rest| rest.split_once(" -->\n```js\n").expect("a block follows"));
-    marked.map(|(name, rest)| (name, rest.split_once("\n```\n").expect("it ends").0)).collect()
+        guide.split("<!-- run: ").skip(1).map(|rest| rest.split_once(" -->\n```js\n").expect("a block follows"));
+    marked.map(|(name, rest)| (name, rest.split_once("\n```\n").expect("the block is closed").0)).collect()
 }
 
 #[tokio::test]
-async fn the_samples_run_as_they_stand() {
+async fn samples_of_the_api_guide_run_unchanged() {
     let mut site = Site::new(&["dexar", "novo"]);
     let outside = Outside::start(&mut site);
     site.import_demo("dexar");
     let gateway = site.start();
     let _workers = site.start_workers();
-    let readme = readme();
-    let samples = samples(&readme);
+    let guide = api_guide();
+    let samples = samples(&guide);
     let names: Vec<&str> = samples.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["call", "first", "errors", "cart", "login", "pay", "mail"]);
-    let blocks = readme.matches("```js").count();
-    assert_eq!(blocks, samples.len(), "every block of JavaScript is run");
+    let blocks = guide.matches("```js").count();
+    assert_eq!(blocks, samples.len(), "every JavaScript block is run");
     let code: String = samples.iter().map(|(_, code)| format!("{code}\n")).collect();
-    let (there, here) = ("https://localhost:445", format!("https://localhost:{}", gateway.address("dexar").port()));
-    assert_eq!(code.matches(there).count(), 1);
-    let program = site.directory.write("samples.mjs", PAGE.to_owned() + &code.replace(there, &here));
+    let (documented, actual) =
+        ("https://localhost:445", format!("https://localhost:{}", gateway.address("dexar").port()));
+    assert_eq!(code.matches(documented).count(), 1);
+    let program = site.directory.write("samples.mjs", PAGE.to_owned() + &code.replace(documented, &actual));
     let node = Process::start("node", "node", site.directory.path(), |command| {
         command.arg(program).env("NODE_EXTRA_CA_CERTS", certificates().join("ca.pem"));
     });
 
-    let line = async |begin: &str| {
+    let line = async |prefix: &str| {
         let find = async || {
             assert!(node.exit_status().is_none_or(|status| status.success()), "{}", node.log());
-            node.log().lines().find(|line| line.starts_with(begin)).map(str::to_owned)
+            node.log().lines().find(|line| line.starts_with(prefix)).map(str::to_owned)
         };
-        eventually_async(&format!("a line that begins with {begin}"), 30, find).await
+        eventually_async(&format!("a line that starts with {prefix}"), 30, find).await
     };
     line("Only ").await;
-    let asked = line("Open ").await;
-    let token = asked.split("start=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a link");
-    let code = asked.rsplit(' ').next().expect("a number").to_owned();
+    let prompt = line("Open ").await;
+    let token = prompt.split("start=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a link");
+    let code = prompt.rsplit(' ').next().expect("a number").to_owned();
     let begun = login::Begun { code, command: format!("/start {token}") };
     let person = Person::new(42, "Anna", "en");
     let question = login::press_start(&outside, "dexar", &person, &begun).await;
@@ -97,21 +99,22 @@ async fn assert_is_reviewed(gateway: &Gateway) {
 }
 
 #[test]
-fn the_table_of_errors_names_every_code_once_with_its_status() {
-    let readme = readme();
-    let table = readme.split("| Status | `code` | What to do |\n|---|---|---|\n").nth(1).expect("the table is there");
-    let mut named: BTreeMap<String, Vec<u16>> = BTreeMap::new();
+fn error_table_lists_every_code_once_with_its_status() {
+    let guide = api_guide();
+    let table =
+        guide.split("| Status | `code` | What to do |\n|---|---|---|\n").nth(1).expect("the guide has the table");
+    let mut listed: BTreeMap<String, Vec<u16>> = BTreeMap::new();
     for row in table.lines().take_while(|line| line.starts_with('|')) {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         assert_eq!(cells.len(), 3, "{row}");
         let statuses: Vec<u16> = cells[0].split(", ").map(|status| status.parse().expect("a status")).collect();
         for code in cells[1].split('`').skip(1).step_by(2) {
-            assert!(named.insert(code.to_owned(), statuses.clone()).is_none(), "{code} stands twice");
+            assert!(listed.insert(code.to_owned(), statuses.clone()).is_none(), "{code} is listed twice");
         }
     }
     let codes = codes_of_the_sources();
-    assert_eq!(named.keys().collect::<Vec<_>>(), codes.keys().collect::<Vec<_>>());
+    assert_eq!(listed.keys().collect::<Vec<_>>(), codes.keys().collect::<Vec<_>>());
     for (code, status) in codes {
-        assert!(named[&code].contains(&status), "{code} is {status}");
+        assert!(listed[&code].contains(&status), "{code} is {status}");
     }
 }

@@ -1,4 +1,4 @@
-//! The tests of the whole: the real program on a real PostgreSQL and Redis, through TLS, from the outside.
+//! Integration tests: the real binary against PostgreSQL, Redis and the simulators, over TLS.
 
 mod api_samples;
 mod bad_input;
@@ -12,6 +12,7 @@ mod config;
 mod connections;
 mod cors;
 mod demo_catalog;
+mod documents;
 mod error_messages;
 mod faults;
 mod h2_writes;
@@ -39,6 +40,7 @@ mod output;
 mod payment_edge_cases;
 mod payment_failures;
 mod payments;
+mod prose;
 mod purchase;
 mod rate_limits;
 mod regions;

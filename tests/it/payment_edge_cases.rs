@@ -1,4 +1,4 @@
-//! Where payments meet others: imports that change the stock meanwhile, logins in the middle, a bank whose yes means nothing.
+//! Payments that interact with imports, logins and an unreliable bank.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn id_of(opened: &Value) -> String {
 
 async fn pay(shop: &Shop, browser: &Browser, qr_id: &str) {
     shop.outside.at_bank(qr_id, "pay", json!({"notify": false})).await;
-    eventually_async("the money", 30, async || {
+    eventually_async("the payment is completed", 30, async || {
         let status = browser.get(&format!("/qr/payment/{qr_id}")).await.ok_json();
         (status["paymentStatus"] == "COMPLETED").then_some(())
     })
@@ -24,29 +24,29 @@ async fn pay(shop: &Shop, browser: &Browser, qr_id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_is_silent_about_the_stock_leaves_what_is_sold_meanwhile() {
+async fn an_import_without_quantities_keeps_the_stock_of_concurrent_sales() {
     let shop = Shop::open();
-    // A sale that is being written while the import comes to the same row.
+    // A sale that updates the row which the import updates concurrently.
     let sale = "begin; update item set quantity = quantity - 1 where item_id = 16; select pg_sleep(2); commit";
     let selling = tokio::task::spawn_blocking({
         let mut program =
             shop.site.services.program("psql", "dexar", &crate::harness::password_of("dexar"), &shop.site.database);
         move || program.args(["-Xqc", sale]).output()
     });
-    eventually("the sale holds the row", 20, || {
+    eventually("the sale has locked the row", 20, || {
         let waiting =
             "select count(*) from pg_stat_activity where query like '%pg_sleep(2)%' and pid <> pg_backend_pid()";
         (shop.site.services.admin_sql(&shop.site.database, waiting) == "1").then_some(())
     });
     shop.site.import_text("dexar", "names.jsonl", r#"{"itemID":16,"name":"Самый последний"}"#, &[]).good();
-    selling.await.expect("it ends").expect("psql runs");
+    selling.await.expect("the task does not panic").expect("psql runs");
     let item = shop.item(16).await;
     assert_eq!((&item["name"], &item["quantity"]), (&json!("Самый последний"), &json!(0)));
     assert_eq!(shop.browser().post("/cart", &last("late")).await.error_code(409), "out_of_stock");
 }
 
 #[tokio::test]
-async fn pieces_stay_held_when_an_import_removes_their_item_and_brings_it_back() {
+async fn held_units_survive_the_removal_and_return_of_their_item() {
     let shop = Shop::open();
     let (holder, other) = (shop.browser(), shop.browser());
     let held = id_of(&holder.post("/cart", &last("held")).await.ok_json());
@@ -58,8 +58,8 @@ async fn pieces_stay_held_when_an_import_removes_their_item_and_brings_it_back()
     pay(&shop, &holder, &held).await;
     assert_eq!(shop.count("select quantity * 10 + held from item where item_id = 16"), 0);
     assert_eq!(shop.count("select count(*) from payment where to_settle"), 0);
-    // The shop's own word that there are fewer: both were promised, one cannot be delivered.
-    let promised = [shop.browser(), shop.browser()];
+    // An import that reduces the stock below the held units: one of two paid orders cannot be delivered.
+    let buyers = [shop.browser(), shop.browser()];
     let lamp = |name: &str| order(name, "40", &[(12, "20", Some(2))]);
     shop.site
         .import_text(
@@ -70,19 +70,19 @@ async fn pieces_stay_held_when_an_import_removes_their_item_and_brings_it_back()
         )
         .good();
     let mut codes = Vec::new();
-    for browser in &promised {
-        codes.push(id_of(&browser.post("/cart", &lamp("promised")).await.ok_json()));
+    for browser in &buyers {
+        codes.push(id_of(&browser.post("/cart", &lamp("lamps")).await.ok_json()));
     }
     shop.site.import_text("dexar", "fewer.jsonl", r#"{"itemID":12,"quantity":3}"#, &[]).good();
-    for (browser, code) in promised.iter().zip(&codes) {
+    for (browser, code) in buyers.iter().zip(&codes) {
         pay(&shop, browser, code).await;
     }
-    assert_eq!(shop.count("select count(*) from payment where to_settle"), 1, "a person is told of the other one");
+    assert_eq!(shop.count("select count(*) from payment where to_settle"), 1, "the other one needs manual settlement");
     assert_eq!(shop.count("select quantity * 10 + held from item where item_id = 12"), 0);
 }
 
 #[tokio::test]
-async fn a_cancellation_counts_when_the_code_is_cancelled_and_not_when_somebody_says_ok() {
+async fn a_code_is_replaced_only_after_the_bank_has_cancelled_it() {
     let shop = Shop::open();
     let browser = shop.browser();
     let first = id_of(&browser.post("/cart", &last("first")).await.ok_json());
@@ -90,15 +90,15 @@ async fn a_cancellation_counts_when_the_code_is_cancelled_and_not_when_somebody_
         shop.outside.bank_misbehave(json!({"call": "cancel", "how": how, "times": 1})).await;
         let second = browser.post("/cart", &last("second")).await;
         assert!([502, 504].contains(&second.status), "{how}: {second:?}");
-        let alive: Vec<Value> = shop.outside.qrs().await.into_iter().filter(|qr| qr["status"] == "NEW").collect();
-        assert_eq!(alive.len(), 1, "{how}: one living code of these pieces: {alive:?}");
-        assert_eq!(alive[0]["qrId"], first.as_str());
+        let active: Vec<Value> = shop.outside.qrs().await.into_iter().filter(|qr| qr["status"] == "NEW").collect();
+        assert_eq!(active.len(), 1, "{how}: one active code of these units: {active:?}");
+        assert_eq!(active[0]["qrId"], first.as_str());
     }
     browser.post("/cart", &last("second")).await.ok_json();
 }
 
 #[tokio::test]
-async fn an_order_on_its_way_while_its_visitor_logs_in_has_one_code() {
+async fn an_order_concurrent_with_a_login_has_one_code() {
     let shop = Shop::open();
     for round in 0..8 {
         let browser = shop.browser();
@@ -111,7 +111,7 @@ async fn an_order_on_its_way_while_its_visitor_logs_in_has_one_code() {
         let (as_visitor, logged_in) = tokio::join!(tab.post("/cart", &body), browser.send(login));
         logged_in.ok_json();
         let as_user = browser.post("/cart", &body).await.ok_json();
-        // And a tab that sent its request before it knew of the login.
+        // A tab that sends the cookies from before the login.
         let late = late_tab.post("/cart", &body).await.ok_json();
         assert_eq!(as_visitor.ok_json()["qrId"], as_user["qrId"], "round {round}");
         assert_eq!(late["qrId"], as_user["qrId"], "round {round}");
@@ -120,7 +120,7 @@ async fn an_order_on_its_way_while_its_visitor_logs_in_has_one_code() {
 }
 
 #[tokio::test]
-async fn one_order_of_a_user_and_of_a_visitor_who_becomes_that_user_fails_for_nobody() {
+async fn the_same_order_of_a_user_and_of_a_visitor_who_logs_in_as_that_user_succeeds() {
     let shop = Shop::open();
     let data = || sign(json!({"id": 9, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
     let other = shop.site.sibling().start();
@@ -142,37 +142,37 @@ async fn one_order_of_a_user_and_of_a_visitor_who_becomes_that_user_fails_for_no
 }
 
 #[tokio::test]
-async fn whoever_comes_as_a_visitor_again_pays_for_themselves() {
+async fn a_visitor_without_a_session_pays_as_a_visitor() {
     let shop = Shop::open();
     let browser = shop.browser();
     browser.get("/auth/session").await;
     let data = sign(json!({"id": 7, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
     browser.post("/auth/telegram/callback", &data).await.ok_json();
     browser.add_to_cart(12, 1).await;
-    // The session ends by itself, and the visitor's cookie stays.
+    // The session expires, and the visitor's cookie remains.
     let visitor = shop.browser();
-    visitor.plant("__Host-dexar_visitor", &browser.cookie("__Host-dexar_visitor").expect("handed out"));
+    visitor.plant("__Host-dexar_visitor", &browser.cookie("__Host-dexar_visitor").expect("the cookie was set"));
     let aged = "update payment_owner_link set linked_at = linked_at - interval '2 minutes'";
     shop.site.sql_as("dexar", aged).expect("aged");
     visitor.add_to_cart(12, 2).await;
     let opened = visitor.post("/cart", &order("o", "40", &[(12, "20", None)])).await.ok_json();
     pay(&shop, &visitor, &id_of(&opened)).await;
-    assert_eq!(visitor.cart().await, [], "what was bought left the visitor's cart");
-    assert_eq!(browser.cart().await, [(12, 1)], "and nobody else's");
+    assert_eq!(visitor.cart().await, [], "bought items are removed from the visitor's cart");
+    assert_eq!(browser.cart().await, [(12, 1)], "and from no other cart");
     let mail = json!({"email": "a@example.com", "telegramUserId": "42",
                       "items": [{"itemID": 12, "name": "x", "price": 20, "currency": "RUB"}]});
     assert_eq!(visitor.post("/purchase-email", &mail).await.status, 200);
 }
 
 #[tokio::test]
-async fn money_is_seen_whichever_of_the_banks_words_tells_of_it() {
+async fn a_payment_that_one_status_endpoint_reports_is_completed() {
     let shop = Shop::open();
     let browser = shop.browser();
     let silent = json!({"keepStatus": true, "notify": false});
     let first = id_of(&browser.post("/cart", &order("first", "3", &[(14, "3", Some(1))])).await.ok_json());
     shop.outside.at_bank(&first, "pay", silent.clone()).await;
-    // Each look asks of one of them, in turn.
-    eventually_async("the money that payment-info alone tells of", 20, async || {
+    // Polls alternate between the endpoints.
+    eventually_async("the payment that only payment-info reports is completed", 20, async || {
         let status = browser.get(&format!("/qr/payment/{first}")).await.ok_json();
         (status["paymentStatus"] == "COMPLETED").then_some(())
     })
@@ -180,11 +180,11 @@ async fn money_is_seen_whichever_of_the_banks_words_tells_of_it() {
     let again = id_of(&browser.post("/cart", &order("again", "3", &[(14, "3", Some(1))])).await.ok_json());
     shop.outside.at_bank(&again, "pay", silent.clone()).await;
     let again = browser.post("/cart", &order("second", "3", &[(14, "3", Some(1))])).await;
-    assert_eq!(again.error_code(409), "already_paid", "the code itself was cancelled");
+    assert_eq!(again.error_code(409), "already_paid", "although its code was cancelled");
     let third = id_of(&browser.post("/cart", &order("third", "20", &[(12, "20", Some(1))])).await.ok_json());
     shop.outside.at_bank(&third, "progress", json!({})).await;
     shop.outside.at_bank(&third, "pay", silent).await;
-    eventually_async("the money", 20, async || {
+    eventually_async("the payment is completed", 20, async || {
         let status = browser.get(&format!("/qr/payment/{third}")).await.ok_json();
         (status["paymentStatus"] == "COMPLETED").then_some(())
     })
@@ -192,32 +192,32 @@ async fn money_is_seen_whichever_of_the_banks_words_tells_of_it() {
 }
 
 #[tokio::test]
-async fn a_payment_that_the_bank_is_at_is_never_given_up() {
+async fn a_payment_in_progress_is_polled_until_it_is_final() {
     let shop = Shop::with("[payments]\nqr_lifetime_s = 1\nfollow_s = 60\nlongest_pause_s = 1\n");
     let browser = shop.browser();
     let code = id_of(&browser.post("/cart", &last("waiting")).await.ok_json());
     shop.outside.at_bank(&code, "progress", json!({})).await;
-    // More than its time and the time of following it ago.
+    // Past its lifetime and the time for which closed payments are polled.
     let aged = "update payment set expires_at = expires_at - interval '1 hour', look_at = now()";
     shop.site.sql_as("dexar", aged).expect("aged");
     let _workers = shop.site.start_workers();
-    let looks =
+    let polls =
         "select case when status = 'WAITING' and holds and look_at is not null then looks else 0 end from payment";
-    eventually("it is looked at again and again", 30, || (shop.count(looks) > 2).then_some(()));
+    eventually("it is polled repeatedly", 30, || (shop.count(polls) > 2).then_some(()));
     shop.outside.bank_misbehave(json!({"call": "*", "how": "500", "times": 4})).await;
-    let before = shop.count(looks);
-    eventually("and again, when the bank cannot be asked", 30, || (shop.count(looks) > before + 2).then_some(()));
+    let before = shop.count(polls);
+    eventually("it is polled while the bank fails", 30, || (shop.count(polls) > before + 2).then_some(()));
     shop.outside.at_bank(&code, "pay", json!({"force": true, "notify": false})).await;
     let completed = "select count(*) from payment where status = 'COMPLETED'";
-    eventually("the money", 30, || (shop.count(completed) == 1).then_some(()));
+    eventually("the payment is completed", 30, || (shop.count(completed) == 1).then_some(()));
 }
 
 #[tokio::test]
-async fn a_refused_registration_gives_nobody_an_empty_code() {
+async fn concurrent_requests_of_a_refused_registration_fail() {
     let shop = Shop::open();
     let browser = shop.browser();
     browser.get("/cart").await;
-    // The bank knows no such merchant from now on.
+    // The bank refuses the registrations of this merchant.
     let mut site = shop.site.sibling();
     site.change_brand("dexar", |file| file.bank = file.bank.replace("merchant_id = \"MA", "merchant_id = \"MB"));
     site.directory.write("credentials/dexar.bank-key", "a key that is no token");
@@ -228,12 +228,12 @@ async fn a_refused_registration_gives_nobody_an_empty_code() {
     for answer in answers {
         assert_eq!(answer.error_code(502), "bad_gateway");
     }
-    assert_eq!(shop.item(16).await["quantity"], 1, "its piece is free");
+    assert_eq!(shop.item(16).await["quantity"], 1, "its unit is released");
     browser.post("/cart", &body).await.ok_json();
 }
 
 #[tokio::test]
-async fn an_amount_beyond_all_measure_is_refused_in_words() {
+async fn amounts_above_the_maximum_are_refused() {
     let shop = Shop::open();
     let dear = r#"{"itemID":17,"categoryID":1,"name":"Яхта","price":99999999999.99,"quantity":999}"#;
     shop.site.import_text("dexar", "dear.jsonl", dear, &[]).good();
@@ -247,7 +247,7 @@ async fn an_amount_beyond_all_measure_is_refused_in_words() {
 }
 
 #[tokio::test]
-async fn an_order_that_is_refused_costs_its_owner_no_living_code() {
+async fn a_refused_order_does_not_cancel_an_older_payment() {
     let shop = Shop::open();
     let browser = shop.browser();
     let first = id_of(&browser.post("/cart", &last("first")).await.ok_json());
@@ -258,9 +258,9 @@ async fn an_order_that_is_refused_costs_its_owner_no_living_code() {
         (order("hidden", "12", &[(16, "7", Some(1)), (15, "5", None)]), 409),
     ] {
         assert_eq!(browser.post("/cart", &body).await.status, status, "{body}");
-        let standing = browser.get(&format!("/qr/payment/{first}")).await.ok_json();
-        assert_eq!(standing["paymentStatus"], "CREATED", "{body}");
+        let payment = browser.get(&format!("/qr/payment/{first}")).await.ok_json();
+        assert_eq!(payment["paymentStatus"], "CREATED", "{body}");
     }
-    // One that is not refused takes its place, although the first one holds the last piece.
+    // An accepted order replaces it, although it holds the last unit.
     browser.post("/cart", &last("second")).await.ok_json();
 }

@@ -1,4 +1,4 @@
-//! Paying: what an order costs, what the bank is asked for, what the front end is told, and what the shop has afterwards.
+//! Payments: prices, QR codes, statuses, and their effects on the stock and the cart.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::harness::login::{now_s, sign};
 use crate::harness::shop::{Shop, order};
 use crate::harness::{Answer, Browser, bot_token_of, eventually_async};
 
-/// The status of a payment as the front end polls it.
+/// The response to a front end that polls a payment.
 async fn status(browser: &Browser, qr_id: &str) -> Value {
     browser.get(&format!("/qr/payment/{qr_id}")).await.ok_json()
 }
@@ -16,19 +16,19 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
 }
 
 #[tokio::test]
-async fn an_order_is_paid_and_everything_follows() {
+async fn a_paid_order_is_completed_with_all_its_effects() {
     let shop = Shop::open();
     let browser = shop.browser();
     browser.add_to_cart(11, 2).await;
     browser.add_to_cart(12, 1).await;
-    // 100.50 less a tenth is 90.45 a piece.
+    // 100.50 minus 10 % is 90.45 a unit.
     let body = order("order_1", "180.90", &[(11, "100.50", None)]);
     let answer = browser.post("/cart", &body).await;
     let opened = answer.ok_json();
     let qr_id = text(&opened, "qrId").to_owned();
     assert_eq!((text(&opened, "qrStatus"), opened.as_object().expect("an object").len()), ("CREATED", 5));
     assert!(text(&opened, "payload").starts_with(&format!("https://qr.nspk.ru/{qr_id}?type=02&")), "{opened}");
-    assert!(text(&opened, "payload").contains("&sum=18090&"), "the bank was asked for 180.90: {opened}");
+    assert!(text(&opened, "payload").contains("&sum=18090&"), "the bank registered 180.90: {opened}");
     assert!(text(&opened, "qrUrl").contains(&qr_id));
     let expires: jiff::Timestamp = text(&opened, "qrExpirationDate").parse().expect("RFC 3339");
     assert!((880..=900).contains(&expires.duration_since(jiff::Timestamp::now()).as_secs()), "{opened}");
@@ -40,29 +40,29 @@ async fn an_order_is_paid_and_everything_follows() {
                "createDate": created["createDate"], "currency": "RUB", "order": "order_1", "paymentStatus": "CREATED",
                "qrId": qr_id, "qrExpirationDate": opened["qrExpirationDate"], "phoneNumber": ""})
     );
-    assert_eq!(shop.item(11).await["quantity"], 1998, "two pieces are held");
+    assert_eq!(shop.item(11).await["quantity"], 1998, "two units are held");
     shop.outside.at_bank(&qr_id, "progress", json!({})).await;
-    eventually_async("the payer is at it", 20, async || {
+    eventually_async("the payment is in progress", 20, async || {
         (status(&browser, &qr_id).await["paymentStatus"] == "WAITING").then_some(())
     })
     .await;
     shop.outside.at_bank(&qr_id, "pay", json!({"notify": false})).await;
-    let paid = eventually_async("the money", 20, async || {
+    let paid = eventually_async("the payment is completed", 20, async || {
         let status = status(&browser, &qr_id).await;
         (status["paymentStatus"] == "COMPLETED").then_some(status)
     })
     .await;
     assert!(paid["transactionId"].is_i64() && text(&paid, "transactionDate").ends_with('Z'), "{paid}");
-    assert_eq!(shop.item(11).await["quantity"], 1998, "and now they are sold");
-    assert_eq!(browser.cart().await, [(12, 1)], "what was bought left the cart");
+    assert_eq!(shop.item(11).await["quantity"], 1998, "the held units are sold");
+    assert_eq!(browser.cart().await, [(12, 1)], "bought items are removed from the cart");
     assert_eq!(shop.count("select held from item where item_id = 11"), 0);
-    // The same order again is the same payment, for ever.
+    // Repeating the order returns the same payment, also after its completion.
     assert_eq!(browser.post("/cart", &body).await.ok_json()["qrId"], qr_id);
     assert_eq!(shop.outside.qrs().await.len(), 1);
 }
 
 #[tokio::test]
-async fn the_shop_decides_what_it_costs() {
+async fn amounts_that_differ_from_the_catalogue_are_refused() {
     let shop = Shop::open();
     let browser = shop.browser();
     let refused =
@@ -74,8 +74,8 @@ async fn the_shop_decides_what_it_costs() {
             assert_eq!(answer.error_code(400), "bad_amount");
             continue;
         }
-        let (code, said): (String, Value) = refused(answer, 422);
-        assert_eq!((code.as_str(), &said["amount"]), ("amount_mismatch", &json!(180.9)), "{amount}");
+        let (code, body): (String, Value) = refused(answer, 422);
+        assert_eq!((code.as_str(), &body["amount"]), ("amount_mismatch", &json!(180.9)), "{amount}");
     }
     for (item, status, code) in [
         ((11, "1", Some(2)), 422, "amount_mismatch"),
@@ -85,21 +85,21 @@ async fn the_shop_decides_what_it_costs() {
         ((15, "5", None), 409, "item_unavailable"),
     ] {
         let answer = browser.post("/cart", &order("o", "180.90", &[item])).await;
-        let said: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
         assert_eq!(answer.error_code(status), code, "{item:?}");
         if code != "amount_mismatch" {
-            assert_eq!(said["itemID"], item.0, "{said}");
+            assert_eq!(body["itemID"], item.0, "{body}");
         }
     }
-    assert_eq!(shop.count("select count(*) from payment"), 0, "nothing was stored");
-    assert_eq!(shop.outside.qrs().await.len(), 0, "and the bank was not asked");
-    // What JavaScript makes of 3 × 89.99 is forgiven.
+    assert_eq!(shop.count("select count(*) from payment"), 0, "no payment is stored");
+    assert_eq!(shop.outside.qrs().await.len(), 0, "no QR code is registered");
+    // The sum 3 × 90.45 as JavaScript computes it.
     let body = order("o", "271.35000000000003", &[(11, "90.45", Some(3))]);
     browser.post("/cart", &body).await.ok_json();
 }
 
 #[tokio::test]
-async fn bad_orders_are_named_and_nothing_is_stored() {
+async fn malformed_orders_are_refused_and_not_stored() {
     let shop = Shop::open();
     let browser = shop.browser();
     let good = || order("o", "180.90", &[(11, "100.50", Some(2))]);
@@ -133,7 +133,7 @@ async fn bad_orders_are_named_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn one_order_posted_by_eight_at_once_has_one_code() {
+async fn concurrent_requests_with_one_order_get_one_code() {
     let shop = Shop::open();
     let browser = shop.browser();
     browser.get("/cart").await;
@@ -145,36 +145,36 @@ async fn one_order_posted_by_eight_at_once_has_one_code() {
     assert_eq!(shop.count("select held from item where item_id = 12"), 1);
     let other = order("order_8", "40", &[(12, "20", Some(2))]);
     assert_eq!(browser.post("/cart", &other).await.error_code(409), "order_changed");
-    // Another owner's order of that name is another order.
+    // The same order id of another owner is another order.
     let stranger = shop.browser().post("/cart", &body).await.ok_json();
     assert_ne!(stranger["qrId"], opened[0]["qrId"]);
 }
 
 #[tokio::test]
-async fn ten_visitors_want_the_last_piece_and_one_holds_it() {
+async fn the_last_unit_is_held_by_one_of_ten_visitors() {
     let shop = Shop::open();
     let body = order("last", "7", &[(16, "7", Some(1))]);
     let post = || async { shop.browser().post("/cart", &body).await };
     let answers = futures_util::future::join_all((0..10).map(|_| post())).await;
-    let won: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 200).collect();
-    assert_eq!(won.len(), 1);
-    for lost in answers.iter().filter(|answer| answer.status != 200) {
-        let said: Value = serde_json::from_slice(&lost.body).expect("JSON");
-        assert_eq!((lost.error_code(409).as_str(), &said["left"]), ("out_of_stock", &json!(0)));
+    let accepted: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert_eq!(accepted.len(), 1);
+    for refused in answers.iter().filter(|answer| answer.status != 200) {
+        let body: Value = serde_json::from_slice(&refused.body).expect("JSON");
+        assert_eq!((refused.error_code(409).as_str(), &body["left"]), ("out_of_stock", &json!(0)));
     }
     assert_eq!(shop.item(16).await["remainings"], "out");
-    let qr_id = text(&won[0].ok_json(), "qrId").to_owned();
+    let qr_id = text(&accepted[0].ok_json(), "qrId").to_owned();
     shop.outside.at_bank(&qr_id, "expire", json!({})).await;
-    eventually_async("it expires", 20, async || {
+    eventually_async("the payment expires", 20, async || {
         (status(&shop.browser(), &qr_id).await["paymentStatus"] == "EXPIRED").then_some(())
     })
     .await;
-    assert_eq!(shop.item(16).await["quantity"], 1, "the piece is free again");
+    assert_eq!(shop.item(16).await["quantity"], 1, "the unit is released");
     shop.browser().post("/cart", &order("next", "7", &[(16, "7", Some(1))])).await.ok_json();
 }
 
 #[tokio::test]
-async fn a_new_payment_replaces_an_older_one_of_the_same_item() {
+async fn a_new_payment_cancels_an_older_one_of_the_same_item() {
     let shop = Shop::open();
     let browser = shop.browser();
     let first = browser.post("/cart", &order("first", "7", &[(16, "7", Some(1))])).await.ok_json();
@@ -184,16 +184,16 @@ async fn a_new_payment_replaces_an_older_one_of_the_same_item() {
     assert_eq!(status(&browser, &of(&first)).await["paymentStatus"], "CANCELLED");
     let at_bank: Vec<Value> = shop.outside.qrs().await;
     assert!(at_bank.iter().any(|qr| qr["qrId"] == first["qrId"] && qr["status"] == "CANCELLED"), "{at_bank:?}");
-    // It turns out to be paid: the new one is refused and the old one named.
+    // When the older payment turns out to be paid, the new order is refused and the older one named.
     shop.outside.at_bank(&of(&second), "pay", json!({"notify": false})).await;
     let third = browser.post("/cart", &order("third", "7", &[(16, "7", Some(1))])).await;
-    let said: Value = serde_json::from_slice(&third.body).expect("JSON");
-    assert_eq!((third.error_code(409).as_str(), &said["order"]), ("already_paid", &json!("second")));
+    let body: Value = serde_json::from_slice(&third.body).expect("JSON");
+    assert_eq!((third.error_code(409).as_str(), &body["order"]), ("already_paid", &json!("second")));
     assert_eq!(status(&browser, &of(&second)).await["paymentStatus"], "COMPLETED");
 }
 
 #[tokio::test]
-async fn an_owner_and_an_address_have_so_many_open_payments() {
+async fn open_payments_are_limited_per_owner_and_per_address() {
     let shop = Shop::with("[payments]\nopen_per_owner = 2\nopen_per_address = 3\n");
     let browser = shop.browser();
     browser.get("/cart").await;
@@ -216,16 +216,18 @@ async fn an_owner_and_an_address_have_so_many_open_payments() {
     assert_eq!(
         shop.browser().post("/cart", &fourteen).await.error_code(429),
         "too_many_requests",
-        "the address has three"
+        "three are open at the address"
     );
-    let raced = Shop::with("[payments]\nopen_per_owner = 2\n");
-    let (browser, items) = (raced.browser(), [11_u64, 12, 14, 16]);
+    let concurrent = Shop::with("[payments]\nopen_per_owner = 2\n");
+    let (browser, items) = (concurrent.browser(), [11_u64, 12, 14, 16]);
     browser.get("/cart").await;
     let post = |item: u64| {
         let price =
             [("90.45", 11), ("20", 12), ("3", 14), ("7", 16)].iter().find(|(_, id)| *id == item).expect("known").0;
-        let (browser, body) =
-            (browser.at(raced.gateway.client("dexar")), order(&item.to_string(), price, &[(item, price, Some(1))]));
+        let (browser, body) = (
+            browser.at(concurrent.gateway.client("dexar")),
+            order(&item.to_string(), price, &[(item, price, Some(1))]),
+        );
         async move { browser.post("/cart", &body).await.status }
     };
     let mut statuses = futures_util::future::join_all(items.map(post)).await;
@@ -234,44 +236,44 @@ async fn an_owner_and_an_address_have_so_many_open_payments() {
 }
 
 #[tokio::test]
-async fn a_login_brings_the_payments_along() {
+async fn a_login_moves_the_visitors_payments_to_the_user() {
     let shop = Shop::open();
     let browser = shop.browser();
     let body = order("mine", "20", &[(12, "20", Some(1))]);
     let opened = browser.post("/cart", &body).await.ok_json();
     let data = sign(json!({"id": 42, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
-    // The storefront's own script: its browser has both cookies.
-    let ask = crate::harness::ask("/auth/telegram/callback").method("POST").origin("https://dexarmarket.ru");
-    browser.send(ask.header("content-type", "application/json").body(data.to_string())).await.ok_json();
+    // As the storefront does: with the cookies of the visitor and of the session.
+    let request = crate::harness::ask("/auth/telegram/callback").method("POST").origin("https://dexarmarket.ru");
+    browser.send(request.header("content-type", "application/json").body(data.to_string())).await.ok_json();
     assert_eq!(browser.post("/cart", &body).await.ok_json(), opened, "the same order is the same payment");
     assert_eq!(shop.outside.qrs().await.len(), 1);
 }
 
 #[tokio::test]
-async fn many_who_ask_cost_the_bank_one_question() {
+async fn concurrent_polls_cost_the_bank_one_request() {
     let shop = Shop::open();
     let browser = shop.browser();
     let opened = browser.post("/cart", &order("o", "20", &[(12, "20", Some(1))])).await.ok_json();
     let qr_id = text(&opened, "qrId").to_owned();
     let other = shop.site.sibling().start();
-    let began = std::time::Instant::now();
+    let started_at = std::time::Instant::now();
     for _ in 0..5 {
-        let ask = |number: usize| {
+        let poll = |number: usize| {
             let client = if number.is_multiple_of(2) { shop.gateway.client("dexar") } else { other.client("dexar") };
             let path = format!("/qr/payment/{qr_id}");
             async move { client.get(&path).await.status }
         };
-        let statuses = futures_util::future::join_all((0..20).map(ask)).await;
+        let statuses = futures_util::future::join_all((0..20).map(poll)).await;
         assert!(statuses.iter().all(|status| *status == 200));
     }
-    let most = 1 + began.elapsed().as_secs() / 2;
+    let max_requests = 1 + started_at.elapsed().as_secs() / 2;
     let calls = shop.outside.bank_calls().await;
-    let asked = calls["qr"][&qr_id].as_u64().unwrap_or(0) + calls["payment-info"][&qr_id].as_u64().unwrap_or(0);
-    assert!((1..=most).contains(&asked), "{asked} questions for 100 in {:?}", began.elapsed());
+    let requests = calls["qr"][&qr_id].as_u64().unwrap_or(0) + calls["payment-info"][&qr_id].as_u64().unwrap_or(0);
+    assert!((1..=max_requests).contains(&requests), "{requests} requests for 100 polls in {:?}", started_at.elapsed());
 }
 
 #[tokio::test]
-async fn one_brands_payment_is_nothing_to_the_other() {
+async fn a_payment_is_unknown_to_other_brands() {
     let shop = Shop::open();
     let opened = shop.browser().post("/cart", &order("o", "20", &[(12, "20", Some(1))])).await.ok_json();
     let novo = Browser::new(shop.gateway.client("novo"));

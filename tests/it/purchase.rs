@@ -1,16 +1,16 @@
-//! The mail after a payment: whose order it is about, in which language, to how many, and that it comes once.
+//! The email about a paid order: authorization, language, recipients, and that it is sent once.
 
 use serde_json::{Value, json};
 
 use crate::harness::shop::{Shop, order};
 use crate::harness::{Browser, ask, eventually_async};
 
-/// Pays for lamps under this name and returns when the shop knows.
+/// Orders a lamp under this order id and returns when the payment is completed.
 async fn buy(shop: &Shop, browser: &Browser, name: &str) {
     let opened = browser.post("/cart", &order(name, "20", &[(12, "20", Some(1))])).await.ok_json();
     let qr_id = opened["qrId"].as_str().expect("a code");
     shop.outside.at_bank(qr_id, "pay", json!({"notify": false})).await;
-    eventually_async("the money", 30, async || {
+    eventually_async("the payment is completed", 30, async || {
         (browser.get(&format!("/qr/payment/{qr_id}")).await.ok_json()["paymentStatus"] == "COMPLETED").then_some(())
     })
     .await;
@@ -31,7 +31,7 @@ async fn mails(shop: &Shop, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_paid_order_is_mailed_once_in_the_visitors_language() {
+async fn the_email_is_sent_once_in_the_visitors_language() {
     let shop = Shop::open();
     let browser = shop.browser();
     assert_eq!(browser.post("/purchase-email", &request("anna@example.com")).await.error_code(404), "not_found");
@@ -40,7 +40,7 @@ async fn a_paid_order_is_mailed_once_in_the_visitors_language() {
     let hy = ask("/purchase-email").method("POST").language("hy").header("content-type", "application/json");
     let sent = browser.send(hy.clone().body(request("Anna@Example.com").to_string())).await;
     assert_eq!(sent.ok_json(), json!({"message": "Email sent"}));
-    // Pressed twice.
+    // The request is repeated.
     browser.send(hy.body(request("anna@example.COM").to_string())).await.ok_json();
     let mail = mails(&shop, 1).await.remove(0);
     let text = |name: &str| mail[name].as_str().unwrap_or_else(|| panic!("no {name} in {mail}")).to_owned();
@@ -53,16 +53,16 @@ async fn a_paid_order_is_mailed_once_in_the_visitors_language() {
             "{mail}"
         );
     }
-    // Another address of the same person; then the worker has time for a third one that must not come.
+    // The second address gets an email; by then, a duplicate of the first would have arrived.
     browser.post("/purchase-email", &request("two@example.com")).await.ok_json();
     let all = mails(&shop, 2).await;
-    assert_eq!(all.len(), 2, "one mail an address: {all:?}");
+    assert_eq!(all.len(), 2, "one email per address: {all:?}");
     assert_ne!(all[0]["messageId"], all[1]["messageId"]);
     workers.terminate();
 }
 
 #[tokio::test]
-async fn nobody_hears_of_another_ones_order() {
+async fn orders_of_other_owners_and_brands_are_not_found() {
     let shop = Shop::open();
     let (browser, stranger) = (shop.browser(), shop.browser());
     buy(&shop, &browser, "mine").await;
@@ -86,7 +86,7 @@ async fn nobody_hears_of_another_ones_order() {
 }
 
 #[tokio::test]
-async fn without_cookies_the_users_id_will_do_for_a_day_and_three_addresses() {
+async fn without_cookies_a_user_id_authorizes_three_recipients_for_a_day() {
     let shop = Shop::open();
     buy(&shop, &shop.browser(), "claimed").await;
     let send = |id: Value, email: &'static str| {
@@ -102,15 +102,15 @@ async fn without_cookies_the_users_id_will_do_for_a_day_and_three_addresses() {
     {
         assert_eq!(send(id, email).await, 200, "{email}");
     }
-    assert_eq!(send(json!("42"), "d@example.com").await, 404, "it is no mail relay");
-    assert_eq!(send(json!("42"), "a@example.com").await, 200, "an address that was told may ask again");
-    shop.site.sql_as("dexar", "update payment set completed_at = completed_at - interval '25 hours'").expect("written");
-    assert_eq!(send(json!("42"), "a@example.com").await, 404, "a day is over");
+    assert_eq!(send(json!("42"), "d@example.com").await, 404, "the recipients are limited");
+    assert_eq!(send(json!("42"), "a@example.com").await, 200, "a known recipient may repeat the request");
+    shop.site.sql_as("dexar", "update payment set completed_at = completed_at - interval '25 hours'").expect("updated");
+    assert_eq!(send(json!("42"), "a@example.com").await, 404, "the user id is valid for a day");
     assert_eq!(shop.count("select count(*) from mail_outbox"), 3);
 }
 
 #[tokio::test]
-async fn the_newest_order_without_a_mail_is_the_one() {
+async fn the_newest_order_without_an_email_is_chosen() {
     let shop = Shop::open();
     let browser = shop.browser();
     for name in ["first", "second"] {
@@ -119,15 +119,15 @@ async fn the_newest_order_without_a_mail_is_the_one() {
     for _ in 0..3 {
         browser.post("/purchase-email", &request("anna@example.com")).await.ok_json();
     }
-    let told =
+    let sent =
         shop.site.sql_as("dexar", "select string_agg(subject, '|' order by mail_id) from mail_outbox").expect("sql");
-    let subjects: Vec<&str> = told.split('|').collect();
-    assert_eq!(subjects.len(), 2, "{told}");
-    assert!(subjects[0].contains("second") && subjects[1].contains("first"), "{told}");
+    let subjects: Vec<&str> = sent.split('|').collect();
+    assert_eq!(subjects.len(), 2, "{sent}");
+    assert!(subjects[0].contains("second") && subjects[1].contains("first"), "{sent}");
 }
 
 #[tokio::test]
-async fn a_mail_queued_before_a_kill_is_sent_after_it() {
+async fn a_queued_email_survives_a_kill() {
     let shop = Shop::open();
     let browser = shop.browser();
     buy(&shop, &browser, "killed").await;

@@ -1,12 +1,11 @@
-//! What a request costs the database and Redis, counted on the line: the shape of a request is a promise, its speed is the
-//! bench's.
+//! Round trips to PostgreSQL and Redis per request, counted on the connections.
 
 use serde_json::json;
 
 use crate::harness::shop::{Shop, order};
 use crate::harness::{Browser, CountingLine, Gateway, login};
 
-/// A second instance of the shop whose lines to both servers count.
+/// A second instance of the shop whose connections to both servers are counted.
 struct Counted {
     _shop: Shop,
     gateway: Gateway,
@@ -38,24 +37,24 @@ impl Counted {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_goes_to_its_servers_no_more_often_than_it_must() {
+async fn requests_stay_within_their_round_trips() {
     let counted = Counted::new().await;
     let browser = counted.browser();
     let mug = |name: &str| order(name, "3", &[(14, "3", Some(1))]);
-    // The first of each prepares its statements and loads its scripts.
+    // The first request of a kind prepares its statements and loads its scripts.
     for round in ["warm", "counted"] {
-        let count = |what: &str, most_of_database: u32, most_of_redis: u32| {
+        let count = |what: &str, max_database: u32, max_redis: u32| {
             let (database, redis) = (counted.database.trips(), counted.redis.trips());
             if round == "counted" {
-                let within = database <= most_of_database && redis <= most_of_redis;
-                assert!(within, "{what}: {database} to the database, {redis} to Redis");
+                let within = database <= max_database && redis <= max_redis;
+                assert!(within, "{what}: {database} round trips to PostgreSQL, {redis} to Redis");
             }
         };
         browser.get("/randomitems?count=200").await.ok_json();
         counted.database.trips();
         counted.redis.trips();
         browser.get("/randomitems?count=200").await.ok_json();
-        count("drawing items that were shown before", 0, 0);
+        count("random items from the cache", 0, 0);
         browser.post("/cart", &json!({"itemID": 11})).await.ok_json();
         count("adding to the cart", 1, 1);
         browser.write("PATCH", "/cart", &json!({"itemID": 11, "quantity": 2})).await.ok_json();
@@ -63,12 +62,12 @@ async fn a_request_goes_to_its_servers_no_more_often_than_it_must() {
         browser.cart().await;
         count("reading the cart", 1, 0);
         let opened = counted.browser().post("/cart", &mug(round)).await.ok_json();
-        count("creating a payment, BEGIN and COMMIT included, the bank's call not", 4, 2);
+        count("opening a payment, with BEGIN and COMMIT", 4, 2);
         let path = format!("/qr/payment/{}", opened["qrId"].as_str().expect("a code"));
         browser.get(&path).await.ok_json();
         counted.database.trips();
         browser.get(&path).await.ok_json();
-        count("asking how a payment stands", 1, 0);
+        count("polling a payment", 1, 0);
         let member = counted.browser();
         let data = login::sign(
             json!({"id": 1, "first_name": round, "auth_date": login::now_s()}),

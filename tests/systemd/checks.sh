@@ -302,9 +302,9 @@ check_renewal() {
   serves_certificate dexar "$new" || fail 'the hook has run, and the old certificate is served'
   [[ $(stat -c '%a %U %G' /etc/brandgate/certs/dexar/privkey.pem) == '640 root brandgate' ]] || fail 'modes of the key'
   ok 'the certbot hook: the new certificate is served when it returns'
-  [[ $(RENEWED_LINEAGE=$WORK/live/dexar RENEWED_DOMAINS='*.example.org example.org' "$HOOK") == *': no brand of '* ]] || fail 'the hook hands over a certificate of somebody else'
-  [[ $(RENEWED_LINEAGE=$WORK/live/novo RENEWED_DOMAINS='*.novo.market' "$HOOK") == *': novo has '* ]] || fail 'the hook does not know a wildcard'
-  [[ $("$HOOK" "$WORK/live/dexar" novo 2>&1) == *'no certificate for api.novo.market, the host of novo; nothing was changed' ]] ||
+  [[ $(RENEWED_LINEAGE=$WORK/live/dexar RENEWED_DOMAINS='*.example.org example.org' "$HOOK") == *': no brand in '* ]] || fail 'the hook hands over a certificate of somebody else'
+  [[ $(RENEWED_LINEAGE=$WORK/live/novo RENEWED_DOMAINS='*.novo.market' "$HOOK") == *': installed the certificate of '*' for novo'* ]] || fail 'the hook does not know a wildcard'
+  [[ $("$HOOK" "$WORK/live/dexar" novo 2>&1) == *'does not cover api.novo.market, the host of novo; nothing was changed' ]] ||
     fail 'the hook gives novo the certificate of dexar'
   # Whatever else puts files there: the directory is watched.
   rm -- "$WORK/certs/novo.pem" "$WORK/certs/novo.key"

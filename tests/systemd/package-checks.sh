@@ -103,7 +103,7 @@ ok "upgraded: the edited file stays; $(wc -l <"$WORK/answers") requests meanwhil
 systemctl stop postgresql@15-main.service
 before=$(property brandgate.service MainPID)
 if dpkg --force-confold -i "$DEBS/0.0.1-1.deb" >"$WORK/dpkg.log" 2>&1; then fail 'an upgrade without a database succeeded'; fi
-grep -q 'former version goes on serving' "$WORK/dpkg.log" || fail "dpkg did not say so: $(<"$WORK/dpkg.log")"
+grep -q 'previous version keeps serving' "$WORK/dpkg.log" || fail "dpkg did not say so: $(<"$WORK/dpkg.log")"
 [[ $(property brandgate.service MainPID) == "$before" ]] || fail 'the gateway was restarted all the same'
 systemctl start postgresql@15-main.service
 within 20 as_postgres psql -Atc 'select 1' || fail 'PostgreSQL does not come back'

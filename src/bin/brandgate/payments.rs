@@ -3,7 +3,7 @@
 use brandgate::config::BrandConfig;
 use brandgate::foundation::error::Result as BrandResult;
 use brandgate::foundation::money::Exact;
-use brandgate::payments::{self, Filter, Payment};
+use brandgate::payments::{self, Payment, PaymentFilter};
 use brandgate::tenant::brand::Brand;
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -84,7 +84,7 @@ pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String>
 async fn execute(brand: &Brand, command: Command) -> BrandResult<()> {
     match command {
         Command::List { open, to_settle, count, json, .. } => {
-            let filter = Filter { only_open: open, only_to_settle: to_settle, count };
+            let filter = PaymentFilter { only_open: open, only_to_settle: to_settle, count };
             let listed = payments::list(brand, filter).await?;
             list::print(&listed.iter().map(PaymentRow::of).collect::<Vec<_>>(), json);
         }
@@ -121,7 +121,7 @@ impl PaymentRow<'_> {
     fn of(payment: &Payment) -> PaymentRow<'_> {
         PaymentRow {
             payment: payment.id,
-            status: payment.standing.status.word(),
+            status: payment.state.status.as_str(),
             amount: Exact(payment.amount),
             started_at: list::time(payment.created_at),
             order: &payment.site_order_id,
@@ -163,7 +163,7 @@ async fn show(brand: &Brand, id: i64) -> BrandResult<()> {
     say!("owner          {}", payment.owner);
     say!("bank's order   {}", payment.bank_order_id);
     say!("QR code        {}", payment.qr_id.as_deref().unwrap_or("none yet"));
-    say!("expires        {}", payment.standing.expires_at);
+    say!("expires        {}", payment.state.expires_at);
     if let Some(completed) = payment.completed_at {
         say!("completed      {completed}, transaction {}", payment.transaction_id.unwrap_or_default());
     }

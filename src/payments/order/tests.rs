@@ -1,4 +1,4 @@
-//! Orders as front ends send them, and what they cost.
+//! Orders as front ends send them, and their prices.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ fn order(change: impl FnOnce(&mut Value)) -> Result<Order> {
         "telegramUsername": "john", "items": [{"itemID": 1, "price": 99990, "name": "x"}]
     });
     change(&mut body);
-    Order::read(body.to_string().as_bytes())
+    Order::parse(body.to_string().as_bytes())
 }
 
 fn decimal(text: &str) -> Decimal {
@@ -24,14 +24,14 @@ fn offered(price: &str, discount: &str) -> Option<Offered> {
 }
 
 #[test]
-fn the_documents_order_is_read() {
+fn a_complete_order_is_parsed() {
     let read = order(|_| {}).expect("good");
     assert_eq!((read.amount, read.redirect_url), (decimal("89990"), None));
     assert_eq!(read.items, [RequestedLine { item_id: 1, quantity: None, price: Some(decimal("99990")) }]);
 }
 
 #[test]
-fn a_wrong_member_is_named() {
+fn errors_name_the_wrong_member() {
     for (name, value, code) in [
         ("amount", json!(0), "bad_amount"),
         ("amount", json!(-1), "bad_amount"),
@@ -59,22 +59,22 @@ fn a_wrong_member_is_named() {
         assert_eq!(error.code, code, "{name}: {value}");
         assert!(error.public.contains(name), "{name} {value}: {}", error.public);
     }
-    assert!(Order::read(b"[]").is_err() && Order::read(b"{").is_err());
+    assert!(Order::parse(b"[]").is_err() && Order::parse(b"{").is_err());
 }
 
 #[test]
-fn the_shop_decides_the_price_and_forgives_rounding() {
-    let asked = |amount: &str, price: &str, quantity: i32| Order {
+fn the_price_is_the_catalogues_up_to_rounding() {
+    let requested = |amount: &str, price: &str, quantity: i32| Order {
         items: vec![RequestedLine { item_id: 1, quantity: Some(quantity), price: Some(decimal(price)) }],
         amount: decimal(amount),
         ..order(|_| {}).expect("good")
     };
     let kopeck = |amount, price, quantity| {
-        asked(amount, price, quantity).price(&[offered("29.99", "10")], Rounding::Kopeck).map(|(_, amount)| amount)
+        requested(amount, price, quantity).price(&[offered("29.99", "10")], Rounding::Kopeck).map(|(_, amount)| amount)
     };
-    // 29.99 less a tenth is 26.991: 26.99 a piece.
+    // 29.99 minus 10 % is 26.991, which rounds to 26.99 a unit.
     for amount in ["269.90", "269.97", "269.80", "270.00"] {
-        assert_eq!(kopeck(amount, "29.99", 10).expect("within a kopeck a piece"), decimal("269.90"), "{amount}");
+        assert_eq!(kopeck(amount, "29.99", 10).expect("within a kopeck a unit"), decimal("269.90"), "{amount}");
     }
     for amount in ["269.79", "270.01", "1", "299.90"] {
         let error = kopeck(amount, "29.99", 10).expect_err("another amount");
@@ -86,38 +86,41 @@ fn the_shop_decides_the_price_and_forgives_rounding() {
     for price in ["0", "29.98", "26.97", "1"] {
         assert_eq!(kopeck("26.99", price, 1).expect_err("another price").code, "amount_mismatch", "{price}");
     }
-    let rouble = asked("27", "26.99", 1).price(&[offered("29.99", "10")], Rounding::Rouble);
+    let rouble = requested("27", "26.99", 1).price(&[offered("29.99", "10")], Rounding::Rouble);
     assert_eq!(rouble.expect("rounded to the rouble").1, decimal("27"));
-    let half = asked("0.13", "0.25", 1).price(&[offered("0.25", "50")], Rounding::Kopeck);
+    let half = requested("0.13", "0.25", 1).price(&[offered("0.25", "50")], Rounding::Kopeck);
     assert_eq!(half.expect("half up").1, decimal("0.13"));
 }
 
 #[test]
-fn what_cannot_be_sold_is_named() {
+fn errors_name_the_item_that_cannot_be_sold() {
     let one = order(|_| {}).expect("good");
     let refused = |offered: Option<Offered>| one.price(&[offered], Rounding::Kopeck).expect_err("refused");
     assert_eq!(refused(None).data["itemID"], 1);
     let hidden = offered("99990", "10").map(|offered| Offered { is_for_sale: false, ..offered });
     assert_eq!(refused(hidden).code, "item_unavailable");
-    let gone = refused(offered("99990", "10").map(|offered| Offered { left: 0, ..offered }));
-    assert_eq!((gone.code, &gone.data["left"], &gone.data["itemID"]), ("out_of_stock", &json!(0), &json!(1)));
+    let sold_out = refused(offered("99990", "10").map(|offered| Offered { left: 0, ..offered }));
+    assert_eq!(
+        (sold_out.code, &sold_out.data["left"], &sold_out.data["itemID"]),
+        ("out_of_stock", &json!(0), &json!(1))
+    );
     let foreign = offered("99990", "10").map(|offered| Offered { currency: "AMD".to_owned(), ..offered });
     assert_eq!(refused(foreign).code, "currency_not_supported");
-    assert_eq!(refused(offered("0", "0")).code, "amount_mismatch", "nothing costs nothing");
+    assert_eq!(refused(offered("0", "0")).code, "amount_mismatch", "an order costs more than nothing");
 }
 
 #[test]
-fn the_cart_says_how_many_when_the_order_does_not() {
+fn quantities_default_to_those_in_the_cart() {
     let three = offered("29996.67", "0").map(|offered| Offered { in_cart: Some(3), ..offered });
     let order = Order {
         amount: decimal("89990.01"),
         items: vec![RequestedLine { item_id: 1, quantity: None, price: None }],
         ..order(|_| {}).expect("good")
     };
-    let (lines, amount) = order.price(&[three], Rounding::Kopeck).expect("three pieces");
+    let (lines, amount) = order.price(&[three], Rounding::Kopeck).expect("three units");
     assert_eq!((lines[0].quantity, amount), (3, decimal("89990.01")));
     let lines = [(1, 3)];
-    assert!(order.is_same(&lines, amount, Rounding::Kopeck), "also when the cart is empty by now");
+    assert!(order.is_same(&lines, amount, Rounding::Kopeck), "also after the cart was emptied");
     let other = Order { amount: decimal("59993.34"), ..order.clone() };
     assert!(!other.is_same(&lines, amount, Rounding::Kopeck));
     let fewer = Order { items: vec![RequestedLine { item_id: 1, quantity: Some(2), price: None }], ..order };

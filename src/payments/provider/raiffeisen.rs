@@ -1,9 +1,10 @@
-//! The bank's side: Raiffeisenbank's SBP API, as its documents and clients have it.
+//! Raiffeisenbank's SBP API: QR codes, payments and refunds.
 //!
-//! Used by `payments`. Logical errors come as 200 with a code and as 4xx, so the code is looked at first. What must never
-//! happen: an amount passes through a binary float, a key reaches a log, or an answer that was not understood is taken for yes.
+//! # Invariants
+//! - The error code of a response decides before its HTTP status: refusals come with 200 as well as with 4xx.
+//! - Amounts never pass through a binary float.
 
-use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, offset};
@@ -12,122 +13,73 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::{PollRequest, PollTarget, ProviderError, QrCode, QrCodeRequest, is_valid_id};
 use crate::config::BankConfig;
-use crate::foundation::error::{Error, Result};
 use crate::foundation::hex;
 use crate::foundation::money::{self, Exact};
-use crate::payments::state::{BankTransaction, ProviderStatus};
-use crate::platform::http_client::{HttpClient, HttpError, HttpRequest, HttpResponse};
-use crate::tenant::brand::Brand;
+use crate::payments::state::{ProviderStatus, ProviderTransaction, RefundStatus};
+use crate::platform::http_client::{HttpClient, HttpRequest, HttpResponse};
 
-/// The bank's word for a code that it does not have.
+/// The error code for an unknown QR code.
 const NOT_FOUND: &str = "ERROR.NOT_FOUND";
 
-/// Why the bank did not do what it was asked.
-#[derive(Debug)]
-pub enum ProviderError {
-    /// It understood and said no: `ERROR.…`.
-    Refused { code: String, message: String },
-    /// Nothing came back; it may have done it all the same.
-    HttpError(HttpError),
-    /// Something was paid, and it is not what was asked for: a person has to look.
-    OtherMoney(String),
-    /// Something came back that is not the bank's API: a page of a broken gateway, half of an answer.
-    Nonsense(String),
+/// A merchant's account at the bank.
+pub struct RaiffeisenClient<'b> {
+    pub(super) config: &'b BankConfig,
+    http: &'b HttpClient,
 }
 
-impl fmt::Display for ProviderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ProviderError::Refused { code, message } => write!(f, "the bank refused: {code} {message}"),
-            ProviderError::HttpError(why) => write!(f, "the bank did not answer: {why}"),
-            ProviderError::OtherMoney(what) => write!(f, "the bank was paid something else: {what}"),
-            ProviderError::Nonsense(what) => write!(f, "the bank answered nonsense: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for ProviderError {}
-
-impl From<ProviderError> for Error {
-    #[track_caller]
-    fn from(fault: ProviderError) -> Error {
-        match fault {
-            ProviderError::HttpError(HttpError::TooLate) => Error::bank_too_late(fault),
-            _ => Error::bad_gateway("The bank cannot be reached right now; please try the same order again.", fault),
-        }
-    }
-}
-
-/// A registered QR code.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct QrCode {
-    pub qr_id: String,
-    #[serde(default)]
-    pub qr_status: String,
-    pub payload: String,
-    /// A picture of the code.
-    pub qr_url: String,
-}
-
-/// What is registered.
-pub struct Registration<'a> {
-    pub order: &'a str,
-    pub amount: Decimal,
-    pub purpose: &'a str,
-    pub expires_at: Timestamp,
-    pub redirect_url: Option<&'a str>,
-}
-
-/// What the bank says of a payment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PaymentInfo {
-    pub order: String,
-    pub amount: Decimal,
-    pub is_paid: bool,
-    pub is_in_progress: bool,
-    pub transaction: BankTransaction,
-}
-
-impl PaymentInfo {
-    /// Nobody has paid anything yet.
-    fn none(order: &str, amount: Decimal) -> PaymentInfo {
-        let transaction = BankTransaction::default();
-        PaymentInfo { order: order.to_owned(), amount, is_paid: false, is_in_progress: false, transaction }
-    }
-}
-
-/// Which of the bank's two words about a payment is asked for.
+/// The endpoints to query for a payment's status. Each may learn of a payment before the other does, so routine polls alternate
+/// between them at the cost of one request each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusEndpoint {
-    /// The QR code's. Where that is not all, the payment's too.
-    Code,
-    /// The payment's alone.
-    Money,
+enum StatusEndpoint {
+    /// `GET /api/sbp/v2/qrs/{qrId}`, and the other one when that is not conclusive.
+    Qr,
+    /// `GET /api/sbp/v1/qr/{qrId}/payment-info` alone.
+    PaymentInfo,
     Both,
 }
 
-/// A brand's account at the bank.
-pub struct ProviderClient<'b> {
-    config: &'b BankConfig,
-    outgoing: &'b HttpClient,
+impl StatusEndpoint {
+    fn for_target(target: Option<PollTarget>) -> StatusEndpoint {
+        match target {
+            None => StatusEndpoint::Both,
+            Some(PollTarget { is_alternate: false }) => StatusEndpoint::Qr,
+            Some(PollTarget { is_alternate: true }) => StatusEndpoint::PaymentInfo,
+        }
+    }
 }
 
-impl<'b> ProviderClient<'b> {
-    /// # Errors
-    /// 503 for a brand whose file names no bank.
-    pub fn of(brand: &'b Brand) -> Result<ProviderClient<'b>> {
-        let found = brand.config.bank.as_ref().zip(brand.to_bank.as_ref());
-        let (config, outgoing) = found.ok_or_else(|| Error::unavailable("the brand's file has no [bank]"))?;
-        Ok(ProviderClient { config, outgoing })
+/// The response of `payment-info`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PaymentInfo {
+    order_id: String,
+    amount: Decimal,
+    status: PaymentStatus,
+    transaction: ProviderTransaction,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PaymentStatus {
+    Unpaid,
+    InProgress,
+    Paid,
+}
+
+impl<'b> RaiffeisenClient<'b> {
+    pub(super) fn new(config: &'b BankConfig, http: &'b HttpClient) -> RaiffeisenClient<'b> {
+        RaiffeisenClient { config, http }
     }
 
-    /// `POST /api/sbp/v2/qrs`: a code for one payment of a fixed amount. Safe to repeat: a code that nobody saw is not paid.
-    pub async fn register(&self, registration: &Registration<'_>) -> Result<QrCode, ProviderError> {
+    pub(super) fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
+    /// `POST /api/sbp/v2/qrs`. Safe to repeat: a code that is never shown is never paid.
+    pub(super) async fn register(&self, request: &QrCodeRequest<'_>) -> Result<QrCode, ProviderError> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
+        struct RequestBody<'a> {
             qr_type: &'static str,
             sbp_merchant_id: &'a str,
             order: &'a str,
@@ -138,263 +90,252 @@ impl<'b> ProviderClient<'b> {
             #[serde(skip_serializing_if = "Option::is_none")]
             redirect_url: Option<&'a str>,
         }
-        let body = Body {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct ResponseBody {
+            qr_id: String,
+            payload: String,
+            qr_url: String,
+        }
+        let body = RequestBody {
             qr_type: "QRDynamic",
             sbp_merchant_id: &self.config.merchant_id,
-            order: registration.order,
-            amount: Exact(registration.amount),
+            order: request.order_id,
+            amount: Exact(request.amount),
             currency: "RUB",
-            payment_details: registration.purpose,
-            qr_expiration_date: in_moscow(registration.expires_at),
-            redirect_url: registration.redirect_url,
+            payment_details: request.purpose,
+            qr_expiration_date: moscow_time(request.expires_at),
+            redirect_url: request.redirect_url,
         };
-        let answered = self.ask(HttpRequest::post(self.url("/api/sbp/v2/qrs")).json(&body)).await?;
-        let code: QrCode = read(&answered)?;
-        match is_plain_id(&code.qr_id) {
-            true => Ok(code),
-            false => Err(ProviderError::Nonsense("a qrId that is none".to_owned())),
+        let response = self.send(HttpRequest::post(self.url("/api/sbp/v2/qrs")).json(&body)).await?;
+        let ResponseBody { qr_id, payload, qr_url } = parse(&response)?;
+        match is_valid_id(&qr_id) {
+            true => Ok(QrCode { qr_id, payload, qr_url }),
+            false => Err(ProviderError::InvalidResponse("malformed qrId".to_owned())),
         }
     }
 
-    /// What the bank says of a payment. One question, but two when the code is at its end, or nobody pays it any more who did before
-    /// (`was_waiting`).
-    ///
-    /// # Errors
-    /// Also when the payment is not the one of `order` and `amount`.
-    pub async fn look(
-        &self,
-        qr_id: &str,
-        (order, amount): (&str, Decimal),
-        ask: StatusEndpoint,
-        was_waiting: bool,
-    ) -> Result<ProviderStatus, ProviderError> {
-        let status = match ask {
-            StatusEndpoint::Money => None,
-            StatusEndpoint::Code | StatusEndpoint::Both => match self.status(qr_id).await {
-                Err(ProviderError::Refused { code, .. }) if code == NOT_FOUND => return Ok(ProviderStatus::Unknown),
+    /// Queries one endpoint, and the other one too when the first is not conclusive.
+    pub(super) async fn poll(&self, request: &PollRequest<'_>) -> Result<ProviderStatus, ProviderError> {
+        let endpoint = StatusEndpoint::for_target(request.target);
+        let qr_status = match endpoint {
+            StatusEndpoint::PaymentInfo => None,
+            StatusEndpoint::Qr | StatusEndpoint::Both => match self.qr_status(request.qr_id).await {
+                Err(error) if is_refusal(&error, NOT_FOUND) => return Ok(ProviderStatus::Unknown),
                 status => Some(status?),
             },
         };
-        let code = status.as_deref().map(|status| match status {
-            // Nobody tells yet how.
-            "PAID" => ProviderStatus::Paid(BankTransaction::default()),
-            "IN_PROGRESS" => ProviderStatus::InProgress,
-            "EXPIRED" => ProviderStatus::Expired,
-            "CANCELLED" => ProviderStatus::Cancelled,
-            // NEW, and words that are newer than this program: nothing has ended.
-            _ => ProviderStatus::Living,
-        });
-        match &code {
-            Some(ProviderStatus::InProgress) if ask == StatusEndpoint::Code => return Ok(ProviderStatus::InProgress),
-            Some(ProviderStatus::Living) if ask == StatusEndpoint::Code && !was_waiting => {
-                return Ok(ProviderStatus::Living);
-            }
-            _ => {}
+        if endpoint == StatusEndpoint::Qr
+            && let Some(status) = &qr_status
+            && is_conclusive(status, request.was_in_progress)
+        {
+            return Ok(status.clone());
         }
-        let is_paid = matches!(code, Some(ProviderStatus::Paid(_)));
-        let info = match self.payment_info(qr_id).await {
-            Ok(info) => info,
-            // No payment that it could tell of.
-            Err(ProviderError::Refused { .. }) if !is_paid => PaymentInfo::none(order, amount),
-            Err(fault) => return Err(fault),
+        let is_paid = matches!(qr_status, Some(ProviderStatus::Paid(_)));
+        let info = match self.payment_info(request.qr_id).await {
+            // No payment was made yet.
+            Err(ProviderError::Refused { .. }) if !is_paid => None,
+            info => Some(info?),
         };
-        if info.order != order || info.amount != amount {
-            let what = format!("{qr_id} is order {} over {}, not {order} over {amount}", info.order, info.amount);
-            return Err(if info.is_paid || is_paid {
-                ProviderError::OtherMoney(what)
-            } else {
-                ProviderError::Nonsense(what)
-            });
-        }
-        Ok(match code {
-            _ if info.is_paid || is_paid => ProviderStatus::Paid(info.transaction),
-            _ if info.is_in_progress => ProviderStatus::InProgress,
-            Some(code) => code,
-            None => ProviderStatus::Unknown,
-        })
+        combine(request, qr_status, info)
     }
 
-    /// `GET /api/sbp/v2/qrs/{qrId}`: NEW, IN_PROGRESS, CANCELLED, EXPIRED, PAID.
-    async fn status(&self, qr_id: &str) -> Result<String, ProviderError> {
+    /// `GET /api/sbp/v2/qrs/{qrId}`.
+    async fn qr_status(&self, qr_id: &str) -> Result<ProviderStatus, ProviderError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct Body {
+        struct ResponseBody {
             qr_status: String,
         }
-        let answered = self.ask(HttpRequest::get(self.url(&format!("/api/sbp/v2/qrs/{qr_id}")))).await?;
-        Ok(read::<Body>(&answered)?.qr_status)
+        let response = self.send(HttpRequest::get(self.url(&format!("/api/sbp/v2/qrs/{qr_id}")))).await?;
+        Ok(parse_qr_status(&parse::<ResponseBody>(&response)?.qr_status))
     }
 
-    /// `GET /api/sbp/v1/qr/{qrId}/payment-info`; its `code` is about the question, never about the payment.
+    /// `GET /api/sbp/v1/qr/{qrId}/payment-info`. The member `code` is about the request, never about the payment.
     async fn payment_info(&self, qr_id: &str) -> Result<PaymentInfo, ProviderError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
+        struct ResponseBody<'a> {
             order: String,
             #[serde(borrow)]
             amount: &'a RawValue,
             payment_status: String,
-            // Of no use but to people, so its kind is not insisted on.
+            // Informational: another type than the documented one must not hide the payment.
             transaction_id: Option<Value>,
             transaction_date: Option<String>,
         }
         let url = self.url(&format!("/api/sbp/v1/qr/{qr_id}/payment-info"));
-        let answered = self.ask(HttpRequest::get(url)).await?;
-        let body: Body<'_> = read(&answered)?;
+        let response = self.send(HttpRequest::get(url)).await?;
+        let body: ResponseBody<'_> = parse(&response)?;
         let amount = money::decimal_from_json(body.amount.get());
-        let amount = amount.ok_or_else(|| ProviderError::Nonsense("an amount that is no number".to_owned()))?;
+        let amount = amount.ok_or_else(|| ProviderError::InvalidResponse("amount is not a number".to_owned()))?;
         let date = body.transaction_date.and_then(|date| date.parse().ok());
-        Ok(PaymentInfo {
-            order: body.order,
-            amount,
-            is_paid: body.payment_status == "SUCCESS",
-            is_in_progress: body.payment_status == "IN_PROGRESS",
-            transaction: BankTransaction { id: body.transaction_id.as_ref().and_then(Value::as_i64), date },
-        })
+        let status = match body.payment_status.as_str() {
+            "SUCCESS" => PaymentStatus::Paid,
+            "IN_PROGRESS" => PaymentStatus::InProgress,
+            _ => PaymentStatus::Unpaid,
+        };
+        let transaction = ProviderTransaction { id: body.transaction_id.as_ref().and_then(Value::as_i64), date };
+        Ok(PaymentInfo { order_id: body.order, amount, status, transaction })
     }
 
-    /// `DELETE /api/sbp/v2/qrs/{qrId}`: nobody is to pay the code any more. Whether it ended so, or otherwise before, or is being
-    /// paid, is for [`ProviderClient::look`] to tell; `false` when the bank has no such code.
-    pub async fn cancel(&self, qr_id: &str) -> Result<bool, ProviderError> {
-        match self.ask(HttpRequest::delete(self.url(&format!("/api/sbp/v2/qrs/{qr_id}")))).await {
+    /// `DELETE /api/sbp/v2/qrs/{qrId}`. A code that is expired, paid or cancelled already counts as cancelled.
+    pub(super) async fn cancel(&self, qr_id: &str) -> Result<bool, ProviderError> {
+        match self.send(HttpRequest::delete(self.url(&format!("/api/sbp/v2/qrs/{qr_id}")))).await {
             Ok(_) => Ok(true),
-            Err(ProviderError::Refused { code, .. }) if code == "ERROR.ERROR_WRONG_QR_STATUS" => Ok(true),
-            Err(ProviderError::Refused { code, .. }) if code == NOT_FOUND => Ok(false),
-            Err(fault) => Err(fault),
+            Err(error) if is_refusal(&error, "ERROR.ERROR_WRONG_QR_STATUS") => Ok(true),
+            Err(error) if is_refusal(&error, NOT_FOUND) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    /// `POST /api/sbp/v1/refund`: COMPLETED, IN_PROGRESS or DECLINED. The same `refund_id` again is the same refund.
-    pub async fn refund(&self, refund_id: &str, order: &str, amount: Decimal) -> Result<String, ProviderError> {
+    /// `POST /api/sbp/v1/refund`.
+    pub(super) async fn refund(
+        &self,
+        refund_id: &str,
+        order_id: &str,
+        amount: Decimal,
+    ) -> Result<RefundStatus, ProviderError> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
+        struct RequestBody<'a> {
             amount: Exact,
             order: &'a str,
             refund_id: &'a str,
         }
-        let body = Body { amount: Exact(amount), order, refund_id };
-        read_refund(&self.ask(HttpRequest::post(self.url("/api/sbp/v1/refund")).json(&body)).await?)
+        let body = RequestBody { amount: Exact(amount), order: order_id, refund_id };
+        parse_refund_status(&self.send(HttpRequest::post(self.url("/api/sbp/v1/refund")).json(&body)).await?)
     }
 
     /// `GET /api/sbp/v1/refund/{refundId}`.
-    pub async fn refund_status(&self, refund_id: &str) -> Result<String, ProviderError> {
-        read_refund(&self.ask(HttpRequest::get(self.url(&format!("/api/sbp/v1/refund/{refund_id}")))).await?)
+    pub(super) async fn refund_status(&self, refund_id: &str) -> Result<RefundStatus, ProviderError> {
+        parse_refund_status(&self.send(HttpRequest::get(self.url(&format!("/api/sbp/v1/refund/{refund_id}")))).await?)
     }
 
-    /// Any call of the bank's: with the brand's key, within the brand's time, its refusals recognised.
-    pub(in crate::payments) async fn ask(&self, asking: HttpRequest) -> Result<HttpResponse, ProviderError> {
-        let asking = asking.bearer(&self.config.keys[0]);
-        let answered = self.outgoing.send(asking, self.config.timeout).await.map_err(ProviderError::HttpError)?;
-        judge(answered)
+    /// Sends a request with the merchant's key and recognizes error responses.
+    pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ProviderError> {
+        let request = request.bearer(&self.config.keys[0]);
+        let response = self.http.send(request, self.config.timeout).await.map_err(ProviderError::Http)?;
+        check_response(response)
     }
 
-    pub(in crate::payments) fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.config.api_url)
     }
 }
 
-/// Asks the bank about a code that does not exist; says how that went. That the key is the merchant's is seen when the brand's
-/// file is read.
-pub async fn greet(config: &BankConfig) -> Result<String, String> {
-    let outgoing = HttpClient::new(None, config.ca_file.as_deref(), config.connect_timeout)?;
-    let bank = ProviderClient { config, outgoing: &outgoing };
-    let nobody = hex::random_name().map_err(|error| error.to_string())?;
-    let asking = HttpRequest::get(bank.url(&format!("/api/sbp/v2/qrs/{nobody}"))).bearer(&config.keys[0]);
-    let answered = outgoing.send(asking, config.timeout).await;
-    let answered = answered.map_err(|why| format!("{}: {why}", config.api_url))?;
-    match answered.status {
-        401 | 403 => Err(format!("{} refuses the key: replace the credential", config.api_url)),
-        status => match judge(answered) {
-            Ok(_) => Ok(format!("{} answers, the key is {}'s", config.api_url, config.merchant_id)),
-            Err(ProviderError::Refused { code, .. }) if code == NOT_FOUND => {
-                Ok(format!("{} answers, the key is {}'s", config.api_url, config.merchant_id))
-            }
-            Err(_) => Err(format!("{} answers {status} to a harmless question: is it the bank?", config.api_url)),
-        },
+/// Queries a QR code that does not exist. Whether the key is the merchant's own is checked when the configuration is read.
+pub(super) async fn health_check(config: &BankConfig) -> Result<String, String> {
+    let http = HttpClient::new(None, config.ca_file.as_deref(), config.connect_timeout)?;
+    let client = RaiffeisenClient::new(config, &http);
+    let unknown_id = hex::random_name().map_err(|error| error.to_string())?;
+    let request = HttpRequest::get(client.url(&format!("/api/sbp/v2/qrs/{unknown_id}"))).bearer(&config.keys[0]);
+    let response = http.send(request, config.timeout).await;
+    let response = response.map_err(|error| format!("{}: {error}", config.api_url))?;
+    let status = response.status;
+    if matches!(status, 401 | 403) {
+        return Err(format!("{} refuses the key: replace the credential", config.api_url));
+    }
+    match check_response(response) {
+        Err(error) if !is_refusal(&error, NOT_FOUND) => {
+            Err(format!("{} answers with the unexpected status {status}: check that it is the bank's", config.api_url))
+        }
+        _ => Ok(format!("{} answers, the key is {}'s", config.api_url, config.merchant_id)),
     }
 }
 
-/// The code decides, then the status (the rule of the bank's own SDK).
-fn judge(answered: HttpResponse) -> Result<HttpResponse, ProviderError> {
+fn is_refusal(error: &ProviderError, expected: &str) -> bool {
+    matches!(error, ProviderError::Refused { code, .. } if code == expected)
+}
+
+/// Whether `qrs/{qrId}` alone answers a routine poll: no final status, and no payment that may just have been declined.
+fn is_conclusive(status: &ProviderStatus, was_in_progress: bool) -> bool {
+    match status {
+        ProviderStatus::InProgress => true,
+        ProviderStatus::Active => !was_in_progress,
+        _ => false,
+    }
+}
+
+fn parse_qr_status(text: &str) -> ProviderStatus {
+    match text {
+        // The transaction is in payment-info.
+        "PAID" => ProviderStatus::Paid(ProviderTransaction::default()),
+        "IN_PROGRESS" => ProviderStatus::InProgress,
+        "EXPIRED" => ProviderStatus::Expired,
+        "CANCELLED" => ProviderStatus::Cancelled,
+        // NEW, and statuses that a later version of the API may add: none of them is known to be final.
+        _ => ProviderStatus::Active,
+    }
+}
+
+/// Combines the responses of both endpoints: either may know of a payment first.
+fn combine(
+    request: &PollRequest<'_>,
+    qr_status: Option<ProviderStatus>,
+    info: Option<PaymentInfo>,
+) -> Result<ProviderStatus, ProviderError> {
+    let Some(info) = info else { return Ok(qr_status.unwrap_or(ProviderStatus::Unknown)) };
+    let is_paid = info.status == PaymentStatus::Paid || matches!(qr_status, Some(ProviderStatus::Paid(_)));
+    let PollRequest { qr_id, order_id, amount, .. } = request;
+    if info.order_id != *order_id || info.amount != *amount {
+        let mismatch = format!("{qr_id} is order {} over {}, not {order_id} over {amount}", info.order_id, info.amount);
+        return Err(match is_paid {
+            true => ProviderError::PaymentMismatch(mismatch),
+            false => ProviderError::InvalidResponse(mismatch),
+        });
+    }
+    Ok(match qr_status {
+        _ if is_paid => ProviderStatus::Paid(info.transaction),
+        _ if info.status == PaymentStatus::InProgress => ProviderStatus::InProgress,
+        Some(status) => status,
+        None => ProviderStatus::Unknown,
+    })
+}
+
+/// The error code decides before the HTTP status, as in the bank's own SDK.
+fn check_response(response: HttpResponse) -> Result<HttpResponse, ProviderError> {
     #[derive(Deserialize)]
     struct Envelope {
         code: Option<String>,
         message: Option<String>,
     }
-    let envelope = serde_json::from_slice::<Envelope>(&answered.body).ok();
+    let envelope = serde_json::from_slice::<Envelope>(&response.body).ok();
     let code = envelope.as_ref().and_then(|envelope| envelope.code.clone()).unwrap_or_default();
-    let is_fault = ["ERROR.", "ORDER_"].iter().any(|prefix| code.starts_with(prefix));
-    // The bank's own trouble is no refusal: the same question may succeed a little later.
-    if is_fault && code != "ERROR.INTERNAL" && answered.status < 500 {
+    let is_error = ["ERROR.", "ORDER_"].iter().any(|prefix| code.starts_with(prefix));
+    // An internal error of the bank is no refusal: the same request may succeed later.
+    if is_error && code != "ERROR.INTERNAL" && response.status < 500 {
         let message = envelope.and_then(|envelope| envelope.message).unwrap_or_default();
         return Err(ProviderError::Refused { code, message });
     }
-    match is_fault || !(200..300).contains(&answered.status) {
-        true => Err(ProviderError::Nonsense(format!("status {} {code}", answered.status))),
-        false => Ok(answered),
+    match is_error || !(200..300).contains(&response.status) {
+        true => Err(ProviderError::InvalidResponse(format!("status {} {code}", response.status))),
+        false => Ok(response),
     }
 }
 
-fn read_refund(answered: &HttpResponse) -> Result<String, ProviderError> {
+fn parse_refund_status(response: &HttpResponse) -> Result<RefundStatus, ProviderError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Answer {
+    struct ResponseBody {
         refund_status: String,
     }
-    match read::<Answer>(answered)?.refund_status {
-        status if ["COMPLETED", "IN_PROGRESS", "DECLINED"].contains(&status.as_str()) => Ok(status),
-        other => Err(ProviderError::Nonsense(format!("a refund that is {other}"))),
+    match parse::<ResponseBody>(response)?.refund_status.as_str() {
+        "COMPLETED" => Ok(RefundStatus::Completed),
+        "IN_PROGRESS" => Ok(RefundStatus::InProgress),
+        "DECLINED" => Ok(RefundStatus::Declined),
+        other => Err(ProviderError::InvalidResponse(format!("unknown refund status {other}"))),
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(answered: &'a HttpResponse) -> Result<T, ProviderError> {
-    serde_json::from_slice(&answered.body).map_err(|error| ProviderError::Nonsense(error.to_string()))
+pub(super) fn parse<'a, T: Deserialize<'a>>(response: &'a HttpResponse) -> Result<T, ProviderError> {
+    serde_json::from_slice(&response.body).map_err(|error| ProviderError::InvalidResponse(error.to_string()))
 }
 
-/// Whether a text can stand in a path of the bank's as it is.
-pub fn is_plain_id(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
-}
-
-/// `2026-11-24T12:00:00+03:00`: every sample of the bank's is Moscow time.
-fn in_moscow(time: Timestamp) -> String {
+/// `2026-11-24T12:00:00+03:00`: all examples in the bank's documents are in Moscow time.
+fn moscow_time(time: Timestamp) -> String {
     time.to_zoned(TimeZone::fixed(offset(3))).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judged(status: u16, body: &str) -> Result<HttpResponse, ProviderError> {
-        judge(HttpResponse { status, body: body.to_owned().into() })
-    }
-
-    #[test]
-    fn a_refusal_comes_with_any_status_and_trouble_is_no_refusal() {
-        for status in [200, 400, 404] {
-            let refused = judged(status, r#"{"code":"ERROR.INVALID_ORDER","message":"no"}"#);
-            assert!(
-                matches!(refused, Err(ProviderError::Refused { code, .. }) if code == "ERROR.INVALID_ORDER"),
-                "{status}"
-            );
-        }
-        for (status, body) in [
-            (200, r#"{"code":"ERROR.INTERNAL"}"#),
-            (500, r#"{"code":"ERROR.INVALID_ORDER"}"#),
-            (502, "<html>Bad Gateway</html>"),
-            (401, ""),
-            (404, r#"{"timestamp":"x","status":404,"error":"Not Found","path":"/api"}"#),
-        ] {
-            assert!(matches!(judged(status, body), Err(ProviderError::Nonsense(_))), "{status} {body}");
-        }
-        assert!(judged(200, r#"{"code":"SUCCESS","paymentStatus":"NO_INFO"}"#).is_ok());
-        assert!(judged(200, "").is_ok(), "a cancelled code is answered with nothing");
-    }
-
-    #[test]
-    fn times_are_moscows() {
-        let time = "2026-02-28T22:00:00.5Z".parse().expect("a time");
-        assert_eq!(in_moscow(time), "2026-03-01T01:00:00+03:00");
-    }
-}
+mod tests;

@@ -1,28 +1,24 @@
-//! The bank's notification: whether it is really the bank's.
+//! Verification of Raiffeisenbank's payment notifications.
 //!
-//! Used by `payments::http`. The signature covers five values as they stand in the body, not the body; so what it does not
-//! cover is believed only when the bank says it again. What must never happen: a number is read and written anew before it is
-//! compared, or a comparison tells how far it got.
+//! # Invariants
+//! - Members that are not signed are used only until the bank's API confirms them.
+//! - Signatures are compared in constant time, over the amount as it is spelled.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use sha2::Sha256;
 
+use super::raiffeisen::RaiffeisenClient;
+use super::{WebhookEvent, is_valid_id};
 use crate::config::BankConfig;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::hex;
 use crate::foundation::money;
 use crate::foundation::secret::Secret;
 
-/// What a notification is about. Only `order` is signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notification {
-    /// The order id that the bank was given.
-    pub order: String,
-    /// The code, as long as nothing else names it.
-    pub qr_id: Option<String>,
-}
+/// The HMAC-SHA-256 of the signed values, in hexadecimal.
+pub const SIGNATURE_HEADER: &str = "x-api-signature-sha256";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,43 +34,41 @@ struct Body<'a> {
     qr_id: Option<String>,
 }
 
-/// A value as it is signed: what is absent as nothing, and `null` as that word (the bank's own SDK).
+/// A value as it is signed: a missing member as the empty text, `null` as the text `null` (as in the bank's own SDK).
 #[derive(Default)]
 struct Signed(String);
 
 impl<'de> Deserialize<'de> for Signed {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Signed, D::Error> {
-        let value = Option::<String>::deserialize(from)?;
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Signed, D::Error> {
+        let value = Option::<String>::deserialize(deserializer)?;
         Ok(Signed(value.unwrap_or_else(|| "null".to_owned())))
     }
 }
 
-impl Notification {
-    /// Reads a body and checks its signature (`X-Api-Signature-SHA256`, hexadecimal).
-    ///
-    /// # Errors
-    /// 400 for what is no notification, 401 for one that was not signed with a key of this brand.
-    pub fn verify(body: &[u8], signature: &str, bank: &BankConfig) -> Result<Notification> {
-        let forged = || Error::unauthorized("bad_signature", "This notification was not signed by the shop's bank.");
-        let signature = hex::bytes_32(signature.trim()).ok_or_else(forged)?;
-        let body: Body<'_> = serde_json::from_slice(body).map_err(|error| {
-            Error::malformed("bad_notification", "Expected the bank's notification as JSON.").because(error)
-        })?;
-        let is_ours = body.sbp_merchant_id == bank.merchant_id;
-        let mut is_signed = false;
-        // Every key and every spelling is tried, so that the time taken tells nothing.
-        for key in &bank.keys {
-            for amount in spellings(body.amount.get()) {
-                is_signed |= is_signed_with(key, &amount, &body, &signature);
-            }
+impl RaiffeisenClient<'_> {
+    pub(super) fn verify_webhook(&self, body: &[u8], signature: &str) -> Result<WebhookEvent> {
+        verify(body, signature, self.config)
+    }
+}
+
+/// Verifies the signature, which covers five values as they are spelled in the body and not the body itself.
+fn verify(body: &[u8], signature: &str, config: &BankConfig) -> Result<WebhookEvent> {
+    let forged = || Error::unauthorized("bad_signature", "This notification was not signed by the shop's bank.");
+    let signature = hex::bytes_32(signature.trim()).ok_or_else(forged)?;
+    let body: Body<'_> = serde_json::from_slice(body).map_err(|error| {
+        Error::malformed("bad_notification", "Expected the bank's notification as JSON.").because(error)
+    })?;
+    let is_own_merchant = body.sbp_merchant_id == config.merchant_id;
+    let mut is_signed = false;
+    // Every key and every spelling is tried, so that the duration does not depend on which one matches.
+    for key in &config.keys {
+        for amount in spellings(body.amount.get()) {
+            is_signed |= is_signed_with(key, &amount, &body, &signature);
         }
-        match is_ours && is_signed {
-            true => Ok(Notification {
-                order: body.order,
-                qr_id: body.qr_id.filter(|id| crate::payments::provider::raiffeisen::is_plain_id(id)),
-            }),
-            false => Err(forged()),
-        }
+    }
+    match is_own_merchant && is_signed {
+        true => Ok(WebhookEvent { order_id: body.order, qr_id: body.qr_id.filter(|id| is_valid_id(id)) }),
+        false => Err(forged()),
     }
 }
 
@@ -86,8 +80,8 @@ fn is_signed_with(key: &Secret, amount: &str, body: &Body<'_>, signature: &[u8])
     mac.verify_slice(signature).is_ok()
 }
 
-/// How the bank's programs may have written the amount that they signed: as it stands, with two decimals, shortest, and
-/// shortest with one (the overloads of the bank's own SDK disagree).
+/// The spellings in which the bank may have signed an amount: as in the body, with two decimals, without trailing zeros, and with
+/// at least one decimal (the overloads of the bank's own SDK differ).
 fn spellings(literal: &str) -> Vec<String> {
     let mut spellings = vec![literal.to_owned()];
     if let Some(amount) = money::decimal_from_json(literal) {
@@ -106,7 +100,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Python: hmac.new(b"key", b"100.00|MA1|o1|SUCCESS|2026-02-28T15:01:00.000000+03:00", sha256)
+    /// From Python: hmac.new(b"key", b"100.00|MA1|o1|SUCCESS|2026-02-28T15:01:00.000000+03:00", sha256)
     const TWO_DECIMALS: &str = "b571ef523cd992cb9b6a478fa85b90f6982d050955c886b748671d172a7895d7";
     const SHORTEST: &str = "c3133c74e8eec3435c23f1ef3f6122eba05d3aaa93e1a6b9c7e1afb5fb5de055";
     const ONE_DECIMAL: &str = "3d2a711e55b64740b85eb65fddc32b656107675a3030d8f7ec301f7b09f92285";
@@ -130,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_amount_counts_as_any_of_the_banks_programs_writes_it() {
+    fn amounts_are_accepted_in_every_spelling_that_the_bank_signs() {
         for (literal, signature) in [
             ("100.00", TWO_DECIMALS),
             ("100.00", SHORTEST),
@@ -139,29 +133,28 @@ mod tests {
             ("100.0", SHORTEST),
             ("100", ONE_DECIMAL),
         ] {
-            let heard =
-                Notification::verify(body(literal).as_bytes(), signature, &bank(&["old", "key"])).expect(literal);
-            assert_eq!(heard, Notification { order: "o1".to_owned(), qr_id: Some("AD1".to_owned()) });
+            let event = verify(body(literal).as_bytes(), signature, &bank(&["old", "key"])).expect(literal);
+            assert_eq!(event, WebhookEvent { order_id: "o1".to_owned(), qr_id: Some("AD1".to_owned()) });
         }
     }
 
     #[test]
-    fn what_is_absent_is_signed_as_nothing_and_null_as_a_word() {
-        // The same in Python, of "100.00|MA1|o1|DECLINED|" and of "…|null".
+    fn missing_members_are_signed_as_empty_and_null_as_text() {
+        // As above, over "100.00|MA1|o1|DECLINED|" and "…|null".
         const ABSENT: &str = "51a9725d92b9f251c5566cddd623378451d4d95a9cdea25a8b29c0f801cc25ee";
         const NULL: &str = "dd9ffb7bf663829b65f99096603a76a67d355a86f3419bd8d64c451c6c534906";
         let declined = r#"{"amount":100.00,"sbpMerchantId":"MA1","order":"o1","paymentStatus":"DECLINED""#;
         for (date, signature) in [("", ABSENT), (r#","transactionDate":null"#, NULL)] {
             let body = format!("{declined}{date}}}");
-            let heard = Notification::verify(body.as_bytes(), signature, &bank(&["key"])).expect("signed");
-            assert_eq!(heard, Notification { order: "o1".to_owned(), qr_id: None });
+            let event = verify(body.as_bytes(), signature, &bank(&["key"])).expect("signed");
+            assert_eq!(event, WebhookEvent { order_id: "o1".to_owned(), qr_id: None });
         }
     }
 
     #[test]
-    fn what_is_not_the_banks_is_refused() {
+    fn forged_and_malformed_notifications_are_refused() {
         let refused = |body: &str, signature: &str, keys: &[&str]| {
-            Notification::verify(body.as_bytes(), signature, &bank(keys)).expect_err("refused").code
+            verify(body.as_bytes(), signature, &bank(keys)).expect_err("refused").code
         };
         let good = body("100.00");
         assert_eq!(refused(&good, TWO_DECIMALS, &["other"]), "bad_signature");

@@ -1,165 +1,177 @@
-//! Receipts (54-FZ) through the bank's fiscal API: saved, registered, watched until the register has printed them.
+//! Fiscal receipts (54-FZ): registered with the payment provider and polled until the cash register has printed them.
 //!
-//! The pass is registered in `workers`; a receipt is queued by the transaction that completes its payment. Every step may be
-//! repeated: the bank knows a receipt by its number. What must never happen: a receipt that fails undoes a payment, or one that
-//! failed is seen by nobody.
+//! # Invariants
+//! - A receipt is queued by the transaction that completes its payment; its failure never affects the payment.
+//! - Every step may be repeated: the provider identifies a receipt by its number.
 
 mod store;
 
 use jiff::{SignedDuration, Timestamp};
-use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 
 use crate::config::FiscalConfig;
 use crate::foundation::error::Result;
-use crate::foundation::money::Exact;
-use crate::payments::provider::raiffeisen::{ProviderClient, ProviderError};
-use crate::platform::http_client::HttpRequest;
+use crate::payments::provider::{FiscalReceipt, Provider, ProviderError, ReceiptStatus};
 use crate::tenant::brand::Brand;
 
 pub use store::Receipt;
 use store::ReceiptStep;
 
-/// Enough for one step, so that no other worker does the same.
-const CLAIMED_FOR: SignedDuration = SignedDuration::from_secs(60);
+/// How long a claimed receipt is hidden from other workers: longer than one step takes.
+const CLAIM_DURATION: SignedDuration = SignedDuration::from_secs(60);
 
-/// What the fiscal API takes (fiscal.yml): letters of a name, and of an address.
-const LONGEST_NAME: usize = 128;
-const LONGEST_EMAIL: usize = 64;
-
-/// Does what is due; returns how many receipts moved.
+/// Performs the due steps; returns the number of receipts.
 pub async fn send_due(brand: &Brand) -> Result<u64> {
-    let (Some(fiscal), Ok(bank)) = (&brand.config.fiscal, ProviderClient::of(brand)) else { return Ok(0) };
+    let (Some(fiscal), Ok(provider)) = (&brand.config.fiscal, Provider::for_brand(brand)) else { return Ok(0) };
     let now = brand.clock.now();
-    let due = store::claim_due(&brand.postgres().await?, now, now + CLAIMED_FOR).await?;
+    let due = store::claim_due(&brand.postgres().await?, now, now + CLAIM_DURATION).await?;
     let count = due.len() as u64;
     let steps = due.into_iter().map(|receipt| async {
-        let step = step(&bank, fiscal, &receipt, now).await;
+        let reported = advance(&provider, fiscal, &receipt).await;
+        let step = next_step(&receipt, reported, fiscal.max_attempts, now + retry_delay(fiscal, receipt.tries));
         (receipt, step)
     });
     for (receipt, step) in futures_util::future::join_all(steps).await {
-        if let ReceiptStep::Again { why: Some(why), .. } | ReceiptStep::Failed { why, .. } = &step {
-            tracing::warn!(brand = brand.name(), receipt = receipt.number, why, "a receipt is not through");
-        }
-        store::note(&brand.postgres().await?, receipt.payment_id, &step).await?;
+        log_step(brand, &receipt, &step);
+        store::save_step(&brand.postgres().await?, receipt.payment_id, &step).await?;
     }
     Ok(count)
 }
 
-/// The next step of a receipt, done.
-async fn step(bank: &ProviderClient<'_>, fiscal: &FiscalConfig, receipt: &Receipt, now: Timestamp) -> ReceiptStep {
-    let done = match receipt.is_registered {
-        true => Ok(()),
-        false => register(bank, fiscal, receipt).await,
-    };
-    let status = match done {
-        Ok(()) => status(bank, &receipt.number).await,
-        Err(fault) => Err(fault),
-    };
-    let again_at = now + pause(fiscal, receipt.tries);
-    match status {
-        Ok(word) if word == "DONE" => ReceiptStep::Done,
-        Ok(word) if word == "FAILED" => {
-            ReceiptStep::Failed { why: "the register could not print it".to_owned(), is_number_spent: true }
-        }
-        Ok(_) if receipt.is_registered && receipt.tries >= i64::from(fiscal.max_attempts) => ReceiptStep::Failed {
-            why: "the register has not printed it for too long".to_owned(),
-            is_number_spent: false,
+/// Registers a receipt unless it is registered, and returns its status.
+async fn advance(
+    provider: &Provider<'_>,
+    fiscal: &FiscalConfig,
+    receipt: &Receipt,
+) -> Result<ReceiptStatus, ProviderError> {
+    if !receipt.is_registered {
+        let request = FiscalReceipt {
+            number: &receipt.number,
+            email: receipt.email.as_deref(),
+            fallback_email: &fiscal.fallback_email,
+            lines: &receipt.lines,
+            amount: receipt.amount,
+            vat: &fiscal.vat,
+        };
+        provider.register_receipt(&request).await?;
+    }
+    provider.receipt_status(&receipt.number).await
+}
+
+/// Decides what follows from the provider's response.
+fn next_step(
+    receipt: &Receipt,
+    reported: Result<ReceiptStatus, ProviderError>,
+    max_tries: u32,
+    retry_at: Timestamp,
+) -> ReceiptStep {
+    let is_last_try = receipt.tries >= i64::from(max_tries);
+    let failed = |reason: String| ReceiptStep::Failed { reason, is_number_spent: false };
+    match reported {
+        Ok(ReceiptStatus::Done) => ReceiptStep::Done,
+        Ok(ReceiptStatus::Failed) => ReceiptStep::Failed {
+            reason: "the cash register failed to print the receipt".to_owned(),
+            is_number_spent: true,
         },
-        Ok(_) => ReceiptStep::Again { is_registered: true, at: again_at, why: None },
-        Err(fault @ ProviderError::Refused { .. }) => {
-            ReceiptStep::Failed { why: fault.to_string(), is_number_spent: false }
+        Ok(ReceiptStatus::New | ReceiptStatus::Pending) if receipt.is_registered && is_last_try => {
+            failed("the cash register did not print the receipt in time".to_owned())
         }
-        Err(fault) if receipt.tries >= i64::from(fiscal.max_attempts) => {
-            ReceiptStep::Failed { why: fault.to_string(), is_number_spent: false }
+        Ok(ReceiptStatus::New | ReceiptStatus::Pending) => {
+            ReceiptStep::Retry { is_registered: true, at: retry_at, reason: None }
         }
-        Err(fault) => {
-            ReceiptStep::Again { is_registered: receipt.is_registered, at: again_at, why: Some(fault.to_string()) }
+        Err(error @ ProviderError::Refused { .. }) => failed(error.to_string()),
+        Err(error) if is_last_try => failed(error.to_string()),
+        Err(error) => {
+            ReceiptStep::Retry { is_registered: receipt.is_registered, at: retry_at, reason: Some(error.to_string()) }
         }
     }
 }
 
-/// `POST /api/fiscal/v1/receipts/sell` saves a receipt or the same one again, `PUT …/{number}` registers it.
-async fn register(bank: &ProviderClient<'_>, fiscal: &FiscalConfig, receipt: &Receipt) -> Result<(), ProviderError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Body<'a> {
-        receipt_number: &'a str,
-        client: Client<'a>,
-        items: Vec<Item<'a>>,
-        total: Exact,
-    }
-    #[derive(Serialize)]
-    struct Client<'a> {
-        email: &'a str,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Item<'a> {
-        name: String,
-        price: Exact,
-        quantity: i32,
-        amount: Exact,
-        payment_object: &'static str,
-        measurement_unit: &'static str,
-        vat_type: &'a str,
-    }
-    let item = |line: &store::ReceiptLine| Item {
-        name: line.name.chars().take(LONGEST_NAME).collect(),
-        price: Exact(line.price),
-        quantity: line.quantity,
-        amount: Exact(line.price * Decimal::from(line.quantity)),
-        payment_object: "commodity",
-        measurement_unit: "шт",
-        vat_type: &fiscal.vat,
-    };
-    let email = receipt.email.as_deref().filter(|email| email.len() <= LONGEST_EMAIL);
-    let body = Body {
-        receipt_number: &receipt.number,
-        client: Client { email: email.unwrap_or(&fiscal.fallback_email) },
-        items: receipt.lines.iter().map(item).collect(),
-        total: Exact(receipt.amount),
-    };
-    match bank.ask(HttpRequest::post(bank.url("/api/fiscal/v1/receipts/sell")).json(&body)).await {
-        Ok(_) => {}
-        // Registered before, by a try whose answer was lost: it can only be watched now.
-        Err(ProviderError::Refused { .. }) if status(bank, &receipt.number).await.is_ok_and(|word| word != "NEW") => {
-            return Ok(());
+fn log_step(brand: &Brand, receipt: &Receipt, step: &ReceiptStep) {
+    let (brand, number) = (brand.name(), &receipt.number);
+    match step {
+        ReceiptStep::Retry { reason: Some(error), .. } => {
+            tracing::warn!(brand, receipt.number = number, error, "failed to register or poll a receipt; will retry");
         }
-        Err(fault) => return Err(fault),
+        ReceiptStep::Failed { reason: error, .. } => {
+            tracing::warn!(
+                brand,
+                receipt.number = number,
+                error,
+                "receipt failed and needs manual action: brandgate outbox retry"
+            );
+        }
+        ReceiptStep::Retry { reason: None, .. } | ReceiptStep::Done => {}
     }
-    bank.ask(HttpRequest::put(bank.url(&format!("/api/fiscal/v1/receipts/sell/{}", receipt.number)))).await.map(drop)
 }
 
-/// NEW, IN_PROGRESS, AWAITING, DONE, FAILED.
-async fn status(bank: &ProviderClient<'_>, number: &str) -> Result<String, ProviderError> {
-    #[derive(Deserialize)]
-    struct Body {
-        status: String,
-    }
-    let answered = bank.ask(HttpRequest::get(bank.url(&format!("/api/fiscal/v1/receipts/sell/{number}")))).await?;
-    let body: Body =
-        serde_json::from_slice(&answered.body).map_err(|error| ProviderError::Nonsense(error.to_string()))?;
-    Ok(body.status)
-}
-
-/// Doubled from the first to the longest, with up to a fifth of chance.
-fn pause(fiscal: &FiscalConfig, tries: i64) -> SignedDuration {
+/// Exponential backoff with up to 20 percent of jitter.
+fn retry_delay(fiscal: &FiscalConfig, tries: i64) -> SignedDuration {
     let doubled =
         fiscal.first_retry_delay.saturating_mul(2_u32.saturating_pow(u32::try_from(tries).unwrap_or(0).min(20)));
-    let pause = doubled.min(fiscal.max_retry_delay);
-    let chance = pause / 1_000 * (getrandom::u32().unwrap_or(0) % 200);
-    SignedDuration::try_from(pause + chance).unwrap_or(SignedDuration::from_hours(1))
+    let delay = doubled.min(fiscal.max_retry_delay);
+    let jitter = delay / 1_000 * (getrandom::u32().unwrap_or(0) % 200);
+    SignedDuration::try_from(delay + jitter).unwrap_or(SignedDuration::from_hours(1))
 }
 
-/// The receipts that a person should know of: waiting for long, or failed.
+/// Returns the receipts that are not done, or only the failed ones.
 pub async fn list(brand: &Brand, only_failed: bool) -> Result<Vec<Receipt>> {
     let receipts = store::list(&brand.postgres().await?, only_failed).await?;
     Ok(receipts)
 }
 
-/// Begins a receipt's tries anew; `false` when there is none that waits or failed.
+/// Makes a receipt due now, with all its tries; `false` when it is done or does not exist.
 pub async fn retry(brand: &Brand, payment_id: i64) -> Result<bool> {
     let retried = store::retry(&brand.postgres().await?, payment_id, brand.clock.now()).await?;
     Ok(retried)
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_decimal::Decimal;
+
+    use super::*;
+
+    const MAX_TRIES: u32 = 3;
+
+    fn receipt(is_registered: bool, tries: i64) -> Receipt {
+        Receipt {
+            payment_id: 1,
+            number: "r1".to_owned(),
+            email: None,
+            status: if is_registered { "REGISTERED" } else { "QUEUED" }.to_owned(),
+            is_registered,
+            tries,
+            next_try_at: Timestamp::UNIX_EPOCH,
+            last_error: None,
+            amount: Decimal::ONE,
+            lines: Vec::new(),
+        }
+    }
+
+    fn step(receipt: &Receipt, reported: Result<ReceiptStatus, ProviderError>) -> ReceiptStep {
+        next_step(receipt, reported, MAX_TRIES, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn receipts_are_polled_until_they_are_done_or_out_of_tries() {
+        let at = Timestamp::UNIX_EPOCH;
+        let polled = ReceiptStep::Retry { is_registered: true, at, reason: None };
+        assert_eq!(step(&receipt(false, 9), Ok(ReceiptStatus::Pending)), polled, "registered by the last try");
+        assert_eq!(step(&receipt(true, 2), Ok(ReceiptStatus::Pending)), polled);
+        assert_eq!(step(&receipt(true, 9), Ok(ReceiptStatus::Done)), ReceiptStep::Done);
+        let late = step(&receipt(true, 3), Ok(ReceiptStatus::Pending));
+        assert!(matches!(late, ReceiptStep::Failed { is_number_spent: false, .. }), "{late:?}");
+        let failed = step(&receipt(true, 1), Ok(ReceiptStatus::Failed));
+        assert!(matches!(failed, ReceiptStep::Failed { is_number_spent: true, .. }), "{failed:?}");
+    }
+
+    #[test]
+    fn refusals_are_final_and_other_errors_are_retried() {
+        let refused = ProviderError::Refused { code: "ERROR.X".to_owned(), message: String::new() };
+        assert!(matches!(step(&receipt(false, 1), Err(refused)), ReceiptStep::Failed { is_number_spent: false, .. }));
+        let invalid = || ProviderError::InvalidResponse("status 502".to_owned());
+        let retried = step(&receipt(false, 1), Err(invalid()));
+        assert!(matches!(retried, ReceiptStep::Retry { is_registered: false, reason: Some(_), .. }), "{retried:?}");
+        assert!(matches!(step(&receipt(false, 3), Err(invalid())), ReceiptStep::Failed { .. }));
+    }
 }

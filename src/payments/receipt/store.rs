@@ -1,18 +1,21 @@
-//! SQL of the receipts.
+//! SQL of the fiscal receipts.
 
-use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use tokio_postgres::Row;
 
 use crate::foundation::error::Result;
+use crate::payments::provider::ReceiptLine;
+use crate::platform::postgres::Executor;
 
-/// A receipt on its way.
+/// A fiscal receipt and its progress.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     pub payment_id: i64,
+    /// The provider's identifier of the receipt.
     pub number: String,
     pub email: Option<String>,
+    /// `QUEUED`, `REGISTERED`, `DONE` or `FAILED`.
     pub status: String,
     pub is_registered: bool,
     pub tries: i64,
@@ -22,30 +25,23 @@ pub struct Receipt {
     pub(super) lines: Vec<ReceiptLine>,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct ReceiptLine {
-    pub name: String,
-    pub price: Decimal,
-    pub quantity: i32,
-}
-
-/// How far a receipt came.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ReceiptStep {
     Done,
-    /// A person has to look. A number that the register failed on is frozen at the bank; the next try needs another.
+    /// Needs manual action. A number that the cash register failed to print cannot be reused: the next try gets another one.
     Failed {
-        why: String,
+        reason: String,
         is_number_spent: bool,
     },
-    Again {
+    Retry {
         is_registered: bool,
         at: Timestamp,
-        why: Option<String>,
+        reason: Option<String>,
     },
 }
 
-fn read(row: &Row) -> Result<Receipt> {
+fn receipt_from_row(row: &Row) -> Result<Receipt> {
     let (names, prices): (Vec<String>, Vec<Decimal>) = (row.try_get("names")?, row.try_get("prices")?);
     let quantities: Vec<i32> = row.try_get("quantities")?;
     let lines = names.into_iter().zip(prices).zip(quantities);
@@ -64,63 +60,68 @@ fn read(row: &Row) -> Result<Receipt> {
     })
 }
 
-/// Receipts whose next step is due, each for one worker until `again_at`.
-pub(super) async fn claim_due(client: &impl Executor, now: Timestamp, again_at: Timestamp) -> Result<Vec<Receipt>> {
+/// Claims due receipts: no other worker claims them before `claimed_until`.
+pub(super) async fn claim_due(
+    client: &impl Executor,
+    now: Timestamp,
+    claimed_until: Timestamp,
+) -> Result<Vec<Receipt>> {
     let statement = client
         .prepare_cached(
-            "with due as ( \
-                 select payment_id from receipt where status in ('QUEUED', 'REGISTERED') and next_try_at <= $1 \
-                 order by next_try_at limit 20 for update skip locked \
-             ), claimed as ( \
-                 update receipt r set next_try_at = $2, tries = tries + 1 from due \
-                 where r.payment_id = due.payment_id returning r.* \
-             ) \
-             select c.*, p.amount, \
-                    array(select l.name from payment_line l where l.payment_id = c.payment_id order by l.position) as names, \
-                    array(select l.price from payment_line l where l.payment_id = c.payment_id order by l.position) as prices, \
-                    array(select l.quantity from payment_line l where l.payment_id = c.payment_id order by l.position) as quantities \
-             from claimed c join payment p using (payment_id)",
+            r"with due as (
+                  select payment_id from receipt where status in ('QUEUED', 'REGISTERED') and next_try_at <= $1
+                  order by next_try_at limit 20 for update skip locked
+              ), claimed as (
+                  update receipt r set next_try_at = $2, tries = tries + 1 from due
+                  where r.payment_id = due.payment_id returning r.*
+              )
+              select c.*, p.amount,
+                     array(select l.name from payment_line l where l.payment_id = c.payment_id order by l.position) as names,
+                     array(select l.price from payment_line l where l.payment_id = c.payment_id order by l.position) as prices,
+                     array(select l.quantity from payment_line l where l.payment_id = c.payment_id order by l.position) as quantities
+              from claimed c join payment p using (payment_id)",
         )
         .await?;
-    client.query(&statement, &[&now, &again_at]).await?.iter().map(read).collect()
+    client.query(&statement, &[&now, &claimed_until]).await?.iter().map(receipt_from_row).collect()
 }
 
-/// What became of a step. The next one's tries begin anew.
-pub(super) async fn note(client: &impl Executor, payment_id: i64, step: &ReceiptStep) -> Result<()> {
+/// Saves the outcome of a step. A new status starts with a new count of tries.
+pub(super) async fn save_step(client: &impl Executor, payment_id: i64, step: &ReceiptStep) -> Result<()> {
     let statement = client
         .prepare_cached(
-            "update receipt set status = $2, next_try_at = coalesce($3, next_try_at), last_error = $4, \
-                                tries = case when status <> $2 then 0 else tries end, \
-                                number = case when $5 then number || '-' || tries else number end \
-             where payment_id = $1",
+            r"update receipt set status = $2, next_try_at = coalesce($3, next_try_at), last_error = $4,
+                                 tries = case when status <> $2 then 0 else tries end,
+                                 number = case when $5 then number || '-' || tries else number end
+              where payment_id = $1",
         )
         .await?;
-    let (status, at, why) = match step {
+    let (status, at, error) = match step {
         ReceiptStep::Done => ("DONE", None, None),
-        ReceiptStep::Failed { why, .. } => ("FAILED", None, Some(why.as_str())),
-        ReceiptStep::Again { is_registered: true, at, why } => ("REGISTERED", Some(*at), why.as_deref()),
-        ReceiptStep::Again { is_registered: false, at, why } => ("QUEUED", Some(*at), why.as_deref()),
+        ReceiptStep::Failed { reason, .. } => ("FAILED", None, Some(reason.as_str())),
+        ReceiptStep::Retry { is_registered: true, at, reason } => ("REGISTERED", Some(*at), reason.as_deref()),
+        ReceiptStep::Retry { is_registered: false, at, reason } => ("QUEUED", Some(*at), reason.as_deref()),
     };
     let is_number_spent = matches!(step, ReceiptStep::Failed { is_number_spent: true, .. });
-    client.execute(&statement, &[&payment_id, &status, &at, &why, &is_number_spent]).await?;
+    client.execute(&statement, &[&payment_id, &status, &at, &error, &is_number_spent]).await?;
     Ok(())
 }
 
 pub(super) async fn list(client: &impl Executor, only_failed: bool) -> Result<Vec<Receipt>> {
     let statement = client
         .prepare_cached(
-            "select r.*, p.amount, array[]::text[] as names, array[]::numeric[] as prices, array[]::integer[] as quantities \
-             from receipt r join payment p using (payment_id) \
-             where r.status = 'FAILED' or (not $1 and r.status <> 'DONE') order by r.payment_id",
+            r"select r.*, p.amount, array[]::text[] as names, array[]::numeric[] as prices, array[]::integer[] as quantities
+              from receipt r join payment p using (payment_id)
+              where r.status = 'FAILED' or (not $1 and r.status <> 'DONE') order by r.payment_id",
         )
         .await?;
-    client.query(&statement, &[&only_failed]).await?.iter().map(read).collect()
+    client.query(&statement, &[&only_failed]).await?.iter().map(receipt_from_row).collect()
 }
 
 pub(super) async fn retry(client: &impl Executor, payment_id: i64, now: Timestamp) -> Result<bool> {
     let statement = client
         .prepare_cached(
-            "update receipt set status = 'QUEUED', tries = 0, next_try_at = $2 where payment_id = $1 and status <> 'DONE'",
+            r"update receipt set status = 'QUEUED', tries = 0, next_try_at = $2
+              where payment_id = $1 and status <> 'DONE'",
         )
         .await?;
     Ok(client.execute(&statement, &[&payment_id, &now]).await? == 1)

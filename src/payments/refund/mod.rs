@@ -1,108 +1,195 @@
-//! Giving money back, whole or in parts, as a person of the shop decides.
+//! Refunds, whole or partial, requested by the operator.
 //!
-//! Called by the command line. What is asked for is on disk under an id of its own before the bank is asked, so that the same
-//! refund can be asked for again without being made twice. The shop puts the pieces back into its stock itself.
+//! # Invariants
+//! - A refund is stored under an id of its own before it is sent, so that repeating it never refunds twice.
+//! - The stock is not changed: returned units are booked by the shop.
+
+mod store;
 
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 
 use crate::foundation::error::{Error, Result};
 use crate::foundation::hex;
-use crate::payments::provider::raiffeisen::{ProviderClient, ProviderError};
-use crate::payments::{Status, transition_store};
+use crate::payments::provider::{Provider, ProviderError};
+use crate::payments::state::{RefundStatus, Status};
+use crate::payments::store::Payment;
+use crate::payments::transition_store;
 use crate::tenant::brand::Brand;
 
-/// A person who asks for the same again within this time is asked whether it is meant.
-const TWICE: SignedDuration = SignedDuration::from_mins(10);
+pub use store::Refund;
 
-/// A refund as the bank has it now: `ASKED` (it was asked and did not answer), `IN_PROGRESS`, `COMPLETED`, `DECLINED`.
+/// A refund of the same amount within this time needs a confirmation.
+const REPEAT_WINDOW: SignedDuration = SignedDuration::from_mins(10);
+
+/// The decision on a request for a refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refund {
-    pub id: String,
-    pub amount: Decimal,
-    pub status: String,
-    pub created_at: Timestamp,
+enum RefundPlan {
+    /// Send this refund again: its response was not received.
+    Resend(Refund),
+    /// Refund this amount.
+    New(Decimal),
 }
 
-impl Refund {
-    /// Whether somebody who asks for this amount may be asking twice.
-    fn is_recent(&self, amount: Decimal, now: Timestamp) -> bool {
-        self.amount == amount && self.status != "DECLINED" && now.duration_since(self.created_at) < TWICE
+/// Refunds `amount`, or everything that is left. A refund whose response was not received is sent again first.
+///
+/// # Errors
+/// 404 for an unknown payment; 409 for one that is not paid or has less left, and for an amount that was refunded a moment ago,
+/// unless `allow_repeat` is set; 502 and 504 when the provider fails: repeating the request is safe.
+pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, allow_repeat: bool) -> Result<Refund> {
+    let provider = Provider::for_brand(brand)?;
+    refresh(brand, payment_id).await?;
+    let (order_id, refund) = store_request(brand, payment_id, amount, allow_repeat).await?;
+    let (status, refused) = match provider.refund(&refund.id, &order_id, refund.amount).await {
+        Ok(status) => (status, None),
+        Err(error @ ProviderError::Refused { .. }) => (RefundStatus::Declined, Some(error)),
+        Err(error) => return Err(error.into()),
+    };
+    let refund = Refund { status, ..refund };
+    store::save(&brand.postgres().await?, payment_id, &refund).await?;
+    match refused {
+        Some(error) => Err(error.into()),
+        None => Ok(refund),
     }
 }
 
-/// Gives back `amount`, or all that is left. A refund that the bank did not answer before is asked for again first.
-///
-/// # Errors
-/// 404 for a payment that is not there, 409 for one that is not paid or has less left, and for an amount that was given back a
-/// moment ago, unless `again` says that it is meant; 502 and 504 when the bank cannot say:
-/// asking again is safe.
-pub async fn refund(brand: &Brand, payment_id: i64, amount: Option<Decimal>, again: bool) -> Result<Refund> {
-    let bank = ProviderClient::of(brand)?;
-    refresh(brand, payment_id).await?;
+/// Stores the refund to be sent; returns it with the provider's order id.
+async fn store_request(
+    brand: &Brand,
+    payment_id: i64,
+    amount: Option<Decimal>,
+    allow_repeat: bool,
+) -> Result<(String, Refund)> {
+    let now = brand.clock.now();
     let transaction = brand.transaction().await?;
     let payment = transition_store::lock(&transaction, payment_id).await?;
-    let before = transition_store::refunds(&transaction, payment_id).await?;
-    let given: Decimal = before.iter().filter(|refund| refund.status != "DECLINED").map(|refund| refund.amount).sum();
-    let unanswered = before.iter().find(|refund| refund.status == "ASKED");
-    let left = payment.amount - given;
-    let asked = match (unanswered, amount) {
-        (Some(unanswered), amount) if amount.is_none_or(|amount| amount == unanswered.amount) => Ok(unanswered.clone()),
-        (None, Some(amount)) if !again && before.iter().any(|refund| refund.is_recent(amount, brand.clock.now())) => {
-            let sentence = "The same amount was given back a moment ago; say --again if another one is meant.";
-            Err(Error::conflict("refund_again", sentence))
-        }
-        _ if payment.standing.status != Status::Completed => {
-            Err(Error::conflict("not_paid", "This payment was not paid."))
-        }
-        (_, amount) => {
-            let amount = amount.unwrap_or(left).normalize();
-            match amount > Decimal::ZERO && amount <= left && amount.scale() <= 2 {
-                true => Ok(Refund {
-                    id: hex::random_name()?,
-                    amount,
-                    status: "ASKED".to_owned(),
-                    created_at: brand.clock.now(),
-                }),
-                false => {
-                    let sentence =
-                        format!("{} of {} RUB can be given back.", left.normalize(), payment.amount.normalize());
-                    Err(Error::conflict("bad_refund", sentence))
-                }
-            }
-        }
-    };
-    let refund = match asked {
-        Ok(refund) => refund,
+    let earlier = store::list(&transaction, payment_id).await?;
+    let plan = match plan(&payment, &earlier, amount, allow_repeat, now) {
+        Ok(plan) => plan,
         Err(error) => {
             transaction.rollback().await?;
             return Err(error);
         }
     };
-    transition_store::note_refund(&transaction, payment_id, &refund, brand.clock.now()).await?;
-    transaction.commit().await?;
-    let (refund, said) = match bank.refund(&refund.id, &payment.bank_order_id, refund.amount).await {
-        Ok(status) => (Refund { status, ..refund }, Ok(())),
-        Err(fault @ ProviderError::Refused { .. }) => (Refund { status: "DECLINED".to_owned(), ..refund }, Err(fault)),
-        Err(fault) => return Err(fault.into()),
+    let refund = match plan {
+        RefundPlan::Resend(refund) => refund,
+        RefundPlan::New(amount) => {
+            Refund { id: hex::random_name()?, amount, status: RefundStatus::Requested, created_at: now }
+        }
     };
-    transition_store::note_refund(&brand.postgres().await?, payment_id, &refund, brand.clock.now()).await?;
-    said?;
-    Ok(refund)
+    store::save(&transaction, payment_id, &refund).await?;
+    transaction.commit().await?;
+    Ok((payment.bank_order_id, refund))
 }
 
-/// Asks the bank what became of the refunds that it had not finished, and returns all of them.
+/// Decides what to send, given the `earlier` refunds of the payment.
+fn plan(
+    payment: &Payment,
+    earlier: &[Refund],
+    amount: Option<Decimal>,
+    allow_repeat: bool,
+    now: Timestamp,
+) -> Result<RefundPlan> {
+    let not_declined = || earlier.iter().filter(|refund| refund.status != RefundStatus::Declined);
+    let unanswered = earlier.iter().find(|refund| refund.status == RefundStatus::Requested);
+    if let Some(unanswered) = unanswered.filter(|refund| amount.is_none_or(|amount| amount == refund.amount)) {
+        return Ok(RefundPlan::Resend(unanswered.clone()));
+    }
+    let is_repeat = |amount: Decimal| {
+        not_declined().any(|refund| refund.amount == amount && now.duration_since(refund.created_at) < REPEAT_WINDOW)
+    };
+    if unanswered.is_none() && !allow_repeat && amount.is_some_and(is_repeat) {
+        let message = "The same amount was refunded a moment ago; repeat with --again to refund it once more.";
+        return Err(Error::conflict("refund_again", message));
+    }
+    if payment.state.status != Status::Completed {
+        return Err(Error::conflict("not_paid", "This payment was not paid."));
+    }
+    let refunded: Decimal = not_declined().map(|refund| refund.amount).sum();
+    let left = payment.amount - refunded;
+    let amount = amount.unwrap_or(left).normalize();
+    match amount > Decimal::ZERO && amount <= left && amount.scale() <= 2 {
+        true => Ok(RefundPlan::New(amount)),
+        false => {
+            let message = format!("{} of {} RUB can be refunded.", left.normalize(), payment.amount.normalize());
+            Err(Error::conflict("bad_refund", message))
+        }
+    }
+}
+
+/// Queries the provider about the refunds in progress and returns all refunds of a payment, oldest first. No connection is held
+/// while the provider is queried.
 pub async fn refresh(brand: &Brand, payment_id: i64) -> Result<Vec<Refund>> {
-    let client = brand.postgres().await?;
-    let mut refunds = transition_store::refunds(&client, payment_id).await?;
-    for refund in refunds.iter_mut().filter(|refund| refund.status == "IN_PROGRESS") {
-        match ProviderClient::of(brand)?.refund_status(&refund.id).await {
-            Ok(status) => refund.status = status,
-            Err(fault) => {
-                tracing::warn!(brand = brand.name(), refund = refund.id, %fault, "as it was when last heard of")
+    let mut refunds = store::list(&brand.postgres().await?, payment_id).await?;
+    for refund in refunds.iter_mut().filter(|refund| refund.status == RefundStatus::InProgress) {
+        match Provider::for_brand(brand)?.refund_status(&refund.id).await {
+            Ok(status) => {
+                refund.status = status;
+                store::save(&brand.postgres().await?, payment_id, refund).await?;
+            }
+            Err(error) => {
+                tracing::warn!(
+                    brand = brand.name(),
+                    refund.id = refund.id,
+                    %error,
+                    "failed to query the status of a refund; showing the last known one"
+                );
             }
         }
-        transition_store::note_refund(&client, payment_id, refund, brand.clock.now()).await?;
     }
     Ok(refunds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payments::state::CurrentState;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn payment(status: Status) -> Payment {
+        let state = CurrentState { status, holds_stock: false, expires_at: NOW };
+        Payment { state, amount: Decimal::from(100), ..Payment::example() }
+    }
+
+    fn earlier(amount: i64, status: RefundStatus, age_mins: i64) -> Refund {
+        let created_at = NOW - SignedDuration::from_mins(age_mins);
+        Refund { id: format!("r{amount}"), amount: Decimal::from(amount), status, created_at }
+    }
+
+    fn planned(earlier: &[Refund], amount: Option<i64>, allow_repeat: bool) -> Result<RefundPlan, &'static str> {
+        let payment = payment(Status::Completed);
+        plan(&payment, earlier, amount.map(Decimal::from), allow_repeat, NOW).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn no_more_is_refunded_than_was_paid() {
+        let new = |amount: i64| Ok(RefundPlan::New(Decimal::from(amount)));
+        let refunds = [earlier(60, RefundStatus::Completed, 60), earlier(30, RefundStatus::Declined, 60)];
+        assert_eq!(planned(&refunds, None, false), new(40));
+        assert_eq!(planned(&refunds, Some(40), false), new(40));
+        assert_eq!(planned(&refunds, Some(41), false), Err("bad_refund"));
+        assert_eq!(planned(&refunds, Some(0), false), Err("bad_refund"));
+        assert_eq!(planned(&[earlier(100, RefundStatus::InProgress, 60)], None, false), Err("bad_refund"));
+        let unpaid = plan(&payment(Status::Expired), &[], None, false, NOW).map_err(|error| error.code);
+        assert_eq!(unpaid, Err("not_paid"));
+    }
+
+    #[test]
+    fn an_unanswered_refund_is_sent_again() {
+        let unanswered = earlier(60, RefundStatus::Requested, 1);
+        let refunds = [unanswered.clone()];
+        assert_eq!(planned(&refunds, None, false), Ok(RefundPlan::Resend(unanswered.clone())));
+        assert_eq!(planned(&refunds, Some(60), false), Ok(RefundPlan::Resend(unanswered)));
+        assert_eq!(planned(&refunds, Some(10), false), Ok(RefundPlan::New(Decimal::from(10))));
+    }
+
+    #[test]
+    fn the_same_amount_twice_needs_a_confirmation() {
+        let refunds = [earlier(10, RefundStatus::Completed, 9)];
+        assert_eq!(planned(&refunds, Some(10), false), Err("refund_again"));
+        assert_eq!(planned(&refunds, Some(10), true), Ok(RefundPlan::New(Decimal::from(10))));
+        let refunds = [earlier(10, RefundStatus::Completed, 11)];
+        assert_eq!(planned(&refunds, Some(10), false), Ok(RefundPlan::New(Decimal::from(10))));
+    }
 }

@@ -1,0 +1,233 @@
+//! SQL of the checkout: the snapshot that it decides on, the new payment, and the registration of its QR code.
+//!
+//! # Invariants
+//! - A checkout costs three round trips, because the statements of a step are pipelined: begin and read the snapshot, insert and commit,
+//!   save the QR code.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::order::{Offered, Order, OrderLine};
+use super::state::Status;
+use super::store::{ADVISORY_LOCK, Payment, by_id, owner_lock};
+use crate::foundation::error::Result;
+use crate::payments::provider::QrCode;
+use crate::platform::postgres::{Executor, Transaction};
+
+/// What a checkout depends on.
+pub(super) struct CheckoutSnapshot {
+    /// In the order of the requested ids; `None` for an unknown item.
+    pub offered: Vec<Option<Offered>>,
+    /// The owner's open payments, and the payment of this order whatever its status.
+    pub payments: Vec<Payment>,
+    /// Open payments of the client's network, without the owner's that share an item with the order.
+    pub open_at_address: i64,
+    /// The user that the visitor has logged in as during the request.
+    pub linked_owner: Option<String>,
+}
+
+/// Parameters of [`begin`].
+pub(super) struct CheckoutQuery<'a> {
+    pub brand: &'a str,
+    pub owner: &'a str,
+    /// Logins after this time count as logins during the request.
+    pub linked_after: Timestamp,
+    /// The client's network, by which open payments are limited.
+    pub network: IpAddr,
+    pub region: Option<&'a str>,
+    pub site_order_id: &'a str,
+    pub item_ids: &'a [i64],
+}
+
+const OFFERED_ITEMS: &str = r"
+    select i.item_id, i.name, i.price, i.discount, i.currency, c.quantity as in_cart,
+           item_left(i.quantity, i.held, i.remainings) as item_left,
+           l.item_id is not null and (l.regions = '{}' or $3::text is null or $3 = any (l.regions)) as is_for_sale
+    from unnest($1::bigint[]) with ordinality w (item_id, position)
+    left join item i using (item_id) left join listed_item l using (item_id)
+    left join cart_line c on c.owner = $2 and c.item_id = w.item_id
+    order by w.position";
+
+const OWNERS_PAYMENTS: &str = r"
+    select * from payment_sheet
+    where owner = $1 and not abandoned and (site_order_id = $2 or status in ('CREATED', 'WAITING'))";
+
+const OPEN_AT_ADDRESS: &str = r"
+    select count(*) from payment p
+    where p.address = $1 and not p.abandoned and p.status in ('CREATED', 'WAITING')
+      and not (p.owner = $2 and exists (select from payment_line l
+                                        where l.payment_id = p.payment_id and l.item_id = any ($3)))";
+
+const LINKED_OWNER: &str = "select owner from payment_owner_link where visitor = $1 and linked_at > $2";
+
+/// Locks the owner and the network until the end of the transaction, so that neither opens another payment meanwhile, and reads the
+/// snapshot. The owner's lock always comes before the network's.
+pub(super) async fn begin(transaction: &Transaction, query: &CheckoutQuery<'_>) -> Result<CheckoutSnapshot> {
+    let lock = transaction.prepare_cached(ADVISORY_LOCK).await?;
+    let linked_owner = transaction.prepare_cached(LINKED_OWNER).await?;
+    let payments = transaction.prepare_cached(OWNERS_PAYMENTS).await?;
+    let offered = transaction.prepare_cached(OFFERED_ITEMS).await?;
+    let open_at_address = transaction.prepare_cached(OPEN_AT_ADDRESS).await?;
+    let CheckoutQuery { brand, owner, linked_after, network, region, site_order_id, item_ids } = query;
+    let keys = [owner_lock(brand, owner), format!("brandgate:pay:{brand}:address:{network}")];
+    let by_owner: [&(dyn ToSql + Sync); 1] = [&keys[0]];
+    let by_network: [&(dyn ToSql + Sync); 1] = [&keys[1]];
+    let by_login: [&(dyn ToSql + Sync); 2] = [owner, linked_after];
+    let by_order: [&(dyn ToSql + Sync); 2] = [owner, site_order_id];
+    let by_items: [&(dyn ToSql + Sync); 3] = [item_ids, owner, region];
+    let by_address: [&(dyn ToSql + Sync); 3] = [network, owner, item_ids];
+    // Payments before items: a payment that closes between the two statements releases its units, and they are counted.
+    let (owner_locked, network_locked, linked_owner, payments, offered, open_at_address) = tokio::join!(
+        transaction.execute(&lock, &by_owner),
+        transaction.execute(&lock, &by_network),
+        transaction.query_opt(&linked_owner, &by_login),
+        transaction.query(&payments, &by_order),
+        transaction.query(&offered, &by_items),
+        transaction.query_one(&open_at_address, &by_address),
+    );
+    owner_locked?;
+    network_locked?;
+    Ok(CheckoutSnapshot {
+        offered: offered?.iter().map(offered_from_row).collect::<Result<_>>()?,
+        payments: payments?.iter().map(Payment::from_row).collect::<Result<_>>()?,
+        open_at_address: open_at_address?.get(0),
+        linked_owner: linked_owner?.map(|row| row.get(0)),
+    })
+}
+
+fn offered_from_row(row: &Row) -> Result<Option<Offered>> {
+    let Some(name) = row.try_get("name")? else { return Ok(None) };
+    Ok(Some(Offered {
+        name,
+        price: row.try_get("price")?,
+        discount: row.try_get("discount")?,
+        currency: row.try_get("currency")?,
+        is_for_sale: row.try_get("is_for_sale")?,
+        left: row.try_get("item_left")?,
+        in_cart: row.try_get("in_cart")?,
+    }))
+}
+
+/// A payment to be inserted.
+pub(super) struct NewPayment<'a> {
+    pub owner: &'a str,
+    pub bank_order_id: &'a str,
+    /// The client's network.
+    pub network: IpAddr,
+    pub order: &'a Order,
+    pub lines: &'a [OrderLine],
+    pub amount: Decimal,
+    pub now: Timestamp,
+    pub expires_at: Timestamp,
+    pub registering_until: Timestamp,
+}
+
+/// Inserts lines in the order of their items, so that two orders of the same items wait for each other instead of deadlocking.
+const INSERT_PAYMENT: &str = r"
+    with opened as (
+        insert into payment (owner, site_order_id, bank_order_id, status, amount, address, site_user_id,
+                             telegram_username, redirect_url, created_at, expires_at, registering_until, look_at)
+        values ($1, $2, $3, 'CREATED', $4, $5, $6, $7, $8, $9, $10, $11, $10) returning payment_id
+    ), lines as (
+        insert into payment_line (payment_id, item_id, position, name, list_price, price, quantity)
+        select o.payment_id, l.item_id, l.position, l.name, l.list_price, l.price, l.quantity
+        from opened o, unnest($12::bigint[], $13::text[], $14::numeric[], $15::numeric[], $16::integer[])
+            with ordinality l (item_id, name, list_price, price, quantity, position)
+        order by l.item_id
+    )
+    select payment_id from opened";
+
+/// Inserts a payment and its lines, which hold their units of the stock, and commits. `None`: the stock of some item is
+/// insufficient, and nothing was inserted.
+pub(super) async fn insert(transaction: Transaction, payment: &NewPayment<'_>) -> Result<Option<i64>> {
+    let statement = transaction.prepare_cached(INSERT_PAYMENT).await?;
+    let NewPayment { owner, bank_order_id, network, order, lines, amount, now, expires_at, registering_until } =
+        payment;
+    let ids: Vec<i64> = lines.iter().map(|line| line.item_id).collect();
+    let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
+    let list_prices: Vec<Decimal> = lines.iter().map(|line| line.list_price).collect();
+    let prices: Vec<Decimal> = lines.iter().map(|line| line.price).collect();
+    let quantities: Vec<i32> = lines.iter().map(|line| line.quantity).collect();
+    let parameters: [&(dyn ToSql + Sync); 16] = [
+        owner,
+        &order.site_order_id,
+        bank_order_id,
+        amount,
+        network,
+        &order.site_user_id,
+        &order.telegram_username,
+        &order.redirect_url,
+        now,
+        expires_at,
+        registering_until,
+        &ids,
+        &names,
+        &list_prices,
+        &prices,
+        &quantities,
+    ];
+    match transaction.query_one_and_commit(&statement, &parameters).await {
+        Ok(row) => Ok(Some(row.get(0))),
+        Err(error) if violates(&error, "payment_line_stock_check") => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn violates(error: &tokio_postgres::Error, constraint: &str) -> bool {
+    error.as_db_error().is_some_and(|error| error.constraint() == Some(constraint))
+}
+
+/// Makes this instance the one that registers the QR code, until `registering_until`. `None`: another instance is registering it,
+/// or it is registered.
+pub(super) async fn claim_registration(
+    client: &impl Executor,
+    payment_id: i64,
+    now: Timestamp,
+    expires_at: Timestamp,
+    registering_until: Timestamp,
+) -> Result<Option<Payment>> {
+    let statement = client
+        .prepare_cached(
+            r"update payment set registering_until = $4, expires_at = $3, look_at = $3
+              where payment_id = $1 and qr_id is null and status = 'CREATED' and not abandoned
+                and (registering_until is null or registering_until < $2)",
+        )
+        .await?;
+    let claimed = client.execute(&statement, &[&payment_id, &now, &expires_at, &registering_until]).await?;
+    if claimed == 0 { Ok(None) } else { by_id(client, payment_id).await }
+}
+
+/// Saves the registered QR code and returns the payment's status, which may have changed meanwhile. The code of a closed
+/// payment is saved and polled too: it can be paid. `None`: the payment has another code.
+pub(super) async fn save_qr_code(
+    client: &impl Executor,
+    payment_id: i64,
+    code: &QrCode,
+    next_poll_at: Timestamp,
+) -> Result<Option<Status>> {
+    let statement = client
+        .prepare_cached(
+            r"update payment set qr_id = $2, payload = $3, qr_url = $4, registering_until = null, remark = null,
+                                 look_at = case when status <> 'COMPLETED' then least(look_at, $5) end
+              where payment_id = $1 and (qr_id is null or qr_id = $2) returning status",
+        )
+        .await?;
+    let parameters: [&(dyn ToSql + Sync); 5] = [&payment_id, &code.qr_id, &code.payload, &code.qr_url, &next_poll_at];
+    let row = client.query_opt(&statement, &parameters).await?;
+    Ok(row.as_ref().and_then(|row| Status::parse(row.get(0))))
+}
+
+/// Ends a failed registration, so that any instance may claim it.
+pub(super) async fn release_registration(client: &impl Executor, payment_id: i64, remark: &str) -> Result<()> {
+    let statement = client
+        .prepare_cached(
+            r"update payment set registering_until = null, remark = $2 where payment_id = $1 and qr_id is null",
+        )
+        .await?;
+    client.execute(&statement, &[&payment_id, &remark]).await?;
+    Ok(())
+}
