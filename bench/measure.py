@@ -235,7 +235,7 @@ def shake():
 def statement(file, function, values):
     """The SQL of a function of the gateway, verbatim, with values in place of its parameters."""
     source = Path(file).read_text()
-    text = re.search(rf"fn {function}\(.*?\n\s+\"(.*?)\",\n", source, re.S).group(1)
+    text = re.search(rf"fn {function}\(.*?\n\s+r?\"(.*?)\",\n", source, re.S).group(1)
     text = re.sub(r"\s*\\\n\s*", " ", text).replace('\\"', '"')
     for number, value in sorted(values.items(), reverse=True):
         text = text.replace(f"${number}", value)

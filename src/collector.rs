@@ -1,52 +1,58 @@
-//! The figures that nobody counts as they happen: they are asked for when somebody looks at `/metrics`.
-//!
-//! Called by `admin`. It asks the domains, as `workers` does, and keeps what it was told for a while, so that many who look cost
-//! the database no more than one. What must never happen: who looks waits for a database that does not answer.
+//! Gauges that are computed at scrape time: queue lengths, payments by state, connections, cache size.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
+use crate::foundation::error::Result;
 use crate::tenant::brand::Brand;
 use crate::{mail, payments};
 
-/// How long what was told is told again.
-const FRESH_FOR: Duration = Duration::from_secs(5);
+/// The minimum time between two queries of the databases, however many clients scrape.
+const QUERY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long the database may take to tell it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The time limit of a query; after it, its gauges are absent.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Brings the figures of all brands up to date.
+/// Updates the gauges of all brands.
 pub async fn collect(brands: &[Arc<Brand>]) {
-    static LOOKED: LazyLock<Mutex<Option<Instant>>> = LazyLock::new(Mutex::default);
-    let mut looked = LOOKED.lock().await;
-    if looked.is_none_or(|at| at.elapsed() >= FRESH_FOR) {
-        futures_util::future::join_all(brands.iter().map(|brand| look_at(brand))).await;
-        *looked = Some(Instant::now());
+    static LAST_QUERIED: LazyLock<Mutex<Option<Instant>>> = LazyLock::new(Mutex::default);
+    let mut last_queried = LAST_QUERIED.lock().await;
+    if last_queried.is_none_or(|at| at.elapsed() >= QUERY_INTERVAL) {
+        futures_util::future::join_all(brands.iter().map(|brand| query(brand))).await;
+        *last_queried = Some(Instant::now());
     }
-    drop(looked);
+    drop(last_queried);
     for brand in brands {
-        brand.metrics.connections(brand.connections());
+        let metrics = &brand.metrics;
+        for (state, count) in brand.connection_counts() {
+            metrics.postgresql_connections(state).set(gauge(count));
+        }
         let (entries, bytes) = brand.cache.size();
-        brand.metrics.cache(entries, bytes);
+        metrics.cache_entries().set(gauge(entries));
+        metrics.cache_size_bytes().set(gauge(bytes));
     }
 }
 
-async fn look_at(brand: &Brand) {
+fn gauge(value: impl TryInto<i64>) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
+}
+
+async fn query(brand: &Brand) {
     let metrics = &brand.metrics;
-    let (lacks, mail, payments) = tokio::join!(
+    let (unavailable, mail, payments) = tokio::join!(
         brand.unavailable_dependencies(),
-        tokio::time::timeout(PATIENCE, mail::figures(brand)),
-        tokio::time::timeout(PATIENCE, payments::counts(brand)),
+        tokio::time::timeout(QUERY_TIMEOUT, mail::figures(brand)),
+        tokio::time::timeout(QUERY_TIMEOUT, payments::counts(brand)),
     );
     for part in ["postgresql", "redis"] {
-        metrics.up(part, !lacks.iter().any(|lack| lack == part));
+        metrics.up(part).set((!unavailable.iter().any(|name| name == part)).into());
     }
     let (mail, payments) = (mail.ok().and_then(Result::ok), payments.ok().and_then(Result::ok));
-    metrics.queue("mail", mail);
-    metrics.queue("receipts", payments.as_ref().map(|figures| figures.receipts));
+    metrics.set_queue("mail", mail);
+    metrics.set_queue("receipts", payments.as_ref().map(|counts| counts.receipts));
     for (index, state) in payments::STATES.into_iter().enumerate() {
-        metrics.payments(state, payments.as_ref().map(|figures| figures.by_state[index]));
+        metrics.set_payments(state, payments.as_ref().map(|counts| counts.by_state[index]));
     }
 }

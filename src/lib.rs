@@ -1,12 +1,12 @@
-//! brandgate: the HTTPS back end of several shops in one process, each brand behind its own listeners.
+//! brandgate: the HTTPS back end of several shops in one process, each brand on its own listeners.
 //!
-//! # A request, in reading order
+//! # The path of a request
 //!
-//! 1. [`server::accept`] accepts a connection on an address of one brand; its [`server::brand_listener`] decides the brand.
+//! 1. [`server::accept`] accepts a connection on an address of one brand; the [`server::brand_listener`] determines the brand.
 //! 2. [`server::connection`] completes the TLS handshake ([`server::tls`]) and serves HTTP/2 or HTTP/1.1.
 //! 3. [`server::service`] handles every request: request id, Origin check, cache lookup, rate limit, deadline, access log.
 //! 4. [`routes`] lists the whole API on one page; [`http::router`] finds the handler.
-//! 5. The handler, in a domain's `http` module, gets a [`tenant::context`] (brand, region, language) and calls one operation.
+//! 5. The handler, in a domain's `http` module, receives a [`tenant::context`] (brand, region, language) and calls one operation.
 //! 6. The operation, in the domain's `mod.rs`, applies the rules; the domain's `store` runs the SQL.
 //! 7. [`http::response`] turns the result, or the [`foundation::error`], into status, headers and bytes.
 //!
@@ -15,7 +15,7 @@
 //! [`foundation`] < [`config`] < [`platform`] < [`telemetry`], [`http`] < [`tenant`] < domains < [`openapi`] < [`routes`],
 //! [`workers`], [`collector`] < [`server`] < [`check`] < the binaries. Domains: [`regions`] < [`catalog`] < [`search`], [`session`],
 //! [`reviews`], [`mail`], [`cart`] < [`payments`] < [`auth`] < [`telegram`]. A test (`tests/it/layering.rs`) fails on an import that
-//! goes up, and on a cycle between files. `src/README.md` has the architecture at length.
+//! goes up, and on a cycle between files. `src/README.md` describes the architecture in detail.
 
 pub mod auth;
 pub mod cart;

@@ -1,4 +1,4 @@
-//! The whole API on one page.
+//! The routes of the API: every path with its handler, caching and rate limit.
 
 use crate::auth;
 use crate::cart;
@@ -15,14 +15,14 @@ use crate::reviews;
 use crate::search::http::search_items;
 use crate::tenant::context::RequestContext;
 
-/// Every path, grouped by who calls it.
+/// All routes, grouped by client.
 pub fn routes() -> Router<RequestContext> {
     Router::default()
-        // anybody
+        // any client
         .get("/ping", ping)
         .get("/openapi.json", openapi::document)
         .cached()
-        // the storefront: the catalogue
+        // the storefront: catalogue
         .get("/regions", regions)
         .cached()
         .get("/category", categories)
@@ -35,10 +35,10 @@ pub fn routes() -> Router<RequestContext> {
         .get("/searchitems", search_items)
         .cached()
         .get("/randomitems", random_items)
-        // the storefront: what buyers say
+        // the storefront: reviews
         .post("/comment", reviews::http::post)
         .rate_limit(Quota::Reviews)
-        // the storefront: the visitor's cart
+        // the storefront: cart
         .get("/cart", cart::http::get)
         .post("/cart", payments::http::add_or_pay)
         .rate_limit(Quota::CartWrites)
@@ -46,16 +46,16 @@ pub fn routes() -> Router<RequestContext> {
         .rate_limit(Quota::CartWrites)
         .delete("/cart", cart::http::delete)
         .rate_limit(Quota::CartWrites)
-        // the storefront and the bank: payments
+        // the storefront and the bank's webhook: payments
         .get("/qr/payment/{id}", payments::http::status)
         .post("/purchase-email", payments::http::purchase_email)
         .rate_limit(Quota::Payments)
         .post("/payments/raiffeisen/notify", payments::http::notify)
-        // the storefront: who is logged in
+        // the storefront: session
         .get("/auth/session", auth::http::session)
         .cancellable()
         .post("/auth/logout", auth::http::log_out)
-        // logging in with Telegram: the storefront, a person's browser, the bot
+        // login with Telegram: the storefront, the browser, the bot
         .get("/auth/telegram/start", auth::http::start_page)
         .no_head()
         .rate_limit(Quota::Logins)
@@ -69,7 +69,7 @@ pub fn routes() -> Router<RequestContext> {
         .rate_limit(Quota::Logins)
 }
 
-/// `GET /ping`: whether the process answers. Asks nobody.
+/// `GET /ping`: succeeds while the process runs, whatever the state of its dependencies.
 async fn ping(_: RequestContext, _: ApiRequest) -> Result<ApiResponse> {
     ApiResponse::json(&serde_json::json!({ "message": "pong" }))
 }

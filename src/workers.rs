@@ -1,7 +1,9 @@
-//! The work behind the requests: every pass of every domain, and who drives it.
+//! Background jobs: the table of all jobs and the loop that runs each one periodically.
 //!
-//! Called by `bin/brandgate work`, on as many instances as there are: a pass takes no input, may run twice at once, and does
-//! its own claiming. What must never happen: a pass that fails ends the others.
+//! # Invariants
+//!
+//! A job takes no input, is idempotent and claims its own work, so several instances may run it at the same time. A job that
+//! fails does not affect the others.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,76 +16,84 @@ use crate::foundation::error::Result;
 use crate::tenant::brand::Brand;
 use crate::{cart, catalog, mail, payments, telegram};
 
-type Work = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
+type JobFuture = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
 
-/// Work that is done every so often; it returns how much there was to do.
+/// A periodic job. It returns how many rows or messages it processed; after a run that processed some, it runs again at once.
 struct Job {
+    /// The label `pass` of its metrics.
     name: &'static str,
-    every: Duration,
-    run: fn(Arc<Brand>) -> Work,
+    interval: Duration,
+    run: fn(Arc<Brand>) -> JobFuture,
 }
 
-/// What failed once a second would only fill the log.
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// The minimum interval after a failure.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Every pass there is.
 static JOBS: &[Job] = &[
+    // Deletes the carts of visitors that expired.
     Job {
         name: "forget carts",
-        every: Duration::from_secs(600),
-        run: |brand| Box::pin(async move { cart::forget(&brand).await }),
+        interval: Duration::from_secs(600),
+        run: |brand| Box::pin(async move { cart::delete_expired(&brand).await }),
     },
+    // Deletes old rows of the catalogue's change log.
     Job {
         name: "forget changes",
-        every: Duration::from_secs(600),
+        interval: Duration::from_secs(600),
         run: |brand| Box::pin(async move { catalog::forget_changes(&brand).await }),
     },
+    // Sends queued mail by SMTP.
     Job {
         name: "send mail",
-        every: Duration::from_secs(1),
+        interval: Duration::from_secs(1),
         run: |brand| Box::pin(async move { mail::send_due(&brand).await }),
     },
+    // Registers fiscal receipts of completed payments with the provider.
     Job {
         name: "receipts",
-        every: Duration::from_secs(1),
+        interval: Duration::from_secs(1),
         run: |brand| Box::pin(async move { payments::receipt::send_due(&brand).await }),
     },
+    // Polls the provider for the status of open payments.
     Job {
         name: "follow payments",
-        every: Duration::from_secs(1),
+        interval: Duration::from_secs(1),
         run: |brand| Box::pin(async move { payments::worker::poll_due(&brand).await }),
     },
 ];
 
-/// Does a brand's work until `stop`; what has been begun is finished.
+/// Runs all jobs of a brand and its Telegram bot until `stop` is cancelled; jobs in progress finish first.
 pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
-    let running = TaskTracker::new();
-    for pass in JOBS {
-        running.spawn(run_job(pass, brand.clone(), stop.clone()));
+    let tasks = TaskTracker::new();
+    for job in JOBS {
+        tasks.spawn(run_job(job, brand.clone(), stop.clone()));
     }
     mail::tell_whether_it_is_sent(&brand);
-    running.spawn(telegram::worker::run(brand, stop));
-    running.close();
-    running.wait().await;
+    tasks.spawn(telegram::worker::run(brand, stop));
+    tasks.close();
+    tasks.wait().await;
 }
 
-async fn run_job(pass: &'static Job, brand: Arc<Brand>, stop: CancellationToken) {
-    brand.metrics.register_job(pass.name);
+async fn run_job(job: &'static Job, brand: Arc<Brand>, stop: CancellationToken) {
+    brand.metrics.register_job(job.name);
     while !stop.is_cancelled() {
-        let mut pause = pass.every;
-        let begun = Instant::now();
-        let ended = (pass.run)(brand.clone()).await;
-        brand.metrics.job_finished(pass.name, ended.is_ok(), begun.elapsed());
-        match ended {
+        let mut pause = job.interval;
+        let started_at = Instant::now();
+        let result = (job.run)(brand.clone()).await;
+        brand.metrics.job_finished(job.name, result.is_ok(), started_at.elapsed());
+        match result {
             Ok(0) => {}
-            // There may be more of it.
-            Ok(done) => {
-                tracing::debug!(brand = brand.name(), pass = pass.name, done, "worked");
+            // There may be more than one run processes.
+            Ok(processed) => {
+                tracing::debug!(brand = brand.name(), job = job.name, processed, "background job finished");
                 continue;
             }
             Err(error) => {
-                tracing::warn!(brand = brand.name(), pass = pass.name, %error, "will be tried again");
-                pause = pause.max(AFTER_FAILURE);
+                pause = pause.max(RETRY_INTERVAL);
+                tracing::warn!(
+                    brand = brand.name(), job = job.name, %error, retry_in_s = pause.as_secs(),
+                    "background job failed; it will be retried"
+                );
             }
         }
         tokio::select! {

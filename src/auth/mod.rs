@@ -158,7 +158,7 @@ async fn join_visitor(brand: &Brand, browser: &RequestCookies, user_id: i64) -> 
     let (visitor, user) = (Owner::visitor(visitor), Owner::User(user_id));
     let transaction = brand.transaction().await?;
     payments::reassign_owner(&transaction, brand, &visitor, &user).await?;
-    let reviewed = reviews::join(&transaction, &visitor, &user).await?;
+    let reviewed = reviews::merge(&transaction, &visitor, &user).await?;
     cart::merge(&transaction, &visitor, &user, brand.clock.now()).await?;
     transaction.commit().await?;
     brand.cache.items_changed(reviewed);

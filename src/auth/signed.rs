@@ -87,7 +87,7 @@ impl SignedData {
         required("first_name")?;
         let auth_date = digits(&required("auth_date")?).and_then(|seconds| Timestamp::from_second(seconds).ok());
         let signed_at = auth_date.ok_or_else(|| wrong("auth_date", "seconds since 1970"))?;
-        let hash = hex::bytes_32(&required("hash")?).ok_or_else(|| wrong("hash", "64 hexadecimal digits"))?;
+        let hash = hex::decode_32(&required("hash")?).ok_or_else(|| wrong("hash", "64 hexadecimal digits"))?;
         fields.remove("hash");
         Ok(SignedData { fields, hash, user_id, signed_at })
     }
@@ -127,7 +127,7 @@ impl SignedData {
 
     /// The hash as a name.
     pub fn name(&self) -> String {
-        hex::of(&self.hash)
+        hex::encode(&self.hash)
     }
 
     pub fn attempt(&self) -> Option<&str> {

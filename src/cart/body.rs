@@ -1,31 +1,31 @@
-//! The bodies of the cart's writes, read member by member so that an error names the one that is wrong.
+//! Request bodies of the cart, parsed member by member so that an error names the invalid one.
 
 use serde_json::Value;
 
-use super::MOST_PIECES;
+use super::MAX_QUANTITY;
 use crate::foundation::error::{Error, Result};
 use crate::http::request::{self, LARGEST_INTEGER};
 
-/// What a `POST /cart` asks for.
+/// The two operations of `POST /cart`.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Post {
+pub enum CartPost {
     Add { item_id: i64, quantity: i32 },
     Payment,
 }
 
-/// A body with `itemID` adds, one with `amount` pays; both or neither is an error that names both forms.
+/// A body with `itemID` adds an item, one with `amount` pays.
 ///
 /// # Errors
-/// 400 that names the member that is wrong.
-pub fn post(body: &[u8]) -> Result<Post> {
+/// 400 that names the invalid member, or both forms when `itemID` and `amount` are both present or both missing.
+pub fn parse_post(body: &[u8]) -> Result<CartPost> {
     let body: &Value = &request::json(body)?;
     let has = |key: &str| body.get(key).is_some_and(|value| !value.is_null());
     match (has("itemID"), has("amount")) {
         (true, false) => {
-            let quantity = if has("quantity") { pieces(body, 1)? } else { 1 };
-            Ok(Post::Add { item_id: item_id(body)?, quantity })
+            let quantity = if has("quantity") { quantity(body, 1)? } else { 1 };
+            Ok(CartPost::Add { item_id: item_id(body)?, quantity })
         }
-        (false, true) => Ok(Post::Payment),
+        (false, true) => Ok(CartPost::Payment),
         _ => Err(Error::malformed(
             "bad_cart_body",
             "Expected either {\"itemID\", \"quantity\"} to add an item, or {\"amount\", \"items\", …} to pay.",
@@ -33,13 +33,13 @@ pub fn post(body: &[u8]) -> Result<Post> {
     }
 }
 
-/// `{"itemID", "quantity"}` of a PATCH; 0 is allowed and means removal.
-pub fn patch(body: &Value) -> Result<(i64, i32)> {
-    Ok((item_id(body)?, pieces(body, 0)?))
+/// `{"itemID", "quantity"}`; the quantity 0 removes the item.
+pub fn parse_patch(body: &Value) -> Result<(i64, i32)> {
+    Ok((item_id(body)?, quantity(body, 0)?))
 }
 
-/// The array of ids of a DELETE.
-pub fn delete(body: &Value) -> Result<Vec<i64>> {
+/// An array of item ids.
+pub fn parse_delete(body: &Value) -> Result<Vec<i64>> {
     let ids = body.as_array().and_then(|list| list.iter().map(id_of).collect::<Option<Vec<_>>>());
     ids.ok_or_else(|| Error::malformed("bad_item_ids", "Expected an array of item ids, such as [123, 456]."))
 }
@@ -53,11 +53,11 @@ fn id_of(value: &Value) -> Option<i64> {
     value.as_i64().filter(|id| (1..=LARGEST_INTEGER).contains(id))
 }
 
-fn pieces(body: &Value, least: i32) -> Result<i32> {
+fn quantity(body: &Value, min: i32) -> Result<i32> {
     let number = body.get("quantity").and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok());
-    number.filter(|number| (least..=MOST_PIECES).contains(number)).ok_or_else(|| {
-        let expected = if least == 0 { "an integer from 0 (out of the cart)" } else { "a positive integer from 1" };
-        Error::malformed("bad_quantity", format!("quantity: expected {expected} to {MOST_PIECES}"))
+    number.filter(|number| (min..=MAX_QUANTITY).contains(number)).ok_or_else(|| {
+        let expected = if min == 0 { "an integer from 0 (out of the cart)" } else { "a positive integer from 1" };
+        Error::malformed("bad_quantity", format!("quantity: expected {expected} to {MAX_QUANTITY}"))
     })
 }
 
@@ -66,18 +66,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn posted(body: &Value) -> Result<Post> {
-        post(body.to_string().as_bytes())
+    fn posted(body: &Value) -> Result<CartPost> {
+        parse_post(body.to_string().as_bytes())
     }
 
     #[test]
-    fn a_post_is_one_of_two_things() {
-        assert_eq!(posted(&json!({"itemID": 5})).expect("an add"), Post::Add { item_id: 5, quantity: 1 });
+    fn post_either_adds_or_pays() {
+        assert_eq!(posted(&json!({"itemID": 5})).expect("an addition"), CartPost::Add { item_id: 5, quantity: 1 });
         assert_eq!(
-            posted(&json!({"itemID": 5, "quantity": 3})).expect("an add"),
-            Post::Add { item_id: 5, quantity: 3 }
+            posted(&json!({"itemID": 5, "quantity": 3})).expect("an addition"),
+            CartPost::Add { item_id: 5, quantity: 3 }
         );
-        assert_eq!(posted(&json!({"amount": 5, "items": []})).expect("a payment"), Post::Payment);
+        assert_eq!(posted(&json!({"amount": 5, "items": []})).expect("a payment"), CartPost::Payment);
         for body in [json!({}), json!([]), json!("x"), json!({"itemID": 5, "amount": 5}), json!({"itemID": null})] {
             let error = posted(&body).expect_err("neither or both");
             assert!(error.public.contains("itemID") && error.public.contains("amount"), "{body}");
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_member_is_named() {
+    fn error_names_the_invalid_member() {
         for quantity in [json!(0), json!(-1), json!(1000), json!(1.5), json!("1"), json!(true), json!([1])] {
             let error = posted(&json!({"itemID": 5, "quantity": quantity})).expect_err("no quantity");
             assert!(error.public.starts_with("quantity: expected a positive integer"), "{quantity}");
@@ -93,11 +93,11 @@ mod tests {
         for id in [json!(0), json!(-1), json!("5"), json!(9_007_199_254_740_992_i64), json!(1.5)] {
             assert!(posted(&json!({"itemID": id})).expect_err("no id").public.starts_with("itemID:"), "{id}");
         }
-        assert_eq!(patch(&json!({"itemID": 5, "quantity": 0})).expect("a removal"), (5, 0));
-        assert!(patch(&json!({"itemID": 5})).is_err());
-        assert_eq!(delete(&json!([1, 2])).expect("ids"), [1, 2]);
+        assert_eq!(parse_patch(&json!({"itemID": 5, "quantity": 0})).expect("a removal"), (5, 0));
+        assert!(parse_patch(&json!({"itemID": 5})).is_err());
+        assert_eq!(parse_delete(&json!([1, 2])).expect("ids"), [1, 2]);
         for body in [json!({}), json!(["1"]), json!([0]), json!([1.5]), json!(1)] {
-            assert!(delete(&body).is_err(), "{body}");
+            assert!(parse_delete(&body).is_err(), "{body}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The cart's endpoints (contract section 4).
+//! Handlers of the cart.
 
 use crate::foundation::error::Result;
 use crate::http::request::ApiRequest;
@@ -8,25 +8,25 @@ use crate::tenant::context::RequestContext;
 
 use super::body;
 
-/// `GET /cart`: hands out the visitor cookie; writes nothing.
+/// `GET /cart`: lists the lines. Sets the visitor cookie of a new visitor.
 pub async fn get(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
-    let who = Caller::of(&cx, &req).await?;
-    let (items, language) = super::list(&cx, &who).await?;
+    let caller = Caller::of(&cx, &req).await?;
+    let (items, language) = super::list(&cx, &caller).await?;
     Ok(ApiResponse::json(&items)?.in_language(language))
 }
 
-/// `PATCH /cart`: sets how many.
+/// `PATCH /cart`: sets the quantity of a line.
 pub async fn patch(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let (item_id, quantity) = body::patch(&req.json().await?)?;
-    let who = Caller::of(&cx, &req).await?;
-    super::set(&cx, &who.owner(), item_id, quantity).await?;
+    let (item_id, quantity) = body::parse_patch(&req.json().await?)?;
+    let caller = Caller::of(&cx, &req).await?;
+    super::set_quantity(&cx, &caller.owner(), item_id, quantity).await?;
     ApiResponse::message("Updated")
 }
 
-/// `DELETE /cart`: takes items out.
+/// `DELETE /cart`: removes items.
 pub async fn delete(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let item_ids = body::delete(&req.json().await?)?;
-    let who = Caller::of(&cx, &req).await?;
-    super::remove(&cx, &who.owner(), &item_ids).await?;
+    let item_ids = body::parse_delete(&req.json().await?)?;
+    let caller = Caller::of(&cx, &req).await?;
+    super::remove(&cx, &caller.owner(), &item_ids).await?;
     ApiResponse::message("Removed")
 }

@@ -1,11 +1,12 @@
-//! The visitor's cart, in PostgreSQL, so that nothing is lost.
+//! The shopping cart of a visitor or user, stored in PostgreSQL.
 //!
-//! Called by `cart::http`, by `auth` at login and by a worker. A cart belongs to an [`Owner`]; every change is one statement that checks visibility and stock
-//! where it writes, so that two at the same moment both count or are both refused rightly. What must never happen: a
-//! line above the shop's stock is written, or one visitor's cart is shown to another.
+//! # Invariants
+//!
+//! A cart belongs to one [`Owner`], and no other caller can read or change it. No write sets a quantity above the stock: each
+//! write checks the stock in its own statement, so concurrent writes either both succeed within it or are rejected.
 
 mod body;
-pub use body::{Post, post as read_post};
+pub use body::{CartPost, parse_post};
 pub mod http;
 mod store;
 
@@ -19,23 +20,23 @@ use crate::session::{Caller, Owner};
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
-/// The most pieces of one item in a cart.
-pub const MOST_PIECES: i32 = 999;
+/// The largest quantity of one item in a cart.
+pub const MAX_QUANTITY: i32 = 999;
 
-/// How long the cart of a visitor without a login is kept after its last change.
-const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How long the cart of a visitor without a session is kept after its last change.
+const VISITOR_CART_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// What a write to a line came to; the store decides it in the statement that writes.
+/// The result of a write to a line, as determined by the statement that writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Written,
-    /// No such item, or one that is hidden.
-    NoItem,
-    /// The cart has no line for it.
-    NoLine,
-    /// More than [`MOST_PIECES`] together.
+    /// The item does not exist or is hidden.
+    ItemNotFound,
+    /// The item is not in the cart.
+    LineNotFound,
+    /// The sum would exceed [`MAX_QUANTITY`].
     TooMany,
-    /// So many pieces are left in the shop.
+    /// The quantity exceeds the stock, which is `left` units.
     OutOfStock {
         left: i32,
     },
@@ -45,8 +46,8 @@ impl Outcome {
     fn into_result(self) -> Result<()> {
         match self {
             Outcome::Written => Ok(()),
-            Outcome::NoItem => Err(Error::not_found("item")),
-            Outcome::NoLine => Err(Error::not_found("item in the cart")),
+            Outcome::ItemNotFound => Err(Error::not_found("item")),
+            Outcome::LineNotFound => Err(Error::not_found("item in the cart")),
             Outcome::TooMany => Err(Error::malformed("bad_quantity", "quantity: at most 999 of one item in a cart")),
             Outcome::OutOfStock { left: 0 } => {
                 Err(Error::conflict("out_of_stock", "This item is sold out.").with("left", 0))
@@ -58,59 +59,60 @@ impl Outcome {
     }
 }
 
-/// Adds pieces to what the cart has of an item.
+/// Adds units of an item to the cart.
 ///
 /// # Errors
-/// 404 for an item that does not exist or is hidden, 409 with `left` above the stock, 400 above 999 together.
+/// 404 for an item that does not exist or is hidden, 409 with `left` above the stock, 400 for a sum above [`MAX_QUANTITY`].
 pub async fn add(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
     let outcome = store::add(&cx.brand.postgres().await?, owner, item_id, quantity, cx.now()).await?;
     outcome.into_result()
 }
 
-/// Sets how many pieces of an item the cart has; 0 removes it.
+/// Sets the quantity of an item in the cart; 0 removes it.
 ///
 /// # Errors
 /// 404 when the item is not in the cart, 409 with `left` above the stock.
-pub async fn set(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
+pub async fn set_quantity(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
     let client = cx.brand.postgres().await?;
     if quantity == 0 {
         let removed = store::remove(&client, owner, &[item_id]).await?;
-        return if removed == 0 { Outcome::NoLine.into_result() } else { Ok(()) };
+        return if removed == 0 { Outcome::LineNotFound.into_result() } else { Ok(()) };
     }
-    let outcome = store::set(&client, owner, item_id, quantity, cx.now()).await?;
+    let outcome = store::set_quantity(&client, owner, item_id, quantity, cx.now()).await?;
     outcome.into_result()
 }
 
-/// Takes items out; what is not in the cart is ignored.
+/// Removes items from the cart; ids that are not in it are ignored.
 pub async fn remove(cx: &RequestContext, owner: &Owner, item_ids: &[i64]) -> Result<()> {
     store::remove(&cx.brand.postgres().await?, owner, item_ids).await?;
     Ok(())
 }
 
-/// Moves all lines of one cart into another: quantities add up, as far as the stock allows. Doing it again does nothing.
+/// Moves all lines of one cart into another; quantities add up within the stock. Idempotent.
 pub async fn merge(client: &impl Executor, from: &Owner, into: &Owner, now: Timestamp) -> Result<()> {
     store::merge(client, from, into, now).await.map(drop)
 }
 
-/// Takes what was bought out of its owner's cart (`owner` as the database has it), in the transaction that completes the
-/// payment; pieces beyond those that were bought stay.
+/// Subtracts what was bought from the cart of `owner` (an [`Owner::key`]), in the transaction that completes the payment.
+/// Units beyond the bought quantity stay. `items` are pairs of item id and quantity.
 pub async fn remove_bought(client: &impl Executor, owner: &str, items: &[(i64, i32)]) -> Result<()> {
     store::remove_bought(client, owner, items).await
 }
 
-/// Forgets the carts of visitors that nobody changed for [`FORGOTTEN_AFTER`]; returns how many lines went.
-pub async fn forget(brand: &Brand) -> Result<u64> {
-    let before = brand.clock.now().checked_sub(FORGOTTEN_AFTER).or_internal()?;
-    let forgotten = store::forget(&brand.postgres().await?, before).await?;
-    Ok(forgotten)
+/// Deletes the carts of visitors that have not changed for [`VISITOR_CART_LIFETIME`]; returns how many lines were deleted.
+pub async fn delete_expired(brand: &Brand) -> Result<u64> {
+    let before = brand.clock.now().checked_sub(VISITOR_CART_LIFETIME).or_internal()?;
+    let deleted = store::delete_expired(&brand.postgres().await?, before).await?;
+    Ok(deleted)
 }
 
-/// The lines in the order of their adding, at today's prices. One whose item was hidden or sold out stays, as `out`. What
-/// another tab added while this one logged in is the user's too.
-pub async fn list(cx: &RequestContext, who: &Caller) -> Result<(Vec<Item>, Language)> {
+/// The lines in the order in which they were added, with current prices, and the language of their texts. A line whose item was
+/// hidden or sold out since is included as `out`.
+pub async fn list(cx: &RequestContext, caller: &Caller) -> Result<(Vec<Item>, Language)> {
     let client = cx.brand.postgres().await?;
-    let owner = &who.owner();
-    if let Some(visitor) = who.previous_visitor() {
+    let owner = &caller.owner();
+    // Another tab may have added items to the visitor's cart during the login.
+    if let Some(visitor) = caller.previous_visitor() {
         merge(&client, &visitor, owner, cx.now()).await?;
     }
     let lines = store::list(&client, owner).await?;

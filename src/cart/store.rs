@@ -1,26 +1,31 @@
-//! SQL of the carts. One statement a change: what it checks and what it writes cannot come apart.
+//! SQL of the carts.
+//!
+//! # Invariants
+//!
+//! Each change is one statement, so that what it checks (visibility, stock) still holds when it writes.
 
 use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 use tokio_postgres::Row;
-use tokio_postgres::error::SqlState;
 
-use super::{MOST_PIECES, Outcome};
-use crate::foundation::error::Result;
+use super::{MAX_QUANTITY, Outcome};
+use crate::foundation::error::{ConstraintExt, Error, Result};
 use crate::session::Owner;
 
-/// A line with the item's row of `item_card`.
+/// A line of a cart with its item's row of `item_card`.
 pub(super) struct CartLine {
     pub card: Row,
     pub quantity: i32,
-    /// Whether visitors may still see the item.
+    /// Whether the item is visible and in a visible category.
     pub is_listed: bool,
 }
 
-/// Adds to a line or begins it.
+/// Adds units to a line, or inserts it.
 ///
-/// `on conflict` locks the line before it looks at its quantity, so two adds at once are added up; the stock is checked
-/// against the sum.
+/// `on conflict` locks the line before its quantity is read, so concurrent calls add up, and the sum is compared with the stock.
+///
+/// # Errors
+/// 404 when an import deletes the item at the same time.
 pub(super) async fn add(
     client: &impl Executor,
     owner: &Owner,
@@ -30,35 +35,32 @@ pub(super) async fn add(
 ) -> Result<Outcome> {
     let statement = client
         .prepare_cached(
-            "with item as ( \
-                 select i.item_id, item_left(i.quantity, i.held, i.remainings) as stock \
-                 from item i join listed_item using (item_id) where i.item_id = $2 \
-             ), line as ( \
-                 insert into cart_line (owner, item_id, quantity, added_at, changed_at) \
-                 select $1, item_id, $3, $4, $4 from item where $3 <= stock \
-                 on conflict (owner, item_id) do update \
-                 set quantity = cart_line.quantity + excluded.quantity, changed_at = excluded.changed_at \
-                 where cart_line.quantity + excluded.quantity <= least((select stock from item), $5) \
-                 returning quantity \
-             ) \
-             select (select stock from item) as stock, exists (select from line) as written",
+            r"with item as (
+                select i.item_id, item_left(i.quantity, i.held, i.remainings) as stock
+                from item i join listed_item using (item_id) where i.item_id = $2
+            ), line as (
+                insert into cart_line (owner, item_id, quantity, added_at, changed_at)
+                select $1, item_id, $3, $4, $4 from item where $3 <= stock
+                on conflict (owner, item_id) do update
+                set quantity = cart_line.quantity + excluded.quantity, changed_at = excluded.changed_at
+                where cart_line.quantity + excluded.quantity <= least((select stock from item), $5)
+                returning quantity
+            )
+            select (select stock from item) as stock, exists (select from line) as written",
         )
         .await?;
-    let row = match client.query_one(&statement, &[&owner.key(), &item_id, &quantity, &now, &MOST_PIECES]).await {
-        // An import removed it while this statement looked at it.
-        Err(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) => return Ok(Outcome::NoItem),
-        answered => answered?,
-    };
+    let written = client.query_one(&statement, &[&owner.key(), &item_id, &quantity, &now, &MAX_QUANTITY]).await;
+    let row = written.on_constraint("cart_line_item_id_fkey", || Error::not_found("item"))?;
     Ok(match (row.get("stock"), row.get("written")) {
-        (None, _) => Outcome::NoItem,
+        (None, _) => Outcome::ItemNotFound,
         (Some(_), true) => Outcome::Written,
-        (Some(stock), false) if stock >= MOST_PIECES => Outcome::TooMany,
+        (Some(stock), false) if stock >= MAX_QUANTITY => Outcome::TooMany,
         (Some(left), false) => Outcome::OutOfStock { left },
     })
 }
 
-/// Sets the quantity of a line that is there.
-pub(super) async fn set(
+/// Sets the quantity of an existing line.
+pub(super) async fn set_quantity(
     client: &impl Executor,
     owner: &Owner,
     item_id: i64,
@@ -67,68 +69,52 @@ pub(super) async fn set(
 ) -> Result<Outcome> {
     let statement = client
         .prepare_cached(
-            "with item as ( \
-                 select i.item_id, \
-                        case when l.item_id is null then 0 else item_left(i.quantity, i.held, i.remainings) end as stock \
-                 from item i left join listed_item l using (item_id) where i.item_id = $2 \
-             ), line as ( \
-                 update cart_line c set quantity = $3, changed_at = $4 from item \
-                 where c.owner = $1 and c.item_id = item.item_id and $3 <= item.stock \
-                 returning 1 \
-             ) \
-             select (select stock from item where exists (select from cart_line where owner = $1 and item_id = $2)) as stock, \
-                    exists (select from line) as written",
+            r"with item as (
+                select i.item_id,
+                       case when l.item_id is null then 0 else item_left(i.quantity, i.held, i.remainings) end as stock
+                from item i left join listed_item l using (item_id) where i.item_id = $2
+            ), line as (
+                update cart_line c set quantity = $3, changed_at = $4 from item
+                where c.owner = $1 and c.item_id = item.item_id and $3 <= item.stock
+                returning 1
+            ), existing as (
+                select from cart_line where owner = $1 and item_id = $2
+            )
+            select (select stock from item where exists (select from existing)) as stock,
+                   exists (select from line) as written",
         )
         .await?;
     let row = client.query_one(&statement, &[&owner.key(), &item_id, &quantity, &now]).await?;
     Ok(match (row.get("stock"), row.get("written")) {
         (_, true) => Outcome::Written,
-        (None, false) => Outcome::NoLine,
+        (None, false) => Outcome::LineNotFound,
         (Some(left), false) => Outcome::OutOfStock { left },
     })
 }
 
-/// Returns how many lines there were.
+/// Returns how many lines were removed.
 pub(super) async fn remove(client: &impl Executor, owner: &Owner, item_ids: &[i64]) -> Result<u64> {
-    let statement = client.prepare_cached("delete from cart_line where owner = $1 and item_id = any ($2)").await?;
+    let statement = client.prepare_cached(r"delete from cart_line where owner = $1 and item_id = any ($2)").await?;
     Ok(client.execute(&statement, &[&owner.key(), &item_ids]).await?)
 }
 
-/// One statement, so that a line is in one cart or in the other. What was hidden or sold out since stays as it was.
+/// Returns how many lines were moved.
 pub(super) async fn merge(client: &impl Executor, from: &Owner, into: &Owner, now: Timestamp) -> Result<u64> {
-    let statement = client
-        .prepare_cached(
-            "with moved as (delete from cart_line where owner = $1 returning item_id, quantity, added_at) \
-             insert into cart_line as c (owner, item_id, quantity, added_at, changed_at) \
-             select $2, m.item_id, \
-                    case when s.pieces > 0 then least(m.quantity, s.pieces) else m.quantity end, m.added_at, $3 \
-             from moved m join item i using (item_id), \
-                  lateral (select item_left(i.quantity, i.held, i.remainings) as pieces) s \
-             order by m.item_id \
-             on conflict (owner, item_id) do update \
-             set changed_at = excluded.changed_at, \
-                 quantity = ( \
-                     select case when s.pieces > 0 then least(c.quantity + excluded.quantity, s.pieces, $4) \
-                                 else greatest(c.quantity, excluded.quantity) end \
-                     from item i, lateral (select item_left(i.quantity, i.held, i.remainings) as pieces) s \
-                     where i.item_id = c.item_id \
-                 )",
-        )
-        .await?;
-    Ok(client.execute(&statement, &[&from.key(), &into.key(), &now, &MOST_PIECES]).await?)
+    let statement = client.prepare_cached(include_str!("merge_carts.sql")).await?;
+    Ok(client.execute(&statement, &[&from.key(), &into.key(), &now, &MAX_QUANTITY]).await?)
 }
 
-/// `items` are ids and how many were bought.
+/// Subtracts the bought quantities, as pairs of item id and quantity, from the lines of a cart.
 pub(super) async fn remove_bought(client: &impl Executor, owner: &str, items: &[(i64, i32)]) -> Result<()> {
     let statement = client
         .prepare_cached(
-            "with bought as (select * from unnest($2::bigint[], $3::integer[]) as b (item_id, quantity)), \
-             gone as ( \
-                 delete from cart_line c using bought b \
-                 where c.owner = $1 and c.item_id = b.item_id and c.quantity <= b.quantity \
-             ) \
-             update cart_line c set quantity = c.quantity - b.quantity from bought b \
-             where c.owner = $1 and c.item_id = b.item_id and c.quantity > b.quantity",
+            r"with bought as (select * from unnest($2::bigint[], $3::integer[]) as b (item_id, quantity)),
+            removed as (
+                delete from cart_line c using bought b
+                where c.owner = $1 and c.item_id = b.item_id and c.quantity <= b.quantity
+            )
+            update cart_line c set quantity = c.quantity - b.quantity from bought b
+            where c.owner = $1 and c.item_id = b.item_id and c.quantity > b.quantity",
         )
         .await?;
     let (ids, quantities): (Vec<i64>, Vec<i32>) = items.iter().copied().unzip();
@@ -136,16 +122,16 @@ pub(super) async fn remove_bought(client: &impl Executor, owner: &str, items: &[
     Ok(())
 }
 
-/// Whole carts of visitors, a thousand at a time.
-pub(super) async fn forget(client: &impl Executor, before: Timestamp) -> Result<u64> {
+/// Deletes the carts of visitors that did not change since `before`, at most 1000 per call; returns how many lines were deleted.
+pub(super) async fn delete_expired(client: &impl Executor, before: Timestamp) -> Result<u64> {
     let statement = client
         .prepare_cached(
-            "delete from cart_line where owner in ( \
-                 select owner from cart_line c \
-                 where owner like 'visitor:%' and changed_at < $1 \
-                   and not exists (select from cart_line n where n.owner = c.owner and n.changed_at >= $1) \
-                 limit 1000 \
-             )",
+            r"delete from cart_line where owner in (
+                select owner from cart_line c
+                where owner like 'visitor:%' and changed_at < $1
+                  and not exists (select from cart_line n where n.owner = c.owner and n.changed_at >= $1)
+                limit 1000
+            )",
         )
         .await?;
     Ok(client.execute(&statement, &[&before]).await?)
@@ -154,9 +140,9 @@ pub(super) async fn forget(client: &impl Executor, before: Timestamp) -> Result<
 pub(super) async fn list(client: &impl Executor, owner: &Owner) -> Result<Vec<CartLine>> {
     let statement = client
         .prepare_cached(
-            "select v.*, c.quantity as cart_quantity, l.item_id is not null as is_listed \
-             from cart_line c join item_card v using (item_id) left join listed_item l using (item_id) \
-             where c.owner = $1 order by c.added_at, c.item_id",
+            r"select v.*, c.quantity as cart_quantity, l.item_id is not null as is_listed
+            from cart_line c join item_card v using (item_id) left join listed_item l using (item_id)
+            where c.owner = $1 order by c.added_at, c.item_id",
         )
         .await?;
     let rows = client.query(&statement, &[&owner.key()]).await?;

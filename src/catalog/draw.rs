@@ -68,7 +68,7 @@ async fn candidates(cx: &RequestContext, category: Option<&CatalogId>) -> Result
         let bytes: Vec<u8> = ids.into_iter().flat_map(i64::to_ne_bytes).collect();
         Ok(CachedResponse::new(bytes.into(), Language::Ru, Vec::new(), ROUTE))
     };
-    Ok(cx.brand.cache.make(&key, make).await?.json().clone())
+    Ok(cx.brand.cache.fetch(&key, make).await?.json().clone())
 }
 
 /// So many different ones of them, each as likely as any other and in any order (Floyd's algorithm, then a shuffle).
@@ -129,7 +129,7 @@ async fn make_cards(
     language: Language,
     key: impl Fn(i64) -> Vec<u8>,
 ) -> Result<HashMap<i64, Arc<CachedResponse>>> {
-    let began_at = brand.cache.now();
+    let began_at = brand.cache.version();
     let rows = store::cards(&brand.postgres().await?, ids).await?;
     let made = rows.iter().map(|row| {
         let (item, used) = Item::read(row, language, QUESTIONS_IN_A_LIST)?;

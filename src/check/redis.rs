@@ -17,7 +17,7 @@ pub(super) async fn check(config: &BrandConfig) -> Vec<Finding> {
     };
     match connected.await {
         Err(error) => {
-            let address = Redis::place(&config.redis);
+            let address = Redis::address(&config.redis);
             findings.error(format!("Redis at {address}: {error}; see that it runs, and that [redis] url is right"));
         }
         Ok((_, Err(error))) => {

@@ -1,7 +1,8 @@
-//! The one error type: a sentence for the outside, a cause for the log.
+//! The error type of the program: a public message for the client, a cause for the log.
 //!
-//! Made anywhere; turned into an HTTP answer only by `net::reply`, into a line on the terminal only by `bin/brandgate`.
-//! What must never happen: a cause (SQL, a host name, a path) reaches a visitor. Only `public`, `code` and `data` leave.
+//! # Invariants
+//!
+//! A cause (SQL, a host name, a path) never reaches a client: only `code`, `public` and `data` are sent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,63 +12,64 @@ use serde_json::{Map, Value};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in the terms of contract section 2. `net::reply` gives each its status.
+/// The class of an error. `http::response` maps each to an HTTP status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// The request cannot be understood.
+    /// The request cannot be parsed or has an invalid value.
     Malformed,
-    /// Nobody is logged in, or what should prove it does not.
+    /// There is no valid session, signature or login.
     Unauthorized,
     Forbidden,
     NotFound,
-    /// Carries the methods that the path does have, as the `Allow` header lists them.
+    /// Holds the methods that the path supports, in the format of the `Allow` header.
     MethodNotAllowed(String),
-    /// The request is understood and contradicts what the shop has.
+    /// The request contradicts the current state: out of stock, already paid.
     Conflict,
     BodyTooLarge,
     UriTooLong,
-    HeadTooLarge,
+    HeadersTooLarge,
     UnsupportedMediaType,
-    /// The request is understood and cannot be done as it asks.
+    /// The request is well-formed and cannot be processed as it is.
     Unprocessable,
-    /// Too many of these; the client may come back after so many seconds.
-    TooMany {
+    /// A rate limit was exceeded.
+    TooManyRequests {
         retry_after_s: u32,
     },
-    /// Somebody behind us (the bank) answered nonsense or refused.
+    /// An upstream (the bank) refused the request or sent an invalid response.
     BadGateway,
-    /// The server's own fault.
+    /// A bug or a misconfiguration of the server.
     Internal,
-    /// A dependency (PostgreSQL, Redis) is away; the client may come back after so many seconds.
+    /// A dependency (PostgreSQL, Redis) is unavailable, or the server is overloaded.
     Unavailable {
         retry_after_s: u32,
     },
-    /// A dependency or the request itself took longer than its deadline.
+    /// A dependency or the request itself exceeded its deadline.
     Timeout,
 }
 
-/// An error on its way out. Server faults have a fixed public sentence, so that nothing of the cause can slip into it.
-pub struct Error(Box<Inside>);
+/// An error with its details boxed, so that a `Result` stays small. Server errors have a fixed public message, which cannot
+/// contain anything of the cause.
+pub struct Error(Box<Details>);
 
-/// What an error is made of; boxed, so that a `Result` stays small where all is well.
-pub struct Inside {
+/// The details of an [`Error`], which dereferences to them.
+pub struct Details {
     pub kind: Kind,
-    /// A word for programs: `not_found`, `bad_count`.
+    /// The machine-readable code: `not_found`, `bad_count`.
     pub code: &'static str,
-    /// One sentence that a front-end developer can act on.
+    /// The message for the client, which says how to correct the request.
     pub public: Cow<'static, str>,
-    /// Further members of the JSON answer, such as `left`.
+    /// More members of the JSON body, such as `left`.
     pub data: Map<String, Value>,
-    /// For the log alone.
+    /// Goes to the log only.
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
-    /// Where it was made, for the log.
+    /// Where the error was constructed, for the log.
     pub at: &'static Location<'static>,
 }
 
 impl std::ops::Deref for Error {
-    type Target = Inside;
+    type Target = Details;
 
-    fn deref(&self) -> &Inside {
+    fn deref(&self) -> &Details {
         &self.0
     }
 }
@@ -76,22 +78,22 @@ impl Error {
     #[track_caller]
     fn new(kind: Kind, code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         let at = Location::caller();
-        Error(Box::new(Inside { kind, code, public: public.into(), data: Map::new(), cause: None, at }))
+        Error(Box::new(Details { kind, code, public: public.into(), data: Map::new(), cause: None, at }))
     }
 
-    /// 400: `code` names what is wrong, `public` says what would be right.
+    /// 400: `code` names the invalid value, `public` says what is valid.
     #[track_caller]
     pub fn malformed(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Malformed, code, public)
     }
 
-    /// 401: `code` names what does not prove who is asking.
+    /// 401: `code` names the credential that is missing or invalid.
     #[track_caller]
     pub fn unauthorized(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Unauthorized, code, public)
     }
 
-    /// 422: `code` names what cannot be accepted, `public` says what would be.
+    /// 422: `code` names what cannot be processed, `public` says what can.
     #[track_caller]
     pub fn unprocessable(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Unprocessable, code, public)
@@ -99,26 +101,27 @@ impl Error {
 
     /// 429 with `Retry-After`.
     #[track_caller]
-    pub fn too_many(retry_after_s: u32, public: impl Into<Cow<'static, str>>) -> Error {
-        Error::new(Kind::TooMany { retry_after_s }, "too_many_requests", public)
+    pub fn too_many_requests(retry_after_s: u32, public: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Kind::TooManyRequests { retry_after_s }, "too_many_requests", public)
     }
 
-    /// 502: somebody behind us failed; what they said goes to the log.
+    /// 502: an upstream failed; its response goes to the log.
     #[track_caller]
     pub fn bad_gateway(
         public: impl Into<Cow<'static, str>>,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Error {
-        Error::new(Kind::BadGateway, "bad_gateway", public).because(cause)
+        Error::new(Kind::BadGateway, "bad_gateway", public).with_cause(cause)
     }
 
-    /// 504: somebody behind us took too long; the same request again is safe.
+    /// 504: the bank exceeded its deadline. The client may repeat the request: it is idempotent.
     #[track_caller]
-    pub fn bank_too_late(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    pub fn bank_timeout(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         let public = "The bank takes too long to answer; please try the same order again.";
-        Error::new(Kind::Timeout, "bank_timeout", public).because(cause)
+        Error::new(Kind::Timeout, "bank_timeout", public).with_cause(cause)
     }
 
+    /// 403.
     #[track_caller]
     pub fn forbidden(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Forbidden, code, public)
@@ -130,18 +133,20 @@ impl Error {
         Error::new(Kind::NotFound, "not_found", format!("There is no such {what}."))
     }
 
+    /// 405: `allow` lists the supported methods, separated by commas.
     #[track_caller]
     pub fn method_not_allowed(allow: &str) -> Error {
         let public = format!("This path answers only to {allow}.");
         Error::new(Kind::MethodNotAllowed(allow.to_owned()), "method_not_allowed", public)
     }
 
-    /// 409: `code` names the conflict, `public` says what would be possible.
+    /// 409: `code` names the conflict, `public` says what is possible.
     #[track_caller]
     pub fn conflict(code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::Conflict, code, public)
     }
 
+    /// 415.
     #[track_caller]
     pub fn unsupported_media_type() -> Error {
         Error::new(
@@ -151,6 +156,7 @@ impl Error {
         )
     }
 
+    /// 413.
     #[track_caller]
     pub fn body_too_large(limit_bytes: usize) -> Error {
         Error::new(
@@ -160,24 +166,26 @@ impl Error {
         )
     }
 
+    /// 414.
     #[track_caller]
     pub fn uri_too_long() -> Error {
         Error::new(Kind::UriTooLong, "uri_too_long", "The address of this request is too long.")
     }
 
+    /// 431.
     #[track_caller]
-    pub fn head_too_large(limit_bytes: u32) -> Error {
+    pub fn headers_too_large(limit_bytes: u32) -> Error {
         let public = format!("The request's headers are larger than the {limit_bytes} bytes that are read here.");
-        Error::new(Kind::HeadTooLarge, "head_too_large", public)
+        Error::new(Kind::HeadersTooLarge, "head_too_large", public)
     }
 
-    /// 500. The cause goes to the log, the visitor reads a fixed sentence.
+    /// 500: the cause goes to the log, the client gets a fixed message.
     #[track_caller]
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        Error::new(Kind::Internal, "internal", "Something went wrong on our side.").because(cause)
+        Error::new(Kind::Internal, "internal", "Something went wrong on our side.").with_cause(cause)
     }
 
-    /// 503 with `Retry-After`: a dependency is away.
+    /// 503 with `Retry-After`: a dependency is unavailable.
     #[track_caller]
     pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::new(
@@ -185,10 +193,10 @@ impl Error {
             "unavailable",
             "The shop cannot reach its data right now; please try again in a moment.",
         )
-        .because(cause)
+        .with_cause(cause)
     }
 
-    /// 503 with `Retry-After`: more requests are in progress than this process takes on.
+    /// 503 with `Retry-After`: the limit on concurrent requests is reached.
     #[track_caller]
     pub fn overloaded() -> Error {
         Error::new(
@@ -198,50 +206,43 @@ impl Error {
         )
     }
 
-    /// 504: the work did not end before its deadline.
+    /// 504: the request exceeded its deadline.
     #[track_caller]
     pub fn timeout(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        Error::new(Kind::Timeout, "timeout", "This took too long; please try again.").because(cause)
+        Error::new(Kind::Timeout, "timeout", "This took too long; please try again.").with_cause(cause)
     }
 
-    /// The same for somebody else who asked the same.
+    /// The same error for another request that waited for the same result.
     #[track_caller]
-    pub fn told_again(&self) -> Error {
-        let mut again = Error::new(self.kind.clone(), self.code, self.public.clone());
-        again.0.data = self.data.clone();
-        again.because(format!("asked at the same time by another request: {self}"))
+    pub fn duplicate(&self) -> Error {
+        let mut duplicate = Error::new(self.kind.clone(), self.code, self.public.clone());
+        duplicate.0.data = self.data.clone();
+        duplicate.with_cause(format!("shared by a concurrent request: {self}"))
     }
 
-    /// Adds what the log should know.
-    pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    /// Sets the cause, which goes to the log only.
+    pub fn with_cause(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         self.0.cause = Some(cause.into());
         self
     }
 
-    /// Adds a member to the JSON answer.
+    /// Adds a member to the JSON body.
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Error {
         self.0.data.insert(key.to_owned(), value.into());
         self
     }
 }
 
-/// Makes errors of others ours. `map_err(Error::internal)` would do the same, but the log would say that it happened in the standard
-/// library.
+/// Converts the errors of other crates. Unlike `map_err(Error::internal)`, it records the location of the caller.
 pub trait ResultExt<T> {
-    /// 500.
-    ///
     /// # Errors
-    /// Ours, with the former as its cause; so of the others.
+    /// 500, with the original error as its cause.
     fn or_internal(self) -> Result<T>;
-    /// 503.
-    ///
     /// # Errors
-    /// As above.
+    /// 503, with the original error as its cause.
     fn or_unavailable(self) -> Result<T>;
-    /// 504.
-    ///
     /// # Errors
-    /// As above.
+    /// 504, with the original error as its cause.
     fn or_timeout(self) -> Result<T>;
 }
 
@@ -271,23 +272,42 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> ResultExt<T> for Resu
     }
 }
 
-/// The inside view: the whole chain of causes, or the public sentence where there is none.
+/// Converts the violation of a named constraint where the statement runs.
+pub trait ConstraintExt<T> {
+    /// # Errors
+    /// `error` when the constraint or unique index of that name was violated; otherwise as [`Error::from`] converts it.
+    fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T>;
+}
+
+impl<T> ConstraintExt<T> for Result<T, tokio_postgres::Error> {
+    #[track_caller]
+    fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T> {
+        match self {
+            Ok(value) => Ok(value),
+            Err(cause) if cause.as_db_error().and_then(|db| db.constraint()) == Some(name) => {
+                Err(error().with_cause(cause))
+            }
+            Err(cause) => Err(Error::from(cause)),
+        }
+    }
+}
+
+/// For the log: the chain of causes, or the public message if there is no cause.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(cause) = self.cause.as_deref() else { return f.write_str(&self.public) };
-        // The public sentence of a server fault says nothing to whoever reads this.
-        let mut said = cause.to_string();
+        let mut message = cause.to_string();
         let mut source = cause.source();
         while let Some(inner) = source {
             let text = inner.to_string();
-            // Some crates repeat what is beneath them.
-            if !said.ends_with(&text) {
-                said.push_str(": ");
-                said.push_str(&text);
+            // Some crates include the text of their source.
+            if !message.ends_with(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
             }
             source = inner.source();
         }
-        f.write_str(&said)
+        f.write_str(&message)
     }
 }
 
@@ -300,21 +320,21 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {}
 
 impl From<tokio_postgres::Error> for Error {
-    /// PostgreSQL being away, or too slow, is not our fault and may pass; any other complaint of it is a bug of ours.
+    /// An unavailable or slow server is a temporary error; any other error code of PostgreSQL is a bug in this program.
     #[track_caller]
     fn from(cause: tokio_postgres::Error) -> Error {
         use tokio_postgres::error::SqlState as S;
         match cause.code() {
             Some(&S::QUERY_CANCELED) => Error::timeout(cause),
             Some(code) if code.code().starts_with("08") || code.code().starts_with("57P") => Error::unavailable(cause),
-            // Full, out of resources, or two who waited for each other: the same again may go through.
+            // Out of resources.
             Some(code) if code.code().starts_with("53") => Error::unavailable(cause),
             Some(&S::LOCK_NOT_AVAILABLE) => Error::unavailable(cause),
             Some(&S::READ_ONLY_SQL_TRANSACTION | &S::T_R_SERIALIZATION_FAILURE | &S::T_R_DEADLOCK_DETECTED) => {
                 Error::unavailable(cause)
             }
             Some(_) => Error::internal(cause),
-            // Without a code from the server it is the connection that failed, or a value that does not fit its column.
+            // Without a code, either the connection failed or a value could not be converted.
             None if cause.is_closed() || has_io_source(&cause) => Error::unavailable(cause),
             None => Error::internal(cause),
         }
@@ -344,23 +364,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_fault_says_nothing_of_its_cause() {
+    fn public_message_of_a_server_error_hides_the_cause() {
         let error = Error::internal("relation \"item\" does not exist");
         assert_eq!(error.public, "Something went wrong on our side.");
         assert!(format!("{error}").contains("relation"), "the log has the cause");
     }
 
     #[test]
-    fn what_two_of_a_chain_say_is_said_once() {
+    fn repeated_texts_in_the_chain_of_causes_appear_once() {
         let refused = || std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused");
         let outer = std::io::Error::other(refused());
         assert_eq!(Error::unavailable(outer).to_string(), "refused");
     }
 
     #[test]
-    fn an_error_of_others_is_ours_where_it_was_met() {
+    fn converted_error_has_the_location_of_the_caller() {
         let (refused, line) = (Err::<(), _>("refused").or_unavailable(), line!());
-        let error = refused.expect_err("it was one");
+        let error = refused.expect_err("an error");
         assert_eq!((error.at.file(), error.at.line()), (file!(), line));
     }
 }

@@ -1,4 +1,4 @@
-//! What everything else stands on.
+//! Types that every layer uses: errors, secrets, money, languages, time, hexadecimal.
 
 pub mod clock;
 pub mod error;

@@ -1,13 +1,14 @@
-//! Money and percentages: exact decimals that go out as JSON numbers.
+//! Money and percentages: exact decimals, written as JSON numbers.
 //!
-//! Used by every domain that knows a price. What must never happen: a price passes through a binary float on its way from
-//! the database to the visitor.
+//! # Invariants
+//!
+//! A price never passes through a binary float between the database and the client.
 
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A decimal as the API writes it: a JSON number without trailing zeros (`89990`, `89990.5`; contract section 2).
+/// A decimal that serializes as a JSON number without trailing zeros: `89990`, `89990.5`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Exact(pub Decimal);
 
@@ -18,9 +19,9 @@ impl Serialize for Exact {
     }
 }
 
-/// A JSON number as a decimal, by its digits as they stand in the text.
+/// Parses a JSON number, with or without an exponent (`1e3`), without rounding.
 ///
-/// Understands exponents (`1e3`). `None` for what is no number or has more than 28 significant digits.
+/// `None` for any other text, and for more than 28 significant digits.
 pub fn decimal_from_json(number: &str) -> Option<Decimal> {
     if number.bytes().any(|b| b == b'e' || b == b'E') {
         return Decimal::from_scientific(number).ok();
@@ -33,8 +34,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goes_out_as_a_plain_number() {
-        let json = |text: &str| serde_json::to_string(&Exact(text.parse().expect("a decimal"))).expect("serialises");
+    fn serializes_as_a_plain_json_number() {
+        let json = |text: &str| serde_json::to_string(&Exact(text.parse().expect("a decimal"))).expect("serializes");
         assert_eq!(json("89990.00"), "89990");
         assert_eq!(json("89990.50"), "89990.5");
         assert_eq!(json("0.00"), "0");
@@ -42,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn comes_in_by_its_digits() {
+    fn parses_without_rounding() {
         assert_eq!(decimal_from_json("36.5"), Some(Decimal::new(365, 1)));
         assert_eq!(decimal_from_json("1e3"), Some(Decimal::new(1000, 0)));
         assert_eq!(decimal_from_json("abc"), None);

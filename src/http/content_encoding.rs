@@ -105,7 +105,7 @@ impl Coding {
 
 /// What tells these bytes from all others.
 pub fn hash(plain: &[u8]) -> String {
-    hex::of(&Sha256::digest(plain)[..16])
+    hex::encode(&Sha256::digest(plain)[..16])
 }
 
 /// How much a client wants each coding, in thousandths; 0 is not at all, `None` not mentioned.

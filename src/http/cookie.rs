@@ -33,7 +33,7 @@ impl CookieSecret {
     pub fn new() -> Result<CookieSecret> {
         let mut bytes = [0; SECRET_DIGITS / 2];
         getrandom::fill(&mut bytes).map_err(|error| Error::internal(error.to_string()))?;
-        Ok(CookieSecret(hex::of(&bytes)))
+        Ok(CookieSecret(hex::encode(&bytes)))
     }
 
     /// The cookie of that name, when it was sent and has the shape of ours.
@@ -52,7 +52,7 @@ impl CookieSecret {
     pub fn derive(&self, purpose: &str) -> CookieSecret {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
         mac.update(purpose.as_bytes());
-        CookieSecret(hex::of(&mac.finalize().into_bytes()))
+        CookieSecret(hex::encode(&mac.finalize().into_bytes()))
     }
 
     /// A public name that belongs to this secret and does not lead back to it: 128 bits in hexadecimal.
@@ -64,7 +64,7 @@ impl CookieSecret {
 
     /// What may be stored of it.
     pub fn hash(&self) -> String {
-        hex::of(&Sha256::digest(&self.0))
+        hex::encode(&Sha256::digest(&self.0))
     }
 
     /// `Set-Cookie` for it. `__Host-` makes browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis, 4.1.3.2).

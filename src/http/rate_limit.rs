@@ -121,7 +121,7 @@ impl RateLimiter {
     async fn count_all(&self, budget: Quota, whose: &[(&str, &str, u32)]) -> Result<Vec<QuotaUsage>> {
         let rest = format!("rate:{}", budget.name());
         let keys: Vec<_> = whose.iter().map(|(_, subject, _)| self.kv.key(subject, &rest)).collect();
-        let counted = self.kv.count(&keys, WINDOW_MS).await?;
+        let counted = self.kv.increment(&keys, WINDOW_MS).await?;
         let counts = whose.iter().zip(counted).map(|((whose, _, limit), (used, left_ms))| {
             let reset_s = u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
             QuotaUsage { name: format!("{}-{whose}", budget.name()), limit: *limit, used, reset_s }

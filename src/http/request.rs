@@ -111,7 +111,7 @@ impl ApiRequest {
     pub async fn form(&mut self) -> Result<Vec<(String, String)>> {
         let bytes = self.bytes().await?;
         let text =
-            std::str::from_utf8(&bytes).map_err(|e| Error::malformed("bad_form", "form: not UTF-8").because(e))?;
+            std::str::from_utf8(&bytes).map_err(|e| Error::malformed("bad_form", "form: not UTF-8").with_cause(e))?;
         pairs(text, "form")
     }
 
@@ -127,7 +127,7 @@ impl ApiRequest {
                 Ok(body.to_bytes())
             }
             Err(error) if error.is::<LengthLimitError>() => Err(Error::body_too_large(incoming.limit_bytes)),
-            Err(error) => Err(Error::malformed("bad_body", "The body broke off.").because(error)),
+            Err(error) => Err(Error::malformed("bad_body", "The body broke off.").with_cause(error)),
         }
     }
 
@@ -186,7 +186,7 @@ pub struct Page {
 /// 400 for what is no JSON.
 pub fn json(bytes: &[u8]) -> Result<Value> {
     serde_json::from_slice(bytes)
-        .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON: {error}.")).because(error))
+        .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON: {error}.")).with_cause(error))
 }
 
 /// `a=1&b=2` with percent signs and plus signs.
@@ -201,7 +201,7 @@ fn pairs(text: &str, place: &str) -> Result<Vec<(String, String)>> {
 
 fn decode(text: &str, place: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8();
-    let decoded = decoded.map_err(|e| Error::malformed("bad_encoding", format!("{place}: not UTF-8")).because(e))?;
+    let decoded = decoded.map_err(|e| Error::malformed("bad_encoding", format!("{place}: not UTF-8")).with_cause(e))?;
     Ok(decoded.into_owned())
 }
 

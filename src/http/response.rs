@@ -119,7 +119,7 @@ impl ApiResponse {
                 let allow = HeaderValue::from_str(allow).expect("method names are ASCII");
                 self.headers.insert(ALLOW, allow);
             }
-            Kind::Unavailable { retry_after_s } | Kind::TooMany { retry_after_s } => {
+            Kind::Unavailable { retry_after_s } | Kind::TooManyRequests { retry_after_s } => {
                 self.headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
             _ => {}
@@ -186,7 +186,7 @@ fn status_of(kind: &Kind) -> StatusCode {
         Kind::Malformed => StatusCode::BAD_REQUEST,
         Kind::Unauthorized => StatusCode::UNAUTHORIZED,
         Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
-        Kind::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Kind::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         Kind::BadGateway => StatusCode::BAD_GATEWAY,
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
@@ -195,7 +195,7 @@ fn status_of(kind: &Kind) -> StatusCode {
         Kind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Kind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::UriTooLong => StatusCode::URI_TOO_LONG,
-        Kind::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Kind::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Kind::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,

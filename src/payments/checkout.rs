@@ -94,7 +94,7 @@ async fn attempt(cx: &RequestContext, owner: &str, linked_after: Timestamp, orde
         site_order_id: &order.site_order_id,
         item_ids: &item_ids,
     };
-    let _permit = cx.brand.checkouts.acquire().await.or_internal()?;
+    let _permit = cx.brand.checkout_permits.acquire().await.or_internal()?;
     let transaction = cx.brand.transaction().await?;
     let snapshot = checkout_store::begin(&transaction, &query).await?;
     if let Some(step) = decide(&snapshot, order, config, now).transpose() {
@@ -178,7 +178,7 @@ fn decide(snapshot: &CheckoutSnapshot, order: &Order, config: &PaymentsConfig, n
         let expiry = others.iter().map(|payment| payment.state.expires_at).min().unwrap_or(now + config.qr_lifetime);
         let retry_after_s = u32::try_from(expiry.duration_since(now).as_secs()).unwrap_or(0).max(1);
         let message = "Too many payments are open; please pay or let one of them expire first.";
-        return Err(Error::too_many(retry_after_s, message));
+        return Err(Error::too_many_requests(retry_after_s, message));
     }
     if older.is_empty() {
         return Ok(None);

@@ -17,14 +17,14 @@ use super::{Order, Payment, Purchase};
 /// `POST /cart`: adds an item or opens a payment, depending on the body.
 pub async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let body = req.json_bytes().await?;
-    match cart::read_post(&body)? {
-        cart::Post::Add { item_id, quantity } => {
+    match cart::parse_post(&body)? {
+        cart::CartPost::Add { item_id, quantity } => {
             let caller = Caller::of(&cx, &req).await?;
             cart::add(&cx, &caller.owner(), item_id, quantity).await?;
             ApiResponse::message("Added to cart")
         }
         // Boxed: the future of a payment is large, and most requests add an item.
-        cart::Post::Payment => Box::pin(pay(cx, &req, &body)).await,
+        cart::CartPost::Payment => Box::pin(pay(cx, &req, &body)).await,
     }
 }
 

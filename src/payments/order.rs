@@ -10,7 +10,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cart::MOST_PIECES;
+use crate::cart::MAX_QUANTITY;
 use crate::config::Rounding;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::money::{self, Exact};
@@ -177,8 +177,9 @@ fn discounted_price(price: Decimal, discount: Decimal, rounding: Rounding) -> De
 type Members<'b> = BTreeMap<String, &'b RawValue>;
 
 fn parse_members(body: &[u8]) -> Result<Members<'_>> {
-    serde_json::from_slice(body)
-        .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON object: {error}.")).because(error))
+    serde_json::from_slice(body).map_err(|error| {
+        Error::malformed("bad_json", format!("The body is no JSON object: {error}.")).with_cause(error)
+    })
 }
 
 /// Parses roubles and rounds them to the kopeck: JavaScript sends sums such as 271.35000000000003.
@@ -219,7 +220,7 @@ fn parse_item(item: &Members<'_>) -> Result<RequestedLine> {
     let item_id = present("itemID").and_then(|raw| raw.get().parse().ok());
     let item_id = item_id.filter(|id| (1..=LARGEST_INTEGER).contains(id));
     let quantity = present("quantity").map(|raw| {
-        let number = raw.get().parse().ok().filter(|number| (1..=MOST_PIECES).contains(number));
+        let number = raw.get().parse().ok().filter(|number| (1..=MAX_QUANTITY).contains(number));
         number.ok_or_else(|| bad_member("bad_quantity", "items.quantity", "a positive integer from 1 to 999"))
     });
     let price = present("price").map(|raw| {

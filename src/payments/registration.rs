@@ -73,13 +73,13 @@ async fn save_code(brand: &Brand, payment: Payment, code: QrCode) -> Result<Paym
         }
         Some(_) => {
             cancel_late_code(brand, &payment, &code).await?;
-            Err(Error::bank_too_late("the order was closed before its QR code was registered"))
+            Err(Error::bank_timeout("the order was closed before its QR code was registered"))
         }
         None => {
             cancel_late_code(brand, &payment, &code).await?;
             let stored = store::by_id(&brand.postgres().await?, payment.id).await?;
             let registered = stored.filter(|payment| payment.qr_id.is_some());
-            registered.ok_or_else(|| Error::bank_too_late("the order was deleted during its registration"))
+            registered.ok_or_else(|| Error::bank_timeout("the order was deleted during its registration"))
         }
     }
 }
@@ -154,11 +154,11 @@ fn next_step(waited_for: Option<Timestamp>, found: Option<Payment>, is_timed_out
             WaitStep::Failed(Error::bad_gateway(message, "the provider refused the registration of another request"))
         }
         Some(payment) if payment.registering_until.is_none() && is_timed_out => {
-            WaitStep::Failed(Error::bank_too_late("the registration of another request failed"))
+            WaitStep::Failed(Error::bank_timeout("the registration of another request failed"))
         }
         Some(payment) if payment.registering_until != waited_for => WaitStep::Restart(payment),
         _ if is_timed_out => {
-            WaitStep::Failed(Error::bank_too_late("the registration of another request is still in progress"))
+            WaitStep::Failed(Error::bank_timeout("the registration of another request is still in progress"))
         }
         _ => WaitStep::CheckAgain,
     }

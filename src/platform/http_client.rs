@@ -1,7 +1,9 @@
-//! Outgoing HTTP: one client for each place outside (Telegram, the bank), with its own way there, trust and deadlines.
+//! The HTTP client for external services, with an optional proxy and certificate authority.
 //!
-//! Used by the domains that speak to somebody. What must never happen: a URL in an error (Telegram's carry the bot's token),
-//! a call without a deadline, or an answer of any size taken into memory.
+//! # Invariants
+//!
+//! - An error contains no URL: those of Telegram contain the bot's token.
+//! - Every request has a timeout, and the size of a response is limited.
 
 use std::fmt;
 use std::path::Path;
@@ -25,89 +27,90 @@ use serde::Serialize;
 
 use crate::foundation::secret::Secret;
 
-/// The largest answer that is read; Telegram cuts its own at about 4 MiB.
-const LARGEST_ANSWER_BYTES: usize = 8 << 20;
+/// Telegram limits its responses to about 4 MiB.
+const MAX_RESPONSE_BYTES: usize = 8 << 20;
 
-/// An idle connection is closed after this long, before the other side does.
-const IDLE: Duration = Duration::from_secs(50);
+/// Shorter than the idle timeouts of the servers, so that a request is not sent on a connection that the server just closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// What was answered, whatever its status.
+/// A response of any status.
 #[derive(Debug, Clone)]
 pub struct HttpResponse {
     pub status: u16,
     pub body: Bytes,
 }
 
-/// Why there is no answer. Names no URL.
+/// Why there is no response.
 #[derive(Debug)]
 pub enum HttpError {
-    /// The deadline passed; the other side may have done what it was asked.
-    TooLate,
-    /// No connection, no TLS, or the conversation broke.
-    Broken(String),
+    /// The request timed out; the server may have processed it.
+    Timeout,
+    /// The connection could not be established or was lost.
+    Connection(String),
 }
 
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HttpError::TooLate => f.write_str("no answer in time"),
-            HttpError::Broken(chain) => f.write_str(chain),
+            HttpError::Timeout => f.write_str("timed out"),
+            HttpError::Connection(chain) => f.write_str(chain),
         }
     }
 }
 
 impl std::error::Error for HttpError {}
 
-/// Cheap to clone; keeps connections alive between calls.
+/// Cheap to clone. Keeps idle connections open for later requests.
 #[derive(Clone)]
-pub struct HttpClient(Way);
+pub struct HttpClient(Transport);
 
 #[derive(Clone)]
-enum Way {
+enum Transport {
     Direct(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
     Tunnel(Client<HttpsConnector<Tunnel<HttpConnector>>, Full<Bytes>>),
     Socks(Client<HttpsConnector<SocksV5<HttpConnector>>, Full<Bytes>>),
 }
 
 impl HttpClient {
-    /// `proxy` is `http://host:port` or `socks5://host:port`; `authority` a PEM file that is trusted beside the system's own.
+    /// `proxy` is `http://host:port` or `socks5://host:port`. `authority` is a PEM file with certificate authorities to trust in
+    /// addition to those of the system.
     ///
     /// # Errors
-    /// A sentence: a proxy that is no URL, an authority that cannot be read.
+    /// A message when the proxy is not a URL or the authorities cannot be read.
     pub fn new(proxy: Option<&str>, authority: Option<&Path>, connect_timeout: Duration) -> Result<HttpClient, String> {
         let tls = tls_config(authority)?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(connect_timeout));
-        let Some(proxy) = proxy else { return Ok(HttpClient(Way::Direct(client(tls, tcp)))) };
-        // It may hold a password.
-        let address: Uri = proxy.parse().map_err(|error| format!("the proxy's URL cannot be used: {error}"))?;
+        let Some(proxy) = proxy else { return Ok(HttpClient(Transport::Direct(client(tls, tcp)))) };
+        // The message does not contain the URL, which may contain a password.
+        let address: Uri = proxy.parse().map_err(|error| format!("invalid URL of the proxy: {error}"))?;
         Ok(HttpClient(match address.scheme_str() {
-            Some("socks5") => Way::Socks(client(tls, SocksV5::new(address, tcp))),
-            _ => Way::Tunnel(client(tls, Tunnel::new(address, tcp))),
+            Some("socks5") => Transport::Socks(client(tls, SocksV5::new(address, tcp))),
+            _ => Transport::Tunnel(client(tls, Tunnel::new(address, tcp))),
         }))
     }
 
-    /// Sends one request and reads the whole answer, at most `timeout` long.
+    /// Sends a request and reads the whole response within `timeout`.
     ///
     /// # Errors
-    /// [`HttpError`] when there is none; a status of 500 is an answer.
-    pub async fn send(&self, asking: HttpRequest, timeout: Duration) -> Result<HttpResponse, HttpError> {
+    /// When there is no response; a response with status 500 is not an error.
+    pub async fn send(&self, request: HttpRequest, timeout: Duration) -> Result<HttpResponse, HttpError> {
         let exchange = async {
-            let request = asking.request()?;
+            let request = request.into_hyper()?;
             let response = match &self.0 {
-                Way::Direct(client) => client.request(request).await,
-                Way::Tunnel(client) => client.request(request).await,
-                Way::Socks(client) => client.request(request).await,
+                Transport::Direct(client) => client.request(request).await,
+                Transport::Tunnel(client) => client.request(request).await,
+                Transport::Socks(client) => client.request(request).await,
             };
-            read(response.map_err(|error| broken(&error))?).await
+            read(response.map_err(|error| connection_error(&error))?).await
         };
-        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(HttpError::TooLate))
+        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(HttpError::Timeout))
     }
 }
 
-/// A request on its way out.
+/// A request to an external service.
 pub struct HttpRequest {
     pub method: Method,
     pub url: String,
@@ -134,11 +137,11 @@ impl HttpRequest {
 
     pub fn json(mut self, value: &impl Serialize) -> HttpRequest {
         self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let body = serde_json::to_vec(value).expect("what is sent outside has text keys and finite numbers");
+        let body = serde_json::to_vec(value).expect("request bodies have text keys and finite numbers");
         HttpRequest { body: body.into(), ..self }
     }
 
-    /// `Authorization: Bearer …`, which no log shows.
+    /// Sets `Authorization: Bearer …`, marked as sensitive.
     pub fn bearer(mut self, token: &Secret) -> HttpRequest {
         if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.reveal())) {
             value.set_sensitive(true);
@@ -147,8 +150,8 @@ impl HttpRequest {
         self
     }
 
-    fn request(self) -> Result<Request<Full<Bytes>>, HttpError> {
-        let uri: Uri = self.url.parse().map_err(|_| HttpError::Broken("the URL cannot be parsed".to_owned()))?;
+    fn into_hyper(self) -> Result<Request<Full<Bytes>>, HttpError> {
+        let uri: Uri = self.url.parse().map_err(|_| HttpError::Connection("invalid URL".to_owned()))?;
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
@@ -161,20 +164,20 @@ impl HttpRequest {
 
 async fn read(response: Response<hyper::body::Incoming>) -> Result<HttpResponse, HttpError> {
     let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), LARGEST_ANSWER_BYTES).collect().await;
-    let body = body.map_err(|error| broken(&*error))?.to_bytes();
+    let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
+    let body = body.map_err(|error| connection_error(&*error))?.to_bytes();
     Ok(HttpResponse { status, body })
 }
 
-/// The whole chain of causes; none of them knows the URL.
-fn broken(error: &(dyn std::error::Error + 'static)) -> HttpError {
+/// The chain of causes, none of which contains the URL.
+fn connection_error(error: &(dyn std::error::Error + 'static)) -> HttpError {
     let mut chain = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         chain = format!("{chain}: {cause}");
         source = cause.source();
     }
-    HttpError::Broken(chain)
+    HttpError::Connection(chain)
 }
 
 fn client<C>(tls: ClientConfig, connector: C) -> Client<HttpsConnector<C>, Full<Bytes>>
@@ -182,17 +185,17 @@ where
     HttpsConnector<C>: hyper_util::client::legacy::connect::Connect + Clone,
 {
     let connector = HttpsConnector::from((connector, Arc::new(tls)));
-    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(connector)
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_timer(TokioTimer::new()).build(connector)
 }
 
 fn tls_config(authority: Option<&Path>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    // A certificate of the system's that cannot be used is not ours to mend.
+    // Unusable certificates of the system are skipped.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = authority {
-        let of = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| of(&e))? {
-            roots.add(certificate.map_err(|e| of(&e))?).map_err(|e| of(&e))?;
+        let message = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| message(&e))? {
+            roots.add(certificate.map_err(|e| message(&e))?).map_err(|e| message(&e))?;
         }
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

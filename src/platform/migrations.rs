@@ -1,8 +1,10 @@
-//! The schema's history: what a brand's database still lacks, and its application.
+//! Schema migrations of a brand's database.
 //!
-//! Called by `bin/brandgate migrate` (apply) and by `brand` and `check` (look). Forward only: an applied file never changes,
-//! its hash is compared at every run. What must never happen: two runs at once, or a migration under another role than
-//! the brand's own.
+//! Migrations go forward only. An applied file never changes: its checksum is verified at every run.
+//!
+//! # Invariants
+//!
+//! Migrations run under the brand's own role, and only one process at a time applies them.
 
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use crate::config::BrandConfig;
 use crate::foundation::error::{Error, Result};
 use crate::platform::postgres;
 
-/// Every migration in order. The name in the history is `V1__catalog`; the file says the same as `0001_catalog.sql`.
+/// All migrations in order. `V1__catalog` is the name of `0001_catalog.sql` in the table `refinery_schema_history`.
 const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__catalog", include_str!("../../migrations/0001_catalog.sql")),
     ("V2__cart", include_str!("../../migrations/0002_cart.sql")),
@@ -28,37 +30,37 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V11__payment_questions", include_str!("../../migrations/0011_payment_questions.sql")),
 ];
 
-/// No migration has this number, and none may get it: databases are past it.
-const NEVER_GIVEN: i32 = 7;
+/// This number must not be used: existing databases are past it and would never apply it.
+const SKIPPED_NUMBER: i32 = 7;
 
-/// Every migration with its number.
+/// The number and name of every migration.
 fn numbered() -> impl Iterator<Item = (i32, &'static str)> {
-    (1..).filter(|number| *number != NEVER_GIVEN).zip(MIGRATIONS.iter().map(|(name, _)| *name))
+    (1..).filter(|number| *number != SKIPPED_NUMBER).zip(MIGRATIONS.iter().map(|(name, _)| *name))
 }
 
-/// The administrator's part; its two settings are explained in the file.
+/// The part that needs an administrator. The file documents its two settings.
 pub const ADMIN_SQL: &str = include_str!("../../migrations/admin.sql");
 
 fn migrations() -> Vec<Migration> {
     MIGRATIONS.iter().map(|(name, sql)| Migration::unapplied(name, sql).expect("names are V<number>__<word>")).collect()
 }
 
-/// Makes a brand's role, schema and walls, as an administrator. Harmless when all is there.
+/// Creates a brand's role and schema and sets their privileges, as an administrator. Idempotent.
 ///
-/// Roles belong to the whole server, and no lock reaches across its databases: whoever loses a race over a role tries again.
+/// Roles are shared by all databases of a server and cannot be locked across them, so a conflict with a concurrent run is retried.
 pub async fn prepare(admin: &mut Client, brand: &BrandConfig) -> Result<()> {
-    const TRIES: u32 = 10;
-    for tried in 1..TRIES {
+    const MAX_ATTEMPTS: u32 = 10;
+    for attempt in 1..MAX_ATTEMPTS {
         match prepare_once(admin, brand).await {
-            Err(error) if is_lost_race(&error) => tokio::time::sleep(Duration::from_millis(20) * tried).await,
-            done => return done,
+            Err(error) if is_conflict(&error) => tokio::time::sleep(Duration::from_millis(20) * attempt).await,
+            result => return result,
         }
     }
     prepare_once(admin, brand).await
 }
 
-/// PostgreSQL's word for "somebody else changed this row of the catalogue at the same moment".
-fn is_lost_race(error: &Error) -> bool {
+/// Whether a concurrent transaction changed the same row of PostgreSQL's system catalogue.
+fn is_conflict(error: &Error) -> bool {
     let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>());
     cause.and_then(tokio_postgres::Error::as_db_error).is_some_and(|db| {
         matches!(*db.code(), SqlState::UNIQUE_VIOLATION | SqlState::DUPLICATE_OBJECT | SqlState::DUPLICATE_SCHEMA)
@@ -78,41 +80,39 @@ async fn prepare_once(admin: &mut Client, brand: &BrandConfig) -> Result<()> {
     transaction.batch_execute(ADMIN_SQL).await.map_err(|error| match error.code() {
         Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             let cause = Error::from(error);
-            Error::internal(format!(
-                "the administrator may not do all of it ({cause}): a superuser may, such as postgres"
-            ))
+            Error::internal(format!("the administrator lacks a privilege ({cause}): use a superuser, such as postgres"))
         }
         _ => Error::from(error),
     })?;
     Ok(transaction.commit().await?)
 }
 
-/// The same as text, for an administrator's own psql; the password is left for them to fill in.
+/// The statements of [`prepare`] for an administrator's psql, with a placeholder for the password.
 pub fn admin_script(brand: &BrandConfig) -> String {
     format!(
-        "begin;\nset local brandgate.role = '{}';\nset local brandgate.password = '';  -- put {}.database-password here: without one, nobody logs in\n{ADMIN_SQL}commit;\n",
+        "begin;\nset local brandgate.role = '{}';\nset local brandgate.password = '';  -- put {}.database-password here: without it, the role cannot log in\n{ADMIN_SQL}commit;\n",
         brand.name, brand.name
     )
 }
 
-/// What came of a brand's run.
+/// The result of a run.
 pub struct MigrationReport {
-    /// What this run applied.
+    /// The migrations that this run applied.
     pub applied: Vec<String>,
-    /// What a newer version made, which this one leaves as it is: the version before can read it.
+    /// Migrations of a newer program, which are kept: schemas are compatible with the previous version of the program.
     pub unknown: Vec<String>,
 }
 
-/// Applies what is missing, as the brand's role.
+/// Applies the pending migrations under the brand's role, each in a transaction.
 ///
 /// # Errors
-/// A database that is away or unfit; a file that changed after it was applied; SQL that fails (nothing of that file stays).
+/// When the database is unavailable or unsuitable, an applied file has changed, or a statement fails.
 pub async fn apply(brand: &BrandConfig) -> Result<MigrationReport> {
     let mut client = postgres::connect(&brand.database).await?;
-    if let Some(sentence) = postgres::find_problem(&client, &brand.name).await? {
-        return Err(Error::internal(sentence));
+    if let Some(problem) = postgres::find_problem(&client, &brand.name).await? {
+        return Err(Error::internal(problem));
     }
-    // The lock's key is the whole database's, so it derives from the brand; it ends with this connection.
+    // Advisory locks are shared by all schemas of a database, so the key contains the brand. Closing the connection releases it.
     let lock = format!("brandgate:migrate:{}", brand.name);
     client.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&lock]).await?;
     let report = run(&mut client).await?;
@@ -123,53 +123,53 @@ pub async fn apply(brand: &BrandConfig) -> Result<MigrationReport> {
     Ok(MigrationReport { applied, unknown })
 }
 
-/// How long a statement waits for a lock: those who read the same table queue behind it, and have more patience than this.
+/// Requests that read the table queue behind a statement that waits for its lock; this is shorter than their timeouts.
 const LOCK_TIMEOUT: &str = "set lock_timeout = '400ms'";
 
-/// How often a file is tried that waited in vain, and how long the others are let through in between.
-const TRIES: u32 = 120;
-const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+/// How often a migration is retried after a lock timeout, and the pause in which other statements proceed.
+const MAX_ATTEMPTS: u32 = 120;
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 async fn run(client: &mut Client) -> Result<refinery::Report> {
     client.batch_execute(LOCK_TIMEOUT).await?;
-    for _ in 1..TRIES {
+    for _ in 1..MAX_ATTEMPTS {
         match run_once(client).await {
-            Err(error) if waited_in_vain(&error) => tokio::time::sleep(BETWEEN_TRIES).await,
-            done => return done.map_err(failed),
+            Err(error) if is_lock_timeout(&error) => tokio::time::sleep(RETRY_INTERVAL).await,
+            result => return result.map_err(migration_error),
         }
     }
-    run_once(client).await.map_err(failed)
+    run_once(client).await.map_err(migration_error)
 }
 
-/// Why a file could not be applied, and what to do where it is another than the one that was.
-fn failed(error: refinery::Error) -> Error {
-    let sentence = match error.kind() {
+/// An error whose cause is a [`MigrationError`].
+fn migration_error(error: refinery::Error) -> Error {
+    let message = match error.kind() {
         refinery::error::Kind::DivergentVersion(applied, _) => format!(
-            "the migration {applied} that this database has is different from this program's: install the version that made the schema"
+            "the migration {applied} of this database is different from this program's: install the version that applied it"
         ),
         _ => Error::internal(error).to_string(),
     };
-    Error::internal(Failed(sentence))
+    Error::internal(MigrationError(message))
 }
 
-/// Roles and schemas are there; a file could not be applied. The cause of such an error of [`apply`].
+/// A migration could not be applied, although role and schema exist. The cause of such an error of [`apply`].
 #[derive(Debug)]
-pub struct Failed(String);
+pub struct MigrationError(String);
 
-impl std::fmt::Display for Failed {
+impl std::fmt::Display for MigrationError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Failed {}
+impl std::error::Error for MigrationError {}
 
 async fn run_once(client: &mut Client) -> Result<refinery::Report, refinery::Error> {
-    // What a newer version made is left as it is.
+    // Migrations of a newer program are kept.
     Runner::new(&migrations()).set_abort_divergent(true).set_abort_missing(false).run_async(client).await
 }
 
-fn waited_in_vain(error: &refinery::Error) -> bool {
+fn is_lock_timeout(error: &refinery::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         if inner
@@ -183,7 +183,7 @@ fn waited_in_vain(error: &refinery::Error) -> bool {
     false
 }
 
-/// The names of migrations that this program has and the brand's schema has not.
+/// The names of the migrations that have not been applied.
 pub async fn pending(client: &Client) -> Result<Vec<&'static str>> {
     let exists: bool = client.query_one("select to_regclass('refinery_schema_history') is not null", &[]).await?.get(0);
     let newest: i32 = match exists {
@@ -198,17 +198,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_is_listed_once_in_order() {
+    fn every_migration_file_is_listed_once_and_in_order() {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
         let mut files: Vec<String> = std::fs::read_dir(directory)
-            .expect("the migrations are here")
+            .expect("the directory exists")
             .map(|entry| entry.expect("readable").file_name().into_string().expect("ASCII"))
             .filter(|name| name.starts_with(|c: char| c.is_ascii_digit()))
             .collect();
         files.sort();
         let listed: Vec<String> = numbered()
             .map(|(number, name)| {
-                let word = name.strip_prefix(&format!("V{number}__")).expect("numbered from 1 without a gap");
+                let word =
+                    name.strip_prefix(&format!("V{number}__")).expect("numbered from 1, except for the skipped number");
                 format!("{number:04}_{word}.sql")
             })
             .collect();

@@ -1,4 +1,4 @@
-//! PostgreSQL, Redis and outgoing HTTP.
+//! Clients of external systems: PostgreSQL, Redis and HTTP.
 
 pub mod http_client;
 pub mod migrations;

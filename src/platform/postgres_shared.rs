@@ -1,8 +1,11 @@
-//! Few connections that short reads share: their statements are sent one behind the other without waiting for answers.
+//! Shared connections: concurrent short reads are pipelined over a few PostgreSQL connections.
 //!
-//! Used by `brand` for reads of one statement that is quick whatever is asked. It is cheaper than a pool: a connection of its own for
-//! each read costs PostgreSQL and us more than the reading. What must never happen: a transaction, a setting or a slow statement
-//! on one of them, because everybody behind it waits; those take a connection of the pool.
+//! This is cheaper than a pooled connection for each read.
+//!
+//! # Invariants
+//!
+//! Only single, fast reads run on a shared connection. Transactions, settings and slow statements would delay all statements
+//! behind them, so they use a connection of the pool.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,127 +22,126 @@ use crate::platform::postgres::{self, Executor, Parameters, Purpose};
 
 pub struct SharedConnections {
     pool: Pool,
-    /// How long a connection is waited for, and an answer over it.
-    patience: Duration,
-    places: Box<[Arc<Slot>]>,
+    /// The time limit for opening a connection, and for a read.
+    timeout: Duration,
+    slots: Box<[Arc<Slot>]>,
     next: AtomicUsize,
 }
 
-/// Where one connection is, once it was needed.
+/// A place for one connection, which is opened on demand.
 #[derive(Default)]
 struct Slot {
-    connection: ArcSwapOption<Connection>,
-    /// What the task that opens it anew will say.
-    opening: Mutex<Option<watch::Receiver<Opening>>>,
+    connection: ArcSwapOption<ClosedOnDrop>,
+    /// The result of the task that is opening a connection.
+    opening: Mutex<Option<watch::Receiver<OpenResult>>>,
 }
 
-/// What came of opening a connection, to all who wait for it; `None`: nothing yet.
-type Opening = Option<Result<Arc<Connection>, Arc<Error>>>;
+/// `None` until the connection is open or has failed to open.
+type OpenResult = Option<Result<Arc<ClosedOnDrop>, Arc<Error>>>;
 
-/// It is closed, not given back, when the last who reads over it is done: what is running on it nobody knows.
-struct Connection(Option<Object>);
+/// A connection that is closed after its last user, not returned to the pool: statements may still run on it.
+struct ClosedOnDrop(Option<Object>);
 
-impl Drop for Connection {
+impl Drop for ClosedOnDrop {
     fn drop(&mut self) {
         drop(self.0.take().map(Object::take));
     }
 }
 
-/// One read's share of a connection.
+/// A read's reference to a shared connection.
 pub struct SharedConnection<'r> {
-    place: &'r Arc<Slot>,
-    connection: Arc<Connection>,
-    patience: Duration,
+    slot: &'r Arc<Slot>,
+    connection: Arc<ClosedOnDrop>,
+    timeout: Duration,
 }
 
 impl SharedConnections {
     pub fn new(config: &DatabaseConfig, purpose: Purpose) -> SharedConnections {
         let count = config.shared_connections;
-        let places = (0..count).map(|_| Arc::default()).collect();
-        // One that is stuck is replaced while its readers still wait for it.
+        let slots = (0..count).map(|_| Arc::default()).collect();
+        // A blocked connection stays open until its readers time out, while its replacement is in use.
         let pool = postgres::pool(config, 2 * count, purpose);
-        SharedConnections { pool, patience: config.pool_wait, places, next: AtomicUsize::new(0) }
+        SharedConnections { pool, timeout: config.pool_wait, slots, next: AtomicUsize::new(0) }
     }
 
-    /// The next connection in turn, opened if need be.
+    /// The next connection, round robin; opened if necessary.
     ///
     /// # Errors
-    /// 503 while PostgreSQL is away.
+    /// 503 while PostgreSQL is unavailable.
     pub async fn get(&self) -> Result<SharedConnection<'_>> {
-        let place = &self.places[self.next.fetch_add(1, Ordering::Relaxed) % self.places.len()];
-        let connection = match place.open() {
+        let slot = &self.slots[self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len()];
+        let connection = match slot.connection() {
             Some(connection) => connection,
-            None => place.opened(&self.pool, self.patience).await?,
+            None => slot.open(&self.pool, self.timeout).await?,
         };
-        Ok(SharedConnection { place, connection, patience: self.patience })
+        Ok(SharedConnection { slot, connection, timeout: self.timeout })
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
-        self.places.iter().filter(|place| place.open().is_some()).count()
+        self.slots.iter().filter(|slot| slot.connection().is_some()).count()
     }
 }
 
 impl Slot {
-    fn open(&self) -> Option<Arc<Connection>> {
-        let is_open = |connection: &Arc<Connection>| connection.0.as_ref().is_some_and(|object| !object.is_closed());
+    /// The connection, if it is open.
+    fn connection(&self) -> Option<Arc<ClosedOnDrop>> {
+        let is_open = |connection: &Arc<ClosedOnDrop>| connection.0.as_ref().is_some_and(|object| !object.is_closed());
         self.connection.load_full().filter(is_open)
     }
 
-    /// The connection when it is there. It is opened once for all who wait, by a task that none of them can cancel: whoever
-    /// waited for another's failed try would otherwise begin one of their own, and the last would wait for all of them.
-    async fn opened(self: &Arc<Slot>, pool: &Pool, patience: Duration) -> Result<Arc<Connection>> {
-        let mut waiting = self.join(pool);
-        let told = tokio::time::timeout(patience, waiting.wait_for(Option::is_some)).await.or_unavailable()?;
-        match told.or_internal()?.as_ref() {
+    /// Opens the connection, or waits for the task that is opening it. The task is independent of the readers, which a timeout
+    /// cancels: if each of them retried after the failed attempt of another, the last one would wait for all attempts.
+    async fn open(self: &Arc<Slot>, pool: &Pool, timeout: Duration) -> Result<Arc<ClosedOnDrop>> {
+        let mut receiver = self.join(pool);
+        let result = tokio::time::timeout(timeout, receiver.wait_for(Option::is_some)).await.or_unavailable()?;
+        match result.or_internal()?.as_ref() {
             Some(Ok(connection)) => Ok(connection.clone()),
-            Some(Err(error)) => Err(error.told_again()),
-            None => Err(Error::internal("a connection is neither open nor failed")),
+            Some(Err(error)) => Err(error.duplicate()),
+            None => Err(Error::internal("the task ended without a result")),
         }
     }
 
-    fn join(self: &Arc<Slot>, pool: &Pool) -> watch::Receiver<Opening> {
+    /// Starts the task that opens the connection, unless it is running.
+    fn join(self: &Arc<Slot>, pool: &Pool) -> watch::Receiver<OpenResult> {
         let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waiting) = opening.as_ref() {
-            return waiting.clone();
+        if let Some(receiver) = opening.as_ref() {
+            return receiver.clone();
         }
-        // Whoever opened it was done between our look and this lock.
-        if let Some(connection) = self.open() {
+        // The task may have ended before the lock was taken.
+        if let Some(connection) = self.connection() {
             return watch::channel(Some(Ok(connection))).1;
         }
-        let (told, waiting) = watch::channel(None);
-        *opening = Some(waiting.clone());
-        let (place, pool) = (self.clone(), pool.clone());
+        let (sender, receiver) = watch::channel(None);
+        *opening = Some(receiver.clone());
+        let (slot, pool) = (self.clone(), pool.clone());
         tokio::spawn(async move {
-            // The closed one makes room for its successor.
-            place.connection.store(None);
-            let opened = pool.get().await.map(|object| Arc::new(Connection(Some(object))));
-            place.connection.store(opened.as_ref().ok().cloned());
-            *place.opening.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            told.send_replace(Some(opened.map_err(|error| Arc::new(Error::from(error)))));
+            // Frees the closed connection's place in the pool.
+            slot.connection.store(None);
+            let opened = pool.get().await.map(|object| Arc::new(ClosedOnDrop(Some(object))));
+            slot.connection.store(opened.as_ref().ok().cloned());
+            *slot.opening.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            sender.send_replace(Some(opened.map_err(|error| Arc::new(Error::from(error)))));
         });
-        waiting
+        receiver
     }
 }
 
 impl SharedConnection<'_> {
-    /// What was asked over this connection, when it is answered soon enough. One that is silent for longer is left to those who
-    /// wait for it already; whoever comes next opens another.
+    /// Limits the time of a read over this connection. After a timeout, later reads use a new connection.
     ///
     /// # Errors
-    /// 503 when it is late.
-    pub async fn with_timeout<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
-        match tokio::time::timeout(self.patience, asked).await {
-            Ok(answered) => answered,
-            Err(late) => {
-                self.place.connection.compare_and_swap(&Some(self.connection.clone()), None);
-                Err(Error::unavailable(late))
+    /// 503 after the timeout.
+    pub async fn with_timeout<T>(&self, read: impl Future<Output = Result<T>>) -> Result<T> {
+        match tokio::time::timeout(self.timeout, read).await {
+            Ok(result) => result,
+            Err(elapsed) => {
+                self.slot.connection.compare_and_swap(&Some(self.connection.clone()), None);
+                Err(Error::unavailable(elapsed))
             }
         }
     }
-}
 
-impl SharedConnection<'_> {
     fn object(&self) -> &Object {
         self.connection.0.as_ref().expect("only drop takes it")
     }

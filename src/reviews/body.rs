@@ -1,42 +1,44 @@
-//! The body of a review, read member by member so that an error names the one that is wrong.
+//! The request body of a review, parsed member by member so that an error names the invalid one.
 //!
-//! Called by `reviews::http`. What must never happen: a text is changed on its way in; it goes out as it came.
+//! # Invariants
+//!
+//! The text is stored exactly as it was sent.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Posted;
+use super::NewReview;
 use crate::foundation::error::{Error, Result};
 use crate::http::request::LARGEST_INTEGER;
 
-/// The longest comment, in characters (Unicode scalar values).
-const LONGEST_COMMENT: usize = 4_000;
+/// In Unicode scalar values.
+const MAX_COMMENT_CHARACTERS: usize = 4_000;
 
-/// `{"itemID", "rating", "comment", "username"?, "userId"?, "timestamp"?}`; a `null` is an absent member. The name is
-/// checked and forgotten: reviews are signed with a pseudonym.
+/// `{"itemID", "rating", "comment", "username"?, "userId"?, "timestamp"?}`; `null` means absent. The name is validated and
+/// discarded, because reviews are signed with a pseudonym.
 ///
 /// # Errors
-/// 400 that names the first wrong member.
-pub fn post(body: &Value) -> Result<Posted> {
-    let said = |key: &str| body.get(key).filter(|value| !value.is_null());
-    let item_id = said("itemID").and_then(id_of);
+/// 400 that names the first invalid member.
+pub fn parse(body: &Value) -> Result<NewReview> {
+    let member = |key: &str| body.get(key).filter(|value| !value.is_null());
+    let item_id = member("itemID").and_then(id_of);
     let item_id = item_id.ok_or_else(|| Error::malformed("bad_item_id", "itemID: expected a positive integer"))?;
-    let stars = said("rating").and_then(Value::as_i64).and_then(|stars| i16::try_from(stars).ok());
+    let stars = member("rating").and_then(Value::as_i64).and_then(|stars| i16::try_from(stars).ok());
     let stars = stars.filter(|stars| (1..=5).contains(stars));
     let stars = stars.ok_or_else(|| Error::malformed("bad_rating", "rating: expected a whole number from 1 to 5"))?;
-    let text = comment(said("comment"))?;
-    if said("username").is_some_and(|name| !name.is_string()) {
+    let text = comment(member("comment"))?;
+    if member("username").is_some_and(|name| !name.is_string()) {
         return Err(Error::malformed("bad_username", "username: expected a text"));
     }
-    let user_id = said("userId")
+    let user_id = member("userId")
         .map(|id| id_of(id).ok_or_else(|| Error::malformed("bad_user_id", "userId: expected a positive integer")));
-    let written_at = said("timestamp").map(|time| {
-        moment(time).ok_or_else(|| {
+    let written_at = member("timestamp").map(|time| {
+        parse_time(time).ok_or_else(|| {
             let public = "timestamp: expected an RFC 3339 time, such as 2026-02-28T12:00:00Z";
             Error::malformed("bad_timestamp", public)
         })
     });
-    Ok(Posted { item_id, stars, text, user_id: user_id.transpose()?, written_at: written_at.transpose()? })
+    Ok(NewReview { item_id, stars, text, user_id: user_id.transpose()?, written_at: written_at.transpose()? })
 }
 
 fn id_of(value: &Value) -> Option<i64> {
@@ -45,27 +47,27 @@ fn id_of(value: &Value) -> Option<i64> {
 
 fn comment(value: Option<&Value>) -> Result<String> {
     let text = value.and_then(Value::as_str).unwrap_or_default();
-    let wrong = if text.chars().all(is_blank) {
-        format!("comment: expected a text of 1 to {LONGEST_COMMENT} characters")
+    let problem = if text.chars().all(is_blank) {
+        format!("comment: expected a text of 1 to {MAX_COMMENT_CHARACTERS} characters")
     } else if text.contains('\0') {
         "comment: holds a NUL character".to_owned()
-    } else if text.chars().count() > LONGEST_COMMENT {
-        format!("comment: at most {LONGEST_COMMENT} characters")
+    } else if text.chars().count() > MAX_COMMENT_CHARACTERS {
+        format!("comment: at most {MAX_COMMENT_CHARACTERS} characters")
     } else {
         return Ok(text.to_owned());
     };
-    Err(Error::malformed("bad_comment", wrong))
+    Err(Error::malformed("bad_comment", problem))
 }
 
-/// Whether nobody sees this character: white space, controls, and what has no width.
+/// White space, control characters and characters of zero width.
 fn is_blank(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
-/// A time that PostgreSQL, a browser and the catalogue's import all understand: from 1970 on.
-fn moment(value: &Value) -> Option<Timestamp> {
+/// A time from 1970 on, the range that PostgreSQL, browsers and the catalogue import all support.
+fn parse_time(value: &Value) -> Option<Timestamp> {
     let time: Timestamp = value.as_str()?.parse().ok()?;
     (time >= Timestamp::UNIX_EPOCH).then_some(time)
 }
@@ -82,24 +84,24 @@ mod tests {
     }
 
     #[test]
-    fn three_members_are_enough_and_null_is_absent() {
-        let wanted = Posted { item_id: 5, stars: 4, text: "Да".to_owned(), user_id: None, written_at: None };
+    fn three_members_are_required_and_null_means_absent() {
+        let wanted = NewReview { item_id: 5, stars: 4, text: "Да".to_owned(), user_id: None, written_at: None };
         for body in [
             json!({"itemID": 5, "rating": 4, "comment": "Да"}),
             json!({"itemID": 5, "rating": 4, "comment": "Да", "username": null, "userId": null, "timestamp": null}),
             json!({"itemID": 5, "rating": 4, "comment": "Да", "username": "anna", "something": [1]}),
         ] {
-            assert_eq!(post(&body).expect("a review"), wanted, "{body}");
+            assert_eq!(parse(&body).expect("a review"), wanted, "{body}");
         }
-        assert_eq!(post(&with("userId", json!(123_456_789))).expect("a review").user_id, Some(123_456_789));
+        assert_eq!(parse(&with("userId", json!(123_456_789))).expect("a review").user_id, Some(123_456_789));
         for time in ["2026-02-28T12:00:00Z", "2026-02-28T15:00:00.000+03:00", "2026-02-28t12:00:00z"] {
-            let posted = post(&with("timestamp", json!(time))).expect("a review");
+            let posted = parse(&with("timestamp", json!(time))).expect("a review");
             assert_eq!(posted.written_at, Some("2026-02-28T12:00:00Z".parse().expect("a time")), "{time}");
         }
     }
 
     #[test]
-    fn a_wrong_member_is_named() {
+    fn error_names_the_invalid_member() {
         let wrong = [
             (
                 "itemID",
@@ -114,22 +116,22 @@ mod tests {
         ];
         for (key, values) in wrong {
             for value in values {
-                let error = post(&with(key, value.clone())).expect_err("a wrong member");
+                let error = parse(&with(key, value.clone())).expect_err("an invalid member");
                 assert!(error.public.starts_with(&format!("{key}: ")), "{key} {value}: {}", error.public);
             }
         }
         assert_eq!(
-            post(&with("rating", json!(6))).expect_err("too many").public,
+            parse(&with("rating", json!(6))).expect_err("too many").public,
             "rating: expected a whole number from 1 to 5"
         );
         for body in [json!([]), json!("x"), json!(null)] {
-            assert!(post(&body).expect_err("no object").public.starts_with("itemID: "), "{body}");
+            assert!(parse(&body).expect_err("no object").public.starts_with("itemID: "), "{body}");
         }
     }
 
     #[test]
-    fn a_comment_is_counted_in_characters_and_is_more_than_blank() {
-        let text = |comment: String| post(&with("comment", json!(comment))).map(|posted| posted.text);
+    fn comment_length_is_in_characters_and_blank_comments_are_rejected() {
+        let text = |comment: String| parse(&with("comment", json!(comment))).map(|posted| posted.text);
         for fits in ["👍".repeat(4_000), " ".repeat(3_999) + "!", "\n<b>&amp;</b>\t\"' ".to_owned()] {
             assert_eq!(text(fits.clone()).expect("a comment"), fits);
         }

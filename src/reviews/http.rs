@@ -1,4 +1,4 @@
-//! The reviews' one endpoint (contract section 6). They are read with the item.
+//! Handler of reviews. They are read with their item.
 
 use crate::foundation::error::Result;
 use crate::http::request::ApiRequest;
@@ -8,10 +8,10 @@ use crate::tenant::context::RequestContext;
 
 use super::body;
 
-/// `POST /comment`: hands out the visitor cookie to who has no session.
+/// `POST /comment`: writes the caller's review of an item. Sets the visitor cookie of a new visitor.
 pub async fn post(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let posted = body::post(&req.json().await?)?;
-    let who = Caller::of(&cx, &req).await?;
-    super::post(&cx, &who.owner(), &posted).await?;
+    let review = body::parse(&req.json().await?)?;
+    let caller = Caller::of(&cx, &req).await?;
+    super::write(&cx, &caller.owner(), &review).await?;
     ApiResponse::message("Review submitted")
 }

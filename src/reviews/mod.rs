@@ -1,10 +1,12 @@
-//! What buyers say of items: writing it, moving it at login, hiding it.
+//! Reviews of items: writing them, moving them to a user at login, hiding them. They are read with their item.
 //!
-//! Called by `reviews::http`, by `auth` at login and by `bin/brandgate reviews`; reading is the catalogue's, a review is
-//! shown with its item. A review belongs to an [`Owner`], who has at most one of an item, and is signed with the owner's
-//! pseudonym of this brand. The item's rating follows by triggers, in the same statement. Whoever writes locks the reviewer
-//! first, then the item, then the review, so that no two wait for each other. What must never happen: a Telegram id or a
-//! cookie's hash is shown, or the claim of somebody without a session touches a review made with one.
+//! # Invariants
+//!
+//! - An [`Owner`] has at most one review of an item, signed with the owner's pseudonym of this brand. No Telegram id and no hash
+//!   of a cookie is ever shown.
+//! - A visitor's claim to be a user never affects a review that was written with a session.
+//! - An item's rating is updated by triggers in the statement that writes a review.
+//! - Every write locks in the order reviewer, item, review, so that writes do not deadlock.
 
 mod body;
 pub mod http;
@@ -20,76 +22,80 @@ use crate::session::Owner;
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
-/// How many random hexadecimal digits a pseudonym has.
+/// The number of random hexadecimal digits of a pseudonym.
 const PSEUDONYM_DIGITS: usize = 16;
 
-/// A review as it was sent.
+/// A review as a client sends it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Posted {
+pub struct NewReview {
     item_id: i64,
-    /// 1-5
+    /// From 1 to 5.
     stars: i16,
     text: String,
-    /// Whom the sender says to be, in Telegram's numbers.
+    /// The Telegram user that the client claims to be.
     user_id: Option<i64>,
     written_at: Option<Timestamp>,
 }
 
-/// What a write came to; the store decides it in the statement that writes.
+/// The result of a write, as determined by the statement that writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Written,
-    /// No such item, or one that is hidden.
-    NoItem,
-    /// Somebody else, or somebody with a session, has reviewed this item as that user.
-    Claimed,
+    /// The item does not exist or is hidden.
+    ItemNotFound,
+    /// Another owner has reviewed this item as the claimed user.
+    UserIdTaken,
 }
 
 /// A review as the store writes it.
 struct Draft<'a> {
-    /// `cmt_…`, for a review that replaces none.
+    /// `cmt_…`; unused if the review replaces an earlier one.
     id: String,
-    /// For an owner who has none yet.
+    /// Unused if the owner has a pseudonym.
     pseudonym: String,
     claim: Option<Claim>,
     written_at: Timestamp,
-    posted: &'a Posted,
+    review: &'a NewReview,
 }
 
-/// What a visitor without a session says of themselves.
+/// The claim of a visitor without a session to be a user.
 struct Claim {
     user_id: i64,
-    /// Whose reviews it must not touch.
+    /// The owner of the reviews that the user wrote with a session.
     user: Owner,
 }
 
-/// Writes the owner's review of an item, in the place of an earlier one. A claim counts only from a visitor; a time that
-/// has not come yet is replaced by the server's.
+/// Writes the owner's review of an item, or replaces an earlier one. The user id is ignored if the owner has a session; a time
+/// in the future is replaced by the current time.
 ///
 /// # Errors
-/// 404 for an item that does not exist or is hidden, 409 for a claim that is taken.
-pub async fn post(cx: &RequestContext, owner: &Owner, posted: &Posted) -> Result<()> {
-    let claimed = posted.user_id.filter(|_| matches!(owner, Owner::Visitor(_)));
+/// 404 for an item that does not exist or is hidden, 409 if another owner claims the same user id for the item.
+pub async fn write(cx: &RequestContext, owner: &Owner, review: &NewReview) -> Result<()> {
+    let claimed = review.user_id.filter(|_| matches!(owner, Owner::Visitor(_)));
     let now = cx.now();
     let draft = Draft {
         id: format!("cmt_{}", random_name()?),
         pseudonym: new_pseudonym()?,
         claim: claimed.map(|user_id| Claim { user_id, user: Owner::User(user_id) }),
-        written_at: posted.written_at.filter(|time| *time <= now).unwrap_or(now),
-        posted,
+        written_at: review.written_at.filter(|time| *time <= now).unwrap_or(now),
+        review,
     };
     let outcome = store::write(&cx.brand.postgres().await?, owner, &draft).await?;
     match outcome {
         Outcome::Written => {
-            cx.brand.cache.items_changed([posted.item_id]);
+            cx.brand.cache.items_changed([review.item_id]);
             Ok(())
         }
-        Outcome::NoItem => Err(Error::not_found("item")),
-        Outcome::Claimed => Err(Error::conflict(
-            "user_id_taken",
-            "userId: this user has reviewed the item already; log in to change that review, or leave userId out.",
-        )),
+        Outcome::ItemNotFound => Err(Error::not_found("item")),
+        Outcome::UserIdTaken => Err(user_id_taken()),
     }
+}
+
+fn user_id_taken() -> Error {
+    Error::conflict(
+        "user_id_taken",
+        "userId: this user has reviewed the item already; log in to change that review, or leave userId out.",
+    )
 }
 
 /// `user_…`
@@ -99,73 +105,73 @@ fn new_pseudonym() -> Result<String> {
     Ok(format!("user_{digits}"))
 }
 
-/// Moves a visitor's reviews to the user who logged in, in the login's transaction; returns their items, which are shown differently
-/// after its commit. Of two reviews of one item the newer stays; it is hidden if either was. Doing it again does nothing.
-pub async fn join(client: &impl Executor, from: &Owner, into: &Owner) -> Result<Vec<i64>> {
-    let item_ids = store::reviewed(client, from).await?;
+/// Moves a visitor's reviews to a user, in the transaction of the login; returns the ids of the items that change with its commit.
+/// If both have reviewed an item, the newer review is kept, hidden if either was. Idempotent.
+pub async fn merge(client: &impl Executor, from: &Owner, into: &Owner) -> Result<Vec<i64>> {
+    let item_ids = store::reviewed_items(client, from).await?;
     if !item_ids.is_empty() {
         store::lock_reviewer(client, from).await?;
-        let pseudonym = store::reviewer(client, into, &new_pseudonym()?).await?;
-        store::drop_doubles(client, from, into).await?;
-        store::hand_over(client, from, into, &pseudonym).await?;
+        let pseudonym = store::pseudonym(client, into, &new_pseudonym()?).await?;
+        store::delete_duplicates(client, from, into).await?;
+        store::change_owner(client, from, into, &pseudonym).await?;
     }
     Ok(item_ids)
 }
 
-/// Which reviews the shop wants to see.
+/// Selects the reviews of [`list`].
 #[derive(Debug, Clone)]
 pub struct ReviewFilter {
     pub item: Option<CatalogId>,
-    /// Only those that are hidden.
+    /// Excludes the visible ones.
     pub only_hidden: bool,
+    /// The maximum number of reviews.
     pub count: i64,
 }
 
-/// A review as the shop sees it.
+/// A review in the shop's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ReviewSummary {
     pub review_id: i64,
     pub item_id: i64,
     pub stars: Option<i16>,
-    /// A pseudonym.
+    /// The pseudonym of the reviewer.
     pub author: Option<String>,
     pub created_at: Option<Timestamp>,
-    /// The first [`OPENING_CHARACTERS`] of the text.
-    pub opening: String,
+    /// The first [`EXCERPT_CHARACTERS`] of the text.
+    pub excerpt: String,
     pub is_hidden: bool,
 }
 
-/// How much of a text a list shows.
-pub const OPENING_CHARACTERS: i32 = 60;
+/// The length of a [`ReviewSummary::excerpt`].
+pub const EXCERPT_CHARACTERS: i32 = 60;
 
 /// The newest reviews, imported ones included.
 ///
 /// # Errors
-/// 404 for an item that does not exist; a database that is away.
-pub async fn list(brand: &Brand, wanted: &ReviewFilter) -> Result<Vec<Listed>> {
+/// 404 for an item that does not exist, 503 while PostgreSQL is unavailable.
+pub async fn list(brand: &Brand, filter: &ReviewFilter) -> Result<Vec<ReviewSummary>> {
     let client = brand.postgres().await?;
-    let item_id = match &wanted.item {
+    let item_id = match &filter.item {
         Some(key) => Some(store::item_id(&client, key).await?.ok_or_else(|| Error::not_found("item"))?),
         None => None,
     };
-    let listed = store::list(&client, item_id, wanted.only_hidden, wanted.count).await?;
-    Ok(listed)
+    store::list(&client, item_id, filter.only_hidden, filter.count).await
 }
 
-/// The item of a review, and its rating.
+/// An item and its rating.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rated {
+pub struct ItemRating {
     pub item_id: i64,
     pub rating: rust_decimal::Decimal,
 }
 
-/// Takes a review from sight, or shows it again; the item's rating follows in the same statement.
+/// Hides a review or shows it again; returns the new rating of its item.
 ///
 /// # Errors
-/// 404 for a review that does not exist; a database that is away.
-pub async fn set_hidden(brand: &Brand, review_id: i64, is_hidden: bool) -> Result<Rated> {
+/// 404 for a review that does not exist, 503 while PostgreSQL is unavailable.
+pub async fn set_hidden(brand: &Brand, review_id: i64, is_hidden: bool) -> Result<ItemRating> {
     let client = brand.postgres().await?;
     store::set_hidden(&client, review_id, is_hidden).await?;
-    let rated = store::rated(&client, review_id).await?;
-    rated.ok_or_else(|| Error::not_found("review"))
+    let rating = store::item_rating(&client, review_id).await?;
+    rating.ok_or_else(|| Error::not_found("review"))
 }

@@ -140,7 +140,7 @@ impl BrandListener {
         present.tell_certificate();
         let brand = present.gate.brand().clone();
         self.0.present.store(Arc::new(present));
-        brand.cache.renew(brand.config.cache_bytes);
+        brand.cache.reconfigure(brand.config.cache_bytes);
     }
 
     /// Looks whether the certificate's files were replaced, and takes the new ones when they fit.
@@ -243,7 +243,7 @@ impl ListenerState {
     }
 
     fn tell_certificate(&self) {
-        self.gate.brand().metrics.certificate(self.leaf.not_after.as_second());
+        self.gate.brand().metrics.tls_certificate_not_after_timestamp_seconds().set(self.leaf.not_after.as_second());
     }
 
     fn refusal(&self) -> Option<String> {

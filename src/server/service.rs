@@ -81,7 +81,7 @@ impl BrandService {
             match found {
                 Lookup::Current(_) => self.brand.metrics.cache_hit(),
                 Lookup::Stale(_) => self.brand.metrics.cache_stale_hit(),
-                Lookup::Nothing => {}
+                Lookup::Miss => {}
             }
             if let Lookup::Current(answer) | Lookup::Stale(answer) = &found {
                 let asked = self.asked(&parts.method, &parts.headers, &origin, &request_id);
@@ -110,7 +110,7 @@ impl BrandService {
                     self.brand.metrics.cache_miss();
                     let make = async { self.call(route, cx).await?.into_answer(pattern) };
                     let longest = self.brand.config.timeouts.request;
-                    let made = self.brand.cache.make_or_stale(&question, longest, make).await;
+                    let made = self.brand.cache.fetch_or_stale(&question, longest, make).await;
                     made.map(|(answer, is_stale)| Outcome::Remembered(answer, is_stale))
                 }
                 None => {
@@ -137,7 +137,7 @@ impl BrandService {
         }
         if let Some(cx) = asked_in {
             let mut additions = cx.extras();
-            QuotaUsage::write(&additions.counts, response.headers_mut());
+            QuotaUsage::write(&additions.quotas, response.headers_mut());
             for cookie in additions.cookies.drain(..) {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
@@ -183,13 +183,13 @@ impl BrandService {
         self.brand.metrics.request_finished(method, route, status, took);
         let answered = traces::RequestRecord {
             brand: self.brand.name(),
-            method: metrics::known(method),
+            method: metrics::method_label(method),
             route,
             status,
             request_id: asked.request_id,
-            took,
+            duration: took,
         };
-        traces::request(asked.headers, &answered);
+        traces::record(asked.headers, &answered);
         tracing::info!(
             brand = self.brand.name(),
             request = asked.request_id.to_str().unwrap_or_default(),
@@ -339,7 +339,7 @@ impl From<ApiResponse> for Outcome {
 fn check_head(parts: &Parts, limits: &Limits) -> Result<()> {
     // hyper's own limit is on its buffer, which a head that arrives in one piece can pass.
     if head_bytes(parts) > limits.head_bytes as usize {
-        return Err(Error::head_too_large(limits.head_bytes));
+        return Err(Error::headers_too_large(limits.head_bytes));
     }
     if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
         return Err(Error::malformed("bad_host", "An HTTP/1.1 request has one Host header."));

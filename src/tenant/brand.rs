@@ -1,7 +1,9 @@
-//! One brand, alive: its configuration, its pool under its own database role, its corner of Redis.
+//! A brand at run time: its configuration, PostgreSQL pool, Redis client, cache and metrics.
 //!
-//! Built at start from `brands/NAME.toml`, and from the former one on a reload; the brand's listener leads to it, so that nothing
-//! in a request can choose another. What must never happen: a value of one brand is reachable from another's.
+//! # Invariants
+//!
+//! Nothing of one brand is reachable from another. A connection belongs to the brand of its listener, which no request can
+//! change.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,95 +25,95 @@ use crate::platform::redis::Redis;
 use crate::telemetry::metrics::Metrics;
 use crate::tenant::cache::{self, Cache};
 
-/// How long readiness waits for a dependency to answer.
+/// The time limit of a readiness check of one dependency.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a database that is away is tried again at start.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// The retry interval while the database is unavailable at start.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct Brand {
     pub config: BrandConfig,
     pub redis: Redis,
     pub clock: Clock,
-    pub rates: RateLimiter,
+    pub rate_limiter: RateLimiter,
     pub metrics: Metrics,
-    /// Answers of the catalogue that were given before.
+    /// Encoded responses of the catalogue.
     pub cache: Arc<Cache>,
-    /// Payments are opened by so many requests at the same time that others find a connection too.
-    pub checkouts: Arc<Semaphore>,
-    /// The HTTP client for the payment provider.
+    /// Limits concurrent checkouts to half of the pool, so that other requests get a connection.
+    pub checkout_permits: Arc<Semaphore>,
+    /// The client for the payment provider; `None` for a brand without one.
     pub provider_http: Option<HttpClient>,
     pool: Pool,
-    readers: Arc<SharedConnections>,
-    /// Whether the database was found fit since the start.
-    open: Arc<AtomicBool>,
+    shared_connections: Arc<SharedConnections>,
+    /// Whether the database passed its checks since the start.
+    is_ready: Arc<AtomicBool>,
 }
 
 impl Brand {
-    /// Builds a brand without connecting anywhere.
+    /// Builds a brand without opening connections.
     pub fn new(config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
-        let kv = Redis::new(&config.name, &config.redis)?;
+        let redis = Redis::new(&config.name, &config.redis)?;
         let pool = postgres::pool(&config.database, purpose.pool_size(&config.database), purpose);
-        let readers = Arc::new(SharedConnections::new(&config.database, purpose));
-        let checkouts = Arc::new(Semaphore::new((config.database.pool_size / 2).max(1)));
+        let shared_connections = Arc::new(SharedConnections::new(&config.database, purpose));
+        let checkout_permits = Arc::new(Semaphore::new((config.database.pool_size / 2).max(1)));
         Ok(Arc::new(Brand {
-            rates: RateLimiter::new(kv.clone(), config.rates),
+            rate_limiter: RateLimiter::new(redis.clone(), config.rates),
             provider_http: provider_http_client(&config)?,
             clock: Clock::default(),
             metrics: Metrics::of(&config.name),
             cache: Arc::new(Cache::new(config.cache_bytes)),
-            open: Arc::default(),
+            is_ready: Arc::default(),
             config,
-            redis: kv,
-            checkouts,
+            redis,
+            checkout_permits,
             pool,
-            readers,
+            shared_connections,
         }))
     }
 
-    /// The same brand under a configuration that was read anew: its connections to PostgreSQL and Redis go on. Also what of
-    /// the new configuration needs a restart, by the names of the file's keys; that is left as it is.
+    /// The brand with a new configuration; its connections, cache and metrics are shared with this one. Settings that need a
+    /// restart keep their values and are returned by the names of their keys.
     ///
     /// # Errors
-    /// A certificate authority of the bank's that cannot be read.
+    /// When the bank's certificate authority cannot be read.
     pub fn reconfigured(&self, mut config: BrandConfig) -> Result<(Arc<Brand>, Vec<&'static str>)> {
-        let former = &self.config;
+        let current = &self.config;
         let mut needs_restart = Vec::new();
-        if config.listen != former.listen {
+        if config.listen != current.listen {
             needs_restart.push("listen");
-            config.listen.clone_from(&former.listen);
+            config.listen.clone_from(&current.listen);
         }
-        if config.database != former.database {
+        if config.database != current.database {
             needs_restart.push("[database]");
-            config.database.clone_from(&former.database);
+            config.database.clone_from(&current.database);
         }
-        if config.redis != former.redis {
+        if config.redis != current.redis {
             needs_restart.push("[redis]");
-            config.redis.clone_from(&former.redis);
+            config.redis.clone_from(&current.redis);
         }
-        if config.tls.ticket_secret != former.tls.ticket_secret {
+        if config.tls.ticket_secret != current.tls.ticket_secret {
             needs_restart.push("[tls] ticket_secret");
-            config.tls.ticket_secret.clone_from(&former.tls.ticket_secret);
+            config.tls.ticket_secret.clone_from(&current.tls.ticket_secret);
         }
-        let renewed = Brand {
-            rates: RateLimiter::new(self.redis.clone(), config.rates),
+        let reconfigured = Brand {
+            rate_limiter: RateLimiter::new(self.redis.clone(), config.rates),
             provider_http: provider_http_client(&config)?,
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
-            open: self.open.clone(),
+            is_ready: self.is_ready.clone(),
             redis: self.redis.clone(),
-            checkouts: self.checkouts.clone(),
+            checkout_permits: self.checkout_permits.clone(),
             cache: self.cache.clone(),
             pool: self.pool.clone(),
-            readers: self.readers.clone(),
+            shared_connections: self.shared_connections.clone(),
             config,
         };
-        Ok((Arc::new(renewed), needs_restart))
+        Ok((Arc::new(reconfigured), needs_restart))
     }
 
-    /// Whether the database was found fit since the start.
+    /// Whether the database passed its checks since the start.
     pub fn is_ready(&self) -> bool {
-        self.open.load(Ordering::Relaxed)
+        self.is_ready.load(Ordering::Relaxed)
     }
 
     pub fn name(&self) -> &str {
@@ -121,9 +123,9 @@ impl Brand {
     /// A connection of the pool, under the brand's role.
     ///
     /// # Errors
-    /// 503 while PostgreSQL is away, all connections are taken for too long, or the database was not found fit yet.
+    /// 503 when PostgreSQL is unavailable, no connection becomes free in time, or the brand is not ready yet.
     pub async fn postgres(&self) -> Result<Connection> {
-        self.must_be_open()?;
+        self.ensure_ready()?;
         Ok(Connection::new(self.pool.get().await?))
     }
 
@@ -135,79 +137,79 @@ impl Brand {
         Ok(self.postgres().await?.begin())
     }
 
-    fn must_be_open(&self) -> Result<()> {
+    fn ensure_ready(&self) -> Result<()> {
         match self.is_ready() {
             true => Ok(()),
             false => Err(Error::unavailable(format!("{}: the database is not ready yet", self.name()))),
         }
     }
 
-    /// A share of a connection under the brand's role, for one statement that reads and is quick.
+    /// A connection that is shared with other requests, for a single fast read.
     ///
     /// # Errors
-    /// As [`Brand::db`].
+    /// As [`Brand::postgres`].
     pub async fn shared_connection(&self) -> Result<SharedConnection<'_>> {
-        self.must_be_open()?;
-        self.readers.get().await
+        self.ensure_ready()?;
+        self.shared_connections.get().await
     }
 
-    /// Connections to PostgreSQL: how many of the pool there are, how many of them nobody uses, how many requests wait for one, and
-    /// how many there are beside the pool, for short reads.
-    pub fn connections(&self) -> [(&'static str, usize); 4] {
+    /// PostgreSQL connections by state: open and idle ones of the pool, requests that wait for one, and shared ones.
+    pub fn connection_counts(&self) -> [(&'static str, usize); 4] {
         let pool = self.pool.status();
-        [("open", pool.size), ("idle", pool.available), ("waited_for", pool.waiting), ("shared", self.readers.open())]
+        let shared = self.shared_connections.open();
+        [("open", pool.size), ("idle", pool.available), ("waited_for", pool.waiting), ("shared", shared)]
     }
 
-    /// Waits for the database, for as long as it is away, and opens the brand when it is fit.
+    /// Waits until the database is available, checks it, and marks the brand as ready.
     ///
     /// # Errors
-    /// A database that answers but cannot serve a shop: that needs a person, so the process should say so and end.
+    /// A message when the database responds but cannot serve a shop, which needs manual action.
     pub async fn wait_until_ready(&self) -> Result<(), String> {
-        let mut told = false;
+        let mut is_logged = false;
         loop {
             match self.check_ready().await {
                 Ok(()) => return Ok(()),
                 Err(error) if postgres::is_unavailable(&error) => {
-                    if !told {
-                        tracing::warn!(brand = self.name(), %error, "waiting for PostgreSQL; answering 503 until it is there");
-                        told = true;
+                    if !is_logged {
+                        tracing::warn!(brand = self.name(), %error, "waiting for PostgreSQL; requests fail with 503 until it is available");
+                        is_logged = true;
                     }
-                    tokio::time::sleep(TRY_AGAIN_AFTER).await;
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                 }
                 Err(error) => return Err(format!("{}: {error}", self.name())),
             }
         }
     }
 
-    /// The same once, for a person who waits: a database that is away is an error too.
+    /// Checks the database once and marks the brand as ready.
     ///
     /// # Errors
-    /// A sentence that says what is wrong and what to do.
+    /// 503 when the database is unavailable; otherwise a message that says what is wrong with it and what to do.
     pub async fn check_ready(&self) -> Result<()> {
-        if let Some(sentence) = self.unfitness().await? {
-            return Err(Error::internal(sentence));
+        if let Some(problem) = self.find_problem().await? {
+            return Err(Error::internal(problem));
         }
-        self.open.store(true, Ordering::Relaxed);
+        self.is_ready.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Follows what changes in the catalogue, so that remembered answers may be given again. For whoever serves, once.
+    /// Starts cache invalidation, without which no cached response is served. To be called once.
     pub fn follow_catalog_changes(&self) {
         let (cache, name) = (Arc::downgrade(&self.cache), self.name().to_owned());
         tokio::spawn(cache::invalidation::run(cache, self.config.database.clone(), name));
     }
 
-    /// What keeps the brand's database from serving, or `None`.
-    async fn unfitness(&self) -> Result<Option<String>> {
+    /// Why the database cannot serve the brand, or `None`.
+    async fn find_problem(&self) -> Result<Option<String>> {
         let client = self.pool.get().await.map_err(|error| postgres::pool_error(&self.config.database, error))?;
-        if let Some(sentence) = postgres::find_problem(&client, self.name()).await? {
-            return Ok(Some(sentence));
+        if let Some(problem) = postgres::find_problem(&client, self.name()).await? {
+            return Ok(Some(problem));
         }
         let pending = migrations::pending(&client).await?;
         Ok((!pending.is_empty()).then(|| format!("the schema lacks {}: run brandgate migrate", pending.join(", "))))
     }
 
-    /// What the brand lacks to serve everything; empty when it is ready.
+    /// The dependencies that do not respond: `postgresql`, `redis`.
     pub async fn unavailable_dependencies(&self) -> Vec<String> {
         let database = async {
             let client = self.postgres().await?;
@@ -218,17 +220,17 @@ impl Brand {
             tokio::time::timeout(PROBE_TIMEOUT, database),
             tokio::time::timeout(PROBE_TIMEOUT, self.redis.ping())
         );
-        let is_fine = |probed: Result<Result<()>, Elapsed>| probed.is_ok_and(|answer| answer.is_ok());
-        let (database, redis) = (is_fine(database), is_fine(redis));
-        let mut lacks = Vec::new();
-        lacks.extend((!database).then(|| "postgresql".to_owned()));
-        lacks.extend((!redis).then(|| "redis".to_owned()));
-        lacks
+        let is_available = |probe: Result<Result<()>, Elapsed>| probe.is_ok_and(|result| result.is_ok());
+        let (database, redis) = (is_available(database), is_available(redis));
+        let mut unavailable = Vec::new();
+        unavailable.extend((!database).then(|| "postgresql".to_owned()));
+        unavailable.extend((!redis).then(|| "redis".to_owned()));
+        unavailable
     }
 }
 
 fn provider_http_client(config: &BrandConfig) -> Result<Option<HttpClient>> {
     let bank = config.bank.as_ref();
-    let made = bank.map(|bank| HttpClient::new(None, bank.ca_file.as_deref(), bank.connect_timeout));
-    made.transpose().or_internal()
+    let client = bank.map(|bank| HttpClient::new(None, bank.ca_file.as_deref(), bank.connect_timeout));
+    client.transpose().or_internal()
 }

@@ -1,4 +1,4 @@
-//! What a handler is given beside the request: the brand of the listener, and what the visitor's headers ask for.
+//! The request context: the brand of the listener, the client's address, region and language, and extras of the response.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,70 +19,70 @@ const X_LANGUAGE: HeaderName = HeaderName::from_static("x-language");
 pub struct RequestContext {
     /// The brand whose listener accepted the connection.
     pub brand: Arc<Brand>,
-    /// `X-Region`; `None` is the whole catalogue. It need not exist.
+    /// `X-Region`; `None` selects the whole catalogue. The region may not exist.
     pub region: Option<String>,
     /// `X-Language`.
     pub language: Language,
-    /// The client's, from the socket or a trusted balancer.
+    /// The client's address, from the socket or a trusted load balancer.
     pub address: IpAddr,
-    additions: Arc<Mutex<ResponseExtras>>,
+    extras: Arc<Mutex<ResponseExtras>>,
 }
 
-/// What the answer of a request carries besides, whatever it is: also an error leaves with them.
+/// What is added to the response, also to an error.
 #[derive(Default)]
 pub struct ResponseExtras {
-    /// What was counted against the request, for the `RateLimit` headers.
-    pub counts: Vec<QuotaUsage>,
+    /// For the `RateLimit` headers.
+    pub quotas: Vec<QuotaUsage>,
     pub cookies: Vec<SetCookie>,
 }
 
 impl RequestContext {
-    /// The time, by the one clock.
+    /// The time by the brand's clock.
     pub fn now(&self) -> jiff::Timestamp {
         self.brand.clock.now()
     }
 
-    /// Hands out a cookie with whatever is answered.
+    /// Sets a cookie on the response.
     pub fn set_cookie(&self, cookie: SetCookie) {
         self.extras().cookies.push(cookie);
     }
 
-    /// What was added until now; others wait while it is held.
+    /// Locks the extras; other tasks of the request wait while the guard is held.
     pub fn extras(&self) -> MutexGuard<'_, ResponseExtras> {
-        self.additions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.extras.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts this request against a budget: of its address, and of the session or visitor that its cookies name.
+    /// Counts this request against a quota of its address, and of the session or visitor in its cookies.
     ///
     /// # Errors
-    /// 429 when it is one too many.
-    pub async fn check_rate_limit(&self, budget: Quota, headers: &HeaderMap) -> Result<()> {
-        let of = |what| CookieSecret::read(headers, &cookie::name(self.brand.name(), what));
-        let visitor = of(cookie::SESSION).or_else(|| of(cookie::VISITOR)).map(|secret| secret.hash());
-        let counts = self.brand.rates.count(budget, self.address, visitor.as_deref()).await;
-        let over = counts.iter().filter_map(QuotaUsage::retry_after_s).max();
-        self.extras().counts.extend(counts);
-        match over {
+    /// 429 when a quota is exceeded.
+    pub async fn check_rate_limit(&self, quota: Quota, headers: &HeaderMap) -> Result<()> {
+        let secret = |cookie| CookieSecret::read(headers, &cookie::name(self.brand.name(), cookie));
+        let visitor = secret(cookie::SESSION).or_else(|| secret(cookie::VISITOR)).map(|secret| secret.hash());
+        let quotas = self.brand.rate_limiter.count(quota, self.address, visitor.as_deref()).await;
+        let retry_after_s = quotas.iter().filter_map(QuotaUsage::retry_after_s).max();
+        self.extras().quotas.extend(quotas);
+        match retry_after_s {
             Some(seconds) => {
-                self.brand.metrics.rate_limited(budget.name());
-                Err(Error::too_many(seconds, format!("Too many requests; please try again in {seconds} s.")))
+                self.brand.metrics.rate_limited(quota.name()).inc();
+                Err(Error::too_many_requests(seconds, format!("Too many requests; please try again in {seconds} s.")))
             }
             None => Ok(()),
         }
     }
 
     /// # Errors
-    /// As [`asked_for`].
+    /// As [`from_headers`].
     pub fn new(brand: Arc<Brand>, headers: &HeaderMap, address: IpAddr) -> Result<RequestContext> {
         let (region, language) = from_headers(headers)?;
-        Ok(RequestContext { brand, region: region.map(str::to_owned), language, address, additions: Arc::default() })
+        Ok(RequestContext { brand, region: region.map(str::to_owned), language, address, extras: Arc::default() })
     }
 }
 
-/// The region and the language that a request's headers ask for.
+/// The region and the language in a request's headers.
 ///
 /// # Errors
-/// 400 for an `X-Region` that no region can have: what is not ASCII.
+/// 400 for an `X-Region` that is not ASCII.
 pub fn from_headers(headers: &HeaderMap) -> Result<(Option<&str>, Language)> {
     let language = headers.get(X_LANGUAGE).map_or(Language::Ru, |value| Language::from_header(value.as_bytes()));
     let region = headers.get(X_REGION).map(|value| match value.to_str() {

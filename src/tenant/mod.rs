@@ -1,4 +1,4 @@
-//! A brand at run time.
+//! A brand at run time: its dependencies, request context, response cache, leases and configuration reload.
 
 pub mod brand;
 pub mod cache;

@@ -1,7 +1,8 @@
-//! Reading the brands' files again while the process lives.
+//! Configuration reload: reads the brands' files again while the process runs.
 //!
-//! Called by `bin/brandgate serve` and `work` at SIGHUP and when `brandgate reload` asks. What must never happen: half of a
-//! new configuration, or a faulty one, takes the place of the former.
+//! # Invariants
+//!
+//! A configuration takes effect as a whole or not at all: an error in one file keeps the running configuration of all brands.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,55 +10,56 @@ use std::sync::Arc;
 use crate::config::{self, BrandConfig};
 use crate::tenant::brand::Brand;
 
-/// Where the brands' files and secrets are.
+/// The directories of the brands' files and secrets.
 #[derive(Debug, Clone)]
 pub struct ConfigSource {
     pub brands: PathBuf,
     pub credentials: Option<PathBuf>,
 }
 
-/// The brands of a process under what their files say now; nothing is exchanged yet.
+/// The brands with their new configuration, which is not in effect yet.
 pub struct Reloaded {
-    /// In the order of the former ones.
+    /// In the order of the running brands.
     pub brands: Vec<Arc<Brand>>,
-    /// What only a restart brings, a sentence each.
+    /// One message for each change that needs a restart.
     pub needs_restart: Vec<String>,
 }
 
 impl ConfigSource {
-    /// The brands whose files have no fault, and the faults of the others, a line each.
+    /// The brands whose files are valid, and the errors of the other files, one line each.
     pub fn read_each(&self) -> (Vec<BrandConfig>, Vec<String>) {
-        let (brands, faults) = config::load_each(&self.brands, self.credentials.as_deref());
-        (brands, faults.iter().map(ToString::to_string).collect())
+        let (brands, errors) = config::load_each(&self.brands, self.credentials.as_deref());
+        (brands, errors.iter().map(ToString::to_string).collect())
     }
 
     /// # Errors
-    /// Every fault of every file, a line each.
+    /// All errors of all files, one line each.
     pub fn read(&self) -> Result<Vec<BrandConfig>, String> {
-        let (brands, faults) = self.read_each();
-        if faults.is_empty() { Ok(brands) } else { Err(faults.join("\n")) }
+        let (brands, errors) = self.read_each();
+        if errors.is_empty() { Ok(brands) } else { Err(errors.join("\n")) }
     }
 
-    /// Reads everything again for the brands that the process has.
+    /// Reads the configuration of the running brands.
     ///
     /// # Errors
-    /// As [`ConfigSource::read`]; the former brands are as they were.
-    pub fn reload(&self, former: &[Arc<Brand>]) -> Result<Reloaded, String> {
+    /// As [`ConfigSource::read`].
+    pub fn reload(&self, running: &[Arc<Brand>]) -> Result<Reloaded, String> {
         let mut configs = self.read()?;
-        let mut renewed = Reloaded { brands: Vec::new(), needs_restart: Vec::new() };
-        for brand in former {
-            let Some(at) = configs.iter().position(|config| config.name == brand.name()) else {
-                renewed.needs_restart.push(format!("{}: its file is gone; it is served until a restart", brand.name()));
-                renewed.brands.push(brand.clone());
+        let mut reloaded = Reloaded { brands: Vec::new(), needs_restart: Vec::new() };
+        for brand in running {
+            let name = brand.name();
+            let Some(index) = configs.iter().position(|config| config.name == name) else {
+                reloaded.needs_restart.push(format!("{name}: its file was removed; it is served until a restart"));
+                reloaded.brands.push(brand.clone());
                 continue;
             };
-            let (next, keys) = brand.reconfigured(configs.remove(at)).map_err(|e| format!("{}: {e}", brand.name()))?;
-            let sentences = keys.iter().map(|key| format!("{}: {key} changed; that needs a restart", brand.name()));
-            renewed.needs_restart.extend(sentences);
-            renewed.brands.push(next);
+            let (next, keys) = brand.reconfigured(configs.remove(index)).map_err(|e| format!("{name}: {e}"))?;
+            let messages = keys.iter().map(|key| format!("{name}: {key} changed, which needs a restart"));
+            reloaded.needs_restart.extend(messages);
+            reloaded.brands.push(next);
         }
-        let new = configs.iter().map(|config| format!("{}: a new brand is served after a restart", config.name));
-        renewed.needs_restart.extend(new);
-        Ok(renewed)
+        let added = configs.iter().map(|config| format!("{}: new brand; it is served after a restart", config.name));
+        reloaded.needs_restart.extend(added);
+        Ok(reloaded)
     }
 }

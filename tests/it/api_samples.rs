@@ -8,7 +8,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::harness::{Browser, Gateway, Outside, Person, Process, Site, ask, certificates, eventually_async, login};
+use crate::harness::{
+    BrowserClient, Gateway, Process, Sandbox, Site, TelegramUser, certificates, eventually_async, login, request,
+};
 use crate::openapi::codes_of_the_sources;
 
 /// What a browser adds to `fetch`. Pauses between polls are a tenth as long.
@@ -48,7 +50,7 @@ fn samples(guide: &str) -> Vec<(&str, &str)> {
 #[tokio::test]
 async fn samples_of_the_api_guide_run_unchanged() {
     let mut site = Site::new(&["dexar", "novo"]);
-    let outside = Outside::start(&mut site);
+    let sandbox = Sandbox::start(&mut site);
     site.import_demo("dexar");
     let gateway = site.start();
     let _workers = site.start_workers();
@@ -75,25 +77,26 @@ async fn samples_of_the_api_guide_run_unchanged() {
         eventually_async(&format!("a line that starts with {prefix}"), 30, find).await
     };
     line("Only ").await;
-    let prompt = line("Open ").await;
-    let token = prompt.split("start=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a link");
-    let code = prompt.rsplit(' ').next().expect("a number").to_owned();
-    let begun = login::Begun { code, command: format!("/start {token}") };
-    let person = Person::new(42, "Anna", "en");
-    let question = login::press_start(&outside, "dexar", &person, &begun).await;
-    outside.press("dexar", &person, &login::button(&question, &begun.code)).await;
+    let asked = line("Open ").await;
+    let token = asked.split("start=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a link");
+    let code = asked.rsplit(' ').next().expect("a number").to_owned();
+    let begun = login::PendingLogin { code, command: format!("/start {token}") };
+    let person = TelegramUser::new(42, "Anna", "en");
+    let question = login::press_start(&sandbox, "dexar", &person, &begun).await;
+    sandbox.press_button("dexar", &person, &login::button(&question, &begun.code)).await;
 
     line("Pay with ").await;
-    let qr = outside.qrs().await.remove(0);
-    outside.at_bank(qr["qrId"].as_str().expect("a code"), "pay", json!({"notify": false})).await;
+    let qr = sandbox.qrs().await.remove(0);
+    sandbox.bank_action(qr["qrId"].as_str().expect("a code"), "pay", json!({"notify": false})).await;
     line("COMPLETED").await;
     assert!(node.await_exit().success(), "{}", node.log());
-    assert_eq!(outside.await_mails(1).await[0]["to"], json!(["anna@example.com"]));
+    assert_eq!(sandbox.await_emails(1).await[0]["to"], json!(["anna@example.com"]));
     assert_is_reviewed(&gateway).await;
 }
 
 async fn assert_is_reviewed(gateway: &Gateway) {
-    let answer = Browser::new(gateway.client("dexar")).send(ask("/searchitems?search=chair").language("en")).await;
+    let answer =
+        BrowserClient::new(gateway.client("dexar")).send(request("/searchitems?search=chair").language("en")).await;
     let newest = &answer.ok_json()["items"][0]["comments"][0];
     assert_eq!(newest["text"], "A good chair.");
 }

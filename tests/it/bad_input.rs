@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{ask, converse, demo_shops};
+use crate::harness::{demo_shops, request, send_raw};
 
 fn coded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
@@ -12,13 +12,13 @@ fn coded(text: &str) -> String {
 async fn a_head_over_64_kb_is_431() {
     let gateway = &demo_shops().gateway;
     for (protocol, client) in [("h2", gateway.client("dexar")), ("h1", gateway.client("dexar").http1())] {
-        let fine = client.send(ask("/ping").header("x-padding", "x".repeat(60_000))).await;
+        let fine = client.send(request("/ping").header("x-padding", "x".repeat(60_000))).await;
         assert_eq!(fine.status, 200, "{protocol}");
         for size in [66_000, 100_000] {
-            let answer = client.send(ask("/ping").header("x-padding", "x".repeat(size))).await;
+            let answer = client.send(request("/ping").header("x-padding", "x".repeat(size))).await;
             assert_eq!(answer.status, 431, "{protocol} {size}");
         }
-        let mut many = ask("/ping");
+        let mut many = request("/ping");
         for number in 0..90 {
             many = many.header(&format!("x-padding-{number}"), "x".repeat(800));
         }
@@ -33,16 +33,16 @@ async fn a_body_over_256_kb_is_413() {
     let client = gateway.client("novo");
     for method in ["POST", "GET"] {
         for size in [262_145, 8_000_000] {
-            let answer = client.send(ask("/ping").method(method).body(vec![b'x'; size])).await;
+            let answer = client.send(request("/ping").method(method).body(vec![b'x'; size])).await;
             assert_eq!(answer.error_code(413), "body_too_large");
             assert_eq!(client.get("/ping").await.status, 200, "the connection goes on");
         }
-        let answer = converse(gateway.address("novo"), &http1_request(method, 8_000_000)).await;
+        let answer = send_raw(gateway.address("novo"), &http1_request(method, 8_000_000)).await;
         assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("\"code\":\"body_too_large\""), "{answer:?}");
     }
-    let fits = client.send(ask("/ping").method("POST").body(vec![b'x'; 262_144])).await;
+    let fits = client.send(request("/ping").method("POST").body(vec![b'x'; 262_144])).await;
     assert_eq!(fits.error_code(405), "method_not_allowed");
-    let fits = converse(gateway.address("novo"), &http1_request("POST", 262_144)).await;
+    let fits = send_raw(gateway.address("novo"), &http1_request("POST", 262_144)).await;
     assert!(fits.starts_with("HTTP/1.1 405 "), "{fits:?}");
 }
 
@@ -56,7 +56,7 @@ fn http1_request(method: &str, body_bytes: usize) -> Vec<u8> {
 #[tokio::test]
 async fn a_connection_that_ends_with_its_answer_says_so() {
     for body_bytes in [262_144, 300_000] {
-        let answers = converse(demo_shops().gateway.address("dexar"), &http1_request("POST", body_bytes)).await;
+        let answers = send_raw(demo_shops().gateway.address("dexar"), &http1_request("POST", body_bytes)).await;
         let (first, next) = answers.split_once("\r\n\r\n").expect("an answer with a head");
         let says_close = first.to_lowercase().contains("connection: close");
         assert!(says_close || next.contains("pong"), "the next request is lost without a word: {answers:?}");
@@ -76,7 +76,7 @@ async fn what_is_no_http_gets_a_bare_400() {
         b"GET /p\0ing HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     ] {
-        let answer = converse(address, garbage).await;
+        let answer = send_raw(address, garbage).await;
         let shown = String::from_utf8_lossy(garbage);
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{shown:?}: {answer:?}");
         assert!(answer.ends_with("\r\n\r\n"), "{shown:?}: no body, but {answer:?}");
@@ -84,7 +84,7 @@ async fn what_is_no_http_gets_a_bare_400() {
     // A request smuggled behind contradicting lengths is never answered as one of its own.
     let smuggled = b"POST /ping HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
                      0\r\n\r\nGET /regions HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let answer = converse(address, smuggled).await;
+    let answer = send_raw(address, smuggled).await;
     assert!(!answer.contains("timezone"), "{answer}");
 }
 
@@ -197,26 +197,34 @@ async fn strange_ids_are_unknown_or_malformed_and_never_a_fault() {
 #[tokio::test]
 async fn a_region_that_is_not_ascii_is_400_and_one_that_does_not_exist_is_none() {
     let client = demo_shops().gateway.client("dexar");
-    let everywhere = client.send(ask("/category").region("atlantis")).await.ok_json();
+    let everywhere = client.send(request("/category").region("atlantis")).await.ok_json();
     for path in ["/category", "/category/999", "/item/1013", "/searchitems?search=fruit", "/randomitems"] {
         for region in ["Москва", "\u{e9}", "mos\u{fe}cow"] {
-            assert_eq!(client.send(ask(path).region(region)).await.error_code(400), "bad_region", "{path} {region}");
+            assert_eq!(
+                client.send(request(path).region(region)).await.error_code(400),
+                "bad_region",
+                "{path} {region}"
+            );
         }
     }
     for region in ["MOSCOW", "moscow,spb", "'; drop table region; --", "*", "%6d%6f"] {
-        assert_eq!(client.send(ask("/category").region(region)).await.ok_json(), everywhere, "{region}");
+        assert_eq!(client.send(request("/category").region(region)).await.ok_json(), everywhere, "{region}");
     }
     let all = client.json("/category").await;
     for region in ["", "  "] {
-        assert_eq!(client.send(ask("/category").region(region)).await.ok_json(), all, "an empty region is no region");
+        assert_eq!(
+            client.send(request("/category").region(region)).await.ok_json(),
+            all,
+            "an empty region is no region"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_region_that_is_too_long_to_exist_is_unknown_too() {
     let client = demo_shops().gateway.client("dexar");
-    let everywhere = client.send(ask("/category").region("atlantis")).await.ok_json();
-    let answer = client.send(ask("/category").region(&"a".repeat(65))).await;
+    let everywhere = client.send(request("/category").region("atlantis")).await.ok_json();
+    let answer = client.send(request("/category").region(&"a".repeat(65))).await;
     assert_eq!(answer.ok_json(), everywhere, "contract section 3: an unknown region is not an error");
 }
 
@@ -225,7 +233,7 @@ async fn a_region_that_is_too_long_to_exist_is_unknown_too() {
 async fn requests_in_a_row_on_one_connection_are_all_answered() {
     let address = demo_shops().gateway.address("dexar");
     let two = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\nGET /ping HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n";
-    let answers = tokio::time::timeout(Duration::from_secs(5), converse(address, two)).await.expect("in time");
+    let answers = tokio::time::timeout(Duration::from_secs(5), send_raw(address, two)).await.expect("in time");
     assert_eq!(answers.matches("{\"message\":\"pong\"}").count(), 2, "{answers}");
     let client = demo_shops().gateway.client("dexar");
     let many =

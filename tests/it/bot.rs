@@ -2,50 +2,52 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::login::{begin, button, press_start};
-use crate::harness::{Browser, Gateway, Outside, Person, Site, bot_token_of, buttons, eventually, eventually_async};
+use crate::harness::login::{button, press_start, start_login};
+use crate::harness::{
+    BrowserClient, Gateway, Sandbox, Site, TelegramUser, bot_token_of, buttons, eventually, eventually_async,
+};
 
-fn town() -> (Site, Outside, Gateway) {
+fn setup() -> (Site, Sandbox, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
-    let outside = Outside::start(&mut site);
+    let sandbox = Sandbox::start(&mut site);
     let gateway = site.start();
-    (site, outside, gateway)
+    (site, sandbox, gateway)
 }
 
 #[tokio::test]
 async fn it_speaks_the_language_of_the_person_and_only_in_private() {
-    let (site, outside, _gateway) = town();
+    let (site, sandbox, _gateway) = setup();
     let _workers = site.start_workers();
     for (id, language, word) in
         [(1, "ru", "Здравствуйте"), (2, "en-GB", "Hello"), (3, "hy", "Ողջույն"), (4, "de", "Здравствуйте")]
     {
-        let person = Person::new(id, "Ada", language);
-        outside.say("novo", &person, "/start").await;
-        let text = outside.await_message("novo", id, 1).await["text"].clone();
+        let person = TelegramUser::new(id, "Ada", language);
+        sandbox.send_message("novo", &person, "/start").await;
+        let text = sandbox.await_message("novo", id, 1).await["text"].clone();
         assert!(text.as_str().expect("a text").contains(word), "{language}: {text}");
-        outside.say("novo", &person, "hello?").await;
-        let help = outside.await_message("novo", id, 2).await["text"].clone();
+        sandbox.send_message("novo", &person, "hello?").await;
+        let help = sandbox.await_message("novo", id, 2).await["text"].clone();
         assert!(help.as_str().expect("a text").contains("/start"), "{help}");
     }
-    let person = Person::new(2, "Ada", "en");
-    outside.say_in_group("novo", &person, "hello everybody").await;
-    outside.say_in_group("novo", &person, "/start@novomarket_bot auth_0123456789abcdef0123456789abcdef").await;
-    let message = outside.await_message("novo", -100, 1).await;
+    let person = TelegramUser::new(2, "Ada", "en");
+    sandbox.send_group_message("novo", &person, "hello everybody").await;
+    sandbox.send_group_message("novo", &person, "/start@novomarket_bot auth_0123456789abcdef0123456789abcdef").await;
+    let message = sandbox.await_message("novo", -100, 1).await;
     assert!(message["text"].as_str().expect("a text").contains("only in a private chat"), "{message}");
     assert!(buttons(&message).iter().all(|(_, target)| !target.contains("auth")), "nothing to log in with: {message}");
 }
 
 #[tokio::test]
 async fn two_instances_share_one_bot_and_the_death_of_one_loses_nothing() {
-    let (site, outside, gateway) = town();
+    let (site, sandbox, gateway) = setup();
     let workers = [site.start_workers(), site.start_workers()];
-    let person = |id| Person::new(id, "Ada", "en");
+    let person = |id| TelegramUser::new(id, "Ada", "en");
     let mut last = 0;
     for id in 1..=10 {
-        last = outside.say("dexar", &person(id), "/start").await;
+        last = sandbox.send_message("dexar", &person(id), "/start").await;
     }
     for id in 1..=10 {
-        outside.await_message("dexar", id, 1).await;
+        sandbox.await_message("dexar", id, 1).await;
     }
     // Dying between Telegram's yes and our note of it cannot be told from dying before; this is about dying afterwards.
     let noted = format!("select count(*) from telegram_progress where next_update_id > {last}");
@@ -56,36 +58,36 @@ async fn two_instances_share_one_bot_and_the_death_of_one_loses_nothing() {
     assert!(log.iter().all(|log| !log.contains("answered 409")), "they would end each other's questions");
 
     workers[speaking].kill();
-    let desktop = Browser::new(gateway.client("dexar"));
-    let begun = begin(&desktop).await;
-    let question = press_start(&outside, "dexar", &person(1), &begun).await;
-    outside.press("dexar", &person(1), &button(&question, &begun.code)).await;
-    outside.await_text("dexar", 1, "You are logged in").await;
+    let desktop = BrowserClient::new(gateway.client("dexar"));
+    let begun = start_login(&desktop).await;
+    let question = press_start(&sandbox, "dexar", &person(1), &begun).await;
+    sandbox.press_button("dexar", &person(1), &button(&question, &begun.code)).await;
+    sandbox.await_text("dexar", 1, "You are logged in").await;
     for id in 2..=10 {
-        assert_eq!(outside.messages("dexar", id).await.len(), 1, "{id} was answered twice");
+        assert_eq!(sandbox.messages("dexar", id).await.len(), 1, "{id} was answered twice");
     }
 }
 
 #[tokio::test]
 async fn what_was_said_while_nobody_listened_is_answered_once() {
-    let (site, outside, _gateway) = town();
-    let person = |id| Person::new(id, "Ada", "en");
+    let (site, sandbox, _gateway) = setup();
+    let person = |id| TelegramUser::new(id, "Ada", "en");
     for id in 1..=20 {
-        outside.say("dexar", &person(id), "/start").await;
+        sandbox.send_message("dexar", &person(id), "/start").await;
     }
     // Killed in the middle of it, again and again.
     for round in 1..=3 {
         let workers = site.start_workers();
-        outside.await_message("dexar", round * 5, 1).await;
+        sandbox.await_message("dexar", round * 5, 1).await;
         workers.kill();
     }
     let workers = site.start_workers();
-    outside.await_message("dexar", 20, 1).await;
+    sandbox.await_message("dexar", 20, 1).await;
     workers.terminate();
     assert!(workers.await_exit().success());
     let mut twice = 0;
     for id in 1..=20 {
-        let count = outside.messages("dexar", id).await.len();
+        let count = sandbox.messages("dexar", id).await.len();
         assert!(count >= 1, "{id} was forgotten");
         twice += count - 1;
     }
@@ -95,7 +97,7 @@ async fn what_was_said_while_nobody_listened_is_answered_once() {
 
 #[tokio::test]
 async fn an_end_asked_for_is_quick_and_loses_nothing_whatever_telegram_does() {
-    let (site, outside, _gateway) = town();
+    let (site, sandbox, _gateway) = setup();
     for (id, fault) in [
         json!({"method": "sendMessage", "how": "hang", "times": 1}),
         json!({"method": "sendMessage", "how": "502", "times": 50}),
@@ -104,13 +106,13 @@ async fn an_end_asked_for_is_quick_and_loses_nothing_whatever_telegram_does() {
     .into_iter()
     .enumerate()
     {
-        let person = Person::new(id as i64 + 1, "Ada", "en");
+        let person = TelegramUser::new(id as i64 + 1, "Ada", "en");
         let workers = site.start_workers();
         workers.await_log("speaking for the bot brand=\"dexar\"");
-        outside.misbehave("dexar", fault.clone()).await;
-        outside.say("dexar", &person, "/start").await;
+        sandbox.inject_telegram_fault("dexar", fault.clone()).await;
+        sandbox.send_message("dexar", &person, "/start").await;
         let calls = async || {
-            let (_, calls) = outside.call(hyper::Method::GET, "/telegram/dexarmarket_bot/calls", &Value::Null).await;
+            let (_, calls) = sandbox.call(hyper::Method::GET, "/telegram/dexarmarket_bot/calls", &Value::Null).await;
             (calls["sendMessage"].as_u64().unwrap_or(0) > id as u64).then_some(())
         };
         eventually_async("the bot tries to answer", 20, calls).await;
@@ -118,9 +120,9 @@ async fn an_end_asked_for_is_quick_and_loses_nothing_whatever_telegram_does() {
         workers.terminate();
         assert!(workers.await_exit().success());
         assert!(began.elapsed() < std::time::Duration::from_secs(8), "{fault}: {:?}", began.elapsed());
-        outside.misbehave("dexar", json!({"times": 0})).await;
+        sandbox.inject_telegram_fault("dexar", json!({"times": 0})).await;
         let workers = site.start_workers();
-        outside.await_message("dexar", person.id(), 1).await;
+        sandbox.await_message("dexar", person.id(), 1).await;
         workers.terminate();
         workers.await_exit();
     }
@@ -128,22 +130,22 @@ async fn an_end_asked_for_is_quick_and_loses_nothing_whatever_telegram_does() {
 
 #[tokio::test]
 async fn one_person_who_writes_without_end_holds_nobody_up() {
-    let (site, outside, _gateway) = town();
-    let (loud, quiet) = (Person::new(1, "Loud", "en"), Person::new(2, "Quiet", "en"));
+    let (site, sandbox, _gateway) = setup();
+    let (loud, quiet) = (TelegramUser::new(1, "Loud", "en"), TelegramUser::new(2, "Quiet", "en"));
     for _ in 0..150 {
-        outside.say("dexar", &loud, "hello").await;
+        sandbox.send_message("dexar", &loud, "hello").await;
     }
-    outside.say("dexar", &quiet, "/start").await;
+    sandbox.send_message("dexar", &quiet, "/start").await;
     let _workers = site.start_workers();
-    outside.await_message("dexar", 2, 1).await;
-    assert_eq!(outside.messages("dexar", 1).await.len(), 20);
+    sandbox.await_message("dexar", 2, 1).await;
+    assert_eq!(sandbox.messages("dexar", 1).await.len(), 20);
 }
 
 #[tokio::test]
 async fn telegrams_faults_delay_an_answer_and_never_lose_it() {
-    let (site, outside, _gateway) = town();
+    let (site, sandbox, _gateway) = setup();
     let workers = site.start_workers();
-    let person = Person::new(1, "Ada", "en");
+    let person = TelegramUser::new(1, "Ada", "en");
     for (number, fault) in [
         json!({"method": "sendMessage", "how": "429", "times": 1, "retry_after": 1}),
         json!({"method": "sendMessage", "how": "500", "times": 2}),
@@ -155,72 +157,72 @@ async fn telegrams_faults_delay_an_answer_and_never_lose_it() {
     .into_iter()
     .enumerate()
     {
-        outside.misbehave("dexar", fault.clone()).await;
-        outside.say("dexar", &person, "/start").await;
-        outside.await_message("dexar", 1, number + 1).await;
+        sandbox.inject_telegram_fault("dexar", fault.clone()).await;
+        sandbox.send_message("dexar", &person, "/start").await;
+        sandbox.await_message("dexar", 1, number + 1).await;
     }
-    assert_eq!(outside.messages("dexar", 1).await.len(), 6);
+    assert_eq!(sandbox.messages("dexar", 1).await.len(), 6);
     // Somebody who blocked the bot holds nobody up.
-    outside.misbehave("dexar", json!({"method": "sendMessage", "how": "403", "times": 1})).await;
-    outside.say("dexar", &Person::new(2, "Bob", "en"), "/start").await;
-    outside.say("dexar", &person, "/start").await;
-    outside.await_message("dexar", 1, 7).await;
+    sandbox.inject_telegram_fault("dexar", json!({"method": "sendMessage", "how": "403", "times": 1})).await;
+    sandbox.send_message("dexar", &TelegramUser::new(2, "Bob", "en"), "/start").await;
+    sandbox.send_message("dexar", &person, "/start").await;
+    sandbox.await_message("dexar", 1, 7).await;
     let token = bot_token_of("dexar");
     assert!(!workers.log().contains(&token), "the token is in the log");
 }
 
 #[tokio::test]
 async fn a_bot_waits_for_redis_and_goes_on_where_it_was() {
-    let services = crate::harness::Services::of_one_test("bot-redis");
+    let services = crate::harness::Services::dedicated("bot-redis");
     let mut site = Site::on(services.clone(), &["dexar"]);
-    site.migrate().good();
-    let outside = Outside::start(&mut site);
+    site.migrate().success();
+    let sandbox = Sandbox::start(&mut site);
     let gateway = site.start();
     let _workers = site.start_workers();
-    let person = Person::new(1, "Ada", "en");
-    let desktop = Browser::new(gateway.client("dexar"));
-    let begun = begin(&desktop).await;
-    let question = press_start(&outside, "dexar", &person, &begun).await;
+    let person = TelegramUser::new(1, "Ada", "en");
+    let desktop = BrowserClient::new(gateway.client("dexar"));
+    let begun = start_login(&desktop).await;
+    let question = press_start(&sandbox, "dexar", &person, &begun).await;
     services.stop("redis");
-    outside.press("dexar", &person, &button(&question, &begun.code)).await;
+    sandbox.press_button("dexar", &person, &button(&question, &begun.code)).await;
     eventually_async("the worker met the missing Redis", 20, async || {
         _workers.log().contains("the bot waits").then_some(())
     })
     .await;
-    services.start_again("redis");
-    outside.await_text("dexar", 1, "You are logged in").await;
+    services.restart("redis");
+    sandbox.await_text("dexar", 1, "You are logged in").await;
     eventually_async("the session", 20, async || (desktop.get("/auth/session").await.status == 200).then_some(()))
         .await;
 }
 
 #[tokio::test]
 async fn a_token_of_another_bot_speaks_for_nobody() {
-    let (mut site, outside, _gateway) = town();
+    let (mut site, sandbox, _gateway) = setup();
     site.directory.write("credentials/dexar.telegram-bot-token", bot_token_of("novo"));
     site.change_brand("dexar", |_| {});
     let workers = site.start_workers();
     let line = workers.await_log("the token is another bot's");
     assert!(line.contains("novomarket_bot") && line.contains("dexarmarket_bot"), "{line}");
-    outside.say("dexar", &Person::new(1, "Ada", "en"), "/start").await;
-    outside.say("novo", &Person::new(1, "Ada", "en"), "/start").await;
-    outside.await_message("novo", 1, 1).await;
-    assert_eq!(outside.messages("dexar", 1).await.len(), 0);
+    sandbox.send_message("dexar", &TelegramUser::new(1, "Ada", "en"), "/start").await;
+    sandbox.send_message("novo", &TelegramUser::new(1, "Ada", "en"), "/start").await;
+    sandbox.await_message("novo", 1, 1).await;
+    assert_eq!(sandbox.messages("dexar", 1).await.len(), 0);
 }
 
 #[tokio::test]
 async fn somebody_elses_poller_is_waited_out() {
-    let (site, outside, _gateway) = town();
+    let (site, sandbox, _gateway) = setup();
     let workers = site.start_workers();
     workers.await_log("speaking for the bot brand=\"dexar\"");
     let path = format!("/bot{}/getUpdates", bot_token_of("dexar"));
     eventually_async("a conflict", 20, async || {
         // A person with the token at a terminal: this ends the worker's question.
-        outside.call(hyper::Method::POST, &path, &json!({"timeout": 0, "limit": 1})).await;
+        sandbox.call(hyper::Method::POST, &path, &json!({"timeout": 0, "limit": 1})).await;
         workers.log().contains("answered 409").then_some(())
     })
     .await;
-    outside.say("dexar", &Person::new(1, "Ada", "en"), "/start").await;
-    outside.await_message("dexar", 1, 1).await;
+    sandbox.send_message("dexar", &TelegramUser::new(1, "Ada", "en"), "/start").await;
+    sandbox.await_message("dexar", 1, 1).await;
     assert!(!workers.log().contains(&bot_token_of("dexar")));
 }
 
@@ -253,12 +255,12 @@ async fn tunnelling_proxy() -> (u16, std::sync::Arc<std::sync::Mutex<Vec<String>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn telegram_is_reached_through_a_proxy_where_the_file_names_one() {
-    let (mut site, outside, _gateway) = town();
+    let (mut site, sandbox, _gateway) = setup();
     let (port, asked) = tunnelling_proxy().await;
     site.change_brand("dexar", |file| file.telegram += &format!("proxy = \"http://127.0.0.1:{port}\"\n"));
     let _workers = site.start_workers();
-    outside.say("dexar", &Person::new(1, "Ada", "en"), "/start").await;
-    outside.await_message("dexar", 1, 1).await;
+    sandbox.send_message("dexar", &TelegramUser::new(1, "Ada", "en"), "/start").await;
+    sandbox.await_message("dexar", 1, 1).await;
     let asked = asked.lock().expect("no test panics in here").clone();
     assert!(asked.iter().any(|line| line.starts_with("CONNECT 127.0.0.1:")), "{asked:?}");
     assert!(asked.iter().all(|line| !line.contains(&bot_token_of("dexar"))), "the proxy learns no token: {asked:?}");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Answer, Gateway, Holding, Site, ask, eventually};
+use crate::harness::{Gateway, Site, TableLock, TestResponse, eventually, request};
 
 /// Two shelves with two things each, some of them only in Moscow, some translated.
 const SHOP: &str = r#"{"id":"moscow","city":"Москва","country":"Россия","countryCode":"RU"}
@@ -19,21 +19,21 @@ const SHOP: &str = r#"{"id":"moscow","city":"Москва","country":"Росси
 async fn shop(cache: &str) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
     for brand in ["dexar", "novo"] {
-        site.import_text(brand, "shop.jsonl", SHOP, &[]).good();
+        site.import_text(brand, "shop.jsonl", SHOP, &[]).success();
         site.change_brand(brand, |file| cache.clone_into(&mut file.more));
     }
     let gateway = site.start();
     if !cache.ends_with("= 0\n") {
-        gateway.await_remembered("dexar", "/regions?first").await;
+        gateway.await_cached("dexar", "/regions?first").await;
     }
     (site, gateway)
 }
 
 /// Asks, and says whether the answer came out of memory.
 async fn is_remembered(gateway: &Gateway, path: &str) -> bool {
-    let before = gateway.lookups("dexar");
+    let before = gateway.cache_lookups("dexar");
     gateway.client("dexar").json(path).await;
-    let after = gateway.lookups("dexar");
+    let after = gateway.cache_lookups("dexar");
     match (after[0] - before[0], after[1] - before[1]) {
         (1, 0) => true,
         (0, 1) => false,
@@ -42,7 +42,7 @@ async fn is_remembered(gateway: &Gateway, path: &str) -> bool {
 }
 
 /// Everything of an answer but what is its own each time.
-fn lasting(answer: &Answer) -> (u16, BTreeMap<String, String>, Vec<u8>) {
+fn lasting(answer: &TestResponse) -> (u16, BTreeMap<String, String>, Vec<u8>) {
     let own = ["x-request-id", "date"];
     let headers = answer.headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
     let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").to_owned()));
@@ -59,34 +59,34 @@ async fn what_is_remembered_is_what_was_answered() {
         for region in ["", "moscow", "nowhere"] {
             for language in ["ru", "en"] {
                 for (name, value) in [("accept-encoding", "br"), ("accept-encoding", "gzip"), ("accept", "*/*")] {
-                    let ask = ask(&path).language(language).region(region).origin("https://dexarmarket.ru");
-                    asked.push(ask.header(name, value));
+                    let request = request(&path).language(language).region(region).origin("https://dexarmarket.ru");
+                    asked.push(request.header(name, value));
                 }
             }
         }
     }
     let clients = [gateway.client("dexar"), gateway.client("dexar").http1()];
     let mut first = Vec::new();
-    let misses_before = gateway.lookups("dexar")[1];
-    for ask in &asked {
-        first.push(clients[0].send(ask.clone()).await);
+    let misses_before = gateway.cache_lookups("dexar")[1];
+    for request in &asked {
+        first.push(clients[0].send(request.clone()).await);
     }
-    let misses = gateway.lookups("dexar")[1];
+    let misses = gateway.cache_lookups("dexar")[1];
     assert_eq!(misses - misses_before, 36, "codings of one answer share it, regions and languages do not");
-    for (ask, first) in asked.iter().zip(&first) {
+    for (request, first) in asked.iter().zip(&first) {
         for client in &clients {
-            let again = client.send(ask.clone()).await;
+            let again = client.send(request.clone()).await;
             assert_eq!(lasting(&again), lasting(first));
-            let head = client.send(ask.clone().method("HEAD")).await;
+            let head = client.send(request.clone().method("HEAD")).await;
             assert_eq!(head.body.len(), 0);
             assert_eq!(lasting(&head).1, lasting(first).1);
             let etag = first.header("etag").expect("a tag");
-            let unchanged = client.send(ask.clone().header("if-none-match", etag)).await;
+            let unchanged = client.send(request.clone().header("if-none-match", etag)).await;
             assert_eq!((unchanged.status, unchanged.header("etag"), unchanged.body.len()), (304, Some(etag), 0));
         }
     }
-    assert_eq!(gateway.lookups("dexar")[1], misses, "nothing was asked again");
-    assert_eq!(gateway.lookups("novo"), [0, 0, 0], "each brand has its own");
+    assert_eq!(gateway.cache_lookups("dexar")[1], misses, "nothing was asked again");
+    assert_eq!(gateway.cache_lookups("novo"), [0, 0, 0], "each brand has its own");
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn random_items_are_drawn_from_what_is_listed_now() {
         let (site, gateway) = shop(cache).await;
         let client = gateway.client("dexar");
         let draw = async |region: &str, language: &str| -> BTreeMap<u64, (String, i64)> {
-            let answer = client.send(ask("/randomitems?count=9").region(region).language(language)).await;
+            let answer = client.send(request("/randomitems?count=9").region(region).language(language)).await;
             let used = answer.header("content-language").map(str::to_owned);
             let drawn = answer.ok_json();
             let drawn = drawn.as_array().expect("a list").iter().map(|item| {
@@ -118,12 +118,12 @@ async fn random_items_are_drawn_from_what_is_listed_now() {
 {"itemID":21,"categoryID":2,"name":"Лопата","price":300,"visible":false}
 {"itemID":23,"categoryID":2,"name":"Грабли","price":500}
 "#;
-        site.import_text("dexar", "change.jsonl", change, &[]).good();
-        gateway.catch_up().await;
+        site.import_text("dexar", "change.jsonl", change, &[]).success();
+        gateway.await_propagation().await;
         let drawn = draw("", "ru").await;
         assert_eq!((ids(&drawn), drawn[&11].1), (vec![11, 12, 22, 23], 150));
         site.sql_as("dexar", "update item set price = 170 where item_id = 11").expect("a price");
-        gateway.catch_up().await;
+        gateway.await_propagation().await;
         assert_eq!(draw("", "ru").await[&11].1, 170, "an item's own change");
     }
 }
@@ -136,8 +136,8 @@ async fn a_change_of_one_item_leaves_what_does_not_show_it() {
     for path in lists.iter().chain(&others) {
         assert!(!is_remembered(&gateway, path).await, "{path}");
     }
-    site.import_text("dexar", "price.jsonl", r#"{"itemID":11,"price":90,"quantity":0}"#, &[]).good();
-    gateway.catch_up().await;
+    site.import_text("dexar", "price.jsonl", r#"{"itemID":11,"price":90,"quantity":0}"#, &[]).success();
+    gateway.await_propagation().await;
     for path in others {
         assert!(is_remembered(&gateway, path).await, "{path} does not show it");
     }
@@ -145,8 +145,8 @@ async fn a_change_of_one_item_leaves_what_does_not_show_it() {
         assert!(!is_remembered(&gateway, path).await, "{path} shows it");
     }
     // A new name is found by other words: any list may be another.
-    site.import_text("dexar", "name.jsonl", r#"{"itemID":11,"name":"Кресло"}"#, &[]).good();
-    gateway.catch_up().await;
+    site.import_text("dexar", "name.jsonl", r#"{"itemID":11,"name":"Кресло"}"#, &[]).success();
+    gateway.await_propagation().await;
     for path in others {
         assert!(!is_remembered(&gateway, path).await, "{path}");
     }
@@ -157,8 +157,8 @@ async fn a_change_of_one_item_leaves_what_does_not_show_it() {
         SHOP.replace("Стул", "Кресло").replace("100,\"quantity\":5", "90,\"quantity\":0"),
         &[],
     )
-    .good();
-    gateway.catch_up().await;
+    .success();
+    gateway.await_propagation().await;
     for path in others {
         assert!(is_remembered(&gateway, path).await, "{path}");
     }
@@ -184,7 +184,7 @@ async fn whatever_the_catalogue_is_made_of_is_followed() {
         shown(path).await;
         assert!(is_remembered(&gateway, path).await, "{path}");
         site.sql_as("dexar", sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-        gateway.catch_up().await;
+        gateway.await_propagation().await;
         assert!(!is_remembered(&gateway, path).await, "{sql}");
         assert!(shown(path).await.contains(words), "{sql}: {}", shown(path).await);
     }
@@ -200,7 +200,7 @@ async fn a_change_is_seen_although_nobody_was_notified_or_it_commits_late() {
     let unheard = "begin; alter table item disable trigger item_note_updated; update item set price = 101 where item_id = 11; \
                    alter table item enable trigger item_note_updated; insert into catalog_change (item_id) values (11); commit";
     site.sql_as("dexar", unheard).expect("written");
-    gateway.catch_up().await;
+    gateway.await_propagation().await;
     assert_eq!(price().await, Some(101));
 
     // Begun before others, committed after them.
@@ -208,11 +208,11 @@ async fn a_change_is_seen_although_nobody_was_notified_or_it_commits_late() {
     late.batch_execute("begin; update item set price = 102 where item_id = 11").await.expect("written");
     for price in [201, 202] {
         site.sql_as("dexar", &format!("update item set price = {price} where item_id = 12")).expect("written");
-        gateway.catch_up().await;
+        gateway.await_propagation().await;
     }
     assert_eq!(price().await, Some(101));
     late.batch_execute("commit").await.expect("committed");
-    gateway.catch_up().await;
+    gateway.await_propagation().await;
     assert_eq!(price().await, Some(102));
 }
 
@@ -220,12 +220,12 @@ async fn a_change_is_seen_although_nobody_was_notified_or_it_commits_late() {
 async fn many_who_ask_the_same_at_once_are_one_question() {
     let (site, gateway) = shop("").await;
     gateway.client("dexar").get("/ping").await;
-    let holding = Holding::items(&site, "dexar").await;
+    let holding = TableLock::on_items(&site, "dexar").await;
     let client = gateway.client("dexar");
     let asking = futures_util::future::join_all((0..50).map(|_| client.get("/item/11")));
     let rest = async {
         holding.await_waiting(1).await;
-        gateway.catch_up().await;
+        gateway.await_propagation().await;
         assert_eq!(holding.waiting().await, 1, "one statement for all of them");
         holding.release().await;
     };

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
 
-use crate::harness::{Browser, Site};
+use crate::harness::{BrowserClient, Site};
 
 const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 {"itemID":11,"categoryID":1,"name":"Стул","price":1}
@@ -20,7 +20,7 @@ fn number_in(item: &serde_json::Value) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_who_reads_after_an_edits_answer_sees_what_was_before() {
     let mut site = Site::new(&["dexar", "novo"]);
-    site.import_text("dexar", "shop.jsonl", SHOP, &[]).good();
+    site.import_text("dexar", "shop.jsonl", SHOP, &[]).success();
     site.change_brand("dexar", |file| "[rates]\nreviews_per_address = 100000\n".clone_into(&mut file.more));
     let gateway = Arc::new(site.start());
     let answered = Arc::new(AtomicU64::new(0));
@@ -47,7 +47,7 @@ async fn nobody_who_reads_after_an_edits_answer_sees_what_was_before() {
         })
     });
     let readers: Vec<_> = readers.collect();
-    let editor = Browser::new(gateway.client("dexar"));
+    let editor = BrowserClient::new(gateway.client("dexar"));
     for number in 1..=EDITS {
         let body = json!({"itemID": 11, "rating": 5, "comment": number.to_string()});
         editor.post("/comment", &body).await.ok_json();
@@ -61,16 +61,16 @@ async fn nobody_who_reads_after_an_edits_answer_sees_what_was_before() {
 #[tokio::test]
 async fn another_instance_sees_an_edit_within_a_second() {
     let site = Site::new(&["dexar", "novo"]);
-    site.import_text("dexar", "shop.jsonl", SHOP, &[]).good();
-    let sibling = site.sibling();
-    let (here, there) = (site.start(), sibling.start());
-    let editor = Browser::new(here.client("dexar"));
+    site.import_text("dexar", "shop.jsonl", SHOP, &[]).success();
+    let replica = site.replica();
+    let (here, there) = (site.start(), replica.start());
+    let editor = BrowserClient::new(here.client("dexar"));
     let reader = there.client("dexar");
     for number in 1..=3 {
         reader.json("/item/11").await;
         let body = json!({"itemID": 11, "rating": 5, "comment": number.to_string()});
         editor.post("/comment", &body).await.ok_json();
-        there.catch_up().await;
+        there.await_propagation().await;
         assert_eq!(number_in(&reader.json("/item/11").await), number);
     }
 }

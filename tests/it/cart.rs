@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Client, Gateway, Site, ask};
+use crate::harness::{Client, Gateway, Site, TestResponse, request};
 
 /// Chairs (plenty), lamps (the last five), rugs (sold out), mugs (nobody counts), all in one category.
 const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
@@ -15,7 +15,7 @@ const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 fn shop() -> (Site, Gateway) {
     let site = Site::new(&["dexar", "novo"]);
     for brand in ["dexar", "novo"] {
-        site.import_text(brand, "shop.jsonl", SHOP, &[]).good();
+        site.import_text(brand, "shop.jsonl", SHOP, &[]).success();
     }
     let gateway = site.start();
     (site, gateway)
@@ -34,13 +34,13 @@ impl Browser {
         Browser { client, cookie }
     }
 
-    async fn send(&self, method: &str, body: &Value) -> Answer {
-        let json = ask("/cart").method(method).header("content-type", "application/json").body(body.to_string());
+    async fn send(&self, method: &str, body: &Value) -> TestResponse {
+        let json = request("/cart").method(method).header("content-type", "application/json").body(body.to_string());
         self.client.send(json.header("cookie", &self.cookie)).await
     }
 
     async fn cart(&self) -> Value {
-        self.client.send(ask("/cart").header("cookie", &self.cookie)).await.ok_json()
+        self.client.send(request("/cart").header("cookie", &self.cookie)).await.ok_json()
     }
 
     /// `(itemID, quantity)` of every line.
@@ -53,13 +53,13 @@ impl Browser {
 }
 
 /// `name=value` of the cookie that an answer sets.
-fn cookie_of(answer: &Answer) -> String {
+fn cookie_of(answer: &TestResponse) -> String {
     let set = answer.header("set-cookie").expect("a cookie is handed out");
     set.split(';').next().expect("a pair").to_owned()
 }
 
 /// What an error says is left.
-fn left_of(answer: &Answer) -> Value {
+fn left_of(answer: &TestResponse) -> Value {
     let error: Value = serde_json::from_slice(&answer.body).expect("JSON");
     error["left"].clone()
 }
@@ -80,7 +80,7 @@ async fn a_new_visitor_is_given_a_cookie_and_reading_writes_nothing() {
     assert_eq!(answer.header("etag"), None);
     assert_eq!(site.sql_as("dexar", "select count(*) from cart_line").expect("readable").trim(), "0");
     // The same browser keeps its cookie.
-    let again = gateway.client("dexar").send(ask("/cart").header("cookie", pair)).await;
+    let again = gateway.client("dexar").send(request("/cart").header("cookie", pair)).await;
     assert_eq!(cookie_of(&again), pair);
 }
 
@@ -93,7 +93,7 @@ async fn a_cart_is_filled_changed_and_emptied() {
     browser.send("POST", &json!({"itemID": 11, "quantity": 4})).await.ok_json();
     assert_eq!(browser.lines().await, [(11, 5), (14, 2)]);
 
-    let answer = browser.client.send(ask("/cart").header("cookie", &browser.cookie).language("en")).await;
+    let answer = browser.client.send(request("/cart").header("cookie", &browser.cookie).language("en")).await;
     assert_eq!(answer.header("content-language"), Some("en"));
     let cart = answer.ok_json();
     let line = &cart[0];
@@ -115,7 +115,7 @@ async fn a_cart_is_filled_changed_and_emptied() {
         assert_eq!(gone.error_code(404), "not_found", "{quantity}");
     }
 
-    site.import_text("dexar", "price.jsonl", r#"{"itemID":11,"price":90}"#, &[]).good();
+    site.import_text("dexar", "price.jsonl", r#"{"itemID":11,"price":90}"#, &[]).success();
     assert_eq!(browser.cart().await[0]["price"], json!(90), "a changed price shows at once");
 
     assert_eq!(browser.send("DELETE", &json!([11, 999, 14])).await.ok_json(), json!({"message": "Removed"}));
@@ -163,7 +163,7 @@ async fn a_line_stays_when_its_item_is_hidden() {
     let (site, gateway) = shop();
     let browser = Browser::new(&gateway, "dexar").await;
     browser.send("POST", &json!({"itemID": 11, "quantity": 2})).await.ok_json();
-    site.import_text("dexar", "hide.jsonl", r#"{"itemID":11,"visible":false}"#, &[]).good();
+    site.import_text("dexar", "hide.jsonl", r#"{"itemID":11,"visible":false}"#, &[]).success();
     let cart = browser.cart().await;
     assert_eq!((&cart[0]["quantity"], &cart[0]["remainings"]), (&json!(2), &json!("out")));
     assert_eq!(browser.send("POST", &json!({"itemID": 11})).await.error_code(404), "not_found");
@@ -192,7 +192,7 @@ async fn a_body_that_is_wrong_is_named_and_changes_nothing() {
     }
     assert_eq!(browser.send("POST", &json!({"itemID": 99})).await.error_code(404), "not_found");
     let raw = |media_type: &'static str, body: &'static str| {
-        browser.client.send(ask("/cart").method("POST").header("content-type", media_type).body(body))
+        browser.client.send(request("/cart").method("POST").header("content-type", media_type).body(body))
     };
     assert_eq!(raw("text/plain", r#"{"itemID":11}"#).await.error_code(415), "unsupported_media_type");
     assert_eq!(raw("application/json", r#"{"itemID":11"#).await.error_code(400), "bad_json");
@@ -207,11 +207,11 @@ async fn a_cart_belongs_to_one_browser_at_one_brand() {
     browser.send("POST", &json!({"itemID": 11})).await.ok_json();
     let secret = browser.cookie.strip_prefix("__Host-dexar_visitor=").expect("the brand's own name");
     for cookie in [browser.cookie.clone(), format!("__Host-novo_visitor={secret}")] {
-        let elsewhere = gateway.client("novo").send(ask("/cart").header("cookie", &cookie)).await;
+        let elsewhere = gateway.client("novo").send(request("/cart").header("cookie", &cookie)).await;
         assert_eq!(elsewhere.ok_json(), json!([]), "{cookie}");
     }
     for cookie in ["__Host-dexar_visitor=x".to_owned(), format!("__Host-dexar_visitor={}", "a".repeat(4_096))] {
-        let stranger = gateway.client("dexar").send(ask("/cart").header("cookie", &cookie)).await;
+        let stranger = gateway.client("dexar").send(request("/cart").header("cookie", &cookie)).await;
         assert_eq!(stranger.ok_json(), json!([]));
         assert_ne!(cookie_of(&stranger), cookie, "a cookie that is not ours is replaced");
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::harness::{Outside, Services, Site, bank_key_of, mail_section};
+use crate::harness::{Sandbox, Services, Site, bank_key_of, mail_section};
 
 /// The line of a brand about a subject.
 #[track_caller]
@@ -20,8 +20,8 @@ pub fn line<'s>(output: &'s str, brand: &str, subject: &str) -> &'s str {
 #[tokio::test]
 async fn every_check_passes_when_everything_is_in_order() {
     let mut site = Site::new(&["dexar", "novo"]);
-    let outside = Outside::start(&mut site);
-    let output = site.run(&["check"]).good();
+    let sandbox = Sandbox::start(&mut site);
+    let output = site.run(&["check"]).success();
     for brand in ["dexar", "novo"] {
         for (subject, words) in [
             ("file", "is valid"),
@@ -39,19 +39,19 @@ async fn every_check_passes_when_everything_is_in_order() {
         }
         assert!(!line(&output, brand, "redis").contains("ERROR"), "{output}");
     }
-    drop(outside);
+    drop(sandbox);
 }
 
 #[tokio::test]
 async fn rejected_tokens_and_keys_are_reported_and_not_printed() {
     let mut site = Site::new(&["dexar", "novo"]);
-    let _outside = Outside::start(&mut site);
+    let _outside = Sandbox::start(&mut site);
     let key = bank_key_of("dexar");
     let refused = format!("{}.{}", key.rsplit_once('.').map_or(key.as_str(), |(claims, _)| claims), "c2lnbmF0dXJl");
     site.directory.write("credentials/dexar.bank-key", &refused);
     site.directory.write("credentials/dexar.telegram-bot-token", "4711:not-the-bots-token");
     site.change_brand("novo", |brand| brand.telegram = brand.telegram.replacen("bot = \"", "bot = \"other_", 1));
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     assert!(line(&output, "dexar", "telegram").contains("✗ ERROR  Telegram does not know the token"), "{output}");
     assert!(line(&output, "dexar", "bank").contains("refuses the key"), "{output}");
     let bot = line(&output, "novo", "telegram");
@@ -72,16 +72,16 @@ fn offline_connects_nowhere_and_a_silent_server_times_out() {
         let lines: Vec<&str> = section.lines().filter(|line| !line.contains("_ms")).collect();
         brand.mail = lines.join("\n");
     });
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     assert!(line(&output, "dexar", "mail").contains("no response within 5 s"), "{output}");
     assert!(line(&output, "dexar", "postgresql").contains(" ok "), "the other checks have run");
 
     site.change_brand("dexar", |brand| brand.database_url = "postgresql://127.0.0.1:1/nowhere".to_owned());
-    let output = site.run(&["check", "--offline"]).good();
+    let output = site.run(&["check", "--offline"]).success();
     assert!(output.lines().count() == 3 && !output.contains("postgresql"), "{output}");
     silent.set_nonblocking(true).expect("a socket");
     while silent.accept().is_ok() {}
-    site.run(&["check", "--offline"]).good();
+    site.run(&["check", "--offline"]).success();
     assert!(silent.accept().is_err(), "no connection was made");
 }
 
@@ -140,25 +140,25 @@ fn secrets_that_others_can_read_are_a_warning() {
     };
     let credential = site.directory.path().join("credentials/dexar.database-password");
     chmod(&credential, 0o644);
-    let output = site.run(&["check", "--offline"]).good();
+    let output = site.run(&["check", "--offline"]).success();
     let warning = line(&output, "dexar", "secrets");
     assert!(
         warning.contains("! warn") && warning.contains("chmod 600") && warning.contains("dexar.database-password"),
         "{warning}"
     );
     chmod(&site.directory.path().join("credentials"), 0o700);
-    let output = site.run(&["check", "--offline"]).good();
+    let output = site.run(&["check", "--offline"]).success();
     assert!(line(&output, "dexar", "secrets").contains(" ok "), "other users cannot enter the directory: {output}");
 }
 
 #[test]
 fn a_redis_that_may_lose_sessions_is_a_warning() {
-    let services = Services::of_one_test("check-redis");
+    let services = Services::dedicated("check-redis");
     let site = Site::on(services.clone(), &["dexar"]);
-    site.migrate().good();
+    site.migrate().success();
     site.redis(&["CONFIG", "SET", "save", "60 1"]);
     site.redis(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
-    let output = site.run(&["check"]).good();
+    let output = site.run(&["check"]).success();
     let warning = line(&output, "dexar", "redis");
     assert!(
         warning.contains("! warn") && warning.contains("allkeys-lru") && warning.contains("noeviction"),
@@ -167,12 +167,12 @@ fn a_redis_that_may_lose_sessions_is_a_warning() {
     site.redis(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     site.redis(&["CONFIG", "SET", "appendonly", "no"]);
     site.redis(&["CONFIG", "SET", "save", ""]);
-    let output = site.run(&["check"]).good();
+    let output = site.run(&["check"]).success();
     assert!(line(&output, "dexar", "redis").contains("logs out every visitor"), "{output}");
     site.redis(&["CONFIG", "SET", "save", "60 1"]);
-    let output = site.run(&["check"]).good();
+    let output = site.run(&["check"]).success();
     assert!(line(&output, "dexar", "redis").contains("✓ ok"), "{output}");
     services.stop("redis");
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     assert!(line(&output, "dexar", "redis").contains("✗ ERROR"), "{output}");
 }

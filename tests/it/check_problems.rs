@@ -44,14 +44,14 @@ fn every_problem_of_a_certificate_is_reported() {
     let key = use_certificate(&mut site, "20980101000000Z", "20990101000000Z");
     chmod(&key, 0o644);
     site.change_brand("dexar", |brand| brand.public_url = "https://shop.example:445".to_owned());
-    let output = site.run(&["check", "--offline"]).bad(1);
+    let output = site.run(&["check", "--offline"]).failure(1);
     for words in ["is not valid before 2098-01-01T00:00:00Z", "chmod 640", "but public_url says shop.example"] {
         let found =
             output.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("no {words} in\n{output}"));
         assert!(found.contains("certificate") && found.contains("✗ ERROR"), "{found}");
     }
     chmod(&key, 0o640);
-    let output = site.run(&["check", "--offline"]).bad(1);
+    let output = site.run(&["check", "--offline"]).failure(1);
     assert!(!output.contains("chmod") && output.contains("2 errors"), "a key may be readable by its group: {output}");
 }
 
@@ -62,11 +62,11 @@ fn a_secret_that_a_group_can_read_is_a_warning() {
     site.directory.write("brands/dexar.toml", text.replace("dexar.database-password", "dexar.the-password"));
     let secret = site.directory.write("credentials/dexar.the-password", "s3cret");
     chmod(&secret, 0o640);
-    let output = site.run(&["check", "--offline"]).good();
+    let output = site.run(&["check", "--offline"]).success();
     let found = line(&output, "dexar", "secrets");
     assert!(found.contains("! warn") && found.contains("/dexar.the-password") && !found.contains("s3cret"), "{found}");
     chmod(&secret, 0o600);
-    assert!(line(&site.run(&["check", "--offline"]).good(), "dexar", "secrets").contains("✓ ok"));
+    assert!(line(&site.run(&["check", "--offline"]).success(), "dexar", "secrets").contains("✓ ok"));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_server_with_too_few_connections_for_all_brands_is_a_warning() {
     for brand in ["dexar", "novo"] {
         site.change_brand(brand, |brand| brand.pool = format!("pool_size = {size}"));
     }
-    let output = site.run(&["check"]).good();
+    let output = site.run(&["check"]).success();
     for brand in ["dexar", "novo"] {
         let found = line(&output, brand, "postgresql");
         assert!(
@@ -94,7 +94,7 @@ fn a_server_with_too_few_connections_for_all_brands_is_a_warning() {
         );
     }
     site.change_brand("dexar", |brand| brand.pool = "pool_size = 2".to_owned());
-    assert!(line(&site.run(&["check"]).good(), "novo", "postgresql").contains("✓ ok"));
+    assert!(line(&site.run(&["check"]).success(), "novo", "postgresql").contains("✓ ok"));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_read_only_database_is_an_error() {
     let site = Site::new(&["dexar"]);
     let database = &site.database;
     site.services.admin_sql(database, &format!("alter database {database} set default_transaction_read_only = on"));
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     let found = line(&output, "dexar", "postgresql");
     assert!(found.contains("✗ ERROR") && found.contains("is read-only"), "{found}");
     assert!(!line(&output, "dexar", "redis").contains("ERROR"), "the other checks have run: {output}");
@@ -113,15 +113,15 @@ fn every_right_on_another_brands_schema_is_an_error() {
     let site = Site::new(&["dexar", "novo"]);
     let admin = |sql: &str| site.services.admin_sql(&site.database, sql);
     admin("grant select on novo.payment to dexar");
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     let found = line(&output, "dexar", "isolation");
     assert!(found.contains("✗ ERROR") && found.contains("novo.payment") && !found.contains("novo.item"), "{found}");
     assert!(line(&output, "novo", "isolation").contains("✓ ok"), "{output}");
     admin("revoke select on novo.payment from dexar");
     admin("grant usage on schema novo to dexar");
-    assert!(line(&site.run(&["check"]).bad(1), "dexar", "isolation").contains("the schema novo"));
+    assert!(line(&site.run(&["check"]).failure(1), "dexar", "isolation").contains("the schema novo"));
     admin("grant select on novo.item to dexar");
-    assert!(line(&site.run(&["check"]).bad(1), "dexar", "isolation").contains("can read the items of novo"));
+    assert!(line(&site.run(&["check"]).failure(1), "dexar", "isolation").contains("can read the items of novo"));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn silent_servers_time_out() {
         brand.database_url = format!("postgresql://127.0.0.1:{postgres_port}/shop");
         brand.redis_url = format!("redis://127.0.0.1:{redis_port}");
     });
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     for subject in ["postgresql", "redis"] {
         assert!(line(&output, "dexar", subject).contains("✗ ERROR"), "{output}");
     }
@@ -153,11 +153,11 @@ fn a_redis_whose_settings_cannot_be_read_is_a_warning() {
     let own = &site.brand("dexar").redis_url;
     let as_user = format!("url = \"{own}&user={user}\"\npassword = \"dexar.redis-password\"");
     site.directory.write("brands/dexar.toml", text.replace(&format!("url = \"{own}\""), &as_user));
-    let output = site.run(&["check"]).good();
+    let output = site.run(&["check"]).success();
     let found = line(&output, "dexar", "redis");
     assert!(found.contains("! warn") && found.contains("appendonly yes") && found.contains("noeviction"), "{found}");
     site.redis(&["ACL", "SETUSER", &user, "+info"]);
-    let output = site.run(&["check"]).good();
+    let output = site.run(&["check"]).success();
     let found = line(&output, "dexar", "redis");
     let appends = site.redis(&["CONFIG", "GET", "appendonly"]).ends_with("yes");
     assert_eq!(found.contains("✓ ok"), appends, "INFO says whether Redis persists: {found}");

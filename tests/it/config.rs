@@ -5,13 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Ended, Services, Site, free_port};
+use crate::harness::{CommandOutput, Services, Site, free_port};
 
 /// Runs `serve` and then `check`, which must both exit with this status; returns their outputs.
 #[track_caller]
 fn both_refuse(site: &Site, status: i32) -> [String; 2] {
     let admin = format!("127.0.0.1:{}", free_port());
-    [site.run(&["serve", "--admin", &admin]).bad(status), site.run(&["check"]).bad(status)]
+    [site.run(&["serve", "--admin", &admin]).failure(status), site.run(&["check"]).failure(status)]
 }
 
 #[test]
@@ -72,9 +72,9 @@ fn a_secret_must_exist_and_be_private() {
         assert!(output.contains("can be read by others") && output.contains("chmod 600"), "{output}");
     }
     mode(0o600);
-    site.run(&["check"]).good();
+    site.run(&["check"]).success();
     std::fs::write(&path, "\n").expect("the test owns it");
-    assert!(site.run(&["check"]).bad(2).contains("is empty"));
+    assert!(site.run(&["check"]).failure(2).contains("is empty"));
     let without = site.directory.write("brands/dexar.toml", &toml);
     let ended = site.command(&["check"]).env_remove("CREDENTIALS_DIRECTORY").output().expect("the program runs");
     let output = String::from_utf8_lossy(&ended.stderr).into_owned();
@@ -90,14 +90,14 @@ fn every_port_in_use_is_reported_and_nothing_is_served() {
     let _in_use: Vec<TcpListener> =
         site.brands.iter().map(|brand| TcpListener::bind(("127.0.0.1", brand.port)).expect("a free port")).collect();
     let admin = free_port();
-    let output = site.run(&["serve", "--admin", &format!("127.0.0.1:{admin}")]).bad(1);
+    let output = site.run(&["serve", "--admin", &format!("127.0.0.1:{admin}")]).failure(1);
     for brand in &site.brands {
         assert!(output.contains(&format!("127.0.0.1:{} is in use", brand.port)), "{output}");
     }
     let _admin_in_use = TcpListener::bind(("127.0.0.1", admin)).expect("a free port");
-    let output = site.run(&["serve", "--admin", &format!("127.0.0.1:{admin}")]).bad(1);
+    let output = site.run(&["serve", "--admin", &format!("127.0.0.1:{admin}")]).failure(1);
     assert!(output.contains(&format!("127.0.0.1:{admin} is in use")), "{output}");
-    let output = site.run(&["serve", "--admin", "0.0.0.0:0"]).bad(1);
+    let output = site.run(&["serve", "--admin", "0.0.0.0:0"]).failure(1);
     assert!(output.contains("loopback"), "{output}");
 }
 
@@ -128,7 +128,7 @@ async fn an_expired_certificate_is_reported_and_other_brands_are_served() {
     let mut site = Site::new(&["dexar", "novo"]);
     let (expired, key) = certificate(&site, "expired", "-1");
     site.change_brand("novo", |brand| (brand.certificate, brand.key) = (expired.clone(), key));
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     let line =
         output.lines().find(|line| line.starts_with("novo") && line.contains("certificate")).expect("a line about it");
     assert!(line.contains("ERROR") && line.contains("expired on"), "{output}");
@@ -140,7 +140,7 @@ async fn an_expired_certificate_is_reported_and_other_brands_are_served() {
 
     let (soon, key) = certificate(&site, "soon", "3");
     site.change_brand("novo", |brand| (brand.certificate, brand.key) = (soon, key));
-    let output = site.run(&["check"]).good();
+    let output = site.run(&["check"]).success();
     assert!(output.lines().any(|line| line.contains("warn") && line.contains("expires on")), "{output}");
 }
 
@@ -170,14 +170,14 @@ fn a_certificate_must_exist_match_its_key_and_name_the_host() {
         *brand = good.clone();
         brand.public_url = "https://shop.example:445".to_owned();
     });
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     assert!(output.contains("but public_url says shop.example"), "{output}");
 }
 
 #[test]
 fn check_attempts_a_forbidden_read_and_reports_where_it_succeeds() {
     let site = Site::new(&["dexar", "novo"]);
-    let output = site.run(&["check"]).good();
+    let output = site.run(&["check"]).success();
     for (brand, other) in [("dexar", "novo"), ("novo", "dexar")] {
         let tried = format!("reading {other}'s items was tried and refused");
         assert!(
@@ -190,7 +190,7 @@ fn check_attempts_a_forbidden_read_and_reports_where_it_succeeds() {
     assert!(!rest.contains("ERROR") && !rest.contains("warn"), "{output}");
     let grants = "grant usage on schema novo to dexar; grant select on novo.item to dexar";
     site.services.admin_sql(&site.database, grants);
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     let is_error = |line: &&str| {
         line.starts_with("dexar") && line.contains("ERROR") && line.contains("can read the items of novo")
     };
@@ -201,7 +201,7 @@ fn check_attempts_a_forbidden_read_and_reports_where_it_succeeds() {
 fn a_localhost_origin_outside_development_is_a_warning() {
     let mut site = Site::new(&["dexar"]);
     site.change_brand("dexar", |brand| brand.public_url = "https://api.dexarmarket.ru:445".to_owned());
-    let output = site.run(&["check"]).good();
+    let output = site.run(&["check"]).success();
     let warning = output.lines().find(|line| line.contains("warn") && line.contains("http://localhost:4200"));
     assert!(warning.is_some_and(|line| line.contains("origins")), "{output}");
 }
@@ -253,12 +253,12 @@ fn an_unfit_database_is_refused_with_the_reason() {
     services.create_database("with_locale_c", "C");
     let with_locale_c = with_database(&services.brand_url("with_locale_c"));
     let migrated = with_locale_c.services.admin_url("with_locale_c");
-    let refused: Ended = {
+    let refused: CommandOutput = {
         let _lock = with_locale_c.services.roles.lock().expect("no test panics while it holds this");
         with_locale_c.run(&["migrate", "--admin-url", &migrated])
     };
     let [served, checked] = both_refuse(&with_locale_c, 1);
-    for output in [refused.bad(1), served, checked] {
+    for output in [refused.failure(1), served, checked] {
         assert!(output.contains("with_locale_c") && output.contains("C.UTF-8"), "{output}");
     }
 }

@@ -1,6 +1,6 @@
 //! Which pages may read, and which may write: CORS and the Origin check, per brand.
 
-use crate::harness::{Answer, Ask, ask, demo_shops};
+use crate::harness::{TestRequest, TestResponse, demo_shops, request};
 
 const CORS: [&str; 6] = [
     "access-control-allow-origin",
@@ -35,15 +35,15 @@ fn words(value: Option<&str>) -> Vec<String> {
 }
 
 #[track_caller]
-fn assert_no_cors(answer: &Answer, what: &str) {
+fn assert_no_cors(answer: &TestResponse, what: &str) {
     for name in CORS {
         assert_eq!(answer.header(name), None, "{what}: {name}");
     }
     assert!(words(answer.header("vary")).contains(&"origin".to_owned()), "{what}: {:?}", answer.header("vary"));
 }
 
-fn preflight(origin: &str) -> Ask {
-    ask("/cart")
+fn preflight(origin: &str) -> TestRequest {
+    request("/cart")
         .method("OPTIONS")
         .origin(origin)
         .header("access-control-request-method", "POST")
@@ -55,7 +55,7 @@ async fn an_allowed_page_may_read_every_answer() {
     let client = demo_shops().gateway.client("dexar");
     for origin in ALLOWED {
         for path in ["/ping", "/category", "/item/0", "/category?count=x", "/nowhere", "/randomitems"] {
-            let answer = client.send(ask(path).origin(origin)).await;
+            let answer = client.send(request(path).origin(origin)).await;
             assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{path}");
             assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{path}");
             let exposed = words(answer.header("access-control-expose-headers"));
@@ -64,7 +64,7 @@ async fn an_allowed_page_may_read_every_answer() {
             }
             assert!(words(answer.header("vary")).contains(&"origin".to_owned()), "{path}");
         }
-        let refused = client.send(ask("/ping").method("POST").origin(origin)).await;
+        let refused = client.send(request("/ping").method("POST").origin(origin)).await;
         assert_eq!(refused.error_code(405), "method_not_allowed");
         assert_eq!(refused.header("access-control-allow-origin"), Some(origin));
     }
@@ -75,23 +75,23 @@ async fn any_other_page_gets_no_cors_headers() {
     let client = demo_shops().gateway.client("dexar");
     for origin in FOREIGN {
         for path in ["/ping", "/category", "/item/0", "/nowhere"] {
-            let answer = client.send(ask(path).origin(origin)).await;
+            let answer = client.send(request(path).origin(origin)).await;
             assert_no_cors(&answer, &format!("{origin} {path}"));
             assert_ne!(answer.status, 403, "reading is refused by the browser, not by us");
         }
         assert_no_cors(&client.send(preflight(origin)).await, origin);
     }
-    let two = ask("/category").origin(ALLOWED[0]).origin(ALLOWED[0]);
+    let two = request("/category").origin(ALLOWED[0]).origin(ALLOWED[0]);
     assert_no_cors(&client.send(two).await, "two origins");
     assert_no_cors(&client.get("/category").await, "none");
     assert_no_cors(&client.get("/ping").await, "none");
     // each brand allows its own
     let novo = demo_shops().gateway.client("novo");
     for origin in ALLOWED {
-        assert_no_cors(&novo.send(ask("/category").origin(origin)).await, origin);
+        assert_no_cors(&novo.send(request("/category").origin(origin)).await, origin);
         assert_no_cors(&novo.send(preflight(origin)).await, origin);
     }
-    let own = novo.send(ask("/category").origin("https://novo.market")).await;
+    let own = novo.send(request("/category").origin("https://novo.market")).await;
     assert_eq!(own.header("access-control-allow-origin"), Some("https://novo.market"));
 }
 
@@ -123,14 +123,14 @@ async fn a_write_from_a_foreign_page_is_403_before_anything_else() {
             for origin in FOREIGN {
                 // Neither whether the path exists nor whether its parameters are good is looked at.
                 for path in ["/cart", "/nowhere", "/category?count=x", "/item/%ff"] {
-                    let answer = client.send(ask(path).method(method).origin(origin).body("{\"itemID\":1}")).await;
+                    let answer = client.send(request(path).method(method).origin(origin).body("{\"itemID\":1}")).await;
                     assert_eq!(answer.error_code(403), "origin_not_allowed", "{method} {path} {origin}");
                     assert_no_cors(&answer, origin);
                 }
             }
-            let two = ask("/ping").method(method).origin(ALLOWED[0]).origin(ALLOWED[0]);
+            let two = request("/ping").method(method).origin(ALLOWED[0]).origin(ALLOWED[0]);
             assert_eq!(client.send(two).await.error_code(403), "origin_not_allowed");
-            for fine in [ask("/ping").method(method), ask("/ping").method(method).origin(ALLOWED[0])] {
+            for fine in [request("/ping").method(method), request("/ping").method(method).origin(ALLOWED[0])] {
                 assert_eq!(
                     client.send(fine).await.error_code(405),
                     "method_not_allowed",

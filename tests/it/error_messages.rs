@@ -6,7 +6,7 @@ use crate::harness::{Services, Site};
 /// Runs a command that must fail; returns the line of its output that contains all of these words.
 #[track_caller]
 fn error_line(site: &Site, arguments: &[&str], status: i32, words: &[&str]) -> String {
-    let output = site.run(arguments).bad(status);
+    let output = site.run(arguments).failure(status);
     let line = output.lines().find(|line| words.iter().all(|word| line.contains(word)));
     line.unwrap_or_else(|| panic!("{arguments:?}: no line with {words:?} in\n{output}")).to_owned()
 }
@@ -17,7 +17,7 @@ fn an_unreachable_server_is_reported_with_its_address_and_the_remedy() {
     let good = site.brand("dexar").clone();
     let mut with = |database: &str, redis: &str| {
         site.change_brand("dexar", |brand| (brand.database_url, brand.redis_url) = (database.into(), redis.into()));
-        site.run(&["check"]).bad(1)
+        site.run(&["check"]).failure(1)
     };
     let output = with("postgresql://127.0.0.1:1/shop", "redis://127.0.0.1:1");
     for (subject, place) in [("postgresql", "PostgreSQL at 127.0.0.1:1 cannot"), ("redis", "Redis at 127.0.0.1:1:")] {
@@ -33,21 +33,21 @@ fn an_unreachable_server_is_reported_with_its_address_and_the_remedy() {
     assert!(line(&output, "dexar", "redis").contains("/nowhere/redis.sock"), "{output}");
     let nowhere = good.database_url.replace(&site.database, "nowhere");
     site.change_brand("dexar", |brand| (brand.database_url, brand.redis_url) = (nowhere, good.redis_url.clone()));
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     assert!(line(&output, "dexar", "postgresql").contains("has no database nowhere: create it"), "{output}");
 
     site.change_brand("dexar", |brand| *brand = good.clone());
     site.directory.write("credentials/dexar.database-password", "another");
-    let output = site.run(&["check"]).bad(1);
+    let output = site.run(&["check"]).failure(1);
     let found = line(&output, "dexar", "postgresql");
-    assert!(found.contains("does not let dexar in") && found.contains("brandgate migrate --admin-url"), "{found}");
+    assert!(found.contains("rejects the login of dexar") && found.contains("brandgate migrate --admin-url"), "{found}");
 }
 
 #[test]
 fn commands_fail_at_once_while_postgresql_is_unavailable() {
-    let services = Services::of_one_test("sentences");
+    let services = Services::dedicated("sentences");
     let site = Site::on(services.clone(), &["dexar"]);
-    site.migrate().good();
+    site.migrate().success();
     services.stop("pg");
     for arguments in [&["payments", "list"][..], &["outbox", "list"], &["reviews", "list"], &["catalog", "export"]] {
         let arguments = [arguments, &["--brand", "dexar"]].concat();
@@ -65,7 +65,10 @@ fn a_missing_role_is_reported_with_the_sql_for_an_administrator() {
     let site = Site::unmigrated(&["no_such_role"]);
     let ended = site.run(&["migrate"]);
     assert_eq!(ended.status, Some(1), "{ended:#?}");
-    assert!(ended.stderr.contains("does not let no_such_role in") && ended.stdout.starts_with("begin;"), "{ended:#?}");
+    assert!(
+        ended.stderr.contains("rejects the login of no_such_role") && ended.stdout.starts_with("begin;"),
+        "{ended:#?}"
+    );
 }
 
 #[test]
@@ -96,7 +99,7 @@ fn an_invalid_value_is_reported_once_with_the_expected_form() {
     let (database, redis) = (&site.brand("dexar").database_url, &site.brand("dexar").redis_url);
     let problems_of = |bad: String| {
         site.directory.write("brands/dexar.toml", bad);
-        let output = site.run(&["check", "--offline"]).bad(2);
+        let output = site.run(&["check", "--offline"]).failure(2);
         output.lines().filter(|line| !line.starts_with("brandgate: ")).map(str::to_owned).collect::<Vec<_>>()
     };
     for (from, to, words) in [
@@ -141,10 +144,10 @@ fn a_missing_secret_or_certificate_is_reported_with_the_remedy() {
     let missing = site.directory.path().join("nowhere.pem");
     let certificate = site.brand("dexar").certificate.clone();
     site.change_brand("dexar", |brand| brand.certificate.clone_from(&missing));
-    let output = site.run(&["check", "--offline"]).bad(1);
+    let output = site.run(&["check", "--offline"]).failure(1);
     assert!(line(&output, "dexar", "certificate").contains("there is no certificate"), "{output}");
     site.change_brand("dexar", |brand| (brand.certificate, brand.key) = (certificate.clone(), certificate));
-    let output = site.run(&["check", "--offline"]).bad(1);
+    let output = site.run(&["check", "--offline"]).failure(1);
     assert!(line(&output, "dexar", "certificate").ends_with("holds no private key"), "{output}");
 
     let secret = site.directory.write("credentials/dexar.database-password", "one\ntwo\n");
@@ -158,7 +161,7 @@ fn the_other_brands_are_checked_when_a_file_is_invalid() {
     let site = Site::new(&["dexar", "novo"]);
     site.directory.write("brands/.#novo.toml", "an editor's");
     site.directory.write("brands/novo.toml", "name = 5");
-    let output = site.run(&["check"]).bad(2);
+    let output = site.run(&["check"]).failure(2);
     assert!(output.contains("novo.toml:1: name: expected a string") && !output.contains(".#novo"), "{output}");
     assert!(line(&output, "dexar", "postgresql").contains("✓ ok"), "{output}");
     let report: serde_json::Value = serde_json::from_str(&site.run(&["check", "--json"]).stdout).expect("JSON");
@@ -197,12 +200,12 @@ fn settings_that_two_brands_share_are_a_warning() {
         "brands/dexar.toml",
         of_dexar.replace("storefront_url = \"", "storefront_url = \"https://shop.example\" # \""),
     );
-    let output = site.run(&["check", "--offline"]).good();
+    let output = site.run(&["check", "--offline"]).success();
     for (brand, other) in [("dexar", "novo"), ("novo", "dexar")] {
         let words = format!("storefront_url is shared with {other}");
         let is_warning = |line: &&str| line.starts_with(brand) && line.contains("! warn") && line.contains(&words);
         assert_eq!(output.lines().filter(is_warning).count(), 1, "{output}");
     }
     site.change_brand("dexar", |_| {});
-    site.run(&["check", "--offline"]).good();
+    site.run(&["check", "--offline"]).success();
 }

@@ -1,34 +1,34 @@
 //! What the tests stand on: private servers, installations of their own, the real program, and clients over real TLS.
 
+pub mod api_document;
 mod brand_file;
 mod browser;
 mod client;
-mod counting_line;
 mod directory;
 mod gateway;
 mod golden;
-mod holding;
 pub mod login;
-mod outside;
 mod process;
-pub mod schema;
+mod round_trip_proxy;
+mod sandbox;
 mod services;
 pub mod shop;
 mod site;
+mod table_lock;
 
 use std::sync::LazyLock;
 
 pub use brand_file::{free_port, password_of};
-pub use browser::Browser;
-pub use client::{Answer, Ask, Client, ask, connect_tls, converse, trusting_client_config};
-pub use counting_line::CountingLine;
-pub use gateway::{Gateway, ask_plainly};
+pub use browser::BrowserClient;
+pub use client::{Client, TestRequest, TestResponse, connect_tls, request, send_raw, trusting_client_config};
+pub use gateway::{Gateway, plain_http_get};
 pub use golden::assert_golden;
-pub use holding::Holding;
-pub use outside::{Outside, Person, bank_key_of, bot_token_of, buttons, mail_section, merchant_of};
 pub use process::Process;
+pub use round_trip_proxy::RoundTripProxy;
+pub use sandbox::{Sandbox, TelegramUser, bank_key_of, bot_token_of, buttons, mail_section, merchant_of};
 pub use services::{Services, certificates, eventually, eventually_async, psql};
-pub use site::{Ended, Site, data, demo};
+pub use site::{CommandOutput, Site, data, demo};
+pub use table_lock::TableLock;
 
 /// Both brands with the demonstration catalogue, for all tests that only read.
 pub struct Demo {

@@ -1,9 +1,9 @@
 //! HTTP itself: methods, caching, compression, the request's id, security headers, TLS.
 
-use crate::harness::{Ask, Site, ask, connect_tls, demo_shops};
+use crate::harness::{Site, TestRequest, connect_tls, demo_shops, request};
 
 /// Headers of an answer that are the same for the same question (all but the request's id and the clock).
-fn stable_headers(answer: &crate::harness::Answer) -> Vec<(String, String)> {
+fn stable_headers(answer: &crate::harness::TestResponse) -> Vec<(String, String)> {
     let passing = ["x-request-id", "date"];
     let headers = answer.headers.iter().filter(|(name, _)| !passing.contains(&name.as_str()));
     let text = |value: &hyper::header::HeaderValue| value.to_str().expect("ASCII").to_owned();
@@ -26,14 +26,14 @@ async fn head_is_get_without_the_body() {
             "/item/0",
         ] {
             for encoding in ["identity", "br"] {
-                let get = client.send(ask(path).header("accept-encoding", encoding)).await;
-                let head = client.send(ask(path).method("HEAD").header("accept-encoding", encoding)).await;
+                let get = client.send(request(path).header("accept-encoding", encoding)).await;
+                let head = client.send(request(path).method("HEAD").header("accept-encoding", encoding)).await;
                 assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
                 assert_eq!(stable_headers(&head), stable_headers(&get), "{path}");
                 assert_eq!(head.header("content-length"), Some(get.body.len().to_string().as_str()), "{path}");
             }
         }
-        let random = client.send(ask("/randomitems?count=200").method("HEAD")).await;
+        let random = client.send(request("/randomitems?count=200").method("HEAD")).await;
         assert_eq!((random.status, random.body.len()), (200, 0));
     }
 }
@@ -43,16 +43,16 @@ async fn a_method_that_a_path_has_not_is_405_and_names_those_it_has() {
     let client = demo_shops().gateway.client("novo");
     for path in ["/ping", "/category", "/category/1", "/item/1", "/searchitems", "/randomitems", "/regions"] {
         for method in ["POST", "PUT", "PATCH", "DELETE", "BREW"] {
-            let answer = client.send(ask(path).method(method)).await;
+            let answer = client.send(request(path).method(method)).await;
             assert_eq!(answer.error_code(405), "method_not_allowed", "{method} {path}");
             assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
         }
-        let options = client.send(ask(path).method("OPTIONS")).await;
+        let options = client.send(request(path).method("OPTIONS")).await;
         assert_eq!((options.status, options.body.len()), (204, 0));
         assert_eq!(options.header("allow"), Some("GET, HEAD, OPTIONS"));
     }
-    assert_eq!(client.send(ask("/nowhere").method("POST")).await.error_code(404), "not_found");
-    assert_eq!(client.send(ask("/nowhere").method("OPTIONS")).await.error_code(404), "not_found");
+    assert_eq!(client.send(request("/nowhere").method("POST")).await.error_code(404), "not_found");
+    assert_eq!(client.send(request("/nowhere").method("OPTIONS")).await.error_code(404), "not_found");
 }
 
 #[tokio::test]
@@ -81,14 +81,18 @@ async fn each_encoding_has_a_tag_of_its_own_and_the_same_content() {
     assert_eq!(plain.header("content-encoding"), None);
     let mut tags = vec![plain.header("etag").expect("a tag").to_owned()];
     for encoding in ["br", "zstd", "gzip"] {
-        let with = |ask: Ask| ask.header("accept-encoding", encoding).origin("https://dexarmarket.ru");
-        let answer = client.send(with(ask("/category"))).await;
+        let with = |request: TestRequest| request.header("accept-encoding", encoding).origin("https://dexarmarket.ru");
+        let answer = client.send(with(request("/category"))).await;
         assert_eq!(answer.header("content-encoding"), Some(encoding));
         assert!(answer.body.len() < plain.body.len() / 2, "{encoding}: {} bytes", answer.body.len());
         assert_eq!(answer.decoded(), plain.body, "{encoding}");
-        assert_eq!(answer.body, client.send(with(ask("/category"))).await.body, "a strong tag names these very bytes");
+        assert_eq!(
+            answer.body,
+            client.send(with(request("/category"))).await.body,
+            "a strong tag names these very bytes"
+        );
         let tag = answer.header("etag").expect("a tag").to_owned();
-        let again = client.send(with(ask("/category")).header("if-none-match", &tag)).await;
+        let again = client.send(with(request("/category")).header("if-none-match", &tag)).await;
         assert_eq!((again.status, again.body.len()), (304, 0));
         for name in ["etag", "vary", "cache-control", "access-control-allow-origin", "access-control-allow-credentials"]
         {
@@ -99,7 +103,7 @@ async fn each_encoding_has_a_tag_of_its_own_and_the_same_content() {
     }
     for (index, tag) in tags.iter().enumerate() {
         assert!(!tags[..index].contains(tag), "{tags:?}");
-        let other = client.send(ask("/category").header("if-none-match", tag)).await;
+        let other = client.send(request("/category").header("if-none-match", tag)).await;
         assert_eq!(other.status, if index == 0 { 304 } else { 200 }, "{tag} for plain bytes");
     }
 }
@@ -116,11 +120,11 @@ async fn if_none_match_is_a_list_a_star_or_weak() {
         ("\"x\"".to_owned(), 200),
         (tag.trim_matches('"').to_owned(), 200),
     ] {
-        assert_eq!(client.send(ask("/regions").header("if-none-match", &sent)).await.status, status, "{sent}");
+        assert_eq!(client.send(request("/regions").header("if-none-match", &sent)).await.status, status, "{sent}");
     }
-    let head = client.send(ask("/regions").method("HEAD").header("if-none-match", &tag)).await;
+    let head = client.send(request("/regions").method("HEAD").header("if-none-match", &tag)).await;
     assert_eq!(head.status, 304);
-    let english = client.send(ask("/regions").language("en").header("if-none-match", &tag)).await;
+    let english = client.send(request("/regions").language("en").header("if-none-match", &tag)).await;
     assert_eq!(english.status, 200, "another language is another answer");
 }
 
@@ -142,7 +146,7 @@ async fn the_weights_of_accept_encoding_decide() {
         ("br;q=nonsense", None),
         ("", None),
     ] {
-        let answer = client.send(ask("/category").header("accept-encoding", accepted)).await;
+        let answer = client.send(request("/category").header("accept-encoding", accepted)).await;
         assert_eq!(answer.header("content-encoding"), encoding, "{accepted:?}");
     }
 }
@@ -150,7 +154,7 @@ async fn the_weights_of_accept_encoding_decide() {
 #[tokio::test]
 async fn plain_bytes_have_a_weight_too() {
     let client = demo_shops().gateway.client("dexar");
-    let answer = client.send(ask("/category").header("accept-encoding", "gzip;q=0.5, identity;q=1")).await;
+    let answer = client.send(request("/category").header("accept-encoding", "gzip;q=0.5, identity;q=1")).await;
     assert_eq!(answer.header("content-encoding"), None, "RFC 9110, 12.5.3: the highest weight is preferred");
 }
 
@@ -159,7 +163,7 @@ async fn a_sane_request_id_is_kept_any_other_replaced_and_both_are_in_the_log() 
     let gateway = &demo_shops().gateway;
     let client = gateway.client("dexar");
     let sane = "front-7f3a_42.b";
-    let answer = client.send(ask("/item/0").header("x-request-id", sane)).await;
+    let answer = client.send(request("/item/0").header("x-request-id", sane)).await;
     assert_eq!(answer.header("x-request-id"), Some(sane));
     let line = gateway.await_log(sane);
     assert!(line.contains("dexar") && line.contains("/item/{id}") && line.contains("404"), "{line}");
@@ -167,7 +171,7 @@ async fn a_sane_request_id_is_kept_any_other_replaced_and_both_are_in_the_log() 
     let mut given = Vec::new();
     for sent in ["a b", "x\"y", "<script>", &"x".repeat(500), "", "п"] {
         for path in ["/ping", "/nowhere", "/category?count=0"] {
-            let answer = client.send(ask(path).header("x-request-id", sent)).await;
+            let answer = client.send(request(path).header("x-request-id", sent)).await;
             let id = answer.header("x-request-id").expect("every answer has one").to_owned();
             assert_ne!(id, sent);
             gateway.await_log(&id);
@@ -175,8 +179,10 @@ async fn a_sane_request_id_is_kept_any_other_replaced_and_both_are_in_the_log() 
             given.push(id);
         }
     }
-    let preflight =
-        ask("/cart").method("OPTIONS").origin("https://dexarmarket.ru").header("access-control-request-method", "POST");
+    let preflight = request("/cart")
+        .method("OPTIONS")
+        .origin("https://dexarmarket.ru")
+        .header("access-control-request-method", "POST");
     assert!(client.send(preflight).await.header("x-request-id").is_some());
 }
 

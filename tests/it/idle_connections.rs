@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::h2_writes::{GOAWAY, kinds};
-use crate::harness::{Client, Site, ask, connect_tls};
+use crate::harness::{Client, Site, connect_tls, request};
 
 /// Longer than the longest deadline of the brand file below, shorter than any default.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -201,7 +201,7 @@ async fn connections_over_the_limit_wait_their_turn_and_none_is_lost() {
     let crowd = (0..30).map(|number| async move {
         let client = Client::new(address);
         let client = if number % 2 == 0 { client.http1() } else { client };
-        let answer = client.send(ask("/ping")).await;
+        let answer = client.send(request("/ping")).await;
         drop(client);
         answer.status
     });

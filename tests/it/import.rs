@@ -26,7 +26,7 @@ pub fn exported(site: &Site, brand: &str) -> Value {
 #[tokio::test]
 async fn the_documents_own_examples_come_back_as_they_stand_in_it() {
     let site = Site::new(&["dexar"]);
-    let output = site.import("dexar", &["--strict", &data("import/document.json")]).good();
+    let output = site.import("dexar", &["--strict", &data("import/document.json")]).success();
     assert_eq!(table(&output), [[3, 0, 0], [2, 0, 0], [1, 0, 0], [1, 0, 0]]);
     let source: Value =
         serde_json::from_slice(&std::fs::read(data("import/document.json")).expect("it is there")).expect("JSON");
@@ -51,7 +51,7 @@ async fn the_documents_own_examples_come_back_as_they_stand_in_it() {
 fn one_object_on_many_lines_on_one_line_or_a_record_a_line_is_the_same() {
     let exports = ["document.json", "document-one-line.json", "document.jsonl"].map(|name| {
         let site = Site::new(&["dexar"]);
-        let output = site.import("dexar", &["--strict", &data(&format!("import/{name}"))]).good();
+        let output = site.import("dexar", &["--strict", &data(&format!("import/{name}"))]).success();
         assert_eq!(table(&output), [[3, 0, 0], [2, 0, 0], [1, 0, 0], [1, 0, 0]], "{name}");
         site.export("dexar")
     });
@@ -62,8 +62,8 @@ fn one_object_on_many_lines_on_one_line_or_a_record_a_line_is_the_same() {
 #[tokio::test]
 async fn both_spellings_are_understood_and_both_go_out() {
     let site = Site::new(&["dexar", "novo"]);
-    site.import("dexar", &["--strict", &data("import/legacy.json")]).good();
-    site.import("novo", &["--strict", &data("import/backoffice.json")]).good();
+    site.import("dexar", &["--strict", &data("import/legacy.json")]).success();
+    site.import("novo", &["--strict", &data("import/backoffice.json")]).success();
     let gateway = site.start();
     let legacy = gateway.client("dexar").json("/item/7").await;
     assert_eq!(legacy["imgs"], json!(["https://pictures.example/7.jpg", "https://pictures.example/7b.jpg"]));
@@ -94,7 +94,7 @@ fn bad_records_are_told_one_by_one_and_the_rest_is_taken() {
     let site = Site::new(&["dexar"]);
     let path = site.directory.path().join("report.jsonl");
     let report = path.to_str().expect("UTF-8");
-    let output = site.import("dexar", &[&data("import/bad-records.jsonl"), "--report", report]).good();
+    let output = site.import("dexar", &[&data("import/bad-records.jsonl"), "--report", report]).success();
     assert_eq!(table(&output), [[0; 3], [1, 0, 0], [2, 0, 0], [0; 3]], "{output}");
     let shop = exported(&site, "dexar");
     let names: Vec<&Value> = shop["items"].as_array().expect("a list").iter().map(|item| &item["name"]).collect();
@@ -135,9 +135,9 @@ fn bad_records_are_told_one_by_one_and_the_rest_is_taken() {
 #[test]
 fn strict_takes_all_or_nothing() {
     let site = Site::new(&["dexar"]);
-    site.import("dexar", &[&data("import/document.json")]).good();
+    site.import("dexar", &[&data("import/document.json")]).success();
     let before = site.export("dexar");
-    let said = site.import("dexar", &[&data("import/bad-records.jsonl"), "--strict"]).bad(1);
+    let said = site.import("dexar", &[&data("import/bad-records.jsonl"), "--strict"]).failure(1);
     assert!(said.contains("17 records cannot be used"), "{said}");
     assert_eq!(site.export("dexar"), before);
 }
@@ -145,7 +145,7 @@ fn strict_takes_all_or_nothing() {
 #[test]
 fn a_file_that_cannot_be_read_changes_nothing() {
     let site = Site::new(&["dexar"]);
-    site.import("dexar", &[&data("import/document.json")]).good();
+    site.import("dexar", &[&data("import/document.json")]).success();
     let before = site.export("dexar");
     let good = data("import/legacy.json");
     for (name, text, says) in [
@@ -162,13 +162,13 @@ fn a_file_that_cannot_be_read_changes_nothing() {
         ("wrong.xml", "<yml_catalog><shop></offers></shop></yml_catalog>", "expected"),
     ] {
         let path = site.directory.write(name, text);
-        let said = site.import("dexar", &[&good, path.to_str().expect("UTF-8")]).bad(1);
+        let said = site.import("dexar", &[&good, path.to_str().expect("UTF-8")]).failure(1);
         assert!(said.contains(name) && said.contains(says), "{name}: {said}");
         assert_eq!(site.export("dexar"), before, "{name}: also the good file beside it is not taken");
     }
-    let missing = site.import("dexar", &["/nowhere/feed.xml"]).bad(1);
+    let missing = site.import("dexar", &["/nowhere/feed.xml"]).failure(1);
     assert!(missing.contains("/nowhere/feed.xml") && missing.contains("No such file"), "{missing}");
-    let nobody = site.import("nobody", &[&good]).bad(1);
+    let nobody = site.import("nobody", &[&good]).failure(1);
     assert!(nobody.contains("no brand nobody") && nobody.contains("dexar"), "{nobody}");
 }
 
@@ -180,12 +180,12 @@ fn a_dry_run_says_the_same_numbers_and_changes_nothing() {
     let (document, bad) = (data("import/document.json"), data("import/bad-records.jsonl"));
     // With records of which nobody knows what they are about, --replace is refused; that has a test of its own.
     for (arguments, options) in [(&[document.as_str(), &bad][..], &[][..]), (&[document.as_str()], &["--replace"])] {
-        let dry = site.import("novo", &[arguments, options, &["--dry-run"]].concat()).good();
+        let dry = site.import("novo", &[arguments, options, &["--dry-run"]].concat()).success();
         assert_eq!(site.export("novo"), before);
         assert!(dry.contains("nothing was changed"), "{dry}");
         let real = Site::new(&["novo"]);
         real.import_demo("novo");
-        let said = real.import("novo", &[arguments, options].concat()).good();
+        let said = real.import("novo", &[arguments, options].concat()).success();
         assert_eq!(table(&dry), table(&said), "{options:?}");
         assert_ne!(table(&dry), NOTHING);
         assert_ne!(real.export("novo"), before);
@@ -195,11 +195,11 @@ fn a_dry_run_says_the_same_numbers_and_changes_nothing() {
 #[test]
 fn replace_removes_what_the_file_no_longer_has() {
     let site = Site::new(&["dexar"]);
-    site.import("dexar", &[&data("import/document.json")]).good();
-    site.import("dexar", &[&data("import/legacy.json")]).good();
+    site.import("dexar", &[&data("import/document.json")]).success();
+    site.import("dexar", &[&data("import/legacy.json")]).success();
     let both = exported(&site, "dexar");
     assert_eq!(both["items"].as_array().map(Vec::len), Some(2), "without --replace nothing goes");
-    let output = site.import("dexar", &["--replace", &data("import/legacy.json")]).good();
+    let output = site.import("dexar", &["--replace", &data("import/legacy.json")]).success();
     assert_eq!(table(&output)[2], [0, 0, 1], "{output}");
     let left = exported(&site, "dexar");
     let ids: Vec<&Value> = left["items"].as_array().expect("a list").iter().map(|item| &item["itemID"]).collect();
@@ -211,7 +211,7 @@ fn replace_removes_what_the_file_no_longer_has() {
 
     let before = site.export("dexar");
     for nothing in ["{\"items\": []}", "{\"items\": [{\"itemID\": 5, \"name\": \"broken\"}]}"] {
-        let said = site.import_text("dexar", "nothing.json", nothing, &["--replace"]).bad(1);
+        let said = site.import_text("dexar", "nothing.json", nothing, &["--replace"]).failure(1);
         assert!(said.contains("would empty the shop"), "{said}");
         assert_eq!(site.export("dexar"), before);
     }
@@ -220,20 +220,20 @@ fn replace_removes_what_the_file_no_longer_has() {
 #[test]
 fn a_silent_field_keeps_what_the_shop_knows_and_a_spoken_one_replaces_it() {
     let site = Site::new(&["dexar"]);
-    site.import("dexar", &[&data("import/document.json")]).good();
+    site.import("dexar", &[&data("import/document.json")]).success();
     let before = exported(&site, "dexar");
     let delta = "{\"itemID\":123,\"price\":79990,\"translations\":{\"en\":{\"name\":\"iPhone\"},\"hy\":{}}}\n";
-    let output = site.import_text("dexar", "delta.jsonl", delta, &["--strict"]).good();
+    let output = site.import_text("dexar", "delta.jsonl", delta, &["--strict"]).success();
     assert_eq!(table(&output), [[0; 3], [0; 3], [0, 1, 0], [0; 3]]);
     let mut wanted = before.clone();
     wanted["items"][0]["price"] = 79990.into();
     wanted["items"][0]["translations"]["en"]["name"] = "iPhone".into();
     assert_eq!(exported(&site, "dexar"), wanted);
 
-    let again = site.import_text("dexar", "delta.jsonl", delta, &[]).good();
+    let again = site.import_text("dexar", "delta.jsonl", delta, &[]).success();
     assert_eq!(table(&again), NOTHING, "the same word twice changes nothing");
     let empty = "{\"itemID\":123,\"tags\":[],\"simpleDescription\":\"\",\"photos\":[],\"regions\":[\"spb\"],\"visible\":false}\n";
-    site.import_text("dexar", "empty.jsonl", empty, &["--strict"]).good();
+    site.import_text("dexar", "empty.jsonl", empty, &["--strict"]).success();
     let item = &exported(&site, "dexar")["items"][0];
     assert_eq!((&item["tags"], &item["photos"], &item["regions"]), (&json!([]), &json!([]), &json!(["spb"])));
     assert_eq!((&item["visible"], &item["simpleDescription"]), (&json!(false), &json!("")));
@@ -245,19 +245,19 @@ fn an_export_comes_back_the_same_and_changes_nothing() {
         let site = Site::new(&[brand]);
         site.import_demo(brand);
         let export = site.export(brand);
-        let back = site.import_text(brand, "export.json", &export, &["--strict", "--replace"]).good();
+        let back = site.import_text(brand, "export.json", &export, &["--strict", "--replace"]).success();
         assert_eq!(table(&back), NOTHING, "{brand}: {back}");
         assert_eq!(site.export(brand), export, "{brand}");
-        let lines = site.run(&["catalog", "export", "--brand", brand, "--lines"]).good();
-        let back = site.import_text(brand, "export.jsonl", &lines, &["--strict"]).good();
+        let lines = site.run(&["catalog", "export", "--brand", brand, "--lines"]).success();
+        let back = site.import_text(brand, "export.jsonl", &lines, &["--strict"]).success();
         assert_eq!(table(&back), NOTHING, "{brand}: {back}");
 
         let fresh = Site::new(&[brand]);
-        let came = fresh.import_text(brand, "export.jsonl", &lines, &["--strict"]).good();
+        let came = fresh.import_text(brand, "export.jsonl", &lines, &["--strict"]).success();
         assert_eq!(table(&came)[2][1..], [0, 0], "{came}");
         assert_eq!(fresh.export(brand), export, "{brand}: ids stay the same in another database");
         let path = fresh.directory.path().join("to-a-file.json");
-        fresh.run(&["catalog", "export", "--brand", brand, path.to_str().expect("UTF-8")]).good();
+        fresh.run(&["catalog", "export", "--brand", brand, path.to_str().expect("UTF-8")]).success();
         assert_eq!(std::fs::read_to_string(path).expect("written"), export);
     }
 }
@@ -266,8 +266,8 @@ fn an_export_comes_back_the_same_and_changes_nothing() {
 fn records_without_numbers_get_the_same_ones_in_every_database() {
     let exports = [0, 1].map(|_| {
         let site = Site::new(&["novo"]);
-        site.import("novo", &[&data("import/backoffice.json")]).good();
-        site.import("novo", &[&data("yml/traps.php")]).good();
+        site.import("novo", &[&data("import/backoffice.json")]).success();
+        site.import("novo", &[&data("yml/traps.php")]).success();
         exported(&site, "novo")
     });
     assert_eq!(exports[0], exports[1]);

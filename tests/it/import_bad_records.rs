@@ -74,7 +74,7 @@ fn two_items_may_number_their_reviews_alike() {
         json!({ "itemID": number, "categoryID": 1, "name": "Кружка", "price": 1, "comments": comments }).to_string()
     };
     let text = format!("{{\"categoryID\":1,\"name\":\"Всё\"}}\n{}\n{}\n", item(1), item(2));
-    let output = site.import_text("dexar", "alike.jsonl", text, &[]).good();
+    let output = site.import_text("dexar", "alike.jsonl", text, &[]).success();
     let shop = exported(&site, "dexar");
     let texts: Vec<&Value> =
         shop["items"].as_array().expect("a list").iter().map(|item| &item["comments"][0]["text"]).collect();
@@ -87,6 +87,6 @@ fn an_export_that_fails_leaves_the_file_that_was_there() {
     let mut site = Site::new(&["dexar"]);
     let backup = site.directory.write("backup.json", "yesterday's");
     site.change_brand("dexar", |brand| brand.database_url = "postgresql://%2Fnowhere/none".to_owned());
-    site.run(&["catalog", "export", "--brand", "dexar", backup.to_str().expect("UTF-8")]).bad(1);
+    site.run(&["catalog", "export", "--brand", "dexar", backup.to_str().expect("UTF-8")]).failure(1);
     assert_eq!(std::fs::read_to_string(backup).expect("it is there"), "yesterday's");
 }

@@ -14,7 +14,7 @@ const SHOP: &str = r#"{"id":"moscow","city":"Москва","country":"Росси
 
 fn shop() -> Site {
     let site = Site::new(&["dexar"]);
-    site.import_text("dexar", "shop.jsonl", SHOP, &[]).good();
+    site.import_text("dexar", "shop.jsonl", SHOP, &[]).success();
     site
 }
 
@@ -36,7 +36,7 @@ fn replace_leaves_an_item_whose_record_cannot_be_used() {
 {"itemID":11,"categoryID":1,"name":"Чашка","price":"десять"}
 {"itemID":13,"categoryID":1,"name":"Ложка","price":5}
 "#;
-    site.import_text("dexar", "new.jsonl", new, &["--replace"]).good();
+    site.import_text("dexar", "new.jsonl", new, &["--replace"]).success();
     assert_eq!(item_ids(&site), [11, 13], "the mug is in no record, the cup is in one that is wrong");
 }
 
@@ -47,7 +47,7 @@ fn replace_is_refused_when_a_record_does_not_say_what_it_is_about() {
         ["{\"itemID\":12,", "{\"itemID\":\"12\",\"name\":\"Кружка\",\"price\":20}", "{\"categoryID\":1,\"icon\":5}"]
     {
         let new = format!("{{\"itemID\":11,\"name\":\"Чашка\",\"price\":10}}\n{broken}\n");
-        let said = site.import_text("dexar", "new.jsonl", new, &["--replace"]).bad(1);
+        let said = site.import_text("dexar", "new.jsonl", new, &["--replace"]).failure(1);
         assert!(said.contains("--replace might remove"), "{said}");
         assert_eq!(item_ids(&site), [11, 12], "{broken}");
     }
@@ -56,7 +56,8 @@ fn replace_is_refused_when_a_record_does_not_say_what_it_is_about() {
 #[test]
 fn replace_never_empties_a_shop() {
     let site = shop();
-    let said = site.import_text("dexar", "new.jsonl", "{\"categoryID\":1,\"name\":\"Посуда\"}", &["--replace"]).bad(1);
+    let said =
+        site.import_text("dexar", "new.jsonl", "{\"categoryID\":1,\"name\":\"Посуда\"}", &["--replace"]).failure(1);
     assert!(said.contains("would empty the shop"), "{said}");
     assert_eq!(item_ids(&site), [11, 12]);
 }
@@ -70,9 +71,9 @@ fn a_city_feed_with_a_bad_record_does_not_open_the_item_to_every_city() {
     };
     let both = "<offer id='901'><name>Блюдо</name><price>5</price><categoryId>1</categoryId></offer>\
                 <offer id='902'><name>Поднос</name><price>6</price><categoryId>1</categoryId></offer>";
-    site.import("dexar", &[&format!("moscow={}", city("moscow.xml", both))]).good();
+    site.import("dexar", &[&format!("moscow={}", city("moscow.xml", both))]).success();
     let bad = both.replacen("<categoryId>1</categoryId>", "<categoryId>77</categoryId>", 1);
-    site.import("dexar", &["--replace", &format!("spb={}", city("spb.xml", &bad))]).good();
+    site.import("dexar", &["--replace", &format!("spb={}", city("spb.xml", &bad))]).success();
     let shop = exported(&site, "dexar");
     let regions_of = |id: u64| {
         let item = shop["items"].as_array().expect("a list").iter().find(|item| item["itemID"] == json!(id));
@@ -94,7 +95,7 @@ fn one_id_claimed_by_two_new_things_fails_neither_the_import_nor_the_first() {
 {"itemID":31,"id":"item_32","categoryID":1,"name":"Третий","price":1}
 {"itemID":32,"categoryID":1,"name":"Четвёртый","price":1}
 "#;
-    let said = site.import_text("dexar", "new.jsonl", new, &[]).good();
+    let said = site.import_text("dexar", "new.jsonl", new, &[]).success();
     assert_eq!(item_ids(&site), [11, 12, 21, 31]);
     assert!(said.contains("2 × its id belongs to another item already"), "{said}");
     assert!(said.contains("its parent does not exist"), "{said}");
@@ -109,18 +110,18 @@ fn a_feed_that_only_says_available_leaves_counted_pieces_alone() {
         let item: &Value = &shop["items"][0];
         (item["price"].clone(), item["quantity"].clone(), item["remainings"].clone())
     };
-    site.import_text("dexar", "feed.xml", said("true"), &[]).good();
+    site.import_text("dexar", "feed.xml", said("true"), &[]).success();
     assert_eq!(cup(), (json!(11), json!(5), Value::Null), "five pieces stay five");
-    site.import_text("dexar", "feed.xml", said("false"), &[]).good();
+    site.import_text("dexar", "feed.xml", said("false"), &[]).success();
     assert_eq!(cup(), (json!(11), Value::Null, json!("out")));
-    site.import_text("dexar", "feed.xml", said("true"), &[]).good();
+    site.import_text("dexar", "feed.xml", said("true"), &[]).success();
     assert_eq!(cup(), (json!(11), Value::Null, json!("high")), "what was out can be had again");
 }
 
 #[test]
 fn a_text_id_is_never_taken_for_a_number() {
     let site = shop();
-    let said = site.import_text("dexar", "new.jsonl", r#"{"id":"11","price":1}"#, &[]).good();
+    let said = site.import_text("dexar", "new.jsonl", r#"{"id":"11","price":1}"#, &[]).success();
     assert!(said.contains("is new and has no name"), "{said}");
     assert_eq!(exported(&site, "dexar")["items"][0]["price"], json!(10));
 }
@@ -130,7 +131,7 @@ fn the_report_is_not_written_over_an_input() {
     let site = shop();
     let file = site.directory.write("new.jsonl", "{\"itemID\":11,\"price\":12}\n");
     let file = file.to_str().expect("UTF-8");
-    let said = site.import("dexar", &["--report", file, file]).bad(1);
+    let said = site.import("dexar", &["--report", file, file]).failure(1);
     assert!(said.contains("one of the files to import"), "{said}");
     assert!(std::fs::read_to_string(file).expect("it is there").contains("itemID"));
 }

@@ -73,14 +73,14 @@ async fn readers_see_the_old_catalogue_or_the_new_one_and_never_half() {
             site.directory.write(&format!("{g}.jsonl"), generation(g, 100 + g)).to_str().expect("UTF-8").to_owned()
         })
         .collect();
-    site.import("novo", &["--replace", "--strict", &paths[0]]).good();
+    site.import("novo", &["--replace", "--strict", &paths[0]]).success();
     let gateway = site.start();
     let importing = Arc::new(AtomicBool::new(true));
     let import = {
         let (site, importing) = (site.clone(), importing.clone());
         tokio::task::spawn_blocking(move || {
             for path in &paths[1..] {
-                site.import("novo", &["--replace", "--strict", path]).good();
+                site.import("novo", &["--replace", "--strict", path]).success();
             }
             importing.store(false, Ordering::Relaxed);
         })
@@ -111,14 +111,14 @@ fn a_killed_import_leaves_the_old_catalogue_and_the_next_one_works() {
     let old = site.directory.write("old.jsonl", generation(1, 3_000));
     let new = site.directory.write("new.jsonl", generation(2, 3_100));
     let [old, new] = [&old, &new].map(|path| path.to_str().expect("UTF-8"));
-    site.import("dexar", &["--replace", old]).good();
+    site.import("dexar", &["--replace", old]).success();
     let old_state = state(&site);
     let begun = Instant::now();
-    site.import("dexar", &["--replace", new]).good();
+    site.import("dexar", &["--replace", new]).success();
     let takes = begun.elapsed();
     let new_state = state(&site);
     assert_ne!(old_state, new_state);
-    site.import("dexar", &["--replace", old]).good();
+    site.import("dexar", &["--replace", old]).success();
 
     let mut killed = 0;
     for part in 0..12u32 {
@@ -133,7 +133,7 @@ fn a_killed_import_leaves_the_old_catalogue_and_the_next_one_works() {
         let found = state(&site);
         if found == new_state {
             // The commit came before the kill.
-            site.import("dexar", &["--replace", old]).good();
+            site.import("dexar", &["--replace", old]).success();
             assert_eq!(state(&site), old_state);
             continue;
         }
@@ -143,7 +143,7 @@ fn a_killed_import_leaves_the_old_catalogue_and_the_next_one_works() {
         killed += 1;
     }
     assert!(killed >= 4, "only {killed} imports were killed in their middle");
-    let after = site.import("dexar", &["--replace", "--strict", new]).good();
+    let after = site.import("dexar", &["--replace", "--strict", new]).success();
     assert_eq!(table(&after)[2], [100, 3_000, 0], "{after}");
     assert!(state(&site) == new_state);
 }
@@ -153,14 +153,14 @@ fn of_two_whole_imports_at_once_one_comes_last() {
     let site = Site::new(&["dexar"]);
     let files = [1, 2].map(|g| site.directory.write(&format!("{g}.jsonl"), generation(g, 400 + 10 * g)));
     let states = files.each_ref().map(|path| {
-        site.import("dexar", &["--replace", path.to_str().expect("UTF-8")]).good();
+        site.import("dexar", &["--replace", path.to_str().expect("UTF-8")]).success();
         state(&site)
     });
     for _ in 0..5 {
         std::thread::scope(|scope| {
             for path in &files {
                 let site = &site;
-                scope.spawn(move || site.import("dexar", &["--replace", path.to_str().expect("UTF-8")]).good());
+                scope.spawn(move || site.import("dexar", &["--replace", path.to_str().expect("UTF-8")]).success());
             }
         });
         let left = state(&site);
@@ -171,7 +171,7 @@ fn of_two_whole_imports_at_once_one_comes_last() {
 #[test]
 fn of_two_deltas_at_once_both_count() {
     let site = Site::new(&["dexar"]);
-    site.import_text("dexar", "base.jsonl", generation(1, 300), &[]).good();
+    site.import_text("dexar", "base.jsonl", generation(1, 300), &[]).success();
     let delta = |member: &str, value: u64| -> String {
         (1..=300).map(|item| format!("{{\"itemID\":{item},\"{member}\":{value}}}\n")).collect()
     };
@@ -180,7 +180,7 @@ fn of_two_deltas_at_once_both_count() {
             for member in ["price", "quantity"] {
                 let (site, text) = (&site, delta(member, round));
                 let name = format!("{member}-{round}.jsonl");
-                scope.spawn(move || site.import_text("dexar", &name, text, &["--strict"]).good());
+                scope.spawn(move || site.import_text("dexar", &name, text, &["--strict"]).success());
             }
         });
         let counted = "select count(*) from item where price = quantity and price = ".to_owned() + &round.to_string();
@@ -192,7 +192,7 @@ fn of_two_deltas_at_once_both_count() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_other_brand_imports_and_reads_meanwhile() {
     let site = Site::new(&["dexar", "novo"]);
-    site.import_text("novo", "first.jsonl", generation(1, 101), &[]).good();
+    site.import_text("novo", "first.jsonl", generation(1, 101), &[]).success();
     let lock = "select pg_advisory_lock(hashtextextended('brandgate:import:dexar', 0))";
     let (holder, connection) = tokio_postgres::connect(&site.services.admin_url(&site.database), tokio_postgres::NoTls)
         .await
@@ -202,7 +202,7 @@ async fn the_other_brand_imports_and_reads_meanwhile() {
     let mut waiting =
         site.spawn(&["catalog", "import", "--brand", "dexar", &crate::harness::data("import/legacy.json")]);
     let second = generation(2, 102);
-    tokio::task::block_in_place(|| site.import_text("novo", "second.jsonl", second, &["--replace"]).good());
+    tokio::task::block_in_place(|| site.import_text("novo", "second.jsonl", second, &["--replace"]).success());
     let gateway: Gateway = site.start();
     assert_eq!(look(&gateway.client("novo")).await, [2; 4]);
     assert!(waiting.try_wait().expect("it is our child").is_none(), "Dexar's import waits for its own lock");

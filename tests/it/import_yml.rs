@@ -14,7 +14,7 @@ fn by_id<'a>(shop: &'a Value, list: &str, id: &str) -> &'a Value {
 
 fn trapped() -> (Site, String, Value) {
     let site = Site::new(&["novo"]);
-    let output = site.import("novo", &[&data("yml/traps.php")]).good();
+    let output = site.import("novo", &[&data("yml/traps.php")]).success();
     let shop = exported(&site, "novo");
     (site, output, shop)
 }
@@ -91,10 +91,10 @@ fn offers_that_cannot_be_sold_are_told_and_the_others_are_taken() {
 /// A shop of two cities' feeds.
 fn two_cities(options: &[&str]) -> (Site, String) {
     let site = Site::new(&["novo"]);
-    site.import("novo", &[&data("import/document.json")]).good();
-    site.import_text("novo", "empty.json", "{\"items\":[{\"itemID\":123,\"visible\":false}]}", &[]).good();
+    site.import("novo", &[&data("import/document.json")]).success();
+    site.import_text("novo", "empty.json", "{\"items\":[{\"itemID\":123,\"visible\":false}]}", &[]).success();
     let (moscow, spb) = (format!("moscow={}", data("yml/moscow.xml")), format!("spb={}", data("yml/spb.xml")));
-    let output = site.import("novo", &[options, &[&moscow, &spb]].concat()).good();
+    let output = site.import("novo", &[options, &[&moscow, &spb]].concat()).success();
     (site, output)
 }
 
@@ -112,9 +112,9 @@ fn feeds_of_cities_are_united_and_the_first_name_stays() {
     assert!(told.len() == 1 && told[0].contains("item_1") && told[0].contains("150"), "one price differs: {output}");
 
     let (moscow, spb) = (format!("moscow={}", data("yml/moscow.xml")), format!("spb={}", data("yml/spb.xml")));
-    let again = site.import("novo", &[&moscow, &spb]).good();
+    let again = site.import("novo", &[&moscow, &spb]).success();
     assert_eq!(table(&again), [[0; 3]; 4], "the same feeds again change nothing");
-    let unknown = site.import("novo", &[&format!("atlantis={}", data("yml/spb.xml"))]).bad(1);
+    let unknown = site.import("novo", &[&format!("atlantis={}", data("yml/spb.xml"))]).failure(1);
     assert!(unknown.contains("no region atlantis"), "{unknown}");
 }
 
@@ -122,7 +122,7 @@ fn feeds_of_cities_are_united_and_the_first_name_stays() {
 fn a_city_whose_feed_lost_an_item_loses_it_with_replace() {
     let (site, _) = two_cities(&["--replace"]);
     // Petersburg's feed comes alone for Moscow: what only Moscow had is gone, the rest is Moscow's.
-    site.import("novo", &["--replace", &format!("moscow={}", data("yml/spb.xml"))]).good();
+    site.import("novo", &["--replace", &format!("moscow={}", data("yml/spb.xml"))]).success();
     let shop = exported(&site, "novo");
     let left: Vec<(&str, &Value)> = shop["items"]
         .as_array()
@@ -138,7 +138,7 @@ fn a_city_whose_feed_lost_an_item_loses_it_with_replace() {
 async fn a_feed_of_prices_and_stock_updates_and_never_blanks() {
     let (site, _) = two_cities(&[]);
     let before = exported(&site, "novo");
-    let output = site.import("novo", &[&data("yml/delta.xml")]).good();
+    let output = site.import("novo", &[&data("yml/delta.xml")]).success();
     assert_eq!(table(&output), [[0; 3], [0; 3], [0, 3, 0], [0; 3]], "{output}");
     assert!(output.contains("item_404"), "an unknown item without a name is told: {output}");
     let mut wanted = before;

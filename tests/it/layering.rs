@@ -22,10 +22,10 @@ const DOMAINS: [&str; 10] =
     ["regions", "catalog", "search", "session", "reviews", "mail", "cart", "payments", "auth", "telegram"];
 const LONGEST_FILE_LINES: usize = 400;
 
-struct File {
+pub struct File {
     /// Relative to the repository: `src/catalog/store.rs`.
-    name: String,
-    text: String,
+    pub name: String,
+    pub text: String,
 }
 
 impl File {
@@ -114,7 +114,7 @@ fn paths(text: &str) -> Vec<Vec<String>> {
     found.into_iter().map(|path| prefix.iter().cloned().chain(path).collect()).collect()
 }
 
-fn files_under(directory: &str, extension: &str) -> Vec<File> {
+pub fn files_under(directory: &str, extension: &str) -> Vec<File> {
     fn walk(directory: &Path, into: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(directory).expect("the repository is here") {
             let path = entry.expect("readable").path();

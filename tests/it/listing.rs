@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::Value;
 
 use crate::demo_catalog::{Source, ids};
-use crate::harness::{Site, ask, demo_shops};
+use crate::harness::{Site, demo_shops, request};
 
 #[tokio::test]
 async fn pages_put_together_are_the_list_in_its_order() {
@@ -50,14 +50,14 @@ async fn deep_pages_of_uneven_shelves_are_the_list_in_its_order() {
             places.push((-priority, id, number.is_multiple_of(3)));
         }
         places.sort_unstable();
-        site.import_text("novo", "uneven.jsonl", records, &["--replace"]).good();
+        site.import_text("novo", "uneven.jsonl", records, &["--replace"]).success();
         let gateway = site.start();
         let client = gateway.client("novo");
         for region in ["", "moscow", "spb"] {
             let wanted: Vec<_> =
                 places.iter().filter(|(_, _, in_moscow)| region != "spb" || !in_moscow).map(|(_, id, _)| *id).collect();
             for skip in (0..1_600).step_by(40) {
-                let answer = client.send(ask(&format!("/category/1?count=40&skip={skip}")).region(region)).await;
+                let answer = client.send(request(&format!("/category/1?count=40&skip={skip}")).region(region)).await;
                 let page = wanted.iter().skip(skip).take(40).copied().collect::<Vec<_>>();
                 assert_eq!(ids(&answer.ok_json()), page, "{region} {skip}");
             }
@@ -72,7 +72,7 @@ async fn more_than_200_is_taken_as_200_and_beyond_the_end_is_empty() {
     for number in 1..=205 {
         records += &format!("{{\"itemID\":{number},\"categoryID\":1,\"name\":\"Кружка {number}\",\"price\":1}}\n");
     }
-    site.import_text("novo", "many.jsonl", records, &[]).good();
+    site.import_text("novo", "many.jsonl", records, &[]).success();
     let gateway = site.start();
     let client = gateway.client("novo");
     for count in ["200", "201", "100000", "99999999999999999999999"] {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::login::{begin, button, log_in, press_start};
-use crate::harness::{Browser, Gateway, Outside, Person, Process, Site, buttons, eventually_async};
+use crate::harness::login::{button, log_in, press_start, start_login};
+use crate::harness::{BrowserClient, Gateway, Process, Sandbox, Site, TelegramUser, buttons, eventually_async};
 
 const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 {"itemID":11,"categoryID":1,"name":"Стул","price":100,"quantity":2000}
@@ -11,47 +11,47 @@ const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 "#;
 
 /// Both brands with their bots at work.
-struct Town {
+struct Setup {
     site: Site,
-    outside: Outside,
+    sandbox: Sandbox,
     gateway: Gateway,
     workers: Process,
 }
 
-impl Town {
-    fn new() -> Town {
-        Town::with("")
+impl Setup {
+    fn new() -> Setup {
+        Setup::with("")
     }
 
     /// With further sections in the file of dexar.
-    fn with(more: &str) -> Town {
+    fn with(more: &str) -> Setup {
         let mut site = Site::new(&["dexar", "novo"]);
-        let outside = Outside::start(&mut site);
+        let sandbox = Sandbox::start(&mut site);
         site.change_brand("dexar", |file| more.clone_into(&mut file.more));
-        site.import_text("dexar", "shop.jsonl", SHOP, &[]).good();
+        site.import_text("dexar", "shop.jsonl", SHOP, &[]).success();
         let gateway = site.start();
         let workers = site.start_workers();
-        Town { site, outside, gateway, workers }
+        Setup { site, sandbox, gateway, workers }
     }
 
-    fn browser(&self) -> Browser {
-        Browser::new(self.gateway.client("dexar"))
+    fn browser(&self) -> BrowserClient {
+        BrowserClient::new(self.gateway.client("dexar"))
     }
 }
 
-fn anna() -> Person {
-    Person::new(7_700_001, "Анна", "ru")
+fn anna() -> TelegramUser {
+    TelegramUser::new(7_700_001, "Анна", "ru")
 }
 
 #[tokio::test]
 async fn the_phone_beside_the_desktop_logs_the_desktop_in_and_brings_the_cart() {
-    let town = Town::new();
-    let desktop = town.browser();
+    let setup = Setup::new();
+    let desktop = setup.browser();
     desktop.add_to_cart(11, 2).await;
-    let begun = begin(&desktop).await;
+    let begun = start_login(&desktop).await;
     assert_eq!(desktop.get("/auth/session").await.status, 401, "START was not even pressed");
 
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
     let text = question["text"].as_str().expect("a text");
     assert!(text.contains("Shop dexar") && text.contains("127.0.0.1") && text.contains("UTC"), "{text}");
     let labels: Vec<String> = buttons(&question).into_iter().map(|(label, _)| label).collect();
@@ -59,8 +59,8 @@ async fn the_phone_beside_the_desktop_logs_the_desktop_in_and_brings_the_cart() 
     assert!(labels[..3].iter().all(|label| label.len() == 2 && label.parse::<u8>().is_ok()), "{labels:?}");
     assert_eq!(desktop.get("/auth/session").await.status, 401, "START alone logs nobody in");
 
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
     let answer = desktop.get("/auth/session").await;
     let session = answer.ok_json();
     assert_eq!(
@@ -76,18 +76,18 @@ async fn the_phone_beside_the_desktop_logs_the_desktop_in_and_brings_the_cart() 
     assert_eq!(attempt_cookie, "__Host-dexar_attempt=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=None");
     assert_eq!(desktop.cart().await, [(11, 2)], "what the visitor had chosen is there");
 
-    let phone = town.browser();
-    log_in(&town.outside, "dexar", &phone, &anna()).await;
+    let phone = setup.browser();
+    log_in(&setup.sandbox, "dexar", &phone, &anna()).await;
     assert_eq!(phone.cart().await, [(11, 2)], "and on another device too");
     phone.add_to_cart(12, 1).await;
     assert_eq!(desktop.cart().await, [(11, 2), (12, 1)]);
-    assert_eq!(town.browser().get("/auth/session").await.status, 401, "nobody else is logged in");
+    assert_eq!(setup.browser().get("/auth/session").await.status, 401, "nobody else is logged in");
 }
 
 #[tokio::test]
 async fn the_start_cookie_and_answer_have_what_the_contract_says() {
-    let town = Town::new();
-    let answer = town.browser().post("/auth/telegram/start", &json!({})).await;
+    let setup = Setup::new();
+    let answer = setup.browser().post("/auth/telegram/start", &json!({})).await;
     let begun = answer.ok_json();
     let cookie = answer.header("set-cookie").expect("a cookie");
     let (pair, attributes) = cookie.split_once("; ").expect("attributes");
@@ -105,154 +105,156 @@ async fn the_start_cookie_and_answer_have_what_the_contract_says() {
 
 #[tokio::test]
 async fn no_and_a_wrong_number_end_the_attempt_for_good() {
-    let town = Town::new();
+    let setup = Setup::new();
     for wrong in [true, false] {
-        let browser = town.browser();
-        let begun = begin(&browser).await;
-        let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+        let browser = setup.browser();
+        let begun = start_login(&browser).await;
+        let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
         let choices = buttons(&question);
         let (_, data) = match wrong {
             true => choices.iter().find(|(label, _)| label.len() == 2 && *label != begun.code),
             false => choices.iter().find(|(label, _)| label.len() > 2),
         }
         .expect("a wrong number, and No");
-        town.outside.press("dexar", &anna(), data).await;
-        town.outside.await_text("dexar", anna().id(), if wrong { "Число не совпало" } else { "Вход отменён" }).await;
+        setup.sandbox.press_button("dexar", &anna(), data).await;
+        setup.sandbox.await_text("dexar", anna().id(), if wrong { "Число не совпало" } else { "Вход отменён" }).await;
         // The right one afterwards comes too late.
-        town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-        town.outside.await_text("dexar", anna().id(), "уже отменён").await;
+        setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+        setup.sandbox.await_text("dexar", anna().id(), "уже отменён").await;
         assert_eq!(browser.get("/auth/session").await.status, 401);
     }
 }
 
 #[tokio::test]
 async fn another_persons_press_changes_nothing() {
-    let town = Town::new();
-    let (browser, mallory) = (town.browser(), Person::new(666, "Mallory", "en"));
-    let begun = begin(&browser).await;
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
-    town.outside.press("dexar", &mallory, &button(&question, &begun.code)).await;
-    let note = async || town.outside.notes("dexar", mallory.id()).await.pop();
+    let setup = Setup::new();
+    let (browser, mallory) = (setup.browser(), TelegramUser::new(666, "Mallory", "en"));
+    let begun = start_login(&browser).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
+    setup.sandbox.press_button("dexar", &mallory, &button(&question, &begun.code)).await;
+    let note = async || setup.sandbox.callback_answers("dexar", mallory.id()).await.pop();
     let note = eventually_async("a note", 20, note).await;
     assert_eq!(note, "This button is not for you.");
     assert_eq!(browser.get("/auth/session").await.status, 401);
-    town.outside.say("dexar", &mallory, &begun.command).await;
-    town.outside.await_text("dexar", mallory.id(), "Somebody else is answering").await;
+    setup.sandbox.send_message("dexar", &mallory, &begun.command).await;
+    setup.sandbox.await_text("dexar", mallory.id(), "Somebody else is answering").await;
 
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
 }
 
 #[tokio::test]
 async fn an_attempt_ends_after_its_time() {
-    let town = Town::with("[session]\nattempt_s = 8\n");
-    let browser = town.browser();
-    let begun = begin(&browser).await;
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    let setup = Setup::with("[session]\nattempt_s = 8\n");
+    let browser = setup.browser();
+    let begun = start_login(&browser).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
     eventually_async("the attempt ends", 20, async || {
-        let look = town.site.redis(&["exists", &format!("dexar:{{{}}}:attempt", &begun.command[12..])]);
+        let look = setup.site.redis(&["exists", &format!("dexar:{{{}}}:attempt", &begun.command[12..])]);
         (look == "0").then_some(())
     })
     .await;
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Время этого входа истекло").await;
-    town.outside.say("dexar", &anna(), &begun.command).await;
-    town.outside.await_message("dexar", anna().id(), 2).await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    setup.sandbox.await_text("dexar", anna().id(), "Время этого входа истекло").await;
+    setup.sandbox.send_message("dexar", &anna(), &begun.command).await;
+    setup.sandbox.await_message("dexar", anna().id(), 2).await;
     assert_eq!(browser.get("/auth/session").await.status, 401);
 }
 
 #[tokio::test]
 async fn two_presses_and_many_polls_make_one_session() {
-    let town = Town::new();
-    let browser = town.browser();
+    let setup = Setup::new();
+    let browser = setup.browser();
     browser.add_to_cart(12, 4).await;
-    let begun = begin(&browser).await;
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    let begun = start_login(&browser).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
     let data = button(&question, &begun.code);
     let anna = anna();
-    tokio::join!(town.outside.press("dexar", &anna, &data), town.outside.press("dexar", &anna, &data));
-    town.outside.await_text("dexar", anna.id(), "Вы вошли").await;
+    tokio::join!(setup.sandbox.press_button("dexar", &anna, &data), setup.sandbox.press_button("dexar", &anna, &data));
+    setup.sandbox.await_text("dexar", anna.id(), "Вы вошли").await;
     let poll = || async {
-        let tab = browser.at(town.gateway.client("dexar"));
+        let tab = browser.at(setup.gateway.client("dexar"));
         let session = tab.get("/auth/session").await.ok_json();
         (session["sessionId"].clone(), tab.cookie("__Host-dexar_session"), tab)
     };
     let tabs = futures_util::future::join_all((0..12).map(|_| poll())).await;
     assert!(tabs.iter().all(|(id, cookie, _)| *id == tabs[0].0 && *cookie == tabs[0].1), "one session, one cookie");
     assert_eq!(tabs[0].2.cart().await, [(12, 4)], "the cart was merged once");
-    let sessions = town.site.redis(&["--raw", "keys", "dexar:*:session"]);
+    let sessions = setup.site.redis(&["--raw", "keys", "dexar:*:session"]);
     assert_eq!(sessions.lines().count(), 1, "{sessions}");
 }
 
 #[tokio::test]
 async fn logins_on_two_devices_merge_both_carts_up_to_the_stock() {
-    let town = Town::new();
-    let (first, second) = (town.browser(), town.browser());
+    let setup = Setup::new();
+    let (first, second) = (setup.browser(), setup.browser());
     first.add_to_cart(12, 3).await;
     second.add_to_cart(12, 4).await;
     second.add_to_cart(11, 1).await;
     let anna = anna();
-    tokio::join!(log_in(&town.outside, "dexar", &first, &anna), log_in(&town.outside, "dexar", &second, &anna));
+    tokio::join!(log_in(&setup.sandbox, "dexar", &first, &anna), log_in(&setup.sandbox, "dexar", &second, &anna));
     let mut cart = first.cart().await;
     cart.sort_unstable();
     assert_eq!(cart, [(11, 1), (12, 5)], "quantities add up, capped by the five in stock");
     assert_eq!(
-        town.site.sql_as("dexar", "select count(*) from cart_line where owner like 'visitor:%'").expect("sql"),
+        setup.site.sql_as("dexar", "select count(*) from cart_line where owner like 'visitor:%'").expect("sql"),
         "0"
     );
 }
 
 #[tokio::test]
 async fn a_gateway_killed_between_approval_and_claim_loses_nothing() {
-    let town = Town::new();
-    let browser = town.browser();
+    let setup = Setup::new();
+    let browser = setup.browser();
     browser.add_to_cart(11, 1).await;
-    let begun = begin(&browser).await;
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
-    town.gateway.kill();
-    let gateway = town.site.start();
+    let begun = start_login(&browser).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
+    setup.gateway.kill();
+    let gateway = setup.site.start();
     let browser = browser.at(gateway.client("dexar"));
     let session = browser.get("/auth/session").await.ok_json();
     assert_eq!(session["telegramUserId"], anna().id());
     gateway.kill();
-    let gateway = town.site.start();
+    let gateway = setup.site.start();
     let browser = browser.at(gateway.client("dexar"));
     let again = browser.get("/auth/session").await.ok_json();
     assert_eq!(again["sessionId"], session["sessionId"], "a restart loses no session");
     assert_eq!(browser.cart().await, [(11, 1)]);
     // The answer with the session's cookie may have been lost: the attempt still gives it.
-    let lost = Browser::new(gateway.client("dexar"));
-    lost.plant("__Host-dexar_attempt", &browser.cookie("__Host-dexar_attempt").unwrap_or_default());
+    let lost = BrowserClient::new(gateway.client("dexar"));
+    lost.set_cookie("__Host-dexar_attempt", &browser.cookie("__Host-dexar_attempt").unwrap_or_default());
     assert_eq!(lost.get("/auth/session").await.status, 401, "an attempt that was given up is worth nothing");
 }
 
 #[tokio::test]
 async fn one_brand_knows_nothing_of_the_others_logins() {
-    let town = Town::new();
-    let browser = town.browser();
-    let begun = begin(&browser).await;
-    let person = Person::new(5, "John", "en");
+    let setup = Setup::new();
+    let browser = setup.browser();
+    let begun = start_login(&browser).await;
+    let person = TelegramUser::new(5, "John", "en");
     // The other brand's bot does not know the token.
-    town.outside.say("novo", &person, &begun.command).await;
-    town.outside.await_text("novo", person.id(), "This login has expired").await;
-    log_in(&town.outside, "dexar", &browser, &anna()).await;
+    setup.sandbox.send_message("novo", &person, &begun.command).await;
+    setup.sandbox.await_text("novo", person.id(), "This login has expired").await;
+    log_in(&setup.sandbox, "dexar", &browser, &anna()).await;
     let secret = browser.cookie("__Host-dexar_session").expect("logged in");
-    let elsewhere = Browser::new(town.gateway.client("novo"));
+    let elsewhere = BrowserClient::new(setup.gateway.client("novo"));
     for name in ["__Host-dexar_session", "__Host-novo_session"] {
-        elsewhere.plant(name, &secret);
+        elsewhere.set_cookie(name, &secret);
         assert_eq!(elsewhere.get("/auth/session").await.status, 401, "{name}");
     }
 }
 
 #[tokio::test]
 async fn the_page_shows_the_same_attempt_again_and_works_without_scripts() {
-    let town = Town::new();
-    let browser = town.browser();
+    let setup = Setup::new();
+    let browser = setup.browser();
     let page = |language: &'static str| {
-        crate::harness::ask("/auth/telegram/start").header("accept", "text/html").header("accept-language", language)
+        crate::harness::request("/auth/telegram/start")
+            .header("accept", "text/html")
+            .header("accept-language", language)
     };
     let answer = browser.send(page("hy-AM")).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
@@ -264,13 +266,13 @@ async fn the_page_shows_the_same_attempt_again_and_works_without_scripts() {
     let again = String::from_utf8(browser.send(page("en")).await.body.to_vec()).expect("UTF-8");
     assert!(again.contains(&token) && again.contains("Your number"), "the same attempt, in English");
 
-    town.outside.say("dexar", &anna(), &format!("/start auth_{token}")).await;
-    let question = town.outside.await_message("dexar", anna().id(), 1).await;
-    town.outside.press("dexar", &anna(), &button(&question, &code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    setup.sandbox.send_message("dexar", &anna(), &format!("/start auth_{token}")).await;
+    let question = setup.sandbox.await_message("dexar", anna().id(), 1).await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &code)).await;
+    setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
-    assert!(town.workers.log().contains("speaking for the bot"));
-    let head = browser.send(crate::harness::ask("/auth/telegram/start").method("HEAD")).await;
+    assert!(setup.workers.log().contains("speaking for the bot"));
+    let head = browser.send(crate::harness::request("/auth/telegram/start").method("HEAD")).await;
     assert_eq!((head.status, head.header("allow")), (405, Some("GET, POST, OPTIONS")));
     let sessions: Value = browser.get("/auth/session").await.ok_json();
     assert_eq!(sessions["active"], true);
@@ -278,11 +280,11 @@ async fn the_page_shows_the_same_attempt_again_and_works_without_scripts() {
 
 #[tokio::test]
 async fn a_name_made_of_lines_is_a_name() {
-    let town = Town::new();
+    let setup = Setup::new();
     let person = json!({"id": 6_660_001, "first_name": "Mallory\nid=42\nlast_name=X", "language_code": "en"});
     let body = json!({"from": person, "text": "/start"});
-    town.outside.call(hyper::Method::POST, "/telegram/dexarmarket_bot/send", &body).await;
-    let message = town.outside.await_message("dexar", 6_660_001, 1).await;
+    setup.sandbox.call(hyper::Method::POST, "/telegram/dexarmarket_bot/send", &body).await;
+    let message = setup.sandbox.await_message("dexar", 6_660_001, 1).await;
     let (_, url) = buttons(&message).pop().expect("a link");
     let part = |name: &str| {
         url.split(&format!("{name}=")).nth(1).and_then(|rest| rest.split('&').next()).expect("it is there")
@@ -292,20 +294,20 @@ async fn a_name_made_of_lines_is_a_name() {
         part("auth_date"),
         part("hash")
     );
-    assert_eq!(town.browser().get(&forged).await.error_code(400), "bad_login");
+    assert_eq!(setup.browser().get(&forged).await.error_code(400), "bad_login");
     let spaces = forged.replace("%0A", "%20");
-    assert_eq!(town.browser().get(&spaces).await.error_code(401), "bad_hash");
+    assert_eq!(setup.browser().get(&spaces).await.error_code(401), "bad_hash");
 }
 
 #[tokio::test]
 async fn an_attempt_approved_while_its_page_is_open_is_claimed_by_the_reload() {
-    let town = Town::new();
-    let browser = town.browser();
-    let begun = begin(&browser).await;
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
-    let open = || crate::harness::ask("/auth/telegram/start").header("accept", "text/html");
+    let setup = Setup::new();
+    let browser = setup.browser();
+    let begun = start_login(&browser).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
+    let open = || crate::harness::request("/auth/telegram/start").header("accept", "text/html");
     let image = browser.send(open().header("sec-fetch-dest", "image")).await;
     assert_eq!((image.status, image.header("set-cookie")), (403, None), "a picture of another page changes nothing");
     let reload = browser.send(open().header("sec-fetch-dest", "document")).await;
@@ -315,42 +317,42 @@ async fn an_attempt_approved_while_its_page_is_open_is_claimed_by_the_reload() {
 
 #[tokio::test]
 async fn a_browser_ends_with_the_login_that_was_made_last() {
-    let town = Town::new();
-    let browser = town.browser();
-    let first = Person::new(1, "First", "en");
-    log_in(&town.outside, "dexar", &browser, &first).await;
+    let setup = Setup::new();
+    let browser = setup.browser();
+    let first = TelegramUser::new(1, "First", "en");
+    log_in(&setup.sandbox, "dexar", &browser, &first).await;
     let old = browser.cookie("__Host-dexar_session").expect("logged in");
     // While logged in, another person's attempt waits through a poll, and then replaces the first one's session.
-    let begun = begin(&browser).await;
+    let begun = start_login(&browser).await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], 1);
-    let question = press_start(&town.outside, "dexar", &anna(), &begun).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
     let approved = browser.cookie("__Host-dexar_attempt").expect("it waits");
-    town.outside.press("dexar", &anna(), &button(&question, &begun.code)).await;
-    town.outside.await_text("dexar", anna().id(), "Вы вошли").await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
-    let stale = town.browser();
-    stale.plant("__Host-dexar_session", &old);
+    let stale = setup.browser();
+    stale.set_cookie("__Host-dexar_session", &old);
     assert_eq!(stale.get("/auth/session").await.status, 401, "one browser, one session");
     // A logout in a tab that still holds the attempt ends what another tab has just claimed.
-    let tab = town.browser();
-    tab.plant("__Host-dexar_attempt", &approved);
+    let tab = setup.browser();
+    tab.set_cookie("__Host-dexar_attempt", &approved);
     tab.post("/auth/logout", &json!({})).await.ok_json();
     assert_eq!(browser.get("/auth/session").await.status, 401);
 }
 
 #[tokio::test]
 async fn what_is_added_while_another_tab_logs_in_is_the_users() {
-    let town = Town::new();
-    let browser = town.browser();
+    let setup = Setup::new();
+    let browser = setup.browser();
     browser.add_to_cart(11, 1).await;
-    let late_tab = browser.at(town.gateway.client("dexar"));
-    log_in(&town.outside, "dexar", &browser, &anna()).await;
+    let late_tab = browser.at(setup.gateway.client("dexar"));
+    log_in(&setup.sandbox, "dexar", &browser, &anna()).await;
     late_tab.add_to_cart(12, 2).await;
     assert_eq!(browser.cart().await, [(11, 1), (12, 2)]);
     // Other cookies of the domain may hold anything.
     let secret = browser.cookie("__Host-dexar_session").expect("logged in");
     let cookies = format!("city=Москва; __Host-dexar_session={secret}");
     let answer =
-        town.gateway.client("dexar").send(crate::harness::ask("/auth/session").header("cookie", cookies)).await;
+        setup.gateway.client("dexar").send(crate::harness::request("/auth/session").header("cookie", cookies)).await;
     assert_eq!(answer.status, 200);
 }

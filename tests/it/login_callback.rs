@@ -2,16 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::login::{begin, now_s, query, sign};
-use crate::harness::{Answer, Ask, Browser, Gateway, Outside, Person, Site, ask, bot_token_of};
+use crate::harness::login::{now_s, query, sign, start_login};
+use crate::harness::{
+    BrowserClient, Gateway, Sandbox, Site, TelegramUser, TestRequest, TestResponse, bot_token_of, request,
+};
 
 const CALLBACK: &str = "/auth/telegram/callback";
 
-fn town() -> (Site, Outside, Gateway) {
+fn setup() -> (Site, Sandbox, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
-    let outside = Outside::start(&mut site);
+    let sandbox = Sandbox::start(&mut site);
     let gateway = site.start();
-    (site, outside, gateway)
+    (site, sandbox, gateway)
 }
 
 /// What Telegram says of Anna, signed for dexar at this moment.
@@ -21,18 +23,18 @@ fn anna(last_name: &str) -> Value {
     sign(data, &bot_token_of("dexar"))
 }
 
-fn json_body(method: &str, data: &Value) -> Ask {
-    ask(CALLBACK).method(method).header("content-type", "application/json").body(data.to_string())
+fn json_body(method: &str, data: &Value) -> TestRequest {
+    request(CALLBACK).method(method).header("content-type", "application/json").body(data.to_string())
 }
 
 /// A person's browser opens a link.
-fn navigation(path: &str) -> Ask {
-    let ask = ask(path).header("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
-    ask.header("sec-fetch-mode", "navigate").header("sec-fetch-site", "cross-site").header("accept-language", "en")
+fn navigation(path: &str) -> TestRequest {
+    let request = request(path).header("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    request.header("sec-fetch-mode", "navigate").header("sec-fetch-site", "cross-site").header("accept-language", "en")
 }
 
 #[track_caller]
-fn logs_in(answer: &Answer) -> String {
+fn logs_in(answer: &TestResponse) -> String {
     let body = answer.ok_json();
     assert_eq!(body["message"], "Authenticated successfully");
     let cookie = answer.header("set-cookie").expect("a cookie");
@@ -44,21 +46,21 @@ fn logs_in(answer: &Answer) -> String {
 
 #[tokio::test]
 async fn the_document_s_forms_all_log_in_and_none_twice() {
-    let (_site, _outside, gateway) = town();
-    let forms: [&dyn Fn(&Value) -> Ask; 3] =
+    let (_site, _sandbox, gateway) = setup();
+    let forms: [&dyn Fn(&Value) -> TestRequest; 3] =
         [&|data| json_body("GET", data), &|data| json_body("POST", data), &|data| {
-            ask(&format!("{CALLBACK}?{}", query(data)))
+            request(&format!("{CALLBACK}?{}", query(data)))
         }];
     for (number, form) in forms.iter().enumerate() {
         for client in [gateway.client("dexar"), gateway.client("dexar").http1()] {
-            let browser = Browser::new(client);
+            let browser = BrowserClient::new(client);
             let data =
                 anna(&format!("К. {number} {}", browser.get("/ping").await.header("x-request-id").expect("an id")));
             let id = logs_in(&browser.send(form(&data)).await);
             let session = browser.get("/auth/session").await.ok_json();
             assert_eq!((&session["sessionId"], &session["telegramUserId"]), (&json!(id), &json!(42)));
             assert!(session["displayName"].as_str().expect("a name").starts_with("Анна К."));
-            let replayed = Browser::new(gateway.client("dexar")).send(form(&data)).await;
+            let replayed = BrowserClient::new(gateway.client("dexar")).send(form(&data)).await;
             assert_eq!(replayed.error_code(401), "used_login");
             assert_eq!(replayed.header("set-cookie"), None);
         }
@@ -67,9 +69,9 @@ async fn the_document_s_forms_all_log_in_and_none_twice() {
 
 #[tokio::test]
 async fn a_hash_presented_by_many_at_once_makes_one_session() {
-    let (site, _outside, gateway) = town();
+    let (site, _sandbox, gateway) = setup();
     let data = anna("raced");
-    let present = || async { Browser::new(gateway.client("dexar")).send(json_body("POST", &data)).await.status };
+    let present = || async { BrowserClient::new(gateway.client("dexar")).send(json_body("POST", &data)).await.status };
     let mut statuses = futures_util::future::join_all((0..12).map(|_| present())).await;
     statuses.sort_unstable();
     assert_eq!((statuses[0], statuses[1]), (200, 401), "{statuses:?}");
@@ -78,7 +80,7 @@ async fn a_hash_presented_by_many_at_once_makes_one_session() {
 
 #[tokio::test]
 async fn what_is_forged_stale_foreign_or_half_filled_logs_nobody_in() {
-    let (_site, _outside, gateway) = town();
+    let (_site, _sandbox, gateway) = setup();
     let client = gateway.client("dexar");
     let signed = |change: &dyn Fn(&mut Value), token: &str| {
         let mut data = json!({"id": 42, "first_name": "Анна", "auth_date": now_s()});
@@ -113,12 +115,12 @@ async fn what_is_forged_stale_foreign_or_half_filled_logs_nobody_in() {
             assert_eq!(answer.header("set-cookie"), None);
         }
     }
-    let text = client.send(ask(CALLBACK).method("POST").header("content-type", "text/plain").body("{}")).await;
+    let text = client.send(request(CALLBACK).method("POST").header("content-type", "text/plain").body("{}")).await;
     assert_eq!(text.error_code(415), "unsupported_media_type");
-    assert_eq!(client.send(ask(CALLBACK)).await.error_code(400), "bad_login");
-    let foreign_page = ask(&format!("{CALLBACK}?{}", query(&anna("old browser")))).origin("https://evil.example");
+    assert_eq!(client.send(request(CALLBACK)).await.error_code(400), "bad_login");
+    let foreign_page = request(&format!("{CALLBACK}?{}", query(&anna("old browser")))).origin("https://evil.example");
     assert_eq!(client.send(foreign_page).await.error_code(403), "not_for_browsers");
-    assert_eq!(client.send(ask(CALLBACK).method("HEAD")).await.status, 405);
+    assert_eq!(client.send(request(CALLBACK).method("HEAD")).await.status, 405);
     // What another brand's bot signed is good there, and only there.
     let novo = gateway.client("novo").send(json_body("POST", &signed(&|_| {}, &foreign))).await;
     assert!(novo.header("set-cookie").expect("a cookie").starts_with("__Host-novo_session="));
@@ -126,8 +128,8 @@ async fn what_is_forged_stale_foreign_or_half_filled_logs_nobody_in() {
 
 #[tokio::test]
 async fn a_link_logs_a_browser_in_only_after_its_press_of_the_button() {
-    let (_site, _outside, gateway) = town();
-    let browser = Browser::new(gateway.client("dexar"));
+    let (_site, _sandbox, gateway) = setup();
+    let browser = BrowserClient::new(gateway.client("dexar"));
     let link = format!("{CALLBACK}?{}", query(&anna("<b>К.</b>")));
     let page = browser.send(navigation(&link)).await;
     let html = String::from_utf8(page.body.to_vec()).expect("UTF-8");
@@ -140,14 +142,14 @@ async fn a_link_logs_a_browser_in_only_after_its_press_of_the_button() {
 
     let own = format!("https://localhost:{}", gateway.address("dexar").port());
     let send = |form: String| {
-        let form = ask(CALLBACK).method("POST").origin(&own).body(form);
+        let form = request(CALLBACK).method("POST").origin(&own).body(form);
         form.header("content-type", "application/x-www-form-urlencoded").header("sec-fetch-site", "same-origin")
     };
     let token = html.split("name=\"form_token\" value=\"").nth(1).expect("a token").get(..32).expect("32 digits");
     let (_, pairs) = link.split_once('?').expect("a query");
     let form = format!("{pairs}&form_token={token}");
     // Somebody else's browser, which was shown another page or none.
-    let other = Browser::new(gateway.client("dexar"));
+    let other = BrowserClient::new(gateway.client("dexar"));
     assert_eq!(other.send(send(form.clone())).await.status, 403);
 
     let again = browser.send(navigation(&link)).await;
@@ -158,17 +160,17 @@ async fn a_link_logs_a_browser_in_only_after_its_press_of_the_button() {
     assert_eq!((done.status, done.header("location")), (303, Some("https://dexarmarket.ru")));
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], 42);
     for repeated in [send(form), navigation(&link)] {
-        let answer = Browser::new(gateway.client("dexar")).send(repeated).await;
+        let answer = BrowserClient::new(gateway.client("dexar")).send(repeated).await;
         assert!(answer.header("set-cookie").is_none_or(|cookie| !cookie.contains("session")), "{answer:?}");
     }
 }
 
 #[tokio::test]
 async fn pages_of_other_sites_cannot_log_a_browser_in() {
-    let (_site, _outside, gateway) = town();
+    let (_site, _sandbox, gateway) = setup();
     let client = gateway.client("dexar");
     let link = || format!("{CALLBACK}?{}", query(&anna("planted")));
-    let cross = || ask(&link()).header("sec-fetch-site", "cross-site");
+    let cross = || request(&link()).header("sec-fetch-site", "cross-site");
     for planted in [
         cross()
             .header("sec-fetch-mode", "no-cors")
@@ -191,25 +193,25 @@ async fn pages_of_other_sites_cannot_log_a_browser_in() {
     }
     let storefront = json_body("POST", &anna("ours")).origin("https://dexarmarket.ru").header("sec-fetch-mode", "cors");
     logs_in(&client.send(storefront).await);
-    let form = ask(CALLBACK).method("POST").origin("https://dexarmarket.ru").body(query(&anna("form")));
+    let form = request(CALLBACK).method("POST").origin("https://dexarmarket.ru").body(query(&anna("form")));
     let form = client.send(form.header("content-type", "application/x-www-form-urlencoded")).await;
     assert_eq!(form.status, 403, "the form is our own page's");
     // No other path takes a request from our own pages.
-    let cart = ask("/cart").method("POST").origin(&own).header("content-type", "application/json").body("{}");
+    let cart = request("/cart").method("POST").origin(&own).header("content-type", "application/json").body("{}");
     assert_eq!(client.send(cart).await.error_code(403), "origin_not_allowed");
 }
 
 #[tokio::test]
 async fn signed_data_with_an_attempt_approves_that_attempt_and_no_other_browser() {
-    let (_site, _outside, gateway) = town();
-    let desktop = Browser::new(gateway.client("dexar"));
-    let begun = begin(&desktop).await;
+    let (_site, _sandbox, gateway) = setup();
+    let desktop = BrowserClient::new(gateway.client("dexar"));
+    let begun = start_login(&desktop).await;
     let token = begun.command.trim_start_matches("/start auth_");
     let data = |token: &str| {
         let data = json!({"id": 42, "first_name": "Анна", "auth_date": now_s(), "attempt": token});
         sign(data, &bot_token_of("dexar"))
     };
-    let bot = Browser::new(gateway.client("dexar"));
+    let bot = BrowserClient::new(gateway.client("dexar"));
     let answer = bot.send(json_body("GET", &data(token))).await;
     let approved = answer.ok_json();
     assert_eq!((&approved["message"], answer.header("set-cookie")), (&json!("Authenticated successfully"), None));
@@ -223,18 +225,18 @@ async fn signed_data_with_an_attempt_approves_that_attempt_and_no_other_browser(
 
 #[tokio::test]
 async fn the_bots_link_of_a_bare_start_leads_to_the_page() {
-    let (site, outside, gateway) = town();
+    let (site, sandbox, gateway) = setup();
     let _workers = site.start_workers();
-    let person = Person::new(9, "Արամ", "hy");
+    let person = TelegramUser::new(9, "Արամ", "hy");
     for text in ["/start", "/start auth_https://dexarmarket.ru:445/auth/telegram/callback", "/start whatever"] {
-        let before = outside.messages("dexar", person.id()).await.len();
-        outside.say("dexar", &person, text).await;
-        let message = outside.await_message("dexar", person.id(), before + 1).await;
+        let before = sandbox.messages("dexar", person.id()).await.len();
+        sandbox.send_message("dexar", &person, text).await;
+        let message = sandbox.await_message("dexar", person.id(), before + 1).await;
         let (label, url) = crate::harness::buttons(&message).pop().expect("a button");
         assert_eq!(label, "Մուտք գործել Shop dexar");
         let public = format!("https://localhost:{}", gateway.address("dexar").port());
         let path = url.strip_prefix(&public).expect("the brand's own URL");
-        let page = Browser::new(gateway.client("dexar")).send(navigation(path)).await;
+        let page = BrowserClient::new(gateway.client("dexar")).send(navigation(path)).await;
         assert!(page.status == 200 && String::from_utf8_lossy(&page.body).contains("Արամ"), "{page:?}");
     }
 }

@@ -6,13 +6,13 @@ use brandgate::mail::{self, Draft, Queued};
 use brandgate::platform::postgres::{self, Connection, Purpose};
 use serde_json::Value;
 
-use crate::harness::{Outside, Site, eventually};
+use crate::harness::{Sandbox, Site, eventually};
 
 /// Two brands and their outside; nobody works yet.
-pub fn town() -> (Site, Outside) {
+pub fn setup() -> (Site, Sandbox) {
     let mut site = Site::new(&["dexar", "novo"]);
-    let outside = Outside::start(&mut site);
-    (site, outside)
+    let sandbox = Sandbox::start(&mut site);
+    (site, sandbox)
 }
 
 /// Puts a mail into a brand's outbox, as a domain would.
@@ -50,10 +50,10 @@ pub fn arrivals(mails: &[Value]) -> std::collections::HashMap<String, usize> {
 
 #[tokio::test]
 async fn a_customer_gets_both_parts_in_any_script_with_every_header() {
-    let (site, outside) = town();
+    let (site, sandbox) = setup();
     let workers = site.start_workers();
     queue(&site, "dexar", "payment:1", "anna@example.org", "Заказ №1: Շնորհակալություն", "Спасибо!\n.\nՑտեսություն");
-    let mail = outside.await_mails(1).await.remove(0);
+    let mail = sandbox.await_emails(1).await.remove(0);
     await_all_sent(&site, "dexar");
     assert_eq!(mail["from"], "\"Shop dexar\" <shop@dexar.example>");
     assert_eq!(mail["envelopeFrom"], "shop@dexar.example");
@@ -65,7 +65,7 @@ async fn a_customer_gets_both_parts_in_any_script_with_every_header() {
     assert_eq!(lines(&mail["html"]), "<p>Спасибо!\n.\nՑտեսություն</p>");
     let date = mail["date"].as_str().expect("a date");
     jiff::fmt::rfc2822::parse(date).unwrap_or_else(|error| panic!("{date}: {error}"));
-    let raw = outside.raw_mail(&mail).await;
+    let raw = sandbox.raw_email(&mail).await;
     assert!(raw.is_ascii(), "{raw}");
     for header in ["To: anna@example.org", "Auto-Submitted: auto-generated", "MIME-Version: 1.0"] {
         assert!(raw.lines().any(|line| line == header), "{header} is not in\n{raw}");
@@ -80,7 +80,7 @@ async fn a_customer_gets_both_parts_in_any_script_with_every_header() {
 
 #[tokio::test]
 async fn every_mail_goes_out_under_the_sender_of_its_own_brand() {
-    let (mut site, outside) = town();
+    let (mut site, sandbox) = setup();
     site.change_brand("novo", |file| file.mail += "reply_to = \"Помощь <help@novo.example>\"\n");
     for number in 1..=5 {
         for brand in ["dexar", "novo"] {
@@ -88,7 +88,7 @@ async fn every_mail_goes_out_under_the_sender_of_its_own_brand() {
         }
     }
     let _workers = site.start_workers();
-    let mails = outside.await_mails(10).await;
+    let mails = sandbox.await_emails(10).await;
     for mail in &mails {
         let brand = mail["subject"].as_str().expect("a subject");
         assert_eq!(mail["from"], format!("\"Shop {brand}\" <shop@{brand}.example>"), "{mail}");
@@ -102,13 +102,13 @@ async fn every_mail_goes_out_under_the_sender_of_its_own_brand() {
 
 #[tokio::test]
 async fn two_workers_send_thirty_mails_once_each() {
-    let (site, outside) = town();
+    let (site, sandbox) = setup();
     for number in 1..=30 {
         queue(&site, "dexar", &format!("payment:{number}"), "anna@example.org", "Заказ", "Спасибо");
     }
     let workers = [site.start_workers(), site.start_workers()];
     await_all_sent(&site, "dexar");
-    let arrivals = arrivals(&outside.mails().await);
+    let arrivals = arrivals(&sandbox.emails().await);
     assert_eq!((arrivals.len(), arrivals.values().sum::<usize>()), (30, 30), "{arrivals:?}");
     assert_eq!(site.sql_as("dexar", "select sum(tries) from mail_outbox"), Ok("30".to_owned()));
     for worker in workers {
@@ -199,8 +199,8 @@ fn without_a_server_mails_are_kept_and_a_sysadmin_is_told() {
     let workers = site.start_workers();
     let line = workers.await_log("no section [mail]");
     assert!(line.contains("dexar") && line.contains("WARN"), "{line}");
-    let said = site.run(&["check"]).good();
+    let said = site.run(&["check"]).success();
     assert!(said.lines().any(|line| line.contains("mail") && line.contains("warn")), "{said}");
-    let said = site.run(&["outbox", "list", "--brand", "dexar"]).good();
+    let said = site.run(&["outbox", "list", "--brand", "dexar"]).success();
     assert!(said.contains("mail-1") && said.contains("1 mails queued"), "{said}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Process, Site, ask, ask_plainly, eventually, free_port, trusting_client_config};
+use crate::harness::{Process, Site, eventually, free_port, plain_http_get, request, trusting_client_config};
 
 /// The value of a series; `None` when there is none.
 fn value(text: &str, series: &str) -> Option<f64> {
@@ -26,8 +26,8 @@ async fn requests_are_counted_by_brand_route_and_status() {
     for path in ["/ping", "/ping", "/item/1", "/item/2", "/no/such/path", "/another", "/category?count=x"] {
         dexar.get(path).await;
     }
-    dexar.send(ask("/ping").method("DELETE")).await;
-    dexar.send(ask("/ping").method("BREW")).await;
+    dexar.send(request("/ping").method("DELETE")).await;
+    dexar.send(request("/ping").method("BREW")).await;
     novo.get("/ping").await;
     let text = gateway.metrics();
     for (series, count) in [
@@ -59,7 +59,7 @@ async fn requests_are_counted_by_brand_route_and_status() {
     let left_s = ends_at.expect("a figure") - jiff::Timestamp::now().as_second() as f64;
     assert!((0.0..=400.0 * 86_400.0).contains(&left_s), "{left_s}");
     assert!(text.contains("brandgate_build_info{version=\"") && text.ends_with("# EOF\n"), "{text}");
-    let (head, _) = ask_plainly(gateway.admin_port(), "/metrics").expect("it answers");
+    let (head, _) = plain_http_get(gateway.admin_port(), "/metrics").expect("it answers");
     assert!(head.to_lowercase().contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
 }
 
@@ -114,7 +114,7 @@ async fn queues_refusals_and_reloads_are_seen() {
     let gateway = site.start();
     let client = gateway.client("dexar");
     for _ in 0..3 {
-        client.send(ask("/comment").method("POST").header("content-type", "application/json").body("{}")).await;
+        client.send(request("/comment").method("POST").header("content-type", "application/json").body("{}")).await;
     }
     site.change_brand("dexar", |brand| brand.limits = "connections = 0".to_owned());
     gateway.signal("-HUP");
@@ -137,7 +137,7 @@ async fn queues_refusals_and_reloads_are_seen() {
 async fn what_cannot_be_told_is_absent_and_the_refusals_are_counted() {
     let mut site = Site::new(&["dexar", "novo"]);
     site.change_brand("dexar", |brand| brand.database_url = "postgresql://127.0.0.1:1/nowhere".to_owned());
-    let gateway = site.start_unready();
+    let gateway = site.start_without_waiting();
     gateway.await_log("database is ready");
     assert_eq!(gateway.client("dexar").get("/item/1").await.status, 503);
     let text = gateway.metrics();
@@ -172,12 +172,12 @@ async fn whatever_alerts_and_dashboard_name_is_shown() {
     });
     let gateway = site.start();
     for _ in 0..2 {
-        let review = ask("/comment").method("POST").header("content-type", "application/json").body("{}");
+        let review = request("/comment").method("POST").header("content-type", "application/json").body("{}");
         gateway.client("dexar").send(review).await;
     }
     let (workers, port) = workers(&site);
     let of_workers = eventually("a bot that cannot be reached", 20, || {
-        let (_, text) = ask_plainly(port, "/metrics").ok()?;
+        let (_, text) = plain_http_get(port, "/metrics").ok()?;
         let failed = "brandgate_worker_pass_failures_total{brand=\"dexar\",pass=\"telegram\"}";
         value(&text, failed).map(|_| text)
     });
@@ -202,7 +202,7 @@ fn workers(site: &Site) -> (Process, u16) {
     let port = free_port();
     let workers = Process::start("workers", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |command| {
         command.arg("work");
-        site.furnish(command);
+        site.set_environment(command);
         command.env("BRANDGATE_WORK_ADMIN", format!("127.0.0.1:{port}"));
     });
     workers.await_log("working for ");
@@ -215,12 +215,12 @@ fn the_workers_show_their_passes() {
     let (workers, port) = workers(&site);
     let of = |name: &str, pass: &str| format!("brandgate_worker_{name}{{brand=\"dexar\",pass=\"{pass}\"}}");
     let text = eventually("passes", 20, || {
-        let (_, text) = ask_plainly(port, "/metrics").ok()?;
+        let (_, text) = plain_http_get(port, "/metrics").ok()?;
         value(&text, &of("passes_total", "follow payments")).filter(|count| *count >= 1.0).map(|_| text)
     });
     let at = value(&text, &of("pass_last_success_timestamp_seconds", "follow payments")).expect("a time");
     assert!((jiff::Timestamp::now().as_second() as f64 - at).abs() < 60.0, "{at}");
     assert_eq!(value(&text, &of("pass_failures_total", "follow payments")), None, "nothing failed");
-    assert!(ask_plainly(port, "/readyz").expect("it answers").0.starts_with("HTTP/1.1 200"));
+    assert!(plain_http_get(port, "/readyz").expect("it answers").0.starts_with("HTTP/1.1 200"));
     drop(workers);
 }

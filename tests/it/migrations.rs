@@ -10,13 +10,13 @@ const HISTORY: &str = "select string_agg(version || ' ' || name, ',' order by ve
 #[test]
 fn a_second_run_applies_nothing() {
     let site = Site::unmigrated(&["dexar", "novo"]);
-    let first = site.migrate().good();
+    let first = site.migrate().success();
     assert!(first.contains("dexar: applied V1__catalog") && first.contains("novo: applied V1__catalog"), "{first}");
     let history = site.sql_as("dexar", HISTORY).expect("the history exists");
     assert!(history.starts_with("1 catalog"), "{history}");
     site.import_demo("novo");
     let before = site.export("novo");
-    for again in [site.migrate().good(), site.run(&["migrate"]).good()] {
+    for again in [site.migrate().success(), site.run(&["migrate"]).success()] {
         assert_eq!(again, "dexar: up to date\nnovo: up to date\n");
     }
     assert_eq!(site.sql_as("dexar", HISTORY), Ok(history));
@@ -42,13 +42,13 @@ fn migrations_of_a_newer_version_are_kept_and_reported() {
     let site = Site::new(&["dexar"]);
     let newer = "insert into refinery_schema_history select 999, 'from_the_future', applied_on, '7' from refinery_schema_history limit 1";
     site.sql_as("dexar", newer).expect("the role owns the table");
-    let output = site.run(&["migrate"]).good();
+    let output = site.run(&["migrate"]).success();
     assert_eq!(output, "dexar: up to date; also applied by a newer version: V999__from_the_future\n");
-    assert!(site.run(&["check"]).good().contains("all applied"), "a rolled-back version serves");
+    assert!(site.run(&["check"]).success().contains("all applied"), "a rolled-back version serves");
     // Checksums of the older migrations are still verified.
     site.sql_as("dexar", "update refinery_schema_history set checksum = '1' where version = 1")
         .expect("the role owns the table");
-    site.run(&["migrate"]).bad(1);
+    site.run(&["migrate"]).failure(1);
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ fn concurrent_runs_apply_each_migration_once() {
                 runs.into_iter().map(|run| run.join().expect("no panic")).collect()
             })
         };
-        let output: Vec<String> = ended.into_iter().map(crate::harness::Ended::good).collect();
+        let output: Vec<String> = ended.into_iter().map(crate::harness::CommandOutput::success).collect();
         for brand in ["dexar", "novo"] {
             let applied = output.iter().filter(|output| output.contains(&format!("{brand}: applied"))).count();
             assert_eq!(applied, 1, "round {round}: {output:?}");
@@ -116,7 +116,7 @@ fn concurrent_runs_of_several_databases_create_their_shared_role() {
         std::thread::scope(|scope| {
             for site in &sites {
                 let url = site.services.admin_url(&site.database);
-                scope.spawn(move || site.run(&["migrate", "--admin-url", &url]).good());
+                scope.spawn(move || site.run(&["migrate", "--admin-url", &url]).success());
             }
         });
     }
@@ -141,20 +141,20 @@ fn without_an_administrator_the_sql_for_one_is_printed() {
         admin.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-f", "-"]).stdin(Stdio::piped()).spawn().expect("psql runs");
     admin.stdin.take().expect("piped").write_all(filled.as_bytes()).expect("psql reads");
     assert!(admin.wait().expect("our child").success());
-    assert!(site.run(&["migrate"]).good().contains("newcomer: applied V1__catalog"));
-    site.run(&["check"]).good();
+    assert!(site.run(&["migrate"]).success().contains("newcomer: applied V1__catalog"));
+    site.run(&["check"]).success();
 }
 
 #[test]
 fn an_administrators_run_can_be_repeated_and_changes_a_password() {
     let mut site = Site::unmigrated(&[]);
     site.add_brand("turncoat");
-    site.migrate().good();
+    site.migrate().success();
     site.directory.write("credentials/turncoat.database-password", "another one");
     let refused = site.run(&["migrate"]);
     assert_eq!(refused.status, Some(1), "the server still has the old password: {refused:?}");
-    site.migrate().good();
-    assert_eq!(site.run(&["migrate"]).good(), "turncoat: up to date\n");
+    site.migrate().success();
+    assert_eq!(site.run(&["migrate"]).success(), "turncoat: up to date\n");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn an_administrator_need_not_be_a_superuser() {
     let url = site.services.admin_url(&site.database);
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let host = rest.split_once('@').expect("user@host").1;
-    let output = site.run(&["migrate", "--admin-url", &format!("{scheme}://{admin}:p@{host}")]).good();
+    let output = site.run(&["migrate", "--admin-url", &format!("{scheme}://{admin}:p@{host}")]).success();
     assert!(output.contains("modest: applied"), "{output}");
 }
 
@@ -195,7 +195,7 @@ async fn a_restored_dump_serves_the_same_responses() {
             restore.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-1", "-f"]).arg(file).output().expect("psql runs");
         assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
         // Rights and the role's search_path belong to the database and the server, not to the dump.
-        assert_eq!(target.migrate().good(), format!("{brand}: up to date\n"));
+        assert_eq!(target.migrate().success(), format!("{brand}: up to date\n"));
         psql(target.services.admin_program("psql", &target.database), "set search_path = ''; analyze")
             .expect("analyze works without a search_path");
 
@@ -221,7 +221,7 @@ async fn a_restored_dump_serves_the_same_responses() {
                 "{\"itemID\":424242,\"categoryID\":1,\"name\":\"Новый\",\"price\":1,\"comments\":[{\"text\":\"!\"}]}",
                 &["--strict"],
             )
-            .good();
+            .success();
         assert_eq!(new.json("/item/424242").await["name"], "Новый", "the restored schema accepts writes");
     }
 }

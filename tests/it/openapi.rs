@@ -6,16 +6,16 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::schema::Description;
-use crate::harness::{ask, demo_shops};
+use crate::harness::api_document::ApiDocument;
+use crate::harness::{demo_shops, request};
 
 /// What the gateway says of itself as this brand.
-pub async fn description(brand: &str) -> Description {
-    Description(demo_shops().gateway.client(brand).json("/openapi.json").await)
+pub async fn description(brand: &str) -> ApiDocument {
+    ApiDocument(demo_shops().gateway.client(brand).json("/openapi.json").await)
 }
 
 /// `("get", "/ping", operation)` of all operations.
-fn operations(description: &Description) -> Vec<(&str, &str, &Value)> {
+fn operations(description: &ApiDocument) -> Vec<(&str, &str, &Value)> {
     let paths = description.0["paths"].as_object().expect("paths").iter();
     let methods = paths.flat_map(|(path, item)| item.as_object().expect("an item").iter().map(move |o| (path, o)));
     methods.map(|(path, (method, operation))| (method.as_str(), path.as_str(), operation)).collect()
@@ -46,12 +46,12 @@ async fn each_brand_describes_itself_and_the_catalogues_rules_of_caching_hold() 
         assert!(!String::from_utf8_lossy(&plain.body).contains("BRAND_"), "everything is put in");
         assert_eq!(plain.header("cache-control"), Some("no-cache"));
         assert_eq!(plain.header("content-language"), Some("en"));
-        let packed = client.send(ask("/openapi.json").header("accept-encoding", "br")).await;
+        let packed = client.send(request("/openapi.json").header("accept-encoding", "br")).await;
         assert_eq!((packed.header("content-encoding"), packed.ok_json()), (Some("br"), document));
         let etag = plain.header("etag").expect("a tag");
-        let again = client.send(ask("/openapi.json").header("if-none-match", etag)).await;
+        let again = client.send(request("/openapi.json").header("if-none-match", etag)).await;
         assert_eq!((again.status, again.header("etag")), (304, Some(etag)));
-        let head = client.send(ask("/openapi.json").method("HEAD")).await;
+        let head = client.send(request("/openapi.json").method("HEAD")).await;
         assert_eq!((head.status, head.body.len(), head.header("etag")), (200, 0, Some(etag)));
     }
 }
@@ -193,8 +193,8 @@ pub fn codes_of_the_sources() -> BTreeMap<String, u16> {
         ("Kind::UriTooLong,\"", 414),
         ("Kind::UnsupportedMediaType,\"", 415),
         ("unprocessable(\"", 422),
-        ("Kind::TooMany{retry_after_s},\"", 429),
-        ("Kind::HeadTooLarge,\"", 431),
+        ("Kind::TooManyRequests{retry_after_s},\"", 429),
+        ("Kind::HeadersTooLarge,\"", 431),
         ("Kind::Internal,\"", 500),
         ("Kind::BadGateway,\"", 502),
         ("Kind::Unavailable{retry_after_s:2},\"", 503),

@@ -2,28 +2,35 @@
 
 use serde_json::{Value, json};
 
+use crate::harness::api_document::ApiDocument;
 use crate::harness::login::{self, now_s, query, sign};
-use crate::harness::schema::Description;
 use crate::harness::shop::{Shop, order};
 use crate::harness::{
-    Answer, Ask, Browser, Person, ask, bank_key_of, bot_token_of, demo_shops, eventually_async, merchant_of,
+    BrowserClient, TelegramUser, TestRequest, TestResponse, bank_key_of, bot_token_of, demo_shops, eventually_async,
+    merchant_of, request,
 };
 use crate::openapi::description;
 
 /// Sends as a browser does and compares with the description of this path.
-pub async fn tell(description: &Description, browser: &Browser, method: &str, pattern: &str, ask: Ask) -> Answer {
-    let answer = browser.send(ask.method(method)).await;
-    description.assert_tells(method, pattern, &answer);
+pub async fn tell(
+    description: &ApiDocument,
+    browser: &BrowserClient,
+    method: &str,
+    pattern: &str,
+    request: TestRequest,
+) -> TestResponse {
+    let answer = browser.send(request.method(method)).await;
+    description.assert_documented(method, pattern, &answer);
     answer
 }
 
 /// A request with a JSON body.
-pub fn with_body(path: &str, body: &Value) -> Ask {
-    ask(path).header("content-type", "application/json").body(body.to_string())
+pub fn with_body(path: &str, body: &Value) -> TestRequest {
+    request(path).header("content-type", "application/json").body(body.to_string())
 }
 
 /// Checks a body that is sent: the description must take it for a good one.
-fn assert_takes(description: &Description, method: &str, pattern: &str, body: &Value) {
+fn assert_takes(description: &ApiDocument, method: &str, pattern: &str, body: &Value) {
     let operation = &description.0["paths"][pattern][method.to_lowercase()];
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
     assert_eq!(description.faults(schema, body), Vec::<String>::new(), "{method} {pattern} {body}");
@@ -35,7 +42,7 @@ async fn the_catalogues_answers_are_as_described() {
         [("dexar", "sub_bakery", "item_headphone", "peach"), ("novo", "10101", "110101000006", "станция")]
     {
         let description = description(brand).await;
-        let browser = Browser::new(demo_shops().gateway.client(brand));
+        let browser = BrowserClient::new(demo_shops().gateway.client(brand));
         let word = percent_encoding::utf8_percent_encode(word, percent_encoding::NON_ALPHANUMERIC);
         for (pattern, path) in [
             ("/ping", "/ping".to_owned()),
@@ -50,7 +57,7 @@ async fn the_catalogues_answers_are_as_described() {
             ("/auth/session", "/auth/session".to_owned()),
         ] {
             for (language, region) in [("ru", None), ("en", Some("moscow")), ("hy", Some("nowhere"))] {
-                let mut one = ask(&path).language(language).origin("http://localhost:4200");
+                let mut one = request(&path).language(language).origin("http://localhost:4200");
                 one = if let Some(region) = region { one.region(region) } else { one };
                 let answer = tell(&description, &browser, "GET", pattern, one.clone()).await;
                 if let Some(etag) = answer.header("etag") {
@@ -70,7 +77,7 @@ async fn the_catalogues_answers_are_as_described() {
 
 #[tokio::test]
 async fn the_carts_and_the_payments_answers_are_as_described() {
-    let (shop, description) = (Shop::open(), description("dexar").await);
+    let (shop, description) = (Shop::start(), description("dexar").await);
     let browser = shop.browser();
     let write = async |method: &str, path: &str, body: Value| {
         assert_takes(&description, method, path, &body);
@@ -78,23 +85,23 @@ async fn the_carts_and_the_payments_answers_are_as_described() {
         assert_eq!(answer.status, 200, "{method} {path} {body}");
         answer.ok_json()
     };
-    tell(&description, &browser, "GET", "/cart", ask("/cart")).await;
+    tell(&description, &browser, "GET", "/cart", request("/cart")).await;
     write("POST", "/cart", json!({"itemID": 12, "quantity": 2})).await;
     write("POST", "/cart", json!({"itemID": 14})).await;
     write("PATCH", "/cart", json!({"itemID": 12, "quantity": 3})).await;
     write("DELETE", "/cart", json!([14, 99])).await;
-    assert_eq!(tell(&description, &browser, "GET", "/cart", ask("/cart")).await.ok_json()[0]["quantity"], 3);
+    assert_eq!(tell(&description, &browser, "GET", "/cart", request("/cart")).await.ok_json()[0]["quantity"], 3);
     let review = json!({"itemID": 12, "rating": 5, "comment": "Отлично!", "username": "john_doe", "userId": 7,
                         "timestamp": "2026-02-28T12:00:00Z"});
     write("POST", "/comment", review).await;
-    tell(&description, &browser, "GET", "/item/{id}", ask("/item/12")).await;
+    tell(&description, &browser, "GET", "/item/{id}", request("/item/12")).await;
 
     let opened = write("POST", "/cart", order("order_abc123", "60", &[(12, "20", None)])).await;
     let path = format!("/qr/payment/{}", opened["qrId"].as_str().expect("a code"));
-    tell(&description, &browser, "GET", "/qr/payment/{id}", ask(&path)).await;
-    shop.outside.at_bank(opened["qrId"].as_str().expect("a code"), "pay", json!({"notify": false})).await;
+    tell(&description, &browser, "GET", "/qr/payment/{id}", request(&path)).await;
+    shop.sandbox.bank_action(opened["qrId"].as_str().expect("a code"), "pay", json!({"notify": false})).await;
     let paid = eventually_async("the money", 30, async || {
-        let answer = tell(&description, &browser, "GET", "/qr/payment/{id}", ask(&path)).await.ok_json();
+        let answer = tell(&description, &browser, "GET", "/qr/payment/{id}", request(&path)).await.ok_json();
         (answer["paymentStatus"] == "COMPLETED").then_some(answer)
     })
     .await;
@@ -122,26 +129,28 @@ fn signature(message: &str) -> String {
 #[tokio::test]
 async fn the_logins_answers_are_as_described() {
     const CALLBACK: &str = "/auth/telegram/callback";
-    let (shop, description) = (Shop::open(), description("dexar").await);
+    let (shop, description) = (Shop::start(), description("dexar").await);
     let _workers = shop.site.start_workers();
     let browser = shop.browser();
-    let visit = async |method: &str, path: &str, ask: Ask| tell(&description, &browser, method, path, ask).await;
-    assert_eq!(visit("GET", "/auth/session", ask("/auth/session")).await.status, 401);
-    assert_eq!(visit("POST", "/auth/telegram/start", ask("/auth/telegram/start")).await.status, 200);
-    let page = ask("/auth/telegram/start").header("accept", "text/html");
+    let visit = async |method: &str, path: &str, request: TestRequest| {
+        tell(&description, &browser, method, path, request).await
+    };
+    assert_eq!(visit("GET", "/auth/session", request("/auth/session")).await.status, 401);
+    assert_eq!(visit("POST", "/auth/telegram/start", request("/auth/telegram/start")).await.status, 200);
+    let page = request("/auth/telegram/start").header("accept", "text/html");
     assert_eq!(visit("GET", "/auth/telegram/start", page.clone()).await.status, 200);
 
-    let person = Person::new(42, "Anna", "en");
-    let begun = login::begin(&browser).await;
-    let question = login::press_start(&shop.outside, "dexar", &person, &begun).await;
-    shop.outside.press("dexar", &person, &login::button(&question, &begun.code)).await;
-    login::until_taken(&shop.outside, "dexar", &person, &begun).await;
+    let person = TelegramUser::new(42, "Anna", "en");
+    let begun = login::start_login(&browser).await;
+    let question = login::press_start(&shop.sandbox, "dexar", &person, &begun).await;
+    shop.sandbox.press_button("dexar", &person, &login::button(&question, &begun.code)).await;
+    login::await_buttons_removed(&shop.sandbox, "dexar", &person, &begun).await;
     // The page, left open, leads back to the shop.
     assert_eq!(visit("GET", "/auth/telegram/start", page.clone()).await.status, 303);
-    let session = visit("GET", "/auth/session", ask("/auth/session")).await.ok_json();
+    let session = visit("GET", "/auth/session", request("/auth/session")).await.ok_json();
     assert_eq!(session["telegramUserId"], 42);
-    visit("GET", "/cart", ask("/cart")).await;
-    assert_eq!(visit("POST", "/auth/logout", ask("/auth/logout")).await.status, 200);
+    visit("GET", "/cart", request("/cart")).await;
+    assert_eq!(visit("POST", "/auth/logout", request("/auth/logout")).await.status, 200);
 
     let data = |name: &str| {
         let data = json!({"id": 42, "first_name": "Anna", "last_name": name, "username": null, "auth_date": now_s()});
@@ -154,11 +163,11 @@ async fn the_logins_answers_are_as_described() {
     }
     let mut as_query = data("c");
     as_query.as_object_mut().expect("an object").remove("username");
-    assert_eq!(visit("GET", CALLBACK, ask(&format!("{CALLBACK}?{}", query(&as_query)))).await.status, 200);
+    assert_eq!(visit("GET", CALLBACK, request(&format!("{CALLBACK}?{}", query(&as_query)))).await.status, 200);
 
     let mut linked = data("d");
     linked.as_object_mut().expect("an object").remove("username");
-    let opened = ask(&format!("{CALLBACK}?{}", query(&linked))).header("accept", "text/html");
+    let opened = request(&format!("{CALLBACK}?{}", query(&linked))).header("accept", "text/html");
     let page = visit("GET", CALLBACK, opened).await;
     let page = String::from_utf8_lossy(&page.body);
     let token = page.split("form_token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
@@ -168,6 +177,6 @@ async fn the_logins_answers_are_as_described() {
     let as_texts: Value = as_texts.map(|(k, v)| (k.clone(), v.as_str().map_or(v.to_string(), str::to_owned))).collect();
     let schema = &schema["application/x-www-form-urlencoded"]["schema"];
     assert_eq!(description.faults(schema, &as_texts), Vec::<String>::new());
-    let form = ask(CALLBACK).header("content-type", "application/x-www-form-urlencoded").body(query(&linked));
+    let form = request(CALLBACK).header("content-type", "application/x-www-form-urlencoded").body(query(&linked));
     assert_eq!(visit("POST", CALLBACK, form).await.status, 303);
 }

@@ -2,28 +2,28 @@
 
 use serde_json::{Value, json};
 
+use crate::harness::api_document::ApiDocument;
 use crate::harness::login::{now_s, sign};
-use crate::harness::schema::Description;
 use crate::harness::shop::{Shop, order};
-use crate::harness::{Answer, Ask, Browser, ask, bot_token_of, converse, demo_shops};
+use crate::harness::{BrowserClient, TestRequest, TestResponse, bot_token_of, demo_shops, request, send_raw};
 use crate::openapi::description;
 use crate::openapi_answers::{tell, with_body};
 
 const CALLBACK: &str = "/auth/telegram/callback";
 
 /// A path as the routes have it, a request, and the name of the example that its answer is.
-type Case<'c> = (&'c str, &'c str, Ask, &'c str);
+type Case<'c> = (&'c str, &'c str, TestRequest, &'c str);
 
-async fn assert_errors(description: &Description, browser: &Browser, cases: impl IntoIterator<Item = Case<'_>>) {
-    for (method, pattern, ask, example) in cases {
-        let answer = tell(description, browser, method, pattern, ask).await;
+async fn assert_errors(description: &ApiDocument, browser: &BrowserClient, cases: impl IntoIterator<Item = Case<'_>>) {
+    for (method, pattern, request, example) in cases {
+        let answer = tell(description, browser, method, pattern, request).await;
         assert_is(description, &answer, example);
     }
 }
 
 /// Whether an answer is the example, but for a code of the bank's, which is another one each time.
 #[track_caller]
-fn assert_is(description: &Description, answer: &Answer, example: &str) {
+fn assert_is(description: &ApiDocument, answer: &TestResponse, example: &str) {
     let mut got: Value = serde_json::from_slice(&answer.body).expect("JSON");
     let wanted = description.error_example(example);
     if got.get("qrId").is_some_and(Value::is_string) {
@@ -35,34 +35,34 @@ fn assert_is(description: &Description, answer: &Answer, example: &str) {
 #[tokio::test]
 async fn the_catalogues_errors_are_as_described() {
     let description = description("dexar").await;
-    let browser = Browser::new(demo_shops().gateway.client("dexar"));
+    let browser = BrowserClient::new(demo_shops().gateway.client("dexar"));
     let page = "/category/{id}";
     let cases = [
-        ("GET", page, ask("/category/13?count=abc"), "bad_count"),
-        ("GET", "/randomitems", ask("/randomitems?count=0"), "bad_count"),
-        ("GET", page, ask("/category/13?skip=-1"), "bad_skip"),
-        ("GET", page, ask("/category/13?count=1&count=2"), "bad_query"),
-        ("GET", page, ask("/category/nothing"), "no_such_category"),
-        ("GET", "/item/{id}", ask("/item/nothing"), "not_found"),
-        ("GET", "/searchitems", ask("/searchitems"), "bad_search"),
-        ("GET", "/searchitems", ask("/searchitems?search=%ff"), "bad_encoding"),
-        ("GET", "/regions", ask("/regions").region("Москва"), "bad_region"),
-        ("GET", "/regions", ask(&format!("/regions?x={}", "x".repeat(17_000))), "uri_too_long"),
-        ("POST", "/comment", ask("/comment").origin("https://novo.market"), "origin_not_allowed"),
-        ("POST", "/cart", ask("/cart").body("{}"), "unsupported_media_type"),
+        ("GET", page, request("/category/13?count=abc"), "bad_count"),
+        ("GET", "/randomitems", request("/randomitems?count=0"), "bad_count"),
+        ("GET", page, request("/category/13?skip=-1"), "bad_skip"),
+        ("GET", page, request("/category/13?count=1&count=2"), "bad_query"),
+        ("GET", page, request("/category/nothing"), "no_such_category"),
+        ("GET", "/item/{id}", request("/item/nothing"), "not_found"),
+        ("GET", "/searchitems", request("/searchitems"), "bad_search"),
+        ("GET", "/searchitems", request("/searchitems?search=%ff"), "bad_encoding"),
+        ("GET", "/regions", request("/regions").region("Москва"), "bad_region"),
+        ("GET", "/regions", request(&format!("/regions?x={}", "x".repeat(17_000))), "uri_too_long"),
+        ("POST", "/comment", request("/comment").origin("https://novo.market"), "origin_not_allowed"),
+        ("POST", "/cart", request("/cart").body("{}"), "unsupported_media_type"),
         ("POST", "/cart", with_body("/cart", &json!("x".repeat(300_000))), "body_too_large"),
         // This installation has no bot.
-        ("POST", "/auth/telegram/start", ask("/auth/telegram/start"), "unavailable"),
+        ("POST", "/auth/telegram/start", request("/auth/telegram/start"), "unavailable"),
     ];
     assert_errors(&description, &browser, cases).await;
     let responses = &description.0["components"]["responses"];
     let nowhere = browser.get("/nowhere").await;
     description.assert_response("/nowhere", &responses["NoSuchPath"], &nowhere);
     assert_is(&description, &nowhere, "no_such_path");
-    let deleted = browser.send(ask("/regions").method("DELETE")).await;
+    let deleted = browser.send(request("/regions").method("DELETE")).await;
     description.assert_response("DELETE /regions", &responses["MethodNotAllowed"], &deleted);
     assert_is(&description, &deleted, "method_not_allowed");
-    let padded = ask("/ping").header("x-padding", "x".repeat(66_000));
+    let padded = request("/ping").header("x-padding", "x".repeat(66_000));
     let padded = demo_shops().gateway.client("dexar").http1().send(padded).await;
     // HTTP itself may have refused it, without a body.
     match padded.body.is_empty() {
@@ -70,14 +70,14 @@ async fn the_catalogues_errors_are_as_described() {
         false => assert_is(&description, &padded, "head_too_large"),
     }
     let two_hosts = b"GET /ping HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n";
-    let answer = converse(demo_shops().gateway.address("dexar"), two_hosts).await;
+    let answer = send_raw(demo_shops().gateway.address("dexar"), two_hosts).await;
     let body = answer.split("\r\n\r\n").nth(1).expect("a body");
     assert_eq!(serde_json::from_str::<Value>(body).expect("JSON"), description.error_example("bad_host"));
 }
 
 #[tokio::test]
 async fn the_errors_of_bodies_are_as_described() {
-    let (shop, description) = (Shop::open(), description("dexar").await);
+    let (shop, description) = (Shop::start(), description("dexar").await);
     let browser = shop.browser();
     browser.get("/cart").await;
     let good = || order("o", "180.90", &[(11, "100.50", Some(2))]);
@@ -118,9 +118,9 @@ async fn the_errors_of_bodies_are_as_described() {
     ] {
         assert_errors(&description, &browser, [(method, path, with_body(path, &body), example)]).await;
     }
-    let half = ask("/comment").header("content-type", "application/json").body("{\"itemID\": 1");
+    let half = request("/comment").header("content-type", "application/json").body("{\"itemID\": 1");
     assert_errors(&description, &browser, [("POST", "/comment", half, "bad_json")]).await;
-    let unknown = ask("/qr/payment/AD1");
+    let unknown = request("/qr/payment/AD1");
     assert_errors(&description, &browser, [("GET", "/qr/payment/{id}", unknown, "no_such_payment")]).await;
     let notify = "/payments/raiffeisen/notify";
     let signed = |body: &Value| with_body(notify, body).header("x-api-signature-sha256", "0".repeat(64));
@@ -137,12 +137,12 @@ async fn the_errors_of_bodies_are_as_described() {
 
 #[tokio::test]
 async fn the_errors_of_payments_are_as_described() {
-    let shop = Shop::with("[payments]\nopen_per_owner = 1\n[rates]\nreviews_per_address = 1\n");
+    let shop = Shop::with_config("[payments]\nopen_per_owner = 1\n[rates]\nreviews_per_address = 1\n");
     let (description, browser) = (description("dexar").await, shop.browser());
     browser.get("/cart").await;
     let pay = |body: &Value| with_body("/cart", body);
     for (how, ms, example) in [("500", 0, "bad_gateway"), ("hang", 4_000, "bank_timeout")] {
-        shop.outside.bank_misbehave(json!({"call": "register", "how": how, "times": 1, "ms": ms})).await;
+        shop.sandbox.inject_bank_fault(json!({"call": "register", "how": how, "times": 1, "ms": ms})).await;
         let body = order(example, "3", &[(14, "3", None)]);
         assert_errors(&description, &browser, [("POST", "/cart", pay(&body), example)]).await;
         tell(&description, &browser, "POST", "/cart", pay(&body)).await.ok_json();
@@ -156,9 +156,9 @@ async fn the_errors_of_payments_are_as_described() {
     let (qr_id, second) = (opened["qrId"].as_str().expect("a code"), order("second", "20", &[(12, "20", Some(1))]));
     let other = order("order_abc123", "40", &[(12, "20", Some(2))]);
     assert_errors(&description, &browser, [("POST", "/cart", pay(&other), "order_changed")]).await;
-    shop.outside.at_bank(qr_id, "progress", json!({"notify": false})).await;
+    shop.sandbox.bank_action(qr_id, "progress", json!({"notify": false})).await;
     assert_errors(&description, &browser, [("POST", "/cart", pay(&second), "payment_in_progress")]).await;
-    shop.outside.at_bank(qr_id, "pay", json!({"notify": false})).await;
+    shop.sandbox.bank_action(qr_id, "pay", json!({"notify": false})).await;
     assert_errors(&description, &browser, [("POST", "/cart", pay(&second), "already_paid")]).await;
 
     let review = with_body("/comment", &json!({"itemID": 12, "rating": 5, "comment": "Отлично!"}));
@@ -169,7 +169,7 @@ async fn the_errors_of_payments_are_as_described() {
 
 #[tokio::test]
 async fn the_errors_of_logins_are_as_described() {
-    let (shop, description) = (Shop::open(), description("dexar").await);
+    let (shop, description) = (Shop::start(), description("dexar").await);
     let browser = shop.browser();
     let data = |attempt: Option<&str>, auth_date: i64| json!({"id": 42, "first_name": "Anna", "auth_date": auth_date, "attempt": attempt});
     let signed = |attempt, auth_date| sign(data(attempt, auth_date), &bot_token_of("dexar"));
@@ -187,18 +187,23 @@ async fn the_errors_of_logins_are_as_described() {
             (method, CALLBACK, send(&used), "used_login"),
             (method, CALLBACK, send(&signed(Some("gone"), now_s())), "attempt_gone"),
             (method, CALLBACK, send(&used).header("sec-fetch-site", "cross-site"), "not_for_browsers"),
-            (method, CALLBACK, ask(CALLBACK).header("content-type", "text/plain").body("x"), "unsupported_media_type"),
+            (
+                method,
+                CALLBACK,
+                request(CALLBACK).header("content-type", "text/plain").body("x"),
+                "unsupported_media_type",
+            ),
         ];
         assert_errors(&description, &browser, cases).await;
     }
     // People are told on a page.
-    let form = ask(CALLBACK).header("content-type", "application/x-www-form-urlencoded");
-    for (method, path, ask, status) in [
-        ("GET", CALLBACK, ask(&format!("{CALLBACK}?id=1")).header("accept", "text/html"), 400),
+    let form = request(CALLBACK).header("content-type", "application/x-www-form-urlencoded");
+    for (method, path, request, status) in [
+        ("GET", CALLBACK, request(&format!("{CALLBACK}?id=1")).header("accept", "text/html"), 400),
         ("POST", CALLBACK, form.clone().body("id=x"), 400),
         ("POST", CALLBACK, form.body(crate::harness::login::query(&used).replace("&attempt=null", "")), 403),
-        ("GET", "/auth/telegram/start", ask("/auth/telegram/start").header("sec-fetch-dest", "image"), 403),
+        ("GET", "/auth/telegram/start", request("/auth/telegram/start").header("sec-fetch-dest", "image"), 403),
     ] {
-        assert_eq!(tell(&description, &browser, method, path, ask).await.status, status, "{method} {path}");
+        assert_eq!(tell(&description, &browser, method, path, request).await.status, status, "{method} {path}");
     }
 }

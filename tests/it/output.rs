@@ -40,13 +40,13 @@ fn a_closed_pipe_is_not_an_error() {
 fn every_list_prints_a_json_array_with_stable_members() {
     let site = Site::new(&["dexar"]);
     let list = |command: &str| -> serde_json::Value {
-        let output = site.run(&[command, "list", "--brand", "dexar", "--json"]).good();
+        let output = site.run(&[command, "list", "--brand", "dexar", "--json"]).success();
         serde_json::from_str(&output).expect("a JSON document")
     };
     for command in ["payments", "reviews", "outbox"] {
         assert_eq!(list(command), serde_json::json!([]), "{command}");
     }
-    site.import_text("dexar", "shop.jsonl", crate::reviews::SHOP, &[]).good();
+    site.import_text("dexar", "shop.jsonl", crate::reviews::SHOP, &[]).success();
     let reviews = list("reviews");
     assert_eq!(reviews[0]["hidden"], false);
     let mut members: Vec<&String> = reviews[0].as_object().expect("an object").keys().collect();
@@ -87,14 +87,14 @@ fn an_export_follows_links_and_writes_to_devices() {
     std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o600)).expect("the test owns it");
     symlink(&target, path("link.json")).expect("created");
     let export = |name: &str| site.run(&["catalog", "export", "--brand", "dexar", path(name).to_str().expect("UTF-8")]);
-    export("link.json").good();
+    export("link.json").success();
     assert!(path("link.json").is_symlink() && std::fs::read_to_string(&target).expect("it exists").starts_with('{'));
     assert_eq!(std::fs::metadata(&target).expect("it exists").permissions().mode() & 0o777, 0o600);
     std::fs::create_dir(path("directory")).expect("created");
-    export("directory").bad(1);
+    export("directory").failure(1);
     assert!(!path("directory.partial").exists());
     symlink("/dev/full", path("full")).expect("created");
-    export("full").bad(1);
+    export("full").failure(1);
     assert!(!std::fs::metadata("/dev/full").expect("it exists").is_file());
 }
 
@@ -102,7 +102,7 @@ fn an_export_follows_links_and_writes_to_devices() {
 fn an_import_report_that_cannot_be_written_is_an_error() {
     let site = Site::new(&["dexar"]);
     let report = ["--report", "/dev/full"];
-    let stderr = site.import_text("dexar", "shop.jsonl", "{\"itemID\":\"x\"}\n", &report).bad(1);
+    let stderr = site.import_text("dexar", "shop.jsonl", "{\"itemID\":\"x\"}\n", &report).failure(1);
     assert!(stderr.contains("--report is not whole"), "{stderr}");
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::login::{now_s, sign};
 use crate::harness::shop::{Shop, order};
-use crate::harness::{Browser, ask, bot_token_of, eventually, eventually_async};
+use crate::harness::{BrowserClient, bot_token_of, eventually, eventually_async, request};
 
 fn last(name: &str) -> Value {
     order(name, "7", &[(16, "7", Some(1))])
@@ -14,8 +14,8 @@ fn id_of(opened: &Value) -> String {
     opened["qrId"].as_str().unwrap_or_else(|| panic!("no qrId in {opened}")).to_owned()
 }
 
-async fn pay(shop: &Shop, browser: &Browser, qr_id: &str) {
-    shop.outside.at_bank(qr_id, "pay", json!({"notify": false})).await;
+async fn pay(shop: &Shop, browser: &BrowserClient, qr_id: &str) {
+    shop.sandbox.bank_action(qr_id, "pay", json!({"notify": false})).await;
     eventually_async("the payment is completed", 30, async || {
         let status = browser.get(&format!("/qr/payment/{qr_id}")).await.ok_json();
         (status["paymentStatus"] == "COMPLETED").then_some(())
@@ -25,7 +25,7 @@ async fn pay(shop: &Shop, browser: &Browser, qr_id: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_without_quantities_keeps_the_stock_of_concurrent_sales() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     // A sale that updates the row which the import updates concurrently.
     let sale = "begin; update item set quantity = quantity - 1 where item_id = 16; select pg_sleep(2); commit";
     let selling = tokio::task::spawn_blocking({
@@ -38,7 +38,7 @@ async fn an_import_without_quantities_keeps_the_stock_of_concurrent_sales() {
             "select count(*) from pg_stat_activity where query like '%pg_sleep(2)%' and pid <> pg_backend_pid()";
         (shop.site.services.admin_sql(&shop.site.database, waiting) == "1").then_some(())
     });
-    shop.site.import_text("dexar", "names.jsonl", r#"{"itemID":16,"name":"Самый последний"}"#, &[]).good();
+    shop.site.import_text("dexar", "names.jsonl", r#"{"itemID":16,"name":"Самый последний"}"#, &[]).success();
     selling.await.expect("the task does not panic").expect("psql runs");
     let item = shop.item(16).await;
     assert_eq!((&item["name"], &item["quantity"]), (&json!("Самый последний"), &json!(0)));
@@ -47,13 +47,13 @@ async fn an_import_without_quantities_keeps_the_stock_of_concurrent_sales() {
 
 #[tokio::test]
 async fn held_units_survive_the_removal_and_return_of_their_item() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let (holder, other) = (shop.browser(), shop.browser());
     let held = id_of(&holder.post("/cart", &last("held")).await.ok_json());
     let only = "{\"categoryID\":1,\"name\":\"Дом\",\"parentID\":0}\n{\"itemID\":11,\"categoryID\":1,\"name\":\"Стул\",\"price\":100.50,\"quantity\":9}";
-    shop.site.import_text("dexar", "only.jsonl", only, &["--replace"]).good();
+    shop.site.import_text("dexar", "only.jsonl", only, &["--replace"]).success();
     let back = r#"{"itemID":16,"categoryID":1,"name":"Последний","price":7,"quantity":1}"#;
-    shop.site.import_text("dexar", "back.jsonl", back, &[]).good();
+    shop.site.import_text("dexar", "back.jsonl", back, &[]).success();
     assert_eq!(other.post("/cart", &last("other")).await.error_code(409), "out_of_stock");
     pay(&shop, &holder, &held).await;
     assert_eq!(shop.count("select quantity * 10 + held from item where item_id = 16"), 0);
@@ -68,12 +68,12 @@ async fn held_units_survive_the_removal_and_return_of_their_item() {
             r#"{"itemID":12,"categoryID":1,"name":"Лампа","price":20,"quantity":5}"#,
             &[],
         )
-        .good();
+        .success();
     let mut codes = Vec::new();
     for browser in &buyers {
         codes.push(id_of(&browser.post("/cart", &lamp("lamps")).await.ok_json()));
     }
-    shop.site.import_text("dexar", "fewer.jsonl", r#"{"itemID":12,"quantity":3}"#, &[]).good();
+    shop.site.import_text("dexar", "fewer.jsonl", r#"{"itemID":12,"quantity":3}"#, &[]).success();
     for (browser, code) in buyers.iter().zip(&codes) {
         pay(&shop, browser, code).await;
     }
@@ -83,14 +83,14 @@ async fn held_units_survive_the_removal_and_return_of_their_item() {
 
 #[tokio::test]
 async fn a_code_is_replaced_only_after_the_bank_has_cancelled_it() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     let first = id_of(&browser.post("/cart", &last("first")).await.ok_json());
     for how in ["html", "empty", "500", "nonsense"] {
-        shop.outside.bank_misbehave(json!({"call": "cancel", "how": how, "times": 1})).await;
+        shop.sandbox.inject_bank_fault(json!({"call": "cancel", "how": how, "times": 1})).await;
         let second = browser.post("/cart", &last("second")).await;
         assert!([502, 504].contains(&second.status), "{how}: {second:?}");
-        let active: Vec<Value> = shop.outside.qrs().await.into_iter().filter(|qr| qr["status"] == "NEW").collect();
+        let active: Vec<Value> = shop.sandbox.qrs().await.into_iter().filter(|qr| qr["status"] == "NEW").collect();
         assert_eq!(active.len(), 1, "{how}: one active code of these units: {active:?}");
         assert_eq!(active[0]["qrId"], first.as_str());
     }
@@ -99,14 +99,14 @@ async fn a_code_is_replaced_only_after_the_bank_has_cancelled_it() {
 
 #[tokio::test]
 async fn an_order_concurrent_with_a_login_has_one_code() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     for round in 0..8 {
         let browser = shop.browser();
         browser.get("/auth/session").await;
         let body = order(&format!("race_{round}"), "3", &[(14, "3", Some(1))]);
         let (tab, late_tab) = (browser.at(shop.gateway.client("dexar")), browser.at(shop.gateway.client("dexar")));
         let data = sign(json!({"id": 1_000 + round, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
-        let login = ask("/auth/telegram/callback").method("POST").origin("https://dexarmarket.ru");
+        let login = request("/auth/telegram/callback").method("POST").origin("https://dexarmarket.ru");
         let login = login.header("content-type", "application/json").body(data.to_string());
         let (as_visitor, logged_in) = tokio::join!(tab.post("/cart", &body), browser.send(login));
         logged_in.ok_json();
@@ -116,19 +116,19 @@ async fn an_order_concurrent_with_a_login_has_one_code() {
         assert_eq!(as_visitor.ok_json()["qrId"], as_user["qrId"], "round {round}");
         assert_eq!(late["qrId"], as_user["qrId"], "round {round}");
     }
-    assert_eq!(shop.outside.qrs().await.len(), 8);
+    assert_eq!(shop.sandbox.qrs().await.len(), 8);
 }
 
 #[tokio::test]
 async fn the_same_order_of_a_user_and_of_a_visitor_who_logs_in_as_that_user_succeeds() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let data = || sign(json!({"id": 9, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
-    let other = shop.site.sibling().start();
+    let other = shop.site.replica().start();
     let user = shop.browser();
     user.post("/auth/telegram/callback", &data()).await.ok_json();
     for round in 0..12 {
         let body = order(&format!("both_{round}"), "3", &[(14, "3", Some(1))]);
-        let visitor = Browser::new(other.client("dexar"));
+        let visitor = BrowserClient::new(other.client("dexar"));
         visitor.post("/cart", &body).await.ok_json();
         let mut data = data();
         data["hash"] = json!(null);
@@ -143,7 +143,7 @@ async fn the_same_order_of_a_user_and_of_a_visitor_who_logs_in_as_that_user_succ
 
 #[tokio::test]
 async fn a_visitor_without_a_session_pays_as_a_visitor() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     browser.get("/auth/session").await;
     let data = sign(json!({"id": 7, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
@@ -151,7 +151,7 @@ async fn a_visitor_without_a_session_pays_as_a_visitor() {
     browser.add_to_cart(12, 1).await;
     // The session expires, and the visitor's cookie remains.
     let visitor = shop.browser();
-    visitor.plant("__Host-dexar_visitor", &browser.cookie("__Host-dexar_visitor").expect("the cookie was set"));
+    visitor.set_cookie("__Host-dexar_visitor", &browser.cookie("__Host-dexar_visitor").expect("the cookie was set"));
     let aged = "update payment_owner_link set linked_at = linked_at - interval '2 minutes'";
     shop.site.sql_as("dexar", aged).expect("aged");
     visitor.add_to_cart(12, 2).await;
@@ -166,11 +166,11 @@ async fn a_visitor_without_a_session_pays_as_a_visitor() {
 
 #[tokio::test]
 async fn a_payment_that_one_status_endpoint_reports_is_completed() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     let silent = json!({"keepStatus": true, "notify": false});
     let first = id_of(&browser.post("/cart", &order("first", "3", &[(14, "3", Some(1))])).await.ok_json());
-    shop.outside.at_bank(&first, "pay", silent.clone()).await;
+    shop.sandbox.bank_action(&first, "pay", silent.clone()).await;
     // Polls alternate between the endpoints.
     eventually_async("the payment that only payment-info reports is completed", 20, async || {
         let status = browser.get(&format!("/qr/payment/{first}")).await.ok_json();
@@ -178,12 +178,12 @@ async fn a_payment_that_one_status_endpoint_reports_is_completed() {
     })
     .await;
     let again = id_of(&browser.post("/cart", &order("again", "3", &[(14, "3", Some(1))])).await.ok_json());
-    shop.outside.at_bank(&again, "pay", silent.clone()).await;
+    shop.sandbox.bank_action(&again, "pay", silent.clone()).await;
     let again = browser.post("/cart", &order("second", "3", &[(14, "3", Some(1))])).await;
     assert_eq!(again.error_code(409), "already_paid", "although its code was cancelled");
     let third = id_of(&browser.post("/cart", &order("third", "20", &[(12, "20", Some(1))])).await.ok_json());
-    shop.outside.at_bank(&third, "progress", json!({})).await;
-    shop.outside.at_bank(&third, "pay", silent).await;
+    shop.sandbox.bank_action(&third, "progress", json!({})).await;
+    shop.sandbox.bank_action(&third, "pay", silent).await;
     eventually_async("the payment is completed", 20, async || {
         let status = browser.get(&format!("/qr/payment/{third}")).await.ok_json();
         (status["paymentStatus"] == "COMPLETED").then_some(())
@@ -193,10 +193,10 @@ async fn a_payment_that_one_status_endpoint_reports_is_completed() {
 
 #[tokio::test]
 async fn a_payment_in_progress_is_polled_until_it_is_final() {
-    let shop = Shop::with("[payments]\nqr_lifetime_s = 1\nfollow_s = 60\nlongest_pause_s = 1\n");
+    let shop = Shop::with_config("[payments]\nqr_lifetime_s = 1\nfollow_s = 60\nlongest_pause_s = 1\n");
     let browser = shop.browser();
     let code = id_of(&browser.post("/cart", &last("waiting")).await.ok_json());
-    shop.outside.at_bank(&code, "progress", json!({})).await;
+    shop.sandbox.bank_action(&code, "progress", json!({})).await;
     // Past its lifetime and the time for which closed payments are polled.
     let aged = "update payment set expires_at = expires_at - interval '1 hour', look_at = now()";
     shop.site.sql_as("dexar", aged).expect("aged");
@@ -204,21 +204,21 @@ async fn a_payment_in_progress_is_polled_until_it_is_final() {
     let polls =
         "select case when status = 'WAITING' and holds and look_at is not null then looks else 0 end from payment";
     eventually("it is polled repeatedly", 30, || (shop.count(polls) > 2).then_some(()));
-    shop.outside.bank_misbehave(json!({"call": "*", "how": "500", "times": 4})).await;
+    shop.sandbox.inject_bank_fault(json!({"call": "*", "how": "500", "times": 4})).await;
     let before = shop.count(polls);
     eventually("it is polled while the bank fails", 30, || (shop.count(polls) > before + 2).then_some(()));
-    shop.outside.at_bank(&code, "pay", json!({"force": true, "notify": false})).await;
+    shop.sandbox.bank_action(&code, "pay", json!({"force": true, "notify": false})).await;
     let completed = "select count(*) from payment where status = 'COMPLETED'";
     eventually("the payment is completed", 30, || (shop.count(completed) == 1).then_some(()));
 }
 
 #[tokio::test]
 async fn concurrent_requests_of_a_refused_registration_fail() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     browser.get("/cart").await;
     // The bank refuses the registrations of this merchant.
-    let mut site = shop.site.sibling();
+    let mut site = shop.site.replica();
     site.change_brand("dexar", |file| file.bank = file.bank.replace("merchant_id = \"MA", "merchant_id = \"MB"));
     site.directory.write("credentials/dexar.bank-key", "a key that is no token");
     let gateway = site.start();
@@ -234,9 +234,9 @@ async fn concurrent_requests_of_a_refused_registration_fail() {
 
 #[tokio::test]
 async fn amounts_above_the_maximum_are_refused() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let dear = r#"{"itemID":17,"categoryID":1,"name":"Яхта","price":99999999999.99,"quantity":999}"#;
-    shop.site.import_text("dexar", "dear.jsonl", dear, &[]).good();
+    shop.site.import_text("dexar", "dear.jsonl", dear, &[]).success();
     let body = order("yacht", "99899999999990.01", &[(17, "99999999999.99", Some(999))]);
     assert_eq!(shop.browser().post("/cart", &body).await.error_code(422), "amount_too_large");
     for url in ["https://dexarmarket.ru/ a b", "https://dexarmarket.ru/\r\nX: y"] {
@@ -248,7 +248,7 @@ async fn amounts_above_the_maximum_are_refused() {
 
 #[tokio::test]
 async fn a_refused_order_does_not_cancel_an_older_payment() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     let first = id_of(&browser.post("/cart", &last("first")).await.ok_json());
     for (body, status) in [

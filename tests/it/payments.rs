@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::harness::login::{now_s, sign};
 use crate::harness::shop::{Shop, order};
-use crate::harness::{Answer, Browser, bot_token_of, eventually_async};
+use crate::harness::{BrowserClient, TestResponse, bot_token_of, eventually_async};
 
 /// The response to a front end that polls a payment.
-async fn status(browser: &Browser, qr_id: &str) -> Value {
+async fn status(browser: &BrowserClient, qr_id: &str) -> Value {
     browser.get(&format!("/qr/payment/{qr_id}")).await.ok_json()
 }
 
@@ -17,7 +17,7 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
 
 #[tokio::test]
 async fn a_paid_order_is_completed_with_all_its_effects() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     browser.add_to_cart(11, 2).await;
     browser.add_to_cart(12, 1).await;
@@ -41,12 +41,12 @@ async fn a_paid_order_is_completed_with_all_its_effects() {
                "qrId": qr_id, "qrExpirationDate": opened["qrExpirationDate"], "phoneNumber": ""})
     );
     assert_eq!(shop.item(11).await["quantity"], 1998, "two units are held");
-    shop.outside.at_bank(&qr_id, "progress", json!({})).await;
+    shop.sandbox.bank_action(&qr_id, "progress", json!({})).await;
     eventually_async("the payment is in progress", 20, async || {
         (status(&browser, &qr_id).await["paymentStatus"] == "WAITING").then_some(())
     })
     .await;
-    shop.outside.at_bank(&qr_id, "pay", json!({"notify": false})).await;
+    shop.sandbox.bank_action(&qr_id, "pay", json!({"notify": false})).await;
     let paid = eventually_async("the payment is completed", 20, async || {
         let status = status(&browser, &qr_id).await;
         (status["paymentStatus"] == "COMPLETED").then_some(status)
@@ -58,15 +58,16 @@ async fn a_paid_order_is_completed_with_all_its_effects() {
     assert_eq!(shop.count("select held from item where item_id = 11"), 0);
     // Repeating the order returns the same payment, also after its completion.
     assert_eq!(browser.post("/cart", &body).await.ok_json()["qrId"], qr_id);
-    assert_eq!(shop.outside.qrs().await.len(), 1);
+    assert_eq!(shop.sandbox.qrs().await.len(), 1);
 }
 
 #[tokio::test]
 async fn amounts_that_differ_from_the_catalogue_are_refused() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
-    let refused =
-        |answer: Answer, status: u16| (answer.error_code(status), serde_json::from_slice(&answer.body).expect("JSON"));
+    let refused = |answer: TestResponse, status: u16| {
+        (answer.error_code(status), serde_json::from_slice(&answer.body).expect("JSON"))
+    };
     for amount in ["1", "180.87", "180.93", "201", "-180.90", "999999999999999"] {
         let body = order("o", amount, &[(11, "100.50", Some(2))]);
         let answer = browser.post("/cart", &body).await;
@@ -92,7 +93,7 @@ async fn amounts_that_differ_from_the_catalogue_are_refused() {
         }
     }
     assert_eq!(shop.count("select count(*) from payment"), 0, "no payment is stored");
-    assert_eq!(shop.outside.qrs().await.len(), 0, "no QR code is registered");
+    assert_eq!(shop.sandbox.qrs().await.len(), 0, "no QR code is registered");
     // The sum 3 × 90.45 as JavaScript computes it.
     let body = order("o", "271.35000000000003", &[(11, "90.45", Some(3))]);
     browser.post("/cart", &body).await.ok_json();
@@ -100,7 +101,7 @@ async fn amounts_that_differ_from_the_catalogue_are_refused() {
 
 #[tokio::test]
 async fn malformed_orders_are_refused_and_not_stored() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     let good = || order("o", "180.90", &[(11, "100.50", Some(2))]);
     let with = |name: &str, value: Value| {
@@ -128,20 +129,20 @@ async fn malformed_orders_are_refused_and_not_stored() {
         assert_eq!(browser.get(&format!("/qr/payment/{qr_id}")).await.error_code(404), "not_found", "{qr_id}");
     }
     assert_eq!(shop.count("select count(*) from payment"), 0);
-    assert_eq!(shop.outside.bank_calls().await["register"], 0);
+    assert_eq!(shop.sandbox.bank_calls().await["register"], 0);
     browser.post("/cart", &with("redirectUrl", json!("https://dexarmarket.ru/orders/1"))).await.ok_json();
 }
 
 #[tokio::test]
 async fn concurrent_requests_with_one_order_get_one_code() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     browser.get("/cart").await;
     let body = order("order_8", "20", &[(12, "20", Some(1))]);
     let post = || async { browser.at(shop.gateway.client("dexar")).post("/cart", &body).await.ok_json() };
     let opened = futures_util::future::join_all((0..8).map(|_| post())).await;
     assert!(opened.iter().all(|one| *one == opened[0]), "{opened:?}");
-    assert_eq!(shop.outside.qrs().await.len(), 1);
+    assert_eq!(shop.sandbox.qrs().await.len(), 1);
     assert_eq!(shop.count("select held from item where item_id = 12"), 1);
     let other = order("order_8", "40", &[(12, "20", Some(2))]);
     assert_eq!(browser.post("/cart", &other).await.error_code(409), "order_changed");
@@ -152,11 +153,11 @@ async fn concurrent_requests_with_one_order_get_one_code() {
 
 #[tokio::test]
 async fn the_last_unit_is_held_by_one_of_ten_visitors() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let body = order("last", "7", &[(16, "7", Some(1))]);
     let post = || async { shop.browser().post("/cart", &body).await };
     let answers = futures_util::future::join_all((0..10).map(|_| post())).await;
-    let accepted: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 200).collect();
+    let accepted: Vec<&TestResponse> = answers.iter().filter(|answer| answer.status == 200).collect();
     assert_eq!(accepted.len(), 1);
     for refused in answers.iter().filter(|answer| answer.status != 200) {
         let body: Value = serde_json::from_slice(&refused.body).expect("JSON");
@@ -164,7 +165,7 @@ async fn the_last_unit_is_held_by_one_of_ten_visitors() {
     }
     assert_eq!(shop.item(16).await["remainings"], "out");
     let qr_id = text(&accepted[0].ok_json(), "qrId").to_owned();
-    shop.outside.at_bank(&qr_id, "expire", json!({})).await;
+    shop.sandbox.bank_action(&qr_id, "expire", json!({})).await;
     eventually_async("the payment expires", 20, async || {
         (status(&shop.browser(), &qr_id).await["paymentStatus"] == "EXPIRED").then_some(())
     })
@@ -175,17 +176,17 @@ async fn the_last_unit_is_held_by_one_of_ten_visitors() {
 
 #[tokio::test]
 async fn a_new_payment_cancels_an_older_one_of_the_same_item() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     let first = browser.post("/cart", &order("first", "7", &[(16, "7", Some(1))])).await.ok_json();
     let second = browser.post("/cart", &order("second", "7", &[(16, "7", Some(1))])).await.ok_json();
     assert_ne!(first["qrId"], second["qrId"]);
     let of = |qr: &Value| text(qr, "qrId").to_owned();
     assert_eq!(status(&browser, &of(&first)).await["paymentStatus"], "CANCELLED");
-    let at_bank: Vec<Value> = shop.outside.qrs().await;
+    let at_bank: Vec<Value> = shop.sandbox.qrs().await;
     assert!(at_bank.iter().any(|qr| qr["qrId"] == first["qrId"] && qr["status"] == "CANCELLED"), "{at_bank:?}");
     // When the older payment turns out to be paid, the new order is refused and the older one named.
-    shop.outside.at_bank(&of(&second), "pay", json!({"notify": false})).await;
+    shop.sandbox.bank_action(&of(&second), "pay", json!({"notify": false})).await;
     let third = browser.post("/cart", &order("third", "7", &[(16, "7", Some(1))])).await;
     let body: Value = serde_json::from_slice(&third.body).expect("JSON");
     assert_eq!((third.error_code(409).as_str(), &body["order"]), ("already_paid", &json!("second")));
@@ -194,7 +195,7 @@ async fn a_new_payment_cancels_an_older_one_of_the_same_item() {
 
 #[tokio::test]
 async fn open_payments_are_limited_per_owner_and_per_address() {
-    let shop = Shop::with("[payments]\nopen_per_owner = 2\nopen_per_address = 3\n");
+    let shop = Shop::with_config("[payments]\nopen_per_owner = 2\nopen_per_address = 3\n");
     let browser = shop.browser();
     browser.get("/cart").await;
     let pay = |name: &str, item: u64| order(name, if item == 11 { "90.45" } else { "20" }, &[(item, "20", Some(1))]);
@@ -218,7 +219,7 @@ async fn open_payments_are_limited_per_owner_and_per_address() {
         "too_many_requests",
         "three are open at the address"
     );
-    let concurrent = Shop::with("[payments]\nopen_per_owner = 2\n");
+    let concurrent = Shop::with_config("[payments]\nopen_per_owner = 2\n");
     let (browser, items) = (concurrent.browser(), [11_u64, 12, 14, 16]);
     browser.get("/cart").await;
     let post = |item: u64| {
@@ -237,25 +238,25 @@ async fn open_payments_are_limited_per_owner_and_per_address() {
 
 #[tokio::test]
 async fn a_login_moves_the_visitors_payments_to_the_user() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     let body = order("mine", "20", &[(12, "20", Some(1))]);
     let opened = browser.post("/cart", &body).await.ok_json();
     let data = sign(json!({"id": 42, "first_name": "A", "auth_date": now_s()}), &bot_token_of("dexar"));
     // As the storefront does: with the cookies of the visitor and of the session.
-    let request = crate::harness::ask("/auth/telegram/callback").method("POST").origin("https://dexarmarket.ru");
+    let request = crate::harness::request("/auth/telegram/callback").method("POST").origin("https://dexarmarket.ru");
     browser.send(request.header("content-type", "application/json").body(data.to_string())).await.ok_json();
     assert_eq!(browser.post("/cart", &body).await.ok_json(), opened, "the same order is the same payment");
-    assert_eq!(shop.outside.qrs().await.len(), 1);
+    assert_eq!(shop.sandbox.qrs().await.len(), 1);
 }
 
 #[tokio::test]
 async fn concurrent_polls_cost_the_bank_one_request() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     let opened = browser.post("/cart", &order("o", "20", &[(12, "20", Some(1))])).await.ok_json();
     let qr_id = text(&opened, "qrId").to_owned();
-    let other = shop.site.sibling().start();
+    let other = shop.site.replica().start();
     let started_at = std::time::Instant::now();
     for _ in 0..5 {
         let poll = |number: usize| {
@@ -267,15 +268,15 @@ async fn concurrent_polls_cost_the_bank_one_request() {
         assert!(statuses.iter().all(|status| *status == 200));
     }
     let max_requests = 1 + started_at.elapsed().as_secs() / 2;
-    let calls = shop.outside.bank_calls().await;
+    let calls = shop.sandbox.bank_calls().await;
     let requests = calls["qr"][&qr_id].as_u64().unwrap_or(0) + calls["payment-info"][&qr_id].as_u64().unwrap_or(0);
     assert!((1..=max_requests).contains(&requests), "{requests} requests for 100 polls in {:?}", started_at.elapsed());
 }
 
 #[tokio::test]
 async fn a_payment_is_unknown_to_other_brands() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let opened = shop.browser().post("/cart", &order("o", "20", &[(12, "20", Some(1))])).await.ok_json();
-    let novo = Browser::new(shop.gateway.client("novo"));
+    let novo = BrowserClient::new(shop.gateway.client("novo"));
     assert_eq!(novo.get(&format!("/qr/payment/{}", text(&opened, "qrId"))).await.error_code(404), "not_found");
 }

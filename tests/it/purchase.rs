@@ -3,27 +3,27 @@
 use serde_json::{Value, json};
 
 use crate::harness::shop::{Shop, order};
-use crate::harness::{Browser, ask, eventually_async};
+use crate::harness::{BrowserClient, eventually_async, request};
 
 /// Orders a lamp under this order id and returns when the payment is completed.
-async fn buy(shop: &Shop, browser: &Browser, name: &str) {
+async fn buy(shop: &Shop, browser: &BrowserClient, name: &str) {
     let opened = browser.post("/cart", &order(name, "20", &[(12, "20", Some(1))])).await.ok_json();
     let qr_id = opened["qrId"].as_str().expect("a code");
-    shop.outside.at_bank(qr_id, "pay", json!({"notify": false})).await;
+    shop.sandbox.bank_action(qr_id, "pay", json!({"notify": false})).await;
     eventually_async("the payment is completed", 30, async || {
         (browser.get(&format!("/qr/payment/{qr_id}")).await.ok_json()["paymentStatus"] == "COMPLETED").then_some(())
     })
     .await;
 }
 
-fn request(email: &str) -> Value {
+fn purchase_request(email: &str) -> Value {
     json!({"email": email, "telegramUserId": "42",
            "items": [{"itemID": 12, "name": "Лампа", "price": 20, "currency": "RUB"}]})
 }
 
 async fn mails(shop: &Shop, count: usize) -> Vec<Value> {
     eventually_async(&format!("{count} mails"), 30, async || {
-        let (_, mails) = shop.outside.call(hyper::Method::GET, "/mail", &Value::Null).await;
+        let (_, mails) = shop.sandbox.call(hyper::Method::GET, "/mail", &Value::Null).await;
         let mails = mails.as_array().expect("a list").clone();
         (mails.len() >= count).then_some(mails)
     })
@@ -32,16 +32,19 @@ async fn mails(shop: &Shop, count: usize) -> Vec<Value> {
 
 #[tokio::test]
 async fn the_email_is_sent_once_in_the_visitors_language() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
-    assert_eq!(browser.post("/purchase-email", &request("anna@example.com")).await.error_code(404), "not_found");
+    assert_eq!(
+        browser.post("/purchase-email", &purchase_request("anna@example.com")).await.error_code(404),
+        "not_found"
+    );
     buy(&shop, &browser, "order_<1>".replace(['<', '>'], "").as_str()).await;
     let workers = shop.site.start_workers();
-    let hy = ask("/purchase-email").method("POST").language("hy").header("content-type", "application/json");
-    let sent = browser.send(hy.clone().body(request("Anna@Example.com").to_string())).await;
+    let hy = request("/purchase-email").method("POST").language("hy").header("content-type", "application/json");
+    let sent = browser.send(hy.clone().body(purchase_request("Anna@Example.com").to_string())).await;
     assert_eq!(sent.ok_json(), json!({"message": "Email sent"}));
     // The request is repeated.
-    browser.send(hy.body(request("anna@example.COM").to_string())).await.ok_json();
+    browser.send(hy.body(purchase_request("anna@example.COM").to_string())).await.ok_json();
     let mail = mails(&shop, 1).await.remove(0);
     let text = |name: &str| mail[name].as_str().unwrap_or_else(|| panic!("no {name} in {mail}")).to_owned();
     assert!(text("subject").contains("Shop dexar") && text("subject").contains("order_1"), "{mail}");
@@ -54,7 +57,7 @@ async fn the_email_is_sent_once_in_the_visitors_language() {
         );
     }
     // The second address gets an email; by then, a duplicate of the first would have arrived.
-    browser.post("/purchase-email", &request("two@example.com")).await.ok_json();
+    browser.post("/purchase-email", &purchase_request("two@example.com")).await.ok_json();
     let all = mails(&shop, 2).await;
     assert_eq!(all.len(), 2, "one email per address: {all:?}");
     assert_ne!(all[0]["messageId"], all[1]["messageId"]);
@@ -63,20 +66,23 @@ async fn the_email_is_sent_once_in_the_visitors_language() {
 
 #[tokio::test]
 async fn orders_of_other_owners_and_brands_are_not_found() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let (browser, stranger) = (shop.browser(), shop.browser());
     buy(&shop, &browser, "mine").await;
     stranger.get("/cart").await;
-    assert_eq!(stranger.post("/purchase-email", &request("eve@example.com")).await.error_code(404), "not_found");
-    let novo = Browser::new(shop.gateway.client("novo"));
-    assert_eq!(novo.post("/purchase-email", &request("eve@example.com")).await.error_code(404), "not_found");
+    assert_eq!(
+        stranger.post("/purchase-email", &purchase_request("eve@example.com")).await.error_code(404),
+        "not_found"
+    );
+    let novo = BrowserClient::new(shop.gateway.client("novo"));
+    assert_eq!(novo.post("/purchase-email", &purchase_request("eve@example.com")).await.error_code(404), "not_found");
     for (name, value) in [
         ("email", json!("eve")),
         ("email", json!("eve@example.com\r\nBcc: all@example.com")),
         ("items", json!([])),
         ("telegramUserId", json!({})),
     ] {
-        let mut body = request("eve@example.com");
+        let mut body = purchase_request("eve@example.com");
         body[name] = value;
         assert_eq!(browser.post("/purchase-email", &body).await.status, 400, "{body}");
     }
@@ -87,14 +93,14 @@ async fn orders_of_other_owners_and_brands_are_not_found() {
 
 #[tokio::test]
 async fn without_cookies_a_user_id_authorizes_three_recipients_for_a_day() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     buy(&shop, &shop.browser(), "claimed").await;
     let send = |id: Value, email: &'static str| {
-        let (client, mut body) = (shop.gateway.client("dexar"), request(email));
+        let (client, mut body) = (shop.gateway.client("dexar"), purchase_request(email));
         body["telegramUserId"] = id;
-        let ask =
-            ask("/purchase-email").method("POST").header("content-type", "application/json").body(body.to_string());
-        async move { client.send(ask).await.status }
+        let request =
+            request("/purchase-email").method("POST").header("content-type", "application/json").body(body.to_string());
+        async move { client.send(request).await.status }
     };
     assert_eq!(send(json!("43"), "a@example.com").await, 404);
     assert_eq!(send(Value::Null, "a@example.com").await, 404);
@@ -111,13 +117,13 @@ async fn without_cookies_a_user_id_authorizes_three_recipients_for_a_day() {
 
 #[tokio::test]
 async fn the_newest_order_without_an_email_is_chosen() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     for name in ["first", "second"] {
         buy(&shop, &browser, name).await;
     }
     for _ in 0..3 {
-        browser.post("/purchase-email", &request("anna@example.com")).await.ok_json();
+        browser.post("/purchase-email", &purchase_request("anna@example.com")).await.ok_json();
     }
     let sent =
         shop.site.sql_as("dexar", "select string_agg(subject, '|' order by mail_id) from mail_outbox").expect("sql");
@@ -128,10 +134,10 @@ async fn the_newest_order_without_an_email_is_chosen() {
 
 #[tokio::test]
 async fn a_queued_email_survives_a_kill() {
-    let shop = Shop::open();
+    let shop = Shop::start();
     let browser = shop.browser();
     buy(&shop, &browser, "killed").await;
-    browser.post("/purchase-email", &request("anna@example.com")).await.ok_json();
+    browser.post("/purchase-email", &purchase_request("anna@example.com")).await.ok_json();
     shop.gateway.kill();
     let _workers = shop.site.start_workers();
     let mails = mails(&shop, 1).await;

@@ -7,20 +7,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::shop::{Shop, order};
 use crate::harness::{
-    Browser, Client, Gateway, Outside, Services, Site, ask, connect_tls, free_port, trusting_client_config,
+    BrowserClient, Client, Gateway, Sandbox, Services, Site, connect_tls, free_port, request, trusting_client_config,
 };
 
-fn town(more: &str) -> (Site, Gateway) {
+fn setup(more: &str) -> (Site, Gateway) {
     town_on(Services::shared(), more)
 }
 
 fn town_on(services: std::sync::Arc<Services>, more: &str) -> (Site, Gateway) {
     let mut site = Site::on(services, &["dexar", "novo"]);
-    site.migrate().good();
-    let outside = Outside::start(&mut site);
-    drop(outside);
+    site.migrate().success();
+    let sandbox = Sandbox::start(&mut site);
+    drop(sandbox);
     for brand in ["dexar", "novo"] {
-        site.import_text(brand, "shop.jsonl", "{\"categoryID\":1,\"name\":\"Д\",\"parentID\":0}\n{\"itemID\":11,\"categoryID\":1,\"name\":\"С\",\"price\":1}", &[]).good();
+        site.import_text(brand, "shop.jsonl", "{\"categoryID\":1,\"name\":\"Д\",\"parentID\":0}\n{\"itemID\":11,\"categoryID\":1,\"name\":\"С\",\"price\":1}", &[]).success();
     }
     site.change_brand("dexar", |file| more.clone_into(&mut file.more));
     let gateway = site.start();
@@ -29,20 +29,20 @@ fn town_on(services: std::sync::Arc<Services>, more: &str) -> (Site, Gateway) {
 
 #[tokio::test]
 async fn the_contracts_numbers_hold_and_the_headers_tell_them() {
-    let (_site, gateway) = town("");
+    let (_site, gateway) = setup("");
     let client = gateway.client("dexar");
     for used in 1..=60 {
-        let answer = client.send(ask("/auth/telegram/start").method("POST")).await;
+        let answer = client.send(request("/auth/telegram/start").method("POST")).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("ratelimit-policy"), Some("\"logins-address\";q=60;w=60"));
         let left = answer.header("ratelimit").expect("a header");
         assert!(left.starts_with(&format!("\"logins-address\";r={};t=", 60 - used)), "{left}");
     }
-    for ask in [
-        ask("/auth/telegram/start").method("POST").origin("https://dexarmarket.ru"),
-        ask("/auth/telegram/callback?id=1"),
+    for request in [
+        request("/auth/telegram/start").method("POST").origin("https://dexarmarket.ru"),
+        request("/auth/telegram/callback?id=1"),
     ] {
-        let refused = client.send(ask).await;
+        let refused = client.send(request).await;
         assert_eq!(refused.error_code(429), "too_many_requests");
         let after: u32 = refused.header("retry-after").expect("a header").parse().expect("seconds");
         assert!((1..=60).contains(&after), "{after}");
@@ -51,14 +51,14 @@ async fn the_contracts_numbers_hold_and_the_headers_tell_them() {
     // Neither the catalogue nor the other brand counts with it.
     assert_eq!(client.get("/category").await.header("ratelimit"), None);
     assert_eq!(client.get("/auth/session").await.status, 401);
-    assert_eq!(gateway.client("novo").send(ask("/auth/telegram/start").method("POST")).await.status, 200);
+    assert_eq!(gateway.client("novo").send(request("/auth/telegram/start").method("POST")).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_visitor_has_a_budget_of_their_own_over_all_instances() {
-    let (site, gateway) = town("[rates]\ncart_writes_per_visitor = 5\n");
-    let other = site.sibling().start();
-    let browser = Browser::new(gateway.client("dexar"));
+    let (site, gateway) = setup("[rates]\ncart_writes_per_visitor = 5\n");
+    let other = site.replica().start();
+    let browser = BrowserClient::new(gateway.client("dexar"));
     browser.get("/cart").await;
     let elsewhere = browser.at(other.client("dexar"));
     let add = json!({"itemID": 11});
@@ -72,14 +72,14 @@ async fn a_visitor_has_a_budget_of_their_own_over_all_instances() {
         assert_eq!(one.write("DELETE", "/cart", &json!([11])).await.status, 429);
     }
     assert_eq!(browser.cart().await, [(11, 5)], "what was refused changed nothing");
-    Browser::new(gateway.client("dexar")).add_to_cart(11, 1).await;
+    BrowserClient::new(gateway.client("dexar")).add_to_cart(11, 1).await;
 }
 
 #[tokio::test]
 async fn while_redis_is_away_everybody_may() {
-    let services = Services::of_one_test("rates-redis");
+    let services = Services::dedicated("rates-redis");
     let (_site, gateway) = town_on(services.clone(), "[rates]\ncart_writes_per_address = 1\n");
-    let browser = Browser::new(gateway.client("dexar"));
+    let browser = BrowserClient::new(gateway.client("dexar"));
     browser.add_to_cart(11, 1).await;
     assert_eq!(browser.post("/cart", &json!({"itemID": 11})).await.status, 429);
     services.stop("redis");
@@ -109,7 +109,7 @@ async fn sent_through_balancer(address: SocketAddr, header: &[u8], request: &str
 
 #[tokio::test]
 async fn a_trusted_balancer_says_whose_budget_it_is() {
-    let (_site, gateway) = town("[rates]\nlogins_per_address = 1\n[proxy_protocol]\ntrusted = [\"127.0.0.0/8\"]\n");
+    let (_site, gateway) = setup("[rates]\nlogins_per_address = 1\n[proxy_protocol]\ntrusted = [\"127.0.0.0/8\"]\n");
     let address = gateway.address("dexar");
     let v1 = |client: &str| format!("PROXY TCP4 {client} 10.0.0.1 5000 445\r\n").into_bytes();
     let v1_6 = |client: &str| format!("PROXY TCP6 {client} 2001:db8::1 5000 445\r\n").into_bytes();
@@ -128,7 +128,7 @@ async fn a_trusted_balancer_says_whose_budget_it_is() {
 
 #[tokio::test]
 async fn a_household_has_one_number_of_open_payments() {
-    let shop = Shop::with("[payments]\nopen_per_address = 1\n[proxy_protocol]\ntrusted = [\"127.0.0.0/8\"]\n");
+    let shop = Shop::with_config("[payments]\nopen_per_address = 1\n[proxy_protocol]\ntrusted = [\"127.0.0.0/8\"]\n");
     let pay = async |client: &str, item: u64| {
         let body = order("o", "3", &[(item, "3", Some(1))]).to_string();
         let request = format!(
@@ -146,11 +146,11 @@ async fn a_household_has_one_number_of_open_payments() {
 
 #[tokio::test]
 async fn nobody_else_may_say_whom_they_are() {
-    let (_site, gateway) = town("[proxy_protocol]\ntrusted = [\"10.0.0.0/8\", \"fd00::1\"]\n");
+    let (_site, gateway) = setup("[proxy_protocol]\ntrusted = [\"10.0.0.0/8\", \"fd00::1\"]\n");
     let address = gateway.address("dexar");
     assert_eq!(through_balancer(address, b"PROXY TCP4 203.0.113.7 10.0.0.1 5000 445\r\n").await, None);
     assert_eq!(through_balancer(address, b"").await, Some(200));
-    let forwarded = Client::new(address).send(ask("/ping").header("x-forwarded-for", "203.0.113.7")).await;
+    let forwarded = Client::new(address).send(request("/ping").header("x-forwarded-for", "203.0.113.7")).await;
     assert_eq!(forwarded.status, 200);
     let tls = connect_tls(address, &["h2"], "localhost", rustls::ALL_VERSIONS).await;
     assert!(tls.is_ok());
@@ -158,7 +158,7 @@ async fn nobody_else_may_say_whom_they_are() {
 
 #[tokio::test]
 async fn of_several_addresses_only_the_balancers_is_told_whom_it_serves() {
-    let (site, first) = town("");
+    let (site, first) = setup("");
     drop(first);
     let (own, second) = (site.brand("dexar").port, free_port());
     let file = std::fs::read_to_string(site.brand_path("dexar")).expect("the site's own");
@@ -170,7 +170,7 @@ async fn of_several_addresses_only_the_balancers_is_told_whom_it_serves() {
         std::fs::write(site.brand_path("dexar"), file).expect("the site's own");
     };
     write(1);
-    let said = site.run(&["check"]).bad(2);
+    let said = site.run(&["check"]).failure(2);
     assert!(said.contains("127.0.0.1:1 is none of the brand's own addresses"), "{said}");
     write(second);
     let gateway = site.start();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::demo_catalog::{REGIONS, Source, ids, is_available};
-use crate::harness::{Ask, Client, ask, demo_shops};
+use crate::harness::{Client, TestRequest, demo_shops, request};
 
 /// Nobody's region, all six, and one that does not exist.
 fn all_regions() -> Vec<Option<&'static str>> {
@@ -14,10 +14,10 @@ fn all_regions() -> Vec<Option<&'static str>> {
     regions
 }
 
-fn ask_in(region: Option<&str>, path: &str) -> Ask {
+fn ask_in(region: Option<&str>, path: &str) -> TestRequest {
     match region {
-        Some(region) => ask(path).region(region),
-        None => ask(path),
+        Some(region) => request(path).region(region),
+        None => request(path),
     }
 }
 

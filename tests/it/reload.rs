@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::harness::{Client, Site, ask, certificates, connect_tls, eventually_async, free_port};
+use crate::harness::{Client, Site, certificates, connect_tls, eventually_async, free_port, request};
 
 const NEW_ORIGIN: &str = "https://new.dexarmarket.ru";
 
 async fn is_allowed(client: &Client, origin: &str) -> bool {
-    client.send(ask("/ping").origin(origin)).await.header("access-control-allow-origin") == Some(origin)
+    client.send(request("/ping").origin(origin)).await.header("access-control-allow-origin") == Some(origin)
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn the_reload_command_waits_for_the_outcome() {
             brand.origins.clone_from(&before);
             brand.origins.extend(is_added.then(|| NEW_ORIGIN.to_owned()));
         });
-        assert_eq!(site.run(&["reload", "--at", &at]).good(), "reloaded: serving dexar\n");
+        assert_eq!(site.run(&["reload", "--at", &at]).success(), "reloaded: serving dexar\n");
         assert_eq!(is_allowed(&client, NEW_ORIGIN).await, is_added, "round {round}");
     }
 
@@ -98,7 +98,7 @@ async fn the_reload_command_waits_for_the_outcome() {
         brand.origins.push(NEW_ORIGIN.to_owned());
         brand.limits = "connections = \"many\"".to_owned();
     });
-    let output = site.run(&["reload", "--at", &at]).bad(1);
+    let output = site.run(&["reload", "--at", &at]).failure(1);
     assert!(
         output.contains("reload refused: ") && output.contains("dexar.toml:") && output.contains("as before"),
         "{output}"
@@ -106,17 +106,17 @@ async fn the_reload_command_waits_for_the_outcome() {
     assert!(!is_allowed(&client, NEW_ORIGIN).await);
 
     // The format of $RUNTIME_DIRECTORY for a unit with several directories.
-    let several = site.run(&["reload", "--at", &format!("{at}:/run/another")]).bad(1);
+    let several = site.run(&["reload", "--at", &format!("{at}:/run/another")]).failure(1);
     assert_eq!(several, output);
 
     // A client that disconnects at once blocks no other.
     drop(std::os::unix::net::UnixStream::connect(gateway.runtime_directory.join("reload.socket")));
     site.change_brand("dexar", |brand| brand.limits.clear());
-    site.run(&["reload", "--at", &at]).good();
+    site.run(&["reload", "--at", &at]).success();
     assert!(is_allowed(&client, NEW_ORIGIN).await);
 
     gateway.kill();
-    let output = site.run(&["reload", "--at", &at]).bad(1);
+    let output = site.run(&["reload", "--at", &at]).failure(1);
     assert!(output.contains(&at) && output.contains("Connection refused") && output.contains("is running"), "{output}");
 }
 
@@ -136,10 +136,10 @@ async fn changes_that_need_a_restart_are_logged_and_the_rest_is_applied() {
     gateway.signal("-HUP");
     gateway.await_log("reloaded");
     for warning in [
-        "dexar: listen changed; that needs a restart",
-        "dexar: [database] changed; that needs a restart",
-        "novo: its file is gone; it is served until a restart",
-        "third: a new brand is served after a restart",
+        "dexar: listen changed, which needs a restart",
+        "dexar: [database] changed, which needs a restart",
+        "novo: its file was removed; it is served until a restart",
+        "third: new brand; it is served after a restart",
     ] {
         let line = gateway.await_log(warning);
         assert!(line.contains("WARN"), "{line}");

@@ -8,13 +8,13 @@ use brandgate::session::Owner;
 use brandgate::tenant::brand::Brand;
 use serde_json::{Value, json};
 
-use crate::harness::{Browser, Gateway, Site};
+use crate::harness::{BrowserClient, Gateway, Site};
 use crate::import::table;
 use crate::reviews::{SHOP, assert_rated, item, review, shop, texts};
 
 /// Writes a review as somebody new and returns its number.
 async fn newcomer(site: &Site, gateway: &Gateway, item_id: u64, stars: u64, text: &str) -> String {
-    review(&Browser::new(gateway.client("dexar")), item_id, stars, text).await;
+    review(&BrowserClient::new(gateway.client("dexar")), item_id, stars, text).await;
     site.sql_as("dexar", "select max(review_id) from review").expect("readable")
 }
 
@@ -29,7 +29,7 @@ async fn the_shop_lists_hides_and_shows() {
     let bad = newcomer(&site, &gateway, 12, 1, &format!("Строка\nи \u{1b}[31m{}", "длинно ".repeat(20))).await;
     let chair = newcomer(&site, &gateway, 11, 5, "Стул").await;
     let list = |arguments: &[&str]| {
-        let table = site.run(&[&["reviews", "list", "--brand", "dexar"], arguments].concat()).good();
+        let table = site.run(&[&["reviews", "list", "--brand", "dexar"], arguments].concat()).success();
         table.split_once('\n').map_or(String::new(), |(_header, rows)| rows.to_owned())
     };
 
@@ -47,36 +47,36 @@ async fn the_shop_lists_hides_and_shows() {
     assert_eq!(rating(&site, 12), "3.0");
     let hide = |id: &str| site.run(&["reviews", "hide", "--brand", "dexar", id]);
     for _ in 0..2 {
-        assert_eq!(hide(&bad).good(), format!("dexar: review {bad} is hidden; item 12 has rating 5.0\n"));
+        assert_eq!(hide(&bad).success(), format!("dexar: review {bad} is hidden; item 12 has rating 5.0\n"));
     }
     assert_eq!(list(&["--hidden"]).lines().count(), 1);
-    gateway.catch_up().await;
+    gateway.await_propagation().await;
     for path in ["/item/12", "/category/1", "/searchitems?search=%D0%BB%D0%B0%D0%BC%D0%BF%D0%B0"] {
         let shown = gateway.client("dexar").json(path).await.to_string();
         assert!(shown.contains("Хорошо") && !shown.contains("Строка"), "{path}: {shown}");
     }
-    let shown = site.run(&["reviews", "show", "--brand", "dexar", &bad]).good();
-    gateway.catch_up().await;
+    let shown = site.run(&["reviews", "show", "--brand", "dexar", &bad]).success();
+    gateway.await_propagation().await;
     assert_eq!(shown, format!("dexar: review {bad} is shown; item 12 has rating 3.0\n"));
     // Without a visitor's review the shop's own rating is there again.
     assert_eq!(rating(&site, 11), "3.5");
-    hide(&chair).good();
+    hide(&chair).success();
     assert_eq!(rating(&site, 11), "4.8");
 
-    assert!(hide("999").bad(1).contains("There is no such review."));
-    assert!(site.run(&["reviews", "show", "--brand", "novo", &bad]).bad(1).contains("no such review"));
-    assert!(site.run(&["reviews", "list", "--brand", "dexar", "--item", "99"]).bad(1).contains("no such item"));
-    assert!(site.run(&["reviews", "list", "--brand", "third"]).bad(1).contains("there is no brand third"));
+    assert!(hide("999").failure(1).contains("There is no such review."));
+    assert!(site.run(&["reviews", "show", "--brand", "novo", &bad]).failure(1).contains("no such review"));
+    assert!(site.run(&["reviews", "list", "--brand", "dexar", "--item", "99"]).failure(1).contains("no such item"));
+    assert!(site.run(&["reviews", "list", "--brand", "third"]).failure(1).contains("there is no brand third"));
 }
 
 #[tokio::test]
 async fn what_is_hidden_stays_hidden_when_its_owner_writes_again() {
     let (site, gateway) = shop("");
-    let browser = Browser::new(gateway.client("dexar"));
+    let browser = BrowserClient::new(gateway.client("dexar"));
     review(&browser, 12, 1, "Реклама").await;
     let id = site.sql_as("dexar", "select max(review_id) from review").expect("readable");
-    site.run(&["reviews", "hide", "--brand", "dexar", &id]).good();
-    gateway.catch_up().await;
+    site.run(&["reviews", "hide", "--brand", "dexar", &id]).success();
+    gateway.await_propagation().await;
     review(&browser, 12, 2, "Реклама снова").await;
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec![], "0.0"));
 }
@@ -84,13 +84,13 @@ async fn what_is_hidden_stays_hidden_when_its_owner_writes_again() {
 #[tokio::test]
 async fn an_export_names_no_owner_and_its_import_changes_nothing() {
     let (site, gateway) = shop("");
-    let browser = Browser::new(gateway.client("dexar"));
+    let browser = BrowserClient::new(gateway.client("dexar"));
     let claimed = json!({"itemID": 12, "rating": 4, "comment": "Да", "userId": 987_654_321, "username": "anna"});
     browser.post("/comment", &claimed).await.ok_json();
     let hidden = newcomer(&site, &gateway, 12, 1, "Брань").await;
     newcomer(&site, &gateway, 11, 5, "Стоит").await;
-    site.run(&["reviews", "hide", "--brand", "dexar", &hidden]).good();
-    gateway.catch_up().await;
+    site.run(&["reviews", "hide", "--brand", "dexar", &hidden]).success();
+    gateway.await_propagation().await;
     let export = site.export("dexar");
     let owners = site.sql_as("dexar", "select string_agg(split_part(owner, ':', 2), ' ') from reviewer");
     for secret in owners.expect("readable").split(' ').chain(["987654321", "visitor:", "owner", "claimed", "anna"]) {
@@ -109,13 +109,13 @@ async fn an_export_names_no_owner_and_its_import_changes_nothing() {
         export.to_string()
     };
     for text in [&export, &callbacks_alone] {
-        let output = site.import_text("dexar", "again.json", text, &["--strict"]).good();
+        let output = site.import_text("dexar", "again.json", text, &["--strict"]).success();
         assert_eq!(table(&output), [[0; 3]; 4], "{output}");
         assert_eq!(site.sql_as("dexar", all).as_deref(), Ok(before.as_str()));
     }
     // Elsewhere they are reviews of nobody's, and what was hidden is.
     let elsewhere = Site::new(&["dexar"]);
-    elsewhere.import_text("dexar", "whole.json", &export, &["--strict"]).good();
+    elsewhere.import_text("dexar", "whole.json", &export, &["--strict"]).success();
     let there = elsewhere.sql_as("dexar", "select count(*), count(owner), count(*) filter (where hidden) from review");
     assert_eq!(there.as_deref(), Ok("5|0|1"));
     assert_eq!((rating(&elsewhere, 11), rating(&elsewhere, 12)), (rating(&site, 11), rating(&site, 12)));
@@ -125,19 +125,19 @@ async fn an_export_names_no_owner_and_its_import_changes_nothing() {
 #[tokio::test]
 async fn an_old_export_undoes_nothing_but_brings_back_what_went_with_its_item() {
     let (site, gateway) = shop("");
-    let browser = Browser::new(gateway.client("dexar"));
+    let browser = BrowserClient::new(gateway.client("dexar"));
     review(&browser, 12, 1, "Плохо").await;
     let old = site.export("dexar");
     review(&browser, 12, 5, "Хорошо").await;
-    site.import_text("dexar", "old.json", &old, &["--strict"]).good();
-    gateway.catch_up().await;
+    site.import_text("dexar", "old.json", &old, &["--strict"]).success();
+    gateway.await_propagation().await;
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec!["Хорошо".to_owned()], "5.0"));
 
     let without = SHOP.lines().filter(|line| !line.contains("Лампа")).collect::<Vec<_>>().join("\n");
-    site.import_text("dexar", "fewer.jsonl", without, &["--replace"]).good();
-    gateway.catch_up().await;
-    site.import_text("dexar", "old.json", &old, &["--strict"]).good();
-    gateway.catch_up().await;
+    site.import_text("dexar", "fewer.jsonl", without, &["--replace"]).success();
+    gateway.await_propagation().await;
+    site.import_text("dexar", "old.json", &old, &["--strict"]).success();
+    gateway.await_propagation().await;
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec!["Плохо".to_owned()], "1.0"));
     review(&browser, 12, 4, "Снова моё").await;
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec!["Снова моё".to_owned()], "4.0"));
@@ -155,8 +155,8 @@ async fn an_import_beside_visitors_answers_them_and_adds_its_own_stars() {
         "comments": [{"id": "cmt_9", "text": "Ещё", "stars": 5}, {"id": id, "text": "Подделка", "author": author, "stars": 1}],
         "callbacks": [{"content": "Подделка", "userID": author, "rating": 1, "answer": "Спасибо!"}],
     });
-    site.import_text("dexar", "news.jsonl", news.to_string(), &["--strict"]).good();
-    gateway.catch_up().await;
+    site.import_text("dexar", "news.jsonl", news.to_string(), &["--strict"]).success();
+    gateway.await_propagation().await;
     assert_eq!(rating(&site, 11), "4.0", "2, 5 and 5: neither the file's number nor its stars for a visitor's review");
     let callbacks = item(&gateway, 11).await["callbacks"].clone();
     let own = callbacks.as_array().expect("a list").iter().find(|one| one["userID"] == *author).expect("it is there");
@@ -171,7 +171,7 @@ async fn an_import_beside_visitors_answers_them_and_adds_its_own_stars() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_beside_people_who_write_harms_neither() {
     let (site, gateway) = shop("[rates]\nreviews_per_address = 100000\n");
-    let browsers: Vec<_> = (0..4).map(|_| Browser::new(gateway.client("dexar"))).collect();
+    let browsers: Vec<_> = (0..4).map(|_| BrowserClient::new(gateway.client("dexar"))).collect();
     for browser in &browsers {
         review(browser, 11, 5, "Стул").await;
         review(browser, 12, 5, "Лампа").await;
@@ -188,7 +188,7 @@ async fn an_import_beside_people_who_write_harms_neither() {
                 let comments = item["comments"].as_array_mut().expect("a list");
                 comments.push(json!({"id": format!("cmt_r{round}"), "text": "Ещё", "stars": round % 5 + 1}));
             }
-            site.import_text("dexar", "again.json", export.to_string(), &["--strict"]).good();
+            site.import_text("dexar", "again.json", export.to_string(), &["--strict"]).success();
         }
         site
     });
@@ -220,7 +220,7 @@ async fn brand(site: &Site) -> Arc<Brand> {
 /// As a login does it, without what else a login takes along.
 async fn join(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::foundation::error::Result<Vec<i64>> {
     let transaction = brand.transaction().await?;
-    let moved = brandgate::reviews::join(&transaction, from, into).await?;
+    let moved = brandgate::reviews::merge(&transaction, from, into).await?;
     transaction.commit().await?;
     Ok(moved)
 }
@@ -229,7 +229,7 @@ async fn join(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::foundatio
 async fn a_login_takes_the_visitors_reviews_along() {
     let (site, gateway) = shop("");
     let brand = brand(&site).await;
-    let browser = Browser::new(gateway.client("dexar"));
+    let browser = BrowserClient::new(gateway.client("dexar"));
     let user = Owner::User(5);
     let review_at = async |item_id: u64, stars: u64, text: &str, year: u64| {
         let time = format!("{year}-01-01T00:00:00Z");
@@ -262,7 +262,7 @@ async fn a_login_takes_the_visitors_reviews_along() {
     review_at(12, 4, "Лампа 2022", 2022).await;
     assert_eq!((rating(&site, 11), rating(&site, 12)), ("3.3".to_owned(), "2.5".to_owned()));
     join(&brand, &visitor, &user).await.expect("joined");
-    gateway.catch_up().await;
+    gateway.await_propagation().await;
     assert_eq!(texts(&gateway, 11).await, ["Без звёзд", "Стул 2021", "Шатается"]);
     assert_eq!(texts(&gateway, 12).await, ["Лампа 2022"]);
     assert_eq!((rating(&site, 11), rating(&site, 12)), ("3.5".to_owned(), "4.0".to_owned()));
@@ -270,8 +270,8 @@ async fn a_login_takes_the_visitors_reviews_along() {
 
     // What the shop has hidden does not come back by logging out and in.
     let hidden = site.sql_as("dexar", "select review_id from review where item_id = 12").expect("readable");
-    site.run(&["reviews", "hide", "--brand", "dexar", &hidden]).good();
-    gateway.catch_up().await;
+    site.run(&["reviews", "hide", "--brand", "dexar", &hidden]).success();
+    gateway.await_propagation().await;
     review_at(12, 5, "Лампа 2023", 2023).await;
     join(&brand, &visitor, &user).await.expect("joined");
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec![], "0.0"));
@@ -281,7 +281,7 @@ async fn a_login_takes_the_visitors_reviews_along() {
 async fn joining_beside_reviews_of_the_same_people_loses_none() {
     let (site, gateway) = shop("[rates]\nreviews_per_address = 1000\n");
     let brand = brand(&site).await;
-    let browser = Browser::new(gateway.client("dexar"));
+    let browser = BrowserClient::new(gateway.client("dexar"));
     review(&browser, 11, 5, "Стул").await;
     let hash = site.sql_as("dexar", "select split_part(owner, ':', 2) from reviewer").expect("readable");
     let (visitor, user) = (Owner::Visitor(hash), Owner::User(5));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::login::{now_s, sign};
-use crate::harness::{Browser, Gateway, Outside, Site, ask, bot_token_of};
+use crate::harness::{BrowserClient, Gateway, Sandbox, Site, bot_token_of, request};
 
 /// A chair with the shop's own rating and imported reviews, a lamp with nothing, a rug that nobody sees.
 pub const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
@@ -18,7 +18,7 @@ const GENEROUS: &str = "[rates]\nreviews_per_address = 1000\n";
 pub fn shop(more: &str) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
     for brand in ["dexar", "novo"] {
-        site.import_text(brand, "shop.jsonl", SHOP, &[]).good();
+        site.import_text(brand, "shop.jsonl", SHOP, &[]).success();
         site.change_brand(brand, |file| more.clone_into(&mut file.more));
     }
     let gateway = site.start();
@@ -26,21 +26,21 @@ pub fn shop(more: &str) -> (Site, Gateway) {
 }
 
 /// The same with bots, so that people may log in.
-fn town() -> (Site, Outside, Gateway) {
+fn setup() -> (Site, Sandbox, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
-    let outside = Outside::start(&mut site);
-    site.import_text("dexar", "shop.jsonl", SHOP, &[]).good();
+    let sandbox = Sandbox::start(&mut site);
+    site.import_text("dexar", "shop.jsonl", SHOP, &[]).success();
     let gateway = site.start();
-    (site, outside, gateway)
+    (site, sandbox, gateway)
 }
 
-pub async fn review(browser: &Browser, item_id: u64, stars: u64, text: &str) {
+pub async fn review(browser: &BrowserClient, item_id: u64, stars: u64, text: &str) {
     let body = json!({"itemID": item_id, "rating": stars, "comment": text});
     assert_eq!(browser.post("/comment", &body).await.ok_json(), json!({"message": "Review submitted"}));
 }
 
 /// The same with a `userId`; the status.
-async fn claim(browser: &Browser, user_id: i64, text: &str) -> u16 {
+async fn claim(browser: &BrowserClient, user_id: i64, text: &str) -> u16 {
     let body = json!({"itemID": 12, "rating": 3, "comment": text, "userId": user_id});
     let answer = browser.post("/comment", &body).await;
     if answer.status != 200 {
@@ -62,12 +62,12 @@ pub async fn texts(gateway: &Gateway, item_id: u64) -> Vec<String> {
     texts
 }
 
-fn visitor(gateway: &Gateway) -> Browser {
-    Browser::new(gateway.client("dexar"))
+fn visitor(gateway: &Gateway) -> BrowserClient {
+    BrowserClient::new(gateway.client("dexar"))
 }
 
 /// A person on a device: what the bot signs serves once.
-async fn log_in(browser: &Browser, id: i64, device: &str) {
+async fn log_in(browser: &BrowserClient, id: i64, device: &str) {
     let data = json!({"id": id, "first_name": "Анна", "last_name": device, "auth_date": now_s()});
     let data = sign(data, &bot_token_of("dexar"));
     browser.post("/auth/telegram/callback", &data).await.ok_json();
@@ -138,7 +138,7 @@ async fn a_second_review_replaces_the_first_and_the_rating_is_the_mean_to_one_de
     assert_eq!(item(&gateway, 11).await["comments"][0]["author"], first["author"]);
     let elsewhere = anna.at(gateway.client("novo"));
     let secret = anna.cookie("__Host-dexar_visitor").expect("it was handed out");
-    elsewhere.plant("__Host-novo_visitor", &secret);
+    elsewhere.set_cookie("__Host-novo_visitor", &secret);
     review(&elsewhere, 12, 5, "Там").await;
     assert_ne!(gateway.client("novo").json("/item/12").await["comments"][0]["author"], first["author"]);
 }
@@ -173,7 +173,7 @@ async fn a_claim_binds_one_visitor() {
 
 #[tokio::test]
 async fn a_session_outweighs_every_claim() {
-    let (site, _outside, gateway) = town();
+    let (site, _sandbox, gateway) = setup();
     let (member, stranger) = (visitor(&gateway), visitor(&gateway));
     log_in(&member, 5, "ноутбук").await;
     assert_eq!(claim(&member, 999, "Член").await, 200, "with a session a userId is ignored");
@@ -203,7 +203,7 @@ async fn a_session_outweighs_every_claim() {
 #[tokio::test]
 async fn reviews_at_the_same_moment_all_count_and_one_owner_has_one() {
     let (site, gateway) = shop(GENEROUS);
-    let other = site.sibling().start();
+    let other = site.replica().start();
     let instance = |number: usize| if number.is_multiple_of(2) { &gateway } else { &other };
     for round in 0..3_u64 {
         let anna = visitor(&gateway);
@@ -218,13 +218,13 @@ async fn reviews_at_the_same_moment_all_count_and_one_owner_has_one() {
         assert_eq!(own, Ok(format!("{0}|{0}", round + 1)));
         assert_rated(&site, 11);
 
-        let crowd: Vec<_> = (0..8).map(|number| Browser::new(instance(number).client("dexar"))).collect();
+        let crowd: Vec<_> = (0..8).map(|number| BrowserClient::new(instance(number).client("dexar"))).collect();
         let posts = crowd.iter().zip(1..).map(|(browser, stars)| review(browser, 12, stars % 5 + 1, "Многие"));
         futures_util::future::join_all(posts).await;
         assert_eq!(texts(&gateway, 12).await.len() as u64, 8 * (round + 1));
         assert_rated(&site, 12);
     }
-    let crowd: Vec<_> = (0..8).map(|number| Browser::new(instance(number).client("dexar"))).collect();
+    let crowd: Vec<_> = (0..8).map(|number| BrowserClient::new(instance(number).client("dexar"))).collect();
     let answers = futures_util::future::join_all(crowd.iter().map(|browser| claim(browser, 5, "Я — пятый"))).await;
     assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
     assert_rated(&site, 12);
@@ -284,9 +284,9 @@ async fn a_body_that_is_wrong_is_named_and_changes_nothing() {
     }
     assert_eq!(browser.get("/comment").await.error_code(405), "method_not_allowed");
     let body = json!({"itemID": 12, "rating": 5, "comment": "Да"}).to_string();
-    let plain = ask("/comment").method("POST").header("content-type", "text/plain").body(body.clone());
+    let plain = request("/comment").method("POST").header("content-type", "text/plain").body(body.clone());
     assert_eq!(browser.send(plain).await.error_code(415), "unsupported_media_type");
-    let foreign = ask("/comment").method("POST").header("content-type", "application/json").body(body);
+    let foreign = request("/comment").method("POST").header("content-type", "application/json").body(body);
     assert_eq!(browser.send(foreign.origin("https://evil.example")).await.error_code(403), "origin_not_allowed");
     assert_eq!((texts(&gateway, 12).await, &item(&gateway, 12).await["rating"]), (vec![], &json!(0)));
 }
@@ -335,5 +335,5 @@ async fn thirty_a_minute_and_no_more() {
     assert!(refused.header("retry-after").is_some());
     assert_eq!(refused.header("ratelimit-policy"), Some("\"reviews-address\";q=30;w=60"));
     assert_eq!(texts(&gateway, 12).await, ["Да"]);
-    review(&Browser::new(gateway.client("novo")), 12, 5, "Там").await;
+    review(&BrowserClient::new(gateway.client("novo")), 12, 5, "Там").await;
 }

@@ -3,22 +3,22 @@
 use serde_json::json;
 
 use crate::harness::shop::{Shop, order};
-use crate::harness::{Browser, CountingLine, Gateway, login};
+use crate::harness::{BrowserClient, Gateway, RoundTripProxy, login};
 
 /// A second instance of the shop whose connections to both servers are counted.
 struct Counted {
     _shop: Shop,
     gateway: Gateway,
-    database: CountingLine,
-    redis: CountingLine,
+    database: RoundTripProxy,
+    redis: RoundTripProxy,
 }
 
 impl Counted {
     async fn new() -> Counted {
-        let shop = Shop::open();
-        let database = CountingLine::to(shop.site.services.postgres_socket()).await;
-        let redis = CountingLine::to(shop.site.services.redis_socket()).await;
-        let mut site = shop.site.sibling();
+        let shop = Shop::start();
+        let database = RoundTripProxy::to(shop.site.services.postgres_socket()).await;
+        let redis = RoundTripProxy::to(shop.site.services.redis_socket()).await;
+        let mut site = shop.site.replica();
         let name = site.database.clone();
         let redis_url = format!("redis://127.0.0.1:{}/{}", redis.port, site.redis_number());
         site.change_brand("dexar", |file| {
@@ -31,8 +31,8 @@ impl Counted {
         Counted { _shop: shop, gateway, database, redis }
     }
 
-    fn browser(&self) -> Browser {
-        Browser::new(self.gateway.client("dexar"))
+    fn browser(&self) -> BrowserClient {
+        BrowserClient::new(self.gateway.client("dexar"))
     }
 }
 
@@ -44,15 +44,15 @@ async fn requests_stay_within_their_round_trips() {
     // The first request of a kind prepares its statements and loads its scripts.
     for round in ["warm", "counted"] {
         let count = |what: &str, max_database: u32, max_redis: u32| {
-            let (database, redis) = (counted.database.trips(), counted.redis.trips());
+            let (database, redis) = (counted.database.take_round_trips(), counted.redis.take_round_trips());
             if round == "counted" {
                 let within = database <= max_database && redis <= max_redis;
                 assert!(within, "{what}: {database} round trips to PostgreSQL, {redis} to Redis");
             }
         };
         browser.get("/randomitems?count=200").await.ok_json();
-        counted.database.trips();
-        counted.redis.trips();
+        counted.database.take_round_trips();
+        counted.redis.take_round_trips();
         browser.get("/randomitems?count=200").await.ok_json();
         count("random items from the cache", 0, 0);
         browser.post("/cart", &json!({"itemID": 11})).await.ok_json();
@@ -65,7 +65,7 @@ async fn requests_stay_within_their_round_trips() {
         count("opening a payment, with BEGIN and COMMIT", 4, 2);
         let path = format!("/qr/payment/{}", opened["qrId"].as_str().expect("a code"));
         browser.get(&path).await.ok_json();
-        counted.database.trips();
+        counted.database.take_round_trips();
         browser.get(&path).await.ok_json();
         count("polling a payment", 1, 0);
         let member = counted.browser();
@@ -74,7 +74,7 @@ async fn requests_stay_within_their_round_trips() {
             &crate::harness::bot_token_of("dexar"),
         );
         member.post("/auth/telegram/callback", &data).await.ok_json();
-        counted.redis.trips();
+        counted.redis.take_round_trips();
         member.get("/auth/session").await.ok_json();
         count("checking a session", 0, 1);
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::demo_catalog::Source;
-use crate::harness::{Site, ask, assert_golden, data, demo_shops, eventually_async};
+use crate::harness::{Site, assert_golden, data, demo_shops, eventually_async, request};
 
 /// Name of the golden file, path, region, language.
 type Case = (&'static str, &'static str, Option<&'static str>, Option<&'static str>);
@@ -11,7 +11,7 @@ type Case = (&'static str, &'static str, Option<&'static str>, Option<&'static s
 async fn assert_answers(brand: &str, cases: &[Case]) {
     let client = demo_shops().gateway.client(brand);
     for (name, path, region, language) in cases {
-        let mut request = ask(path);
+        let mut request = request(path);
         if let Some(region) = region {
             request = request.region(region);
         }
@@ -92,7 +92,7 @@ async fn each_field_of_an_item_is_translated_or_stays_russian_by_itself() {
     let mut partly = 0;
     for item in Source::dexar().shown_items() {
         for language in ["ru", "en", "hy"] {
-            let answer = client.send(ask(&format!("/item/{}", item["itemID"])).language(language)).await;
+            let answer = client.send(request(&format!("/item/{}", item["itemID"])).language(language)).await;
             let got = answer.ok_json();
             assert_eq!(&got["name"], translated(item, language, "name"));
             assert_eq!(&got["simpleDescription"], translated(item, language, "simpleDescription"));
@@ -112,11 +112,11 @@ async fn each_field_of_an_item_is_translated_or_stays_russian_by_itself() {
 #[tokio::test]
 async fn texts_lists_cities_and_categories_fall_back_by_themselves_too() {
     let site = Site::new(&["dexar"]);
-    site.import("dexar", &["--strict", &data("import/translations.jsonl")]).good();
+    site.import("dexar", &["--strict", &data("import/translations.jsonl")]).success();
     let gateway = site.start();
     let client = gateway.client("dexar");
     let of = async |path: &str, language: &str| {
-        let answer = client.send(ask(path).language(language)).await;
+        let answer = client.send(request(path).language(language)).await;
         (answer.ok_json(), answer.header("content-language").expect("it is named").to_owned())
     };
     let fields = |key: &str, value: &str| json!([{ "key": key, "value": value }]);
@@ -149,7 +149,7 @@ async fn texts_lists_cities_and_categories_fall_back_by_themselves_too() {
 
     // Russian is a language like the others: a feed may have words of its own for it.
     let own = "{\"itemID\":1,\"translations\":{\"ru\":{\"name\":\"Самовар\"}}}";
-    site.import_text("dexar", "own.jsonl", own, &[]).good();
+    site.import_text("dexar", "own.jsonl", own, &[]).success();
     eventually_async("it is seen", 10, async || (of("/item/1", "ru").await.0["name"] == "Самовар").then_some(())).await;
     assert_eq!(of("/item/1", "en").await.0["name"], "Чайник");
 }
@@ -158,7 +158,7 @@ async fn texts_lists_cities_and_categories_fall_back_by_themselves_too() {
 async fn a_region_subtag_or_a_case_of_the_language_does_not_matter_and_the_unknown_is_russian() {
     let client = demo_shops().gateway.client("dexar");
     let russian = client.json("/item/1013").await;
-    let english = client.send(ask("/item/1013").language("en")).await.ok_json();
+    let english = client.send(request("/item/1013").language("en")).await.ok_json();
     assert_ne!(russian["name"], english["name"]);
     for (sent, wanted) in [
         ("EN", &english),
@@ -171,7 +171,7 @@ async fn a_region_subtag_or_a_case_of_the_language_does_not_matter_and_the_unkno
         ("\u{fe}\u{ff}", &russian),
         ("../../etc", &russian),
     ] {
-        assert_eq!(&client.send(ask("/item/1013").language(sent)).await.ok_json(), wanted, "{sent:?}");
+        assert_eq!(&client.send(request("/item/1013").language(sent)).await.ok_json(), wanted, "{sent:?}");
     }
 }
 
@@ -263,7 +263,7 @@ async fn money_goes_out_by_its_digits() {
                    {\"itemID\":2,\"categoryID\":1,\"name\":\"Круглый\",\"price\":89990.00,\"discount\":0}\n\
                    {\"itemID\":3,\"categoryID\":1,\"name\":\"Большой\",\"price\":999999999999.99}\n\
                    {\"itemID\":4,\"categoryID\":1,\"name\":\"Десятые\",\"price\":0.1,\"rating\":4.5}\n";
-    site.import_text("novo", "prices.jsonl", records, &[]).good();
+    site.import_text("novo", "prices.jsonl", records, &[]).success();
     let gateway = site.start();
     let client = gateway.client("novo");
     for (id, members) in [

@@ -3,25 +3,25 @@
 use serde_json::{Value, json};
 
 use crate::harness::login::{now_s, sign};
-use crate::harness::{Browser, Gateway, Outside, Services, Site, ask, bot_token_of, eventually_async};
+use crate::harness::{BrowserClient, Gateway, Sandbox, Services, Site, bot_token_of, eventually_async, request};
 
-fn town(session: &str) -> (Site, Outside, Gateway) {
+fn setup(session: &str) -> (Site, Sandbox, Gateway) {
     town_on(Services::shared(), session)
 }
 
-fn town_on(services: std::sync::Arc<Services>, session: &str) -> (Site, Outside, Gateway) {
+fn town_on(services: std::sync::Arc<Services>, session: &str) -> (Site, Sandbox, Gateway) {
     let mut site = Site::on(services, &["dexar", "novo"]);
-    site.migrate().good();
-    let outside = Outside::start(&mut site);
+    site.migrate().success();
+    let sandbox = Sandbox::start(&mut site);
     site.change_brand("dexar", |file| file.more = format!("[session]\n{session}\n"));
     let shop = "{\"categoryID\":1,\"name\":\"Дом\",\"parentID\":0}\n{\"itemID\":11,\"categoryID\":1,\"name\":\"Стул\",\"price\":1}";
-    site.import_text("dexar", "shop.jsonl", shop, &[]).good();
+    site.import_text("dexar", "shop.jsonl", shop, &[]).success();
     let gateway = site.start();
-    (site, outside, gateway)
+    (site, sandbox, gateway)
 }
 
 /// Presents data that the bot would have signed.
-async fn log_in(browser: &Browser, id: i64) -> Value {
+async fn log_in(browser: &BrowserClient, id: i64) -> Value {
     let data = sign(json!({"id": id, "first_name": "Анна", "auth_date": now_s()}), &bot_token_of("dexar"));
     browser.post("/auth/telegram/callback", &data).await.ok_json()
 }
@@ -32,8 +32,8 @@ fn expiry(session: &Value) -> jiff::Timestamp {
 
 #[tokio::test]
 async fn without_a_session_the_answer_is_the_documents_and_hands_out_a_visitor() {
-    let (_site, _outside, gateway) = town("");
-    let browser = Browser::new(gateway.client("dexar"));
+    let (_site, _sandbox, gateway) = setup("");
+    let browser = BrowserClient::new(gateway.client("dexar"));
     let answer = browser.get("/auth/session").await;
     assert_eq!((answer.status, &answer.body[..]), (401, &br#"{"error":"No active session"}"#[..]));
     let cookie = answer.header("set-cookie").expect("a visitor's cookie");
@@ -44,14 +44,14 @@ async fn without_a_session_the_answer_is_the_documents_and_hands_out_a_visitor()
     tokio::join!(tabs[0].add_to_cart(11, 1), tabs[1].add_to_cart(11, 1));
     assert_eq!(browser.cart().await, [(11, 2)]);
     assert_eq!(browser.cookie("__Host-dexar_visitor"), visitor);
-    let head = browser.send(ask("/auth/session").method("HEAD")).await;
+    let head = browser.send(request("/auth/session").method("HEAD")).await;
     assert_eq!((head.status, head.body.len()), (401, 0));
 }
 
 #[tokio::test]
 async fn use_prolongs_a_session_but_not_beyond_its_lifetime() {
-    let (_site, _outside, gateway) = town("idle_s = 100\nlifetime_s = 101\n");
-    let browser = Browser::new(gateway.client("dexar"));
+    let (_site, _sandbox, gateway) = setup("idle_s = 100\nlifetime_s = 101\n");
+    let browser = BrowserClient::new(gateway.client("dexar"));
     log_in(&browser, 1).await;
     let first = expiry(&browser.get("/auth/session").await.ok_json());
     let last = eventually_async("use prolongs it", 20, async || {
@@ -71,8 +71,8 @@ async fn use_prolongs_a_session_but_not_beyond_its_lifetime() {
 
 #[tokio::test]
 async fn an_ended_session_is_told_untouched_and_then_unknown() {
-    let (_site, _outside, gateway) = town("idle_s = 1\ntold_s = 3\n");
-    let browser = Browser::new(gateway.client("dexar"));
+    let (_site, _sandbox, gateway) = setup("idle_s = 1\ntold_s = 3\n");
+    let browser = BrowserClient::new(gateway.client("dexar"));
     let id = log_in(&browser, 1).await["sessionId"].clone();
     browser.add_to_cart(11, 1).await;
     let ended = eventually_async("the end", 20, async || {
@@ -103,11 +103,11 @@ async fn an_ended_session_is_told_untouched_and_then_unknown() {
 
 #[tokio::test]
 async fn logging_out_ends_the_session_on_every_instance_at_once() {
-    let (site, _outside, gateway) = town("");
-    let mut other_site = site.sibling();
+    let (site, _sandbox, gateway) = setup("");
+    let mut other_site = site.replica();
     other_site.change_brand("dexar", |_| {});
     let other = other_site.start();
-    let browser = Browser::new(gateway.client("dexar"));
+    let browser = BrowserClient::new(gateway.client("dexar"));
     log_in(&browser, 1).await;
     browser.add_to_cart(11, 3).await;
     let elsewhere = browser.at(other.client("dexar"));
@@ -120,19 +120,19 @@ async fn logging_out_ends_the_session_on_every_instance_at_once() {
     assert_eq!(elsewhere.get("/auth/session").await.status, 401);
     assert_eq!(elsewhere.cart().await, [], "the user's cart is closed");
     assert_eq!(browser.cart().await, []);
-    let stranger = Browser::new(gateway.client("dexar"));
+    let stranger = BrowserClient::new(gateway.client("dexar"));
     assert_eq!(stranger.post("/auth/logout", &json!({})).await.ok_json(), json!({"message": "Logged out"}));
-    let foreign = ask("/auth/logout").method("POST").origin("https://evil.example");
+    let foreign = request("/auth/logout").method("POST").origin("https://evil.example");
     assert_eq!(stranger.send(foreign).await.error_code(403), "origin_not_allowed");
 }
 
 #[tokio::test]
 async fn cookies_that_are_nobodys_are_nobody() {
-    let (_site, _outside, gateway) = town("");
+    let (_site, _sandbox, gateway) = setup("");
     for value in ["", "x", &"a".repeat(4_096), &"0".repeat(64), "%00", "deadbeef; __Host-dexar_session=cafe"] {
-        let browser = Browser::new(gateway.client("dexar"));
+        let browser = BrowserClient::new(gateway.client("dexar"));
         for name in ["session", "visitor", "attempt"] {
-            browser.plant(&format!("__Host-dexar_{name}"), value);
+            browser.set_cookie(&format!("__Host-dexar_{name}"), value);
         }
         assert_eq!(browser.get("/auth/session").await.status, 401, "{value:?}");
         assert_eq!(browser.cart().await, []);
@@ -142,12 +142,12 @@ async fn cookies_that_are_nobodys_are_nobody() {
 
 #[tokio::test]
 async fn redis_holds_no_secret_and_every_key_is_the_brands() {
-    let services = Services::of_one_test("session-keys");
-    let (site, _outside, gateway) = town_on(services, "");
-    let browser = Browser::new(gateway.client("dexar"));
+    let services = Services::dedicated("session-keys");
+    let (site, _sandbox, gateway) = town_on(services, "");
+    let browser = BrowserClient::new(gateway.client("dexar"));
     browser.add_to_cart(11, 1).await;
     log_in(&browser, 1).await;
-    crate::harness::login::begin(&browser).await;
+    crate::harness::login::start_login(&browser).await;
     let keys = site.redis(&["--raw", "keys", "*"]);
     assert!(keys.lines().count() >= 4, "{keys}");
     let secrets: Vec<String> = ["session", "visitor", "attempt"]
@@ -166,9 +166,9 @@ async fn redis_holds_no_secret_and_every_key_is_the_brands() {
 
 #[tokio::test]
 async fn without_redis_the_shop_sells_on_and_sessions_come_back() {
-    let services = Services::of_one_test("session-redis");
-    let (_site, _outside, gateway) = town_on(services.clone(), "");
-    let (member, visitor) = (Browser::new(gateway.client("dexar")), Browser::new(gateway.client("dexar")));
+    let services = Services::dedicated("session-redis");
+    let (_site, _sandbox, gateway) = town_on(services.clone(), "");
+    let (member, visitor) = (BrowserClient::new(gateway.client("dexar")), BrowserClient::new(gateway.client("dexar")));
     log_in(&member, 1).await;
     member.add_to_cart(11, 2).await;
     visitor.add_to_cart(11, 1).await;
@@ -185,7 +185,7 @@ async fn without_redis_the_shop_sells_on_and_sessions_come_back() {
         assert_eq!(answer.error_code(503), "unavailable");
         assert!(answer.header("retry-after").is_some());
     }
-    services.start_again("redis");
+    services.restart("redis");
     eventually_async("sessions are back", 20, async || (member.get("/auth/session").await.status == 200).then_some(()))
         .await;
     assert_eq!(member.cart().await, [(11, 2)], "nobody was logged out");

@@ -1,11 +1,11 @@
 //! The connections that short reads share: one that does not answer holds nobody up for long, and is not asked again.
 
-use crate::harness::{Holding, Site, ask, data, eventually_async};
+use crate::harness::{Site, TableLock, data, eventually_async, request};
 
 #[tokio::test]
 async fn reads_that_get_no_answer_are_given_up_together() {
     let site = Site::new(&["dexar"]);
-    site.import("dexar", &[&data("import/document.json")]).good();
+    site.import("dexar", &[&data("import/document.json")]).success();
     let text = std::fs::read_to_string(site.brand_path("dexar")).expect("it was written");
     site.directory.write("brands/dexar.toml", text.replace("pool_wait_ms = 20000", "pool_wait_ms = 300"));
     let gateway = site.start();
@@ -16,10 +16,10 @@ async fn reads_that_get_no_answer_are_given_up_together() {
             format!("select count(*) from pg_stat_activity where datname = '{}' and usename = 'dexar'", site.database);
         site.services.admin_sql("postgres", &sql).parse::<u32>().expect("a count")
     };
-    let holding = Holding::items(&site, "dexar").await;
+    let holding = TableLock::on_items(&site, "dexar").await;
     // Three rounds of more than there are connections: each is given up by itself, none waits for those before it.
     for round in 0..3 {
-        let asked = (0..20).map(|number| client.send(ask(&format!("/item/{id}?round={round}&number={number}"))));
+        let asked = (0..20).map(|number| client.send(request(&format!("/item/{id}?round={round}&number={number}"))));
         for answer in futures_util::future::join_all(asked).await {
             assert_eq!(answer.error_code(503), "unavailable");
             assert!(answer.header("retry-after").is_some());

@@ -85,9 +85,9 @@ async fn answers_that_are_read_slowly_are_read_to_their_end_and_nobody_waits_for
     let site = Site::new(&["dexar"]);
     import_long(&site);
     let (unit, addresses) = start(&site);
-    let ask = "GET /category/1?count=200 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let request = "GET /category/1?count=200 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let mut slow = connect(addresses[0], &["http/1.1"]).await;
-    slow.write_all(ask.as_bytes()).await.expect("it is open");
+    slow.write_all(request.as_bytes()).await.expect("it is open");
     let mut got = vec![0; 1_000_000];
     slow.read_exact(&mut got).await.expect("its beginning");
     let mut slow_h2 = ask_for_page(addresses[0]).await;

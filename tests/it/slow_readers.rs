@@ -38,7 +38,7 @@ pub fn import_long(site: &Site) {
             "{{\"itemID\":{id},\"categoryID\":1,\"name\":\"Стул\",\"price\":100,\"description\":\"{long}\"}}\n"
         );
     }
-    site.import_text("dexar", "shop.jsonl", shop, &[]).good();
+    site.import_text("dexar", "shop.jsonl", shop, &[]).success();
 }
 
 async fn open(gateway: &Gateway) -> TlsStream<TcpStream> {
@@ -156,10 +156,10 @@ async fn a_resting_connection_is_closed_in_order_after_its_time_and_at_the_end_o
 async fn an_answer_may_be_read_slowly_but_not_left_lying() {
     let idle = Duration::from_millis(1_000);
     let (_site, gateway) = shop(1_000);
-    let ask = "GET /category/1?count=200 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let request = "GET /category/1?count=200 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let mut streams = [open(&gateway).await, open(&gateway).await];
     for stream in &mut streams {
-        stream.write_all(ask.as_bytes()).await.expect("it is open");
+        stream.write_all(request.as_bytes()).await.expect("it is open");
         stream.flush().await.expect("it is open");
     }
     let [mut slow, mut lying] = streams;

@@ -18,15 +18,15 @@ impl Unit {
         let notifications = UnixDatagram::bind(&path).expect("a new path");
         notifications.set_read_timeout(Some(Duration::from_secs(20))).expect("a valid timeout");
         let path = path.to_str().expect("UTF-8").to_owned();
-        let furnish = |command: &mut std::process::Command| {
-            site.furnish(command);
+        let configure = |command: &mut std::process::Command| {
+            site.set_environment(command);
             command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "900000");
         };
         if sockets.is_empty() {
             let program = env!("CARGO_BIN_EXE_brandgate");
             let process = Process::start("unit", program, site.directory.path(), |command| {
                 command.args(arguments);
-                furnish(command);
+                configure(command);
             });
             return Unit { process, notifications };
         }
@@ -39,7 +39,7 @@ impl Unit {
             }
             let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
             command.arg(format!("--fdname={}", names.join(":"))).arg(env!("CARGO_BIN_EXE_brandgate")).args(arguments);
-            furnish(command);
+            configure(command);
         });
         Unit { process, notifications }
     }

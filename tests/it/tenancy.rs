@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Ask, Client, Site, ask};
+use crate::harness::{Client, Site, TestRequest, request};
 
 /// A catalogue of three items whose every text holds the brand's marker; `base` keeps the numbers apart.
 fn catalogue(marker: &str, base: u64) -> String {
@@ -43,8 +43,8 @@ fn every_question(marker: &str, base: u64) -> Vec<String> {
 
 fn two_brands() -> Site {
     let site = Site::new(&["dexar", "novo"]);
-    site.import_text("dexar", "dexar.jsonl", catalogue("alphamark", 100), &[]).good();
-    site.import_text("novo", "novo.jsonl", catalogue("betamark", 200), &[]).good();
+    site.import_text("dexar", "dexar.jsonl", catalogue("alphamark", 100), &[]).success();
+    site.import_text("novo", "novo.jsonl", catalogue("betamark", 200), &[]).success();
     site
 }
 
@@ -63,7 +63,9 @@ async fn no_route_shows_the_other_brands_rows() {
             assert!(text.contains(own) && !text.contains(other), "{brand} {path}: {text}");
         }
         for path in every_question(other, other_base) {
-            for question in [ask(&path), ask(&path).region("moscow").language("en"), ask(&path).method("HEAD")] {
+            for question in
+                [request(&path), request(&path).region("moscow").language("en"), request(&path).method("HEAD")]
+            {
                 let answer = client.send(question).await;
                 let text = String::from_utf8_lossy(&answer.body);
                 assert!(!text.contains(other), "{brand} {path}: {text}");
@@ -79,7 +81,7 @@ async fn no_route_shows_the_other_brands_rows() {
 async fn one_number_is_another_item_in_each_brand() {
     let site = Site::new(&["dexar", "novo"]);
     for (brand, marker) in [("dexar", "alphamark"), ("novo", "betamark")] {
-        site.import_text(brand, "same-numbers.jsonl", catalogue(marker, 100), &[]).good();
+        site.import_text(brand, "same-numbers.jsonl", catalogue(marker, 100), &[]).success();
     }
     let gateway = site.start();
     for (brand, marker) in [("dexar", "alphamark"), ("novo", "betamark")] {
@@ -87,25 +89,25 @@ async fn one_number_is_another_item_in_each_brand() {
         assert_eq!(client.json("/item/1001").await["name"], format!("Чайник {marker}"));
         assert_eq!(client.json("/category/100").await.as_array().map(Vec::len), Some(3));
     }
-    site.import_text("novo", "one.jsonl", "{\"itemID\":1001,\"price\":777}", &[]).good();
-    gateway.catch_up().await;
+    site.import_text("novo", "one.jsonl", "{\"itemID\":1001,\"price\":777}", &[]).success();
+    gateway.await_propagation().await;
     assert_eq!(gateway.client("novo").json("/item/1001").await["price"], 777);
     assert_eq!(gateway.client("dexar").json("/item/1001").await["price"], 1, "a delta of one leaves the other alone");
 }
 
 /// What a client claims about where it wants to be.
-fn claims(path: &str) -> Vec<Ask> {
+fn claims(path: &str) -> Vec<TestRequest> {
     let other = "api.novo.market:444";
     vec![
-        ask(path).host(other),
-        ask(path).host("novo"),
-        ask(path).host("localhost:1"),
-        ask(path).host("a.b.c.d.example"),
-        ask(path).header("x-forwarded-host", other).header("forwarded", format!("host={other}")),
-        ask(path).header("x-brand", "novo").header("x-tenant", "novo").header("x-shop", "novo"),
-        ask(path).header("cookie", "__Host-novo_session=1; brand=novo"),
-        ask(path).header("x-original-url", format!("https://{other}/category")),
-        ask(path).origin("https://novo.market"),
+        request(path).host(other),
+        request(path).host("novo"),
+        request(path).host("localhost:1"),
+        request(path).host("a.b.c.d.example"),
+        request(path).header("x-forwarded-host", other).header("forwarded", format!("host={other}")),
+        request(path).header("x-brand", "novo").header("x-tenant", "novo").header("x-shop", "novo"),
+        request(path).header("cookie", "__Host-novo_session=1; brand=novo"),
+        request(path).header("x-original-url", format!("https://{other}/category")),
+        request(path).origin("https://novo.market"),
     ]
 }
 
@@ -127,7 +129,7 @@ async fn nothing_that_a_client_sends_changes_the_brand() {
     let own_name = Client::new(address).sni("api.dexarmarket.ru").get("/item/1001").await;
     assert_eq!(own_name.ok_json()["name"], "Чайник alphamark");
     let refused =
-        Client::new(address).sni("api.novo.market").try_send(ask("/item/1001")).await.expect_err("not its name");
+        Client::new(address).sni("api.novo.market").try_send(request("/item/1001")).await.expect_err("not its name");
     assert!(refused.to_string().contains("certificate"), "{refused}");
     let by_address = Client::new(address).sni("127.0.0.1").get("/item/1001").await;
     assert_eq!(by_address.ok_json()["name"], "Чайник alphamark", "no SNI at all");
@@ -205,13 +207,13 @@ fn the_wall_stands_from_the_other_side_and_for_a_stranger_too() {
 async fn a_third_brand_is_a_file_a_certificate_and_migrate() {
     let mut site = two_brands();
     site.add_brand("third");
-    assert!(site.migrate().good().contains("third: applied"));
-    site.import_text("third", "third.jsonl", catalogue("gammamark", 300), &[]).good();
+    assert!(site.migrate().success().contains("third: applied"));
+    site.import_text("third", "third.jsonl", catalogue("gammamark", 300), &[]).success();
     let gateway = site.start();
     let client = gateway.client("third").sni("api.third.example");
     assert_eq!(client.json("/item/3001").await["name"], "Чайник gammamark");
     assert_eq!(client.get("/item/1001").await.status, 404);
-    let own = client.send(ask("/category").origin("https://third.example")).await;
+    let own = client.send(request("/category").origin("https://third.example")).await;
     assert_eq!(own.header("access-control-allow-origin"), Some("https://third.example"));
     let counts = |tree: Value| tree[0]["itemCount"].clone();
     for brand in ["dexar", "novo"] {

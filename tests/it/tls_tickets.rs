@@ -33,8 +33,8 @@ fn with_secrets() -> Site {
 #[tokio::test]
 async fn a_session_goes_on_at_another_instance_and_after_a_restart() {
     let site = with_secrets();
-    let sibling = site.sibling();
-    let (first, second) = (site.start(), sibling.start());
+    let replica = site.replica();
+    let (first, second) = (site.start(), replica.start());
     let config = trusting_client_config(&["http/1.1"]);
     assert!(!is_resumed(&first, "dexar", &config).await, "nobody was here before");
     assert!(is_resumed(&second, "dexar", &config).await, "the other instance reads the ticket");
@@ -60,7 +60,7 @@ async fn without_a_secret_a_session_ends_with_its_process() {
 fn a_secret_that_could_be_guessed_is_refused() {
     let site = with_secrets();
     site.directory.write("credentials/novo.ticket-secret", "short");
-    let said = site.run(&["check", "--offline"]).bad(2);
+    let said = site.run(&["check", "--offline"]).failure(2);
     assert!(
         said.contains("novo.toml:") && said.contains("tls.ticket_secret") && said.contains("rand -hex 32"),
         "{said}"

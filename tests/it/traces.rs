@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
-use crate::harness::{Process, Site, ask, eventually, free_port};
+use crate::harness::{Process, Site, eventually, free_port, request};
 
 /// A collector that keeps what is posted to `/v1/traces`.
 fn collector() -> (u16, Arc<Mutex<Vec<u8>>>) {
@@ -47,7 +47,7 @@ async fn a_request_is_a_span_of_the_trace_that_it_came_with() {
     let (port, kept) = collector();
     let gateway = Process::start("gateway", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |command| {
         command.arg("serve");
-        site.furnish(command);
+        site.set_environment(command);
         command.env("BRANDGATE_ADMIN", format!("127.0.0.1:{}", free_port()));
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}"));
         command.env("OTEL_BSP_SCHEDULE_DELAY", "100");
@@ -56,7 +56,7 @@ async fn a_request_is_a_span_of_the_trace_that_it_came_with() {
     let address = ([127, 0, 0, 1], site.brand("dexar").port).into();
     let client = crate::harness::Client::new(address);
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let request = ask("/item/77?secret=what-a-visitor-wrote").header("traceparent", parent);
+    let request = request("/item/77?secret=what-a-visitor-wrote").header("traceparent", parent);
     assert_eq!(client.send(request.header("x-request-id", "req-4711")).await.status, 404);
     let trace_id = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes();
     let spans = eventually("a span", 20, || {
@@ -78,7 +78,7 @@ async fn a_collector_that_is_away_costs_no_visitor_anything() {
     let site = Site::new(&["dexar"]);
     let gateway = Process::start("gateway", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |command| {
         command.arg("serve");
-        site.furnish(command);
+        site.set_environment(command);
         command.env("BRANDGATE_ADMIN", format!("127.0.0.1:{}", free_port()));
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{}", free_port()));
         command.env("OTEL_BSP_SCHEDULE_DELAY", "10");

@@ -356,7 +356,7 @@ check_new_brand() {
   cp -- "$WORK/certs/third.key" "$WORK/live/third/privkey.pem"
   "$HOOK" "$WORK/live/third" third >/dev/null || fail 'the hook does not install the certificate of a brand that is not served yet'
   said=$(! systemctl reload brandgate.service 2>&1) || fail "a brand whose secrets were not handed over passes: $said"
-  grep_status 'third.database-password was not handed over' || fail "the status line is: $(property brandgate.service StatusText)"
+  grep_status 'third.database-password was not passed to the service' || fail "the status line is: $(property brandgate.service StatusText)"
   systemctl start brandgate-prepare.service
   mkdir -p /etc/systemd/system/brandgate@third.socket.d
   printf '[Socket]\nListenStream=0.0.0.0:446\n' >/etc/systemd/system/brandgate@third.socket.d/listen.conf

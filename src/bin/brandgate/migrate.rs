@@ -30,7 +30,7 @@ pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), S
                 complain!("brandgate: {}: {error}", brand.name);
                 all_applied = false;
                 // A migration that fails runs with role and schema in place; an administrator could not help.
-                let has_schema = error.cause.as_ref().is_some_and(|cause| cause.is::<migrations::Failed>());
+                let has_schema = error.cause.as_ref().is_some_and(|cause| cause.is::<migrations::MigrationError>());
                 if !postgres::is_unavailable(&error) && !has_schema {
                     refused.push(brand);
                 }

@@ -2,7 +2,7 @@
 
 use brandgate::catalog::CatalogId;
 use brandgate::config::BrandConfig;
-use brandgate::reviews::{self, Listed, ReviewFilter};
+use brandgate::reviews::{self, ReviewFilter, ReviewSummary};
 use brandgate::tenant::brand::Brand;
 use serde::Serialize;
 
@@ -85,7 +85,7 @@ struct ReviewRow<'a> {
 }
 
 impl ReviewRow<'_> {
-    fn of(review: &Listed) -> ReviewRow<'_> {
+    fn of(review: &ReviewSummary) -> ReviewRow<'_> {
         ReviewRow {
             review: review.review_id,
             item: review.item_id,
@@ -93,7 +93,7 @@ impl ReviewRow<'_> {
             author: review.author.as_deref(),
             created_at: review.created_at.map(list::time),
             hidden: review.is_hidden,
-            text: &review.opening,
+            text: &review.excerpt,
         }
     }
 }

@@ -82,7 +82,7 @@ impl Role for Gateway {
 
 pub async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
     let signals = Signals::listen();
-    traces::begin()?;
+    traces::start()?;
     let mut inherited = InheritedSockets::from_environment()?;
     let has_inherited_sockets = !inherited.is_empty();
     let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
@@ -101,7 +101,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arg
     let unserved = listeners.iter().cloned().zip(sockets).collect();
     let gateway = Gateway { listeners, unserved, serving: TaskTracker::new(), shutdown, has_inherited_sockets };
     let ended = Supervisor::new(gateway, brands, source, signals, opening).run().await;
-    tokio::task::spawn_blocking(traces::end).await.map_err(|e| e.to_string())?;
+    tokio::task::spawn_blocking(traces::flush).await.map_err(|e| e.to_string())?;
     ended
 }
 

@@ -145,7 +145,7 @@ impl From<ProviderError> for Error {
     #[track_caller]
     fn from(error: ProviderError) -> Error {
         match error {
-            ProviderError::Http(HttpError::TooLate) => Error::bank_too_late(error),
+            ProviderError::Http(HttpError::Timeout) => Error::bank_timeout(error),
             _ => Error::bad_gateway("The bank cannot be reached right now; please try the same order again.", error),
         }
     }

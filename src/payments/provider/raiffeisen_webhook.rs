@@ -54,9 +54,9 @@ impl RaiffeisenClient<'_> {
 /// Verifies the signature, which covers five values as they are spelled in the body and not the body itself.
 fn verify(body: &[u8], signature: &str, config: &BankConfig) -> Result<WebhookEvent> {
     let forged = || Error::unauthorized("bad_signature", "This notification was not signed by the shop's bank.");
-    let signature = hex::bytes_32(signature.trim()).ok_or_else(forged)?;
+    let signature = hex::decode_32(signature.trim()).ok_or_else(forged)?;
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| {
-        Error::malformed("bad_notification", "Expected the bank's notification as JSON.").because(error)
+        Error::malformed("bad_notification", "Expected the bank's notification as JSON.").with_cause(error)
     })?;
     let is_own_merchant = body.sbp_merchant_id == config.merchant_id;
     let mut is_signed = false;

@@ -1,11 +1,7 @@
-//! What the process counts, for Prometheus (OpenMetrics text, `GET /metrics` of the admin listener).
-//!
-//! Whoever does something counts it through the brand's [`Metrics`]; `admin` renders. Every label has few values: a brand, a route
-//! of `routes`, a status, a pass. What must never happen: a label takes what a client sent, so that memory grows with requests.
-//! Names after prometheus.io/docs/practices/naming.
+//! Metrics for Prometheus, in the OpenMetrics text format.
 
+mod families;
 mod process;
-mod series;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,41 +11,44 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use series::{ALL, Handshake, Lookups, Of, OfBudget, OfPart, OfPass, OfQueue, OfRequest, OfRoute, OfState};
+use families::{FAMILIES, payments, queue_failed, queue_oldest_seconds, queue_waiting};
 
-/// How long a queue is.
+/// The length of a queue of outgoing messages.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Queue {
     pub waiting: i64,
-    /// Given up; a person looks at it.
+    /// Failed permanently; needs manual action.
     pub failed: i64,
-    /// Since the oldest that waits was put there; 0 when nothing waits.
+    /// Age of the oldest waiting message; 0 when none waits.
     pub oldest_s: f64,
 }
 
-/// One brand's figures. Clones, and all that are made for one name, are the same.
+/// The metrics of one brand. Clones, and all instances of one name, share their values.
 #[derive(Clone)]
 pub struct Metrics {
     brand: &'static str,
-    connections: Gauge,
-    accepted: Counter,
-    answers: Arc<ArcSwap<Vec<Arc<Answers>>>>,
+    // Looked up once, because every request updates them.
+    open_connections: Gauge,
+    accepted_connections: Counter,
+    requests: Arc<ArcSwap<Vec<Arc<RequestSeries>>>>,
     cache_hits: Counter,
-    cache_stale: Counter,
+    cache_stale_hits: Counter,
     cache_misses: Counter,
 }
 
-/// The series of one kind of answer.
-struct Answers {
-    of: OfRequest,
+/// The time series of one combination of labels.
+struct RequestSeries {
+    method: &'static str,
+    route: &'static str,
+    status: u16,
     count: Counter,
-    seconds: Histogram,
+    duration: Histogram,
 }
 
-/// An open connection; it is counted until it is dropped.
-pub struct Open(Gauge);
+/// Counts a connection as open until it is dropped.
+pub struct OpenConnection(Gauge);
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -57,80 +56,78 @@ impl Drop for Open {
 
 impl Metrics {
     pub fn of(brand: &str) -> Metrics {
-        let brand = lasting(brand);
-        let cache = |result| ALL.cache.get_or_create_owned(&Lookups { brand, result });
+        let brand = static_name(brand);
+        let family =
+            |result| FAMILIES.cache_lookups.get_or_create_owned(&families::cache_lookups::Labels { brand, result });
         Metrics {
-            answers: Arc::default(),
-            cache_hits: cache("hit"),
-            cache_stale: cache("stale"),
-            cache_misses: cache("miss"),
             brand,
-            connections: ALL.connections.get_or_create_owned(&Of { brand }),
-            accepted: ALL.accepted.get_or_create_owned(&Of { brand }),
+            open_connections: FAMILIES.connections.get_or_create_owned(&families::connections::Labels { brand }),
+            accepted_connections: FAMILIES
+                .connections_accepted
+                .get_or_create_owned(&families::connections_accepted::Labels { brand }),
+            requests: Arc::default(),
+            cache_hits: family("hit"),
+            cache_stale_hits: family("stale"),
+            cache_misses: family("miss"),
         }
     }
 
-    /// Whose they are.
+    /// The name of the brand.
     pub fn brand(&self) -> &'static str {
         self.brand
     }
 
-    /// An answer left; `route` is a pattern of `routes`, or empty when none was found.
-    pub fn request_finished(&self, method: &hyper::Method, route: &'static str, status: u16, took: Duration) {
-        let (brand, method) = (self.brand, known(method));
+    /// Counts a response. `route` is a pattern of the router, or empty when no route matched.
+    pub fn request_finished(&self, method: &hyper::Method, route: &'static str, status: u16, duration: Duration) {
+        let method = method_label(method);
         let route = if route.is_empty() { "none" } else { route };
-        let of = OfRequest { brand, method, route, status };
-        let answers = self.answers.load();
-        let found = answers.iter().find(|answers| answers.of == of);
-        let answers = match found {
-            Some(answers) => answers,
-            None => &self.remember(of),
+        let known = self.requests.load();
+        let found = known.iter().find(|of| of.method == method && of.route == route && of.status == status);
+        let series = match found {
+            Some(series) => series,
+            None => &self.add_request_series(method, route, status),
         };
-        answers.count.inc();
-        answers.seconds.observe(took.as_secs_f64());
+        series.count.inc();
+        series.duration.observe(duration.as_secs_f64());
     }
 
-    /// There are as many as routes, methods and statuses, so a short list is quicker than the registry's hashing.
-    fn remember(&self, of: OfRequest) -> Arc<Answers> {
-        let OfRequest { brand, method, route, .. } = of;
-        let answers = Arc::new(Answers {
-            count: ALL.requests.get_or_create_owned(&of),
-            seconds: ALL.request_seconds.get_or_create_owned(&OfRoute { brand, method, route }),
-            of,
+    /// There are few combinations, so searching a list is faster than the hashing of a family.
+    fn add_request_series(&self, method: &'static str, route: &'static str, status: u16) -> Arc<RequestSeries> {
+        let series = Arc::new(RequestSeries {
+            method,
+            route,
+            status,
+            count: self.http_requests(method, route, status),
+            duration: self.http_request_duration_seconds(method, route),
         });
-        self.answers.rcu(|former| former.iter().chain([&answers]).cloned().collect::<Vec<_>>());
-        answers
+        self.requests.rcu(|known| known.iter().chain([&series]).cloned().collect::<Vec<_>>());
+        series
     }
 
-    pub fn connection_opened(&self) -> Open {
-        self.accepted.inc();
-        self.connections.inc();
-        Open(self.connections.clone())
+    pub fn connection_opened(&self) -> OpenConnection {
+        self.accepted_connections.inc();
+        self.open_connections.inc();
+        OpenConnection(self.open_connections.clone())
     }
 
-    /// `None`: it failed or took too long.
+    /// `None`: the handshake failed or timed out.
     pub fn handshake_finished(&self, resumed: Option<bool>) {
         let result = match resumed {
             Some(true) => "resumed",
             Some(false) => "full",
             None => "failed",
         };
-        ALL.handshakes.get_or_create(&Handshake { brand: self.brand, result }).inc();
+        self.tls_handshakes(result).inc();
     }
 
-    /// A request was one too many of its budget.
-    pub fn rate_limited(&self, budget: &'static str) {
-        ALL.refused.get_or_create(&OfBudget { brand: self.brand, budget }).inc();
-    }
-
-    /// A response left from the cache.
+    /// A current response was served from the cache.
     pub fn cache_hit(&self) {
         self.cache_hits.inc();
     }
 
-    /// A response left from the cache that the database could not confirm.
+    /// A response was served from the cache that the database could not confirm.
     pub fn cache_stale_hit(&self) {
-        self.cache_stale.inc();
+        self.cache_stale_hits.inc();
     }
 
     /// The database was queried for a response that will be cached.
@@ -138,86 +135,60 @@ impl Metrics {
         self.cache_misses.inc();
     }
 
-    /// The answers in the cache and the bytes that they take.
-    pub fn cache(&self, entries: usize, bytes: u64) {
-        let of = Of { brand: self.brand };
-        ALL.cache_entries.get_or_create(&of).set(entries.try_into().unwrap_or(i64::MAX));
-        ALL.cache_bytes.get_or_create(&of).set(bytes.try_into().unwrap_or(i64::MAX));
+    /// A background job starts: until its first success, the time of the last success is that of its start.
+    pub fn register_job(&self, job: &'static str) {
+        self.worker_pass_last_success_timestamp_seconds(job).set(now_s());
     }
 
-    /// A pass will be made from now on: one that never succeeds stands since here.
-    pub fn register_job(&self, pass: &'static str) {
-        ALL.pass_succeeded_at.get_or_create(&OfPass { brand: self.brand, pass }).set(now_s());
-    }
-
-    /// A pass of the workers ended.
-    pub fn job_finished(&self, pass: &'static str, succeeded: bool, took: Duration) {
-        let of = OfPass { brand: self.brand, pass };
-        ALL.passes.get_or_create(&of).inc();
-        ALL.pass_seconds.get_or_create(&of).inc_by(took.as_secs_f64());
+    /// A run of a background job ended.
+    pub fn job_finished(&self, job: &'static str, succeeded: bool, duration: Duration) {
+        self.worker_passes(job).inc();
+        self.worker_passes_seconds(job).inc_by(duration.as_secs_f64());
         match succeeded {
-            true => drop(ALL.pass_succeeded_at.get_or_create(&of).set(now_s())),
-            false => drop(ALL.pass_failures.get_or_create(&of).inc()),
+            true => drop(self.worker_pass_last_success_timestamp_seconds(job).set(now_s())),
+            false => drop(self.worker_pass_failures(job).inc()),
         }
     }
 
-    /// When the certificate in use ends, in seconds since 1970.
-    pub fn certificate(&self, not_after_s: i64) {
-        ALL.certificate_ends_at.get_or_create(&Of { brand: self.brand }).set(not_after_s);
-    }
-
-    /// Connections to PostgreSQL, and how many there are of each sort.
-    pub fn connections(&self, counts: [(&'static str, usize); 4]) {
-        for (state, count) in counts {
-            ALL.pool.get_or_create(&OfState { brand: self.brand, state }).set(count.try_into().unwrap_or(i64::MAX));
-        }
-    }
-
-    /// Whether a part that the brand stands on answers.
-    pub fn up(&self, part: &'static str, is_up: bool) {
-        ALL.up.get_or_create(&OfPart { brand: self.brand, part }).set(is_up.into());
-    }
-
-    /// `None`: it cannot be told now, and no old figure may stand for it.
-    pub fn queue(&self, queue: &'static str, figures: Option<Queue>) {
-        let of = OfQueue { brand: self.brand, queue };
-        match figures {
-            Some(figures) => {
-                ALL.queue_waiting.get_or_create(&of).set(figures.waiting);
-                ALL.queue_failed.get_or_create(&of).set(figures.failed);
-                ALL.queue_oldest_s.get_or_create(&of).set(figures.oldest_s);
+    /// `None`: unknown at present, so the series are removed rather than left at an old value.
+    pub fn set_queue(&self, queue: &'static str, length: Option<Queue>) {
+        let brand = self.brand;
+        match length {
+            Some(length) => {
+                self.queue_waiting(queue).set(length.waiting);
+                self.queue_failed(queue).set(length.failed);
+                self.queue_oldest_seconds(queue).set(length.oldest_s);
             }
             None => {
-                ALL.queue_waiting.remove(&of);
-                ALL.queue_failed.remove(&of);
-                ALL.queue_oldest_s.remove(&of);
+                FAMILIES.queue_waiting.remove(&queue_waiting::Labels { brand, queue });
+                FAMILIES.queue_failed.remove(&queue_failed::Labels { brand, queue });
+                FAMILIES.queue_oldest_seconds.remove(&queue_oldest_seconds::Labels { brand, queue });
             }
         }
     }
 
-    /// How many payments there are in a state; `None` as in [`Metrics::queue`].
-    pub fn payments(&self, state: &'static str, count: Option<i64>) {
-        let of = OfState { brand: self.brand, state };
+    /// Sets how many payments are in a state; `None` as in [`Metrics::set_queue`].
+    pub fn set_payments(&self, state: &'static str, count: Option<i64>) {
         match count {
-            Some(count) => drop(ALL.payments.get_or_create(&of).set(count)),
-            None => drop(ALL.payments.remove(&of)),
+            Some(count) => drop(self.payments(state).set(count)),
+            None => drop(FAMILIES.payments.remove(&payments::Labels { brand: self.brand, state })),
         }
     }
 }
 
-/// A reload of the process ended.
+/// A reload of the configuration ended.
 pub fn reload_finished(succeeded: bool) {
-    ALL.reload_successful.set(succeeded.into());
+    FAMILIES.config_last_reload_successful.set(succeeded.into());
     if succeeded {
-        ALL.reload_succeeded_at.set(now_s());
+        FAMILIES.config_last_reload_success_timestamp_seconds.set(now_s());
     }
 }
 
-/// Everything as OpenMetrics text.
+/// All metrics as OpenMetrics text.
 pub fn render() -> Result<String, std::fmt::Error> {
-    process::look(&ALL.process);
+    process::collect(&FAMILIES);
     let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &ALL.registry)?;
+    prometheus_client::encoding::text::encode(&mut text, &FAMILIES.registry)?;
     Ok(text)
 }
 
@@ -225,20 +196,20 @@ fn now_s() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().try_into().unwrap_or(i64::MAX))
 }
 
-/// A brand's name as a label that lives as long as the process. There are as many as brands.
-fn lasting(name: &str) -> &'static str {
+/// A brand's name with the `'static` lifetime of a label. Leaks each distinct name once.
+fn static_name(name: &str) -> &'static str {
     static NAMES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = names.iter().find(|known| **known == name) {
         return known;
     }
-    let lasting: &'static str = Box::leak(name.to_owned().into_boxed_str());
-    names.push(lasting);
-    lasting
+    let leaked: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    names.push(leaked);
+    leaked
 }
 
-/// The methods that have a series of their own, and `other`: a client may send any word.
-pub fn known(method: &hyper::Method) -> &'static str {
+/// A method as a label: `other` for all methods without a time series of their own, because a client may send any word.
+pub fn method_label(method: &hyper::Method) -> &'static str {
     ["GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT"]
         .into_iter()
         .find(|name| *name == method.as_str())
@@ -250,36 +221,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_invents_is_one_series() {
+    fn unknown_methods_share_one_series() {
         let metrics = Metrics::of("unit");
         for word in ["BREW", "WHEN", "PROPFIND"] {
             let method = hyper::Method::from_bytes(word.as_bytes()).expect("a token");
             metrics.request_finished(&method, "", 405, Duration::from_millis(2));
         }
         let text = render().expect("text");
-        let line = "brandgate_http_requests_total{brand=\"unit\",method=\"other\",route=\"none\",status=\"405\"} 3";
-        assert!(text.lines().any(|l| l == line), "{text}");
+        let count = "brandgate_http_requests_total{brand=\"unit\",method=\"other\",route=\"none\",status=\"405\"} 3";
+        assert!(text.lines().any(|l| l == count), "{text}");
         let bucket = "brandgate_http_request_duration_seconds_bucket{le=\"0.0025\",brand=\"unit\",method=\"other\",route=\"none\"} 3";
         assert!(text.lines().any(|l| l == bucket), "{text}");
         assert!(text.ends_with("# EOF\n"));
     }
 
     #[test]
-    fn what_cannot_be_told_is_absent() {
+    fn unknown_queue_length_removes_the_series() {
         let metrics = Metrics::of("absent");
-        metrics.queue("mail", Some(Queue { waiting: 2, failed: 1, oldest_s: 30.5 }));
+        metrics.set_queue("mail", Some(Queue { waiting: 2, failed: 1, oldest_s: 30.5 }));
         let series = |text: &str| text.lines().filter(|l| l.contains("brand=\"absent\",queue=")).count();
         assert_eq!(series(&render().expect("text")), 3);
-        metrics.queue("mail", None);
+        metrics.set_queue("mail", None);
         assert_eq!(series(&render().expect("text")), 0);
     }
 
     #[test]
-    fn an_open_connection_is_counted_until_it_ends() {
+    fn connection_is_counted_as_open_until_it_is_dropped() {
         let metrics = Metrics::of("open");
         let (one, two) = (metrics.connection_opened(), Metrics::of("open").connection_opened());
-        assert_eq!(metrics.connections.get(), 2);
+        assert_eq!(metrics.open_connections.get(), 2);
         drop((one, two));
-        assert_eq!((metrics.connections.get(), metrics.accepted.get()), (0, 2));
+        assert_eq!((metrics.open_connections.get(), metrics.accepted_connections.get()), (0, 2));
     }
 }

@@ -1,67 +1,69 @@
-//! What changed in a catalogue since when: the log that every remembered answer is held against before it leaves.
+//! The log of recent catalogue changes, against which every cached response is checked before it is served.
 //!
-//! Written by `cache::follow` and by whoever changed something itself, read with every hit. What must never happen: a change is
-//! noted before it is committed, because an answer that is made in between would be taken for a newer one.
+//! # Invariants
+//!
+//! A change is recorded after its commit. Recorded before, it would be missed by a response that is made in between: that
+//! response has a version after the change and content from before it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-/// So many changes are kept. What is older than all of them is asked for anew.
-const KEPT: usize = 4_096;
+/// How many changes the log holds. Responses with an older version are not served.
+const MAX_CHANGES: usize = 4_096;
 
-/// Which answers a change concerns.
+/// Which responses a change affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CatalogChange {
-    /// Those that show this item.
+    /// Those that contain this item.
     Item(i64),
     Everything,
 }
 
-/// A place in the log; what was noted before it is known to whoever reads the database afterwards.
+/// A position in the log. A read of the database that starts at this version sees all changes recorded before it.
 pub type Version = u64;
 
 #[derive(Default)]
 pub struct ChangeLog {
-    /// How many changes were ever noted.
-    noted: AtomicU64,
-    /// The newest of them, oldest first.
-    log: RwLock<VecDeque<CatalogChange>>,
+    /// How many changes were ever recorded.
+    version: AtomicU64,
+    /// The latest changes, oldest first.
+    changes: RwLock<VecDeque<CatalogChange>>,
 }
 
 impl ChangeLog {
-    /// To be asked before the database is read for an answer.
-    pub fn now(&self) -> Version {
-        self.noted.load(Ordering::Acquire)
+    /// The current version, to be taken before the database is read.
+    pub fn version(&self) -> Version {
+        self.version.load(Ordering::Acquire)
     }
 
-    /// After the commit.
-    pub fn note(&self, changes: impl IntoIterator<Item = CatalogChange>) {
-        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
-        let before = log.len();
+    /// Records committed changes.
+    pub fn record(&self, changes: impl IntoIterator<Item = CatalogChange>) {
+        let mut log = self.changes.write().unwrap_or_else(PoisonError::into_inner);
+        let length_before = log.len();
         log.extend(changes);
-        let new = (log.len() - before) as u64;
-        let surplus = log.len().saturating_sub(KEPT);
+        let added = (log.len() - length_before) as u64;
+        let surplus = log.len().saturating_sub(MAX_CHANGES);
         log.drain(..surplus);
-        self.noted.fetch_add(new, Ordering::Release);
+        self.version.fetch_add(added, Ordering::Release);
     }
 
-    /// Whether anything was noted after `since` that concerns an answer that shows these items (in ascending order); when
-    /// not, the moment until which that is known.
-    pub fn unchanged_until(&self, shows: &[i64], since: Version) -> Option<Version> {
-        if since == self.now() {
+    /// The latest version at which a response of version `since` with these items (in ascending order) is still current;
+    /// `None` if a later change affects it, or if the log no longer reaches back to `since`.
+    pub fn unchanged_until(&self, item_ids: &[i64], since: Version) -> Option<Version> {
+        if since == self.version() {
             return Some(since);
         }
-        let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
-        // Nobody notes anything while the log is read.
-        let now = self.now();
-        let first = now - log.len() as u64;
-        let unread = usize::try_from(since.checked_sub(first)?).ok()?;
-        let touched = log.range(unread..).any(|change| match change {
+        let log = self.changes.read().unwrap_or_else(PoisonError::into_inner);
+        // No change is recorded while the lock is held.
+        let version = self.version();
+        let first = version - log.len() as u64;
+        let unchecked = usize::try_from(since.checked_sub(first)?).ok()?;
+        let is_affected = log.range(unchecked..).any(|change| match change {
             CatalogChange::Everything => true,
-            CatalogChange::Item(id) => shows.binary_search(id).is_ok(),
+            CatalogChange::Item(id) => item_ids.binary_search(id).is_ok(),
         });
-        (!touched).then_some(now)
+        (!is_affected).then_some(version)
     }
 }
 
@@ -70,28 +72,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_concerns_what_shows_it_and_what_was_made_before_it() {
-        let changes = ChangeLog::default();
-        let begun = changes.now();
-        assert_eq!(changes.unchanged_until(&[3, 7], begun), Some(begun));
-        changes.note([CatalogChange::Item(5)]);
-        let known = changes.unchanged_until(&[3, 7], begun).expect("5 is not shown");
-        assert_eq!(changes.unchanged_until(&[3, 5, 7], begun), None);
-        changes.note([CatalogChange::Item(7)]);
-        assert_eq!(changes.unchanged_until(&[3, 7], known), None);
-        assert_eq!(changes.unchanged_until(&[3, 7], changes.now()), Some(changes.now()), "made after the change");
-        let begun = changes.now();
-        changes.note([CatalogChange::Everything]);
-        assert_eq!(changes.unchanged_until(&[], begun), None);
+    fn change_affects_earlier_responses_that_contain_its_item() {
+        let log = ChangeLog::default();
+        let before = log.version();
+        assert_eq!(log.unchanged_until(&[3, 7], before), Some(before));
+        log.record([CatalogChange::Item(5)]);
+        let checked = log.unchanged_until(&[3, 7], before).expect("item 5 is not in it");
+        assert_eq!(log.unchanged_until(&[3, 5, 7], before), None);
+        log.record([CatalogChange::Item(7)]);
+        assert_eq!(log.unchanged_until(&[3, 7], checked), None);
+        assert_eq!(log.unchanged_until(&[3, 7], log.version()), Some(log.version()), "made after the change");
+        let before = log.version();
+        log.record([CatalogChange::Everything]);
+        assert_eq!(log.unchanged_until(&[], before), None);
     }
 
     #[test]
-    fn what_is_older_than_the_log_cannot_be_known() {
-        let changes = ChangeLog::default();
-        let begun = changes.now();
-        changes.note((0..).take(KEPT).map(CatalogChange::Item));
-        assert!(changes.unchanged_until(&[-1], begun).is_some(), "the log just holds it");
-        changes.note([CatalogChange::Item(0)]);
-        assert_eq!(changes.unchanged_until(&[-1], begun), None);
+    fn response_older_than_the_log_is_not_current() {
+        let log = ChangeLog::default();
+        let before = log.version();
+        log.record((0..).take(MAX_CHANGES).map(CatalogChange::Item));
+        assert!(log.unchanged_until(&[-1], before).is_some(), "the log is exactly full");
+        log.record([CatalogChange::Item(0)]);
+        assert_eq!(log.unchanged_until(&[-1], before), None);
     }
 }

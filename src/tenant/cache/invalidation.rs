@@ -1,7 +1,10 @@
-//! What changed in the database since the last look, again and again.
+//! Cache invalidation: a task per brand that polls the catalogue's change log in the database.
 //!
-//! One task a brand, started by `brand` when the database was found fit. It has a connection of its own, which listens. What must
-//! never happen: a change is passed over because its transaction committed late, or a broken connection ends the following.
+//! It has a connection of its own, which listens for notifications.
+//!
+//! # Invariants
+//!
+//! No change is missed because its transaction committed late, and the task continues after a lost connection.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -16,100 +19,109 @@ use crate::platform::postgres;
 use crate::tenant::cache::Cache;
 use crate::tenant::cache::change_log::CatalogChange;
 
-/// How often is looked without a notification.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The polling interval without a notification.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Between two looks, also when there is news: a sale tells of every payment.
-const REST: Duration = Duration::from_millis(20);
+/// The minimum pause between two polls: during a sale every payment sends a notification.
+const MIN_PAUSE: Duration = Duration::from_millis(20);
 
-/// A look that takes longer has failed.
-const LONGEST_LOOK: Duration = Duration::from_millis(900);
+const POLL_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// After a failed look.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// The pause after a failed poll.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Rows of `catalog_change` are kept for an hour (`catalog::forget_changes`); who was away for half of it cannot be sure.
-const TOO_LONG_AWAY: Duration = Duration::from_secs(1_800);
+/// Rows of `catalog_change` are kept for an hour (`catalog::forget_changes`). After a gap of half of it, rows may be missing.
+const MAX_GAP: Duration = Duration::from_secs(1_800);
 
-/// Where the following stands.
+/// How far the change log has been read.
 struct Position {
-    /// Every transaction before it has ended and was seen.
+    /// All transactions before it have ended, and their changes were read.
     oldest_running: i64,
-    /// Changes of later ones that were seen already, with their transactions.
+    /// The changes of later transactions that were read already: `change_id` to transaction id.
     seen: HashMap<i64, i64>,
-    /// When the last look that succeeded began.
-    looked: Option<Instant>,
+    /// When the last successful poll started.
+    polled_at: Option<Instant>,
 }
 
-/// Follows until nobody has the cache any more.
+/// Polls until the cache is dropped.
 pub async fn run(cache: Weak<Cache>, config: DatabaseConfig, brand: String) {
-    let mut is_away = false;
+    let mut is_unavailable = false;
     while cache.strong_count() > 0 {
-        let ended = follow(&cache, &config, &brand, &mut is_away).await;
+        let result = poll_over_one_connection(&cache, &config, &brand, &mut is_unavailable).await;
         let Some(cache) = cache.upgrade() else { return };
-        if let Err(error) = ended {
-            if !is_away {
-                tracing::warn!(brand, %error, "PostgreSQL is away; what is remembered of the catalogue is given meanwhile");
+        if let Err(error) = result {
+            if !is_unavailable {
+                tracing::warn!(brand, %error, "PostgreSQL unavailable; cached catalogue responses are served until it recovers");
             }
-            is_away = true;
+            is_unavailable = true;
             cache.poll_failed();
         }
         drop(cache);
-        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
-/// Over one connection, until it fails.
-async fn follow(cache: &Weak<Cache>, config: &DatabaseConfig, brand: &str, is_away: &mut bool) -> Result<()> {
-    let news = Arc::new(Notify::new());
-    let begin = async {
-        let client = postgres::connect_listening(config, news.clone()).await?;
-        // LISTEN takes no parameters; a brand's name is letters, digits and _ (`config`).
+/// Polls until the connection fails.
+async fn poll_over_one_connection(
+    cache: &Weak<Cache>,
+    config: &DatabaseConfig,
+    brand: &str,
+    is_unavailable: &mut bool,
+) -> Result<()> {
+    let notifications = Arc::new(Notify::new());
+    let connect = async {
+        let client = postgres::connect_listening(config, notifications.clone()).await?;
+        // LISTEN takes no parameters. `config` allows only letters, digits and _ in a brand's name.
         client.batch_execute(&format!("listen \"catalog_change_{brand}\"")).await?;
-        let statement = client.prepare(LOOK).await?;
+        let statement = client.prepare(POLL_SQL).await?;
         Ok::<_, Error>((client, statement))
     };
-    let (client, statement) = in_time(config.connect_timeout, begin).await?;
-    // It may lead to a database that was restored meanwhile, whose history is another.
+    let (client, statement) = with_timeout(config.connect_timeout, connect).await?;
+    // The database may have been restored from a backup since, so the position of the last connection is not reused.
     let mut position = Position::unknown();
     loop {
-        let began = Instant::now();
-        let found = in_time(LONGEST_LOOK, position.look(&client, &statement, began)).await?;
+        let started_at = Instant::now();
+        let changes = with_timeout(POLL_TIMEOUT, position.poll(&client, &statement, started_at)).await?;
         let Some(cache) = cache.upgrade() else { return Ok(()) };
-        cache.polled(began, found);
+        cache.polled(started_at, changes);
         drop(cache);
-        if std::mem::take(is_away) {
-            tracing::info!(brand, "PostgreSQL is back");
+        if std::mem::take(is_unavailable) {
+            tracing::info!(brand, "PostgreSQL recovered");
         }
-        tokio::time::sleep(REST).await;
-        let _ = tokio::time::timeout(LOOK_EVERY, news.notified()).await;
+        tokio::time::sleep(MIN_PAUSE).await;
+        let _ = tokio::time::timeout(POLL_INTERVAL, notifications.notified()).await;
     }
 }
 
-async fn in_time<T>(longest: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(longest, work).await.or_timeout()?
+async fn with_timeout<T>(timeout: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(timeout, work).await.or_timeout()?
 }
 
-/// One snapshot tells both: the oldest transaction that still runs, and what is visible of the later ones.
-const LOOK: &str = "
+/// One snapshot returns both the oldest running transaction and the visible changes of later ones.
+const POLL_SQL: &str = r"
     select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest_running, c.change_id, c.xact, c.item_id
     from (select) one left join catalog_change c on c.xact >= $1";
 
 impl Position {
-    /// Whatever was before the first look, everything may be another; so that asks for no changes.
+    /// The first poll invalidates everything, so it reads no changes.
     fn unknown() -> Position {
-        Position { oldest_running: i64::MAX, seen: HashMap::new(), looked: None }
+        Position { oldest_running: i64::MAX, seen: HashMap::new(), polled_at: None }
     }
 
-    async fn look(&mut self, client: &Client, statement: &Statement, began: Instant) -> Result<Vec<CatalogChange>> {
+    /// The changes since the last poll.
+    async fn poll(
+        &mut self,
+        client: &Client,
+        statement: &Statement,
+        started_at: Instant,
+    ) -> Result<Vec<CatalogChange>> {
         let rows = client.query(statement, &[&self.oldest_running]).await?;
-        let mut found = Vec::new();
+        let mut changes = Vec::new();
         for row in &rows {
             let Some(change_id) = row.try_get::<_, Option<i64>>("change_id")? else { continue };
             if self.seen.insert(change_id, row.try_get("xact")?).is_none() {
-                found.push(
-                    row.try_get::<_, Option<i64>>("item_id")?.map_or(CatalogChange::Everything, CatalogChange::Item),
-                );
+                let item_id = row.try_get::<_, Option<i64>>("item_id")?;
+                changes.push(item_id.map_or(CatalogChange::Everything, CatalogChange::Item));
             }
         }
         if let Some(row) = rows.first() {
@@ -117,10 +129,10 @@ impl Position {
         }
         let oldest_running = self.oldest_running;
         self.seen.retain(|_, xact| *xact >= oldest_running);
-        let looked = self.looked.replace(began);
-        if looked.is_none_or(|looked| began.duration_since(looked) > TOO_LONG_AWAY) {
+        let last_polled_at = self.polled_at.replace(started_at);
+        if last_polled_at.is_none_or(|at| started_at.duration_since(at) > MAX_GAP) {
             return Ok(vec![CatalogChange::Everything]);
         }
-        Ok(found)
+        Ok(changes)
     }
 }

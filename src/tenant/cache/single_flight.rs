@@ -1,7 +1,9 @@
-//! Questions that are on their way to the database, so that one answer serves all who ask the same meanwhile.
+//! Request coalescing: concurrent requests for the same response share one query of the database.
 //!
-//! Used by `cache` alone. What must never happen: somebody who asks after an edit is given the answer to a question that began
-//! before it, or waits for one that nobody will answer.
+//! # Invariants
+//!
+//! A request that arrives after an edit never receives a response whose query started before the edit: it joins a flight only
+//! at the same version of the change log. A request never waits for a flight whose leader was cancelled.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,51 +12,66 @@ use tokio::sync::watch;
 
 use crate::foundation::error::{Error, Result};
 use crate::http::cached_response::CachedResponse;
+use crate::tenant::cache::CacheKey;
 use crate::tenant::cache::change_log::{ChangeLog, Version};
-use crate::tenant::cache::{CacheKey, Made};
 
-type Outcome = Option<Result<Arc<CachedResponse>, Arc<Error>>>;
+/// `None` until the leader's query ends.
+type FlightResult = Option<Result<Arc<CachedResponse>, Arc<Error>>>;
 
+/// The queries in progress, by cache key.
 #[derive(Default)]
 pub(super) struct SingleFlight(Mutex<HashMap<CacheKey, Flight>>);
 
 struct Flight {
-    began_at: Version,
-    outcome: watch::Receiver<Outcome>,
+    version: Version,
+    result: watch::Receiver<FlightResult>,
 }
 
-/// The one who asks. When they leave without an answer, those who wait see it, and one of them asks instead.
+/// A response of a flight.
+pub(super) struct Fetched {
+    pub response: Arc<CachedResponse>,
+    /// The version at which the query started. `None` for a follower: the leader caches the response.
+    pub version: Option<Version>,
+}
+
+/// The request that runs the query. When it is dropped without a result, its followers are notified, and one of them becomes
+/// the leader.
 struct Leader<'f> {
     flights: &'f SingleFlight,
     key: &'f [u8],
-    began_at: Version,
-    outcome: watch::Sender<Outcome>,
+    version: Version,
+    result: watch::Sender<FlightResult>,
 }
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if flights.get(self.key).is_some_and(|flight| flight.began_at == self.began_at) {
+        if flights.get(self.key).is_some_and(|flight| flight.version == self.version) {
             flights.remove(self.key);
         }
     }
 }
 
 impl SingleFlight {
+    /// The response of `fetch`, or of another request's `fetch` for the same key and version.
+    ///
+    /// # Errors
+    /// Those of the `fetch` that ran.
     pub(super) async fn join(
         &self,
         key: &[u8],
         changes: &ChangeLog,
-        make: impl Future<Output = Result<CachedResponse>>,
-    ) -> Result<Made> {
+        fetch: impl Future<Output = Result<CachedResponse>>,
+    ) -> Result<Fetched> {
         loop {
-            match self.board(key, changes.now()) {
-                Ok(leader) => return leader.ask(make).await,
-                Err(mut waiting) => {
-                    let outcome = waiting.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
-                    match outcome {
-                        Some(Ok(answer)) => return Ok(Made { answer, began_at: None }),
-                        Some(Err(error)) => return Err(error.told_again()),
+            match self.lead_or_follow(key, changes.version()) {
+                Ok(leader) => return leader.run(fetch).await,
+                Err(mut follower) => {
+                    let result = follower.wait_for(Option::is_some).await.ok().and_then(|result| result.clone());
+                    match result {
+                        Some(Ok(response)) => return Ok(Fetched { response, version: None }),
+                        Some(Err(error)) => return Err(error.duplicate()),
+                        // The leader was cancelled.
                         None => {}
                     }
                 }
@@ -62,31 +79,36 @@ impl SingleFlight {
         }
     }
 
-    /// The flight that began at this very moment of the log, or the lead of a new one.
-    fn board<'f>(&'f self, key: &'f [u8], now: Version) -> Result<Leader<'f>, watch::Receiver<Outcome>> {
+    /// The lead of a new flight, or as `Err` the result of the flight that started at the same version.
+    fn lead_or_follow<'f>(
+        &'f self,
+        key: &'f [u8],
+        version: Version,
+    ) -> Result<Leader<'f>, watch::Receiver<FlightResult>> {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(key)
-            && flight.began_at == now
+            && flight.version == version
         {
-            return Err(flight.outcome.clone());
+            return Err(flight.result.clone());
         }
-        let (outcome, waiting) = watch::channel(None);
-        flights.insert(key.into(), Flight { began_at: now, outcome: waiting });
-        Ok(Leader { flights: self, key, began_at: now, outcome })
+        let (sender, receiver) = watch::channel(None);
+        flights.insert(key.into(), Flight { version, result: receiver });
+        Ok(Leader { flights: self, key, version, result: sender })
     }
 }
 
 impl Leader<'_> {
-    async fn ask(self, make: impl Future<Output = Result<CachedResponse>>) -> Result<Made> {
-        let made = make.await.map(Arc::new);
-        let (told, outcome) = match made {
-            Ok(answer) => (Ok(answer.clone()), Ok(Made { answer, began_at: Some(self.began_at) })),
-            Err(error) => {
-                let again = error.told_again();
-                (Err(Arc::new(error)), Err(again))
+    async fn run(self, fetch: impl Future<Output = Result<CachedResponse>>) -> Result<Fetched> {
+        match fetch.await.map(Arc::new) {
+            Ok(response) => {
+                self.result.send_replace(Some(Ok(response.clone())));
+                Ok(Fetched { response, version: Some(self.version) })
             }
-        };
-        self.outcome.send_replace(Some(told));
-        outcome
+            Err(error) => {
+                let duplicate = error.duplicate();
+                self.result.send_replace(Some(Err(Arc::new(error))));
+                Err(duplicate)
+            }
+        }
     }
 }

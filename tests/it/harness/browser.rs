@@ -5,21 +5,21 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use super::client::{Answer, Ask, Client, ask};
+use super::client::{Client, TestRequest, TestResponse, request};
 
-pub struct Browser {
+pub struct BrowserClient {
     client: Client,
     cookies: Mutex<BTreeMap<String, String>>,
 }
 
-impl Browser {
-    pub fn new(client: Client) -> Browser {
-        Browser { client, cookies: Mutex::default() }
+impl BrowserClient {
+    pub fn new(client: Client) -> BrowserClient {
+        BrowserClient { client, cookies: Mutex::default() }
     }
 
     /// The same browser at another instance, with the same cookies.
-    pub fn at(&self, client: Client) -> Browser {
-        Browser { client, cookies: Mutex::new(self.jar().clone()) }
+    pub fn at(&self, client: Client) -> BrowserClient {
+        BrowserClient { client, cookies: Mutex::new(self.jar().clone()) }
     }
 
     fn jar(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
@@ -32,12 +32,12 @@ impl Browser {
     }
 
     /// Takes a cookie that it was given by nobody.
-    pub fn plant(&self, name: &str, value: &str) {
+    pub fn set_cookie(&self, name: &str, value: &str) {
         self.jar().insert(name.to_owned(), value.to_owned());
     }
 
-    pub async fn send(&self, ask: Ask) -> Answer {
-        let answer = self.client.send(self.with_cookies(ask)).await;
+    pub async fn send(&self, request: TestRequest) -> TestResponse {
+        let answer = self.client.send(self.with_cookies(request)).await;
         for set in answer.headers.get_all("set-cookie") {
             let set = set.to_str().expect("ASCII");
             let (name, value) = set.split(';').next().and_then(|pair| pair.split_once('=')).expect("a pair");
@@ -50,21 +50,21 @@ impl Browser {
     }
 
     /// The request with the cookies of this moment.
-    pub fn with_cookies(&self, ask: Ask) -> Ask {
+    pub fn with_cookies(&self, request: TestRequest) -> TestRequest {
         let pairs: Vec<String> = self.jar().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if pairs.is_empty() { ask } else { ask.header("cookie", pairs.join("; ")) }
+        if pairs.is_empty() { request } else { request.header("cookie", pairs.join("; ")) }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
-        self.send(ask(path)).await
+    pub async fn get(&self, path: &str) -> TestResponse {
+        self.send(request(path)).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub async fn post(&self, path: &str, body: &Value) -> TestResponse {
         self.write("POST", path, body).await
     }
 
-    pub async fn write(&self, method: &str, path: &str, body: &Value) -> Answer {
-        self.send(ask(path).method(method).header("content-type", "application/json").body(body.to_string())).await
+    pub async fn write(&self, method: &str, path: &str, body: &Value) -> TestResponse {
+        self.send(request(path).method(method).header("content-type", "application/json").body(body.to_string())).await
     }
 
     pub async fn add_to_cart(&self, item_id: u64, quantity: u64) {

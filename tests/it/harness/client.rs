@@ -62,7 +62,7 @@ pub async fn connect_tls(
 }
 
 /// Sends bytes as they are over HTTP/1.1's TLS and returns what comes back until the gateway closes.
-pub async fn converse(address: SocketAddr, bytes: &[u8]) -> String {
+pub async fn send_raw(address: SocketAddr, bytes: &[u8]) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = connect_tls(address, &["http/1.1"], "localhost", rustls::ALL_VERSIONS).await.expect("a handshake");
     let mut got = Vec::new();
@@ -102,8 +102,8 @@ impl Client {
         Client { server_name, ..self }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
-        self.send(ask(path)).await
+    pub async fn get(&self, path: &str) -> TestResponse {
+        self.send(request(path)).await
     }
 
     /// JSON of a 200.
@@ -111,26 +111,30 @@ impl Client {
         self.get(path).await.ok_json()
     }
 
-    pub async fn send(&self, ask: Ask) -> Answer {
-        self.try_send(ask.clone()).await.unwrap_or_else(|error| panic!("{} {}: {error}", ask.method, ask.path))
+    pub async fn send(&self, request: TestRequest) -> TestResponse {
+        self.try_send(request.clone())
+            .await
+            .unwrap_or_else(|error| panic!("{} {}: {error}", request.method, request.path))
     }
 
     /// # Errors
     /// A connection that could not be made, or broke before the answer was whole.
-    pub async fn try_send(&self, ask: Ask) -> Result<Answer, Failure> {
-        let patient = async |ask| {
-            tokio::time::timeout(PATIENCE, self.exchange(ask)).await.unwrap_or_else(|_| Err("no answer in time".into()))
+    pub async fn try_send(&self, request: TestRequest) -> Result<TestResponse, Failure> {
+        let patient = async |request| {
+            tokio::time::timeout(PATIENCE, self.exchange(request))
+                .await
+                .unwrap_or_else(|_| Err("no answer in time".into()))
         };
-        match patient(ask.clone()).await {
+        match patient(request.clone()).await {
             // The gateway closed the connection before any of this request was sent on it.
             Err(error) if error.downcast_ref().is_some_and(|e: &hyper::Error| e.is_canceled() || e.is_closed()) => {
-                patient(ask).await
+                patient(request).await
             }
             other => other,
         }
     }
 
-    async fn exchange(&self, ask: Ask) -> Result<Answer, Failure> {
+    async fn exchange(&self, request: TestRequest) -> Result<TestResponse, Failure> {
         let answering = {
             let mut sender = self.sender.lock().await;
             let closed = match &*sender {
@@ -141,17 +145,17 @@ impl Client {
             if closed {
                 *sender = Some(self.connect().await?);
             }
-            let request = ask.request(self.version, self.address)?;
+            let request = request.request(self.version, self.address)?;
             match sender.as_mut().expect("just connected") {
                 Sender::Two(two) => two.send_request(request),
                 // HTTP/1.1 carries one request at a time, so the lock is held until its answer is whole.
                 Sender::One(one) => {
                     one.ready().await?;
-                    return Answer::read(one.send_request(request).await?).await;
+                    return TestResponse::read(one.send_request(request).await?).await;
                 }
             }
         };
-        Answer::read(answering.await?).await
+        TestResponse::read(answering.await?).await
     }
 
     async fn connect(&self) -> Result<Sender, Failure> {
@@ -171,7 +175,7 @@ impl Client {
 
 /// A request under construction.
 #[derive(Clone)]
-pub struct Ask {
+pub struct TestRequest {
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -179,41 +183,41 @@ pub struct Ask {
     host: Option<String>,
 }
 
-pub fn ask(path: &str) -> Ask {
+pub fn request(path: &str) -> TestRequest {
     let (method, headers) = (Method::GET, HeaderMap::new());
-    Ask { method, path: path.to_owned(), headers, body: Bytes::new(), host: None }
+    TestRequest { method, path: path.to_owned(), headers, body: Bytes::new(), host: None }
 }
 
-impl Ask {
-    pub fn method(self, method: &str) -> Ask {
-        Ask { method: method.parse().expect("a method"), ..self }
+impl TestRequest {
+    pub fn method(self, method: &str) -> TestRequest {
+        TestRequest { method: method.parse().expect("a method"), ..self }
     }
 
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Ask {
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> TestRequest {
         let name: HeaderName = name.parse().expect("a header's name");
         self.headers.append(name, HeaderValue::from_bytes(value.as_ref()).expect("a header's value"));
         self
     }
 
-    pub fn region(self, region: &str) -> Ask {
+    pub fn region(self, region: &str) -> TestRequest {
         self.header("x-region", region)
     }
 
-    pub fn language(self, language: &str) -> Ask {
+    pub fn language(self, language: &str) -> TestRequest {
         self.header("x-language", language)
     }
 
-    pub fn origin(self, origin: &str) -> Ask {
+    pub fn origin(self, origin: &str) -> TestRequest {
         self.header("origin", origin)
     }
 
-    pub fn body(self, body: impl Into<Bytes>) -> Ask {
-        Ask { body: body.into(), ..self }
+    pub fn body(self, body: impl Into<Bytes>) -> TestRequest {
+        TestRequest { body: body.into(), ..self }
     }
 
     /// `Host`, or `:authority` on HTTP/2.
-    pub fn host(self, host: &str) -> Ask {
-        Ask { host: Some(host.to_owned()), ..self }
+    pub fn host(self, host: &str) -> TestRequest {
+        TestRequest { host: Some(host.to_owned()), ..self }
     }
 
     fn request(self, version: Version, address: SocketAddr) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
@@ -229,16 +233,20 @@ impl Ask {
 }
 
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct TestResponse {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-impl Answer {
-    async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
+impl TestResponse {
+    async fn read(response: Response<Incoming>) -> Result<TestResponse, Failure> {
         let (parts, body) = response.into_parts();
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.collect().await?.to_bytes() })
+        Ok(TestResponse {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: body.collect().await?.to_bytes(),
+        })
     }
 
     /// A header that stands once or not at all.

@@ -30,14 +30,14 @@ fn remove_those_of_dead_runs(all: &Path) {
 }
 
 /// A directory that goes with the test.
-pub struct Directory(PathBuf);
+pub struct TestDirectory(PathBuf);
 
-impl Directory {
-    pub fn new(name: &str) -> Directory {
+impl TestDirectory {
+    pub fn new(name: &str) -> TestDirectory {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let path = run_directory().join(format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir_all(&path).expect("the run's directory is writable");
-        Directory(path)
+        TestDirectory(path)
     }
 
     pub fn path(&self) -> &Path {
@@ -56,7 +56,7 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
+impl Drop for TestDirectory {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let _ = std::fs::remove_dir_all(&self.0);

@@ -30,7 +30,7 @@ impl Gateway {
         std::fs::create_dir(&runtime_directory).expect("the test's directory is writable");
         let process = Process::start("gateway", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |command| {
             command.arg("serve");
-            site.furnish(command);
+            site.set_environment(command);
             command.env("BRANDGATE_ADMIN", format!("127.0.0.1:{admin_port}"));
             command.env("RUNTIME_DIRECTORY", &runtime_directory);
         });
@@ -49,7 +49,7 @@ impl Gateway {
 
     /// Status and JSON of a path on the admin listener.
     pub fn admin(&self, path: &str) -> std::io::Result<(u16, Value)> {
-        let (head, body) = ask_plainly(self.admin_port, path)?;
+        let (head, body) = plain_http_get(self.admin_port, path)?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         Ok((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
     }
@@ -60,11 +60,11 @@ impl Gateway {
 
     /// What Prometheus is told.
     pub fn metrics(&self) -> String {
-        ask_plainly(self.admin_port, "/metrics").expect("the admin listener answers").1
+        plain_http_get(self.admin_port, "/metrics").expect("the admin listener answers").1
     }
 
     /// How many answers of the brand came out of memory, were asked of the database, and left without it.
-    pub fn lookups(&self, brand: &str) -> [u64; 3] {
+    pub fn cache_lookups(&self, brand: &str) -> [u64; 3] {
         let text = self.metrics();
         ["hit", "miss", "stale"].map(|result| {
             let series = format!("brandgate_cache_lookups_total{{brand=\"{brand}\",result=\"{result}\"}} ");
@@ -75,12 +75,12 @@ impl Gateway {
 
     /// Asks until the answer comes out of memory, held against the database. The first look over a new connection makes
     /// everything be asked again, so what was answered before it does not stay.
-    pub async fn await_remembered(&self, brand: &str, path: &str) {
+    pub async fn await_cached(&self, brand: &str, path: &str) {
         let client = self.client(brand);
         eventually_async("it is remembered", 20, async || {
-            let hits = self.lookups(brand)[0];
+            let hits = self.cache_lookups(brand)[0];
             client.get(path).await;
-            (self.lookups(brand)[0] > hits).then_some(())
+            (self.cache_lookups(brand)[0] > hits).then_some(())
         })
         .await;
     }
@@ -94,7 +94,7 @@ impl Gateway {
     }
 
     /// Lets the second pass that the contract allows between a change by another process and its sight here.
-    pub async fn catch_up(&self) {
+    pub async fn await_propagation(&self) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
@@ -107,7 +107,7 @@ impl Gateway {
 }
 
 /// Head and body of what a path of an admin listener answers.
-pub fn ask_plainly(port: u16, path: &str) -> std::io::Result<(String, String)> {
+pub fn plain_http_get(port: u16, path: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;

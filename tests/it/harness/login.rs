@@ -4,21 +4,21 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::browser::Browser;
-use super::outside::{Outside, Person, buttons};
+use super::browser::BrowserClient;
+use super::sandbox::{Sandbox, TelegramUser, buttons};
 
 /// A login that a browser has begun.
-pub struct Begun {
+pub struct PendingLogin {
     pub code: String,
     /// `/start auth_…`
     pub command: String,
 }
 
 /// `POST /auth/telegram/start`.
-pub async fn begin(browser: &Browser) -> Begun {
+pub async fn start_login(browser: &BrowserClient) -> PendingLogin {
     let begun = browser.post("/auth/telegram/start", &json!({})).await.ok_json();
     let text = |name: &str| begun[name].as_str().expect("a text").to_owned();
-    Begun { code: text("code"), command: text("command") }
+    PendingLogin { code: text("code"), command: text("command") }
 }
 
 /// The data of the button that says so.
@@ -29,10 +29,10 @@ pub fn button(message: &Value, text: &str) -> String {
 }
 
 /// Waits until the bot has taken what was pressed: nothing can be pressed any more.
-pub async fn until_taken(outside: &Outside, brand: &str, person: &Person, begun: &Begun) {
+pub async fn await_buttons_removed(sandbox: &Sandbox, brand: &str, person: &TelegramUser, begun: &PendingLogin) {
     let token = begun.command.trim_start_matches("/start auth_");
     super::eventually_async("the bot's answer", 20, async || {
-        let messages = outside.messages(brand, person.id()).await;
+        let messages = sandbox.messages(brand, person.id()).await;
         let is_open = messages.iter().any(|message| buttons(message).iter().any(|(_, data)| data.contains(token)));
         (!is_open).then_some(())
     })
@@ -40,21 +40,21 @@ pub async fn until_taken(outside: &Outside, brand: &str, person: &Person, begun:
 }
 
 /// Presses START, waits for the question and returns it.
-pub async fn press_start(outside: &Outside, brand: &str, person: &Person, begun: &Begun) -> Value {
-    outside.say(brand, person, &begun.command).await;
+pub async fn press_start(sandbox: &Sandbox, brand: &str, person: &TelegramUser, begun: &PendingLogin) -> Value {
+    sandbox.send_message(brand, person, &begun.command).await;
     let token = begun.command.trim_start_matches("/start auth_");
     super::eventually_async("the question", 20, async || {
-        let messages = outside.messages(brand, person.id()).await;
+        let messages = sandbox.messages(brand, person.id()).await;
         messages.into_iter().find(|message| buttons(message).iter().any(|(_, data)| data.contains(token)))
     })
     .await
 }
 
 /// The whole login of a person at a browser, through the chat; returns the session's JSON.
-pub async fn log_in(outside: &Outside, brand: &str, browser: &Browser, person: &Person) -> Value {
-    let begun = begin(browser).await;
-    let question = press_start(outside, brand, person, &begun).await;
-    outside.press(brand, person, &button(&question, &begun.code)).await;
+pub async fn log_in(sandbox: &Sandbox, brand: &str, browser: &BrowserClient, person: &TelegramUser) -> Value {
+    let begun = start_login(browser).await;
+    let question = press_start(sandbox, brand, person, &begun).await;
+    sandbox.press_button(brand, person, &button(&question, &begun.code)).await;
     super::eventually_async("the session", 20, async || {
         let answer = browser.get("/auth/session").await;
         (answer.status == 200).then(|| answer.ok_json())

@@ -31,10 +31,10 @@ pub struct Process {
 
 impl Process {
     /// Starts `program arguments`; both outputs go to a file in `directory`.
-    pub fn start(name: &'static str, program: &str, directory: &Path, furnish: impl FnOnce(&mut Command)) -> Process {
+    pub fn start(name: &'static str, program: &str, directory: &Path, configure: impl FnOnce(&mut Command)) -> Process {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", program]);
-        furnish(&mut command);
+        configure(&mut command);
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let log = directory.join(format!("{name}-{}.log", NEXT.fetch_add(1, Ordering::Relaxed)));
         let file = File::create(&log).expect("the test's directory is writable");

@@ -34,9 +34,8 @@ pub struct Services {
     settings: HashMap<String, String>,
     /// Roles belong to the whole server, so no two tests may alter one at the same moment.
     pub roles: Mutex<()>,
-    owned: bool,
-    /// PostgreSQL was made to stand still.
-    stands_still: AtomicBool,
+    dedicated: bool,
+    postgres_paused: AtomicBool,
 }
 
 impl Services {
@@ -45,7 +44,7 @@ impl Services {
     }
 
     /// A set for one test, which may stop it.
-    pub fn of_one_test(name: &str) -> Arc<Services> {
+    pub fn dedicated(name: &str) -> Arc<Services> {
         Services::start(name)
     }
 
@@ -59,8 +58,8 @@ impl Services {
         Arc::new(Services {
             settings: settings.collect(),
             roles: Mutex::new(()),
-            owned: name != "services",
-            stands_still: AtomicBool::default(),
+            dedicated: name != "services",
+            postgres_paused: AtomicBool::default(),
             directory,
         })
     }
@@ -71,26 +70,36 @@ impl Services {
 
     /// `what` is `pg`, `redis` or `all`.
     pub fn stop(&self, what: &str) {
-        assert!(self.owned, "the shared servers stay up");
+        assert!(self.dedicated, "shared servers must not be stopped");
         script("services.sh", &["stop", self.directory.to_str().expect("UTF-8"), what]);
     }
 
-    pub fn start_again(&self, what: &str) {
+    pub fn restart(&self, what: &str) {
         script("services.sh", &["start", self.directory.to_str().expect("UTF-8"), what, "--fast"]);
     }
 
-    /// Every process of PostgreSQL stands still, as on a machine whose disk hangs, or goes on.
-    pub fn let_postgres(&self, goes_on: bool) {
-        assert!(self.owned, "the shared servers go on");
-        self.stands_still.store(!goes_on, Ordering::Relaxed);
-        let file = std::fs::read_to_string(format!("{}/postmaster.pid", self.setting("PG_DATA"))).expect("it runs");
-        let postmaster = file.lines().next().expect("a number").to_owned();
-        let children =
-            std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).expect("it runs");
-        let signal = if goes_on { "-CONT" } else { "-STOP" };
+    /// Stops every PostgreSQL process with SIGSTOP, as on a machine whose disk hangs.
+    pub fn pause_postgres(&self) {
+        assert!(self.dedicated, "shared servers must not be paused");
+        self.postgres_paused.store(true, Ordering::Relaxed);
+        assert!(self.signal_postgres("-STOP"), "a PostgreSQL process has exited");
+    }
+
+    pub fn resume_postgres(&self) {
+        self.postgres_paused.store(false, Ordering::Relaxed);
+        // Processes that exited meanwhile need no signal.
+        self.signal_postgres("-CONT");
+    }
+
+    /// Whether the postmaster and all its children received the signal.
+    fn signal_postgres(&self, signal: &str) -> bool {
+        let pid_file = format!("{}/postmaster.pid", self.setting("PG_DATA"));
+        let pid_file = std::fs::read_to_string(pid_file).expect("PostgreSQL is running");
+        let postmaster = pid_file.lines().next().expect("the PID").to_owned();
+        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+        let children = std::fs::read_to_string(children).expect("PostgreSQL is running");
         let all = std::iter::once(postmaster.as_str()).chain(children.split_whitespace());
-        let sent = Command::new("sh").args(["-c", "kill \"$@\"", "sh", signal]).args(all).status().expect("sh runs");
-        assert!(sent.success() || goes_on, "some process of PostgreSQL was gone");
+        Command::new("sh").args(["-c", "kill \"$@\"", "sh", signal]).args(all).status().expect("sh runs").success()
     }
 
     /// The URL of an administrator in a database.
@@ -148,8 +157,8 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
-        if self.stands_still.load(Ordering::Relaxed) {
-            self.let_postgres(true);
+        if self.postgres_paused.load(Ordering::Relaxed) {
+            self.resume_postgres();
         }
         script("services.sh", &["discard", self.directory.to_str().expect("UTF-8")]);
     }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::browser::Browser;
+use super::browser::BrowserClient;
 use super::gateway::Gateway;
-use super::outside::Outside;
+use super::sandbox::Sandbox;
 use super::services::Services;
 use super::site::Site;
 
@@ -20,33 +20,33 @@ const ITEMS: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 
 pub struct Shop {
     pub site: Site,
-    pub outside: Outside,
+    pub sandbox: Sandbox,
     pub gateway: Gateway,
 }
 
 impl Shop {
-    pub fn open() -> Shop {
-        Shop::with("")
+    pub fn start() -> Shop {
+        Shop::with_config("")
     }
 
     /// With further sections in the file of dexar.
-    pub fn with(more: &str) -> Shop {
+    pub fn with_config(more: &str) -> Shop {
         Shop::on(Services::shared(), more)
     }
 
     /// On servers that the test may stop.
     pub fn on(services: std::sync::Arc<Services>, more: &str) -> Shop {
         let mut site = Site::on(services, &["dexar", "novo"]);
-        site.migrate().good();
-        let outside = Outside::start(&mut site);
+        site.migrate().success();
+        let sandbox = Sandbox::start(&mut site);
         site.change_brand("dexar", |file| more.clone_into(&mut file.more));
-        site.import_text("dexar", "shop.jsonl", ITEMS, &[]).good();
+        site.import_text("dexar", "shop.jsonl", ITEMS, &[]).success();
         let gateway = site.start();
-        Shop { site, outside, gateway }
+        Shop { site, sandbox, gateway }
     }
 
-    pub fn browser(&self) -> Browser {
-        Browser::new(self.gateway.client("dexar"))
+    pub fn browser(&self) -> BrowserClient {
+        BrowserClient::new(self.gateway.client("dexar"))
     }
 
     /// An item as everybody sees it.

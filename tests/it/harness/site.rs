@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::brand_file::{BrandFile, free_port, password_of};
-use super::directory::Directory;
+use super::directory::TestDirectory;
 use super::gateway::Gateway;
 use super::process::Process;
 use super::services::Services;
 
 pub struct Site {
     pub services: Arc<Services>,
-    pub directory: Directory,
+    pub directory: TestDirectory,
     pub database: String,
     pub brands: Vec<BrandFile>,
     /// The number of the site's own database in Redis.
@@ -22,23 +22,23 @@ pub struct Site {
 
 /// What a run of the program came to.
 #[derive(Debug)]
-pub struct Ended {
+pub struct CommandOutput {
     pub status: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Ended {
+impl CommandOutput {
     /// Standard output of a run that must have succeeded.
     #[track_caller]
-    pub fn good(self) -> String {
+    pub fn success(self) -> String {
         assert_eq!(self.status, Some(0), "{self:#?}");
         self.stdout
     }
 
     /// Both outputs of a run that must have failed with this status.
     #[track_caller]
-    pub fn bad(self, status: i32) -> String {
+    pub fn failure(self, status: i32) -> String {
         assert_eq!(self.status, Some(status), "{self:#?}");
         self.stdout + &self.stderr
     }
@@ -48,7 +48,7 @@ impl Site {
     /// A fresh database with migrated schemas of these brands on the shared servers.
     pub fn new(brands: &[&str]) -> Site {
         let site = Site::unmigrated(brands);
-        site.migrate().good();
+        site.migrate().success();
         site
     }
 
@@ -64,7 +64,7 @@ impl Site {
         let database = format!("shop_{number}");
         services.create_database(&database, "C.UTF-8");
         let mut site = Site {
-            directory: Directory::new(&database),
+            directory: TestDirectory::new(&database),
             brands: Vec::new(),
             database,
             services: services.clone(),
@@ -108,12 +108,12 @@ impl Site {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_brandgate"));
         command.args(arguments);
-        self.furnish(&mut command);
+        self.set_environment(&mut command);
         command
     }
 
     /// The environment that every run of the program has, and no other.
-    pub fn furnish(&self, command: &mut Command) {
+    pub fn set_environment(&self, command: &mut Command) {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("CREDENTIALS_DIRECTORY", self.directory.path().join("credentials"));
         command.env("BRANDGATE_BRANDS", self.directory.path().join("brands"));
@@ -121,9 +121,9 @@ impl Site {
     }
 
     /// Runs `brandgate ARGUMENTS` to its end.
-    pub fn run(&self, arguments: &[&str]) -> Ended {
+    pub fn run(&self, arguments: &[&str]) -> CommandOutput {
         let output = self.command(arguments).stdin(Stdio::null()).output().expect("the program runs");
-        Ended {
+        CommandOutput {
             status: output.status.code(),
             stdout: String::from_utf8(output.stdout).expect("UTF-8"),
             stderr: String::from_utf8(output.stderr).expect("UTF-8"),
@@ -137,44 +137,44 @@ impl Site {
     }
 
     /// `brandgate migrate` with an administrator's URL.
-    pub fn migrate(&self) -> Ended {
+    pub fn migrate(&self) -> CommandOutput {
         // A test that failed while it held the lock has harmed nothing that the lock protects.
         let _alone = self.services.roles.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.run(&["migrate", "--admin-url", &self.services.admin_url(&self.database)])
     }
 
     /// `brandgate catalog import --brand BRAND ARGUMENTS`.
-    pub fn import(&self, brand: &str, arguments: &[&str]) -> Ended {
+    pub fn import(&self, brand: &str, arguments: &[&str]) -> CommandOutput {
         self.run(&[&["catalog", "import", "--brand", brand], arguments].concat())
     }
 
     /// Imports one text as a file of that name.
-    pub fn import_text(&self, brand: &str, name: &str, text: impl AsRef<[u8]>, arguments: &[&str]) -> Ended {
+    pub fn import_text(&self, brand: &str, name: &str, text: impl AsRef<[u8]>, arguments: &[&str]) -> CommandOutput {
         let path = self.directory.write(name, text);
         self.import(brand, &[&[path.to_str().expect("UTF-8")], arguments].concat())
     }
 
     /// `brandgate catalog export`, as text.
     pub fn export(&self, brand: &str) -> String {
-        self.run(&["catalog", "export", "--brand", brand]).good()
+        self.run(&["catalog", "export", "--brand", brand]).success()
     }
 
     /// The demonstration catalogue, the way `make run` loads it.
     pub fn import_demo(&self, brand: &str) {
         let regions = demo("regions.jsonl");
         if brand == "dexar" {
-            self.import(brand, &[&regions, &demo("dexar/catalog.jsonl")]).good();
+            self.import(brand, &[&regions, &demo("dexar/catalog.jsonl")]).success();
             return;
         }
         let (moscow, spb) = (format!("moscow={}", demo("novo/moscow.xml")), format!("spb={}", demo("novo/spb.xml")));
-        self.import(brand, &[&regions]).good();
-        self.import(brand, &[&moscow, &spb]).good();
-        self.import(brand, &[&demo("novo/delta.jsonl")]).good();
+        self.import(brand, &[&regions]).success();
+        self.import(brand, &[&moscow, &spb]).success();
+        self.import(brand, &[&demo("novo/delta.jsonl")]).success();
     }
 
     /// A second machine with the same database and secrets: its own ports, its own copies of the files.
-    pub fn sibling(&self) -> Site {
-        let directory = Directory::new(&self.database);
+    pub fn replica(&self) -> Site {
+        let directory = TestDirectory::new(&self.database);
         let copied =
             Command::new("cp").arg("-a").arg(self.directory.path().join("credentials")).arg(directory.path()).status();
         assert!(copied.expect("cp runs").success());
@@ -218,7 +218,7 @@ impl Site {
     }
 
     pub fn start(&self) -> Gateway {
-        let gateway = self.start_unready();
+        let gateway = self.start_without_waiting();
         gateway.await_ready();
         gateway
     }
@@ -227,14 +227,14 @@ impl Site {
     pub fn start_workers(&self) -> Process {
         let process = Process::start("workers", env!("CARGO_BIN_EXE_brandgate"), self.directory.path(), |command| {
             command.arg("work");
-            self.furnish(command);
+            self.set_environment(command);
         });
         process.await_log("working for ");
         process
     }
 
     /// Starts the gateway and waits for nothing.
-    pub fn start_unready(&self) -> Gateway {
+    pub fn start_without_waiting(&self) -> Gateway {
         Gateway::start(self)
     }
 }

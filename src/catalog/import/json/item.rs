@@ -213,5 +213,5 @@ fn review_id(item: &str, review: &Review) -> String {
         hash.update(part);
         hash.update([0]);
     }
-    format!("cmt_{}", hex::of(&hash.finalize()[..8]))
+    format!("cmt_{}", hex::encode(&hash.finalize()[..8]))
 }

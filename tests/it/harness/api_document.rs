@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::client::Answer;
+use super::client::TestResponse;
 
 /// Keywords that say nothing about a value's shape.
 const REMARKS: [&str; 4] = ["description", "example", "examples", "default"];
@@ -17,9 +17,9 @@ const TOLD_HEADERS: [&str; 7] =
     ["etag", "content-language", "location", "allow", "retry-after", "set-cookie", "ratelimit"];
 
 /// An OpenAPI document.
-pub struct Description(pub Value);
+pub struct ApiDocument(pub Value);
 
-impl Description {
+impl ApiDocument {
     /// What a node says, also one that refers to another place.
     pub fn resolve<'a>(&'a self, node: &'a Value) -> &'a Value {
         match node["$ref"].as_str() {
@@ -38,7 +38,7 @@ impl Description {
 
     /// Checks that this answer is one that the description foresees.
     #[track_caller]
-    pub fn assert_tells(&self, method: &str, pattern: &str, answer: &Answer) {
+    pub fn assert_documented(&self, method: &str, pattern: &str, answer: &TestResponse) {
         let place = format!("{method} {pattern} {}", answer.status);
         let operation = &self.0["paths"][pattern][method.to_lowercase()];
         assert!(operation.is_object(), "{place}: no such operation");
@@ -47,7 +47,7 @@ impl Description {
 
     /// The same for what any path can answer.
     #[track_caller]
-    pub fn assert_response(&self, place: &str, response: &Value, answer: &Answer) {
+    pub fn assert_response(&self, place: &str, response: &Value, answer: &TestResponse) {
         let text = String::from_utf8_lossy(&answer.body);
         assert!(!response.is_null(), "{place}: not described: {text}");
         let response = self.resolve(response);
@@ -251,7 +251,7 @@ fn what_is_not_as_described_is_found() {
     use serde_json::json;
     let part = json!({"properties": {"code": {"enum": ["a", "b"]}}});
     let error = json!({"type": "object", "required": ["code"], "properties": {"code": {"type": "string"}, "left": {"type": "integer", "minimum": 0}}});
-    let description = Description(json!({"components": {"schemas": {"Error": error}}}));
+    let description = ApiDocument(json!({"components": {"schemas": {"Error": error}}}));
     let schema = json!({"allOf": [{"$ref": "#/components/schemas/Error"}, part]});
     let found = |value: Value| description.faults(&schema, &value).len();
     assert_eq!(found(json!({"code": "a"})), 0);

@@ -14,14 +14,14 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 /// Longer than a batch takes to be written, shorter than anybody minds.
 const HOLD: Duration = Duration::from_millis(15);
 
-pub struct CountingLine {
+pub struct RoundTripProxy {
     pub port: u16,
     trips: Arc<AtomicU32>,
 }
 
-impl CountingLine {
+impl RoundTripProxy {
     /// Listens on a port of its own and leads to a unix socket.
-    pub async fn to(socket: PathBuf) -> CountingLine {
+    pub async fn to(socket: PathBuf) -> RoundTripProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let trips = Arc::new(AtomicU32::new(0));
@@ -32,11 +32,11 @@ impl CountingLine {
                 tokio::spawn(carry(client, server, counted.clone()));
             }
         });
-        CountingLine { port, trips }
+        RoundTripProxy { port, trips }
     }
 
     /// Round trips since the last question.
-    pub fn trips(&self) -> u32 {
+    pub fn take_round_trips(&self) -> u32 {
         self.trips.swap(0, Ordering::SeqCst)
     }
 }

@@ -6,15 +6,15 @@ use super::services::eventually_async;
 use super::site::Site;
 
 /// Holds the items of a brand, so that every question about them waits.
-pub struct Holding(tokio_postgres::Client);
+pub struct TableLock(tokio_postgres::Client);
 
-impl Holding {
-    pub async fn items(site: &Site, brand: &str) -> Holding {
+impl TableLock {
+    pub async fn on_items(site: &Site, brand: &str) -> TableLock {
         let url = site.services.admin_url(&site.database);
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("the server is up");
         tokio::spawn(async move { drop(connection.await) });
         client.batch_execute(&format!("begin; lock table {brand}.item in access exclusive mode")).await.expect("free");
-        Holding(client)
+        TableLock(client)
     }
 
     /// How many statements wait for it.

@@ -17,7 +17,7 @@ use super::services::{certificates, eventually, eventually_async};
 use super::site::Site;
 
 /// The sandbox, playing Telegram and the mail server for the brands of a site.
-pub struct Outside {
+pub struct Sandbox {
     process: Process,
     port: u16,
     /// Where mail is taken in: in the clear with STARTTLS, and over TLS from the first byte.
@@ -27,12 +27,14 @@ pub struct Outside {
 
 /// Somebody with a Telegram account.
 #[derive(Clone)]
-pub struct Person(Value);
+pub struct TelegramUser(Value);
 
-impl Person {
+impl TelegramUser {
     /// With this id, first name and language.
-    pub fn new(id: i64, first_name: &str, language: &str) -> Person {
-        Person(json!({"id": id, "first_name": first_name, "username": format!("user_{id}"), "language_code": language}))
+    pub fn new(id: i64, first_name: &str, language: &str) -> TelegramUser {
+        TelegramUser(
+            json!({"id": id, "first_name": first_name, "username": format!("user_{id}"), "language_code": language}),
+        )
     }
 
     pub fn id(&self) -> i64 {
@@ -70,14 +72,14 @@ pub fn bank_key_of(brand: &str) -> String {
     format!("{header}.{}.{}", encode(format!("{{\"sub\":\"{}\"}}", merchant_of(brand))), encode(brand.repeat(5)))
 }
 
-impl Outside {
+impl Sandbox {
     /// Starts the sandbox and tells the brands' files where it is. Before the gateway, which reads them once.
-    pub fn start(site: &mut Site) -> Outside {
-        Outside::start_with(site, "")
+    pub fn start(site: &mut Site) -> Sandbox {
+        Sandbox::start_with(site, "")
     }
 
     /// The same with further settings of the sandbox.
-    pub fn start_with(site: &mut Site, more: &str) -> Outside {
+    pub fn start_with(site: &mut Site, more: &str) -> Sandbox {
         let (port, smtp, smtps) = (free_port(), free_port(), free_port());
         let place = certificates().display();
         let mut settings = format!(
@@ -117,7 +119,7 @@ impl Outside {
             command.arg(path);
         });
         eventually("the sandbox is ready", 20, || process.log().contains("sandbox: ready").then_some(()));
-        Outside { process, port, smtp, smtps }
+        Sandbox { process, port, smtp, smtps }
     }
 
     /// What the sandbox answers on a path.
@@ -143,37 +145,37 @@ impl Outside {
     }
 
     /// A person types into the private chat with a brand's bot; returns the number of the update that this makes.
-    pub async fn say(&self, brand: &str, person: &Person, text: &str) -> i64 {
+    pub async fn send_message(&self, brand: &str, person: &TelegramUser, text: &str) -> i64 {
         let said =
             self.post(format!("/telegram/{}/send", bot_of(brand)), json!({"from": person.0, "text": text})).await;
         said["update_id"].as_i64().expect("a number")
     }
 
     /// A person types into a group that the bot is in.
-    pub async fn say_in_group(&self, brand: &str, person: &Person, text: &str) {
+    pub async fn send_group_message(&self, brand: &str, person: &TelegramUser, text: &str) {
         let chat = json!({"id": -100, "type": "group", "title": "Friends"});
         let body = json!({"from": person.0, "text": text, "chat": chat});
         self.post(format!("/telegram/{}/send", bot_of(brand)), body).await;
     }
 
     /// A person presses a button, also one that is not shown any more.
-    pub async fn press(&self, brand: &str, person: &Person, data: &str) {
+    pub async fn press_button(&self, brand: &str, person: &TelegramUser, data: &str) {
         let body = json!({"from": person.0, "data": data, "force": true});
         self.post(format!("/telegram/{}/press", bot_of(brand)), body).await;
     }
 
     /// The next calls of a method fail in this way.
-    pub async fn misbehave(&self, brand: &str, fault: Value) {
+    pub async fn inject_telegram_fault(&self, brand: &str, fault: Value) {
         self.post(format!("/telegram/{}/misbehave", bot_of(brand)), fault).await;
     }
 
     /// A person does something with a QR code: `pay`, `decline`, `expire`, `progress`, `cancel`.
-    pub async fn at_bank(&self, qr_id: &str, what: &str, how: Value) -> Value {
+    pub async fn bank_action(&self, qr_id: &str, what: &str, how: Value) -> Value {
         self.post(format!("/bank/qrs/{qr_id}/{what}"), how).await
     }
 
     /// The next calls of the bank's fail in this way.
-    pub async fn bank_misbehave(&self, fault: Value) {
+    pub async fn inject_bank_fault(&self, fault: Value) {
         self.post("/bank/misbehave".to_owned(), fault).await;
     }
 
@@ -216,7 +218,7 @@ impl Outside {
     }
 
     /// What presses in a chat were answered with.
-    pub async fn notes(&self, brand: &str, chat: i64) -> Vec<String> {
+    pub async fn callback_answers(&self, brand: &str, chat: i64) -> Vec<String> {
         let path = format!("/telegram/{}/answers?chat={chat}", bot_of(brand));
         let (_, answers) = self.call(Method::GET, &path, &Value::Null).await;
         let text = |answer: &Value| answer["text"].as_str().expect("a text").to_owned();
@@ -224,9 +226,9 @@ impl Outside {
     }
 }
 
-impl Outside {
+impl Sandbox {
     /// What the mail server has taken in, oldest first.
-    pub async fn mails(&self) -> Vec<Value> {
+    pub async fn emails(&self) -> Vec<Value> {
         let (status, mails) = self.call(Method::GET, "/mail", &Value::Null).await;
         assert_eq!(status, 200, "{mails}");
         assert!(!self.process.log().contains("panicked"), "{}", self.process.log());
@@ -234,13 +236,13 @@ impl Outside {
     }
 
     /// Waits until it has taken in so many.
-    pub async fn await_mails(&self, count: usize) -> Vec<Value> {
-        let enough = async || Some(self.mails().await).filter(|mails| mails.len() >= count);
+    pub async fn await_emails(&self, count: usize) -> Vec<Value> {
+        let enough = async || Some(self.emails().await).filter(|mails| mails.len() >= count);
         eventually_async(&format!("{count} mails"), 30, enough).await
     }
 
     /// A mail as it came over the line.
-    pub async fn raw_mail(&self, mail: &Value) -> String {
+    pub async fn raw_email(&self, mail: &Value) -> String {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the sandbox listens");
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("plain HTTP");
@@ -252,7 +254,7 @@ impl Outside {
     }
 
     /// The mail server's next conversations go wrong in this way.
-    pub async fn misbehave_mail(&self, fault: Value) {
+    pub async fn inject_mail_fault(&self, fault: Value) {
         self.post("/mail/misbehave".to_owned(), fault).await;
     }
 }

@@ -1,0 +1,400 @@
+//! Failures of dependencies: PostgreSQL or Redis unavailable or hanging, slow statements, overload, shutdown and restart.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+
+use crate::harness::{
+    Client, Gateway, Services, Site, TableLock, TestResponse, connect_tls, data, eventually, eventually_async, request,
+};
+
+/// `connect_timeout_ms` of the brands' files.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The duration of a future, and its result.
+async fn timed<T>(work: impl Future<Output = T>) -> (Duration, T) {
+    let started_at = Instant::now();
+    let result = work.await;
+    (started_at.elapsed(), result)
+}
+
+/// A site with a PostgreSQL and a Redis of its own, and with one item.
+fn own_site(name: &str) -> Site {
+    let site = Site::on(Services::dedicated(name), &["dexar", "novo"]);
+    site.migrate().success();
+    with_item(site)
+}
+
+fn shop() -> Site {
+    with_item(Site::new(&["dexar", "novo"]))
+}
+
+fn with_item(site: Site) -> Site {
+    for brand in ["dexar", "novo"] {
+        site.import(brand, &[&data("import/document.json")]).success();
+    }
+    site
+}
+
+#[track_caller]
+fn assert_unavailable(answer: &TestResponse) {
+    assert_eq!(answer.error_code(503), "unavailable");
+    let seconds: u32 = answer.header("retry-after").expect("a Retry-After header").parse().expect("seconds");
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+const CATALOGUE: [&str; 5] = ["/category", "/category/1", "/item/123", "/regions", "/searchitems?search=iphone"];
+
+/// Waits until the catalogue is served again. Until then, each response must be 503.
+async fn await_catalogue(client: &Client) {
+    for path in CATALOGUE {
+        eventually_async("the catalogue is served again", 20, async || {
+            let answer = client.get(path).await;
+            if answer.status == 200 {
+                return Some(());
+            }
+            assert_unavailable(&answer);
+            None
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn gateway_starts_while_the_database_is_unavailable() {
+    let site = own_site("down-at-start");
+    site.services.stop("pg");
+    let gateway = site.start_without_waiting();
+    gateway.await_listening();
+    assert!(gateway.await_log("waiting for PostgreSQL").contains("WARN"));
+    for brand in ["dexar", "novo"] {
+        let client = gateway.client(brand);
+        assert_eq!(client.get("/ping").await.status, 200, "the process responds");
+        for path in CATALOGUE {
+            assert_unavailable(&client.get(path).await);
+        }
+        assert_eq!(client.get("/category?count=1&count=2").await.status, 503, "GET /category validates no parameters");
+        assert_eq!(client.get("/category/1?count=x").await.error_code(400), "bad_count");
+        assert_eq!(client.get("/nowhere").await.error_code(404), "not_found");
+    }
+    let (status, ready) = gateway.admin("/readyz").expect("a response");
+    assert_eq!((status, &ready["ready"]), (503, &false.into()));
+    assert_eq!(ready["brands"]["dexar"]["lacks"], serde_json::json!(["postgresql"]));
+    assert_eq!(gateway.admin("/healthz").expect("a response").0, 200);
+    site.services.restart("pg");
+    await_catalogue(&gateway.client("dexar")).await;
+    await_catalogue(&gateway.client("novo")).await;
+    gateway.await_ready();
+    let waits = gateway.log().matches("waiting for PostgreSQL").count();
+    assert_eq!(waits, 2, "logged once per brand");
+}
+
+#[tokio::test]
+async fn stale_responses_are_served_while_the_database_is_unavailable() {
+    let site = own_site("down-later");
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    for _ in 0..2 {
+        await_catalogue(&client).await;
+        for path in CATALOGUE {
+            gateway.await_cached("dexar", path).await;
+        }
+        site.services.stop("pg");
+        eventually_async("responses are marked as stale", 5, async || {
+            client.get("/regions").await.header("warning").map(drop)
+        })
+        .await;
+        for path in CATALOGUE {
+            let answer = client.send(request(path).origin("https://dexarmarket.ru")).await;
+            assert_eq!((answer.status, answer.header("warning")), (200, Some("110 brandgate \"Response is Stale\"")));
+            let exposed =
+                answer.headers.get_all("access-control-expose-headers").iter().any(|value| value == "Warning");
+            assert!(exposed, "the storefront can read the header");
+        }
+        let uncached = async {
+            for path in ["/category/1?count=7", "/item/999", "/randomitems"] {
+                assert_unavailable(&client.get(path).await);
+            }
+        };
+        // The server refuses connections, so no request waits for a timeout.
+        tokio::time::timeout(CONNECT_TIMEOUT, uncached).await.expect("responses before the first timeout");
+        assert_eq!(client.get("/ping").await.status, 200);
+        assert_eq!(gateway.admin("/readyz").expect("a response").0, 503);
+        site.services.restart("pg");
+    }
+    await_catalogue(&client).await;
+    assert_eq!(gateway.exit_status(), None);
+}
+
+/// The connection of cache invalidation is lost and cannot be opened again; the other connections keep working.
+#[tokio::test]
+async fn database_is_queried_when_cache_invalidation_has_no_connection() {
+    let site = own_site("unfollowed");
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    await_catalogue(&client).await;
+    // Opens all shared connections.
+    for number in 0..4 {
+        assert_eq!(client.get(&format!("/item/123?number={number}")).await.status, 200);
+    }
+    gateway.await_cached("dexar", "/item/123").await;
+    let admin = |sql: &str| site.services.admin_sql(&site.database, sql);
+    admin("alter role dexar connection limit 1");
+    let invalidation = "from pg_stat_activity where usename = 'dexar' and query like '%pg_current_snapshot%'";
+    admin(&format!("select pg_terminate_backend(pid) {invalidation}"));
+    gateway.await_log("PostgreSQL unavailable");
+    admin("update dexar.item set price = price + 1 where item_id = 123");
+    let new = admin("select price::float from dexar.item where item_id = 123");
+    gateway.await_propagation().await;
+    let answer = client.get("/item/123").await;
+    assert_eq!((answer.header("warning"), answer.ok_json()["price"].to_string()), (None, new));
+}
+
+/// As with a hanging disk: connections stay open, the kernel accepts new ones, and the server does not respond.
+#[tokio::test]
+async fn requests_to_a_hanging_database_time_out_concurrently() {
+    let mut site = own_site("still");
+    // The limit for requests on pooled connections, which wait for the hanging server.
+    site.change_brand("dexar", |brand| brand.timeouts = "request_ms = 1500".to_owned());
+    let path = site.brand_path("dexar");
+    let text = std::fs::read_to_string(&path).expect("the brand's file");
+    let short_timeouts = text
+        .replace("pool_wait_ms = 20000", "pool_wait_ms = 300")
+        .replace("connect_timeout_ms = 10000", "connect_timeout_ms = 300")
+        .replace("statement_timeout_ms = 14000", "statement_timeout_ms = 1000");
+    assert_ne!(short_timeouts, text);
+    std::fs::write(&path, short_timeouts).expect("own file");
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    await_catalogue(&client).await;
+    for path in CATALOGUE {
+        gateway.await_cached("dexar", path).await;
+    }
+    site.services.pause_postgres();
+    // Thirty requests that waited for each other would take thirty times as long as one.
+    let (one, _) = timed(client.get("/item/123?uncached")).await;
+    for round in 0..3 {
+        let reads = (0..30).map(|number| client.send(request(&format!("/item/123?round={round}&number={number}"))));
+        let (many, answers) = timed(futures_util::future::join_all(reads)).await;
+        answers.iter().for_each(assert_unavailable);
+        assert!(many < 10 * one, "round {round}: {many:?} for 30 requests, {one:?} for one");
+    }
+    let add = || request("/cart").method("POST").header("content-type", "application/json").body("{\"itemID\":123}");
+    let (one, _) = timed(client.send(add())).await;
+    let (many, answers) = timed(futures_util::future::join_all((0..30).map(|_| client.send(add())))).await;
+    for answer in &answers {
+        assert!([503, 504].contains(&answer.status), "{}", answer.status);
+    }
+    assert!(many < 10 * one, "{many:?} for 30 requests, {one:?} for one");
+    for path in CATALOGUE {
+        assert_eq!(client.get(path).await.status, 200, "{path} is cached");
+    }
+    assert_eq!(client.get("/ping").await.status, 200);
+    site.services.resume_postgres();
+    await_catalogue(&client).await;
+    eventually_async("uncached responses are served again", 20, async || {
+        (client.get("/item/123?after=1").await.status == 200).then_some(())
+    })
+    .await;
+    eventually_async("carts are writable again", 20, async || (client.send(add()).await.status == 200).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn catalogue_is_served_while_redis_is_unavailable() {
+    let site = own_site("redis");
+    let gateway = site.start();
+    let client = gateway.client("novo");
+    site.services.stop("redis");
+    for path in CATALOGUE {
+        assert_eq!(client.get(path).await.status, 200, "{path}");
+    }
+    let lacks = |gateway: &Gateway| {
+        let (status, ready) = gateway.admin("/readyz").expect("a response");
+        (status, ready["brands"]["novo"]["lacks"].to_string())
+    };
+    assert_eq!(
+        lacks(&gateway),
+        (200, "[\"redis\"]".to_owned()),
+        "the shop is ready, and the missing dependency is reported"
+    );
+    assert!(site.run(&["check"]).failure(1).contains("redis"));
+    site.services.restart("redis");
+    eventually("Redis recovers", 20, || (lacks(&gateway) == (200, "[]".to_owned())).then_some(()));
+    site.services.stop("redis");
+    drop(gateway);
+    let restarted = site.start();
+    assert_eq!(restarted.client("dexar").get("/category").await.status, 200, "also if Redis was never available");
+}
+
+#[tokio::test]
+async fn sigterm_completes_requests_in_progress_and_refuses_new_connections() {
+    let site = shop();
+    let gateway = site.start();
+    let clients = [gateway.client("dexar"), gateway.client("dexar").http1()];
+    for client in &clients {
+        assert_eq!(client.get("/ping").await.status, 200);
+    }
+    let lock = TableLock::on_items(&site, "dexar").await;
+    // Two different targets, because equal requests would share one query.
+    let paths = ["/item/123", "/item/123?again"];
+    let requests = futures_util::future::join_all(clients.iter().zip(paths).map(|(client, path)| client.get(path)));
+    let rest = async {
+        lock.await_waiting(2).await;
+        gateway.terminate();
+        gateway.await_log("stopping");
+        eventually_async("no new connection is accepted", 10, async || {
+            gateway.client("dexar").try_send(request("/ping")).await.is_err().then_some(())
+        })
+        .await;
+        assert_eq!(gateway.exit_status(), None, "it waits for the requests in progress");
+        lock.release().await;
+    };
+    let (answers, ()) = tokio::join!(requests, rest);
+    answers.iter().for_each(|answer| assert_eq!(answer.ok_json()["itemID"], 123));
+    let status = gateway.await_exit();
+    assert!(status.success(), "{status}: {}", gateway.log());
+    assert!(!gateway.log().contains("ERROR"), "{}", gateway.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_gateway_can_restart_on_its_ports_at_once() {
+    let site = shop();
+    let first = site.start();
+    let clients = [first.client("dexar"), first.client("novo").http1()];
+    for client in &clients {
+        assert_eq!(client.get("/item/123").await.status, 200);
+    }
+    // Dropping sends SIGKILL while both connections are open.
+    drop(first);
+    let second = site.start();
+    for client in &clients {
+        assert_eq!(client.get("/item/123").await.status, 200, "the same client, the same address");
+    }
+    assert!(second.exit_status().is_none());
+}
+
+/// A gateway with an idle connection exits before one with a request in progress, although it is terminated later.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_gateway_exits_without_waiting() {
+    let site = shop();
+    let replica = site.replica();
+    let (idle, busy) = (site.start(), replica.start());
+    let (idle_client, busy_client) = (idle.client("dexar"), busy.client("dexar"));
+    assert_eq!(idle_client.get("/ping").await.status, 200, "opens the connection");
+    let lock = TableLock::on_items(&site, "dexar").await;
+    let steps = async {
+        lock.await_waiting(1).await;
+        busy.terminate();
+        busy.await_log("stopping");
+        idle.terminate();
+        assert!(idle.await_exit().success());
+        assert_eq!(busy.exit_status(), None, "the other gateway is still shutting down");
+        lock.release().await;
+    };
+    let (answer, ()) = tokio::join!(busy_client.get("/item/123"), steps);
+    assert_eq!(answer.status, 200);
+    assert!(busy.await_exit().success());
+}
+
+#[tokio::test]
+async fn sigterm_stops_a_gateway_that_waits_for_the_database() {
+    let site = own_site("terminated-while-waiting");
+    site.services.stop("pg");
+    let gateway = site.start_without_waiting();
+    gateway.await_listening();
+    gateway.await_log("waiting for PostgreSQL");
+    gateway.terminate();
+    assert!(gateway.await_exit().success(), "{}", gateway.log());
+}
+
+#[tokio::test]
+async fn request_that_exceeds_its_deadline_is_504() {
+    let mut site = shop();
+    site.change_brand("dexar", |brand| brand.timeouts = "request_ms = 300".to_owned());
+    let gateway = site.start();
+    let lock = TableLock::on_items(&site, "dexar").await;
+    for client in [gateway.client("dexar"), gateway.client("dexar").http1()] {
+        let answer = client.get("/item/123").await;
+        assert_eq!(answer.error_code(504), "timeout");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(client.get("/ping").await.status, 200, "the connection stays usable");
+    }
+    lock.release().await;
+    assert_eq!(gateway.client("dexar").get("/item/123").await.status, 200);
+}
+
+#[tokio::test]
+async fn requests_above_the_concurrency_limit_are_503() {
+    let mut site = shop();
+    site.change_brand("dexar", |brand| brand.limits = "requests = 2".to_owned());
+    let gateway = site.start();
+    let lock = TableLock::on_items(&site, "dexar").await;
+    let client = gateway.client("dexar");
+    let requests = futures_util::future::join(client.get("/item/123"), client.get("/category"));
+    let rest = async {
+        lock.await_waiting(2).await;
+        let refused = gateway.client("dexar").get("/category/1").await;
+        assert_eq!(refused.error_code(503), "overloaded");
+        assert!(refused.header("retry-after").is_some());
+        assert_eq!(gateway.client("novo").get("/item/123").await.status, 200, "the limit is per brand");
+        lock.release().await;
+    };
+    let ((first, second), ()) = tokio::join!(requests, rest);
+    assert_eq!((first.status, second.status), (200, 200), "requests within the limit succeed");
+    assert_eq!(client.get("/item/123").await.status, 200);
+}
+
+#[tokio::test]
+async fn more_concurrent_requests_than_database_connections_all_succeed() {
+    let site = shop();
+    let gateway = site.start();
+    let visitors = (0..40).map(|number| {
+        let client = if number % 2 == 0 { gateway.client("dexar") } else { gateway.client("novo").http1() };
+        async move { futures_util::future::join_all((0..10).map(|_| client.get("/category"))).await }
+    });
+    let answers = futures_util::future::join_all(visitors).await;
+    assert!(answers.iter().flatten().all(|answer| answer.status == 200));
+    let killed = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'dexar' and datname = current_database()";
+    assert_ne!(site.services.admin_sql(&site.database, killed), "0", "the pool had connections");
+    let client = gateway.client("dexar");
+    eventually_async("the pool replaces lost connections", 10, async || {
+        let answer = client.get("/item/123").await;
+        if answer.status != 200 {
+            assert_unavailable(&answer);
+        }
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+/// Statements of clients that disconnected occupy at most the connections of the pool, each until its timeout.
+#[tokio::test]
+async fn disconnected_clients_do_not_block_other_requests() {
+    let site = shop();
+    let gateway = site.start();
+    let lock = TableLock::on_items(&site, "dexar").await;
+    let send_and_disconnect = async || {
+        let mut stream = connect_tls(gateway.address("dexar"), &["http/1.1"], "localhost", rustls::ALL_VERSIONS)
+            .await
+            .expect("a handshake");
+        stream.write_all(b"GET /item/123 HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    };
+    for _ in 0..8 {
+        futures_util::future::join_all((0..10).map(|_| send_and_disconnect())).await;
+    }
+    // The statements of the disconnected clients end at their timeouts; no other statement waits behind them.
+    let client = gateway.client("dexar");
+    eventually_async("other requests succeed while the items are locked", 12, async || {
+        let answer = client.get("/regions").await;
+        if answer.status == 200 {
+            return Some(());
+        }
+        assert_unavailable(&answer);
+        None
+    })
+    .await;
+    lock.release().await;
+    assert_eq!(client.get("/item/123").await.status, 200);
+}
