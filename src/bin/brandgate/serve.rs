@@ -16,7 +16,7 @@ use brandgate::tenant::reload::{ConfigSource, Reloaded};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::supervisor::{Role, Signals, Supervisor, open_all};
+use crate::supervisor::{ProcessRole, Signals, Supervisor, open_all};
 use crate::systemd::{self, InheritedSockets};
 
 #[derive(clap::Args)]
@@ -36,7 +36,7 @@ struct Gateway {
     has_inherited_sockets: bool,
 }
 
-impl Role for Gateway {
+impl ProcessRole for Gateway {
     const ACTIVITY: &'static str = "serving";
 
     fn start(&mut self, _brands: &[Arc<Brand>], _all_ready: bool) {

@@ -23,7 +23,7 @@ const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 pub type Brands = Arc<ArcSwap<Vec<Arc<Brand>>>>;
 
 /// What a long-running process does between the events that [`Supervisor`] handles.
-pub trait Role {
+pub trait ProcessRole {
     /// What the status line says before the brands' names.
     const ACTIVITY: &'static str;
 
@@ -71,7 +71,7 @@ pub struct Supervisor<R> {
     all_ready: bool,
 }
 
-impl<R: Role> Supervisor<R> {
+impl<R: ProcessRole> Supervisor<R> {
     /// From here on `brandgate reload` reaches this process. `opening` is the task of [`open_all`].
     pub fn new(
         role: R,

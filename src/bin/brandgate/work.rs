@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::serve::admin_socket;
-use crate::supervisor::{Role, Signals, Supervisor, open_all};
+use crate::supervisor::{ProcessRole, Signals, Supervisor, open_all};
 use crate::systemd::{self, InheritedSockets};
 
 /// How long a shutdown waits for running jobs; a database that does not respond must not delay a restart.
@@ -57,7 +57,7 @@ impl Jobs {
 #[derive(Default)]
 struct Worker(Option<Jobs>);
 
-impl Role for Worker {
+impl ProcessRole for Worker {
     const ACTIVITY: &'static str = "working for";
 
     fn start(&mut self, brands: &[Arc<Brand>], all_ready: bool) {
