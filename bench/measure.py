@@ -233,10 +233,17 @@ def shake():
 
 
 def statement(file, function, values):
-    """The SQL of a function of the gateway, verbatim, with values in place of its parameters."""
+    """The SQL of a function of the gateway, word for word, with values in the places of its parameters."""
     source = Path(file).read_text()
-    text = re.search(rf"fn {function}\(.*?\n\s+r?\"(.*?)\",\n", source, re.S).group(1)
-    text = re.sub(r"\s*\\\n\s*", " ", text).replace('\\"', '"')
+    body = source[re.search(rf"fn {function}\(", source).start():]
+    in_file = re.search(r'include_str!\("(.*?)"\)', body)
+    in_place = re.search(r'\n\s+r?#?"(.*?)"#?,\n', body, re.S)
+    if in_file and (in_place is None or in_file.start() < in_place.start()):
+        text = Path(file).with_name(in_file.group(1)).read_text()
+    else:
+        text = re.sub(r"\\\n", "\n", in_place.group(1)).replace('\\"', '"')
+    text = re.sub(r"^\s*--.*$", "", text, flags=re.M)
+    text = re.sub(r"\s*\n\s*", " ", text).strip()
     for number, value in sorted(values.items(), reverse=True):
         text = text.replace(f"${number}", value)
     return text

@@ -40,7 +40,7 @@ static JOBS: &[Job] = &[
     Job {
         name: "forget changes",
         interval: Duration::from_secs(600),
-        run: |brand| Box::pin(async move { catalog::forget_changes(&brand).await }),
+        run: |brand| Box::pin(async move { catalog::delete_old_changes(&brand).await }),
     },
     // Sends queued mail by SMTP.
     Job {

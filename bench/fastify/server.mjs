@@ -15,8 +15,13 @@ pg.types.setTypeParser(1700, Number)
 
 function statement(file, name) {
   const source = readFileSync(`${SOURCES}/${file}`, 'utf8')
-  const found = new RegExp(`fn ${name}\\([^]*?\\n\\s+"([^]*?)",\\n`).exec(source)
-  return found[1].replace(/\s*\\\n\s*/g, ' ').replaceAll('\\"', '"')
+  const body = source.slice(source.search(new RegExp(`fn ${name}\\(`)))
+  const inFile = /include_str!\("(.*?)"\)/.exec(body)
+  const inPlace = /\n\s+r?#?"([^]*?)"#?,\n/.exec(body)
+  if (inFile && (!inPlace || inFile.index < inPlace.index)) {
+    return readFileSync(`${SOURCES}/${file.replace(/[^/]*$/, inFile[1])}`, 'utf8')
+  }
+  return inPlace[1].replace(/\\\n/g, '\n').replaceAll('\\"', '"')
 }
 const ITEM = statement('catalog/store.rs', 'item')
 const CATEGORY = statement('catalog/store.rs', 'category_items')
@@ -100,7 +105,7 @@ app.get('/category/:id', async (request, reply) => {
     const values = [...numberOrId(request.params.id), request.headers['x-region'] ?? null, count, skip, share]
     rows = (await pool.query({ name: 'category', text: CATEGORY, values })).rows
     if (!rows.length) return notFound(reply, 'category')
-    if (!rows[0].is_part || (rows.length === count && rows[0].item_id !== null)) break
+    if (!rows[0].is_truncated || (rows.length === count && rows[0].item_id !== null)) break
   }
   const items = rows.filter((row) => row.item_id !== null).map((row) => item(row, language, 3))
   return send(request, reply, items, language)

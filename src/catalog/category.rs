@@ -1,4 +1,4 @@
-//! The tree of categories: from flat rows to the nested JSON of contract section 3.
+//! The tree of categories: nests flat rows for the API.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use tokio_postgres::Row;
 use crate::foundation::error::Result;
 use crate::foundation::language::Language;
 
-/// A category as it lies in the database, with the counts of its own items.
-pub(super) struct Node {
+/// A category with the counts of its own items.
+pub(super) struct CategoryRow {
     category_id: i64,
     id: String,
     parent_id: Option<i64>,
@@ -21,9 +21,9 @@ pub(super) struct Node {
     priority: i32,
     path: Vec<i64>,
     translations: HashMap<String, Translation>,
-    /// Visible items, wherever they are available.
+    /// Visible items, available or not.
     all_items: i64,
-    /// Those of them that the visitor's region has.
+    /// Visible items that are available in the visitor's region.
     available_items: i64,
     /// Whether the category itself is available in the visitor's region.
     available: bool,
@@ -34,9 +34,9 @@ struct Translation {
     name: Option<String>,
 }
 
-impl Node {
-    pub(super) fn read(row: &Row) -> Result<Node> {
-        Ok(Node {
+impl CategoryRow {
+    pub(super) fn read(row: &Row) -> Result<CategoryRow> {
+        Ok(CategoryRow {
             category_id: row.try_get("category_id")?,
             id: row.try_get("id")?,
             parent_id: row.try_get("parent_id")?,
@@ -61,7 +61,7 @@ pub struct Category {
     #[serde(rename = "categoryID")]
     category_id: i64,
     name: String,
-    /// Always 0: the others are `subcategories`.
+    /// Always 0; other categories are [`Subcategory`].
     #[serde(rename = "parentID")]
     parent_id: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,91 +89,92 @@ pub struct Subcategory {
     priority: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     img: Option<String>,
-    /// The top-level category above.
+    /// The id of its top-level category.
     category_id: String,
-    /// The category directly above.
+    /// The id of its parent.
     parent_id: String,
     item_count: i64,
     has_items: bool,
     subcategories: Vec<Subcategory>,
 }
 
-/// What stands below a category: counts with all descendants, and the subcategories that are kept.
+/// The descendants of a category: their counts, and the subcategories that are shown.
 #[derive(Default)]
-struct Below {
+struct Descendants {
     all_items: i64,
     available_items: i64,
-    /// Whether any of them is named in the asked language.
+    /// Whether any of them has a name in the requested language.
     is_translated: bool,
     subcategories: Vec<Subcategory>,
 }
 
-/// Builds the tree from nodes in display order, and says which language it came out in.
+/// Builds the tree from rows in display order; returns the language that was used.
 ///
-/// A category stays when it is available and, if it has items at all, at least one of them is.
-pub(super) fn tree(nodes: Vec<Node>, language: Language) -> (Vec<Category>, Language) {
-    let ids: HashMap<i64, String> = nodes.iter().map(|node| (node.category_id, node.id.clone())).collect();
-    let mut below: HashMap<i64, Below> = HashMap::new();
+/// A category is shown if it is available and either has no items, descendants included, or at least one available
+/// item.
+pub(super) fn tree(rows: Vec<CategoryRow>, language: Language) -> (Vec<Category>, Language) {
+    let ids: HashMap<i64, String> = rows.iter().map(|row| (row.category_id, row.id.clone())).collect();
+    let mut descendants: HashMap<i64, Descendants> = HashMap::new();
     let mut top = Vec::new();
     let mut is_translated = false;
 
-    // From the leaves up, so that whatever stands below a category is finished before it is. The sort is stable: siblings
-    // keep their display order.
-    let mut nodes = nodes;
-    nodes.sort_by_key(|node| std::cmp::Reverse(node.path.len()));
-    for mut node in nodes {
-        let mut own = below.remove(&node.category_id).unwrap_or_default();
-        let all_items = own.all_items + node.all_items;
-        let available_items = own.available_items + node.available_items;
-        if let Some(parent) = node.parent_id {
-            let above = below.entry(parent).or_default();
-            above.all_items += all_items;
-            above.available_items += available_items;
+    // Bottom-up, so that the descendants of a category are complete. The sort is stable: siblings keep their display
+    // order.
+    let mut rows = rows;
+    rows.sort_by_key(|row| std::cmp::Reverse(row.path.len()));
+    for mut row in rows {
+        let mut below = descendants.remove(&row.category_id).unwrap_or_default();
+        let all_items = below.all_items + row.all_items;
+        let available_items = below.available_items + row.available_items;
+        if let Some(parent) = row.parent_id {
+            let siblings = descendants.entry(parent).or_default();
+            siblings.all_items += all_items;
+            siblings.available_items += available_items;
         }
-        if !node.available || (all_items > 0 && available_items == 0) {
+        if !row.available || (all_items > 0 && available_items == 0) {
             continue;
         }
-        if let Some(Translation { name: Some(name) }) = node.translations.remove(language.tag())
+        if let Some(Translation { name: Some(name) }) = row.translations.remove(language.tag())
             && !name.is_empty()
         {
-            node.name = name;
-            own.is_translated = true;
+            row.name = name;
+            below.is_translated = true;
         }
-        let whole = match node.parent_id {
+        let is_level_translated = match row.parent_id {
             None => &mut is_translated,
-            Some(parent) => &mut below.entry(parent).or_default().is_translated,
+            Some(parent) => &mut descendants.entry(parent).or_default().is_translated,
         };
-        *whole |= own.is_translated;
-        match node.parent_id {
+        *is_level_translated |= below.is_translated;
+        match row.parent_id {
             None => top.push(Category {
-                category_id: node.category_id,
-                name: node.name,
+                category_id: row.category_id,
+                name: row.name,
                 parent_id: 0,
-                icon: node.icon.clone(),
-                wide_banner: node.wide_banner,
+                icon: row.icon.clone(),
+                wide_banner: row.wide_banner,
                 item_count: available_items,
-                priority: node.priority,
-                id: node.id,
+                priority: row.priority,
+                id: row.id,
                 visible: true,
-                img: node.icon,
-                project_id: node.project_id,
-                subcategories: own.subcategories,
+                img: row.icon,
+                project_id: row.project_id,
+                subcategories: below.subcategories,
             }),
             Some(parent) => {
                 let id_of = |number| ids.get(number).cloned().unwrap_or_default();
                 let subcategory = Subcategory {
-                    id: node.id,
-                    name: node.name,
+                    id: row.id,
+                    name: row.name,
                     visible: true,
-                    priority: node.priority,
-                    img: node.icon,
-                    category_id: node.path.first().map(id_of).unwrap_or_default(),
+                    priority: row.priority,
+                    img: row.icon,
+                    category_id: row.path.first().map(id_of).unwrap_or_default(),
                     parent_id: id_of(&parent),
                     item_count: available_items,
                     has_items: available_items > 0,
-                    subcategories: own.subcategories,
+                    subcategories: below.subcategories,
                 };
-                below.entry(parent).or_default().subcategories.push(subcategory);
+                descendants.entry(parent).or_default().subcategories.push(subcategory);
             }
         }
     }
@@ -184,8 +185,8 @@ pub(super) fn tree(nodes: Vec<Node>, language: Language) -> (Vec<Category>, Lang
 mod tests {
     use super::*;
 
-    fn node(category_id: i64, path: &[i64], all_items: i64, available_items: i64) -> Node {
-        Node {
+    fn row(category_id: i64, path: &[i64], all_items: i64, available_items: i64) -> CategoryRow {
+        CategoryRow {
             category_id,
             id: format!("cat_{category_id}"),
             parent_id: path.len().checked_sub(2).map(|above| path[above]),
@@ -203,38 +204,39 @@ mod tests {
     }
 
     #[test]
-    fn counts_rise_to_the_top_and_what_has_nothing_here_goes() {
-        let mut translated = node(1, &[1], 1, 1);
+    fn counts_include_descendants_and_unavailable_categories_are_left_out() {
+        let mut translated = row(1, &[1], 1, 1);
         translated.translations.insert("en".to_owned(), Translation { name: Some("First".to_owned()) });
-        let nodes = vec![
+        let rows = vec![
             translated,
-            node(2, &[2], 3, 0), // items, none of them here
-            node(3, &[3], 0, 0), // no items at all
-            node(11, &[1, 11], 2, 1),
-            node(111, &[1, 11, 111], 5, 4),
-            node(12, &[1, 12], 7, 0),
+            row(2, &[2], 3, 0), // items, none of them available
+            row(3, &[3], 0, 0), // no items at all
+            row(11, &[1, 11], 2, 1),
+            row(111, &[1, 11, 111], 5, 4),
+            row(12, &[1, 12], 7, 0),
         ];
-        let (top, language) = tree(nodes, Language::En);
+        let (top, language) = tree(rows, Language::En);
         assert_eq!(language, Language::En);
-        let shape: Vec<_> = top.iter().map(|c| (c.category_id, c.name.as_str(), c.item_count)).collect();
-        assert_eq!(shape, [(1, "First", 6), (3, "Категория 3", 0)]);
-        let below: Vec<_> = top[0].subcategories.iter().map(|s| (s.id.as_str(), s.item_count, s.has_items)).collect();
-        assert_eq!(below, [("cat_11", 5, true)]);
+        let top_level: Vec<_> = top.iter().map(|c| (c.category_id, c.name.as_str(), c.item_count)).collect();
+        assert_eq!(top_level, [(1, "First", 6), (3, "Категория 3", 0)]);
+        let subcategories: Vec<_> =
+            top[0].subcategories.iter().map(|s| (s.id.as_str(), s.item_count, s.has_items)).collect();
+        assert_eq!(subcategories, [("cat_11", 5, true)]);
         let deepest = &top[0].subcategories[0].subcategories[0];
         assert_eq!((deepest.category_id.as_str(), deepest.parent_id.as_str()), ("cat_1", "cat_11"));
     }
 
     #[test]
-    fn the_language_is_that_of_what_is_shown() {
-        let named = |mut node: Node, name: &str| {
-            node.translations.insert("en".to_owned(), Translation { name: Some(name.to_owned()) });
-            node
+    fn the_language_is_that_of_the_shown_names() {
+        let named = |mut row: CategoryRow, name: &str| {
+            row.translations.insert("en".to_owned(), Translation { name: Some(name.to_owned()) });
+            row
         };
-        let elsewhere = Node { available: false, ..node(2, &[2], 1, 1) };
-        let nodes = vec![named(node(1, &[1], 1, 1), ""), elsewhere, named(node(21, &[2, 21], 1, 1), "Below it")];
-        let (top, language) = tree(nodes, Language::En);
+        let elsewhere = CategoryRow { available: false, ..row(2, &[2], 1, 1) };
+        let rows = vec![named(row(1, &[1], 1, 1), ""), elsewhere, named(row(21, &[2, 21], 1, 1), "Below it")];
+        let (top, language) = tree(rows, Language::En);
         assert_eq!((top.len(), top[0].name.as_str(), language), (1, "Категория 1", Language::Ru));
-        let nodes = vec![node(2, &[2], 1, 1), named(node(21, &[2, 21], 1, 1), "Below it")];
-        assert_eq!(tree(nodes, Language::En).1, Language::En);
+        let rows = vec![row(2, &[2], 1, 1), named(row(21, &[2, 21], 1, 1), "Below it")];
+        assert_eq!(tree(rows, Language::En).1, Language::En);
     }
 }

@@ -1,4 +1,4 @@
-//! An item as it leaves: a row of `item_card`, translated, in both spellings of the document (section 3, "Item Object").
+//! An item of the API: a row of `item_card`, translated, in the legacy and the BackOffice spelling.
 
 use jiff::Timestamp;
 use postgres_types::Json;
@@ -12,9 +12,10 @@ use crate::foundation::error::{Result, ResultExt};
 use crate::foundation::language::Language;
 use crate::foundation::money::Exact;
 
-/// How many questions an item has in a list, and alone.
-pub(super) const QUESTIONS_IN_A_LIST: usize = 3;
-pub(super) const QUESTIONS_OF_A_SINGLE_ITEM: usize = 100;
+/// How many questions an item has in a list.
+pub(super) const MAX_QUESTIONS_IN_LIST: usize = 3;
+/// How many questions a single item has.
+pub(super) const MAX_QUESTIONS_OF_ITEM: usize = 100;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,7 +43,7 @@ pub struct Item {
     badges: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     simple_description: Option<String>,
-    /// JSON as the database has it: it leaves as it is, and reading it would cost more than all the rest.
+    /// Passed through as the database returns it: parsing it would cost more than everything else.
     description_fields: Box<RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subcategory_id: Option<String>,
@@ -52,7 +53,7 @@ pub struct Item {
     quantity: Option<i32>,
 }
 
-/// One picture or film of an item.
+/// A picture or video of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Photo {
     pub url: String,
@@ -78,7 +79,7 @@ struct Callback {
     timestamp: Option<Timestamp>,
 }
 
-/// The same review in BackOffice's spelling.
+/// A review in the BackOffice spelling.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Comment {
@@ -92,7 +93,7 @@ struct Comment {
     created_at: Option<Timestamp>,
 }
 
-/// A review as the database aggregates it.
+/// A review in the JSON that the database aggregates.
 #[derive(Debug, Clone, Deserialize)]
 struct Review {
     id: String,
@@ -104,14 +105,15 @@ struct Review {
 }
 
 impl Item {
-    /// Reads a row of `item_card` (with `all_reviews` where a single item is asked for) and translates it.
-    pub(super) fn read(row: &Row, language: Language, questions: usize) -> Result<(Item, Language)> {
-        let single = row.columns().iter().any(|column| column.name() == "all_reviews");
-        let reviews: Json<Vec<Review>> = row.try_get(if single { "all_reviews" } else { "reviews" })?;
+    /// Reads a row of `item_card`, with `all_reviews` for a single item, and translates it; returns the language that
+    /// was used.
+    pub(super) fn read(row: &Row, language: Language, max_questions: usize) -> Result<(Item, Language)> {
+        let is_single = row.columns().iter().any(|column| column.name() == "all_reviews");
+        let reviews: Json<Vec<Review>> = row.try_get(if is_single { "all_reviews" } else { "reviews" })?;
         let photos: Vec<Photo> = row.try_get::<_, Json<_>>("photos")?.0;
         let quantity: Option<i32> = row.try_get("quantity")?;
         let mut all_questions: Vec<Box<RawValue>> = row.try_get::<_, Json<_>>("questions")?.0;
-        all_questions.truncate(questions);
+        all_questions.truncate(max_questions);
         let mut item = Item {
             category_id: row.try_get("category_id")?,
             item_id: row.try_get("item_id")?,
@@ -145,9 +147,9 @@ impl Item {
         Ok((item, language))
     }
 
-    /// Puts the translated fields in the place of the Russian ones, and says which language came out.
+    /// Replaces the Russian fields by translated ones; returns the language that was used.
     fn translate(&mut self, language: Language) -> Result<Language> {
-        // Most items have nothing in the language of most visitors, and are not read for it.
+        // Most items have no translation into the requested language: parsing is avoided for them.
         if !self.translations.get().contains(&format!("\"{}\"", language.tag())) {
             return Ok(Language::Ru);
         }
@@ -185,11 +187,11 @@ impl Item {
     }
 }
 
-/// Reads the rows of a list; the language is the asked one where any item used it.
-pub fn read_all(rows: &[Row], language: Language) -> Result<(Vec<Item>, Language)> {
+/// Reads the rows of a list; the language is the requested one if any item is translated.
+pub fn read_list(rows: &[Row], language: Language) -> Result<(Vec<Item>, Language)> {
     let mut used = Language::Ru;
     let items = rows.iter().map(|row| {
-        let (item, language) = Item::read(row, language, QUESTIONS_IN_A_LIST)?;
+        let (item, language) = Item::read(row, language, MAX_QUESTIONS_IN_LIST)?;
         if language != Language::Ru {
             used = language;
         }
@@ -199,14 +201,14 @@ pub fn read_all(rows: &[Row], language: Language) -> Result<(Vec<Item>, Language
     Ok((items, used))
 }
 
-/// As every time that the API tells; the database keeps more, for the order of what came in one second.
+/// The API returns whole seconds; the database stores microseconds for the order of reviews.
 fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// An item as a cart shows it: `quantity` is the cart's, `remainings` the shop's.
+/// An item of a cart: `quantity` is the cart's, `remainings` the shop's.
 pub fn read_cart_line(card: &Row, language: Language, quantity: i32, is_listed: bool) -> Result<(Item, Language)> {
-    let (mut item, language) = Item::read(card, language, QUESTIONS_IN_A_LIST)?;
+    let (mut item, language) = Item::read(card, language, MAX_QUESTIONS_IN_LIST)?;
     item.quantity = Some(quantity);
     if !is_listed {
         item.remainings = Some("out".to_owned());
@@ -214,7 +216,7 @@ pub fn read_cart_line(card: &Row, language: Language, quantity: i32, is_listed: 
     Ok((item, language))
 }
 
-/// Contract section 3: 0 out, 1-9 low, 10-49 medium, 50 and more high.
+/// The level of a stock in units: 0 is out, 1-9 low, 10-49 medium, 50 and more high.
 pub fn stock_level(quantity: i32) -> &'static str {
     match quantity {
         ..=0 => "out",
@@ -253,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stock_levels_are_the_contracts() {
+    fn stock_levels_have_their_limits() {
         let levels = [0, 1, 9, 10, 49, 50].map(stock_level);
         assert_eq!(levels, ["out", "low", "low", "medium", "medium", "high"]);
     }

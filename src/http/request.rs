@@ -155,9 +155,9 @@ impl ApiRequest {
         }
     }
 
-    /// `count` (50 unless said) and `skip` (0 unless said).
-    pub fn page(&self) -> Result<Page> {
-        Ok(Page { count: self.count(50)?, skip: self.digits("skip")?.unwrap_or(0) })
+    /// How many to skip; 0 unless given.
+    pub fn skip(&self) -> Result<i64> {
+        Ok(self.digits("skip")?.unwrap_or(0))
     }
 
     /// A whole number without a sign. What is larger than any catalogue is taken as that large.
@@ -171,15 +171,6 @@ impl ApiRequest {
         }
         Ok(Some(value.parse().unwrap_or(LARGEST_INTEGER).min(LARGEST_INTEGER)))
     }
-}
-
-/// Which part of a list is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    /// 1-200.
-    pub count: i64,
-    /// 0 and up.
-    pub skip: i64,
 }
 
 /// # Errors
@@ -209,8 +200,10 @@ fn decode(text: &str, place: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    fn page(query: &str) -> Result<Page> {
-        ApiRequest::new(no_params(), Some(query))?.page()
+    /// `count` and `skip`.
+    fn page(query: &str) -> Result<(i64, i64)> {
+        let request = ApiRequest::new(no_params(), Some(query))?;
+        Ok((request.count(50)?, request.skip()?))
     }
 
     fn no_params() -> matchit::Params<'static, 'static> {
@@ -221,10 +214,10 @@ mod tests {
 
     #[test]
     fn paging_is_whole_numbers_within_limits() {
-        assert_eq!(page("").expect("defaults"), Page { count: 50, skip: 0 });
-        assert_eq!(page("count=1&skip=7").expect("plain"), Page { count: 1, skip: 7 });
-        assert_eq!(page("count=100000000000000000000").expect("huge").count, 200);
-        assert_eq!(page("skip=100000000000000000000").expect("huge").skip, 9_007_199_254_740_991);
+        assert_eq!(page("").expect("defaults"), (50, 0));
+        assert_eq!(page("count=1&skip=7").expect("plain"), (1, 7));
+        assert_eq!(page("count=100000000000000000000").expect("huge").0, 200);
+        assert_eq!(page("skip=100000000000000000000").expect("huge").1, 9_007_199_254_740_991);
         for bad in [
             "count=0",
             "count=-1",

@@ -145,7 +145,7 @@ async fn run(client: &mut Client) -> Result<refinery::Report> {
 fn migration_error(error: refinery::Error) -> Error {
     let message = match error.kind() {
         refinery::error::Kind::DivergentVersion(applied, _) => format!(
-            "the migration {applied} of this database is different from this program's: install the version that applied it"
+            "the migration {applied} of this database is different from this program's: install the version that made the schema"
         ),
         _ => Error::internal(error).to_string(),
     };

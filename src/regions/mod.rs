@@ -1,4 +1,4 @@
-//! Where a shop sells. `catalog` filters by these ids; the front shows them to choose from.
+//! The regions of a shop, by which the catalogue is filtered.
 
 pub mod http;
 mod store;
@@ -21,20 +21,20 @@ pub struct Region {
     pub timezone: Option<String>,
 }
 
-/// What a region is called in another language; what is missing stays Russian.
+/// The names of a region in one language; a missing one stays Russian.
 #[derive(Debug, Default, Deserialize)]
 struct Translation {
     city: Option<String>,
     country: Option<String>,
 }
 
-/// All regions in the visitor's language, and the language that they came out in.
+/// All regions in the visitor's language, and the language that was used.
 pub async fn list(cx: &RequestContext) -> Result<(Vec<Region>, Language)> {
     let client = cx.brand.postgres().await?;
     let mut language = Language::Ru;
     let mut regions = Vec::new();
-    let listed = store::list(&client, cx.language).await?;
-    for (mut region, translation) in listed {
+    let rows = store::list(&client, cx.language).await?;
+    for (mut region, translation) in rows {
         for (text, translated) in [(&mut region.city, translation.city), (&mut region.country, translation.country)] {
             if let Some(translated) = translated.filter(|translated| !translated.is_empty()) {
                 *text = translated;

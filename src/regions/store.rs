@@ -1,18 +1,18 @@
 //! SQL of the regions.
 
-use crate::platform::postgres::Executor;
 use postgres_types::Json;
 
 use super::{Region, Translation};
 use crate::foundation::error::Result;
 use crate::foundation::language::Language;
+use crate::platform::postgres::Executor;
 
-/// All regions in the shop's own order, each with its translation (an empty one where there is none).
+/// All regions in the order of the shop, each with its translation (empty where there is none).
 pub(super) async fn list(client: &impl Executor, language: Language) -> Result<Vec<(Region, Translation)>> {
     let statement = client
         .prepare_cached(
-            "select region_id, city, country, country_code, timezone, translations -> $1 as translation \
-             from region order by position, region_id",
+            r"select region_id, city, country, country_code, timezone, translations -> $1 as translation
+              from region order by position, region_id",
         )
         .await?;
     let rows = client.query(&statement, &[&language.tag()]).await?;

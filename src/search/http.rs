@@ -1,7 +1,8 @@
-//! `GET /searchitems`.
+//! Search endpoint.
 
 use serde::Serialize;
 
+use crate::catalog::Page;
 use crate::catalog::item::Item;
 use crate::foundation::error::Result;
 use crate::http::request::ApiRequest;
@@ -9,19 +10,19 @@ use crate::http::response::ApiResponse;
 use crate::tenant::context::RequestContext;
 
 #[derive(Serialize)]
-struct Answer {
+struct SearchPage {
     items: Vec<Item>,
     total: i64,
     count: i64,
     skip: i64,
 }
 
-/// `GET /searchitems?search=…&count=50&skip=0`.
+/// `GET /searchitems?search=…&count=50&skip=0`: a page of matching items and the number of all.
 pub async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
-    let page = req.page()?;
+    let page = Page { count: req.count(Page::DEFAULT_COUNT)?, skip: req.skip()? };
     let query = super::check_query(req.query("search")?)?;
     let hits = super::find(&cx, query, page).await?;
-    let shows = hits.items.iter().map(|item| item.item_id).collect();
-    let answer = Answer { items: hits.items, total: hits.total, count: page.count, skip: page.skip };
-    ApiResponse::catalogue(&answer, hits.language, shows)
+    let item_ids = hits.items.iter().map(|item| item.item_id).collect();
+    let found = SearchPage { items: hits.items, total: hits.total, count: page.count, skip: page.skip };
+    ApiResponse::catalogue(&found, hits.language, item_ids)
 }

@@ -1,56 +1,56 @@
-//! Finding items by words.
+//! Full-text search for items.
 //!
-//! Called by `search::http`. The vectors are stored with the items (`item.search`), each language in its own stemming; a query
-//! is understood in all three, whatever language the visitor reads.
+//! The search vectors (`item.search`) hold every language with its own stemming; a query is parsed in all three
+//! languages, whatever the language of the visitor.
 
 pub mod http;
 mod store;
 
+use crate::catalog::Page;
 use crate::catalog::item::{self, Item};
 use crate::foundation::error::{Error, Result};
 use crate::foundation::language::Language;
-use crate::http::request::Page;
 use crate::tenant::context::RequestContext;
 
-/// The longest query that is looked at.
-const LONGEST_QUERY_CHARS: usize = 512;
+const MAX_QUERY_CHARS: usize = 512;
 
-/// A page of hits and how many there are in all.
+/// A page of matching items.
 pub struct Hits {
     pub items: Vec<Item>,
+    /// The number of all matches.
     pub total: i64,
     pub language: Language,
 }
 
-/// Checks what a visitor typed.
+/// Trims and validates a search query.
 ///
 /// # Errors
-/// 400 when it is missing, blank, too long, or has a NUL in it.
+/// 400 when it is missing, blank or too long, or contains a NUL character.
 pub fn check_query(text: Option<&str>) -> Result<&str> {
-    let bad = |sentence: &'static str| Error::malformed("bad_search", sentence);
+    let bad = |message: &'static str| Error::malformed("bad_search", message);
     let text = text.unwrap_or_default().trim();
     if text.is_empty() {
         return Err(bad("search: expected the words to look for"));
     }
-    if text.chars().count() > LONGEST_QUERY_CHARS {
+    if text.chars().count() > MAX_QUERY_CHARS {
         return Err(bad("search: at most 512 characters"));
     }
     if text.contains('\0') {
-        return Err(bad("search: a NUL is no letter"));
+        return Err(bad("search: contains a NUL character"));
     }
     Ok(text)
 }
 
-/// A minus before a word excludes nothing, and is no sign of a number either.
+/// A minus before a word does not exclude it, and is not the sign of a number.
 fn without_minuses(query: &str) -> String {
     let words = query.split_whitespace().map(|word| word.trim_start_matches('-'));
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// One page of what matches, best first.
+/// A page of the matching items, best first.
 pub async fn find(cx: &RequestContext, query: &str, page: Page) -> Result<Hits> {
     let (rows, total) =
         store::find(&cx.brand.postgres().await?, &without_minuses(query), cx.region.as_deref(), page).await?;
-    let (items, language) = item::read_all(&rows, cx.language)?;
+    let (items, language) = item::read_list(&rows, cx.language)?;
     Ok(Hits { items, total, language })
 }

@@ -171,7 +171,7 @@ impl Brand {
                 Ok(()) => return Ok(()),
                 Err(error) if postgres::is_unavailable(&error) => {
                     if !is_logged {
-                        tracing::warn!(brand = self.name(), %error, "waiting for PostgreSQL; requests fail with 503 until it is available");
+                        tracing::warn!(brand = self.name(), %error, "waiting for PostgreSQL; the brand is unavailable until it responds");
                         is_logged = true;
                     }
                     tokio::time::sleep(RETRY_INTERVAL).await;

@@ -77,9 +77,9 @@ async fn samples_of_the_api_guide_run_unchanged() {
         eventually_async(&format!("a line that starts with {prefix}"), 30, find).await
     };
     line("Only ").await;
-    let asked = line("Open ").await;
-    let token = asked.split("start=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a link");
-    let code = asked.rsplit(' ').next().expect("a number").to_owned();
+    let prompt = line("Open ").await;
+    let token = prompt.split("start=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a link");
+    let code = prompt.rsplit(' ').next().expect("a number").to_owned();
     let begun = login::PendingLogin { code, command: format!("/start {token}") };
     let person = TelegramUser::new(42, "Anna", "en");
     let question = login::press_start(&sandbox, "dexar", &person, &begun).await;

@@ -1,11 +1,11 @@
-//! What the gateway remembers of the catalogue: that it is the same byte for byte, falls when what it shows changes and not
-//! otherwise, and stays within its limit.
+//! The response cache: cached responses are identical, are invalidated when their content changes and not otherwise,
+//! and stay within the memory limit.
 
 use std::collections::BTreeMap;
 
 use crate::harness::{Gateway, Site, TableLock, TestResponse, eventually, request};
 
-/// Two shelves with two things each, some of them only in Moscow, some translated.
+/// Two categories with two items each, some of them available in Moscow only, some translated.
 const SHOP: &str = r#"{"id":"moscow","city":"Москва","country":"Россия","countryCode":"RU"}
 {"categoryID":1,"name":"Дом","parentID":0,"translations":{"en":{"name":"Home"}}}
 {"categoryID":2,"name":"Сад","parentID":0}
@@ -15,7 +15,7 @@ const SHOP: &str = r#"{"id":"moscow","city":"Москва","country":"Росси
 {"itemID":22,"categoryID":2,"name":"Лейка","price":400}
 "#;
 
-/// Dexar has looked for changes already, unless nothing is to be remembered.
+/// Starts a gateway and waits until Dexar caches responses, unless the cache is disabled.
 async fn shop(cache: &str) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
     for brand in ["dexar", "novo"] {
@@ -29,8 +29,8 @@ async fn shop(cache: &str) -> (Site, Gateway) {
     (site, gateway)
 }
 
-/// Asks, and says whether the answer came out of memory.
-async fn is_remembered(gateway: &Gateway, path: &str) -> bool {
+/// Sends a request and returns whether the response came from the cache.
+async fn is_cached(gateway: &Gateway, path: &str) -> bool {
     let before = gateway.cache_lookups("dexar");
     gateway.client("dexar").json(path).await;
     let after = gateway.cache_lookups("dexar");
@@ -41,26 +41,26 @@ async fn is_remembered(gateway: &Gateway, path: &str) -> bool {
     }
 }
 
-/// Everything of an answer but what is its own each time.
-fn lasting(answer: &TestResponse) -> (u16, BTreeMap<String, String>, Vec<u8>) {
-    let own = ["x-request-id", "date"];
-    let headers = answer.headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
+/// Status, headers and body, without the headers that differ for each request.
+fn comparable(answer: &TestResponse) -> (u16, BTreeMap<String, String>, Vec<u8>) {
+    let per_request = ["x-request-id", "date"];
+    let headers = answer.headers.iter().filter(|(name, _)| !per_request.contains(&name.as_str()));
     let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").to_owned()));
     (answer.status, headers.collect(), answer.body.to_vec())
 }
 
 #[tokio::test]
-async fn what_is_remembered_is_what_was_answered() {
+async fn cached_responses_are_identical_to_the_first_one() {
     let (_site, gateway) = shop("").await;
     let paths =
         ["/regions", "/category", "/category/1", "/category/1?count=1&skip=1", "/item/11", "/searchitems?search=стул"];
-    let mut asked = Vec::new();
+    let mut requests = Vec::new();
     for path in paths.map(|path| path.replace("стул", "%D1%81%D1%82%D1%83%D0%BB")) {
         for region in ["", "moscow", "nowhere"] {
             for language in ["ru", "en"] {
                 for (name, value) in [("accept-encoding", "br"), ("accept-encoding", "gzip"), ("accept", "*/*")] {
                     let request = request(&path).language(language).region(region).origin("https://dexarmarket.ru");
-                    asked.push(request.header(name, value));
+                    requests.push(request.header(name, value));
                 }
             }
         }
@@ -68,29 +68,29 @@ async fn what_is_remembered_is_what_was_answered() {
     let clients = [gateway.client("dexar"), gateway.client("dexar").http1()];
     let mut first = Vec::new();
     let misses_before = gateway.cache_lookups("dexar")[1];
-    for request in &asked {
+    for request in &requests {
         first.push(clients[0].send(request.clone()).await);
     }
     let misses = gateway.cache_lookups("dexar")[1];
-    assert_eq!(misses - misses_before, 36, "codings of one answer share it, regions and languages do not");
-    for (request, first) in asked.iter().zip(&first) {
+    assert_eq!(misses - misses_before, 36, "content codings share an entry, regions and languages do not");
+    for (request, first) in requests.iter().zip(&first) {
         for client in &clients {
             let again = client.send(request.clone()).await;
-            assert_eq!(lasting(&again), lasting(first));
+            assert_eq!(comparable(&again), comparable(first));
             let head = client.send(request.clone().method("HEAD")).await;
             assert_eq!(head.body.len(), 0);
-            assert_eq!(lasting(&head).1, lasting(first).1);
-            let etag = first.header("etag").expect("a tag");
+            assert_eq!(comparable(&head).1, comparable(first).1);
+            let etag = first.header("etag").expect("an entity tag");
             let unchanged = client.send(request.clone().header("if-none-match", etag)).await;
             assert_eq!((unchanged.status, unchanged.header("etag"), unchanged.body.len()), (304, Some(etag), 0));
         }
     }
-    assert_eq!(gateway.cache_lookups("dexar")[1], misses, "nothing was asked again");
-    assert_eq!(gateway.cache_lookups("novo"), [0, 0, 0], "each brand has its own");
+    assert_eq!(gateway.cache_lookups("dexar")[1], misses, "no request was a miss again");
+    assert_eq!(gateway.cache_lookups("novo"), [0, 0, 0], "each brand has its own cache");
 }
 
 #[tokio::test]
-async fn random_items_are_drawn_from_what_is_listed_now() {
+async fn random_items_are_drawn_from_the_items_listed_now() {
     for cache in ["", "[cache]\nmebibytes = 0\n"] {
         let (site, gateway) = shop(cache).await;
         let client = gateway.client("dexar");
@@ -124,33 +124,33 @@ async fn random_items_are_drawn_from_what_is_listed_now() {
         assert_eq!((ids(&drawn), drawn[&11].1), (vec![11, 12, 22, 23], 150));
         site.sql_as("dexar", "update item set price = 170 where item_id = 11").expect("a price");
         gateway.await_propagation().await;
-        assert_eq!(draw("", "ru").await[&11].1, 170, "an item's own change");
+        assert_eq!(draw("", "ru").await[&11].1, 170, "a change of the item itself");
     }
 }
 
 #[tokio::test]
-async fn a_change_of_one_item_leaves_what_does_not_show_it() {
+async fn a_change_of_an_item_invalidates_only_responses_that_show_it() {
     let (site, gateway) = shop("").await;
-    let lists = ["/category/1", "/item/11"];
+    let shown_in = ["/category/1", "/item/11"];
     let others = ["/category", "/category/2", "/item/12", "/item/21", "/regions", "/category/1?skip=1"];
-    for path in lists.iter().chain(&others) {
-        assert!(!is_remembered(&gateway, path).await, "{path}");
+    for path in shown_in.iter().chain(&others) {
+        assert!(!is_cached(&gateway, path).await, "{path}");
     }
     site.import_text("dexar", "price.jsonl", r#"{"itemID":11,"price":90,"quantity":0}"#, &[]).success();
     gateway.await_propagation().await;
     for path in others {
-        assert!(is_remembered(&gateway, path).await, "{path} does not show it");
+        assert!(is_cached(&gateway, path).await, "{path} does not show it");
     }
-    for path in lists {
-        assert!(!is_remembered(&gateway, path).await, "{path} shows it");
+    for path in shown_in {
+        assert!(!is_cached(&gateway, path).await, "{path} shows it");
     }
-    // A new name is found by other words: any list may be another.
+    // A new name may change any list.
     site.import_text("dexar", "name.jsonl", r#"{"itemID":11,"name":"Кресло"}"#, &[]).success();
     gateway.await_propagation().await;
     for path in others {
-        assert!(!is_remembered(&gateway, path).await, "{path}");
+        assert!(!is_cached(&gateway, path).await, "{path}");
     }
-    // An import that changes nothing touches nothing.
+    // An import that changes nothing invalidates nothing.
     site.import_text(
         "dexar",
         "same.jsonl",
@@ -160,12 +160,12 @@ async fn a_change_of_one_item_leaves_what_does_not_show_it() {
     .success();
     gateway.await_propagation().await;
     for path in others {
-        assert!(is_remembered(&gateway, path).await, "{path}");
+        assert!(is_cached(&gateway, path).await, "{path}");
     }
 }
 
 #[tokio::test]
-async fn whatever_the_catalogue_is_made_of_is_followed() {
+async fn changes_of_every_catalogue_table_invalidate_responses() {
     let (site, gateway) = shop("").await;
     let client = gateway.client("dexar");
     let shown = async |path: &str| client.json(path).await.to_string();
@@ -182,28 +182,28 @@ async fn whatever_the_catalogue_is_made_of_is_followed() {
         ("delete from item where item_id = 22", "/category/2", "]"),
     ] {
         shown(path).await;
-        assert!(is_remembered(&gateway, path).await, "{path}");
+        assert!(is_cached(&gateway, path).await, "{path}");
         site.sql_as("dexar", sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         gateway.await_propagation().await;
-        assert!(!is_remembered(&gateway, path).await, "{sql}");
+        assert!(!is_cached(&gateway, path).await, "{sql}");
         assert!(shown(path).await.contains(words), "{sql}: {}", shown(path).await);
     }
 }
 
 #[tokio::test]
-async fn a_change_is_seen_although_nobody_was_notified_or_it_commits_late() {
+async fn a_change_is_seen_without_its_notification_and_when_it_commits_late() {
     let (site, gateway) = shop("").await;
     let client = gateway.client("dexar");
     let price = async || client.json("/item/11").await["price"].as_i64();
     assert_eq!(price().await, Some(100));
-    // As if the notification was lost: the row is written, and nobody is woken.
-    let unheard = "begin; alter table item disable trigger item_note_updated; update item set price = 101 where item_id = 11; \
+    // As if the notification was lost: the row is written without one.
+    let without_notification = "begin; alter table item disable trigger item_note_updated; update item set price = 101 where item_id = 11; \
                    alter table item enable trigger item_note_updated; insert into catalog_change (item_id) values (11); commit";
-    site.sql_as("dexar", unheard).expect("written");
+    site.sql_as("dexar", without_notification).expect("written");
     gateway.await_propagation().await;
     assert_eq!(price().await, Some(101));
 
-    // Begun before others, committed after them.
+    // A transaction that starts before others and commits after them.
     let late = site.connect_as("dexar").await;
     late.batch_execute("begin; update item set price = 102 where item_id = 11").await.expect("written");
     for price in [201, 202] {
@@ -217,26 +217,26 @@ async fn a_change_is_seen_although_nobody_was_notified_or_it_commits_late() {
 }
 
 #[tokio::test]
-async fn many_who_ask_the_same_at_once_are_one_question() {
+async fn concurrent_requests_for_the_same_response_are_coalesced() {
     let (site, gateway) = shop("").await;
     gateway.client("dexar").get("/ping").await;
     let holding = TableLock::on_items(&site, "dexar").await;
     let client = gateway.client("dexar");
-    let asking = futures_util::future::join_all((0..50).map(|_| client.get("/item/11")));
+    let requests = futures_util::future::join_all((0..50).map(|_| client.get("/item/11")));
     let rest = async {
         holding.await_waiting(1).await;
         gateway.await_propagation().await;
-        assert_eq!(holding.waiting().await, 1, "one statement for all of them");
+        assert_eq!(holding.waiting().await, 1, "one statement for all requests");
         holding.release().await;
     };
-    let (answers, ()) = tokio::join!(asking, rest);
+    let (answers, ()) = tokio::join!(requests, rest);
     assert!(answers.iter().all(|answer| answer.ok_json()["itemID"] == 11));
     let missing = futures_util::future::join_all((0..50).map(|_| client.get("/item/99"))).await;
     assert!(missing.iter().all(|answer| answer.error_code(404) == "not_found"));
 }
 
 #[tokio::test]
-async fn memory_has_a_limit_and_may_be_none() {
+async fn the_cache_stays_within_its_limit_and_can_be_disabled() {
     let (mut site, gateway) = shop("[cache]\nmebibytes = 1\n").await;
     let client = gateway.client("dexar");
     for number in 0..3_000 {
@@ -248,7 +248,7 @@ async fn memory_has_a_limit_and_may_be_none() {
             let series = format!("{name}{{brand=\"dexar\"}} ");
             text.lines()
                 .find_map(|line| line.strip_prefix(&series))
-                .expect("it is there")
+                .expect("the metric exists")
                 .parse::<f64>()
                 .expect("a number")
         };
@@ -260,18 +260,20 @@ async fn memory_has_a_limit_and_may_be_none() {
     site.change_brand("dexar", |file| "[cache]\nmebibytes = 0\n".clone_into(&mut file.more));
     let gateway = site.start();
     for _ in 0..2 {
-        assert!(!is_remembered(&gateway, "/item/11").await);
+        assert!(!is_cached(&gateway, "/item/11").await);
     }
     assert_eq!(size(&gateway).0, 0.0);
 }
 
 #[tokio::test]
-async fn what_changed_long_ago_is_forgotten_by_the_workers() {
+async fn workers_delete_old_changes() {
     let (site, gateway) = shop("").await;
     gateway.client("dexar").json("/item/11").await;
     let sql = "insert into catalog_change (item_id, changed_at) values (1, now() - interval '61 minutes'), (2, now() - interval '59 minutes')";
     site.sql_as("dexar", sql).expect("written");
     let _workers = site.start_workers();
-    let kept = "select string_agg(item_id::text, ' ') from catalog_change where item_id in (1, 2)";
-    eventually("the older one is gone", 10, || (site.sql_as("dexar", kept).as_deref() == Ok("2")).then_some(()));
+    let remaining = "select string_agg(item_id::text, ' ') from catalog_change where item_id in (1, 2)";
+    eventually("the older change is deleted", 10, || {
+        (site.sql_as("dexar", remaining).as_deref() == Ok("2")).then_some(())
+    });
 }

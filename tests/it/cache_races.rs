@@ -1,4 +1,5 @@
-//! Edits raced against reads: who reads after an edit's answer sees it on that instance, and a second later on every other.
+//! Concurrent edits and reads: an edit is visible on its instance once it is answered, and on other instances within a
+//! second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,13 +13,13 @@ const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 {"itemID":12,"categoryID":1,"name":"Лампа","price":1}
 "#;
 
-/// The number that the item's one review carries.
+/// The number in the text of the item's newest review.
 fn number_in(item: &serde_json::Value) -> u64 {
     item["comments"][0]["text"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_who_reads_after_an_edits_answer_sees_what_was_before() {
+async fn a_read_after_the_response_of_an_edit_sees_it() {
     let mut site = Site::new(&["dexar", "novo"]);
     site.import_text("dexar", "shop.jsonl", SHOP, &[]).success();
     site.change_brand("dexar", |file| "[rates]\nreviews_per_address = 100000\n".clone_into(&mut file.more));
@@ -26,7 +27,7 @@ async fn nobody_who_reads_after_an_edits_answer_sees_what_was_before() {
     let answered = Arc::new(AtomicU64::new(0));
     const EDITS: u64 = 150;
 
-    // Readers ask all the time, so that answers are being made whenever an edit commits.
+    // Readers never pause, so that responses are being built whenever an edit commits.
     let readers = (0..8).map(|reader| {
         let (gateway, answered) = (gateway.clone(), answered.clone());
         tokio::spawn(async move {
@@ -38,7 +39,7 @@ async fn nobody_who_reads_after_an_edits_answer_sees_what_was_before() {
                     0 => number_in(&client.json("/item/11").await),
                     _ => number_in(&client.json("/category/1").await[0]),
                 };
-                assert!(seen >= before, "the edit {before} was answered, and a later read saw {seen}");
+                assert!(seen >= before, "edit {before} was answered, and a later read returned {seen}");
                 reads += 1;
                 if before == EDITS {
                     return reads;
@@ -54,7 +55,7 @@ async fn nobody_who_reads_after_an_edits_answer_sees_what_was_before() {
         answered.store(number, Ordering::SeqCst);
     }
     for reader in readers {
-        assert!(reader.await.expect("no reader saw an old answer") > 10, "it read while there were edits");
+        assert!(reader.await.expect("no reader saw an outdated response") > 10, "it read during the edits");
     }
 }
 

@@ -1,10 +1,10 @@
-//! The visitor's cart: what its JSON says, whose it is, and that raced writes neither vanish nor pass the stock.
+//! The cart: its JSON, its owner, and that concurrent writes are neither lost nor exceed the stock.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Gateway, Site, TestResponse, request};
 
-/// Chairs (plenty), lamps (the last five), rugs (sold out), mugs (nobody counts), all in one category.
+/// Chairs (2000 in stock), lamps (five), rugs (sold out) and mugs (stock not counted), in one category.
 const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 {"itemID":11,"categoryID":1,"name":"Стул","price":100.50,"discount":10,"quantity":2000,"translations":{"en":{"name":"Chair"}}}
 {"itemID":12,"categoryID":1,"name":"Лампа","price":20,"quantity":5}
@@ -21,7 +21,7 @@ fn shop() -> (Site, Gateway) {
     (site, gateway)
 }
 
-/// One browser at one shop: it keeps the cookie that it was given.
+/// A browser at one brand, which keeps its cookie.
 struct Browser {
     client: Client,
     cookie: String,
@@ -52,40 +52,40 @@ impl Browser {
     }
 }
 
-/// `name=value` of the cookie that an answer sets.
-fn cookie_of(answer: &TestResponse) -> String {
-    let set = answer.header("set-cookie").expect("a cookie is handed out");
+/// `name=value` of the cookie that a response sets.
+fn cookie_of(response: &TestResponse) -> String {
+    let set = response.header("set-cookie").expect("a cookie");
     set.split(';').next().expect("a pair").to_owned()
 }
 
-/// What an error says is left.
-fn left_of(answer: &TestResponse) -> Value {
-    let error: Value = serde_json::from_slice(&answer.body).expect("JSON");
+/// The member `left` of an error.
+fn left_of(response: &TestResponse) -> Value {
+    let error: Value = serde_json::from_slice(&response.body).expect("JSON");
     error["left"].clone()
 }
 
 #[tokio::test]
-async fn a_new_visitor_is_given_a_cookie_and_reading_writes_nothing() {
+async fn new_visitor_receives_a_cookie_and_reading_writes_nothing() {
     let (site, gateway) = shop();
-    let answer = gateway.client("dexar").get("/cart").await;
-    assert_eq!(answer.ok_json(), json!([]));
-    let set = answer.header("set-cookie").expect("a cookie").to_owned();
+    let response = gateway.client("dexar").get("/cart").await;
+    assert_eq!(response.ok_json(), json!([]));
+    let set = response.header("set-cookie").expect("a cookie").to_owned();
     let (pair, attributes) = set.split_once("; ").expect("attributes");
-    let value = pair.strip_prefix("__Host-dexar_visitor=").expect("the brand's own name");
+    let value = pair.strip_prefix("__Host-dexar_visitor=").expect("the brand's prefix");
     assert!(value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit()), "{value}");
     let mut attributes: Vec<&str> = attributes.split("; ").collect();
     attributes.sort_unstable();
     assert_eq!(attributes, ["HttpOnly", "Max-Age=31536000", "Path=/", "SameSite=None", "Secure"]);
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(answer.header("etag"), None);
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("etag"), None);
     assert_eq!(site.sql_as("dexar", "select count(*) from cart_line").expect("readable").trim(), "0");
-    // The same browser keeps its cookie.
+    // An existing cookie is kept.
     let again = gateway.client("dexar").send(request("/cart").header("cookie", pair)).await;
     assert_eq!(cookie_of(&again), pair);
 }
 
 #[tokio::test]
-async fn a_cart_is_filled_changed_and_emptied() {
+async fn items_are_added_changed_and_removed() {
     let (site, gateway) = shop();
     let browser = Browser::new(&gateway, "dexar").await;
     assert_eq!(browser.send("POST", &json!({"itemID": 11})).await.ok_json(), json!({"message": "Added to cart"}));
@@ -93,14 +93,14 @@ async fn a_cart_is_filled_changed_and_emptied() {
     browser.send("POST", &json!({"itemID": 11, "quantity": 4})).await.ok_json();
     assert_eq!(browser.lines().await, [(11, 5), (14, 2)]);
 
-    let answer = browser.client.send(request("/cart").header("cookie", &browser.cookie).language("en")).await;
-    assert_eq!(answer.header("content-language"), Some("en"));
-    let cart = answer.ok_json();
+    let response = browser.client.send(request("/cart").header("cookie", &browser.cookie).language("en")).await;
+    assert_eq!(response.header("content-language"), Some("en"));
+    let cart = response.ok_json();
     let line = &cart[0];
     assert_eq!(
         (&line["name"], &line["price"], &line["discount"], &line["quantity"], &line["remainings"]),
         (&json!("Chair"), &json!(100.5), &json!(10), &json!(5), &json!("high")),
-        "the quantity is the cart's, what remains is the shop's"
+        "the quantity is that of the cart, remainings that of the shop"
     );
 
     assert_eq!(
@@ -116,14 +116,14 @@ async fn a_cart_is_filled_changed_and_emptied() {
     }
 
     site.import_text("dexar", "price.jsonl", r#"{"itemID":11,"price":90}"#, &[]).success();
-    assert_eq!(browser.cart().await[0]["price"], json!(90), "a changed price shows at once");
+    assert_eq!(browser.cart().await[0]["price"], json!(90), "the current price");
 
     assert_eq!(browser.send("DELETE", &json!([11, 999, 14])).await.ok_json(), json!({"message": "Removed"}));
     assert_eq!(browser.cart().await, json!([]));
 }
 
 #[tokio::test]
-async fn the_stock_is_a_limit_and_the_answer_says_what_is_left() {
+async fn quantity_above_the_stock_is_rejected_with_what_is_left() {
     let (_site, gateway) = shop();
     let browser = Browser::new(&gateway, "dexar").await;
     let refused = browser.send("POST", &json!({"itemID": 12, "quantity": 6})).await;
@@ -135,31 +135,31 @@ async fn the_stock_is_a_limit_and_the_answer_says_what_is_left() {
     let refused = browser.send("PATCH", &json!({"itemID": 12, "quantity": 6})).await;
     assert_eq!((refused.status, left_of(&refused)), (409, json!(5)));
     assert_eq!(left_of(&browser.send("POST", &json!({"itemID": 13})).await), json!(0));
-    assert_eq!(browser.lines().await, [(12, 3)], "a refusal changes nothing");
+    assert_eq!(browser.lines().await, [(12, 3)], "a rejected write changes nothing");
     browser.send("POST", &json!({"itemID": 11, "quantity": 999})).await.ok_json();
     assert_eq!(browser.send("POST", &json!({"itemID": 11})).await.error_code(400), "bad_quantity");
 }
 
 #[tokio::test]
-async fn adds_at_the_same_moment_all_count_and_never_pass_the_stock() {
+async fn concurrent_additions_all_count_and_never_exceed_the_stock() {
     let (_site, gateway) = shop();
     let browser = Browser::new(&gateway, "dexar").await;
-    let twelve = |item: u64| {
+    let add_twelve = |item: u64| {
         let (browser, body) = (&browser, json!({"itemID": item}));
         async move { futures_util::future::join_all((0..12).map(|_| browser.send("POST", &body))).await }
     };
-    let answers = twelve(11).await;
-    assert!(answers.iter().all(|answer| answer.status == 200));
-    let answers = twelve(12).await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 5);
-    assert_eq!(answers.iter().filter(|answer| answer.status == 409).count(), 7);
+    let responses = add_twelve(11).await;
+    assert!(responses.iter().all(|response| response.status == 200));
+    let responses = add_twelve(12).await;
+    assert_eq!(responses.iter().filter(|response| response.status == 200).count(), 5);
+    assert_eq!(responses.iter().filter(|response| response.status == 409).count(), 7);
     let mut lines = browser.lines().await;
     lines.sort_unstable();
     assert_eq!(lines, [(11, 12), (12, 5)]);
 }
 
 #[tokio::test]
-async fn a_line_stays_when_its_item_is_hidden() {
+async fn line_of_a_hidden_item_is_kept() {
     let (site, gateway) = shop();
     let browser = Browser::new(&gateway, "dexar").await;
     browser.send("POST", &json!({"itemID": 11, "quantity": 2})).await.ok_json();
@@ -173,7 +173,7 @@ async fn a_line_stays_when_its_item_is_hidden() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_wrong_is_named_and_changes_nothing() {
+async fn invalid_body_is_rejected_and_changes_nothing() {
     let (_site, gateway) = shop();
     let browser = Browser::new(&gateway, "dexar").await;
     for (method, body, code) in [
@@ -201,24 +201,24 @@ async fn a_body_that_is_wrong_is_named_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_cart_belongs_to_one_browser_at_one_brand() {
+async fn cart_belongs_to_one_browser_at_one_brand() {
     let (_site, gateway) = shop();
     let browser = Browser::new(&gateway, "dexar").await;
     browser.send("POST", &json!({"itemID": 11})).await.ok_json();
-    let secret = browser.cookie.strip_prefix("__Host-dexar_visitor=").expect("the brand's own name");
+    let secret = browser.cookie.strip_prefix("__Host-dexar_visitor=").expect("the brand's prefix");
     for cookie in [browser.cookie.clone(), format!("__Host-novo_visitor={secret}")] {
         let elsewhere = gateway.client("novo").send(request("/cart").header("cookie", &cookie)).await;
         assert_eq!(elsewhere.ok_json(), json!([]), "{cookie}");
     }
     for cookie in ["__Host-dexar_visitor=x".to_owned(), format!("__Host-dexar_visitor={}", "a".repeat(4_096))] {
-        let stranger = gateway.client("dexar").send(request("/cart").header("cookie", &cookie)).await;
-        assert_eq!(stranger.ok_json(), json!([]));
-        assert_ne!(cookie_of(&stranger), cookie, "a cookie that is not ours is replaced");
+        let response = gateway.client("dexar").send(request("/cart").header("cookie", &cookie)).await;
+        assert_eq!(response.ok_json(), json!([]));
+        assert_ne!(cookie_of(&response), cookie, "an invalid cookie is replaced");
     }
 }
 
 #[tokio::test]
-async fn a_cart_survives_a_kill() {
+async fn cart_survives_a_killed_gateway() {
     let (site, gateway) = shop();
     let browser = Browser::new(&gateway, "dexar").await;
     browser.send("POST", &json!({"itemID": 11, "quantity": 7})).await.ok_json();
@@ -229,7 +229,7 @@ async fn a_cart_survives_a_kill() {
 }
 
 #[tokio::test]
-async fn carts_of_visitors_are_forgotten_a_month_after_their_last_change() {
+async fn visitor_carts_are_deleted_a_month_after_their_last_change() {
     let (site, gateway) = shop();
     let browsers = [Browser::new(&gateway, "dexar").await, Browser::new(&gateway, "dexar").await];
     for browser in &browsers {
@@ -237,7 +237,7 @@ async fn carts_of_visitors_are_forgotten_a_month_after_their_last_change() {
             browser.send("POST", &json!({"itemID": item})).await.ok_json();
         }
     }
-    // One of the first browser's lines was changed yesterday, so its cart lives; the second one's is a month old.
+    // One line of the first cart was changed yesterday, so the whole cart is kept; the second cart has expired.
     let sql = |sql: &str| site.sql_as("dexar", sql).expect("written");
     sql("update cart_line set changed_at = changed_at - interval '31 days'");
     sql("update cart_line set changed_at = now() - interval '1 day' \
@@ -246,7 +246,7 @@ async fn carts_of_visitors_are_forgotten_a_month_after_their_last_change() {
     let kept = sql("select string_agg(distinct owner, ' ') from cart_line \
                     where owner = (select min(owner) from cart_line where owner like 'visitor:%') or owner = 'user:5'");
     let _workers = site.start_workers();
-    crate::harness::eventually("the old cart is forgotten", 20, || {
+    crate::harness::eventually("the expired cart is deleted", 20, || {
         (sql("select count(*) from cart_line") == "3").then_some(())
     });
     assert_eq!(sql("select string_agg(distinct owner, ' ') from cart_line"), kept);

@@ -1,4 +1,4 @@
-//! Pooled connections: which ones return to the pool, and that no open transaction or running statement returns with them.
+//! Pooled connections: which of them return to the pool, and that none returns with an open transaction or a running statement.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use deadpool_postgres::Pool;
 
 use crate::harness::Site;
 
-/// A site and a pool of one connection, so that the next user gets what the last one left.
+/// A site and a pool with a single connection, so that each user gets the connection of the last one.
 fn pool_of_one() -> (Site, Pool) {
     let site = Site::new(&["dexar"]);
     let credentials = site.directory.path().join("credentials");
@@ -21,7 +21,7 @@ async fn connection(pool: &Pool) -> Connection {
     Connection::new(pool.get().await.expect("a connection"))
 }
 
-/// The server process behind a connection, and whether a transaction is open on it: there the time stands still.
+/// The server process of a connection, and whether a transaction is open on it: `now()` is constant in a transaction.
 async fn state(connection: &Connection) -> (i32, bool) {
     let now = async || connection.query_one("select pg_backend_pid(), now()::text", &[]).await.expect("a row");
     let (first, second) = (now().await, now().await);
@@ -34,7 +34,7 @@ async fn insert(executor: &impl Executor, name: &str) {
 }
 
 #[tokio::test]
-async fn an_idle_connection_returns_to_the_pool_after_success_and_after_an_error() {
+async fn idle_connection_returns_to_the_pool_after_success_and_after_an_error() {
     let (_site, pool) = pool_of_one();
     let first = connection(&pool).await;
     let (pid, _) = state(&first).await;
@@ -46,7 +46,7 @@ async fn an_idle_connection_returns_to_the_pool_after_success_and_after_an_error
 }
 
 #[tokio::test]
-async fn a_connection_whose_statement_was_cut_off_is_closed() {
+async fn connection_with_a_cancelled_statement_is_closed() {
     let (_site, pool) = pool_of_one();
     let first = connection(&pool).await;
     let (pid, _) = state(&first).await;
@@ -58,7 +58,7 @@ async fn a_connection_whose_statement_was_cut_off_is_closed() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_dropped_leaves_nothing_behind() {
+async fn dropped_transaction_is_rolled_back() {
     let (site, pool) = pool_of_one();
     let first = connection(&pool).await;
     let (pid, _) = state(&first).await;
@@ -71,7 +71,7 @@ async fn a_transaction_that_is_dropped_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_ended_returns_its_connection() {
+async fn completed_transaction_returns_its_connection() {
     let (site, pool) = pool_of_one();
     let first = connection(&pool).await;
     let (pid, _) = state(&first).await;
@@ -95,7 +95,7 @@ async fn a_transaction_that_is_ended_returns_its_connection() {
 }
 
 #[tokio::test]
-async fn a_transaction_with_a_failed_statement_is_not_committed() {
+async fn transaction_with_a_failed_statement_is_not_committed() {
     let (site, pool) = pool_of_one();
     let transaction = connection(&pool).await.begin();
     insert(&transaction, "before").await;

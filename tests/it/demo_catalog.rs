@@ -1,5 +1,5 @@
-//! What Dexar's demonstration catalogue says, read from its source file: an account of the catalogue's rules that owes nothing to
-//! the program's.
+//! Dexar's demonstration catalogue, read from its source file: an implementation of the catalogue's rules that is
+//! independent of the program.
 
 use std::collections::HashMap;
 
@@ -19,24 +19,27 @@ impl Source {
         let text = std::fs::read_to_string(demo("dexar/catalog.jsonl")).expect("the demonstration data");
         let records = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"));
         let (items, categories): (Vec<_>, Vec<_>) = records.partition(|record| record["itemID"].is_u64());
-        let number = |category: &Value| category["categoryID"].as_u64().expect("the file numbers its categories");
+        let number =
+            |category: &Value| category["categoryID"].as_u64().expect("every category of the file has a number");
         Source { categories: categories.into_iter().map(|category| (number(&category), category)).collect(), items }
     }
 
-    /// From a category up to its top-level one.
-    fn line_of(&self, category: u64) -> Vec<u64> {
-        let mut line = vec![category];
-        while let Some(parent) = self.categories[&line[line.len() - 1]]["parentID"].as_u64().filter(|p| *p > 0) {
-            line.push(parent);
+    /// A category and its ancestors.
+    fn ancestors_of(&self, category: u64) -> Vec<u64> {
+        let mut ancestors = vec![category];
+        while let Some(parent) =
+            self.categories[&ancestors[ancestors.len() - 1]]["parentID"].as_u64().filter(|p| *p > 0)
+        {
+            ancestors.push(parent);
         }
-        line
+        ancestors
     }
 
     fn is_category_shown(&self, category: u64) -> bool {
-        self.line_of(category).iter().all(|above| self.categories[above]["visible"] != false)
+        self.ancestors_of(category).iter().all(|ancestor| self.categories[ancestor]["visible"] != false)
     }
 
-    /// Items that a visitor may see, in the order of every list.
+    /// Items that visitors see, in the order of every list.
     pub fn shown_items(&self) -> Vec<&Value> {
         let shown = |item: &&Value| item["visible"] != false && self.is_category_shown(category_of(item));
         let mut items: Vec<&Value> = self.items.iter().filter(shown).collect();
@@ -61,7 +64,7 @@ impl Source {
         &self.categories[&number]
     }
 
-    /// Visits the shown categories below a parent (0: all) in the order of the tree.
+    /// Visits the shown descendants of a parent (0: all categories) in the order of the tree.
     pub fn walk(&self, parent: u64, visit: &mut impl FnMut(&Value)) {
         let children = self.categories.values().filter(|category| category["parentID"] == parent);
         let mut children: Vec<&Value> = children.filter(|category| category["visible"] != false).collect();
@@ -72,29 +75,29 @@ impl Source {
         }
     }
 
-    /// Whether a shown category stands in a region's tree: it is available there and, if it has items at all, so is one of
-    /// them; and the same is true of all above it.
-    pub fn is_kept(&self, category: u64, region: Option<&str>) -> bool {
-        self.line_of(category).into_iter().all(|above| {
-            let has_some = self.page(above, None).is_empty() || !self.page(above, region).is_empty();
-            is_available(&self.categories[&above], region) && has_some
+    /// Whether a shown category is in the tree of a region: it and its ancestors are available and have an available
+    /// item or no items at all.
+    pub fn is_in_tree(&self, category: u64, region: Option<&str>) -> bool {
+        self.ancestors_of(category).into_iter().all(|ancestor| {
+            let has_some = self.page(ancestor, None).is_empty() || !self.page(ancestor, region).is_empty();
+            is_available(&self.categories[&ancestor], region) && has_some
         })
     }
 
-    /// The ids on the pages of a category in a region.
+    /// The item numbers of a category in a region, in order.
     pub fn page(&self, category: u64, region: Option<&str>) -> Vec<u64> {
-        let below = |item: &&&Value| self.line_of(category_of(item)).contains(&category);
+        let below = |item: &&&Value| self.ancestors_of(category_of(item)).contains(&category);
         let items = self.shown_items();
-        let here = items.iter().filter(below).filter(|item| is_available(item, region));
-        here.map(|item| item["itemID"].as_u64().expect("a number")).collect()
+        let available = items.iter().filter(below).filter(|item| is_available(item, region));
+        available.map(|item| item["itemID"].as_u64().expect("a number")).collect()
     }
 }
 
 fn category_of(item: &Value) -> u64 {
-    item["categoryID"].as_u64().expect("every item of the file has one")
+    item["categoryID"].as_u64().expect("every item of the file has a category")
 }
 
-/// Whether a record's list of regions, if it has one, has this region.
+/// Whether a record is available in a region: it is in its list of regions, or there is none.
 pub fn is_available(record: &Value, region: Option<&str>) -> bool {
     let Some(region) = region else { return true };
     match record["regions"].as_array() {
@@ -106,6 +109,6 @@ pub fn is_available(record: &Value, region: Option<&str>) -> bool {
 /// The `itemID`s of a list of items.
 #[track_caller]
 pub fn ids(list: &Value) -> Vec<u64> {
-    let items = list.as_array().unwrap_or_else(|| panic!("{list} is no list"));
+    let items = list.as_array().unwrap_or_else(|| panic!("{list} is not a list"));
     items.iter().map(|item| item["itemID"].as_u64().expect("itemID is a number")).collect()
 }

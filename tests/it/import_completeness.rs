@@ -1,4 +1,4 @@
-//! Nothing is lost by an import that could not read everything: `--replace`, city feeds, ids that clash.
+//! Imports with rejected records lose nothing: `--replace`, regional feeds, conflicting ids.
 
 use serde_json::{Value, json};
 
@@ -30,25 +30,25 @@ fn feed(offers: &str) -> String {
 }
 
 #[test]
-fn replace_leaves_an_item_whose_record_cannot_be_used() {
+fn replace_keeps_an_item_whose_record_is_rejected() {
     let site = shop();
     let new = r#"{"categoryID":1,"name":"Посуда","parentID":0}
 {"itemID":11,"categoryID":1,"name":"Чашка","price":"десять"}
 {"itemID":13,"categoryID":1,"name":"Ложка","price":5}
 "#;
     site.import_text("dexar", "new.jsonl", new, &["--replace"]).success();
-    assert_eq!(item_ids(&site), [11, 13], "the mug is in no record, the cup is in one that is wrong");
+    assert_eq!(item_ids(&site), [11, 13], "the mug has no record, the cup has a rejected one");
 }
 
 #[test]
-fn replace_is_refused_when_a_record_does_not_say_what_it_is_about() {
+fn replace_fails_when_a_rejected_record_does_not_identify_its_item() {
     let site = shop();
     for broken in
         ["{\"itemID\":12,", "{\"itemID\":\"12\",\"name\":\"Кружка\",\"price\":20}", "{\"categoryID\":1,\"icon\":5}"]
     {
         let new = format!("{{\"itemID\":11,\"name\":\"Чашка\",\"price\":10}}\n{broken}\n");
-        let said = site.import_text("dexar", "new.jsonl", new, &["--replace"]).failure(1);
-        assert!(said.contains("--replace might remove"), "{said}");
+        let output = site.import_text("dexar", "new.jsonl", new, &["--replace"]).failure(1);
+        assert!(output.contains("--replace might remove"), "{output}");
         assert_eq!(item_ids(&site), [11, 12], "{broken}");
     }
 }
@@ -56,35 +56,35 @@ fn replace_is_refused_when_a_record_does_not_say_what_it_is_about() {
 #[test]
 fn replace_never_empties_a_shop() {
     let site = shop();
-    let said =
+    let output =
         site.import_text("dexar", "new.jsonl", "{\"categoryID\":1,\"name\":\"Посуда\"}", &["--replace"]).failure(1);
-    assert!(said.contains("would empty the shop"), "{said}");
+    assert!(output.contains("would empty the shop"), "{output}");
     assert_eq!(item_ids(&site), [11, 12]);
 }
 
 #[test]
-fn a_city_feed_with_a_bad_record_does_not_open_the_item_to_every_city() {
+fn a_rejected_record_of_a_regional_feed_leaves_the_regions_of_its_item() {
     let site = shop();
-    let city = |name: &str, offers: &str| {
+    let write_feed = |name: &str, offers: &str| {
         let path = site.directory.write(name, feed(offers));
         path.to_str().expect("UTF-8").to_owned()
     };
     let both = "<offer id='901'><name>Блюдо</name><price>5</price><categoryId>1</categoryId></offer>\
                 <offer id='902'><name>Поднос</name><price>6</price><categoryId>1</categoryId></offer>";
-    site.import("dexar", &[&format!("moscow={}", city("moscow.xml", both))]).success();
+    site.import("dexar", &[&format!("moscow={}", write_feed("moscow.xml", both))]).success();
     let bad = both.replacen("<categoryId>1</categoryId>", "<categoryId>77</categoryId>", 1);
-    site.import("dexar", &["--replace", &format!("spb={}", city("spb.xml", &bad))]).success();
+    site.import("dexar", &["--replace", &format!("spb={}", write_feed("spb.xml", &bad))]).success();
     let shop = exported(&site, "dexar");
     let regions_of = |id: u64| {
         let item = shop["items"].as_array().expect("a list").iter().find(|item| item["itemID"] == json!(id));
-        item.expect("it is there")["regions"].clone()
+        item.expect("it exists")["regions"].clone()
     };
-    assert_eq!(regions_of(901), json!(["moscow"]), "its record could not be used: it stays as it was");
+    assert_eq!(regions_of(901), json!(["moscow"]), "its record was rejected: it is unchanged");
     assert_eq!(regions_of(902), json!(["spb"]));
 }
 
 #[test]
-fn one_id_claimed_by_two_new_things_fails_neither_the_import_nor_the_first() {
+fn an_id_of_two_new_records_fails_neither_the_import_nor_the_first_record() {
     let site = shop();
     let new = r#"{"categoryID":7005,"name":"А"}
 {"categoryID":7006,"id":"cat_7005","name":"Б"}
@@ -95,43 +95,44 @@ fn one_id_claimed_by_two_new_things_fails_neither_the_import_nor_the_first() {
 {"itemID":31,"id":"item_32","categoryID":1,"name":"Третий","price":1}
 {"itemID":32,"categoryID":1,"name":"Четвёртый","price":1}
 "#;
-    let said = site.import_text("dexar", "new.jsonl", new, &[]).success();
+    let output = site.import_text("dexar", "new.jsonl", new, &[]).success();
     assert_eq!(item_ids(&site), [11, 12, 21, 31]);
-    assert!(said.contains("2 × its id belongs to another item already"), "{said}");
-    assert!(said.contains("its parent does not exist"), "{said}");
+    assert!(output.contains("2 × its id belongs to another item already"), "{output}");
+    assert!(output.contains("its parent does not exist"), "{output}");
 }
 
 #[test]
-fn a_feed_that_only_says_available_leaves_counted_pieces_alone() {
+fn a_feed_with_availability_only_keeps_a_counted_stock() {
     let site = shop();
-    let said = |available: &str| feed(&format!("<offer id='cup' available='{available}'><price>11</price></offer>"));
+    let availability =
+        |available: &str| feed(&format!("<offer id='cup' available='{available}'><price>11</price></offer>"));
     let cup = || {
         let shop = exported(&site, "dexar");
         let item: &Value = &shop["items"][0];
         (item["price"].clone(), item["quantity"].clone(), item["remainings"].clone())
     };
-    site.import_text("dexar", "feed.xml", said("true"), &[]).success();
-    assert_eq!(cup(), (json!(11), json!(5), Value::Null), "five pieces stay five");
-    site.import_text("dexar", "feed.xml", said("false"), &[]).success();
+    site.import_text("dexar", "feed.xml", availability("true"), &[]).success();
+    assert_eq!(cup(), (json!(11), json!(5), Value::Null), "five units stay five");
+    site.import_text("dexar", "feed.xml", availability("false"), &[]).success();
     assert_eq!(cup(), (json!(11), Value::Null, json!("out")));
-    site.import_text("dexar", "feed.xml", said("true"), &[]).success();
-    assert_eq!(cup(), (json!(11), Value::Null, json!("high")), "what was out can be had again");
+    site.import_text("dexar", "feed.xml", availability("true"), &[]).success();
+    assert_eq!(cup(), (json!(11), Value::Null, json!("high")), "an item out of stock is available again");
 }
 
 #[test]
-fn a_text_id_is_never_taken_for_a_number() {
+fn a_text_id_is_never_read_as_a_number() {
     let site = shop();
-    let said = site.import_text("dexar", "new.jsonl", r#"{"id":"11","price":1}"#, &[]).success();
-    assert!(said.contains("is new and has no name"), "{said}");
+    let output = site.import_text("dexar", "new.jsonl", r#"{"id":"11","price":1}"#, &[]).success();
+    assert!(output.contains("is new and has no name"), "{output}");
     assert_eq!(exported(&site, "dexar")["items"][0]["price"], json!(10));
 }
 
 #[test]
-fn the_report_is_not_written_over_an_input() {
+fn the_report_never_overwrites_an_input() {
     let site = shop();
     let file = site.directory.write("new.jsonl", "{\"itemID\":11,\"price\":12}\n");
     let file = file.to_str().expect("UTF-8");
-    let said = site.import("dexar", &["--report", file, file]).failure(1);
-    assert!(said.contains("one of the files to import"), "{said}");
-    assert!(std::fs::read_to_string(file).expect("it is there").contains("itemID"));
+    let output = site.import("dexar", &["--report", file, file]).failure(1);
+    assert!(output.contains("one of the files to import"), "{output}");
+    assert!(std::fs::read_to_string(file).expect("it exists").contains("itemID"));
 }

@@ -1,4 +1,5 @@
-//! An import beside readers, killed in its middle, and beside another import: what others see is the old catalogue or the new one.
+//! Imports with concurrent readers, killed imports, concurrent imports: the old catalogue is visible or the new one,
+//! never a mixture.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use crate::harness::{Client, Gateway, Site};
 use crate::import::table;
 
-/// A whole catalogue in which everything says its generation: names, prices, and how many items there are.
+/// A complete catalogue whose names, prices and number of items identify its generation.
 fn generation(number: u64, items: u64) -> String {
     let mut lines = format!("{{\"categoryID\":1,\"name\":\"Поколение {number}\"}}\n");
     for item in 1..=items {
@@ -23,7 +24,7 @@ fn generation(number: u64, items: u64) -> String {
     lines
 }
 
-/// The one generation of a list of items, and how many there are; panics when they are of several.
+/// The generation of a list of items and their number; panics when the items are of several generations.
 #[track_caller]
 fn only_generation(items: &Value) -> (u64, usize) {
     let items = items.as_array().expect("a list");
@@ -34,15 +35,15 @@ fn only_generation(items: &Value) -> (u64, usize) {
             (number("price"), item["name"].as_str().expect("a text").to_owned(), number("quantity"))
         })
         .collect();
-    assert_eq!(seen.len(), 1, "one answer shows several catalogues: {seen:?}");
-    let (price, name, quantity) = seen.into_iter().next().expect("just counted");
+    assert_eq!(seen.len(), 1, "one response shows several catalogues: {seen:?}");
+    let (price, name, quantity) = seen.into_iter().next().expect("exactly one");
     assert_eq!((name, quantity), (format!("Поколение {price}"), price));
     (price, items.len())
 }
 
-/// One look at everything; the generations that were seen. Generation g has 100 + g items.
-async fn look(client: &Client) -> Vec<u64> {
-    let of_list = |items: &Value| {
+/// Reads every endpoint; returns the generations that were seen. Generation g has 100 + g items.
+async fn read_generations(client: &Client) -> Vec<u64> {
+    let generation_of = |items: &Value| {
         let (number, count) = only_generation(items);
         assert_eq!(count as u64, 100 + number, "a list of one catalogue with the length of another");
         number
@@ -56,17 +57,17 @@ async fn look(client: &Client) -> Vec<u64> {
     let name = tree[0]["name"].as_str().expect("a text");
     let in_tree = tree[0]["itemCount"].as_u64().expect("a count") - 100;
     assert_eq!(name, format!("Поколение {in_tree}"), "the name of one catalogue with the count of another");
-    // What may be drawn is remembered, for a second at most after another process has changed it: an item that has just come may
-    // be missing, and what is drawn is shown as it is.
+    // The numbers to draw from are cached for up to a second after a change by another process: a new item may be
+    // missing, but drawn items are current.
     let (drawn, count) = only_generation(&random);
     assert!([99 + drawn, 100 + drawn].contains(&(count as u64)), "{count} of generation {drawn}");
-    let seen = vec![of_list(&page), of_list(&found["items"]), drawn, in_tree];
+    let seen = vec![generation_of(&page), generation_of(&found["items"]), drawn, in_tree];
     assert_eq!(total, 100 + seen[1]);
     seen
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readers_see_the_old_catalogue_or_the_new_one_and_never_half() {
+async fn readers_see_the_old_or_the_new_catalogue_and_no_mixture() {
     let site = Arc::new(Site::new(&["novo"]));
     let paths: Vec<String> = (1..=8)
         .map(|g| {
@@ -87,35 +88,35 @@ async fn readers_see_the_old_catalogue_or_the_new_one_and_never_half() {
     };
     let read = async |client: Client| {
         let mut seen = Vec::new();
-        // An import that fails ends the readers too.
+        // A failed import ends the readers too.
         while importing.load(Ordering::Relaxed) && !import.is_finished() {
-            seen.extend(look(&client).await);
+            seen.extend(read_generations(&client).await);
         }
         seen
     };
     let (first, second) = tokio::join!(read(gateway.client("novo")), read(gateway.client("novo").http1()));
     import.await.expect("every import succeeds");
-    assert_eq!(look(&gateway.client("novo")).await, [8; 4], "the last import is what is read now");
+    assert_eq!(read_generations(&gateway.client("novo")).await, [8; 4], "the last import is visible");
     let generations: BTreeSet<u64> = first.iter().chain(&second).copied().collect();
-    assert!(first.len() > 20 && generations.len() > 2, "the readers read while it changed: {generations:?}");
+    assert!(first.len() > 20 && generations.len() > 2, "the catalogue changed while it was read: {generations:?}");
 }
 
-/// The whole state of a shop, for comparing.
+/// The whole catalogue, for comparison.
 fn state(site: &Site) -> String {
     site.export("dexar")
 }
 
 #[test]
-fn a_killed_import_leaves_the_old_catalogue_and_the_next_one_works() {
+fn a_killed_import_keeps_the_old_catalogue_and_the_next_one_succeeds() {
     let site = Site::new(&["dexar"]);
     let old = site.directory.write("old.jsonl", generation(1, 3_000));
     let new = site.directory.write("new.jsonl", generation(2, 3_100));
     let [old, new] = [&old, &new].map(|path| path.to_str().expect("UTF-8"));
     site.import("dexar", &["--replace", old]).success();
     let old_state = state(&site);
-    let begun = Instant::now();
+    let started_at = Instant::now();
     site.import("dexar", &["--replace", new]).success();
-    let takes = begun.elapsed();
+    let duration = started_at.elapsed();
     let new_state = state(&site);
     assert_ne!(old_state, new_state);
     site.import("dexar", &["--replace", old]).success();
@@ -124,32 +125,32 @@ fn a_killed_import_leaves_the_old_catalogue_and_the_next_one_works() {
     for part in 0..12u32 {
         let arguments = ["catalog", "import", "--brand", "dexar", "--replace", new];
         let mut import = site.spawn(&arguments);
-        // From hardly begun to nearly done; a little noise, so that no two runs kill at the same instants.
-        let noise = Duration::from_micros(u64::from(begun.elapsed().subsec_micros() % 5_000));
-        std::thread::sleep(takes * part / 12 + noise);
-        let ended_before = import.try_wait().expect("it is our child").is_some();
-        import.kill().expect("it is our child");
-        import.wait().expect("it is our child");
+        // From the start to shortly before the end, with jitter so that runs differ.
+        let jitter = Duration::from_micros(u64::from(started_at.elapsed().subsec_micros() % 5_000));
+        std::thread::sleep(duration * part / 12 + jitter);
+        let had_exited = import.try_wait().expect("our child process").is_some();
+        import.kill().expect("our child process");
+        import.wait().expect("our child process");
         let found = state(&site);
         if found == new_state {
-            // The commit came before the kill.
+            // It was killed after the commit.
             site.import("dexar", &["--replace", old]).success();
             assert_eq!(state(&site), old_state);
             continue;
         }
-        assert!(!ended_before, "an import that ended by itself has no effect");
+        assert!(!had_exited, "an import that exited by itself had no effect");
         assert_eq!(found.len(), old_state.len(), "killed at {part}/12");
         assert!(found == old_state, "killed at {part}/12: the catalogue is neither the old nor the new one");
         killed += 1;
     }
-    assert!(killed >= 4, "only {killed} imports were killed in their middle");
+    assert!(killed >= 4, "only {killed} imports were killed before their commit");
     let after = site.import("dexar", &["--replace", "--strict", new]).success();
     assert_eq!(table(&after)[2], [100, 3_000, 0], "{after}");
     assert!(state(&site) == new_state);
 }
 
 #[test]
-fn of_two_whole_imports_at_once_one_comes_last() {
+fn of_two_concurrent_full_imports_one_wins() {
     let site = Site::new(&["dexar"]);
     let files = [1, 2].map(|g| site.directory.write(&format!("{g}.jsonl"), generation(g, 400 + 10 * g)));
     let states = files.each_ref().map(|path| {
@@ -164,12 +165,12 @@ fn of_two_whole_imports_at_once_one_comes_last() {
             }
         });
         let left = state(&site);
-        assert!(states.contains(&left), "neither of the two catalogues, but a mixture");
+        assert!(states.contains(&left), "a mixture of the two catalogues");
     }
 }
 
 #[test]
-fn of_two_deltas_at_once_both_count() {
+fn two_concurrent_deltas_are_both_applied() {
     let site = Site::new(&["dexar"]);
     site.import_text("dexar", "base.jsonl", generation(1, 300), &[]).success();
     let delta = |member: &str, value: u64| -> String {
@@ -183,31 +184,32 @@ fn of_two_deltas_at_once_both_count() {
                 scope.spawn(move || site.import_text("dexar", &name, text, &["--strict"]).success());
             }
         });
-        let counted = "select count(*) from item where price = quantity and price = ".to_owned() + &round.to_string();
-        assert_eq!(site.sql_as("dexar", &counted).as_deref(), Ok("300"));
+        let count = "select count(*) from item where price = quantity and price = ".to_owned() + &round.to_string();
+        assert_eq!(site.sql_as("dexar", &count).as_deref(), Ok("300"));
     }
 }
 
-/// An import of one brand while the other brand's is running: nobody waits for the neighbour's lock.
+/// The import lock is per brand.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_other_brand_imports_and_reads_meanwhile() {
+async fn a_waiting_import_does_not_block_the_other_brand() {
     let site = Site::new(&["dexar", "novo"]);
     site.import_text("novo", "first.jsonl", generation(1, 101), &[]).success();
     let lock = "select pg_advisory_lock(hashtextextended('brandgate:import:dexar', 0))";
     let (holder, connection) = tokio_postgres::connect(&site.services.admin_url(&site.database), tokio_postgres::NoTls)
         .await
-        .expect("it is up");
+        .expect("PostgreSQL accepts connections");
     let driving = tokio::spawn(connection);
-    holder.execute(lock, &[]).await.expect("free");
+    holder.execute(lock, &[]).await.expect("the lock is free");
     let mut waiting =
         site.spawn(&["catalog", "import", "--brand", "dexar", &crate::harness::data("import/legacy.json")]);
     let second = generation(2, 102);
     tokio::task::block_in_place(|| site.import_text("novo", "second.jsonl", second, &["--replace"]).success());
     let gateway: Gateway = site.start();
-    assert_eq!(look(&gateway.client("novo")).await, [2; 4]);
-    assert!(waiting.try_wait().expect("it is our child").is_none(), "Dexar's import waits for its own lock");
+    assert_eq!(read_generations(&gateway.client("novo")).await, [2; 4]);
+    assert!(waiting.try_wait().expect("our child process").is_none(), "Dexar's import waits for its lock");
     drop(holder);
-    driving.await.expect("no panic").expect("it ends in peace");
-    let ended = crate::harness::eventually("Dexar's import ends", 10, || waiting.try_wait().expect("our child"));
-    assert!(ended.success());
+    driving.await.expect("no panic").expect("it closes normally");
+    let status =
+        crate::harness::eventually("Dexar's import ends", 10, || waiting.try_wait().expect("our child process"));
+    assert!(status.success());
 }

@@ -1,4 +1,4 @@
-//! YML feeds with everything that is wrong with them in the wild.
+//! YML feeds with the defects that occur in practice.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn by_id<'a>(shop: &'a Value, list: &str, id: &str) -> &'a Value {
     records.iter().find(|record| record["id"] == id).unwrap_or_else(|| panic!("no {id} in {records:?}"))
 }
 
-fn trapped() -> (Site, String, Value) {
+fn import_defective_feed() -> (Site, String, Value) {
     let site = Site::new(&["novo"]);
     let output = site.import("novo", &[&data("yml/traps.php")]).success();
     let shop = exported(&site, "novo");
@@ -20,8 +20,8 @@ fn trapped() -> (Site, String, Value) {
 }
 
 #[test]
-fn windows_1251_behind_php_is_read_and_no_entity_is_expanded() {
-    let (_site, _, shop) = trapped();
+fn windows_1251_behind_php_is_decoded_and_entities_are_not_expanded() {
+    let (_site, _, shop) = import_defective_feed();
     let kettle = by_id(&shop, "items", "item_1");
     assert_eq!(kettle["name"], "Чайник \"Ёж\" &boom2; &file;");
     assert_eq!(kettle["description"], "Первый абзац.\n\nВторой.");
@@ -40,28 +40,28 @@ fn windows_1251_behind_php_is_read_and_no_entity_is_expanded() {
 }
 
 #[test]
-fn categories_in_any_order_without_names_in_circles_and_twice_make_a_tree() {
-    let (_site, output, shop) = trapped();
+fn unordered_nameless_cyclic_and_duplicate_categories_become_a_tree() {
+    let (_site, output, shop) = import_defective_feed();
     let category = |id| by_id(&shop, "categories", id);
     assert_eq!((&category("cat_10")["name"], &category("cat_10")["parentID"]), (&json!("Посуда"), &json!(0)));
     assert_eq!(category("sub_20")["parentID"], 10);
     assert_eq!(category("sub_30")["parentID"], 20);
-    let nameless = category("cat_40")["name"].as_str().expect("it is called something");
+    let nameless = category("cat_40")["name"].as_str().expect("it has a name");
     assert!(nameless.contains("40"), "{nameless}");
-    assert_eq!(category("sub_50")["parentID"], 0, "an orphan stands at the top");
-    let circle = ["sub_61", "sub_62"].map(|id| category(id)["parentID"].as_u64().expect("a number"));
-    assert!(circle == [0, 61] || circle == [62, 0], "the circle is cut in one place: {circle:?}");
+    assert_eq!(category("sub_50")["parentID"], 0, "an orphan moves to the top level");
+    let cycle = ["sub_61", "sub_62"].map(|id| category(id)["parentID"].as_u64().expect("a number"));
+    assert!(cycle == [0, 61] || cycle == [62, 0], "the cycle is cut in one place: {cycle:?}");
     let huge = &category("cat_999999999999999999")["categoryID"];
     assert!(huge.as_u64().is_some_and(|number| number < 1 << 53), "JavaScript can hold {huge}");
     assert_eq!(shop["categories"].as_array().map(Vec::len), Some(8));
-    for told in ["parent does not exist", "below itself", "has no name", "has no id", "stands twice"] {
-        assert!(output.contains(told), "{told} is not told in {output}");
+    for reason in ["parent does not exist", "below itself", "has no name", "has no id", "occurs twice"] {
+        assert!(output.contains(reason), "{reason} is not in {output}");
     }
 }
 
 #[test]
-fn offers_that_cannot_be_sold_are_told_and_the_others_are_taken() {
-    let (_site, output, shop) = trapped();
+fn unusable_offers_are_rejected_and_the_others_are_imported() {
+    let (_site, output, shop) = import_defective_feed();
     let ids: Vec<&str> =
         shop["items"].as_array().expect("a list").iter().map(|item| item["id"].as_str().expect("an id")).collect();
     let mut sorted = ids.clone();
@@ -72,24 +72,24 @@ fn offers_that_cannot_be_sold_are_told_and_the_others_are_taken() {
     assert_eq!((&item("item_5")["name"], &item("item_5")["price"]), (&json!("Чайник Ёлка Т-1"), &json!(36.5)));
     assert_eq!((&item("item_5")["remainings"], item("item_5").get("quantity")), (&json!("out"), None));
     assert_eq!((&item("item_A-6/х")["price"], &item("item_A-6/х")["quantity"]), (&json!(1234.5), &json!(7)));
-    assert_eq!(item("item_9")["categoryID"], 20, "of several categories the first that exists");
+    assert_eq!(item("item_9")["categoryID"], 20, "the first existing category of several");
     for (record, reason) in [
         ("item_3", "no price"),
         ("item_4", "no name"),
-        ("item_1", "stands twice"),
+        ("item_1", "occurs twice"),
         ("offer no. 8", "no id"),
         ("item_7", "no category that exists"),
         ("offer 8", "price is not a number"),
         ("offer 2", "oldprice is not above"),
     ] {
-        let told = output.lines().any(|line| line.contains(record) && line.contains(reason));
-        assert!(told, "{record}: {reason} is not told in {output}");
+        let is_reported = output.lines().any(|line| line.contains(record) && line.contains(reason));
+        assert!(is_reported, "{record}: {reason} is not in {output}");
     }
     assert_eq!(table(&output), [[0; 3], [8, 0, 0], [5, 0, 0], [0; 3]]);
 }
 
-/// A shop of two cities' feeds.
-fn two_cities(options: &[&str]) -> (Site, String) {
+/// A shop with the feeds of two cities.
+fn import_two_cities(options: &[&str]) -> (Site, String) {
     let site = Site::new(&["novo"]);
     site.import("novo", &[&data("import/document.json")]).success();
     site.import_text("novo", "empty.json", "{\"items\":[{\"itemID\":123,\"visible\":false}]}", &[]).success();
@@ -99,8 +99,8 @@ fn two_cities(options: &[&str]) -> (Site, String) {
 }
 
 #[test]
-fn feeds_of_cities_are_united_and_the_first_name_stays() {
-    let (site, output) = two_cities(&[]);
+fn regional_feeds_are_united_and_the_first_one_decides_the_fields() {
+    let (site, output) = import_two_cities(&[]);
     let shop = exported(&site, "novo");
     let item = |id| by_id(&shop, "items", id);
     assert_eq!((&item("item_1")["name"], &item("item_1")["price"]), (&json!("Московское имя"), &json!(100)));
@@ -108,8 +108,11 @@ fn feeds_of_cities_are_united_and_the_first_name_stays() {
     assert_eq!(item("item_2")["regions"], json!(["moscow", "spb"]));
     assert_eq!(item("item_3")["regions"], json!(["moscow"]));
     assert_eq!(item("item_4")["regions"], json!(["spb"]));
-    let told: Vec<&str> = output.lines().filter(|line| line.contains("another city")).collect();
-    assert!(told.len() == 1 && told[0].contains("item_1") && told[0].contains("150"), "one price differs: {output}");
+    let reported: Vec<&str> = output.lines().filter(|line| line.contains("another city")).collect();
+    assert!(
+        reported.len() == 1 && reported[0].contains("item_1") && reported[0].contains("150"),
+        "one price differs: {output}"
+    );
 
     let (moscow, spb) = (format!("moscow={}", data("yml/moscow.xml")), format!("spb={}", data("yml/spb.xml")));
     let again = site.import("novo", &[&moscow, &spb]).success();
@@ -119,9 +122,9 @@ fn feeds_of_cities_are_united_and_the_first_name_stays() {
 }
 
 #[test]
-fn a_city_whose_feed_lost_an_item_loses_it_with_replace() {
-    let (site, _) = two_cities(&["--replace"]);
-    // Petersburg's feed comes alone for Moscow: what only Moscow had is gone, the rest is Moscow's.
+fn replace_removes_a_region_whose_feed_no_longer_has_the_item() {
+    let (site, _) = import_two_cities(&["--replace"]);
+    // Petersburg's feed alone, as Moscow's: items that only Moscow had are removed, the others are in Moscow.
     site.import("novo", &["--replace", &format!("moscow={}", data("yml/spb.xml"))]).success();
     let shop = exported(&site, "novo");
     let left: Vec<(&str, &Value)> = shop["items"]
@@ -135,14 +138,14 @@ fn a_city_whose_feed_lost_an_item_loses_it_with_replace() {
 }
 
 #[tokio::test]
-async fn a_feed_of_prices_and_stock_updates_and_never_blanks() {
-    let (site, _) = two_cities(&[]);
+async fn a_feed_of_prices_and_stock_keeps_all_other_fields() {
+    let (site, _) = import_two_cities(&[]);
     let before = exported(&site, "novo");
     let output = site.import("novo", &[&data("yml/delta.xml")]).success();
     assert_eq!(table(&output), [[0; 3], [0; 3], [0, 3, 0], [0; 3]], "{output}");
-    assert!(output.contains("item_404"), "an unknown item without a name is told: {output}");
-    let mut wanted = before;
-    for item in wanted["items"].as_array_mut().expect("a list") {
+    assert!(output.contains("item_404"), "an unknown item without a name is reported: {output}");
+    let mut expected = before;
+    for item in expected["items"].as_array_mut().expect("a list") {
         let changes = match item["id"].as_str().expect("an id") {
             "item_1" => json!({ "price": 120, "discount": 25, "quantity": 7 }),
             "item_2" => json!({ "quantity": 0 }),
@@ -153,15 +156,15 @@ async fn a_feed_of_prices_and_stock_updates_and_never_blanks() {
             item[key] = value.clone();
         }
     }
-    assert_eq!(exported(&site, "novo"), wanted);
+    assert_eq!(exported(&site, "novo"), expected);
     let gateway = site.start();
     assert_eq!(gateway.client("novo").json("/item/2").await["remainings"], "out");
 }
 
 #[test]
-fn a_feed_is_read_from_standard_input_too() {
+fn a_feed_can_be_read_from_standard_input() {
     let site = Site::new(&["novo"]);
-    let feed = std::fs::File::open(data("yml/moscow.xml")).expect("it is there");
+    let feed = std::fs::File::open(data("yml/moscow.xml")).expect("test data");
     let mut command = site.command(&["catalog", "import", "--brand", "novo", "-"]);
     let output = command.stdin(feed).output().expect("the program runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -169,7 +172,7 @@ fn a_feed_is_read_from_standard_input_too() {
 }
 
 #[test]
-fn demonstration_feeds_are_taken_whole() {
+fn the_demonstration_feeds_are_imported_completely() {
     let site = Site::new(&["novo"]);
     site.import_demo("novo");
     let shop = exported(&site, "novo");
@@ -182,7 +185,7 @@ fn demonstration_feeds_are_taken_whole() {
         "Станции",
         "the delta has translations and no Russian name"
     );
-    eventually("statistics are fresh after an import", 5, || {
+    eventually("statistics are updated after an import", 5, || {
         let analyzed = "select count(*) from pg_stat_user_tables where relname = 'item' and last_analyze is not null";
         (site.sql_as("novo", analyzed).as_deref() == Ok("1")).then_some(())
     });

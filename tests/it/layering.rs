@@ -1,4 +1,4 @@
-//! The layers, read from the sources: which way imports go, that no files import each other in a circle, how long and how named files are.
+//! The layers, checked in the sources: the direction of imports, cycles between files, and the length and names of files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 11] = [
 /// From the lowest to the highest. A domain may import from lower domains.
 const DOMAINS: [&str; 10] =
     ["regions", "catalog", "search", "session", "reviews", "mail", "cart", "payments", "auth", "telegram"];
-const LONGEST_FILE_LINES: usize = 400;
+const MAX_FILE_LINES: usize = 400;
 
 pub struct File {
     /// Relative to the repository: `src/catalog/store.rs`.
@@ -63,7 +63,7 @@ impl File {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// Every `crate::…` and `super::…` path of the code as segments from the crate's root; lists in braces are expanded.
+    /// All `crate::…` and `super::…` paths of the code, as segments from the crate's root. Lists in braces are expanded.
     fn imports(&self) -> Vec<Vec<String>> {
         let (_, module) = self.module();
         let code = self.code();
@@ -88,7 +88,7 @@ impl File {
     }
 }
 
-/// The paths that begin here: `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`.
+/// The paths at the start of a text: `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`.
 fn paths(text: &str) -> Vec<Vec<String>> {
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
     let prefix: Vec<String> = text[..end].split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
@@ -116,7 +116,7 @@ fn paths(text: &str) -> Vec<Vec<String>> {
 
 pub fn files_under(directory: &str, extension: &str) -> Vec<File> {
     fn walk(directory: &Path, into: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(directory).expect("the repository is here") {
+        for entry in std::fs::read_dir(directory).expect("the repository") {
             let path = entry.expect("readable").path();
             match path.is_dir() {
                 true => walk(&path, into),
@@ -143,7 +143,7 @@ fn domain(folder: &str) -> Option<usize> {
     DOMAINS.iter().position(|domain| *domain == folder)
 }
 
-/// Why an import is forbidden, or `None`.
+/// Why an import is forbidden; `None` if it is allowed.
 fn forbidden(file: &File, import: &[String]) -> Option<String> {
     let (from, to) = (file.folder(), import.first().map_or("", String::as_str));
     let part = import.get(1).map_or("", String::as_str);
@@ -183,7 +183,7 @@ fn imports_go_down_the_layers() {
 }
 
 #[test]
-fn inside_a_domain_it_is_http_then_mod_then_store() {
+fn domain_imports_go_from_http_to_mod_to_store() {
     for file in files_under("src", "rs").iter().filter(|file| DOMAINS.contains(&file.folder())) {
         let forbidden: &[&str] = match file.stem() {
             "http" => &["super::store", "tokio_postgres", "deadpool_postgres", "select "],
@@ -200,19 +200,19 @@ fn inside_a_domain_it_is_http_then_mod_then_store() {
     }
 }
 
-/// The file of the longest module path that `import` begins with.
+/// The file of the longest module path that is a prefix of `import`.
 fn resolve(modules: &BTreeMap<(String, Vec<String>), String>, root: &str, import: &[String]) -> Option<String> {
     let mut lengths = (1..=import.len()).rev();
     lengths.find_map(|length| modules.get(&(root.to_owned(), import[..length].to_vec())).cloned())
 }
 
-/// Whether `parent` is the module file of a folder that `file` is in: such a folder is one unit to the rest.
+/// Whether `parent` is the module file of a folder that contains `file`.
 fn is_module_of(parent: &File, file: &File) -> bool {
     let ((root, above), (other_root, path)) = (parent.module(), file.module());
     root == other_root && path.len() > above.len() && path.starts_with(&above)
 }
 
-/// A circle of imports, as the names of its files; a folder's module file and the files in the folder may know each other.
+/// A cycle of imports, as the names of its files. A module file and the files in its folder may import each other.
 fn cycle(files: &[File]) -> Option<Vec<String>> {
     let modules: BTreeMap<_, _> = files.iter().map(|file| (file.module(), file.name.clone())).collect();
     let by_name: BTreeMap<&str, &File> = files.iter().map(|file| (file.name.as_str(), file)).collect();
@@ -262,13 +262,13 @@ fn scripts(file: &File) -> Vec<String> {
 }
 
 #[test]
-fn no_files_import_each_other_in_a_circle() {
+fn no_imports_form_a_cycle() {
     let files: Vec<File> = files_under("src", "rs").into_iter().chain(files_under("src", "js")).collect();
     assert_eq!(cycle(&files), None);
 }
 
 #[test]
-fn the_rules_find_what_they_forbid() {
+fn forbidden_imports_are_found() {
     for (name, line) in [
         ("src/http/response.rs", "use crate::catalog::item::Item;"),
         ("src/platform/postgres.rs", "use crate::{config::Config, tenant};"),
@@ -282,8 +282,8 @@ fn the_rules_find_what_they_forbid() {
         ("src/platform/redis.rs", "use super::super::tenant::brand::Brand;"),
     ] {
         let file = File::new(name, line);
-        let caught = file.imports().iter().any(|import| forbidden(&file, import).is_some());
-        assert!(caught, "{name}: {line} is let through: {:?}", file.imports());
+        let is_found = file.imports().iter().any(|import| forbidden(&file, import).is_some());
+        assert!(is_found, "{name}: {line} is allowed: {:?}", file.imports());
     }
     let fine = File::new(
         "src/search/mod.rs",
@@ -293,7 +293,7 @@ fn the_rules_find_what_they_forbid() {
 }
 
 #[test]
-fn the_search_for_cycles_finds_them() {
+fn cycles_are_found() {
     let module = File::new("src/a/mod.rs", "mod b;\nmod c;\nuse b::B;");
     let (b, c) = (File::new("src/a/b.rs", "use super::{A, c::C};"), File::new("src/a/c.rs", "use crate::a::b::B;"));
     assert_eq!(cycle(&[module, b, c]).as_deref(), Some(&["src/a/b.rs".to_owned(), "src/a/c.rs".to_owned()][..]));
@@ -305,35 +305,36 @@ fn the_search_for_cycles_finds_them() {
 }
 
 #[test]
-fn every_file_opens_by_saying_what_it_is_for_and_is_short() {
+fn files_start_with_a_summary_and_are_short() {
     for file in [files_under("src", "rs"), files_under("tests", "rs")].into_iter().flatten() {
         let first = file.text.lines().next().unwrap_or_default();
-        assert!(first.starts_with("//! ") && first.len() > 8, "{} opens with {first:?}", file.name);
+        assert!(first.starts_with("//! ") && first.len() > 8, "{} starts with {first:?}", file.name);
         let lines = file.text.lines().count();
-        assert!(lines <= LONGEST_FILE_LINES, "{} has {lines} lines", file.name);
+        assert!(lines <= MAX_FILE_LINES, "{} has {lines} lines", file.name);
     }
 }
 
 #[test]
-fn no_file_or_module_is_called_after_nothing() {
+fn no_file_or_module_has_a_vague_name() {
     for file in [files_under("src", "rs"), files_under("tests", "rs")].into_iter().flatten() {
-        for nothing in ["util", "utils", "helper", "helpers", "common", "misc", "manager", "stuff", "new", "tmp"] {
-            let named = file.name.split(['/', '.', '_']).any(|part| part == nothing);
-            assert!(!named, "{} is called {nothing}", file.name);
+        for vague in ["util", "utils", "helper", "helpers", "common", "misc", "manager", "stuff", "new", "tmp"] {
+            let named = file.name.split(['/', '.', '_']).any(|part| part == vague);
+            assert!(!named, "{} contains {vague}", file.name);
         }
     }
 }
 
 #[test]
-fn the_map_names_every_module() {
+fn overview_in_lib_rs_names_every_module() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let map = std::fs::read_to_string(root.join("src/lib.rs")).expect("it is there");
-    let modules: Vec<&str> = map.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let overview = std::fs::read_to_string(root.join("src/lib.rs")).expect("it is there");
+    let modules: Vec<&str> =
+        overview.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     assert!(modules.len() > 15, "{modules:?}");
     for module in modules {
-        let named = map.lines().filter(|line| line.starts_with("//!"));
+        let named = overview.lines().filter(|line| line.starts_with("//!"));
         let mut named =
             named.filter(|line| line.contains(&format!("[`{module}`]")) || line.contains(&format!("[`{module}::")));
-        assert!(named.next().is_some(), "the map at the head of src/lib.rs does not name {module}");
+        assert!(named.next().is_some(), "the overview in src/lib.rs does not name {module}");
     }
 }

@@ -1,4 +1,4 @@
-//! Lists: order, paging, the two ways to name a thing, the search's echo, and the evenness of random items.
+//! Lists: order, paging, numbers and string ids, search, and the distribution of random items.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,57 +8,56 @@ use crate::demo_catalog::{Source, ids};
 use crate::harness::{Site, demo_shops, request};
 
 #[tokio::test]
-async fn pages_put_together_are_the_list_in_its_order() {
+async fn pages_concatenated_are_the_list_in_its_order() {
     let client = demo_shops().gateway.client("dexar");
-    let wanted = Source::dexar().page(1, None);
+    let expected = Source::dexar().page(1, None);
     for count in [1, 7, 50] {
         let mut got = Vec::new();
-        while got.len() < wanted.len() {
+        while got.len() < expected.len() {
             let page = ids(&client.json(&format!("/category/1?count={count}&skip={}", got.len())).await);
-            assert_eq!(page.len(), count.min(wanted.len() - got.len()));
+            assert_eq!(page.len(), count.min(expected.len() - got.len()));
             got.extend(page);
         }
-        assert_eq!(got, wanted);
+        assert_eq!(got, expected);
     }
-    assert_eq!(ids(&client.json("/category/1").await), wanted[..50], "50 unless said");
-    assert_eq!(ids(&client.json("/category/1?skip=3").await), wanted[3..53]);
+    assert_eq!(ids(&client.json("/category/1").await), expected[..50], "50 by default");
+    assert_eq!(ids(&client.json("/category/1?skip=3").await), expected[3..53]);
 }
 
-/// However unevenly the shelves below a category are filled, and whichever of them has what comes first.
 #[tokio::test]
-async fn deep_pages_of_uneven_shelves_are_the_list_in_its_order() {
+async fn deep_pages_of_unevenly_filled_subcategories_are_in_order() {
     let site = Site::new(&["novo"]);
-    let shelf_of: [fn(u64) -> u64; 3] = [
-        // Nearly everything on one; what comes first on one; one item each on most.
+    let distributions: [fn(u64) -> u64; 3] = [
+        // Nearly all items on one shelf; the first items on one shelf; one item each on most shelves.
         |number| if number.is_multiple_of(50) { 2 + number / 50 % 8 } else { 2 },
         |number| if number < 500 { 9 } else { 2 + number % 7 },
         |number| if number < 16 { 2 + number / 2 } else { 5 },
     ];
-    for shelf_of in shelf_of {
+    for shelf_of in distributions {
         let mut records = "{\"categoryID\":1,\"name\":\"Всё\"}\n".to_owned();
         for shelf in 2..10 {
             records += &format!("{{\"categoryID\":{shelf},\"parentID\":1,\"name\":\"Полка {shelf}\"}}\n");
         }
         records += "{\"id\":\"moscow\",\"city\":\"Москва\",\"country\":\"Россия\",\"countryCode\":\"RU\"}\n";
-        let mut places = Vec::new();
+        let mut items = Vec::new();
         for number in 0..1_500_u64 {
             let (id, shelf, priority) = (number * 7_919 % 100_003 + 1, shelf_of(number), 20 - number as i64 / 75);
             let regions = if number.is_multiple_of(3) { ",\"regions\":[\"moscow\"]" } else { "" };
             records += &format!(
                 "{{\"itemID\":{id},\"categoryID\":{shelf},\"name\":\"Кружка {id}\",\"price\":1,\"priority\":{priority}{regions}}}\n"
             );
-            places.push((-priority, id, number.is_multiple_of(3)));
+            items.push((-priority, id, number.is_multiple_of(3)));
         }
-        places.sort_unstable();
+        items.sort_unstable();
         site.import_text("novo", "uneven.jsonl", records, &["--replace"]).success();
         let gateway = site.start();
         let client = gateway.client("novo");
         for region in ["", "moscow", "spb"] {
-            let wanted: Vec<_> =
-                places.iter().filter(|(_, _, in_moscow)| region != "spb" || !in_moscow).map(|(_, id, _)| *id).collect();
+            let expected: Vec<_> =
+                items.iter().filter(|(_, _, in_moscow)| region != "spb" || !in_moscow).map(|(_, id, _)| *id).collect();
             for skip in (0..1_600).step_by(40) {
                 let answer = client.send(request(&format!("/category/1?count=40&skip={skip}")).region(region)).await;
-                let page = wanted.iter().skip(skip).take(40).copied().collect::<Vec<_>>();
+                let page = expected.iter().skip(skip).take(40).copied().collect::<Vec<_>>();
                 assert_eq!(ids(&answer.ok_json()), page, "{region} {skip}");
             }
         }
@@ -66,7 +65,7 @@ async fn deep_pages_of_uneven_shelves_are_the_list_in_its_order() {
 }
 
 #[tokio::test]
-async fn more_than_200_is_taken_as_200_and_beyond_the_end_is_empty() {
+async fn a_count_above_200_is_200_and_a_page_beyond_the_end_is_empty() {
     let site = Site::new(&["novo"]);
     let mut records = "{\"categoryID\":1,\"name\":\"Всё\"}\n".to_owned();
     for number in 1..=205 {
@@ -90,23 +89,23 @@ async fn more_than_200_is_taken_as_200_and_beyond_the_end_is_empty() {
 }
 
 #[tokio::test]
-async fn the_search_echoes_its_paging_and_counts_all_hits() {
+async fn a_search_returns_its_paging_and_the_total() {
     let client = demo_shops().gateway.client("dexar");
     let all = client.json("/searchitems?search=fruit&count=200").await;
-    let everything = ids(&all["items"]);
-    let total = everything.len();
-    assert!(total > 8, "there is enough fruit to page through");
+    let all_ids = ids(&all["items"]);
+    let total = all_ids.len();
+    assert!(total > 8, "there are several pages");
     let members: Vec<&String> = all.as_object().expect("an object").keys().collect();
     assert_eq!(members, ["items", "total", "count", "skip"]);
     let mut paged = Vec::new();
     while paged.len() < total {
         let skip = paged.len();
         let page = client.json(&format!("/searchitems?search=fruit&count=3&skip={skip}")).await;
-        let echo = [&page["total"], &page["count"], &page["skip"]].map(Value::as_u64);
-        assert_eq!(echo, [Some(total as u64), Some(3), Some(skip as u64)]);
+        let paging = [&page["total"], &page["count"], &page["skip"]].map(Value::as_u64);
+        assert_eq!(paging, [Some(total as u64), Some(3), Some(skip as u64)]);
         paged.extend(ids(&page["items"]));
     }
-    assert_eq!(paged, everything);
+    assert_eq!(paged, all_ids);
     let beyond = client.json(&format!("/searchitems?search=fruit&skip={total}")).await;
     assert_eq!([&beyond["items"], &beyond["total"]], [&serde_json::json!([]), &total.into()]);
     let nothing = client.json("/searchitems?search=xyzzyplugh").await;
@@ -114,29 +113,29 @@ async fn the_search_echoes_its_paging_and_counts_all_hits() {
 }
 
 #[tokio::test]
-async fn word_forms_of_three_languages_find_and_the_exact_name_is_first() {
+async fn word_forms_of_three_languages_match_and_the_exact_name_is_first() {
     let client = demo_shops().gateway.client("dexar");
-    // "the grapes" in the genitive, the English plural, the Armenian name as it stands
+    // "grapes": Russian genitive, English plural and singular, Armenian nominative
     for words in ["винограда", "grapes", "grape", "խաղող"] {
-        let coded = percent_encoding::utf8_percent_encode(words, percent_encoding::NON_ALPHANUMERIC).to_string();
-        let found = client.json(&format!("/searchitems?search={coded}")).await;
+        let encoded = percent_encoding::utf8_percent_encode(words, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let found = client.json(&format!("/searchitems?search={encoded}")).await;
         assert!(ids(&found["items"]).contains(&1010), "{words}: {:?}", ids(&found["items"]));
     }
     for item in Source::dexar().shown_items().into_iter().step_by(40) {
         let name = item["name"].as_str().expect("a text");
-        let coded = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string();
-        let found = client.json(&format!("/searchitems?search={coded}")).await;
+        let encoded = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let found = client.json(&format!("/searchitems?search={encoded}")).await;
         assert_eq!(found["items"][0]["name"], name);
     }
 }
 
-/// A search finds what has the words; signs between them ask for nothing else.
+/// Punctuation has no meaning in a query.
 #[tokio::test]
-async fn signs_exclude_nothing_and_break_nothing() {
+async fn punctuation_in_a_search_is_ignored() {
     let client = demo_shops().gateway.client("dexar");
     let search = async |words: &str| {
-        let coded = percent_encoding::utf8_percent_encode(words, percent_encoding::NON_ALPHANUMERIC).to_string();
-        client.json(&format!("/searchitems?search={coded}")).await["total"].clone()
+        let encoded = percent_encoding::utf8_percent_encode(words, percent_encoding::NON_ALPHANUMERIC).to_string();
+        client.json(&format!("/searchitems?search={encoded}")).await["total"].clone()
     };
     let fruit = search("fruit").await;
     assert!(fruit.as_u64() > Some(0));
@@ -156,12 +155,12 @@ async fn signs_exclude_nothing_and_break_nothing() {
         assert_eq!(search(words).await, fruit, "{words}");
     }
     for words in ["(-xyzzyplugh", "\"a\"-xyzzyplugh", "a&-xyzzyplugh", "-", "\"", "()", "'", "\\", ":*", "or", "-or-"] {
-        assert!(search(words).await.as_u64() < fruit.as_u64(), "{words} is not the whole shop");
+        assert!(search(words).await.as_u64() < fruit.as_u64(), "{words} matches the whole shop");
     }
 }
 
 #[tokio::test]
-async fn numbers_and_string_ids_name_the_same() {
+async fn numbers_and_string_ids_are_equivalent() {
     let client = demo_shops().gateway.client("dexar");
     let source = Source::dexar();
     for number in source.shown_categories() {
@@ -176,7 +175,7 @@ async fn numbers_and_string_ids_name_the_same() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_404_and_for_random_items_an_empty_list() {
+async fn unknown_ids_are_404_and_an_empty_list_of_random_items() {
     let client = demo_shops().gateway.client("dexar");
     for key in [
         "999999",
@@ -201,38 +200,38 @@ async fn what_does_not_exist_is_404_and_for_random_items_an_empty_list() {
 }
 
 #[tokio::test]
-async fn random_items_are_distinct_and_no_more_than_exist() {
+async fn random_items_are_distinct_and_at_most_all_of_them() {
     let client = demo_shops().gateway.client("dexar");
     let source = Source::dexar();
-    assert_eq!(ids(&client.json("/randomitems").await).len(), 5, "5 unless said");
+    assert_eq!(ids(&client.json("/randomitems").await).len(), 5, "5 by default");
     for category in [1, 11, 151, 53] {
-        let exist: BTreeSet<u64> = source.page(category, None).into_iter().collect();
+        let existing: BTreeSet<u64> = source.page(category, None).into_iter().collect();
         for count in [1, 3, 200] {
             let drawn = ids(&client.json(&format!("/randomitems?category={category}&count={count}")).await);
             let distinct: BTreeSet<u64> = drawn.iter().copied().collect();
-            assert_eq!((drawn.len(), distinct.len()), (count.min(exist.len()), count.min(exist.len())));
-            assert!(distinct.is_subset(&exist), "{drawn:?} is not all below {category}");
+            assert_eq!((drawn.len(), distinct.len()), (count.min(existing.len()), count.min(existing.len())));
+            assert!(distinct.is_subset(&existing), "{drawn:?} has items sandbox {category}");
         }
     }
 }
 
-/// Each of n items is drawn with the same chance. The sum of (seen − wanted)² / wanted has mean n − 1 and variance about
-/// 2(n − 1), so seven deviations above the mean are met by chance once in billions of runs.
+/// Chi-squared test: the sum of (observed − expected)² / expected has mean n − 1 and variance about 2(n − 1), so seven
+/// standard deviations above the mean occur by chance once in billions of runs.
 #[tokio::test]
-async fn random_items_are_evenly_drawn() {
+async fn random_items_are_uniformly_distributed() {
     let client = demo_shops().gateway.client("dexar");
-    let exist = Source::dexar().page(16, None);
-    let mut seen: HashMap<u64, u32> = HashMap::new();
+    let existing = Source::dexar().page(16, None);
+    let mut observed: HashMap<u64, u32> = HashMap::new();
     let (draws, count) = (400, 3);
     for _ in 0..draws {
         for id in ids(&client.json(&format!("/randomitems?category=16&count={count}")).await) {
-            *seen.entry(id).or_default() += 1;
+            *observed.entry(id).or_default() += 1;
         }
     }
-    let wanted = f64::from(draws * count) / exist.len() as f64;
-    let seen_of = |id| f64::from(seen.get(id).copied().unwrap_or(0));
-    let distance: f64 = exist.iter().map(|id| (seen_of(id) - wanted).powi(2) / wanted).sum();
-    let freedom = exist.len() as f64 - 1.0;
-    assert!(distance < freedom + 7.0 * (2.0 * freedom).sqrt(), "{distance} with {freedom} degrees: {seen:?}");
-    assert!(distance > freedom / 10.0, "{distance} is too even to be drawn at random: {seen:?}");
+    let expected = f64::from(draws * count) / existing.len() as f64;
+    let observed_of = |id| f64::from(observed.get(id).copied().unwrap_or(0));
+    let chi_squared: f64 = existing.iter().map(|id| (observed_of(id) - expected).powi(2) / expected).sum();
+    let degrees = existing.len() as f64 - 1.0;
+    assert!(chi_squared < degrees + 7.0 * (2.0 * degrees).sqrt(), "{chi_squared} with {degrees} degrees: {observed:?}");
+    assert!(chi_squared > degrees / 10.0, "{chi_squared} is too even to be random: {observed:?}");
 }

@@ -37,6 +37,7 @@ mod openapi;
 mod openapi_answers;
 mod openapi_errors;
 mod output;
+mod overload;
 mod payment_edge_cases;
 mod payment_failures;
 mod payments;

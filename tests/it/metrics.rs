@@ -1,4 +1,4 @@
-//! What Prometheus reads: that it is what happened, brand by brand, and that clients cannot make it grow.
+//! `/metrics`: that the values are correct per brand, and that clients cannot add time series.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Process, Site, eventually, free_port, plain_http_get, request, trusting_client_config};
 
-/// The value of a series; `None` when there is none.
+/// The value of a time series, if it exists.
 fn value(text: &str, series: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(series))?;
     line.trim().parse().ok()
@@ -53,31 +53,31 @@ async fn requests_are_counted_by_brand_route_and_status() {
         assert_eq!(value(&text, &series), Some(count), "{series}\n{text}");
     }
     assert!(!text.contains("/no/such") && !text.contains("BREW"), "{text}");
-    assert!(value(&text, "process_resident_memory_bytes").expect("a figure") > 1e6);
-    assert!(value(&text, "process_open_fds").expect("a figure") > 3.0);
-    let ends_at = value(&text, "brandgate_tls_certificate_not_after_timestamp_seconds{brand=\"dexar\"}");
-    let left_s = ends_at.expect("a figure") - jiff::Timestamp::now().as_second() as f64;
+    assert!(value(&text, "process_resident_memory_bytes").expect("a value") > 1e6);
+    assert!(value(&text, "process_open_fds").expect("a value") > 3.0);
+    let expires_at = value(&text, "brandgate_tls_certificate_not_after_timestamp_seconds{brand=\"dexar\"}");
+    let left_s = expires_at.expect("a value") - jiff::Timestamp::now().as_second() as f64;
     assert!((0.0..=400.0 * 86_400.0).contains(&left_s), "{left_s}");
     assert!(text.contains("brandgate_build_info{version=\"") && text.ends_with("# EOF\n"), "{text}");
-    let (head, _) = plain_http_get(gateway.admin_port(), "/metrics").expect("it answers");
+    let (head, _) = plain_http_get(gateway.admin_port(), "/metrics").expect("a response");
     assert!(head.to_lowercase().contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
 }
 
 #[tokio::test]
-async fn full_resumed_and_failed_handshakes_are_told_apart() {
+async fn full_resumed_and_failed_handshakes_are_counted_separately() {
     let site = Site::new(&["dexar"]);
     let gateway = site.start();
     let connector = tokio_rustls::TlsConnector::from(trusting_client_config(&["http/1.1"]));
     for _ in 0..2 {
-        let tcp = tokio::net::TcpStream::connect(gateway.address("dexar")).await.expect("it listens");
+        let tcp = tokio::net::TcpStream::connect(gateway.address("dexar")).await.expect("a connection");
         let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
         let mut stream = connector.connect(name, tcp).await.expect("a handshake");
-        // The ticket comes with the answer.
+        // The session ticket arrives with the response.
         stream.write_all(b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.expect("sent");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.expect("an answer");
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).await.expect("an response");
     }
-    let mut plain = tokio::net::TcpStream::connect(gateway.address("dexar")).await.expect("it listens");
+    let mut plain = tokio::net::TcpStream::connect(gateway.address("dexar")).await.expect("a connection");
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("sent");
     let _ = plain.read_to_end(&mut Vec::new()).await;
     let series = |result: &str| format!("brandgate_tls_handshakes_total{{brand=\"dexar\",result=\"{result}\"}}");
@@ -86,13 +86,13 @@ async fn full_resumed_and_failed_handshakes_are_told_apart() {
         let counts = ["full", "resumed", "failed"].map(|result| value(&text, &series(result)));
         (counts == [Some(1.0), Some(1.0), Some(1.0)]).then_some(())
     });
-    eventually("nobody connected", 20, || {
+    eventually("all connections closed", 20, || {
         (value(&gateway.metrics(), "brandgate_connections{brand=\"dexar\"}") == Some(0.0)).then_some(())
     });
 }
 
 #[tokio::test]
-async fn queues_refusals_and_reloads_are_seen() {
+async fn queues_rate_limits_and_reloads_are_exposed() {
     let mut site = Site::new(&["dexar"]);
     site.change_brand("dexar", |brand| brand.more = "[rates]\nreviews_per_address = 1\n".to_owned());
     site.sql_as(
@@ -121,7 +121,7 @@ async fn queues_refusals_and_reloads_are_seen() {
     gateway.await_log("reload refused");
     let text = gateway.metrics();
     assert_eq!(value(&text, "brandgate_queue_waiting{brand=\"dexar\",queue=\"mail\"}"), Some(1.0));
-    let oldest_s = value(&text, "brandgate_queue_oldest_seconds{brand=\"dexar\",queue=\"mail\"}").expect("a figure");
+    let oldest_s = value(&text, "brandgate_queue_oldest_seconds{brand=\"dexar\",queue=\"mail\"}").expect("a value");
     assert!((3_600.0..4_200.0).contains(&oldest_s), "{oldest_s}");
     assert_eq!(value(&text, "brandgate_rate_limited_total{brand=\"dexar\",budget=\"reviews\"}"), Some(2.0));
     assert_eq!(value(&text, "brandgate_config_last_reload_successful"), Some(0.0));
@@ -134,7 +134,7 @@ async fn queues_refusals_and_reloads_are_seen() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_told_is_absent_and_the_refusals_are_counted() {
+async fn unknown_values_are_absent_while_the_database_is_unavailable() {
     let mut site = Site::new(&["dexar", "novo"]);
     site.change_brand("dexar", |brand| brand.database_url = "postgresql://127.0.0.1:1/nowhere".to_owned());
     let gateway = site.start_without_waiting();
@@ -154,14 +154,14 @@ async fn what_cannot_be_told_is_absent_and_the_refusals_are_counted() {
     }
 }
 
-/// The names of our series in a text.
+/// The names of the gateway's metrics in a text.
 fn names(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("brandgate_")).collect()
 }
 
 #[tokio::test]
-async fn whatever_alerts_and_dashboard_name_is_shown() {
+async fn alerts_and_dashboard_use_existing_metrics() {
     let mut site = Site::new(&["dexar"]);
     site.directory.write("credentials/dexar.telegram-bot-token", "4711:nobody");
     site.change_brand("dexar", |brand| {
@@ -176,28 +176,30 @@ async fn whatever_alerts_and_dashboard_name_is_shown() {
         gateway.client("dexar").send(review).await;
     }
     let (workers, port) = workers(&site);
-    let of_workers = eventually("a bot that cannot be reached", 20, || {
+    let worker_metrics = eventually("a failed run of an unreachable bot", 20, || {
         let (_, text) = plain_http_get(port, "/metrics").ok()?;
         let failed = "brandgate_worker_pass_failures_total{brand=\"dexar\",pass=\"telegram\"}";
         value(&text, failed).map(|_| text)
     });
-    let began_s =
-        value(&of_workers, "brandgate_worker_pass_last_success_timestamp_seconds{brand=\"dexar\",pass=\"telegram\"}");
-    assert!(began_s.expect("since when it stands") > 1.7e9, "{of_workers}");
-    let of_gateway = gateway.metrics();
-    let shown: BTreeSet<&str> = names(&of_gateway).into_iter().chain(names(&of_workers)).collect();
+    let started_at_s = value(
+        &worker_metrics,
+        "brandgate_worker_pass_last_success_timestamp_seconds{brand=\"dexar\",pass=\"telegram\"}",
+    );
+    assert!(started_at_s.expect("the start time") > 1.7e9, "{worker_metrics}");
+    let gateway_metrics = gateway.metrics();
+    let exposed: BTreeSet<&str> = names(&gateway_metrics).into_iter().chain(names(&worker_metrics)).collect();
     for file in ["alerts.yml", "brandgate.json"] {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/monitoring").join(file);
-        let text = std::fs::read_to_string(path).expect("it is in the repository");
+        let text = std::fs::read_to_string(path).expect("in the repository");
         let named = names(&text);
         assert!(named.len() > 5, "{file} names {named:?}");
-        let unknown: Vec<_> = named.difference(&shown).collect();
-        assert!(unknown.is_empty(), "{file} asks for {unknown:?}");
+        let unknown: Vec<_> = named.difference(&exposed).collect();
+        assert!(unknown.is_empty(), "{file} uses unknown metrics: {unknown:?}");
     }
     drop(workers);
 }
 
-/// The workers, and the port on which they tell.
+/// The workers, and the port of their admin listener.
 fn workers(site: &Site) -> (Process, u16) {
     let port = free_port();
     let workers = Process::start("workers", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |command| {
@@ -210,17 +212,17 @@ fn workers(site: &Site) -> (Process, u16) {
 }
 
 #[test]
-fn the_workers_show_their_passes() {
+fn workers_expose_metrics_of_their_jobs() {
     let site = Site::new(&["dexar"]);
     let (workers, port) = workers(&site);
     let of = |name: &str, pass: &str| format!("brandgate_worker_{name}{{brand=\"dexar\",pass=\"{pass}\"}}");
-    let text = eventually("passes", 20, || {
+    let text = eventually("a run of the job", 20, || {
         let (_, text) = plain_http_get(port, "/metrics").ok()?;
         value(&text, &of("passes_total", "follow payments")).filter(|count| *count >= 1.0).map(|_| text)
     });
     let at = value(&text, &of("pass_last_success_timestamp_seconds", "follow payments")).expect("a time");
     assert!((jiff::Timestamp::now().as_second() as f64 - at).abs() < 60.0, "{at}");
     assert_eq!(value(&text, &of("pass_failures_total", "follow payments")), None, "nothing failed");
-    assert!(plain_http_get(port, "/readyz").expect("it answers").0.starts_with("HTTP/1.1 200"));
+    assert!(plain_http_get(port, "/readyz").expect("a response").0.starts_with("HTTP/1.1 200"));
     drop(workers);
 }

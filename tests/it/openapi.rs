@@ -1,5 +1,5 @@
-//! `GET /openapi.json`: its shape, and that it names the routes and the error codes of the gateway, none missing and none too
-//! many. Whether it says the same as real answers is asked in `openapi_answers` and `openapi_errors`.
+//! `GET /openapi.json`: its structure, and that it describes exactly the routes and error codes of the gateway. `openapi_answers` and
+//! `openapi_errors` compare it with real responses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::api_document::ApiDocument;
 use crate::harness::{demo_shops, request};
 
-/// What the gateway says of itself as this brand.
+/// The description that a brand serves.
 pub async fn description(brand: &str) -> ApiDocument {
     ApiDocument(demo_shops().gateway.client(brand).json("/openapi.json").await)
 }
@@ -21,7 +21,7 @@ fn operations(description: &ApiDocument) -> Vec<(&str, &str, &Value)> {
     methods.map(|(path, (method, operation))| (method.as_str(), path.as_str(), operation)).collect()
 }
 
-/// Everything below a node, itself included.
+/// Visits a node and everything below it.
 fn walk<'a>(node: &'a Value, visit: &mut impl FnMut(&'a Value)) {
     visit(node);
     match node {
@@ -32,7 +32,7 @@ fn walk<'a>(node: &'a Value, visit: &mut impl FnMut(&'a Value)) {
 }
 
 #[tokio::test]
-async fn each_brand_describes_itself_and_the_catalogues_rules_of_caching_hold() {
+async fn each_brand_serves_its_own_description_with_an_entity_tag() {
     for brand in ["dexar", "novo"] {
         let client = demo_shops().gateway.client(brand);
         let plain = client.get("/openapi.json").await;
@@ -43,7 +43,7 @@ async fn each_brand_describes_itself_and_the_catalogues_rules_of_caching_hold() 
         assert_eq!(document["info"]["title"], format!("Shop {brand}: API of the shop"));
         let session = &document["components"]["securitySchemes"]["session"]["name"];
         assert_eq!(session, &json!(format!("__Host-{brand}_session")));
-        assert!(!String::from_utf8_lossy(&plain.body).contains("BRAND_"), "everything is put in");
+        assert!(!String::from_utf8_lossy(&plain.body).contains("BRAND_"), "all placeholders are replaced");
         assert_eq!(plain.header("cache-control"), Some("no-cache"));
         assert_eq!(plain.header("content-language"), Some("en"));
         let packed = client.send(request("/openapi.json").header("accept-encoding", "br")).await;
@@ -57,13 +57,13 @@ async fn each_brand_describes_itself_and_the_catalogues_rules_of_caching_hold() 
 }
 
 #[tokio::test]
-async fn it_has_the_shape_of_openapi_3_1() {
+async fn description_has_the_structure_of_openapi_3_1() {
     let description = description("dexar").await;
     let document = &description.0;
     let known = ["openapi", "info", "servers", "tags", "paths", "components"];
     assert!(document.as_object().expect("an object").keys().all(|name| known.contains(&name.as_str())));
     assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
-    // All references resolve; what is null, though, would have been meant otherwise.
+    // All references resolve.
     let mut referred = BTreeSet::new();
     walk(document, &mut |node| {
         if let Some(place) = node.get("$ref").and_then(Value::as_str) {
@@ -74,9 +74,9 @@ async fn it_has_the_shape_of_openapi_3_1() {
     for section in ["schemas", "parameters", "headers", "responses", "examples"] {
         for name in document["components"][section].as_object().expect("a section").keys() {
             let place = format!("#/components/{section}/{name}");
-            // Two responses are for what is not listed.
+            // Two responses apply to paths and methods that are not described.
             let alone = ["NoSuchPath", "MethodNotAllowed"].contains(&name.as_str());
-            assert!(referred.contains(&place) || alone, "{place} is for nothing");
+            assert!(referred.contains(&place) || alone, "{place} is unused");
         }
     }
     let tags: Vec<&Value> = document["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]).collect();
@@ -84,10 +84,10 @@ async fn it_has_the_shape_of_openapi_3_1() {
     let mut ids = BTreeSet::new();
     for (method, path, operation) in operations(&description) {
         let place = format!("{method} {path}");
-        assert!(ids.insert(operation["operationId"].as_str().expect("an id")), "{place}: its id is another's too");
+        assert!(ids.insert(operation["operationId"].as_str().expect("an id")), "{place}: duplicate operationId");
         assert!(operation["summary"].is_string(), "{place}");
         assert!(operation["tags"].as_array().expect("tags").iter().all(|tag| tags.contains(&tag)), "{place}");
-        let security = operation["security"].as_array().expect("who may").iter();
+        let security = operation["security"].as_array().expect("security requirements").iter();
         let named = security.flat_map(|way| way.as_object().expect("schemes").keys());
         assert!(named.into_iter().all(|name| schemes.contains_key(name)), "{place}");
         let parameters: Vec<&Value> =
@@ -108,7 +108,7 @@ async fn it_has_the_shape_of_openapi_3_1() {
 }
 
 #[tokio::test]
-async fn it_names_every_route_and_no_other() {
+async fn description_has_exactly_the_routes() {
     let description = description("novo").await;
     let described: BTreeSet<(String, String)> =
         operations(&description).iter().map(|(method, path, _)| (method.to_uppercase(), (*path).to_owned())).collect();
@@ -118,7 +118,7 @@ async fn it_names_every_route_and_no_other() {
 }
 
 #[tokio::test]
-async fn its_examples_are_what_its_schemas_say() {
+async fn examples_match_their_schemas() {
     let description = description("dexar").await;
     let mut seen = 0;
     let mut check = |place: &str, schema: &Value, holder: &Value| {
@@ -157,13 +157,13 @@ async fn its_examples_are_what_its_schemas_say() {
     assert!(seen > 150, "only {seen} examples were found");
 }
 
-/// Every code that an answer can have, and the status that goes with it, out of the sources: `Error::conflict("…"`.
+/// All error codes with their statuses, extracted from the sources: `Error::conflict("…"`.
 pub fn codes_of_the_sources() -> BTreeMap<String, u16> {
     fn read(directory: &Path, into: &mut String) {
-        for entry in std::fs::read_dir(directory).expect("the repository is here") {
+        for entry in std::fs::read_dir(directory).expect("the repository") {
             let path = entry.expect("readable").path();
             let name = path.to_str().expect("UTF-8");
-            // What only the command line says.
+            // Errors that only commands return.
             let is_command = ["src/bin", "catalog/import", "payments/refund"].iter().any(|part| name.ends_with(part));
             match (is_command, path.is_dir()) {
                 (true, _) => {}
@@ -202,17 +202,17 @@ pub fn codes_of_the_sources() -> BTreeMap<String, u16> {
         ("Kind::Timeout,\"", 504),
     ] {
         let found: Vec<&str> = code.split(call).skip(1).filter_map(|rest| rest.split('"').next()).collect();
-        assert!(!found.is_empty(), "nothing calls {call}: is it written in another way now?");
+        assert!(!found.is_empty(), "{call} was not found: is it written in another way now?");
         let prefix = if call.ends_with("bad_") { "bad_" } else { "" };
         codes.extend(found.into_iter().map(|code| (format!("{prefix}{code}"), status)));
     }
-    // The document prints that answer without a code.
+    // That response has no code.
     assert_eq!(codes.remove("no_session"), Some(401));
     codes
 }
 
 #[tokio::test]
-async fn it_names_every_code_with_its_status_and_no_other() {
+async fn description_has_exactly_the_error_codes() {
     let description = description("dexar").await;
     let mut described = BTreeMap::new();
     let mut read = |status: &str, response: &Value| {

@@ -1,4 +1,4 @@
-//! The answers that go well, of every endpoint, against the gateway's own description of them.
+//! Successful responses of every endpoint, compared with the OpenAPI description.
 
 use serde_json::{Value, json};
 
@@ -11,8 +11,8 @@ use crate::harness::{
 };
 use crate::openapi::description;
 
-/// Sends as a browser does and compares with the description of this path.
-pub async fn tell(
+/// Sends a request as a browser and compares the response with the description of its path.
+pub async fn send_described(
     description: &ApiDocument,
     browser: &BrowserClient,
     method: &str,
@@ -29,7 +29,7 @@ pub fn with_body(path: &str, body: &Value) -> TestRequest {
     request(path).header("content-type", "application/json").body(body.to_string())
 }
 
-/// Checks a body that is sent: the description must take it for a good one.
+/// Asserts that a request body matches the description.
 fn assert_takes(description: &ApiDocument, method: &str, pattern: &str, body: &Value) {
     let operation = &description.0["paths"][pattern][method.to_lowercase()];
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
@@ -37,7 +37,7 @@ fn assert_takes(description: &ApiDocument, method: &str, pattern: &str, body: &V
 }
 
 #[tokio::test]
-async fn the_catalogues_answers_are_as_described() {
+async fn catalogue_responses_match_the_description() {
     for (brand, category, item, word) in
         [("dexar", "sub_bakery", "item_headphone", "peach"), ("novo", "10101", "110101000006", "станция")]
     {
@@ -59,9 +59,10 @@ async fn the_catalogues_answers_are_as_described() {
             for (language, region) in [("ru", None), ("en", Some("moscow")), ("hy", Some("nowhere"))] {
                 let mut one = request(&path).language(language).origin("http://localhost:4200");
                 one = if let Some(region) = region { one.region(region) } else { one };
-                let answer = tell(&description, &browser, "GET", pattern, one.clone()).await;
+                let answer = send_described(&description, &browser, "GET", pattern, one.clone()).await;
                 if let Some(etag) = answer.header("etag") {
-                    let again = tell(&description, &browser, "GET", pattern, one.header("if-none-match", etag)).await;
+                    let again =
+                        send_described(&description, &browser, "GET", pattern, one.header("if-none-match", etag)).await;
                     assert_eq!(again.status, 304);
                 }
             }
@@ -76,32 +77,35 @@ async fn the_catalogues_answers_are_as_described() {
 }
 
 #[tokio::test]
-async fn the_carts_and_the_payments_answers_are_as_described() {
+async fn cart_and_payment_responses_match_the_description() {
     let (shop, description) = (Shop::start(), description("dexar").await);
     let browser = shop.browser();
     let write = async |method: &str, path: &str, body: Value| {
         assert_takes(&description, method, path, &body);
-        let answer = tell(&description, &browser, method, path, with_body(path, &body)).await;
+        let answer = send_described(&description, &browser, method, path, with_body(path, &body)).await;
         assert_eq!(answer.status, 200, "{method} {path} {body}");
         answer.ok_json()
     };
-    tell(&description, &browser, "GET", "/cart", request("/cart")).await;
+    send_described(&description, &browser, "GET", "/cart", request("/cart")).await;
     write("POST", "/cart", json!({"itemID": 12, "quantity": 2})).await;
     write("POST", "/cart", json!({"itemID": 14})).await;
     write("PATCH", "/cart", json!({"itemID": 12, "quantity": 3})).await;
     write("DELETE", "/cart", json!([14, 99])).await;
-    assert_eq!(tell(&description, &browser, "GET", "/cart", request("/cart")).await.ok_json()[0]["quantity"], 3);
+    assert_eq!(
+        send_described(&description, &browser, "GET", "/cart", request("/cart")).await.ok_json()[0]["quantity"],
+        3
+    );
     let review = json!({"itemID": 12, "rating": 5, "comment": "Отлично!", "username": "john_doe", "userId": 7,
                         "timestamp": "2026-02-28T12:00:00Z"});
     write("POST", "/comment", review).await;
-    tell(&description, &browser, "GET", "/item/{id}", request("/item/12")).await;
+    send_described(&description, &browser, "GET", "/item/{id}", request("/item/12")).await;
 
     let opened = write("POST", "/cart", order("order_abc123", "60", &[(12, "20", None)])).await;
     let path = format!("/qr/payment/{}", opened["qrId"].as_str().expect("a code"));
-    tell(&description, &browser, "GET", "/qr/payment/{id}", request(&path)).await;
+    send_described(&description, &browser, "GET", "/qr/payment/{id}", request(&path)).await;
     shop.sandbox.bank_action(opened["qrId"].as_str().expect("a code"), "pay", json!({"notify": false})).await;
-    let paid = eventually_async("the money", 30, async || {
-        let answer = tell(&description, &browser, "GET", "/qr/payment/{id}", request(&path)).await.ok_json();
+    let paid = eventually_async("the completed payment", 30, async || {
+        let answer = send_described(&description, &browser, "GET", "/qr/payment/{id}", request(&path)).await.ok_json();
         (answer["paymentStatus"] == "COMPLETED").then_some(answer)
     })
     .await;
@@ -116,7 +120,7 @@ async fn the_carts_and_the_payments_answers_are_as_described() {
     let path = "/payments/raiffeisen/notify";
     assert_takes(&description, "POST", path, &news);
     let signed = with_body(path, &news).header("x-api-signature-sha256", signature(&message));
-    assert_eq!(tell(&description, &browser, "POST", path, signed).await.ok_json(), json!({"message": "OK"}));
+    assert_eq!(send_described(&description, &browser, "POST", path, signed).await.ok_json(), json!({"message": "OK"}));
 }
 
 fn signature(message: &str) -> String {
@@ -127,13 +131,13 @@ fn signature(message: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_logins_answers_are_as_described() {
+async fn login_responses_match_the_description() {
     const CALLBACK: &str = "/auth/telegram/callback";
     let (shop, description) = (Shop::start(), description("dexar").await);
     let _workers = shop.site.start_workers();
     let browser = shop.browser();
     let visit = async |method: &str, path: &str, request: TestRequest| {
-        tell(&description, &browser, method, path, request).await
+        send_described(&description, &browser, method, path, request).await
     };
     assert_eq!(visit("GET", "/auth/session", request("/auth/session")).await.status, 401);
     assert_eq!(visit("POST", "/auth/telegram/start", request("/auth/telegram/start")).await.status, 200);
@@ -145,7 +149,7 @@ async fn the_logins_answers_are_as_described() {
     let question = login::press_start(&shop.sandbox, "dexar", &person, &begun).await;
     shop.sandbox.press_button("dexar", &person, &login::button(&question, &begun.code)).await;
     login::await_buttons_removed(&shop.sandbox, "dexar", &person, &begun).await;
-    // The page, left open, leads back to the shop.
+    // A reload of the page redirects to the shop.
     assert_eq!(visit("GET", "/auth/telegram/start", page.clone()).await.status, 303);
     let session = visit("GET", "/auth/session", request("/auth/session")).await.ok_json();
     assert_eq!(session["telegramUserId"], 42);

@@ -1,4 +1,4 @@
-//! What goes wrong, as the description says it does: status, code, sentence and the members that come with it.
+//! Error responses, compared with the OpenAPI description: status, code, message and additional members.
 
 use serde_json::{Value, json};
 
@@ -7,33 +7,33 @@ use crate::harness::login::{now_s, sign};
 use crate::harness::shop::{Shop, order};
 use crate::harness::{BrowserClient, TestRequest, TestResponse, bot_token_of, demo_shops, request, send_raw};
 use crate::openapi::description;
-use crate::openapi_answers::{tell, with_body};
+use crate::openapi_answers::{send_described, with_body};
 
 const CALLBACK: &str = "/auth/telegram/callback";
 
-/// A path as the routes have it, a request, and the name of the example that its answer is.
+/// A method, a route pattern, a request, and the name of the example that equals the response.
 type Case<'c> = (&'c str, &'c str, TestRequest, &'c str);
 
 async fn assert_errors(description: &ApiDocument, browser: &BrowserClient, cases: impl IntoIterator<Item = Case<'_>>) {
     for (method, pattern, request, example) in cases {
-        let answer = tell(description, browser, method, pattern, request).await;
+        let answer = send_described(description, browser, method, pattern, request).await;
         assert_is(description, &answer, example);
     }
 }
 
-/// Whether an answer is the example, but for a code of the bank's, which is another one each time.
+/// Asserts that a response equals the example, except for the QR id, which is different each time.
 #[track_caller]
 fn assert_is(description: &ApiDocument, answer: &TestResponse, example: &str) {
-    let mut got: Value = serde_json::from_slice(&answer.body).expect("JSON");
-    let wanted = description.error_example(example);
-    if got.get("qrId").is_some_and(Value::is_string) {
-        got["qrId"] = wanted["qrId"].clone();
+    let mut body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    let expected = description.error_example(example);
+    if body.get("qrId").is_some_and(Value::is_string) {
+        body["qrId"] = expected["qrId"].clone();
     }
-    assert_eq!(got, wanted, "{example}");
+    assert_eq!(body, expected, "{example}");
 }
 
 #[tokio::test]
-async fn the_catalogues_errors_are_as_described() {
+async fn catalogue_errors_match_the_description() {
     let description = description("dexar").await;
     let browser = BrowserClient::new(demo_shops().gateway.client("dexar"));
     let page = "/category/{id}";
@@ -51,7 +51,7 @@ async fn the_catalogues_errors_are_as_described() {
         ("POST", "/comment", request("/comment").origin("https://novo.market"), "origin_not_allowed"),
         ("POST", "/cart", request("/cart").body("{}"), "unsupported_media_type"),
         ("POST", "/cart", with_body("/cart", &json!("x".repeat(300_000))), "body_too_large"),
-        // This installation has no bot.
+        // This site has no bot.
         ("POST", "/auth/telegram/start", request("/auth/telegram/start"), "unavailable"),
     ];
     assert_errors(&description, &browser, cases).await;
@@ -64,7 +64,7 @@ async fn the_catalogues_errors_are_as_described() {
     assert_is(&description, &deleted, "method_not_allowed");
     let padded = request("/ping").header("x-padding", "x".repeat(66_000));
     let padded = demo_shops().gateway.client("dexar").http1().send(padded).await;
-    // HTTP itself may have refused it, without a body.
+    // The HTTP library may have rejected it, without a body.
     match padded.body.is_empty() {
         true => assert_eq!(padded.status, 431),
         false => assert_is(&description, &padded, "head_too_large"),
@@ -76,7 +76,7 @@ async fn the_catalogues_errors_are_as_described() {
 }
 
 #[tokio::test]
-async fn the_errors_of_bodies_are_as_described() {
+async fn errors_of_request_bodies_match_the_description() {
     let (shop, description) = (Shop::start(), description("dexar").await);
     let browser = shop.browser();
     browser.get("/cart").await;
@@ -131,12 +131,12 @@ async fn the_errors_of_bodies_are_as_described() {
 
     let claimed = with(review(), "userId", json!(7));
     let claim = || with_body("/comment", &claimed);
-    tell(&description, &browser, "POST", "/comment", claim()).await.ok_json();
+    send_described(&description, &browser, "POST", "/comment", claim()).await.ok_json();
     assert_errors(&description, &shop.browser(), [("POST", "/comment", claim(), "user_id_taken")]).await;
 }
 
 #[tokio::test]
-async fn the_errors_of_payments_are_as_described() {
+async fn payment_errors_match_the_description() {
     let shop = Shop::with_config("[payments]\nopen_per_owner = 1\n[rates]\nreviews_per_address = 1\n");
     let (description, browser) = (description("dexar").await, shop.browser());
     browser.get("/cart").await;
@@ -145,14 +145,14 @@ async fn the_errors_of_payments_are_as_described() {
         shop.sandbox.inject_bank_fault(json!({"call": "register", "how": how, "times": 1, "ms": ms})).await;
         let body = order(example, "3", &[(14, "3", None)]);
         assert_errors(&description, &browser, [("POST", "/cart", pay(&body), example)]).await;
-        tell(&description, &browser, "POST", "/cart", pay(&body)).await.ok_json();
+        send_described(&description, &browser, "POST", "/cart", pay(&body)).await.ok_json();
     }
     let first = order("order_abc123", "20", &[(12, "20", Some(1))]);
-    let refused = tell(&description, &browser, "POST", "/cart", pay(&first)).await;
+    let refused = send_described(&description, &browser, "POST", "/cart", pay(&first)).await;
     assert_eq!(refused.error_code(429), "too_many_requests", "another payment is open");
     let browser = shop.browser();
     browser.get("/cart").await;
-    let opened = tell(&description, &browser, "POST", "/cart", pay(&first)).await.ok_json();
+    let opened = send_described(&description, &browser, "POST", "/cart", pay(&first)).await.ok_json();
     let (qr_id, second) = (opened["qrId"].as_str().expect("a code"), order("second", "20", &[(12, "20", Some(1))]));
     let other = order("order_abc123", "40", &[(12, "20", Some(2))]);
     assert_errors(&description, &browser, [("POST", "/cart", pay(&other), "order_changed")]).await;
@@ -162,13 +162,13 @@ async fn the_errors_of_payments_are_as_described() {
     assert_errors(&description, &browser, [("POST", "/cart", pay(&second), "already_paid")]).await;
 
     let review = with_body("/comment", &json!({"itemID": 12, "rating": 5, "comment": "Отлично!"}));
-    tell(&description, &browser, "POST", "/comment", review.clone()).await.ok_json();
-    let refused = tell(&description, &browser, "POST", "/comment", review).await;
+    send_described(&description, &browser, "POST", "/comment", review.clone()).await.ok_json();
+    let refused = send_described(&description, &browser, "POST", "/comment", review).await;
     assert_eq!(refused.error_code(429), "too_many_requests");
 }
 
 #[tokio::test]
-async fn the_errors_of_logins_are_as_described() {
+async fn login_errors_match_the_description() {
     let (shop, description) = (Shop::start(), description("dexar").await);
     let browser = shop.browser();
     let data = |attempt: Option<&str>, auth_date: i64| json!({"id": 42, "first_name": "Anna", "auth_date": auth_date, "attempt": attempt});
@@ -177,7 +177,7 @@ async fn the_errors_of_logins_are_as_described() {
     let mut shapeless = foreign.clone();
     shapeless["hash"] = json!("abc");
     let used = signed(None, now_s());
-    tell(&description, &browser, "POST", CALLBACK, with_body(CALLBACK, &used)).await.ok_json();
+    send_described(&description, &browser, "POST", CALLBACK, with_body(CALLBACK, &used)).await.ok_json();
     for method in ["GET", "POST"] {
         let send = |data: &Value| with_body(CALLBACK, data);
         let cases = [
@@ -196,7 +196,7 @@ async fn the_errors_of_logins_are_as_described() {
         ];
         assert_errors(&description, &browser, cases).await;
     }
-    // People are told on a page.
+    // Browsers receive an HTML page.
     let form = request(CALLBACK).header("content-type", "application/x-www-form-urlencoded");
     for (method, path, request, status) in [
         ("GET", CALLBACK, request(&format!("{CALLBACK}?id=1")).header("accept", "text/html"), 400),
@@ -204,6 +204,10 @@ async fn the_errors_of_logins_are_as_described() {
         ("POST", CALLBACK, form.body(crate::harness::login::query(&used).replace("&attempt=null", "")), 403),
         ("GET", "/auth/telegram/start", request("/auth/telegram/start").header("sec-fetch-dest", "image"), 403),
     ] {
-        assert_eq!(tell(&description, &browser, method, path, request).await.status, status, "{method} {path}");
+        assert_eq!(
+            send_described(&description, &browser, method, path, request).await.status,
+            status,
+            "{method} {path}"
+        );
     }
 }

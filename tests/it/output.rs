@@ -103,7 +103,7 @@ fn an_import_report_that_cannot_be_written_is_an_error() {
     let site = Site::new(&["dexar"]);
     let report = ["--report", "/dev/full"];
     let stderr = site.import_text("dexar", "shop.jsonl", "{\"itemID\":\"x\"}\n", &report).failure(1);
-    assert!(stderr.contains("--report is not whole"), "{stderr}");
+    assert!(stderr.contains("--report is incomplete"), "{stderr}");
 }
 
 #[tokio::test]

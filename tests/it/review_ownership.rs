@@ -1,4 +1,4 @@
-//! Reviews as the shop handles them: hiding, imports beside what visitors wrote, exports, and the move at login.
+//! Reviews as the shop handles them: hiding, imports next to visitors' reviews, exports, and the merge at login.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::harness::{BrowserClient, Gateway, Site};
 use crate::import::table;
 use crate::reviews::{SHOP, assert_rated, item, review, shop, texts};
 
-/// Writes a review as somebody new and returns its number.
-async fn newcomer(site: &Site, gateway: &Gateway, item_id: u64, stars: u64, text: &str) -> String {
+/// Writes a review as a new visitor and returns its id.
+async fn review_of_new_visitor(site: &Site, gateway: &Gateway, item_id: u64, stars: u64, text: &str) -> String {
     review(&BrowserClient::new(gateway.client("dexar")), item_id, stars, text).await;
     site.sql_as("dexar", "select max(review_id) from review").expect("readable")
 }
@@ -23,11 +23,12 @@ fn rating(site: &Site, item_id: u64) -> String {
 }
 
 #[tokio::test]
-async fn the_shop_lists_hides_and_shows() {
+async fn shop_lists_hides_and_shows_reviews() {
     let (site, gateway) = shop("");
-    let good = newcomer(&site, &gateway, 12, 5, "Хорошо").await;
-    let bad = newcomer(&site, &gateway, 12, 1, &format!("Строка\nи \u{1b}[31m{}", "длинно ".repeat(20))).await;
-    let chair = newcomer(&site, &gateway, 11, 5, "Стул").await;
+    let good = review_of_new_visitor(&site, &gateway, 12, 5, "Хорошо").await;
+    let bad =
+        review_of_new_visitor(&site, &gateway, 12, 1, &format!("Строка\nи \u{1b}[31m{}", "длинно ".repeat(20))).await;
+    let chair = review_of_new_visitor(&site, &gateway, 11, 5, "Стул").await;
     let list = |arguments: &[&str]| {
         let table = site.run(&[&["reviews", "list", "--brand", "dexar"], arguments].concat()).success();
         table.split_once('\n').map_or(String::new(), |(_header, rows)| rows.to_owned())
@@ -58,7 +59,7 @@ async fn the_shop_lists_hides_and_shows() {
     let shown = site.run(&["reviews", "show", "--brand", "dexar", &bad]).success();
     gateway.await_propagation().await;
     assert_eq!(shown, format!("dexar: review {bad} is shown; item 12 has rating 3.0\n"));
-    // Without a visitor's review the shop's own rating is there again.
+    // Without visitors' reviews, the imported rating applies again.
     assert_eq!(rating(&site, 11), "3.5");
     hide(&chair).success();
     assert_eq!(rating(&site, 11), "4.8");
@@ -70,7 +71,7 @@ async fn the_shop_lists_hides_and_shows() {
 }
 
 #[tokio::test]
-async fn what_is_hidden_stays_hidden_when_its_owner_writes_again() {
+async fn hidden_review_stays_hidden_when_its_owner_replaces_it() {
     let (site, gateway) = shop("");
     let browser = BrowserClient::new(gateway.client("dexar"));
     review(&browser, 12, 1, "Реклама").await;
@@ -82,13 +83,13 @@ async fn what_is_hidden_stays_hidden_when_its_owner_writes_again() {
 }
 
 #[tokio::test]
-async fn an_export_names_no_owner_and_its_import_changes_nothing() {
+async fn export_contains_no_owner_and_importing_it_changes_nothing() {
     let (site, gateway) = shop("");
     let browser = BrowserClient::new(gateway.client("dexar"));
     let claimed = json!({"itemID": 12, "rating": 4, "comment": "Да", "userId": 987_654_321, "username": "anna"});
     browser.post("/comment", &claimed).await.ok_json();
-    let hidden = newcomer(&site, &gateway, 12, 1, "Брань").await;
-    newcomer(&site, &gateway, 11, 5, "Стоит").await;
+    let hidden = review_of_new_visitor(&site, &gateway, 12, 1, "Брань").await;
+    review_of_new_visitor(&site, &gateway, 11, 5, "Стоит").await;
     site.run(&["reviews", "hide", "--brand", "dexar", &hidden]).success();
     gateway.await_propagation().await;
     let export = site.export("dexar");
@@ -113,7 +114,7 @@ async fn an_export_names_no_owner_and_its_import_changes_nothing() {
         assert_eq!(table(&output), [[0; 3]; 4], "{output}");
         assert_eq!(site.sql_as("dexar", all).as_deref(), Ok(before.as_str()));
     }
-    // Elsewhere they are reviews of nobody's, and what was hidden is.
+    // In another database they have no owner, and hidden ones are hidden.
     let elsewhere = Site::new(&["dexar"]);
     elsewhere.import_text("dexar", "whole.json", &export, &["--strict"]).success();
     let there = elsewhere.sql_as("dexar", "select count(*), count(owner), count(*) filter (where hidden) from review");
@@ -123,7 +124,7 @@ async fn an_export_names_no_owner_and_its_import_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_old_export_undoes_nothing_but_brings_back_what_went_with_its_item() {
+async fn old_export_overwrites_no_newer_review_and_restores_deleted_ones() {
     let (site, gateway) = shop("");
     let browser = BrowserClient::new(gateway.client("dexar"));
     review(&browser, 12, 1, "Плохо").await;
@@ -144,9 +145,9 @@ async fn an_old_export_undoes_nothing_but_brings_back_what_went_with_its_item() 
 }
 
 #[tokio::test]
-async fn an_import_beside_visitors_answers_them_and_adds_its_own_stars() {
+async fn import_adds_replies_to_visitors_reviews_and_its_own_ratings() {
     let (site, gateway) = shop("");
-    newcomer(&site, &gateway, 11, 5, "Стоит").await;
+    review_of_new_visitor(&site, &gateway, 11, 5, "Стоит").await;
     let shown = item(&gateway, 11).await["comments"].clone();
     let own = shown.as_array().expect("a list").iter().find(|comment| comment["text"] == "Стоит").expect("it is there");
     let (id, author) = (&own["id"], &own["author"]);
@@ -157,19 +158,23 @@ async fn an_import_beside_visitors_answers_them_and_adds_its_own_stars() {
     });
     site.import_text("dexar", "news.jsonl", news.to_string(), &["--strict"]).success();
     gateway.await_propagation().await;
-    assert_eq!(rating(&site, 11), "4.0", "2, 5 and 5: neither the file's number nor its stars for a visitor's review");
+    assert_eq!(
+        rating(&site, 11),
+        "4.0",
+        "the mean of 2, 5 and 5: the file overrides neither the rating nor a visitor's stars"
+    );
     let callbacks = item(&gateway, 11).await["callbacks"].clone();
     let own = callbacks.as_array().expect("a list").iter().find(|one| one["userID"] == *author).expect("it is there");
     assert_eq!((&own["content"], &own["rating"], &own["answer"]), (&json!("Стоит"), &json!(5), &json!("Спасибо!")));
     assert_rated(&site, 11);
-    // A number of the shop's is kept for later.
+    // The imported rating is stored, and applies without visitors' reviews.
     let all = site.sql_as("dexar", "update review set hidden = true where owner is not null returning 1");
     assert!(all.is_ok());
     assert_eq!(rating(&site, 11), "1.1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_beside_people_who_write_harms_neither() {
+async fn concurrent_imports_and_reviews_lose_nothing() {
     let (site, gateway) = shop("[rates]\nreviews_per_address = 100000\n");
     let browsers: Vec<_> = (0..4).map(|_| BrowserClient::new(gateway.client("dexar"))).collect();
     for browser in &browsers {
@@ -200,7 +205,7 @@ async fn an_import_beside_people_who_write_harms_neither() {
         });
         futures_util::future::join_all(posts).await;
     }
-    let site = importing.await.expect("every import worked");
+    let site = importing.await.expect("all imports succeeded");
     for item_id in [11, 12] {
         assert_rated(&site, item_id);
         let own = format!("select count(*) from review where item_id = {item_id} and owner is not null");
@@ -208,17 +213,17 @@ async fn an_import_beside_people_who_write_harms_neither() {
     }
 }
 
-/// The brand as a program that joins has it.
+/// The brand of the site, as in the gateway.
 async fn brand(site: &Site) -> Arc<Brand> {
     let credentials = site.directory.path().join("credentials");
     let config = config::load_file(&site.brand_path("dexar"), Some(&credentials)).expect("a good file");
     let brand = Brand::new(config, Purpose::Work).expect("a brand");
-    brand.wait_until_ready().await.expect("the database is fit");
+    brand.wait_until_ready().await.expect("a suitable database");
     brand
 }
 
-/// As a login does it, without what else a login takes along.
-async fn join(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::foundation::error::Result<Vec<i64>> {
+/// Moves reviews as a login does.
+async fn merge(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::foundation::error::Result<Vec<i64>> {
     let transaction = brand.transaction().await?;
     let moved = brandgate::reviews::merge(&transaction, from, into).await?;
     transaction.commit().await?;
@@ -226,7 +231,7 @@ async fn join(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::foundatio
 }
 
 #[tokio::test]
-async fn a_login_takes_the_visitors_reviews_along() {
+async fn login_moves_the_visitors_reviews_to_the_user() {
     let (site, gateway) = shop("");
     let brand = brand(&site).await;
     let browser = BrowserClient::new(gateway.client("dexar"));
@@ -239,15 +244,15 @@ async fn a_login_takes_the_visitors_reviews_along() {
             site.sql_as("dexar", "select split_part(owner, ':', 2) from review where owner like 'visitor:%' limit 1");
         Owner::Visitor(hash.expect("readable"))
     };
-    let nobody = Owner::Visitor("0".repeat(64));
-    join(&brand, &nobody, &user).await.expect("nothing to move");
+    let unknown = Owner::Visitor("0".repeat(64));
+    merge(&brand, &unknown, &user).await.expect("nothing to move");
     assert_eq!(site.sql_as("dexar", "select count(*) from reviewer").as_deref(), Ok("0"));
 
-    // The first login moves; doing it again moves nothing.
+    // The first merge moves the reviews; the second one finds none.
     review_at(11, 5, "Стул 2021", 2021).await;
     let visitor = review_at(12, 1, "Лампа 2021", 2021).await;
     for _ in 0..2 {
-        join(&brand, &visitor, &user).await.expect("joined");
+        merge(&brand, &visitor, &user).await.expect("merged");
         let owners = site.sql_as(
             "dexar",
             "select count(*), min(owner), max(owner), count(claimed_user_id) from review where owner is not null",
@@ -257,28 +262,28 @@ async fn a_login_takes_the_visitors_reviews_along() {
     let pseudonym = site.sql_as("dexar", "select pseudonym from reviewer where owner = 'user:5'").expect("readable");
     assert_eq!(item(&gateway, 12).await["comments"][0]["author"], json!(pseudonym));
 
-    // The same visitor wrote on after the session: of two reviews the newer stays.
+    // The visitor writes again after the session: the newer of two reviews is kept.
     review_at(11, 3, "Стул 2020", 2020).await;
     review_at(12, 4, "Лампа 2022", 2022).await;
     assert_eq!((rating(&site, 11), rating(&site, 12)), ("3.3".to_owned(), "2.5".to_owned()));
-    join(&brand, &visitor, &user).await.expect("joined");
+    merge(&brand, &visitor, &user).await.expect("merged");
     gateway.await_propagation().await;
     assert_eq!(texts(&gateway, 11).await, ["Без звёзд", "Стул 2021", "Шатается"]);
     assert_eq!(texts(&gateway, 12).await, ["Лампа 2022"]);
     assert_eq!((rating(&site, 11), rating(&site, 12)), ("3.5".to_owned(), "4.0".to_owned()));
     assert_eq!(item(&gateway, 12).await["comments"][0]["author"], json!(pseudonym));
 
-    // What the shop has hidden does not come back by logging out and in.
+    // A hidden review does not reappear after logging out and in again.
     let hidden = site.sql_as("dexar", "select review_id from review where item_id = 12").expect("readable");
     site.run(&["reviews", "hide", "--brand", "dexar", &hidden]).success();
     gateway.await_propagation().await;
     review_at(12, 5, "Лампа 2023", 2023).await;
-    join(&brand, &visitor, &user).await.expect("joined");
+    merge(&brand, &visitor, &user).await.expect("merged");
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec![], "0.0"));
 }
 
 #[tokio::test]
-async fn joining_beside_reviews_of_the_same_people_loses_none() {
+async fn concurrent_merges_and_reviews_lose_nothing() {
     let (site, gateway) = shop("[rates]\nreviews_per_address = 1000\n");
     let brand = brand(&site).await;
     let browser = BrowserClient::new(gateway.client("dexar"));
@@ -289,13 +294,13 @@ async fn joining_beside_reviews_of_the_same_people_loses_none() {
         let tabs = [browser.at(gateway.client("dexar")), browser.at(gateway.client("dexar"))];
         let (stars, other) = (round % 5 + 1, (round + 2) % 5 + 1);
         let (first, second, ..) = tokio::join!(
-            join(&brand, &visitor, &user),
-            join(&brand, &visitor, &user),
+            merge(&brand, &visitor, &user),
+            merge(&brand, &visitor, &user),
             review(&tabs[0], 11, stars, "Стул"),
             review(&tabs[1], 12, other, "Лампа"),
         );
-        first.and(second).expect("joined");
-        join(&brand, &visitor, &user).await.expect("joined");
+        first.and(second).expect("merged");
+        merge(&brand, &visitor, &user).await.expect("merged");
         let own = site.sql_as("dexar", "select count(*), min(owner), max(owner) from review where owner is not null");
         assert_eq!(own.as_deref(), Ok("2|user:5|user:5"));
         assert_rated(&site, 11);

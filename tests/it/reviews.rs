@@ -1,19 +1,19 @@
-//! Reviews as buyers write them: what is shown of them, whose they are, and that raced ones are neither lost nor doubled.
+//! Reviews as buyers write them: what is shown, who owns them, and that concurrent ones are neither lost nor duplicated.
 
 use serde_json::{Value, json};
 
 use crate::harness::login::{now_s, sign};
 use crate::harness::{BrowserClient, Gateway, Sandbox, Site, bot_token_of, request};
 
-/// A chair with the shop's own rating and imported reviews, a lamp with nothing, a rug that nobody sees.
+/// A chair with an imported rating and imported reviews, a lamp without any, and a hidden rug.
 pub const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 {"itemID":11,"categoryID":1,"name":"Стул","price":1,"rating":4.8,"comments":[{"id":"cmt_1","text":"Шатается","stars":2,"createdAt":"2020-01-01T00:00:00Z"},{"id":"cmt_2","text":"Без звёзд"}]}
 {"itemID":12,"categoryID":1,"name":"Лампа","price":1}
 {"itemID":13,"categoryID":1,"name":"Ковёр","price":1,"visible":false}
 "#;
 
-/// More than a test posts in a minute.
-const GENEROUS: &str = "[rates]\nreviews_per_address = 1000\n";
+/// A rate limit that no test reaches.
+const HIGH_RATE_LIMIT: &str = "[rates]\nreviews_per_address = 1000\n";
 
 pub fn shop(more: &str) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
@@ -25,7 +25,7 @@ pub fn shop(more: &str) -> (Site, Gateway) {
     (site, gateway)
 }
 
-/// The same with bots, so that people may log in.
+/// The same with bots, so that users can log in.
 fn setup() -> (Site, Sandbox, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
     let sandbox = Sandbox::start(&mut site);
@@ -39,14 +39,14 @@ pub async fn review(browser: &BrowserClient, item_id: u64, stars: u64, text: &st
     assert_eq!(browser.post("/comment", &body).await.ok_json(), json!({"message": "Review submitted"}));
 }
 
-/// The same with a `userId`; the status.
+/// Writes a review with a `userId`; returns the status.
 async fn claim(browser: &BrowserClient, user_id: i64, text: &str) -> u16 {
     let body = json!({"itemID": 12, "rating": 3, "comment": text, "userId": user_id});
-    let answer = browser.post("/comment", &body).await;
-    if answer.status != 200 {
-        assert_eq!(answer.error_code(409), "user_id_taken");
+    let response = browser.post("/comment", &body).await;
+    if response.status != 200 {
+        assert_eq!(response.error_code(409), "user_id_taken");
     }
-    answer.status
+    response.status
 }
 
 pub async fn item(gateway: &Gateway, item_id: u64) -> Value {
@@ -66,7 +66,7 @@ fn visitor(gateway: &Gateway) -> BrowserClient {
     BrowserClient::new(gateway.client("dexar"))
 }
 
-/// A person on a device: what the bot signs serves once.
+/// Logs in on a device, whose name makes the signed login data unique: they are valid once.
 async fn log_in(browser: &BrowserClient, id: i64, device: &str) {
     let data = json!({"id": id, "first_name": "Анна", "last_name": device, "auth_date": now_s()});
     let data = sign(data, &bot_token_of("dexar"));
@@ -74,17 +74,17 @@ async fn log_in(browser: &BrowserClient, id: i64, device: &str) {
 }
 
 #[tokio::test]
-async fn a_review_is_shown_with_its_item_in_both_spellings_and_at_one_brand() {
+async fn review_is_shown_with_its_item_in_both_formats_and_at_one_brand() {
     let (_site, gateway) = shop("");
     let browser = visitor(&gateway);
     let body = json!({
         "itemID": 12, "rating": 5, "comment": "Great product!", "username": "john_doe", "userId": 123_456_789,
         "timestamp": "2026-02-28T12:00:00Z",
     });
-    let answer = browser.post("/comment", &body).await;
-    assert_eq!(answer.ok_json(), json!({"message": "Review submitted"}));
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    let cookie = answer.header("set-cookie").expect("a visitor's cookie");
+    let response = browser.post("/comment", &body).await;
+    assert_eq!(response.ok_json(), json!({"message": "Review submitted"}));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    let cookie = response.header("set-cookie").expect("a visitor's cookie");
     assert!(cookie.starts_with("__Host-dexar_visitor=") && cookie.contains("Max-Age=31536000"), "{cookie}");
 
     let shown = item(&gateway, 12).await;
@@ -117,7 +117,7 @@ async fn a_review_is_shown_with_its_item_in_both_spellings_and_at_one_brand() {
 }
 
 #[tokio::test]
-async fn a_second_review_replaces_the_first_and_the_rating_is_the_mean_to_one_decimal() {
+async fn second_review_replaces_the_first_and_the_rating_is_the_rounded_mean() {
     let (_site, gateway) = shop("");
     let (anna, boris, vera) = (visitor(&gateway), visitor(&gateway), visitor(&gateway));
     review(&anna, 12, 1, "Плохо").await;
@@ -133,29 +133,29 @@ async fn a_second_review_replaces_the_first_and_the_rating_is_the_mean_to_one_de
     let authors: std::collections::BTreeSet<String> =
         lamp["comments"].as_array().expect("a list").iter().map(|comment| comment["author"].to_string()).collect();
     assert_eq!(authors.len(), 3);
-    // One pseudonym for everything that one visitor writes at this brand, and another at the other.
+    // A visitor has one pseudonym per brand.
     review(&anna, 11, 5, "Стул").await;
     assert_eq!(item(&gateway, 11).await["comments"][0]["author"], first["author"]);
     let elsewhere = anna.at(gateway.client("novo"));
-    let secret = anna.cookie("__Host-dexar_visitor").expect("it was handed out");
+    let secret = anna.cookie("__Host-dexar_visitor").expect("a cookie");
     elsewhere.set_cookie("__Host-novo_visitor", &secret);
     review(&elsewhere, 12, 5, "Там").await;
     assert_ne!(gateway.client("novo").json("/item/12").await["comments"][0]["author"], first["author"]);
 }
 
 #[tokio::test]
-async fn an_imported_rating_stands_until_the_first_review_and_imported_stars_count_then() {
+async fn imported_rating_is_kept_until_the_first_review_and_imported_stars_count_then() {
     let (_site, gateway) = shop("");
     assert_eq!(item(&gateway, 11).await["rating"], json!(4.8));
     review(&visitor(&gateway), 12, 1, "О лампе").await;
-    assert_eq!(item(&gateway, 11).await["rating"], json!(4.8), "another item's");
+    assert_eq!(item(&gateway, 11).await["rating"], json!(4.8), "a review of another item");
     review(&visitor(&gateway), 11, 5, "Стоит").await;
     assert_eq!(item(&gateway, 11).await["rating"], json!(3.5));
     assert_eq!(texts(&gateway, 11).await, ["Без звёзд", "Стоит", "Шатается"]);
 }
 
 #[tokio::test]
-async fn a_claim_binds_one_visitor() {
+async fn user_id_can_be_claimed_by_one_visitor_per_item() {
     let (_site, gateway) = shop("");
     let (anna, boris) = (visitor(&gateway), visitor(&gateway));
     assert_eq!(claim(&anna, 5, "А").await, 200);
@@ -163,33 +163,33 @@ async fn a_claim_binds_one_visitor() {
     assert_eq!(claim(&anna, 5, "А снова").await, 200);
     assert_eq!(texts(&gateway, 12).await, ["А снова"]);
     assert_eq!(claim(&boris, 6, "Б").await, 200);
-    assert_eq!(claim(&boris, 5, "Б снова").await, 409, "a replacement claims too");
+    assert_eq!(claim(&boris, 5, "Б снова").await, 409, "replacing a review claims the user id too");
     assert_eq!(texts(&gateway, 12).await, ["А снова", "Б"]);
     let other_item = json!({"itemID": 11, "rating": 3, "comment": "Стул", "userId": 5});
-    assert_eq!(boris.post("/comment", &other_item).await.status, 200, "a claim is one of an item");
+    assert_eq!(boris.post("/comment", &other_item).await.status, 200, "a claim is per item");
     review(&anna, 12, 3, "Без имени").await;
-    assert_eq!(claim(&boris, 5, "Б снова").await, 200, "nobody claims it any more");
+    assert_eq!(claim(&boris, 5, "Б снова").await, 200, "the claim was released");
 }
 
 #[tokio::test]
-async fn a_session_outweighs_every_claim() {
+async fn session_takes_precedence_over_claims() {
     let (site, _sandbox, gateway) = setup();
     let (member, stranger) = (visitor(&gateway), visitor(&gateway));
     log_in(&member, 5, "ноутбук").await;
-    assert_eq!(claim(&member, 999, "Член").await, 200, "with a session a userId is ignored");
+    assert_eq!(claim(&member, 999, "Член").await, 200, "userId is ignored with a session");
     assert_eq!(claim(&stranger, 5, "Самозванец").await, 409);
-    assert_eq!(claim(&stranger, 999, "Чужой").await, 200, "nobody is claimed by a session");
+    assert_eq!(claim(&stranger, 999, "Чужой").await, 200, "the ignored userId is not claimed");
     assert_eq!(texts(&gateway, 12).await, ["Член", "Чужой"]);
 
-    // The other way round: the claim was first, and the session's own review is beside it.
+    // In the opposite order, the claimed review and the session's review both exist.
     let (early, late) = (visitor(&gateway), visitor(&gateway));
     assert_eq!(claim(&early, 7, "Рано").await, 200);
     log_in(&late, 7, "ноутбук").await;
     assert_eq!(claim(&late, 7, "Поздно").await, 200);
     assert_eq!(texts(&gateway, 12).await, ["Поздно", "Рано", "Член", "Чужой"]);
-    assert_eq!(claim(&early, 7, "Рано снова").await, 409, "it would say to be who is here by session");
+    assert_eq!(claim(&early, 7, "Рано снова").await, 409, "the user has a review with a session");
 
-    // The user's on every device, one review and one pseudonym.
+    // A user has one review and one pseudonym on all devices.
     let phone = visitor(&gateway);
     log_in(&phone, 5, "телефон").await;
     review(&phone, 12, 5, "Член с телефона").await;
@@ -201,8 +201,8 @@ async fn a_session_outweighs_every_claim() {
 }
 
 #[tokio::test]
-async fn reviews_at_the_same_moment_all_count_and_one_owner_has_one() {
-    let (site, gateway) = shop(GENEROUS);
+async fn concurrent_reviews_all_count_and_an_owner_has_one() {
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let other = site.replica().start();
     let instance = |number: usize| if number.is_multiple_of(2) { &gateway } else { &other };
     for round in 0..3_u64 {
@@ -225,12 +225,12 @@ async fn reviews_at_the_same_moment_all_count_and_one_owner_has_one() {
         assert_rated(&site, 12);
     }
     let crowd: Vec<_> = (0..8).map(|number| BrowserClient::new(instance(number).client("dexar"))).collect();
-    let answers = futures_util::future::join_all(crowd.iter().map(|browser| claim(browser, 5, "Я — пятый"))).await;
-    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
+    let responses = futures_util::future::join_all(crowd.iter().map(|browser| claim(browser, 5, "Я — пятый"))).await;
+    assert_eq!(responses.iter().filter(|status| **status == 200).count(), 1, "{responses:?}");
     assert_rated(&site, 12);
 }
 
-/// The rating that stands is the mean of the stars that are there.
+/// Asserts that the rating of an item is the mean of its visible reviews.
 #[track_caller]
 pub fn assert_rated(site: &Site, item_id: u64) {
     let rated = format!(
@@ -238,13 +238,13 @@ pub fn assert_rated(site: &Site, item_id: u64) {
          where item_id = {item_id} and not r.hidden group by i.item_id"
     );
     let rated = site.sql_as("dexar", &rated).expect("readable");
-    let (stands, mean) = rated.split_once('|').expect("two columns");
-    assert_eq!(stands, mean, "{item_id}");
+    let (rating, mean) = rated.split_once('|').expect("two columns");
+    assert_eq!(rating, mean, "{item_id}");
 }
 
 #[tokio::test]
-async fn a_body_that_is_wrong_is_named_and_changes_nothing() {
-    let (_site, gateway) = shop(GENEROUS);
+async fn invalid_body_is_rejected_and_changes_nothing() {
+    let (_site, gateway) = shop(HIGH_RATE_LIMIT);
     let browser = visitor(&gateway);
     let post = |key: &str, value: Value| {
         let mut body = json!({"itemID": 12, "rating": 5, "comment": "Да"});
@@ -272,9 +272,9 @@ async fn a_body_that_is_wrong_is_named_and_changes_nothing() {
         ("timestamp", json!("2026-02-28"), "bad_timestamp"),
         ("timestamp", json!("-004712-01-01T00:00:00Z"), "bad_timestamp"),
     ] {
-        let answer = post(key, value.clone()).await;
-        assert_eq!(answer.error_code(400), code, "{key} {value}");
-        let error: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let response = post(key, value.clone()).await;
+        assert_eq!(response.error_code(400), code, "{key} {value}");
+        let error: Value = serde_json::from_slice(&response.body).expect("JSON");
         assert!(error["error"].as_str().expect("a text").starts_with(&format!("{key}: ")), "{error}");
     }
     let error: Value = serde_json::from_slice(&post("rating", json!(6)).await.body).expect("JSON");
@@ -292,7 +292,7 @@ async fn a_body_that_is_wrong_is_named_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_text_comes_back_as_it_was_sent() {
+async fn text_is_returned_unchanged() {
     let (_site, gateway) = shop("");
     for text in [
         "<script>alert(1)</script> &amp; \"кавычки\" 'и' \\обратная\\",
@@ -307,7 +307,7 @@ async fn a_text_comes_back_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn a_time_that_has_not_come_is_the_servers_own() {
+async fn future_time_is_replaced_by_the_current_time() {
     let (_site, gateway) = shop("");
     let time_of = async |timestamp: Value| {
         let body = json!({"itemID": 12, "rating": 5, "comment": "Да", "timestamp": timestamp});
@@ -324,7 +324,7 @@ async fn a_time_that_has_not_come_is_the_servers_own() {
 }
 
 #[tokio::test]
-async fn thirty_a_minute_and_no_more() {
+async fn reviews_are_limited_to_thirty_per_minute() {
     let (_site, gateway) = shop("");
     let browser = visitor(&gateway);
     for _ in 0..30 {

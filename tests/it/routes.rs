@@ -1,4 +1,5 @@
-//! Every endpoint's JSON on the demonstration catalogue: against golden files, and against what the catalogue's source says.
+//! The JSON of every catalogue endpoint on the demonstration data, compared with golden files and with the source of
+//! the data.
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use crate::harness::{Site, assert_golden, data, demo_shops, eventually_async, re
 /// Name of the golden file, path, region, language.
 type Case = (&'static str, &'static str, Option<&'static str>, Option<&'static str>);
 
-async fn assert_answers(brand: &str, cases: &[Case]) {
+async fn assert_responses(brand: &str, cases: &[Case]) {
     let client = demo_shops().gateway.client(brand);
     for (name, path, region, language) in cases {
         let mut request = request(path);
@@ -20,14 +21,14 @@ async fn assert_answers(brand: &str, cases: &[Case]) {
         }
         let answer = client.send(request).await;
         assert_golden(&format!("{brand}/{name}"), &answer.ok_json());
-        let wanted = language.filter(|language| name.ends_with(language)).unwrap_or("ru");
-        assert_eq!(answer.header("content-language"), Some(wanted), "{path} {language:?}");
+        let expected = language.filter(|language| name.ends_with(language)).unwrap_or("ru");
+        assert_eq!(answer.header("content-language"), Some(expected), "{path} {language:?}");
     }
 }
 
 #[tokio::test]
-async fn dexars_answers_are_the_documents() {
-    assert_answers(
+async fn responses_of_dexar_match_the_golden_files() {
+    assert_responses(
         "dexar",
         &[
             ("regions.ru", "/regions", None, None),
@@ -50,8 +51,8 @@ async fn dexars_answers_are_the_documents() {
 }
 
 #[tokio::test]
-async fn novos_answers_are_the_documents() {
-    assert_answers(
+async fn responses_of_novo_match_the_golden_files() {
+    assert_responses(
         "novo",
         &[
             ("regions.ru", "/regions", None, None),
@@ -72,7 +73,7 @@ async fn novos_answers_are_the_documents() {
 }
 
 #[tokio::test]
-async fn ping_is_exactly_the_documents() {
+async fn ping_matches_the_specification() {
     for brand in ["dexar", "novo"] {
         let answer = demo_shops().gateway.client(brand).get("/ping").await;
         assert_eq!((answer.status, &answer.body[..]), (200, &br#"{"message":"pong"}"#[..]));
@@ -87,7 +88,7 @@ fn translated<'a>(item: &'a Value, language: &str, member: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn each_field_of_an_item_is_translated_or_stays_russian_by_itself() {
+async fn each_field_of_an_item_falls_back_to_russian_separately() {
     let client = demo_shops().gateway.client("dexar");
     let mut partly = 0;
     for item in Source::dexar().shown_items() {
@@ -106,27 +107,27 @@ async fn each_field_of_an_item_is_translated_or_stays_russian_by_itself() {
             partly += usize::from(translation.is_some_and(|members| members.len() == 1));
         }
     }
-    assert!(partly >= 10, "only {partly} items show that fields fall back one by one");
+    assert!(partly >= 10, "only {partly} items are translated in part");
 }
 
 #[tokio::test]
-async fn texts_lists_cities_and_categories_fall_back_by_themselves_too() {
+async fn descriptions_cities_and_categories_fall_back_separately() {
     let site = Site::new(&["dexar"]);
     site.import("dexar", &["--strict", &data("import/translations.jsonl")]).success();
     let gateway = site.start();
     let client = gateway.client("dexar");
     let of = async |path: &str, language: &str| {
         let answer = client.send(request(path).language(language)).await;
-        (answer.ok_json(), answer.header("content-language").expect("it is named").to_owned())
+        (answer.ok_json(), answer.header("content-language").expect("the language").to_owned())
     };
     let fields = |key: &str, value: &str| json!([{ "key": key, "value": value }]);
-    for (language, description, wanted) in [
+    for (language, description, expected) in [
         ("ru", "Текст", fields("Цвет", "белый")),
         ("en", "A text", fields("Цвет", "белый")),
         ("hy", "Текст", fields("Գույն", "սպիտակ")),
     ] {
         let (item, used) = of("/item/1", language).await;
-        assert_eq!((&item["description"], &item["descriptionFields"]), (&json!(description), &wanted));
+        assert_eq!((&item["description"], &item["descriptionFields"]), (&json!(description), &expected));
         assert_eq!((&item["name"], &item["simpleDescription"]), (&json!("Чайник"), &json!("Коротко")));
         assert_eq!(used, language, "one translated field is enough");
     }
@@ -137,30 +138,33 @@ async fn texts_lists_cities_and_categories_fall_back_by_themselves_too() {
         assert_eq!((&regions[0]["city"], &regions[0]["country"]), (&json!(city), &json!(country)));
         assert_eq!(used, language);
     }
-    for (language, above, below) in
+    for (language, parent, child) in
         [("en", "Dishes", "Чайники"), ("hy", "Посуда", "Թեյնիկներ"), ("ru", "Посуда", "Чайники")]
     {
         let (tree, used) = of("/category", language).await;
-        assert_eq!((&tree[0]["name"], &tree[0]["subcategories"][0]["name"]), (&json!(above), &json!(below)));
+        assert_eq!((&tree[0]["name"], &tree[0]["subcategories"][0]["name"]), (&json!(parent), &json!(child)));
         assert_eq!(used, language);
     }
     let questions = |item: &Value| item["questions"].as_array().expect("a list").len();
     assert_eq!((questions(&of("/item/1", "ru").await.0), questions(&of("/category/1", "ru").await.0[0])), (4, 3));
 
-    // Russian is a language like the others: a feed may have words of its own for it.
-    let own = "{\"itemID\":1,\"translations\":{\"ru\":{\"name\":\"Самовар\"}}}";
-    site.import_text("dexar", "own.jsonl", own, &[]).success();
-    eventually_async("it is seen", 10, async || (of("/item/1", "ru").await.0["name"] == "Самовар").then_some(())).await;
+    // A feed may have translations into Russian too.
+    let russian = "{\"itemID\":1,\"translations\":{\"ru\":{\"name\":\"Самовар\"}}}";
+    site.import_text("dexar", "russian.jsonl", russian, &[]).success();
+    eventually_async("the change is visible", 10, async || {
+        (of("/item/1", "ru").await.0["name"] == "Самовар").then_some(())
+    })
+    .await;
     assert_eq!(of("/item/1", "en").await.0["name"], "Чайник");
 }
 
 #[tokio::test]
-async fn a_region_subtag_or_a_case_of_the_language_does_not_matter_and_the_unknown_is_russian() {
+async fn region_subtags_and_case_of_the_language_are_ignored_and_unknown_ones_are_russian() {
     let client = demo_shops().gateway.client("dexar");
     let russian = client.json("/item/1013").await;
     let english = client.send(request("/item/1013").language("en")).await.ok_json();
     assert_ne!(russian["name"], english["name"]);
-    for (sent, wanted) in [
+    for (sent, expected) in [
         ("EN", &english),
         ("en-US", &english),
         ("en_GB", &english),
@@ -171,19 +175,19 @@ async fn a_region_subtag_or_a_case_of_the_language_does_not_matter_and_the_unkno
         ("\u{fe}\u{ff}", &russian),
         ("../../etc", &russian),
     ] {
-        assert_eq!(&client.send(request("/item/1013").language(sent)).await.ok_json(), wanted, "{sent:?}");
+        assert_eq!(&client.send(request("/item/1013").language(sent)).await.ok_json(), expected, "{sent:?}");
     }
 }
 
 #[tokio::test]
-async fn stock_goes_out_as_quantity_and_as_level() {
+async fn stock_is_returned_as_quantity_and_as_level() {
     let client = demo_shops().gateway.client("dexar");
     let mut seen = std::collections::BTreeSet::new();
     for item in Source::dexar().shown_items() {
         let got = client.json(&format!("/item/{}", item["itemID"])).await;
         assert_eq!(got.get("quantity"), item.get("quantity"));
         let level = match item["quantity"].as_u64() {
-            None => item["remainings"].as_str().expect("the demonstration data has one or the other"),
+            None => item["remainings"].as_str().expect("the demonstration data has either"),
             Some(0) => "out",
             Some(1..=9) => "low",
             Some(10..=49) => "medium",
@@ -196,10 +200,14 @@ async fn stock_goes_out_as_quantity_and_as_level() {
 }
 
 #[tokio::test]
-async fn reviews_are_the_newest_three_in_a_list_and_the_newest_hundred_alone_in_both_spellings() {
+async fn lists_have_the_newest_three_reviews_and_single_items_the_newest_hundred_in_both_spellings() {
     let client = demo_shops().gateway.client("dexar");
     let source = Source::dexar();
-    let source = source.shown_items().into_iter().find(|item| item["id"] == "item_headphone").expect("it is there");
+    let source = source
+        .shown_items()
+        .into_iter()
+        .find(|item| item["id"] == "item_headphone")
+        .expect("the demonstration data has it");
     let newest = newest_first(&source["comments"]);
     assert!(newest.len() > 100, "it has more reviews than are shown");
 
@@ -217,7 +225,7 @@ async fn reviews_are_the_newest_three_in_a_list_and_the_newest_hundred_alone_in_
     }
 }
 
-/// Reviews by time, two of one second by id.
+/// Reviews by descending time, those of one second by id.
 fn newest_first(comments: &Value) -> Vec<Value> {
     let mut sorted = comments.as_array().expect("a list").clone();
     sorted.sort_by_key(|comment| (comment["createdAt"].to_string(), comment["id"].to_string()));
@@ -225,7 +233,7 @@ fn newest_first(comments: &Value) -> Vec<Value> {
     sorted
 }
 
-/// A comment in the legacy spelling; the demonstration data has no answers of the shop.
+/// A comment in the legacy spelling; the demonstration data has no answers.
 fn as_callback(comment: &Value) -> Value {
     json!({
         "rating": comment["stars"], "content": comment["text"], "userID": comment["author"],
@@ -234,16 +242,16 @@ fn as_callback(comment: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn an_item_says_the_same_in_every_list_and_alone() {
+async fn an_item_is_the_same_in_every_list_and_alone() {
     let client = demo_shops().gateway.client("novo");
     let page = client.json("/category/10101?count=200").await;
     let found = client.json("/searchitems?search=%D1%81%D1%82%D0%B0%D0%BD%D1%86%D0%B8%D1%8F&count=200").await;
     let mut compared = 0;
     for item in page.as_array().expect("a list") {
         let alone = client.json(&format!("/item/{}", item["itemID"])).await;
-        let few = item["comments"].as_array().expect("a list").len() < 3;
-        let few = few && item["questions"].as_array().expect("a list").len() < 3;
-        if few {
+        let has_few = item["comments"].as_array().expect("a list").len() < 3;
+        let has_few = has_few && item["questions"].as_array().expect("a list").len() < 3;
+        if has_few {
             assert_eq!(&alone, item);
         }
         let hit = found["items"].as_array().expect("a list").iter().find(|hit| hit["itemID"] == item["itemID"]);
@@ -256,7 +264,7 @@ async fn an_item_says_the_same_in_every_list_and_alone() {
 }
 
 #[tokio::test]
-async fn money_goes_out_by_its_digits() {
+async fn decimals_are_returned_exactly() {
     let site = Site::new(&["novo"]);
     let records = "{\"categoryID\":1,\"name\":\"Всё\"}\n\
                    {\"itemID\":1,\"categoryID\":1,\"name\":\"Дробный\",\"price\":89990.50,\"discount\":12.50}\n\

@@ -1,10 +1,10 @@
-//! Two brands at once never see each other: on no route, by no header, and not in the database either.
+//! Isolation of brands: no route, no header and no SQL of one brand reaches the data of another.
 
 use serde_json::Value;
 
 use crate::harness::{Client, Site, TestRequest, request};
 
-/// A catalogue of three items whose every text holds the brand's marker; `base` keeps the numbers apart.
+/// A catalogue of three items with the brand's marker in all texts. `base` separates the numeric ids of brands.
 fn catalogue(marker: &str, base: u64) -> String {
     let mut lines = format!(
         "{{\"id\":\"moscow\",\"city\":\"Москва {marker}\",\"country\":\"Россия\",\"countryCode\":\"RU\"}}\n\
@@ -23,8 +23,8 @@ fn catalogue(marker: &str, base: u64) -> String {
     lines
 }
 
-/// Every question that a client can ask about one brand's things.
-fn every_question(marker: &str, base: u64) -> Vec<String> {
+/// All reads of one brand's catalogue.
+fn all_paths(marker: &str, base: u64) -> Vec<String> {
     let mut paths: Vec<String> =
         ["/regions", "/category", "/randomitems?count=200", "/searchitems?search=%D1%87%D0%B0%D0%B9%D0%BD%D0%B8%D0%BA"]
             .map(str::to_owned)
@@ -49,28 +49,28 @@ fn two_brands() -> Site {
 }
 
 #[tokio::test]
-async fn no_route_shows_the_other_brands_rows() {
+async fn no_route_returns_rows_of_another_brand() {
     let site = two_brands();
     let gateway = site.start();
     for (brand, own, own_base, other, other_base) in
         [("dexar", "alphamark", 100, "betamark", 200), ("novo", "betamark", 200, "alphamark", 100)]
     {
         let client = gateway.client(brand);
-        for path in every_question(own, own_base) {
-            let answer = client.get(&path).await;
-            let text = String::from_utf8_lossy(&answer.body);
-            assert_eq!(answer.status, 200, "{brand} {path}: {text}");
+        for path in all_paths(own, own_base) {
+            let response = client.get(&path).await;
+            let text = String::from_utf8_lossy(&response.body);
+            assert_eq!(response.status, 200, "{brand} {path}: {text}");
             assert!(text.contains(own) && !text.contains(other), "{brand} {path}: {text}");
         }
-        for path in every_question(other, other_base) {
+        for path in all_paths(other, other_base) {
             for question in
                 [request(&path), request(&path).region("moscow").language("en"), request(&path).method("HEAD")]
             {
-                let answer = client.send(question).await;
-                let text = String::from_utf8_lossy(&answer.body);
+                let response = client.send(question).await;
+                let text = String::from_utf8_lossy(&response.body);
                 assert!(!text.contains(other), "{brand} {path}: {text}");
                 if path.starts_with("/item/") || path.starts_with("/category/") {
-                    assert_eq!(answer.status, 404, "{brand} {path}");
+                    assert_eq!(response.status, 404, "{brand} {path}");
                 }
             }
         }
@@ -78,7 +78,7 @@ async fn no_route_shows_the_other_brands_rows() {
 }
 
 #[tokio::test]
-async fn one_number_is_another_item_in_each_brand() {
+async fn numeric_ids_are_per_brand() {
     let site = Site::new(&["dexar", "novo"]);
     for (brand, marker) in [("dexar", "alphamark"), ("novo", "betamark")] {
         site.import_text(brand, "same-numbers.jsonl", catalogue(marker, 100), &[]).success();
@@ -92,11 +92,15 @@ async fn one_number_is_another_item_in_each_brand() {
     site.import_text("novo", "one.jsonl", "{\"itemID\":1001,\"price\":777}", &[]).success();
     gateway.await_propagation().await;
     assert_eq!(gateway.client("novo").json("/item/1001").await["price"], 777);
-    assert_eq!(gateway.client("dexar").json("/item/1001").await["price"], 1, "a delta of one leaves the other alone");
+    assert_eq!(
+        gateway.client("dexar").json("/item/1001").await["price"],
+        1,
+        "an import into one brand leaves the other unchanged"
+    );
 }
 
-/// What a client claims about where it wants to be.
-fn claims(path: &str) -> Vec<TestRequest> {
+/// Requests with headers that name another brand.
+fn misleading_requests(path: &str) -> Vec<TestRequest> {
     let other = "api.novo.market:444";
     vec![
         request(path).host(other),
@@ -112,33 +116,33 @@ fn claims(path: &str) -> Vec<TestRequest> {
 }
 
 #[tokio::test]
-async fn nothing_that_a_client_sends_changes_the_brand() {
+async fn no_request_header_changes_the_brand() {
     let site = two_brands();
     let gateway = site.start();
     let address = gateway.address("dexar");
     for path in ["/category", "/item/1001", "/item/2001", "/regions"] {
         let plain = gateway.client("dexar").get(path).await;
-        for question in claims(path) {
+        for question in misleading_requests(path) {
             for client in [Client::new(address), Client::new(address).http1()] {
-                let answer = client.send(question.clone()).await;
-                assert_eq!((answer.status, &answer.body), (plain.status, &plain.body), "{path}");
+                let response = client.send(question.clone()).await;
+                assert_eq!((response.status, &response.body), (plain.status, &plain.body), "{path}");
             }
         }
     }
-    // The certificate is the listener's own, whatever SNI asks for; so a client that wants Novo there is refused by itself.
+    // The listener presents its own certificate for any SNI, so a client that expects Novo rejects it.
     let own_name = Client::new(address).sni("api.dexarmarket.ru").get("/item/1001").await;
     assert_eq!(own_name.ok_json()["name"], "Чайник alphamark");
     let refused =
-        Client::new(address).sni("api.novo.market").try_send(request("/item/1001")).await.expect_err("not its name");
+        Client::new(address).sni("api.novo.market").try_send(request("/item/1001")).await.expect_err("another name");
     assert!(refused.to_string().contains("certificate"), "{refused}");
     let by_address = Client::new(address).sni("127.0.0.1").get("/item/1001").await;
-    assert_eq!(by_address.ok_json()["name"], "Чайник alphamark", "no SNI at all");
+    assert_eq!(by_address.ok_json()["name"], "Чайник alphamark", "without SNI");
 }
 
 #[test]
-fn a_brands_role_gets_nothing_of_the_other_schema() {
+fn role_of_a_brand_has_no_access_to_another_schema() {
     let site = two_brands();
-    assert_eq!(site.sql_as("dexar", "select count(*) from item").as_deref(), Ok("3"), "its own");
+    assert_eq!(site.sql_as("dexar", "select count(*) from item").as_deref(), Ok("3"), "its own schema");
     for forbidden in [
         "select * from novo.item",
         "select * from novo.listed_item",
@@ -177,11 +181,11 @@ fn a_brands_role_gets_nothing_of_the_other_schema() {
         "analyze novo.item; select 1 / 0",
     ] {
         let refused = site.sql_as("dexar", forbidden);
-        let refused = refused.expect_err(&format!("{forbidden} was let through"));
+        let refused = refused.expect_err(&format!("{forbidden} succeeded"));
         let known = ["permission denied", "must ", "does not exist", "division by zero", "WARNING"];
         assert!(known.iter().any(|words| refused.contains(words)), "{forbidden}: {refused}");
     }
-    // The statistics and the catalogue of the database show no values either.
+    // Statistics and system catalogues contain no values of the other schema either.
     let seen = "select count(*) from pg_catalog.pg_stats where schemaname = 'novo'";
     assert_eq!(site.sql_as("dexar", seen).as_deref(), Ok("0"));
     let usable =
@@ -193,18 +197,18 @@ fn a_brands_role_gets_nothing_of_the_other_schema() {
 }
 
 #[test]
-fn the_wall_stands_from_the_other_side_and_for_a_stranger_too() {
+fn other_brands_and_other_roles_are_isolated_too() {
     let site = two_brands();
-    let refused = site.sql_as("novo", "select * from dexar.item").expect_err("the other way round");
+    let refused = site.sql_as("novo", "select * from dexar.item").expect_err("no privilege");
     assert!(refused.contains("permission denied"), "{refused}");
     let stranger = format!("stranger_of_{}", site.database);
     site.services.admin_sql(&site.database, &format!("create role {stranger} login password 'p'"));
     let refused = crate::harness::psql(site.services.program("psql", &stranger, "p", &site.database), "select 1");
-    assert!(refused.expect_err("not a brand").contains("permission denied for database"));
+    assert!(refused.expect_err("no privilege").contains("permission denied for database"));
 }
 
 #[tokio::test]
-async fn a_third_brand_is_a_file_a_certificate_and_migrate() {
+async fn third_brand_needs_only_a_file_a_certificate_and_migrate() {
     let mut site = two_brands();
     site.add_brand("third");
     assert!(site.migrate().success().contains("third: applied"));
@@ -217,11 +221,11 @@ async fn a_third_brand_is_a_file_a_certificate_and_migrate() {
     assert_eq!(own.header("access-control-allow-origin"), Some("https://third.example"));
     let counts = |tree: Value| tree[0]["itemCount"].clone();
     for brand in ["dexar", "novo"] {
-        assert_eq!(counts(gateway.client(brand).json("/category").await), 3, "{brand} goes on");
+        assert_eq!(counts(gateway.client(brand).json("/category").await), 3, "{brand} is unchanged");
     }
     for (brand, other) in [("third", "dexar"), ("dexar", "third"), ("novo", "third")] {
         assert!(site.sql_as(brand, &format!("select * from {other}.item")).is_err(), "{brand} reads {other}");
     }
-    let (_, ready) = gateway.admin("/readyz").expect("it is up");
+    let (_, ready) = gateway.admin("/readyz").expect("a response");
     assert_eq!(ready["brands"]["third"]["lacks"], serde_json::json!([]));
 }

@@ -1,4 +1,4 @@
-//! Spans over OTLP, as a collector receives them.
+//! Spans exported over OTLP, as a collector receives them.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -6,45 +6,45 @@ use std::sync::{Arc, Mutex};
 
 use crate::harness::{Process, Site, eventually, free_port, request};
 
-/// A collector that keeps what is posted to `/v1/traces`.
+/// A collector that stores the bodies of requests to `/v1/traces`.
 fn collector() -> (u16, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
-    let kept: Arc<Mutex<Vec<u8>>> = Arc::default();
-    let keep = kept.clone();
+    let stored: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let store = stored.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (mut stream, keep) = (stream.expect("a connection"), keep.clone());
+            let (mut stream, store) = (stream.expect("a connection"), store.clone());
             std::thread::spawn(move || {
-                let mut got = Vec::new();
-                let mut piece = [0; 65_536];
-                while let Ok(read @ 1..) = stream.read(&mut piece) {
-                    got.extend_from_slice(&piece[..read]);
-                    let Some(end) = got.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
-                    let head = String::from_utf8_lossy(&got[..end]).to_lowercase();
+                let mut received = Vec::new();
+                let mut buffer = [0; 65_536];
+                while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                    received.extend_from_slice(&buffer[..read]);
+                    let Some(end) = received.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+                    let head = String::from_utf8_lossy(&received[..end]).to_lowercase();
                     let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
                     let length: usize = length.and_then(|length| length.trim().parse().ok()).expect("a length");
-                    if got.len() < end + 4 + length {
+                    if received.len() < end + 4 + length {
                         continue;
                     }
                     assert!(head.starts_with("post /v1/traces ") && head.contains("application/x-protobuf"), "{head}");
-                    keep.lock().expect("no panic").extend(got.drain(..end + 4 + length).skip(end + 4));
-                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").expect("it waits");
+                    store.lock().expect("no panic").extend(received.drain(..end + 4 + length).skip(end + 4));
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").expect("the client reads");
                 }
             });
         }
     });
-    (port, kept)
+    (port, stored)
 }
 
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
 }
 
 #[tokio::test]
-async fn a_request_is_a_span_of_the_trace_that_it_came_with() {
+async fn request_is_a_span_of_the_trace_in_its_traceparent() {
     let site = Site::new(&["dexar"]);
-    let (port, kept) = collector();
+    let (port, stored) = collector();
     let gateway = Process::start("gateway", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |command| {
         command.arg("serve");
         site.set_environment(command);
@@ -60,8 +60,8 @@ async fn a_request_is_a_span_of_the_trace_that_it_came_with() {
     assert_eq!(client.send(request.header("x-request-id", "req-4711")).await.status, 404);
     let trace_id = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes();
     let spans = eventually("a span", 20, || {
-        let kept = kept.lock().expect("no panic").clone();
-        contains(&kept, &trace_id).then_some(kept)
+        let spans = stored.lock().expect("no panic").clone();
+        contains(&spans, &trace_id).then_some(spans)
     });
     for part in ["brandgate", "GET /item/{id}", "dexar", "req-4711", "http.response.status_code"] {
         assert!(contains(&spans, part.as_bytes()), "{part}");
@@ -70,11 +70,14 @@ async fn a_request_is_a_span_of_the_trace_that_it_came_with() {
     client.get("/regions").await;
     gateway.terminate();
     assert!(gateway.await_exit().success());
-    assert!(contains(&kept.lock().expect("no panic"), b"GET /regions"), "the last span is sent before the end");
+    assert!(
+        contains(&stored.lock().expect("no panic"), b"GET /regions"),
+        "the last span is exported before the process exits"
+    );
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_costs_no_visitor_anything() {
+async fn unavailable_collector_does_not_affect_requests() {
     let site = Site::new(&["dexar"]);
     let gateway = Process::start("gateway", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |command| {
         command.arg("serve");

@@ -1,53 +1,60 @@
-//! From the bytes of a YML feed to clean UTF-8 that begins at `<yml_catalog`.
+//! Decodes a YML feed to UTF-8 and skips everything before `<yml_catalog`.
 //!
-//! Called by `catalog::import` before the `yml` reader. Feeds come in UTF-8 and windows-1251, and those lying on a disk
-//! may have PHP before the XML. What stands before the root (PHP, XML declaration, DOCTYPE with its entities) must never
-//! reach the XML parser, and no file may make this part hold more than a few chunks of it.
+//! Feeds come in UTF-8 and windows-1251, and files may have PHP code before the XML.
+//!
+//! # Invariants
+//! - The prolog (PHP, XML declaration, DOCTYPE with its entities) does not reach the XML parser.
+//! - No more than a few chunks of a file are held in memory.
 
-use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1251};
 use std::io::{self, BufRead, Read};
 
-const HEAD: u64 = 8 * 1024;
-const CHUNK: usize = 64 * 1024;
+use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1251};
+
+/// How much of a file decides its encoding.
+const HEAD_BYTES: u64 = 8 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 const ROOT: &[u8] = b"<yml_catalog";
 
-/// A feed in UTF-8, from its `<yml_catalog` on.
-pub struct Feed<R> {
+/// A feed in UTF-8, starting at `<yml_catalog`.
+pub struct Utf8Feed<R> {
     source: io::Chain<io::Cursor<Vec<u8>>, R>,
     decoder: Decoder,
     raw: Box<[u8]>,
-    /// Decoded, of which `text[..at]` has been eaten.
+    /// Decoded text, of which `text[..consumed]` has been consumed.
     text: Vec<u8>,
-    at: usize,
-    ended: bool,
+    consumed: usize,
+    is_eof: bool,
 }
 
-/// Finds the feed's encoding and its root element; fails when the file has no `<yml_catalog`.
-pub fn open<R: Read>(mut reader: R) -> io::Result<Feed<R>> {
+/// Detects the encoding and finds the root element.
+///
+/// # Errors
+/// `InvalidData` when the file has no `<yml_catalog`; errors of the reader.
+pub fn open<R: Read>(mut reader: R) -> io::Result<Utf8Feed<R>> {
     let mut head = Vec::new();
-    reader.by_ref().take(HEAD).read_to_end(&mut head)?;
-    let mut feed = Feed {
+    reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    let mut feed = Utf8Feed {
         decoder: encoding_of(&head).new_decoder_with_bom_removal(),
         source: io::Cursor::new(head).chain(reader),
-        raw: vec![0; CHUNK].into_boxed_slice(),
+        raw: vec![0; CHUNK_BYTES].into_boxed_slice(),
         text: Vec::new(),
-        at: 0,
-        ended: false,
+        consumed: 0,
+        is_eof: false,
     };
     feed.skip_to_root()?;
     Ok(feed)
 }
 
-impl<R: Read> Feed<R> {
+impl<R: Read> Utf8Feed<R> {
     fn skip_to_root(&mut self) -> io::Result<()> {
         loop {
             if let Some(found) = find_root(&self.text) {
-                self.at = found;
+                self.consumed = found;
                 return Ok(());
             }
-            // The last bytes may be the root's beginning.
-            self.at = self.text.len().saturating_sub(ROOT.len());
-            if self.ended {
+            // The last bytes may be the beginning of the root tag.
+            self.consumed = self.text.len().saturating_sub(ROOT.len());
+            if self.is_eof {
                 let message = "the file has no <yml_catalog>: it is not a YML feed";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
@@ -55,26 +62,27 @@ impl<R: Read> Feed<R> {
         }
     }
 
-    /// Forgets what was eaten and appends one more chunk.
+    /// Drops the consumed text and appends one more chunk.
     fn decode_more(&mut self) -> io::Result<()> {
-        self.text.drain(..self.at);
-        self.at = 0;
+        self.text.drain(..self.consumed);
+        self.consumed = 0;
         let read = loop {
             match self.source.read(&mut self.raw) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => break other?,
             }
         };
-        self.ended = read == 0;
+        self.is_eof = read == 0;
         let mut rest = &self.raw[..read];
         loop {
-            let kept = self.text.len();
-            // When the length overflows, the decoder just asks for more room below.
-            let room = self.decoder.max_utf8_buffer_length(rest.len()).unwrap_or(CHUNK);
-            self.text.resize(kept + room, 0);
-            let (result, eaten, written, _) = self.decoder.decode_to_utf8(rest, &mut self.text[kept..], self.ended);
-            self.text.truncate(kept + written);
-            rest = &rest[eaten..];
+            let length = self.text.len();
+            // `None` is an overflow; with too little room the decoder returns `OutputFull` and the loop continues.
+            let room = self.decoder.max_utf8_buffer_length(rest.len()).unwrap_or(CHUNK_BYTES);
+            self.text.resize(length + room, 0);
+            let (result, consumed, written, _) =
+                self.decoder.decode_to_utf8(rest, &mut self.text[length..], self.is_eof);
+            self.text.truncate(length + written);
+            rest = &rest[consumed..];
             if result == CoderResult::InputEmpty {
                 return Ok(());
             }
@@ -82,20 +90,20 @@ impl<R: Read> Feed<R> {
     }
 }
 
-impl<R: Read> BufRead for Feed<R> {
+impl<R: Read> BufRead for Utf8Feed<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.at == self.text.len() && !self.ended {
+        while self.consumed == self.text.len() && !self.is_eof {
             self.decode_more()?;
         }
-        Ok(&self.text[self.at..])
+        Ok(&self.text[self.consumed..])
     }
 
     fn consume(&mut self, amount: usize) {
-        self.at = (self.at + amount).min(self.text.len());
+        self.consumed = (self.consumed + amount).min(self.text.len());
     }
 }
 
-impl<R: Read> Read for Feed<R> {
+impl<R: Read> Read for Utf8Feed<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.fill_buf()?.read(into)?;
         self.consume(read);
@@ -107,7 +115,7 @@ fn find_root(text: &[u8]) -> Option<usize> {
     let mut from = 0;
     while let Some(open) = text[from..].iter().position(|b| *b == b'<') {
         let start = from + open;
-        // The byte after the name is looked at too, so that `<yml_catalogue` is not taken for the root.
+        // The byte after the name tells `<yml_catalog` from `<yml_catalogue`.
         if text[start..].starts_with(ROOT)
             && text.get(start + ROOT.len()).is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'))
         {
@@ -122,20 +130,20 @@ fn encoding_of(head: &[u8]) -> &'static Encoding {
     if let Some((encoding, _)) = Encoding::for_bom(head) {
         return encoding;
     }
-    // Inside the document the words `encoding="…"` are somebody's text.
+    // After the root tag `encoding="…"` is text of the shop.
     let prolog = &head[..find_root(head).unwrap_or(head.len())];
     if let Some(encoding) = declared_encoding(prolog) {
         return encoding;
     }
     match std::str::from_utf8(head) {
         Ok(_) => UTF_8,
-        // A letter that the end of the head cuts in two is no sign of another encoding.
+        // The end of the head may cut a character in two.
         Err(error) if error.error_len().is_none() => UTF_8,
         Err(_) => WINDOWS_1251,
     }
 }
 
-/// The first known `encoding="…"`, also as PHP writes it: `encoding=\"…\"`.
+/// The first known `encoding="…"`, also with the quotes escaped as in PHP: `encoding=\"…\"`.
 fn declared_encoding(prolog: &[u8]) -> Option<&'static Encoding> {
     const WORD: &[u8] = b"encoding";
     (0..prolog.len()).filter(|at| prolog[*at..].starts_with(WORD)).find_map(|at| {
@@ -143,7 +151,7 @@ fn declared_encoding(prolog: &[u8]) -> Option<&'static Encoding> {
         let rest = rest.strip_prefix(b"\\").unwrap_or(rest);
         let rest = rest.strip_prefix(b"\"").or_else(|| rest.strip_prefix(b"'"))?;
         let end = rest.iter().position(|b| matches!(b, b'"' | b'\'' | b'\\'))?;
-        // A declaration that can be read byte by byte is not in UTF-16, whatever it says.
+        // A declaration that is readable as ASCII is not in UTF-16, whatever it declares.
         Encoding::for_label_no_replacement(&rest[..end]).filter(|found| *found != UTF_16LE && *found != UTF_16BE)
     })
 }
@@ -152,7 +160,7 @@ fn declared_encoding(prolog: &[u8]) -> Option<&'static Encoding> {
 mod tests {
     use super::*;
 
-    /// Gives one byte a time, so that everything falls on a boundary.
+    /// Returns one byte per read, so that everything falls on a boundary.
     struct Drip(io::Cursor<Vec<u8>>);
 
     impl Read for Drip {
@@ -176,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_1251_is_known_by_its_declaration_also_inside_php() {
+    fn windows_1251_is_detected_by_its_declaration_also_inside_php() {
         let catalogue = "<yml_catalog><name>Чайник «Ё»</name></yml_catalog>";
         for prolog in [
             "<?xml version=\"1.0\" encoding=\"windows-1251\"?>",
@@ -188,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declaration_is_believed_even_where_the_bytes_would_pass_for_utf_8() {
+    fn a_declaration_wins_over_bytes_that_are_valid_utf_8() {
         let bytes = [b"<?xml encoding=\"windows-1251\"?><yml_catalog>".as_slice(), "я".as_bytes()].concat();
         assert_eq!(text_of(&bytes), "<yml_catalog>СЏ");
     }
@@ -201,21 +209,21 @@ mod tests {
     }
 
     #[test]
-    fn without_a_declaration_the_bytes_decide() {
+    fn without_a_declaration_the_bytes_decide_the_encoding() {
         assert_eq!(text_of("<yml_catalog>Ложка".as_bytes()), "<yml_catalog>Ложка");
         assert_eq!(text_of(&cp1251("<yml_catalog>Ложка")), "<yml_catalog>Ложка");
     }
 
     #[test]
-    fn a_letter_cut_by_the_end_of_the_head_does_not_make_it_windows_1251() {
+    fn a_character_cut_by_the_end_of_the_head_is_still_utf_8() {
         for shift in 0..3 {
-            let text = format!("<yml_catalog>{}{}", "x".repeat(shift), "щ".repeat(HEAD as usize));
+            let text = format!("<yml_catalog>{}{}", "x".repeat(shift), "щ".repeat(HEAD_BYTES as usize));
             assert_eq!(text_of(text.as_bytes()), text);
         }
     }
 
     #[test]
-    fn words_in_the_document_and_unknown_labels_declare_nothing() {
+    fn text_in_the_document_and_unknown_labels_are_not_declarations() {
         for text in ["<yml_catalog a='encoding=\"windows-1251\"'>ё", "<yml_catalog>encoding=\"koi8-r\" ё"] {
             assert_eq!(text_of(text.as_bytes()), text);
         }
@@ -234,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_root_is_found_across_every_chunk_boundary() {
-        for before in CHUNK - 20..CHUNK + 20 {
+        for before in CHUNK_BYTES - 20..CHUNK_BYTES + 20 {
             let text = format!("{}<yml_catalog/>", " ".repeat(before));
             assert_eq!(text_of(text.as_bytes()), "<yml_catalog/>", "after {before} bytes");
         }
@@ -247,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_root_is_refused_in_words() {
+    fn a_file_without_a_root_is_rejected() {
         for bytes in [b"".as_slice(), b"<html></html>", b"<yml_catalog", b"<!DOCTYPE yml_catalog>"] {
             let error = open(bytes).err().expect("no root");
             assert!(error.to_string().contains("no <yml_catalog>"), "{error}");
@@ -255,15 +263,15 @@ mod tests {
     }
 
     #[test]
-    fn little_is_held_however_long_the_file_is() {
+    fn memory_does_not_grow_with_the_file() {
         let mut feed =
             open(io::repeat(b' ').take(20_000_000).chain(b"<yml_catalog>".as_slice()).chain(io::repeat(b'a')))
                 .expect("has a root");
         for _ in 0..1_000 {
-            let seen = feed.fill_buf().expect("endless").len();
-            feed.consume(seen);
+            let available = feed.fill_buf().expect("endless").len();
+            feed.consume(available);
         }
-        assert!(feed.text.capacity() < 10 * CHUNK, "{} bytes", feed.text.capacity());
+        assert!(feed.text.capacity() < 10 * CHUNK_BYTES, "{} bytes", feed.text.capacity());
     }
 
     #[test]

@@ -1,62 +1,69 @@
-//! From what was staged to what the shop sells: the SQL of an import, inside one transaction.
+//! Merges staged records into the shop, in one transaction.
 //!
-//! Called by `import::run`. Files are merged one after another, as if each were an import of its own. City feeds (files with
-//! a region) are united: within one import the first feed that names an item decides its fields, a later one only adds
-//! its region, and a price that differs is reported. What must never happen: a column that a record is silent about is
-//! written, or a row is rewritten that does not change.
+//! Files are merged one after another, as if each were an import of its own. Regional feeds are united: within one
+//! import the first feed with an item decides its fields, a later one only adds its region, and a different price is
+//! reported.
+//!
+//! # Invariants
+//! - A column that a record does not mention is not written.
+//! - A row that does not change is not rewritten.
 
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 
-use super::record::{RegionRecord, Rejected};
-use super::report::{ChangeCounts, ImportReport, Summary};
-use super::stage::Staged;
-use super::{ImportSource, Options, categories, reviews};
+use super::record::{RecordProblem, RegionRecord};
+use super::report::{ChangeCounts, ImportReport, ImportSummary};
+use super::stage::StagedRecords;
+use super::{ImportOptions, ImportSource, categories, reviews};
 use crate::foundation::error::{Error, Result};
 
+/// Merges all files; the caller commits or rolls back.
 pub(super) async fn merge(
     transaction: &Transaction<'_>,
     brand: &str,
     sources: &[ImportSource],
-    staged: Staged,
-    options: Options,
+    staged: StagedRecords,
+    options: ImportOptions,
     report: &mut ImportReport,
-) -> Result<Summary> {
+) -> Result<ImportSummary> {
     let lock = format!("brandgate:import:{brand}");
     let lock_now = "select pg_try_advisory_xact_lock(hashtextextended($1, 0))";
     if !transaction.query_one(lock_now, &[&lock]).await?.get::<_, bool>(0) {
-        tracing::warn!(brand, "another import of this brand is running: waiting for its end");
+        tracing::warn!(brand, "another import of this brand is running; waiting until it is done");
         transaction.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&lock]).await?;
     }
-    // A long pending list lets the search index take many rows at once.
+    // With a long pending list the search index (GIN) takes many rows at once.
     transaction.batch_execute("set local work_mem = '64MB'; set local gin_pending_list_limit = '64MB'").await?;
-    transaction.batch_execute(CREATE_TOUCHED).await?;
+    transaction.batch_execute(CREATE_IMPORT_TOUCHED).await?;
     let has_categories = !staged.categories.is_empty();
-    let (spared_numbers, spared_ids) = (staged.spared_numbers, staged.spared_ids);
+    let (rejected_numbers, rejected_ids) = (staged.rejected_numbers, staged.rejected_ids);
     if options.replace && staged.unattributed > 0 {
-        let sentence = format!(
-            "{} records cannot be used and do not say what they are about: --replace might remove their items.",
+        let message = format!(
+            "{} records were rejected and do not identify their item: --replace might remove it.",
             staged.unattributed
         );
-        return Err(Error::malformed("unattributed_records", sentence));
+        return Err(Error::malformed("unattributed_records", message));
     }
-    let mut summary = Summary { regions: regions(transaction, &staged.regions, report).await?, ..Summary::default() };
-    let (changes, named) = categories::merge(transaction, staged.categories, report).await?;
+    let mut summary = ImportSummary {
+        regions: merge_regions(transaction, &staged.regions, report).await?,
+        ..ImportSummary::default()
+    };
+    let (changes, imported_categories) = categories::merge(transaction, staged.categories, report).await?;
     summary.categories = changes;
     for (file_no, source) in (0..).zip(sources) {
-        file(transaction, file_no, source.region.as_deref(), &mut summary, report).await?;
+        merge_file(transaction, file_no, source.region.as_deref(), &mut summary, report).await?;
     }
     if options.replace {
         if summary.items_read == 0 {
-            let sentence = "The files hold no item that can be used: --replace would empty the shop.";
-            return Err(Error::malformed("empty_import", sentence));
+            let message = "The files contain no usable item: --replace would empty the shop.";
+            return Err(Error::malformed("empty_import", message));
         }
-        summary.items.removed = transaction.execute(REMOVE_ITEMS, &[&spared_numbers, &spared_ids]).await?;
-        transaction.execute(LEAVE_REGIONS, &[]).await?;
+        summary.items.removed = transaction.execute(REMOVE_ITEMS, &[&rejected_numbers, &rejected_ids]).await?;
+        transaction.execute(REMOVE_REGIONS, &[]).await?;
         if has_categories {
-            summary.categories.removed = transaction.execute(REMOVE_CATEGORIES, &[&named]).await?;
+            summary.categories.removed = transaction.execute(REMOVE_CATEGORIES, &[&imported_categories]).await?;
         }
     }
     summary.items.changed = transaction.query_one(COUNT_CHANGED, &[]).await?.get::<_, i64>(0) as u64;
@@ -64,28 +71,34 @@ pub(super) async fn merge(
 }
 
 /// Merges one file's items.
-async fn file(
+async fn merge_file(
     transaction: &Transaction<'_>,
     file_no: i32,
     region: Option<&str>,
-    summary: &mut Summary,
+    summary: &mut ImportSummary,
     report: &mut ImportReport,
 ) -> Result<()> {
     if let Some(region) = region {
         let known = transaction.query_opt("select from region where region_id = $1", &[&region]).await?;
         if known.is_none() {
-            let sentence = format!("There is no region {region}: import the regions first.");
-            return Err(Error::malformed("unknown_region", sentence));
+            let message = format!("There is no region {region}: import the regions first.");
+            return Err(Error::malformed("unknown_region", message));
         }
     }
     transaction.batch_execute("drop table if exists import_ready").await?;
-    transaction.execute(RESOLVE, &[&file_no, &region]).await?;
+    transaction.execute(RESOLVE_ITEMS, &[&file_no, &region]).await?;
     transaction.batch_execute("analyze import_ready").await?;
-    each_row(transaction, PROBLEMS, None, |label, problem| report.reject(Rejected::left_out(label, problem))).await?;
-    each_row(transaction, REPEATED, Some(file_no), |label, reason| report.reject(Rejected::left_out(label, reason)))
+    for_each_row(transaction, PROBLEMS, None, |label, reason| report.add(RecordProblem::rejected(label, reason)))
         .await?;
-    each_row(transaction, OTHER_PRICES, None, |label, reason| report.notice(Rejected::kept(label, reason))).await?;
-    let usable = transaction.query_one(USABLE, &[]).await?;
+    for_each_row(transaction, DUPLICATES, Some(file_no), |label, reason| {
+        report.add(RecordProblem::rejected(label, reason));
+    })
+    .await?;
+    for_each_row(transaction, DIFFERENT_PRICES, None, |label, reason| {
+        report.add(RecordProblem::corrected(label, reason));
+    })
+    .await?;
+    let usable = transaction.query_one(COUNT_USABLE, &[]).await?;
     summary.items_read += usable.get::<_, i64>("usable") as u64;
     if usable.get("any_new") {
         summary.items.new += transaction.execute(INSERT_ITEMS, &[]).await?;
@@ -98,25 +111,25 @@ async fn file(
         transaction.execute(ADD_REGION, &[&region]).await?;
     }
     reviews::merge(transaction, &mut summary.reviews).await?;
-    transaction.execute(TOUCH, &[&region]).await?;
+    transaction.execute(ADD_TOUCHED, &[&region]).await?;
     Ok(())
 }
 
-/// Hands over the label and the reason of each row, one at a time: a bad file may have as many as it has records.
-async fn each_row(
+/// Streams rows of a label and a reason: a bad file may have as many problems as records.
+async fn for_each_row(
     transaction: &Transaction<'_>,
     query: &str,
     parameter: Option<i32>,
-    mut take: impl FnMut(String, String),
+    mut handle: impl FnMut(String, String),
 ) -> Result<()> {
     let mut rows = pin!(transaction.query_raw(query, parameter).await?);
     while let Some(row) = rows.try_next().await? {
-        take(row.get("label"), row.get("reason"));
+        handle(row.get("label"), row.get("reason"));
     }
     Ok(())
 }
 
-async fn regions(
+async fn merge_regions(
     transaction: &Transaction<'_>,
     records: &[RegionRecord],
     report: &mut ImportReport,
@@ -131,17 +144,17 @@ async fn regions(
             changes.new += transaction.execute(INSERT_REGION, &values).await?;
         } else {
             let label = format!("region {}", record.id);
-            report.reject(Rejected::left_out(label, "is new and lacks its city, country or countryCode"));
+            report.add(RecordProblem::rejected(label, "is new and has no city, country or countryCode"));
         }
     }
     Ok(changes)
 }
 
-const INSERT_REGION: &str = "
+const INSERT_REGION: &str = r"
     insert into region (region_id, city, country, country_code, timezone, translations, position)
     select $1, $2::text, $3::text, $4::text, $5, coalesce($6::text::jsonb, '{}'), coalesce(max(position), 0) + 1 from region";
 
-const UPDATE_REGION: &str = "
+const UPDATE_REGION: &str = r"
     update region r
     set city = n.city, country = n.country, country_code = n.country_code, timezone = n.timezone,
         translations = n.translations
@@ -152,186 +165,66 @@ const UPDATE_REGION: &str = "
       and (r.city, r.country, r.country_code, r.timezone, r.translations)
           is distinct from (n.city, n.country, n.country_code, n.timezone, n.translations)";
 
-/// Items that this import has named so far, with the price that stands and the regions of the feeds that have them; and items
-/// that it has written to.
-const CREATE_TOUCHED: &str = "
+/// `import_touched`: the items of the files merged so far, with their price and the regions of their feeds.
+/// `import_changed`: the items that were written to.
+const CREATE_IMPORT_TOUCHED: &str = r"
     create temporary table import_touched (
         item_id bigint primary key, is_new boolean not null, by_feed boolean not null, price numeric(14, 2),
         regions text[] not null
     ) on commit drop;
     create temporary table import_changed (item_id bigint not null) on commit drop";
 
-/// What the files changed of items that were there before.
-const COUNT_CHANGED: &str = "
+/// How many existing items changed.
+const COUNT_CHANGED: &str = r"
     select count(distinct item_id) from import_changed join import_touched using (item_id) where not is_new";
 
-/// Finds what every record of a file is about, and what is wrong with it. Only what was found out is written down; the wide
-/// columns stay where they were staged.
-const RESOLVE: &str = "
-    create temporary table import_ready on commit drop as
-    with numbered as (
-        select distinct on (coalesce(s.number, known.item_id, s.hashed))
-               coalesce(s.number, known.item_id, s.hashed) as item_id, s.row_no, s.number, s.id, s.category_numbers,
-               s.category_ids, s.subcategory, s.name is null as nameless, s.price, s.regions
-        from import_item s
-        left join item known on s.number is null and known.id = s.id
-        where s.file_no = $1
-        order by coalesce(s.number, known.item_id, s.hashed), s.row_no
-    ), resolved as (
-        select s.*, i.item_id is not null as known,
-               coalesce(s.id, i.id, 'item_' || s.item_id) as final_id,
-               $2::text is not null and t.by_feed is true as later_feed,
-               t.price as first_price,
-               named.category_id as named_category_id,
-               sub.category_id as named_subcategory_id,
-               cardinality(s.category_numbers) + cardinality(s.category_ids) > 0 as names_category,
-               owner.item_id as id_owner,
-               row_number() over (partition by coalesce(s.id, i.id, 'item_' || s.item_id) order by s.row_no) as place_of_id
-        from numbered s
-        left join item i on i.item_id = s.item_id
-        left join item owner on i.item_id is null and owner.id = coalesce(s.id, 'item_' || s.item_id)
-        left join import_touched t on t.item_id = s.item_id
-        left join lateral (
-            select c.category_id from (
-                select n.number, null::text as id, n.position from unnest(s.category_numbers) with ordinality n (number, position)
-                union all
-                select null, n.id, n.position + 1000 from unnest(s.category_ids) with ordinality n (id, position)
-            ) n join category c on c.category_id = n.number or c.id = n.id
-            order by n.position limit 1
-        ) named on true
-        left join category sub on sub.id = s.subcategory
-    )
-    select r.item_id, r.row_no, r.known, r.final_id, r.later_feed, r.price, r.first_price, r.named_subcategory_id,
-           coalesce(r.named_category_id, top.category_id) as category_id,
-           case
-               when r.later_feed then null
-               when not r.known and r.nameless then 'is new and has no name'
-               when not r.known and r.price is null then 'is new and has no price'
-               when r.id_owner is not null or (not r.known and r.place_of_id > 1)
-                   then 'its id belongs to another item already'
-               when r.subcategory is not null and r.named_subcategory_id is null then 'its subcategory does not exist'
-               when r.names_category and r.named_category_id is null then 'names no category that exists'
-               when not r.known and r.named_category_id is null and r.named_subcategory_id is null
-                   then 'is new and names no category'
-               when exists (select from unnest(r.regions) n (region_id) left join region using (region_id)
-                            where region.region_id is null) then 'names a region that does not exist'
-           end as problem
-    from resolved r
-    left join lateral (
-        select c.path[1] as category_id from category c where c.category_id = r.named_subcategory_id
-    ) top on true";
+const RESOLVE_ITEMS: &str = include_str!("resolve_items.sql");
 
-const PROBLEMS: &str = "
+/// The records of the file that are rejected.
+const PROBLEMS: &str = r"
     select final_id as label, problem as reason from import_ready
     where problem is not null order by row_no";
 
-const REPEATED: &str = "
-    select coalesce(s.id, 'item ' || s.number) as label, 'stands twice in the file: the first one stays' as reason
+/// The records of the file whose item has an earlier record in it.
+const DUPLICATES: &str = r"
+    select coalesce(s.id, 'item ' || s.number) as label, 'occurs twice in the file: the first one is used' as reason
     from import_item s
     where s.file_no = $1 and not exists (select from import_ready r where r.row_no = s.row_no)
     order by s.row_no";
 
-const OTHER_PRICES: &str = "
+/// The records of a later feed with another price than the first one.
+const DIFFERENT_PRICES: &str = r"
     select final_id || ' (' || price || ')' as label,
-           'costs something else in another city: the first feed''s price stays' as reason
+           'has another price in another city: the price of the first feed is used' as reason
     from import_ready
     where later_feed and problem is null and price <> first_price order by row_no";
 
-const USABLE: &str = "
+const COUNT_USABLE: &str = r"
     select count(*) as usable, coalesce(bool_or(known), false) as any_known,
            coalesce(bool_or(not known and not later_feed), false) as any_new
     from import_ready where problem is null";
 
-const INSERT_ITEMS: &str = "
-    insert into item (item_id, id, category_id, subcategory_id, name, simple_description, description, description_fields,
-                      currency, price, discount, quantity, remainings, rating, imported_rating, visible, priority, tags,
-                      badges, photos, questions, translations, held)
-    select r.item_id, r.final_id, r.category_id, r.named_subcategory_id, s.name, s.simple_description,
-           coalesce(s.description, ''), coalesce(s.description_fields, '[]'), coalesce(s.currency, 'RUB'), s.price,
-           coalesce(s.discount, 0), s.quantity, coalesce(s.remainings, case when s.available then 'high' end),
-           coalesce(s.rating, 0), coalesce(s.rating, 0), coalesce(s.visible, true), coalesce(s.priority, 0),
-           coalesce(s.tags, '{}'), coalesce(s.badges, '{}'), coalesce(s.photos, '[]'),
-           coalesce(s.questions, '[]'), coalesce(s.translations, '{}'),
-           -- an item that went and comes back is still held by the payments that hold it
-           (select coalesce(sum(l.quantity), 0) from payment_line l join payment p using (payment_id)
-            where l.item_id = r.item_id and p.holds)
-    from import_ready r join import_item s using (row_no)
-    where not r.known and r.problem is null and not r.later_feed";
+const INSERT_ITEMS: &str = include_str!("insert_items.sql");
 
-const UPDATE_ITEMS: &str = "
-    with updated as (
-    update item i
-    set category_id = n.category_id, subcategory_id = n.subcategory_id, name = n.name,
-        simple_description = n.simple_description, description = n.description,
-        description_fields = n.description_fields, currency = n.currency, price = n.price, discount = n.discount,
-        -- What a record is silent about is the row's own at the moment of writing: pieces are sold while an import runs.
-        quantity = case when n.has_stock then n.quantity
-                        when n.available and i.quantity = 0 then null else i.quantity end,
-        remainings = case when n.has_stock then n.remainings
-                          when n.available and (i.quantity = 0 or i.remainings = 'out') then 'high'
-                          else i.remainings end,
-        imported_rating = n.imported_rating,
-        rating = case when n.is_reviewed then i.rating else n.imported_rating end,
-        visible = n.visible, priority = n.priority, tags = n.tags, badges = n.badges, photos = n.photos,
-        questions = n.questions, translations = n.translations
-    from (
-        select o.item_id,
-               coalesce(r.category_id, o.category_id) as category_id,
-               case when r.named_subcategory_id is not null then r.named_subcategory_id
-                    when coalesce(r.category_id, o.category_id) = o.category_id then o.subcategory_id end as subcategory_id,
-               coalesce(s.name, o.name) as name,
-               coalesce(s.simple_description, o.simple_description) as simple_description,
-               coalesce(s.description, o.description) as description,
-               coalesce(s.description_fields, o.description_fields) as description_fields,
-               coalesce(s.currency, o.currency) as currency,
-               coalesce(s.price, o.price) as price,
-               coalesce(s.discount, o.discount) as discount,
-               s.has_stock, s.available, s.quantity, s.remainings,
-               -- a file that says what is shown anyway says nothing new
-               coalesce(nullif(s.rating, o.rating), o.imported_rating) as imported_rating,
-               exists (select from review v where v.item_id = o.item_id and v.owner is not null and not v.hidden)
-                   as is_reviewed,
-               coalesce(s.visible, o.visible) as visible,
-               coalesce(s.priority, o.priority) as priority,
-               coalesce(s.tags, o.tags) as tags,
-               coalesce(s.badges, o.badges) as badges,
-               coalesce(s.photos, o.photos) as photos,
-               coalesce(s.questions, o.questions) as questions,
-               import_merge_translations(o.translations, s.translations) as translations
-        from import_ready r join import_item s using (row_no) join item o on o.item_id = r.item_id
-        where r.known and r.problem is null and not r.later_feed
-    ) n
-    where i.item_id = n.item_id
-      and ((i.category_id, i.subcategory_id, i.name, i.simple_description, i.description, i.description_fields, i.currency,
-           i.price, i.discount, i.imported_rating, i.visible, i.priority, i.tags, i.badges,
-           i.photos, i.questions, i.translations)
-          is distinct from
-          (n.category_id, n.subcategory_id, n.name, n.simple_description, n.description, n.description_fields, n.currency,
-           n.price, n.discount, n.imported_rating, n.visible, n.priority, n.tags, n.badges,
-           n.photos, n.questions, n.translations)
-           or n.has_stock and (i.quantity, i.remainings) is distinct from (n.quantity, n.remainings)
-           or not n.has_stock and n.available and (i.quantity = 0 or i.remainings = 'out'))
-    returning i.item_id
-    )
-    insert into import_changed select item_id from updated";
+const UPDATE_ITEMS: &str = include_str!("update_items.sql");
 
-/// Lists that a record spells out: what is not in them goes, what is new comes.
-const REPLACE_REGIONS: &str = "
+/// Replaces the region lists that records contain.
+const REPLACE_REGIONS: &str = r"
     with listed as (
         select r.item_id, s.regions from import_ready r join import_item s using (row_no)
         where s.regions is not null and r.problem is null and not r.later_feed
-    ), gone as (
+    ), removed as (
         delete from item_region r using listed l where r.item_id = l.item_id and r.region_id <> all (l.regions)
         returning r.item_id
-    ), come as (
+    ), added as (
         insert into item_region select l.item_id, unnest(l.regions) from listed l on conflict do nothing
         returning item_id
     )
-    insert into import_changed select item_id from gone union select item_id from come";
+    insert into import_changed select item_id from removed union select item_id from added";
 
-/// A city's feed: what it has is available there. An item that was everywhere before this import stays so.
-const ADD_REGION: &str = "
-    with come as (
+/// Makes the items of a regional feed available in its region. An item that was available everywhere stays so.
+const ADD_REGION: &str = r"
+    with added as (
         insert into item_region
         select s.item_id, $1 from import_ready s
         where s.problem is null
@@ -339,31 +232,31 @@ const ADD_REGION: &str = "
         on conflict do nothing
         returning item_id
     )
-    insert into import_changed select item_id from come";
+    insert into import_changed select item_id from added";
 
-const TOUCH: &str = "
+const ADD_TOUCHED: &str = r"
     insert into import_touched
     select item_id, not known, $1::text is not null and problem is null, price, case when $1::text is null then '{}' else array[$1::text] end
     from import_ready where problem is null or known
     on conflict (item_id) do update set regions = import_touched.regions || excluded.regions";
 
-/// What no file names any more. An item whose record could not be used is named all the same.
-const REMOVE_ITEMS: &str = "
+/// Removes the items that are in no file; an item with a rejected record counts as being in its file.
+const REMOVE_ITEMS: &str = r"
     delete from item i
     where not exists (select from import_touched t where t.item_id = i.item_id)
       and i.item_id <> all ($1) and i.id <> all ($2)";
 
-/// With `--replace`, the city feeds of one import are all there is: a city whose feed lost an item loses it.
-const LEAVE_REGIONS: &str = "
-    with gone as (
+/// With `--replace` the regional feeds of one import are complete: an item leaves a region whose feed does not have it.
+const REMOVE_REGIONS: &str = r"
+    with removed as (
         delete from item_region r using import_touched t
         where r.item_id = t.item_id and t.by_feed and r.region_id <> all (t.regions)
         returning r.item_id
     )
-    insert into import_changed select item_id from gone";
+    insert into import_changed select item_id from removed";
 
-/// Categories that no file named, unless an item or a category that stays hangs there.
-const REMOVE_CATEGORIES: &str = "
+/// Removes the categories that are in no file, unless they contain an item or a category that stays.
+const REMOVE_CATEGORIES: &str = r"
     delete from category c
     where c.category_id <> all ($1)
       and not exists (

@@ -1,10 +1,15 @@
-//! Getting a catalogue in: files of several formats, staged, then merged in one transaction.
+//! Catalogue import: files of several formats are read into a staging table, which is merged in one transaction.
 //!
-//! Called by `bin/brandgate catalog import`. The way of a file: `feed` or `json` reads records, `stage` copies items into a
-//! temporary table while reading, `merge` brings them into the shop. What must never happen: a visitor sees half an
-//! import, a file decides how much memory is used, or a silent field blanks what the shop knows.
+//! `json`, or `feed` and `yml`, read records; `stage` copies items into a temporary table while reading; `merge`
+//! updates the shop.
+//!
+//! # Invariants
+//! - Visitors see the catalogue before or after an import, never a part of it.
+//! - Memory does not grow with the size of a file.
+//! - A field that a file does not mention keeps its value.
 
 mod categories;
+mod category_tree;
 mod feed;
 mod json;
 mod merge;
@@ -27,9 +32,9 @@ use crate::config::BrandConfig;
 use crate::foundation::error::{Error, Result};
 use crate::platform::postgres;
 
-pub use report::{ImportReport, Summary};
+pub use report::{ImportReport, ImportSummary};
 
-/// A file to import; a feed of one region makes its items available there.
+/// A file to import; a feed with a region makes its items available in that region.
 #[derive(Debug, Clone)]
 pub struct ImportSource {
     pub path: PathBuf,
@@ -37,16 +42,16 @@ pub struct ImportSource {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
-    /// Any record that cannot be used fails the import.
+pub struct ImportOptions {
+    /// Fail the import when any record is rejected.
     pub strict: bool,
-    /// Find out what would change, and change nothing.
+    /// Roll back instead of committing.
     pub dry_run: bool,
-    /// Remove what the files no longer have.
+    /// Remove items and categories that no file contains.
     pub replace: bool,
 }
 
-/// How far the reading is; shared with whoever draws it.
+/// How much has been read; the counters are shared with the caller's progress display.
 #[derive(Debug, Clone, Default)]
 pub struct ImportProgress {
     pub bytes_read: Arc<AtomicU64>,
@@ -56,43 +61,43 @@ pub struct ImportProgress {
 /// Imports the files in order into one brand's schema.
 ///
 /// # Errors
-/// A file that cannot be read to its end, a database that is away, and with `strict` any rejected record: then nothing
-/// has changed. `report` has the records either way.
+/// A file that cannot be read completely, an unavailable database, and with `strict` any rejected record. Nothing has
+/// changed then. `report` is filled in either case.
 pub async fn run(
     brand: &BrandConfig,
     sources: &[ImportSource],
-    options: Options,
+    options: ImportOptions,
     progress: &ImportProgress,
     report: &mut ImportReport,
-) -> Result<Summary> {
+) -> Result<ImportSummary> {
     let mut client = postgres::connect(&brand.database).await?;
-    if let Some(sentence) = postgres::find_problem(&client, &brand.name).await? {
-        return Err(Error::internal(sentence));
+    if let Some(problem) = postgres::find_problem(&client, &brand.name).await? {
+        return Err(Error::internal(problem));
     }
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let staged = stage::stage(&client, sources, progress, report).await?;
-    let staging = begun.elapsed();
+    let staging = started_at.elapsed();
     let transaction = client.transaction().await?;
     let summary = merge::merge(&transaction, &brand.name, sources, staged, options, report).await?;
-    let summary = Summary { staging, ..summary };
+    let summary = ImportSummary { staging, ..summary };
     if options.strict && report.rejected() > 0 {
-        let sentence = format!("{} records cannot be used, and --strict was asked for.", report.rejected());
-        return Err(Error::malformed("rejected_records", sentence));
+        let message = format!("{} records were rejected and --strict is set.", report.rejected());
+        return Err(Error::malformed("rejected_records", message));
     }
     if options.dry_run {
         transaction.rollback().await?;
     } else {
         transaction.commit().await?;
-        if let Err(error) = tidy(brand, &client).await {
-            tracing::warn!(brand = brand.name, %error, "imported, but the tables could not be tidied up");
+        if let Err(error) = maintain_tables(brand, &client).await {
+            tracing::warn!(brand = brand.name, %error, "failed to analyze the tables after the import; autovacuum will do it");
         }
     }
     Ok(summary)
 }
 
-/// After many new rows: plans made for the old sizes are bad for the new ones, and rows that wait in the search index's list
-/// are searched one by one. Both at once, on two connections.
-async fn tidy(brand: &BrandConfig, client: &Client) -> Result<()> {
+/// After many new rows the planner needs statistics of the new sizes, and the pending list of the search index (GIN,
+/// searched row by row) has to be merged. Both run at the same time, on two connections.
+async fn maintain_tables(brand: &BrandConfig, client: &Client) -> Result<()> {
     let other = postgres::connect(&brand.database).await?;
     tokio::try_join!(
         client.batch_execute("analyze region, category, category_region, item, item_region, review"),
@@ -101,17 +106,18 @@ async fn tidy(brand: &BrandConfig, client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Reads one file of either format and hands over its records.
+/// Reads one file of either format and passes its records to `sink`.
 fn read_file(
     source: &ImportSource,
     progress: &ImportProgress,
-    sink: &mut dyn FnMut(record::Read) -> std::io::Result<()>,
+    sink: &mut dyn FnMut(record::ReadRecord) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     let file: Box<dyn Read + Send> = match source.path.to_str() {
         Some("-") => Box::new(std::io::stdin()),
         _ => Box::new(File::open(&source.path)?),
     };
-    let mut reader = BufReader::with_capacity(1 << 17, Counted { inner: file, bytes: progress.bytes_read.clone() });
+    let mut reader =
+        BufReader::with_capacity(1 << 17, CountingReader { inner: file, bytes: progress.bytes_read.clone() });
     let head = reader.fill_buf()?;
     let start = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     match start.iter().find(|byte| !byte.is_ascii_whitespace()) {
@@ -121,12 +127,12 @@ fn read_file(
     }
 }
 
-struct Counted<R> {
+struct CountingReader<R> {
     inner: R,
     bytes: Arc<AtomicU64>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.bytes.fetch_add(count as u64, Ordering::Relaxed);

@@ -1,11 +1,14 @@
-//! What a catalogue file says, one record at a time, whatever its format.
+//! The records of a catalogue file, independent of its format.
 //!
-//! Made by the readers (`json`, `yml`), eaten by `stage`. `None` means that the file is silent: what the shop already has
-//! stays. A reader must never fill a field with a guess; what a new record needs and lacks is refused later, where it is
-//! known whether the record is new.
+//! # Invariants
+//! - `None` means that the file does not mention the field: the shop keeps the value that it has.
+//! - Readers do not guess values. A missing mandatory field is rejected by the merge, which knows whether the record is
+//!   new.
 
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
+
+use crate::catalog::CatalogId;
 
 /// One record of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,34 +18,34 @@ pub enum Record {
     Item(Box<ItemRecord>),
 }
 
-/// A reader's word on one record: the record, or why it cannot be used.
-pub type Read = Result<Record, Rejected>;
+/// What a reader yields for one record of a file: the record, or a problem with it.
+pub type ReadRecord = Result<Record, RecordProblem>;
 
-/// A record that was left out, or one that was taken with a correction which a person should know of.
+/// Why a record was rejected, or how it was corrected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// What a person finds the record by: `offer 21111112084_1`, `line 17`, `items[3] (item_abc)`.
+pub struct RecordProblem {
+    /// Identifies the record in its file: `offer 21111112084_1`, `line 17`, `items[3] (item_abc)`.
     pub record: String,
-    /// Why, in a sentence without the record's name, so that equal reasons can be counted together.
+    /// The reason without the record's name, so that equal reasons are counted together.
     pub reason: String,
-    /// Whether the record was taken all the same.
-    pub kept: bool,
-    /// The item that a record left out was about: `--replace` must not take it for one that the file no longer has.
-    pub item: Option<Reference>,
+    /// Whether the record was imported nevertheless, with a correction.
+    pub is_corrected: bool,
+    /// The item that a rejected record belongs to: `--replace` must not remove it.
+    pub item: Option<CatalogId>,
 }
 
-impl Rejected {
-    pub fn left_out(record: impl Into<String>, reason: impl Into<String>) -> Rejected {
-        Rejected { record: record.into(), reason: reason.into(), kept: false, item: None }
+impl RecordProblem {
+    pub fn rejected(record: impl Into<String>, reason: impl Into<String>) -> RecordProblem {
+        RecordProblem { record: record.into(), reason: reason.into(), is_corrected: false, item: None }
     }
 
-    /// Names the item that the record was about.
-    pub fn about(self, item: Option<Reference>) -> Rejected {
-        Rejected { item, ..self }
+    pub fn corrected(record: impl Into<String>, reason: impl Into<String>) -> RecordProblem {
+        RecordProblem { is_corrected: true, ..RecordProblem::rejected(record, reason) }
     }
 
-    pub fn kept(record: impl Into<String>, reason: impl Into<String>) -> Rejected {
-        Rejected { record: record.into(), reason: reason.into(), kept: true, item: None }
+    /// Names the item that the record belongs to.
+    pub fn with_item(self, item: Option<CatalogId>) -> RecordProblem {
+        RecordProblem { item, ..self }
     }
 }
 
@@ -59,65 +62,58 @@ pub struct RegionRecord {
     pub translations: Option<String>,
 }
 
-/// How a file names a category or an item: by its number or by its string id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reference {
-    Number(i64),
-    Id(String),
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parent {
-    /// The category is said to be top-level.
+    /// The file says that the category is a top-level one.
     Top,
-    Of(Reference),
+    Of(CatalogId),
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CategoryRecord {
-    /// At least one of `number` and `id` is there.
+    /// At least one of `number` and `id` is present.
     pub number: Option<i64>,
     pub id: Option<String>,
     pub parent: Option<Parent>,
     pub name: Option<String>,
-    /// What a new category is called when the file gives it no name.
+    /// The name of a new category that has none in the file.
     pub fallback_name: Option<String>,
     pub icon: Option<String>,
     pub wide_banner: Option<String>,
     pub project_id: Option<String>,
     pub priority: Option<i32>,
     pub visible: Option<bool>,
-    /// Replaces the category's list; an empty list means everywhere.
+    /// Replaces the category's list of regions; an empty list means all regions.
     pub regions: Option<Vec<String>>,
     /// JSON object by language: `{"en":{"name":"…"}}`.
     pub translations: Option<String>,
 }
 
-/// What a file says of an item's stock. A count and a level exclude each other: the later word replaces both.
+/// The stock of an item. A count and a level exclude each other: either replaces both columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stock {
-    /// Pieces, 0 or more.
+    /// Units, 0 or more.
     Count(i32),
-    /// `high`, `medium`, `low` or `out`, where the number is not known.
+    /// `high`, `medium`, `low` or `out`, where the number of units is not known.
     Level(&'static str),
-    /// It can be had, nobody says how many: lifts an item that was out, and says nothing of one whose pieces are counted.
+    /// Available in an unknown quantity: changes an item that is out of stock, and leaves a positive count as it is.
     Available,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ItemRecord {
-    /// At least one of `number` and `id` is there.
+    /// At least one of `number` and `id` is present.
     pub number: Option<i64>,
     pub id: Option<String>,
-    /// Candidates in the file's order: the first one that exists is taken.
-    pub categories: Vec<Reference>,
+    /// In the file's order: the first one that exists is used.
+    pub categories: Vec<CatalogId>,
     pub subcategory: Option<String>,
     pub name: Option<String>,
     pub simple_description: Option<String>,
     pub description: Option<String>,
     /// JSON array of `{"key","value"}`.
     pub description_fields: Option<String>,
-    /// ISO 4217; the old `RUR` has become `RUB`.
+    /// ISO 4217; the old `RUR` is read as `RUB`.
     pub currency: Option<String>,
     /// The list price, before the discount, in roubles.
     pub price: Option<Decimal>,
@@ -134,29 +130,29 @@ pub struct ItemRecord {
     pub photos: Option<String>,
     /// JSON array of `{"question","answer","upvotes","downvotes"}`.
     pub questions: Option<String>,
-    /// JSON object by language, as the document has it.
+    /// JSON object by language, as in the API.
     pub translations: Option<String>,
-    /// Replaces the item's list; an empty list means everywhere.
+    /// Replaces the item's list of regions; an empty list means all regions.
     pub regions: Option<Vec<String>>,
     /// JSON array of `{"id","author","stars","text","answer","createdAt"}`.
     pub reviews: Option<String>,
 }
 
 /// `item.price` is numeric(14, 2).
-pub const LARGEST_PRICE: Decimal = Decimal::from_parts(276_447_231, 23_283, 0, false, 2);
+pub const MAX_PRICE: Decimal = Decimal::from_parts(276_447_231, 23_283, 0, false, 2);
 
-/// The largest number that a file may choose itself; those above are ours (see [`number_of`]).
-pub const LARGEST_NATURAL_NUMBER: i64 = (1 << 52) - 1;
+/// The largest number that a file may assign itself; larger ones are hashes (see [`number_of`]).
+pub const MAX_NATURAL_NUMBER: i64 = (1 << 52) - 1;
 
-/// The number of a thing that its file names by text.
+/// The number of a category or item whose file identifies it by text.
 ///
-/// A plain positive decimal up to 2^52 − 1 is its own number. Anything else gets one between 2^52 and 2^53 − 1 from a
-/// hash of `namespace` and the text, so that it is the same after every import, on every machine.
+/// A plain positive decimal up to 2^52 − 1 is its own number. Any other text is hashed with `namespace` to a number
+/// between 2^52 and 2^53 − 1, which is the same in every import and every database.
 pub fn number_of(namespace: &str, external_id: &str) -> i64 {
     natural_number(external_id).unwrap_or_else(|| hashed_number(namespace, external_id))
 }
 
-/// The number of a thing whose text id is never its number, between 2^52 and 2^53 − 1.
+/// The number of a category or item whose text id is never read as a number: between 2^52 and 2^53 − 1.
 pub fn hashed_number(namespace: &str, external_id: &str) -> i64 {
     let mut hash = Sha256::new();
     hash.update(namespace);
@@ -168,10 +164,10 @@ pub fn hashed_number(namespace: &str, external_id: &str) -> i64 {
     (1 << 52) | (i64::from_be_bytes(first) & ((1 << 52) - 1))
 }
 
-/// `"123"` is 123; `"0"`, `"007"`, `"+1"` and what is larger than [`LARGEST_NATURAL_NUMBER`] are not numbers.
+/// Parses `"123"`; `None` for `"0"`, `"007"`, `"+1"` and numbers above [`MAX_NATURAL_NUMBER`].
 pub fn natural_number(text: &str) -> Option<i64> {
     let plain = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| text.parse().ok()).flatten().filter(|n| *n <= LARGEST_NATURAL_NUMBER)
+    plain.then(|| text.parse().ok()).flatten().filter(|n| *n <= MAX_NATURAL_NUMBER)
 }
 
 #[cfg(test)]
@@ -179,16 +175,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_price_is_what_the_column_holds() {
-        assert_eq!(LARGEST_PRICE.to_string(), "999999999999.99");
+    fn max_price_is_the_maximum_of_the_column() {
+        assert_eq!(MAX_PRICE.to_string(), "999999999999.99");
     }
 
     #[test]
-    fn plain_numbers_stay_and_the_rest_is_hashed_above_them() {
+    fn plain_numbers_are_kept_and_other_ids_are_hashed_above_them() {
         assert_eq!(number_of("item", "110101000001"), 110101000001);
         for id in ["0", "007", "413376464C229995501", "999999999999999999", "", "я"] {
             let number = number_of("item", id);
-            assert!(number > LARGEST_NATURAL_NUMBER && number < 1 << 53, "{id} became {number}");
+            assert!(number > MAX_NATURAL_NUMBER && number < 1 << 53, "{id} became {number}");
             assert_eq!(number, number_of("item", id));
             assert_ne!(number, number_of("category", id));
         }

@@ -1,73 +1,72 @@
-//! What an import tells the person who started it: how much changed, and which records were left out and why.
+//! The result of an import for its operator: how much changed, which records were rejected or corrected, and why.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
-use super::record::Rejected;
+use super::record::RecordProblem;
 
-/// How many reasons are told apart.
-const MOST_REASONS: usize = 100;
+/// Further reasons are counted together.
+const MAX_REASONS: usize = 100;
 
-/// How many records are named for each reason; the rest is counted.
-const EXAMPLES: usize = 5;
+/// How many records are named for each reason; the others are only counted.
+const MAX_EXAMPLES: usize = 5;
 
-/// Rejected records, counted by reason, and notices: corrections that a person should know of.
+/// Rejected and corrected records, counted by reason.
 #[derive(Default)]
 pub struct ImportReport {
-    rejected: BTreeMap<String, Reason>,
-    notices: BTreeMap<String, Reason>,
-    /// Where every single one is written, as JSON lines.
+    rejected: BTreeMap<String, ReasonCount>,
+    corrected: BTreeMap<String, ReasonCount>,
+    /// Receives every record as a JSON line.
     full: Option<Box<dyn Write + Send>>,
-    /// Why not all of them are there.
-    lost: Option<std::io::Error>,
+    /// The first error of `full`, which is not written to after it.
+    write_error: Option<std::io::Error>,
 }
 
 #[derive(Default)]
-struct Reason {
+struct ReasonCount {
     count: u64,
     examples: Vec<String>,
 }
 
 impl ImportReport {
-    /// A report that also writes every record to `full`, a line each.
+    /// A report that also writes every record to `full`, as JSON lines.
     pub fn with_full(full: Box<dyn Write + Send>) -> ImportReport {
         ImportReport { full: Some(full), ..ImportReport::default() }
     }
 
-    /// A record that was left out.
-    pub fn reject(&mut self, rejected: Rejected) {
-        self.write_full("rejected", &rejected);
-        note(&mut self.rejected, rejected);
+    /// Adds a rejected or a corrected record.
+    pub fn add(&mut self, problem: RecordProblem) {
+        if problem.is_corrected {
+            self.write_full("notice", &problem);
+            count(&mut self.corrected, problem);
+        } else {
+            self.write_full("rejected", &problem);
+            count(&mut self.rejected, problem);
+        }
     }
 
-    /// A record that was taken with a correction.
-    pub fn notice(&mut self, notice: Rejected) {
-        self.write_full("notice", &notice);
-        note(&mut self.notices, notice);
-    }
-
-    /// How many records were left out.
+    /// How many records were rejected.
     pub fn rejected(&self) -> u64 {
         self.rejected.values().map(|reason| reason.count).sum()
     }
 
-    fn write_full(&mut self, kind: &str, record: &Rejected) {
+    fn write_full(&mut self, kind: &str, record: &RecordProblem) {
         let Some(full) = &mut self.full else { return };
         let line = serde_json::json!({ "kind": kind, "record": record.record, "reason": record.reason });
         if let Err(error) = writeln!(full, "{line}") {
-            self.lost = Some(error);
+            self.write_error = Some(error);
             self.full = None;
         }
     }
 
-    /// Nothing comes any more.
+    /// Flushes the full report.
     ///
     /// # Errors
-    /// Not everything could be written.
+    /// When the full report is incomplete.
     pub fn finish(&mut self) -> std::io::Result<()> {
-        match (self.lost.take(), self.full.take()) {
+        match (self.write_error.take(), self.full.take()) {
             (Some(error), _) => Err(error),
             (None, Some(mut full)) => full.flush(),
             (None, None) => Ok(()),
@@ -75,25 +74,25 @@ impl ImportReport {
     }
 }
 
-fn note(reasons: &mut BTreeMap<String, Reason>, record: Rejected) {
-    let is_one_too_many = reasons.len() >= MOST_REASONS && !reasons.contains_key(&record.reason);
-    let text = if is_one_too_many { "other reasons".to_owned() } else { printable(&record.reason) };
+fn count(reasons: &mut BTreeMap<String, ReasonCount>, record: RecordProblem) {
+    let is_full = reasons.len() >= MAX_REASONS && !reasons.contains_key(&record.reason);
+    let text = if is_full { "other reasons".to_owned() } else { printable(&record.reason) };
     let reason = reasons.entry(text).or_default();
     reason.count += 1;
-    if reason.examples.len() < EXAMPLES {
+    if reason.examples.len() < MAX_EXAMPLES {
         reason.examples.push(printable(&record.record));
     }
 }
 
-/// A file's own text must not steer the terminal.
+/// Text of a file must not control the terminal.
 fn printable(text: &str) -> String {
     text.replace(char::is_control, "?")
 }
 
 impl fmt::Display for ImportReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (title, reasons) in [("left out", &self.rejected), ("taken with a correction", &self.notices)] {
-            for (reason, Reason { count, examples }) in reasons {
+        for (title, reasons) in [("rejected", &self.rejected), ("corrected", &self.corrected)] {
+            for (reason, ReasonCount { count, examples }) in reasons {
                 let more = if *count > examples.len() as u64 { ", …" } else { "" };
                 writeln!(f, "{title}: {count} × {reason} ({}{more})", examples.join(", "))?;
             }
@@ -102,7 +101,7 @@ impl fmt::Display for ImportReport {
     }
 }
 
-/// How many of one kind of thing an import touched.
+/// How many rows of one kind an import changed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ChangeCounts {
     pub new: u64,
@@ -110,20 +109,20 @@ pub struct ChangeCounts {
     pub removed: u64,
 }
 
-/// What an import did, or with `--dry-run` would do.
+/// The changes that an import made, or with `dry_run` would have made.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
+pub struct ImportSummary {
     pub regions: ChangeCounts,
     pub categories: ChangeCounts,
     pub items: ChangeCounts,
     pub reviews: ChangeCounts,
-    /// Item records of the files that could be used, whether or not they changed anything.
+    /// Usable item records of the files, whether or not they changed anything.
     pub items_read: u64,
-    /// From opening the first file to the last row in the staging table.
+    /// From opening the first file to the last row of the staging table.
     pub staging: Duration,
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for ImportSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<12}{:>10}{:>10}{:>10}", "", "new", "changed", "removed")?;
         for (name, changes) in [

@@ -1,8 +1,8 @@
-//! Items on their way into a temporary table, by COPY, while the file is read.
+//! Staging of an import: reads the files on a blocking thread and copies their items into a temporary table.
 //!
-//! Called by `import::run`. Reading and encoding run on a thread of their own; a short queue of blocks stands between it and
-//! the database, so that memory does not grow with the file. The temporary table belongs to this connection: a kill
-//! leaves nothing behind.
+//! # Invariants
+//! - A bounded queue of blocks connects the reader and the database, so that memory does not grow with the file.
+//! - The temporary table belongs to the connection: a killed import leaves nothing behind.
 
 use std::fmt::Write;
 use std::io;
@@ -14,90 +14,64 @@ use futures_util::SinkExt;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
-use super::record::{CategoryRecord, ItemRecord, Record, Reference, RegionRecord, Stock, hashed_number};
+use super::record::{CategoryRecord, ItemRecord, ReadRecord, Record, RegionRecord, Stock, hashed_number};
 use super::report::ImportReport;
 use super::{ImportProgress, ImportSource, read_file};
+use crate::catalog::CatalogId;
 use crate::foundation::error::{Error, Result, ResultExt};
 
-/// A block of rows on its way to the database.
+/// Size of a block of rows that is sent to the database.
 const BLOCK_BYTES: usize = 1 << 18;
 
-/// Blocks between the reader and the database.
+/// Blocks in the queue between the reader and the database.
 const QUEUED_BLOCKS: usize = 4;
 
-/// More categories than any shop has; they are held in memory until the merge.
-const MOST_CATEGORIES: usize = 500_000;
+/// Categories are held in memory until the merge.
+const MAX_CATEGORIES: usize = 500_000;
 
-/// What was read: the small kinds as values, the items in `import_item`.
+/// The records of all files: regions and categories as values, items in the table `import_item`.
 #[derive(Default)]
-pub(super) struct Staged {
+pub(super) struct StagedRecords {
     pub regions: Vec<RegionRecord>,
     pub categories: Vec<CategoryRecord>,
     pub items: u64,
-    /// Items whose record could not be used, by number and by id: they stay as they are.
-    pub spared_numbers: Vec<i64>,
-    pub spared_ids: Vec<String>,
-    /// Records that could not be used and do not even say what they are about.
+    /// Items whose record was rejected, by number and by id: `--replace` does not remove them.
+    pub rejected_numbers: Vec<i64>,
+    pub rejected_ids: Vec<String>,
+    /// Rejected records that do not identify their item.
     pub unattributed: u64,
 }
 
-const CREATE: &str = "
-    create temporary table import_item (
-        file_no integer not null,
-        row_no bigint not null,
-        number bigint,
-        id text,
-        hashed bigint not null,
-        category_numbers bigint[],
-        category_ids text[],
-        subcategory text,
-        name text,
-        simple_description text,
-        description text,
-        description_fields jsonb,
-        currency text,
-        price numeric(14, 2),
-        discount numeric(5, 2),
-        has_stock boolean not null,
-        available boolean not null,
-        quantity integer,
-        remainings text,
-        rating numeric(2, 1),
-        visible boolean,
-        priority integer,
-        tags text[],
-        badges text[],
-        photos jsonb,
-        questions jsonb,
-        translations jsonb,
-        regions text[],
-        reviews jsonb
-    )";
+const CREATE_IMPORT_ITEM: &str = include_str!("create_import_item.sql");
 
-/// Reads all files into `import_item` and memory.
+/// Reads all files into memory and the table `import_item`.
 ///
 /// # Errors
-/// A file that cannot be read to its end: its name and what was wrong.
+/// A file that cannot be read completely, with its name and the reason.
 pub(super) async fn stage(
     client: &Client,
     sources: &[ImportSource],
     progress: &ImportProgress,
     report: &mut ImportReport,
-) -> Result<Staged> {
-    client.batch_execute(CREATE).await?;
+) -> Result<StagedRecords> {
+    client.batch_execute(CREATE_IMPORT_ITEM).await?;
     let (blocks, mut queue) = mpsc::channel::<Bytes>(QUEUED_BLOCKS);
     let (sources, progress) = (sources.to_vec(), progress.clone());
-    let taken = std::mem::take(report);
+    let reader_report = std::mem::take(report);
     let reading = tokio::task::spawn_blocking(move || {
-        let mut reading =
-            Reading { blocks, block: String::with_capacity(BLOCK_BYTES), staged: Staged::default(), report: taken };
-        let read = sources.iter().enumerate().try_for_each(|(file_no, source)| {
-            let mut sink = |read| reading.take(file_no, read, &progress);
+        let mut stager = Stager {
+            blocks,
+            block: String::with_capacity(BLOCK_BYTES),
+            staged: StagedRecords::default(),
+            report: reader_report,
+        };
+        let result = sources.iter().enumerate().try_for_each(|(file_no, source)| {
+            let mut sink = |read| stager.add(file_no, read, &progress);
             read_file(source, &progress, &mut sink)
                 .map_err(|error| io::Error::other(format!("{}: {error}", source.path.display())))
         });
-        let read = read.and_then(|()| reading.flush());
-        (reading.staged, reading.report, read)
+        let result = result.and_then(|()| stager.flush());
+        (stager.staged, stager.report, result)
     });
     let copied: Result<()> = async {
         let mut copy = pin!(client.copy_in::<_, Bytes>("copy import_item from stdin").await?);
@@ -108,30 +82,30 @@ pub(super) async fn stage(
         Ok(())
     }
     .await;
-    // A failed copy must not leave the reader waiting for room in the queue.
+    // After a failed copy the reader must not wait for space in the queue.
     drop(queue);
-    let (staged, taken, read) = reading.await.or_internal()?;
-    *report = taken;
+    let (staged, reader_report, result) = reading.await.or_internal()?;
+    *report = reader_report;
     copied?;
-    read.map_err(|error| Error::malformed("unreadable_file", error.to_string()))?;
+    result.map_err(|error| Error::malformed("unreadable_file", error.to_string()))?;
     client.batch_execute("analyze import_item (row_no, file_no, number, id)").await?;
     Ok(staged)
 }
 
-/// The reader's side.
-struct Reading {
+/// Collects the records on the reader's thread.
+struct Stager {
     blocks: mpsc::Sender<Bytes>,
     block: String,
-    staged: Staged,
+    staged: StagedRecords,
     report: ImportReport,
 }
 
-impl Reading {
-    fn take(&mut self, file_no: usize, read: super::record::Read, progress: &ImportProgress) -> io::Result<()> {
+impl Stager {
+    fn add(&mut self, file_no: usize, read: ReadRecord, progress: &ImportProgress) -> io::Result<()> {
         match read {
             Ok(Record::Region(region)) => self.staged.regions.push(region),
-            Ok(Record::Category(_)) if self.staged.categories.len() >= MOST_CATEGORIES => {
-                return Err(io::Error::other(format!("more than {MOST_CATEGORIES} categories")));
+            Ok(Record::Category(_)) if self.staged.categories.len() >= MAX_CATEGORIES => {
+                return Err(io::Error::other(format!("more than {MAX_CATEGORIES} categories")));
             }
             Ok(Record::Category(category)) => self.staged.categories.push(category),
             Ok(Record::Item(item)) => {
@@ -142,14 +116,14 @@ impl Reading {
                     self.flush()?;
                 }
             }
-            Err(rejected) if rejected.kept => self.report.notice(rejected),
-            Err(rejected) => {
-                match &rejected.item {
-                    Some(Reference::Number(number)) => self.staged.spared_numbers.push(*number),
-                    Some(Reference::Id(id)) => self.staged.spared_ids.push(id.clone()),
+            Err(problem) => {
+                match &problem.item {
+                    _ if problem.is_corrected => {}
+                    Some(CatalogId::Number(number)) => self.staged.rejected_numbers.push(*number),
+                    Some(CatalogId::Id(id)) => self.staged.rejected_ids.push(id.clone()),
                     None => self.staged.unattributed += 1,
                 }
-                self.report.reject(rejected);
+                self.report.add(problem);
             }
         }
         Ok(())
@@ -157,12 +131,12 @@ impl Reading {
 
     fn flush(&mut self) -> io::Result<()> {
         let block = std::mem::replace(&mut self.block, String::with_capacity(BLOCK_BYTES + (BLOCK_BYTES >> 2)));
-        // The database's side is gone only when the copy failed, and that error is the one to tell.
-        self.blocks.blocking_send(block.into()).map_err(|_| io::Error::other("the database ended the copy"))
+        // The receiver is dropped only when the copy failed; `stage` returns the error of the copy instead of this one.
+        self.blocks.blocking_send(block.into()).map_err(|_| io::Error::other("the copy to the database failed"))
     }
 }
 
-/// One row in COPY's text format, columns as in `CREATE`.
+/// One row in COPY's text format, with the columns of `CREATE_IMPORT_ITEM`.
 fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
     let hashed = item.id.as_deref().map_or_else(|| item.number.unwrap_or(0), |id| hashed_number("item", id));
     let (quantity, remainings) = match item.stock {
@@ -171,14 +145,14 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
         Some(Stock::Available) | None => (None, None),
     };
     let numbers = item.categories.iter().filter_map(|category| match category {
-        Reference::Number(number) => Some(number.to_string()),
-        Reference::Id(_) => None,
+        CatalogId::Number(number) => Some(number.to_string()),
+        CatalogId::Id(_) => None,
     });
     let ids = item.categories.iter().filter_map(|category| match category {
-        Reference::Id(id) => Some(id.clone()),
-        Reference::Number(_) => None,
+        CatalogId::Id(id) => Some(id.clone()),
+        CatalogId::Number(_) => None,
     });
-    let mut row = Row { out, first: true };
+    let mut row = Row { out, is_first: true };
     row.plain(Some(file_no));
     row.plain(Some(row_no));
     row.plain(item.number);
@@ -211,30 +185,30 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
     out.push('\n');
 }
 
-/// A row of COPY's text format under construction (PostgreSQL, "COPY", File Formats).
+/// Writes a row in COPY's text format (PostgreSQL, "COPY", File Formats).
 struct Row<'a> {
     out: &'a mut String,
-    first: bool,
+    is_first: bool,
 }
 
 impl Row<'_> {
-    fn next(&mut self) {
-        if !std::mem::take(&mut self.first) {
+    fn separate(&mut self) {
+        if !std::mem::take(&mut self.is_first) {
             self.out.push('\t');
         }
     }
 
     /// A value whose text needs no escaping.
     fn plain(&mut self, value: Option<impl std::fmt::Display>) {
-        self.next();
+        self.separate();
         match value {
-            Some(value) => write!(self.out, "{value}").expect("a String takes everything"),
+            Some(value) => write!(self.out, "{value}").expect("writing to a String does not fail"),
             None => self.out.push_str("\\N"),
         }
     }
 
     fn text(&mut self, value: Option<&str>) {
-        self.next();
+        self.separate();
         match value {
             Some(value) => escape(self.out, value),
             None => self.out.push_str("\\N"),
@@ -252,10 +226,10 @@ impl Row<'_> {
 }
 
 fn escape(out: &mut String, text: &str) {
-    for (index, piece) in text.split(['\\', '\t', '\n', '\r']).enumerate() {
+    for (index, part) in text.split(['\\', '\t', '\n', '\r']).enumerate() {
         if index > 0 {
-            // What stood before this piece was one of the four, each a single byte.
-            let position = piece.as_ptr() as usize - text.as_ptr() as usize - 1;
+            // The byte before this part is one of the four separators.
+            let position = part.as_ptr() as usize - text.as_ptr() as usize - 1;
             out.push_str(match text.as_bytes()[position] {
                 b'\\' => "\\\\",
                 b'\t' => "\\t",
@@ -263,7 +237,7 @@ fn escape(out: &mut String, text: &str) {
                 _ => "\\r",
             });
         }
-        out.push_str(piece);
+        out.push_str(part);
     }
 }
 
@@ -272,9 +246,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_copy_would_take_for_structure_is_escaped() {
+    fn structural_characters_of_copy_are_escaped() {
         let mut out = String::new();
-        let mut row = Row { out: &mut out, first: true };
+        let mut row = Row { out: &mut out, is_first: true };
         row.text(Some("a\tb\\c\nd\r"));
         row.text(None);
         row.array(Some(&["x\"y\\z".to_owned(), "п, р".to_owned()]));

@@ -1,137 +1,145 @@
-//! The reader of YML feeds (Yandex Market Language): categories and offers become records, one at a time.
+//! Reader of YML feeds (Yandex Market Language): yields categories and offers as records, one at a time.
 //!
-//! Called by `catalog::import` on what `feed` has opened. One offer is in memory at a time, whatever the file's size.
-//! Entities are never expanded, and a file that breaks off or is not well-formed must end in an error, for half a
-//! catalogue would look like a whole one.
+//! # Invariants
+//! - Memory does not grow with the file: one offer is held at a time, and no XML event exceeds its byte budget.
+//! - Entities are not expanded.
+//! - A file that is truncated or not well-formed is an error: half a catalogue must not be taken for a whole one.
 
-mod bound;
+mod event_budget;
 mod html;
 mod money;
 mod offer;
 mod text;
 
-use super::record::{CategoryRecord, Parent, Read, Record, Reference, Rejected, number_of};
-use bound::Bounded;
-use offer::{Field, Offer};
-use quick_xml::events::{BytesStart, Event};
-use quick_xml::reader::Reader;
 use std::collections::HashSet;
 use std::io::{self, BufRead};
 
-/// Bytes of one offer, and of one piece of XML.
-const LARGEST_OFFER: usize = 4 << 20;
-const DEEPEST: usize = 100;
-/// Bytes of an id: a database index has to take it.
-const LONGEST_ID: usize = 200;
-const LONGEST_NAME: usize = 500;
-/// What a record is about that nothing in a shop can be called by.
-const NOTHING: Option<Reference> = Some(Reference::Number(0));
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::reader::Reader;
 
-/// Reads a feed that begins at `<yml_catalog` and hands every record, rejection and notice to `sink`.
+use super::record::{CategoryRecord, Parent, ReadRecord, Record, RecordProblem, number_of};
+use crate::catalog::CatalogId;
+use event_budget::EventBudget;
+use offer::{Field, Offer};
+
+/// The largest offer, and the largest XML event.
+const MAX_OFFER_BYTES: usize = 4 << 20;
+const MAX_DEPTH: usize = 100;
+/// An id has to fit into a database index.
+const MAX_ID_BYTES: usize = 200;
+const MAX_NAME_CHARS: usize = 500;
+/// The subject of a record that cannot be the record of any item in the shop.
+const NO_ITEM: Option<CatalogId> = Some(CatalogId::Number(0));
+
+/// Reads a feed that starts at `<yml_catalog` and passes every record, rejection and correction to `sink`; a correction
+/// follows the record that it concerns.
 ///
-/// A notice follows the record that it is about. Errors: the sink's, the reader's, and
-/// `InvalidData` when the XML is broken or ends too early; then nothing that was read may be kept.
-pub fn read(reader: impl BufRead, sink: &mut dyn FnMut(Read) -> io::Result<()>) -> io::Result<()> {
-    let mut xml = Reader::from_reader(Bounded::new(reader, LARGEST_OFFER));
+/// # Errors
+/// Those of the sink and of the reader; `InvalidData` when the XML is not well-formed or truncated, in which case
+/// nothing of what was read may be kept.
+pub fn read(reader: impl BufRead, sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>) -> io::Result<()> {
+    let mut xml = Reader::from_reader(EventBudget::new(reader, MAX_OFFER_BYTES));
     let config = xml.config_mut();
     config.expand_empty_elements = true;
     config.check_end_names = true;
-    // `Tom & Jerry` is what people write; it can be read in one way only.
+    // `Tom & Jerry` is common in feeds and unambiguous.
     config.allow_dangling_amp = true;
-    let mut feed = Feed {
+    let mut feed = FeedReader {
         xml,
         buffer: Vec::new(),
-        open: Vec::new(),
-        names: String::new(),
+        open_elements: Vec::new(),
+        open_names: String::new(),
         text: String::new(),
         last_record: String::new(),
         category_ids: HashSet::new(),
         category_count: 0,
         offer_count: 0,
     };
-    feed.catalogue(sink)
+    feed.read_catalog(sink)
 }
 
-struct Feed<R> {
-    xml: Reader<Bounded<R>>,
+struct FeedReader<R> {
+    xml: Reader<EventBudget<R>>,
     buffer: Vec<u8>,
-    /// Where the name of every open element begins in `names`.
-    open: Vec<usize>,
-    names: String,
-    /// The text of the element that is being read.
+    /// Where the name of each open element starts in `open_names`.
+    open_elements: Vec<usize>,
+    open_names: String,
+    /// The text of the current element.
     text: String,
-    /// What an error says the place by.
+    /// Names the place in error messages.
     last_record: String,
-    /// Categories are few and are kept in memory anyway; a repeated offer is found in the staging table.
+    /// Categories are few and are held in memory anyway; a repeated offer is found in the staging table.
     category_ids: HashSet<String>,
     category_count: u64,
     offer_count: u64,
 }
 
-/// What the walk down to the categories and offers is in.
+/// The element on the way down to categories and offers.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum Section {
     Document,
-    Catalogue,
+    Catalog,
     Shop,
     Categories,
     Offers,
 }
 
-impl<R: BufRead> Feed<R> {
-    fn catalogue(&mut self, sink: &mut dyn FnMut(Read) -> io::Result<()>) -> io::Result<()> {
-        let mut path = vec![Place::Document];
+impl<R: BufRead> FeedReader<R> {
+    fn read_catalog(&mut self, sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>) -> io::Result<()> {
+        let mut path = vec![Section::Document];
         loop {
             let start = match self.next()? {
                 Event::Start(start) => start,
                 Event::End(_) => {
                     path.pop();
-                    if path.last() == Some(&Place::Document) {
+                    if path.last() == Some(&Section::Document) {
                         return Ok(());
                     }
                     continue;
                 }
                 _ => continue,
             };
-            let place = *path.last().expect("the document is popped by nothing");
-            match (place, start.name().as_ref()) {
-                (Place::Document, "yml_catalog") => path.push(Place::Catalogue),
-                (Place::Document, _) => return Err(self.broken("the root is not <yml_catalog>")),
-                (Place::Catalogue, "shop") => path.push(Place::Shop),
-                (Place::Catalogue | Place::Shop, "categories") => path.push(Place::Categories),
-                (Place::Catalogue | Place::Shop, "offers") => path.push(Place::Offers),
-                (Place::Categories, "category") => {
+            let section = *path.last().expect("the document is never popped");
+            match (section, start.name().as_ref()) {
+                (Section::Document, "yml_catalog") => path.push(Section::Catalog),
+                (Section::Document, _) => return Err(self.malformed("the root is not <yml_catalog>")),
+                (Section::Catalog, "shop") => path.push(Section::Shop),
+                (Section::Catalog | Section::Shop, "categories") => path.push(Section::Categories),
+                (Section::Catalog | Section::Shop, "offers") => path.push(Section::Offers),
+                (Section::Categories, "category") => {
                     let attributes = attributes(&start, ["id", "parentId"]);
-                    let attributes = attributes.map_err(|error| self.broken(&error))?;
-                    self.category(attributes, sink)?;
+                    let attributes = attributes.map_err(|error| self.malformed(&error))?;
+                    self.read_category(attributes, sink)?;
                 }
-                (Place::Offers, "offer") => {
+                (Section::Offers, "offer") => {
                     let attributes = attributes(&start, ["id", "available"]);
-                    let attributes = attributes.map_err(|error| self.broken(&error))?;
-                    self.offer(attributes, sink)?;
+                    let attributes = attributes.map_err(|error| self.malformed(&error))?;
+                    self.read_offer(attributes, sink)?;
                 }
-                _ => self.skip()?,
+                _ => self.skip_element()?,
             }
         }
     }
 
-    /// The next event; the end of the file is an error, for the root ends before it.
+    /// The next event; the end of the file is an error, because the root element ends before it.
     fn next(&mut self) -> io::Result<Event<'_>> {
         self.buffer.clear();
+        self.xml.get_mut().start_event();
         let error = match self.xml.read_event_into(&mut self.buffer) {
-            Ok(Event::Eof) => match self.open.last() {
-                Some(from) => format!("the file ends too early: </{}> was expected", &self.names[*from..]),
+            Ok(Event::Eof) => match self.open_elements.last() {
+                Some(from) => format!("the file ends too early: </{}> was expected", &self.open_names[*from..]),
                 None => "the file ends before <yml_catalog>".to_owned(),
             },
-            Ok(Event::Start(start)) if self.open.len() < DEEPEST => {
-                self.open.push(self.names.len());
-                self.names.push_str(start.name().as_ref());
+            Ok(Event::Start(start)) if self.open_elements.len() < MAX_DEPTH => {
+                self.open_elements.push(self.open_names.len());
+                self.open_names.push_str(start.name().as_ref());
                 return Ok(Event::Start(start));
             }
-            Ok(Event::Start(_)) => "elements are nested too deep".to_owned(),
+            Ok(Event::Start(_)) => "elements are nested too deeply".to_owned(),
+            Ok(Event::DocType(_)) => "a <! declaration inside the catalogue".to_owned(),
             Ok(event) => {
                 if let Event::End(_) = event {
-                    self.names.truncate(self.open.pop().unwrap_or(0));
+                    self.open_names.truncate(self.open_elements.pop().unwrap_or(0));
                 }
                 return Ok(event);
             }
@@ -139,71 +147,72 @@ impl<R: BufRead> Feed<R> {
             Err(quick_xml::Error::Io(error)) => return Err(io::Error::new(error.kind(), error.to_string())),
             Err(error) => error.to_string(),
         };
-        Err(broken(&error, place(&self.xml, &self.last_record)))
+        Err(malformed(&error, location(&self.xml, &self.last_record)))
     }
 
-    fn broken(&self, what: &str) -> io::Error {
-        broken(what, place(&self.xml, &self.last_record))
+    fn malformed(&self, what: &str) -> io::Error {
+        malformed(what, location(&self.xml, &self.last_record))
     }
 
-    /// Skips the rest of the element that was opened last.
-    fn skip(&mut self) -> io::Result<()> {
-        let outside = self.open.len() - 1;
-        while self.open.len() > outside {
+    /// Skips the rest of the innermost open element.
+    fn skip_element(&mut self) -> io::Result<()> {
+        let outer_depth = self.open_elements.len() - 1;
+        while self.open_elements.len() > outer_depth {
             self.next()?;
         }
         Ok(())
     }
 
-    /// Where the parser is in the feed, what was left out included.
+    /// Bytes of the feed that were read so far.
     fn position(&self) -> u64 {
-        self.xml.buffer_position() + self.xml.get_ref().dropped()
+        self.xml.get_ref().position()
     }
 
-    fn category(
+    fn read_category(
         &mut self,
         [id, parent]: [Option<String>; 2],
-        sink: &mut dyn FnMut(Read) -> io::Result<()>,
+        sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>,
     ) -> io::Result<()> {
         self.category_count += 1;
-        self.read_text(false, LARGEST_OFFER)?;
-        let name = text::some_line(&self.text, LONGEST_NAME);
+        self.read_text(false, MAX_OFFER_BYTES)?;
+        let name = text::non_empty_line(&self.text, MAX_NAME_CHARS);
         let Some(id) = id.map(|id| text::line(&id)).filter(|id| !id.is_empty()) else {
             let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
             let record = format!("category no. {}{name}", self.category_count);
-            return sink(Err(Rejected::left_out(record, "has no id").about(NOTHING)));
+            return sink(Err(RecordProblem::rejected(record, "has no id").with_item(NO_ITEM)));
         };
         self.last_record = record_name("category", &id);
-        let repeated =
-            || Some("the id stands twice in the feed: the first one stays").filter(|_| self.category_ids.contains(&id));
+        let repeated = || {
+            Some("the id occurs twice in the feed: the first one is used").filter(|_| self.category_ids.contains(&id))
+        };
         if let Some(reason) = too_long(&id).or_else(repeated) {
-            return sink(Err(Rejected::left_out(self.last_record.clone(), reason).about(NOTHING)));
+            return sink(Err(RecordProblem::rejected(self.last_record.clone(), reason).with_item(NO_ITEM)));
         }
         self.category_ids.insert(id.clone());
         let parent = parent.map(|parent| text::line(&parent)).filter(|parent| !parent.is_empty() && parent != "0");
-        let named = name.filter(|name| name.contains(char::is_alphanumeric));
-        let nameless = named.is_none();
+        let name = name.filter(|name| name.contains(char::is_alphanumeric));
+        let is_nameless = name.is_none();
         sink(Ok(Record::Category(CategoryRecord {
             number: Some(number_of("category", &id)),
             id: Some(format!("{}_{id}", if parent.is_some() { "sub" } else { "cat" })),
             parent: Some(match parent {
-                Some(parent) => Parent::Of(Reference::Number(number_of("category", &parent))),
+                Some(parent) => Parent::Of(CatalogId::Number(number_of("category", &parent))),
                 None => Parent::Top,
             }),
-            name: named,
+            name,
             fallback_name: Some(format!("Категория {id}")),
             ..CategoryRecord::default()
         })))?;
-        if nameless {
-            sink(Err(Rejected::kept(self.last_record.clone(), "has no name: called by its id")))?;
+        if is_nameless {
+            sink(Err(RecordProblem::corrected(self.last_record.clone(), "has no name: its id is used as its name")))?;
         }
         Ok(())
     }
 
-    fn offer(
+    fn read_offer(
         &mut self,
         [id, available]: [Option<String>; 2],
-        sink: &mut dyn FnMut(Read) -> io::Result<()>,
+        sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>,
     ) -> io::Result<()> {
         self.offer_count += 1;
         let id = id.map(|id| text::line(&id)).filter(|id| !id.is_empty());
@@ -216,63 +225,67 @@ impl<R: BufRead> Feed<R> {
             Some(id) => too_long(id),
         };
         if let Some(reason) = reason {
-            self.skip()?;
-            return sink(Err(Rejected::left_out(self.last_record.clone(), reason).about(NOTHING)));
+            self.skip_element()?;
+            return sink(Err(RecordProblem::rejected(self.last_record.clone(), reason).with_item(NO_ITEM)));
         }
         let id = id.unwrap_or_default();
-        let about = Some(Reference::Id(format!("item_{id}")));
-        let Some(mut offer) = self.read_offer()? else {
-            return sink(Err(Rejected::left_out(self.last_record.clone(), "is larger than 4 MB").about(about)));
+        let item = Some(CatalogId::Id(format!("item_{id}")));
+        let Some(mut offer) = self.read_offer_children()? else {
+            return sink(Err(RecordProblem::rejected(self.last_record.clone(), "is larger than 4 MB").with_item(item)));
         };
         offer.available = match available.map(|word| word.trim().to_ascii_lowercase()).as_deref() {
             Some("true") => Some(true),
             Some("false") => Some(false),
             _ => None,
         };
-        let mut notices = Vec::new();
-        match offer.into_record(&id, &mut notices) {
-            Err(reason) => sink(Err(Rejected::left_out(self.last_record.clone(), reason).about(about))),
+        let mut corrections = Vec::new();
+        match offer.into_record(&id, &mut corrections) {
+            Err(reason) => sink(Err(RecordProblem::rejected(self.last_record.clone(), reason).with_item(item))),
             Ok(record) => {
                 sink(Ok(Record::Item(Box::new(record))))?;
-                notices.into_iter().try_for_each(|notice| sink(Err(Rejected::kept(self.last_record.clone(), notice))))
+                corrections.into_iter().try_for_each(|correction| {
+                    sink(Err(RecordProblem::corrected(self.last_record.clone(), correction)))
+                })
             }
         }
     }
 
-    /// The children of the offer that was opened last; `None` when it is too large, read to its end all the same.
-    fn read_offer(&mut self) -> io::Result<Option<Offer>> {
-        let outside = self.open.len() - 1;
-        let began = self.position();
+    /// Reads the rest of an offer; `None` when it is too large (it is read to its end all the same).
+    fn read_offer_children(&mut self) -> io::Result<Option<Offer>> {
+        let outer_depth = self.open_elements.len() - 1;
+        let start_position = self.position();
         let mut offer = Offer::default();
         loop {
             let start = match self.next()? {
                 Event::Start(start) => start,
-                // Every child is read to its end below, so this end is the offer's own.
-                Event::End(_) => return Ok((self.position() - began <= LARGEST_OFFER as u64).then_some(offer)),
+                // Every child is read to its end below, so this is the end of the offer itself.
+                Event::End(_) => {
+                    return Ok((self.position() - start_position <= MAX_OFFER_BYTES as u64).then_some(offer));
+                }
                 _ => continue,
             };
             let field = Field::of(start.name().as_ref());
             let param = match field {
-                Some(Field::Param) => attributes(&start, ["name", "unit"]).map_err(|error| self.broken(&error))?,
+                Some(Field::Param) => attributes(&start, ["name", "unit"]).map_err(|error| self.malformed(&error))?,
                 _ => [None, None],
             };
-            let size = usize::try_from(self.position() - began).unwrap_or(usize::MAX);
-            let allowed = LARGEST_OFFER.saturating_sub(size);
+            let size = usize::try_from(self.position() - start_position).unwrap_or(usize::MAX);
+            let max_text_bytes = MAX_OFFER_BYTES.saturating_sub(size);
             let fits = match field {
-                None => self.skip().map(|()| true)?,
+                None => self.skip_element().map(|()| true)?,
                 Some(Field::Outlets) => self.read_outlets(&mut offer).map(|()| true)?,
                 Some(field) => {
-                    let fits = self.read_text(field == Field::Description, allowed)?;
+                    let fits = self.read_text(field == Field::Description, max_text_bytes)?;
                     match param {
-                        [Some(name), unit] => offer.take_param(&name, unit.as_deref().unwrap_or(""), &self.text),
-                        _ if field != Field::Param => offer.take(field, std::mem::take(&mut self.text)),
+                        [Some(name), unit] => offer.add_param(&name, unit.as_deref().unwrap_or(""), &self.text),
+                        _ if field != Field::Param => offer.add(field, std::mem::take(&mut self.text)),
                         _ => {}
                     }
                     fits
                 }
             };
-            if !fits || self.position() - began > LARGEST_OFFER as u64 {
-                while self.open.len() > outside {
+            if !fits || self.position() - start_position > MAX_OFFER_BYTES as u64 {
+                while self.open_elements.len() > outer_depth {
                     self.next()?;
                 }
                 return Ok(None);
@@ -281,21 +294,21 @@ impl<R: BufRead> Feed<R> {
     }
 
     fn read_outlets(&mut self, offer: &mut Offer) -> io::Result<()> {
-        let outside = self.open.len() - 1;
-        while self.open.len() > outside {
+        let outer_depth = self.open_elements.len() - 1;
+        while self.open_elements.len() > outer_depth {
             if let Event::Start(start) = self.next()?
                 && start.name().as_ref() == "outlet"
             {
-                let [instock] = attributes(&start, ["instock"]).map_err(|error| self.broken(&error))?;
-                instock.iter().for_each(|instock| offer.take_outlet(instock));
+                let [instock] = attributes(&start, ["instock"]).map_err(|error| self.malformed(&error))?;
+                instock.iter().for_each(|instock| offer.add_outlet(instock));
             }
         }
         Ok(())
     }
 
-    /// Reads the element that was opened last into `self.text`, entities decoded; the markup inside is kept only when
-    /// asked for. False when the text is longer than allowed: it is not kept then.
-    fn read_text(&mut self, keep_markup: bool, allowed: usize) -> io::Result<bool> {
+    /// Reads the innermost open element into `self.text` with references decoded, and with the tags inside if
+    /// `keep_markup`. Returns false, with an empty text, when it is longer than `max_bytes`.
+    fn read_text(&mut self, keep_markup: bool, max_bytes: usize) -> io::Result<bool> {
         let mut out = std::mem::take(&mut self.text);
         out.clear();
         let mut fits = true;
@@ -320,13 +333,13 @@ impl<R: BufRead> Feed<R> {
                 }
                 _ => {}
             }
-            if out.len() > allowed {
+            if out.len() > max_bytes {
                 fits = false;
                 out.clear();
             }
         }
         if !fits {
-            // What came after the text had grown too long.
+            // Drops what followed after the text had become too long.
             out.clear();
         }
         self.text = out;
@@ -334,7 +347,7 @@ impl<R: BufRead> Feed<R> {
     }
 }
 
-/// The values of some attributes, or what is wrong with the tag.
+/// The decoded values of the named attributes, or what is wrong with the tag.
 fn attributes<const N: usize>(start: &BytesStart, names: [&str; N]) -> Result<[Option<String>; N], String> {
     let mut values = [const { None }; N];
     for attribute in start.attributes() {
@@ -346,24 +359,24 @@ fn attributes<const N: usize>(start: &BytesStart, names: [&str; N]) -> Result<[O
     Ok(values)
 }
 
-fn record_name(what: &str, id: &str) -> String {
+fn record_name(kind: &str, id: &str) -> String {
     let mut id = id.to_owned();
-    text::clip(&mut id, 100);
-    format!("{what} {id}")
+    text::truncate(&mut id, 100);
+    format!("{kind} {id}")
 }
 
 fn too_long(id: &str) -> Option<&'static str> {
-    (id.len() > LONGEST_ID).then_some("the id is longer than 200 bytes")
+    (id.len() > MAX_ID_BYTES).then_some("the id is longer than 200 bytes")
 }
 
-fn place<R: BufRead>(xml: &Reader<Bounded<R>>, last_record: &str) -> String {
-    let position = xml.buffer_position() + xml.get_ref().dropped();
-    let after = if last_record.is_empty() { "before any record" } else { last_record };
-    format!("near byte {position} after <yml_catalog, last seen: {after}")
+fn location<R: BufRead>(xml: &Reader<EventBudget<R>>, last_record: &str) -> String {
+    let position = xml.get_ref().position();
+    let last_record = if last_record.is_empty() { "before any record" } else { last_record };
+    format!("near byte {position} after <yml_catalog; last record: {last_record}")
 }
 
-fn broken(what: &str, place: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the XML is broken ({place}): {what}"))
+fn malformed(what: &str, location: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the XML is not well-formed ({location}): {what}"))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(900);
 /// The pause after a failed poll.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Rows of `catalog_change` are kept for an hour (`catalog::forget_changes`). After a gap of half of it, rows may be missing.
+/// Rows of `catalog_change` are kept for an hour (`catalog::delete_old_changes`). After a gap of half of it, rows may be missing.
 const MAX_GAP: Duration = Duration::from_secs(1_800);
 
 /// How far the change log has been read.

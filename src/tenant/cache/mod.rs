@@ -25,6 +25,7 @@
 //!    [`MAX_STALE`], and is marked as stale. A response that is known to be out of date is never served.
 
 pub mod change_log;
+pub mod fragments;
 pub mod invalidation;
 mod single_flight;
 

@@ -1,7 +1,8 @@
-//! The members of one JSON record, taken out one by one, each checked for its kind.
+//! Typed access to the members of one JSON record.
 //!
-//! Used by the JSON reader alone. A member that is absent or null says nothing; one of the wrong kind is an error that names
-//! it. No text with a NUL gets through: PostgreSQL cannot hold it.
+//! # Invariants
+//! - A member that is absent or null is `None`; a member of the wrong type is an error that names it.
+//! - No text contains a NUL character, which PostgreSQL cannot store.
 
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::{Map, Value};
@@ -11,9 +12,9 @@ use crate::http::request::LARGEST_INTEGER;
 
 type Field<T> = Result<Option<T>, String>;
 
-/// What is searched must fit into one search vector, which PostgreSQL limits to 1 MB.
-const LARGEST_FIELDS_BYTES: usize = 100_000;
-const LARGEST_TRANSLATIONS_BYTES: usize = 200_000;
+/// Searchable texts have to fit into one `tsvector`, which PostgreSQL limits to 1 MB.
+const MAX_FIELDS_BYTES: usize = 100_000;
+const MAX_TRANSLATIONS_BYTES: usize = 200_000;
 
 pub(super) struct Fields {
     object: Map<String, Value>,
@@ -24,7 +25,7 @@ impl Fields {
         Fields { object }
     }
 
-    /// The member, if it says anything.
+    /// Removes and returns a member that is not null.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
         self.object.remove(key).filter(|value| !value.is_null())
     }
@@ -33,20 +34,19 @@ impl Fields {
         match self.take(key) {
             None => Ok(None),
             Some(Value::String(text)) if !text.contains('\0') => Ok(Some(text)),
-            Some(Value::String(_)) => Err(format!("{key}: holds a NUL character")),
+            Some(Value::String(_)) => Err(format!("{key}: contains a NUL character")),
             Some(_) => Err(format!("{key}: expected a text")),
         }
     }
 
-    /// A text of at most so many characters.
-    pub(super) fn text_up_to(&mut self, key: &str, most: usize) -> Field<String> {
+    pub(super) fn text_up_to(&mut self, key: &str, max_chars: usize) -> Field<String> {
         match self.text(key)? {
-            Some(text) if text.chars().count() > most => Err(format!("{key}: at most {most} characters")),
+            Some(text) if text.chars().count() > max_chars => Err(format!("{key}: at most {max_chars} characters")),
             text => Ok(text),
         }
     }
 
-    /// A text that says something if it is there at all; a blank one counts as absent.
+    /// A text that is not blank; a blank one counts as absent.
     pub(super) fn filled_text(&mut self, key: &str) -> Field<String> {
         Ok(self.text(key)?.filter(|text| !text.trim().is_empty()))
     }
@@ -88,8 +88,8 @@ impl Fields {
         }
     }
 
-    /// A decimal from 0 to `largest`, rounded half up to so many places.
-    pub(super) fn decimal(&mut self, key: &str, largest: Decimal, places: u32) -> Field<Decimal> {
+    /// A decimal from 0 to `max`, rounded half up to this many decimal places.
+    pub(super) fn decimal(&mut self, key: &str, max: Decimal, places: u32) -> Field<Decimal> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let number = match &value {
             Value::Number(number) => decimal_from_json(&number.to_string()),
@@ -98,8 +98,8 @@ impl Fields {
         let rounded =
             number.map(|number| number.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero));
         match rounded {
-            Some(number) if number >= Decimal::ZERO && number <= largest => Ok(Some(number)),
-            _ => Err(format!("{key}: expected a number from 0 to {largest}")),
+            Some(number) if number >= Decimal::ZERO && number <= max => Ok(Some(number)),
+            _ => Err(format!("{key}: expected a number from 0 to {max}")),
         }
     }
 
@@ -110,7 +110,7 @@ impl Fields {
         list.map(Some).ok_or_else(|| format!("{key}: expected a list of texts"))
     }
 
-    /// `regions`: ids, or regions as objects with an id.
+    /// `regions`: a list of ids, or of regions as objects with an id.
     pub(super) fn region_ids(&mut self) -> Field<Vec<String>> {
         let Some(value) = self.take("regions") else { return Ok(None) };
         let id = |entry: &Value| plain_text(entry).or_else(|| plain_text(entry.get("id")?));
@@ -118,13 +118,13 @@ impl Fields {
         list.map(Some).ok_or_else(|| "regions: expected a list of region ids".to_owned())
     }
 
-    /// A list of `{"key","value"}`, as compact JSON.
+    /// A list of `{"key","value"}` as compact JSON.
     pub(super) fn description_fields(&mut self, key: &str) -> Field<String> {
         let list = self.take(key).map(|value| description_fields(&value, key)).transpose()?;
-        list.map(|list| within(key, Value::Array(list).to_string(), LARGEST_FIELDS_BYTES)).transpose()
+        list.map(|list| check_size(key, Value::Array(list).to_string(), MAX_FIELDS_BYTES)).transpose()
     }
 
-    /// `translations`: an object by language of these texts (and a description as fields or text), as compact JSON.
+    /// `translations`: an object by language of these texts, and of a description as fields or text, as compact JSON.
     pub(super) fn translations(&mut self, texts: &[&str]) -> Field<String> {
         let Some(value) = self.take("translations") else { return Ok(None) };
         let Value::Object(languages) = value else { return Err("translations: expected an object".to_owned()) };
@@ -133,33 +133,37 @@ impl Fields {
             let Value::Object(members) = translation else {
                 return Err(format!("translations.{language}: expected an object"));
             };
-            let mut kept = Map::new();
+            let mut translated = Map::new();
             for (key, value) in members.into_iter().filter(|(_, value)| !value.is_null()) {
                 let path = format!("translations.{language}.{key}");
-                let described = key == "description" || key == "descriptionFields";
+                let is_description = key == "description" || key == "descriptionFields";
                 let value = match value {
-                    list @ Value::Array(_) if described => Value::Array(description_fields(&list, &path)?),
-                    Value::String(text) if text.contains('\0') => return Err(format!("{path}: holds a NUL character")),
+                    list @ Value::Array(_) if is_description => Value::Array(description_fields(&list, &path)?),
+                    Value::String(text) if text.contains('\0') => {
+                        return Err(format!("{path}: contains a NUL character"));
+                    }
                     Value::String(text) if texts.contains(&key.as_str()) || key == "description" => Value::String(text),
-                    _ if texts.contains(&key.as_str()) || described => return Err(format!("{path}: expected a text")),
+                    _ if texts.contains(&key.as_str()) || is_description => {
+                        return Err(format!("{path}: expected a text"));
+                    }
                     _ => continue,
                 };
-                kept.insert(key, value);
+                translated.insert(key, value);
             }
             if language.contains('\0') {
-                return Err("translations: holds a NUL character".to_owned());
+                return Err("translations: contains a NUL character".to_owned());
             }
-            out.insert(language, Value::Object(kept));
+            out.insert(language, Value::Object(translated));
         }
-        within("translations", Value::Object(out).to_string(), LARGEST_TRANSLATIONS_BYTES).map(Some)
+        check_size("translations", Value::Object(out).to_string(), MAX_TRANSLATIONS_BYTES).map(Some)
     }
 
-    /// A list of objects, each read by `read`, as compact JSON.
+    /// A list of objects, each converted by `read`, as compact JSON.
     pub(super) fn objects(&mut self, key: &str, read: impl Fn(Fields) -> Result<Value, String>) -> Field<String> {
         Ok(self.object_list(key, read)?.map(|list| Value::Array(list).to_string()))
     }
 
-    /// The same as values.
+    /// A list of objects, each converted by `read`.
     pub(super) fn object_list<T>(&mut self, key: &str, read: impl Fn(Fields) -> Result<T, String>) -> Field<Vec<T>> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let Value::Array(list) = value else { return Err(format!("{key}: expected a list of objects")) };
@@ -171,8 +175,8 @@ impl Fields {
     }
 }
 
-fn within(key: &str, json: String, most_bytes: usize) -> Result<String, String> {
-    if json.len() > most_bytes { Err(format!("{key}: at most {most_bytes} bytes of JSON")) } else { Ok(json) }
+fn check_size(key: &str, json: String, max_bytes: usize) -> Result<String, String> {
+    if json.len() > max_bytes { Err(format!("{key}: at most {max_bytes} bytes of JSON")) } else { Ok(json) }
 }
 
 fn plain_text(value: &Value) -> Option<String> {

@@ -1,17 +1,19 @@
-//! An item of the document's JSON, in the legacy or the BackOffice spelling, or both at once.
+//! Reads an item of the API's JSON, in the legacy spelling, the BackOffice spelling, or both.
 
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::fields::Fields;
-use crate::catalog::import::record::{ItemRecord, LARGEST_PRICE, Reference, Stock};
+use crate::catalog::CatalogId;
+use crate::catalog::import::record::{ItemRecord, MAX_PRICE, Stock};
 use crate::foundation::hex;
 
-/// See `fields`: a search vector must hold it.
-const LONGEST_DESCRIPTION_CHARS: usize = 50_000;
+/// Has to fit into a `tsvector`, see `fields`.
+const MAX_DESCRIPTION_CHARS: usize = 50_000;
 
-/// Reads an item; errors are sentences that name the field.
+/// # Errors
+/// A message that names the field.
 pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
     let number = fields.number("itemID")?;
     let id = fields.id("id")?;
@@ -25,8 +27,8 @@ pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
     let mut description_fields = fields.description_fields("descriptionFields")?;
     let description = match fields.take("description") {
         None => None,
-        Some(Value::String(text)) if text.chars().count() > LONGEST_DESCRIPTION_CHARS => {
-            return Err(format!("description: at most {LONGEST_DESCRIPTION_CHARS} characters"));
+        Some(Value::String(text)) if text.chars().count() > MAX_DESCRIPTION_CHARS => {
+            return Err(format!("description: at most {MAX_DESCRIPTION_CHARS} characters"));
         }
         Some(Value::String(text)) if !text.contains('\0') => Some(text),
         Some(list @ Value::Array(_)) => {
@@ -44,14 +46,14 @@ pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
     Ok(ItemRecord {
         number,
         id,
-        categories: fields.number("categoryID")?.map(Reference::Number).into_iter().collect(),
+        categories: fields.number("categoryID")?.map(CatalogId::Number).into_iter().collect(),
         subcategory: fields.id("subcategoryId")?,
         name,
         simple_description: fields.text_up_to("simpleDescription", 10_000)?,
         description,
         description_fields,
         currency,
-        price: fields.decimal("price", LARGEST_PRICE, 2)?,
+        price: fields.decimal("price", MAX_PRICE, 2)?,
         discount: fields.decimal("discount", Decimal::ONE_HUNDRED, 2)?,
         stock: stock(fields)?,
         rating: fields.decimal("rating", Decimal::from(5), 1)?,
@@ -67,7 +69,7 @@ pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
     })
 }
 
-/// A count says more than a level.
+/// A quantity takes precedence over a level.
 fn stock(fields: &mut Fields) -> Result<Option<Stock>, String> {
     let quantity = fields.integer("quantity")?;
     let level = fields.text("remainings")?;
@@ -83,7 +85,7 @@ fn stock(fields: &mut Fields) -> Result<Option<Stock>, String> {
     }
 }
 
-/// `photos` and, behind them, those of `imgs` that are not among them.
+/// `photos`, followed by the URLs of `imgs` that are not among them.
 fn photos(fields: &mut Fields) -> Result<Option<String>, String> {
     let photos = fields.object_list("photos", |mut photo| {
         let mut out = Map::new();
@@ -124,13 +126,14 @@ struct Review {
     text: String,
     answer: Option<String>,
     created_at: Option<String>,
-    /// `visible: false`, as an export has it of what the shop has hidden.
+    /// `visible: false` in an export.
     is_hidden: bool,
-    /// Whether its other spelling was found: two reviews may say the same.
+    /// Whether its callback was found; two reviews may be equal.
     is_matched: bool,
 }
 
-/// `comments` and `callbacks` are two spellings of one list; where both are there, the shop's answers are in `callbacks` alone.
+/// `comments` and `callbacks` are two spellings of one list; where both are present, only `callbacks` have the shop's
+/// answers.
 fn reviews(fields: &mut Fields, item: &str) -> Result<Option<String>, String> {
     let comments = fields.object_list("comments", |mut comment| {
         Ok(Review {
@@ -187,8 +190,8 @@ fn reviews(fields: &mut Fields, item: &str) -> Result<Option<String>, String> {
     Ok(Some(Value::Array(list.collect()).to_string()))
 }
 
-/// Nobody reviewed anything before 1970, and not every calendar goes back as far as a text can.
-const FIRST_TIME: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
+/// Earlier times are errors in the file; PostgreSQL cannot store all of them.
+const EARLIEST_TIME: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
 
 fn stars(fields: &mut Fields, key: &str) -> Result<Option<i32>, String> {
     match fields.integer(key)? {
@@ -200,12 +203,12 @@ fn stars(fields: &mut Fields, key: &str) -> Result<Option<i32>, String> {
 fn timestamp(fields: &mut Fields, key: &str) -> Result<Option<String>, String> {
     let Some(text) = fields.filled_text(key)? else { return Ok(None) };
     match text.parse::<jiff::Timestamp>() {
-        Ok(time) if time >= FIRST_TIME => Ok(Some(time.to_string())),
+        Ok(time) if time >= EARLIEST_TIME => Ok(Some(time.to_string())),
         _ => Err(format!("{key}: expected an RFC 3339 time")),
     }
 }
 
-/// An id for a review that has none: the same whenever the same file is read.
+/// The id of a review that has none in the file: a hash, the same in every import of the file.
 fn review_id(item: &str, review: &Review) -> String {
     let mut hash = Sha256::new();
     for part in [item, review.author.as_deref().unwrap_or(""), review.created_at.as_deref().unwrap_or(""), &review.text]

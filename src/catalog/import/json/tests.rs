@@ -1,4 +1,4 @@
-//! The document's JSON in its three shapes and two spellings, and what is wrong with it.
+//! Tests of the JSON reader: three file shapes, two spellings, and malformed records.
 
 use rust_decimal::Decimal;
 
@@ -7,10 +7,10 @@ use crate::catalog::import::record::{ItemRecord, Stock};
 
 fn read_all(text: &str) -> (Vec<Record>, Vec<String>) {
     let (mut records, mut rejected) = (Vec::new(), Vec::new());
-    let mut sink = |read: Read| {
+    let mut sink = |read: ReadRecord| {
         match read {
             Ok(record) => records.push(record),
-            Err(Rejected { record, reason, .. }) => rejected.push(format!("{record}: {reason}")),
+            Err(RecordProblem { record, reason, .. }) => rejected.push(format!("{record}: {reason}")),
         }
         Ok(())
     };
@@ -29,7 +29,7 @@ fn the_item(text: &str) -> ItemRecord {
 }
 
 #[test]
-fn an_object_a_list_and_lines_say_the_same() {
+fn an_object_a_list_and_lines_yield_the_same_records() {
     let item = r#"{"itemID":1,"categoryID":2,"name":"Чай","price":10}"#;
     let category = r#"{"categoryID":2,"name":"Напитки","parentID":0}"#;
     let region = r#"{"id":"moscow","city":"Москва","country":"Россия","countryCode":"RU"}"#;
@@ -45,7 +45,7 @@ fn an_object_a_list_and_lines_say_the_same() {
 }
 
 #[test]
-fn both_spellings_are_understood() {
+fn both_spellings_are_read() {
     let legacy = the_item(
         r#"{"itemID":7,"categoryID":1,"name":"Чайник","price":1490.5,"currency":"RUR","remainings":"low",
             "photos":[{"url":"a.jpg","type":"photo"}],
@@ -76,14 +76,14 @@ fn the_answer_of_a_callback_belongs_to_its_comment() {
 }
 
 #[test]
-fn a_delta_says_only_what_it_says() {
+fn members_that_are_absent_stay_none() {
     let item = the_item(r#"{"itemID":7,"quantity":3,"name":null}"#);
     let expected = ItemRecord { number: Some(7), stock: Some(Stock::Count(3)), ..ItemRecord::default() };
     assert_eq!(item, expected);
 }
 
 #[test]
-fn nested_subcategories_know_their_parents() {
+fn nested_subcategories_have_their_parents() {
     let (records, rejected) = read_all(
         r#"{"categories":[{"categoryID":1,"id":"cat_1","name":"А","subcategories":[{"id":"sub_1","name":"Б","categoryId":"cat_1","parentId":"cat_1","subcategories":[{"id":"sub_2","name":"В"}]}]}]}"#,
     );
@@ -95,12 +95,12 @@ fn nested_subcategories_know_their_parents() {
             other => panic!("{other:?}"),
         })
         .collect();
-    let of = |reference| Some(Parent::Of(reference));
-    assert_eq!(parents, [None, of(Reference::Number(1)), of(Reference::Id("sub_1".to_owned()))]);
+    let of = |id| Some(Parent::Of(id));
+    assert_eq!(parents, [None, of(CatalogId::Number(1)), of(CatalogId::Id("sub_1".to_owned()))]);
 }
 
 #[test]
-fn what_is_wrong_is_named_and_the_rest_is_taken() {
+fn malformed_records_are_rejected_by_field_and_the_others_are_read() {
     let (records, rejected) = read_all(
         &[
             r#"{"itemID":1,"price":"10"}"#,
@@ -123,12 +123,12 @@ fn what_is_wrong_is_named_and_the_rest_is_taken() {
         "line 2 (0): itemID: expected a whole number from 1 to 2^53 - 1",
         "line 3 (2): price: expected a number",
         "line 4 (3): discount: expected a number from 0 to 100",
-        "line 5 (4): name: holds a NUL character",
+        "line 5 (4): name: contains a NUL character",
         "line 6 (5): photos[0].url: expected a text",
         "line 7 (6): comments[0].stars: expected a whole number from 1 to 5",
         "line 8 (7): translations.en.name: expected a text",
-        "line 9: is no JSON",
-        "line 10: is no region, category or item",
+        "line 9: is not JSON",
+        "line 10: is not a region, category or item",
     ];
     for (found, wanted) in rejected.iter().zip(wanted) {
         assert!(found.starts_with(wanted), "{found} is not {wanted}");
@@ -137,8 +137,8 @@ fn what_is_wrong_is_named_and_the_rest_is_taken() {
 }
 
 #[test]
-fn a_document_that_breaks_off_is_an_error_with_its_place() {
-    let mut sink = |_: Read| Ok(());
+fn a_truncated_document_is_an_error_with_its_line() {
+    let mut sink = |_: ReadRecord| Ok(());
     let error = read(&b"{\"items\":[\n{\"itemID\":1},\n{\"itemID\""[..], &mut sink).expect_err("broken");
     assert!(error.to_string().contains("line 3"), "{error}");
 }

@@ -1,81 +1,82 @@
-//! A description in HTML becomes plain text.
+//! Converts descriptions in HTML to plain text.
 //!
-//! Called by `yml::offer`. Shops send every kind of broken HTML, so nothing here may fail, and time must grow only with
-//! the length of the text. What comes out is text, not HTML: `a < b` may stand in it, so nobody may show it unescaped.
+//! # Invariants
+//! - Any input is converted, however malformed, in time linear in its length.
+//! - The result is text, not HTML: it may contain `a < b` and has to be escaped when it is shown.
 
 use super::text;
 
-/// The text of some HTML, cut to `longest` characters. Text without a tag that breaks lines keeps its own lines.
-pub fn plain(html: &str, longest: usize) -> String {
-    let mut page = Page {
-        out: String::with_capacity(html.len().min(longest * 2)),
-        left: longest,
-        breaks: 0,
-        space: false,
-        bullet: false,
-        own_lines: !breaks_lines(html),
+/// The text of `html`, truncated to `max_chars`. Input without a tag that breaks lines keeps its line breaks.
+pub fn plain(html: &str, max_chars: usize) -> String {
+    let mut text = PlainText {
+        out: String::with_capacity(html.len().min(max_chars * 2)),
+        chars_left: max_chars,
+        pending_breaks: 0,
+        is_space_pending: false,
+        is_bullet_pending: false,
+        keeps_line_breaks: !breaks_lines(html),
     };
-    // Without this every `<` of a text without `>` would be a search to its end.
+    // Avoids a search to the end of the text for every `<` that has no `>`: quadratic time.
     let last_close = html.rfind('>').unwrap_or(0);
     let mut at = 0;
-    while at < html.len() && page.left > 0 {
+    while at < html.len() && text.chars_left > 0 {
         let rest = &html[at..];
         let next = rest.find('<').unwrap_or(rest.len());
-        page.text(&rest[..next]);
+        text.push_html(&rest[..next]);
         at += next;
         if at == html.len() {
             break;
         }
         at += match markup(&html[at..], at < last_close) {
-            Markup::Tag { name, closing, length } => {
-                let dropped = if closing { 0 } else { content_to_drop(name, &html[at + length..]) };
-                page.tag(name, closing);
-                length + dropped
+            Markup::Tag { name, is_closing, length } => {
+                let skipped = if is_closing { 0 } else { skipped_content_length(name, &html[at + length..]) };
+                text.push_tag(name, is_closing);
+                length + skipped
             }
-            Markup::Nothing { length } => length,
+            Markup::Ignored { length } => length,
             Markup::Literal => {
-                page.text("<");
+                text.push_html("<");
                 1
             }
         };
     }
-    page.out
+    text.out
 }
 
 enum Markup<'a> {
     Tag {
         name: &'a str,
-        closing: bool,
+        is_closing: bool,
         length: usize,
     },
     /// A comment or a declaration.
-    Nothing {
+    Ignored {
         length: usize,
     },
-    /// Just a `<`.
+    /// A `<` that is text.
     Literal,
 }
 
-fn markup(rest: &str, closes_later: bool) -> Markup<'_> {
+fn markup(rest: &str, has_close: bool) -> Markup<'_> {
     if rest.starts_with("<!--") {
-        return Markup::Nothing { length: rest.find("-->").map_or(rest.len(), |end| end + 3) };
+        return Markup::Ignored { length: rest.find("-->").map_or(rest.len(), |end| end + 3) };
     }
-    if !closes_later {
+    if !has_close {
         return Markup::Literal;
     }
-    let closing = rest[1..].starts_with('/');
-    let name = &rest[1 + usize::from(closing)..];
+    let is_closing = rest[1..].starts_with('/');
+    let name = &rest[1 + usize::from(is_closing)..];
     let length = name.bytes().take_while(|b| b.is_ascii_alphanumeric()).count();
     if name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        Markup::Tag { name: &name[..length], closing, length: tag_length(rest) }
+        Markup::Tag { name: &name[..length], is_closing, length: tag_length(rest) }
     } else if rest[1..].starts_with(['!', '?']) {
-        Markup::Nothing { length: tag_length(rest) }
+        Markup::Ignored { length: tag_length(rest) }
     } else {
         Markup::Literal
     }
 }
 
-/// A `>` in a quoted value is passed over, but only a few of them: quotes may be unpaired.
+/// Skips a `>` in a quoted value, but only a few of them: quotes may be unpaired.
 fn tag_length(rest: &str) -> usize {
     let mut quote = 0;
     let mut first = None;
@@ -97,8 +98,8 @@ fn tag_length(rest: &str) -> usize {
     first.unwrap_or(rest.len())
 }
 
-/// The bytes of a script's or a style's content.
-fn content_to_drop(name: &str, rest: &str) -> usize {
+/// The length of the content of `<script>` or `<style>`.
+fn skipped_content_length(name: &str, rest: &str) -> usize {
     if !name.eq_ignore_ascii_case("script") && !name.eq_ignore_ascii_case("style") {
         return 0;
     }
@@ -109,7 +110,7 @@ fn content_to_drop(name: &str, rest: &str) -> usize {
     rest.match_indices("</").find(closes).map_or(rest.len(), |(at, _)| at)
 }
 
-/// How many line breaks a tag makes: 2 leave an empty line between.
+/// How many line breaks a tag makes; 2 make an empty line.
 fn breaks_of(name: &str) -> Option<u8> {
     const PARAGRAPHS: [&str; 9] = ["p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "table"];
     const LINES: [&str; 13] =
@@ -133,18 +134,17 @@ fn breaks_lines(html: &str) -> bool {
     })
 }
 
-struct Page {
+struct PlainText {
     out: String,
-    /// Characters that may still come.
-    left: usize,
-    breaks: u8,
-    space: bool,
-    bullet: bool,
-    own_lines: bool,
+    chars_left: usize,
+    pending_breaks: u8,
+    is_space_pending: bool,
+    is_bullet_pending: bool,
+    keeps_line_breaks: bool,
 }
 
-impl Page {
-    fn text(&mut self, raw: &str) {
+impl PlainText {
+    fn push_html(&mut self, raw: &str) {
         if raw.contains('&') {
             self.push_all(&text::decode(raw));
         } else {
@@ -154,50 +154,50 @@ impl Page {
 
     fn push_all(&mut self, text: &str) {
         for c in text.chars() {
-            if c == '\n' && self.own_lines {
-                self.breaks = (self.breaks + 1).min(2);
+            if c == '\n' && self.keeps_line_breaks {
+                self.pending_breaks = (self.pending_breaks + 1).min(2);
             } else if c.is_whitespace() {
-                self.space = true;
+                self.is_space_pending = true;
             } else if !c.is_control() {
-                if self.left == 0 {
+                if self.chars_left == 0 {
                     return;
                 }
-                self.visible(c);
+                self.push_visible(c);
             }
         }
     }
 
-    fn visible(&mut self, c: char) {
-        let gap = match (self.out.is_empty(), self.breaks, self.space) {
+    fn push_visible(&mut self, c: char) {
+        let gap = match (self.out.is_empty(), self.pending_breaks, self.is_space_pending) {
             (true, ..) => "",
             (_, 2, _) => "\n\n",
             (_, 1, _) => "\n",
             (_, _, true) => " ",
             _ => "",
         };
-        let bullet = if self.bullet && c != '•' { "• " } else { "" };
-        (self.breaks, self.space, self.bullet) = (0, false, false);
+        let bullet = if self.is_bullet_pending && c != '•' { "• " } else { "" };
+        (self.pending_breaks, self.is_space_pending, self.is_bullet_pending) = (0, false, false);
         let before = gap.len() + bullet.chars().count();
-        if before >= self.left {
-            self.left = 0;
+        if before >= self.chars_left {
+            self.chars_left = 0;
             return;
         }
-        self.left -= before + 1;
+        self.chars_left -= before + 1;
         self.out.push_str(gap);
         self.out.push_str(bullet);
         self.out.push(c);
     }
 
-    fn tag(&mut self, name: &str, closing: bool) {
+    fn push_tag(&mut self, name: &str, is_closing: bool) {
         if name.eq_ignore_ascii_case("br") {
-            self.breaks = (self.breaks + 1).min(2);
+            self.pending_breaks = (self.pending_breaks + 1).min(2);
         } else if let Some(breaks) = breaks_of(name) {
-            self.breaks = self.breaks.max(breaks);
+            self.pending_breaks = self.pending_breaks.max(breaks);
         } else if name.eq_ignore_ascii_case("td") || name.eq_ignore_ascii_case("th") {
-            self.space = true;
+            self.is_space_pending = true;
         }
         if name.eq_ignore_ascii_case("li") {
-            self.bullet = !closing;
+            self.is_bullet_pending = !is_closing;
         }
     }
 }
@@ -218,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn lists_have_bullets_but_not_two_and_not_for_nothing() {
+    fn lists_have_one_bullet_per_item_that_is_not_empty() {
         let html = "Есть:<ul><li>раз</li>\n<li> <p>два</p></li><li></li><li>• три</li></ul>конец";
         assert_eq!(text(html), "Есть:\n• раз\n\n• два\n\n• три\nконец");
         assert_eq!(text("<table><tr><td>вес</td><td>5</td></tr><tr><td>цвет</td></tr></table>"), "вес 5\nцвет");
     }
 
     #[test]
-    fn scripts_styles_and_comments_go_with_their_contents() {
+    fn scripts_styles_and_comments_are_removed_with_their_contents() {
         assert_eq!(text("а<script>alert('<p>')</SCRIPT>б<style>p{}</style><!-- <p>в</p> -->г"), "абг");
         assert_eq!(text("а<script>never closed <p>б"), "а");
         assert_eq!(text("а<!-- never closed <p>б"), "а");
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_text_keeps_its_lines_but_one_empty_one() {
+    fn plain_text_keeps_its_lines_and_at_most_one_empty_one() {
         assert_eq!(text("раз\r\nдва\n\n\n\n  три  четыре\n"), "раз\nдва\n\nтри четыре");
         assert_eq!(text("раз\n<b>два</b>"), "раз\nдва");
         assert_eq!(text("раз\nдва<br>три"), "раз два\nтри");
@@ -252,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_angle_is_text() {
+    fn a_single_angle_bracket_is_text() {
         assert_eq!(text("вес <5 кг, а < б > в, <и"), "вес <5 кг, а < б > в, <и");
         assert_eq!(text("начало <a href=\"x"), "начало <a href=\"x");
         assert_eq!(text("<a title=\"it's>раз</a> два"), "раз два");
     }
 
     #[test]
-    fn the_cut_counts_characters_and_never_ends_in_white_space() {
+    fn truncation_counts_characters_and_leaves_no_trailing_space() {
         assert_eq!(plain("щука", 3), "щук");
         assert_eq!(plain("<p>ab</p><p>cd</p>", 4), "ab");
         assert_eq!(plain("<p>ab</p><p>cd</p>", 5), "ab\n\nc");
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn time_grows_with_the_length_only() {
+    fn time_is_linear_in_the_length() {
         let started = std::time::Instant::now();
         for piece in ["<", "<a", "<a \"", "<a '>", "<a \"><b '>", "<!", "</", "&", "<script", "<!-- ", "<p><style></x "]
         {

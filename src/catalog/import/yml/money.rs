@@ -1,11 +1,13 @@
-//! Prices as people write them in feeds.
-//!
-//! Called by `yml::offer`. A price that can be read in two ways must never be guessed: the offer is rejected instead.
+//! Parser of the prices in feeds. An ambiguous price is an error, not a guess.
 
-use super::super::record::LARGEST_PRICE;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-/// A positive price with at most two decimals, or why it is none.
+use super::super::record::MAX_PRICE;
+
+/// Parses a positive price and rounds it to two decimals.
+///
+/// # Errors
+/// The reason why it is not a price.
 pub fn price(text: &str) -> Result<Decimal, &'static str> {
     const NOT_A_NUMBER: &str = "price is not a number";
     let text = text.trim();
@@ -24,7 +26,7 @@ pub fn price(text: &str) -> Result<Decimal, &'static str> {
     if !all_digits(fraction) || (text.contains(['.', ',']) && fraction.is_empty()) {
         return Err(NOT_A_NUMBER);
     }
-    // `1,234` is 1.234 to a Russian and 1234 to an American.
+    // `1,234` is 1.234 in Russian and 1234 in American notation.
     if text.contains(',') && fraction.len() == 3 && whole != "0" {
         return Err("price is ambiguous: a comma before three digits");
     }
@@ -32,17 +34,17 @@ pub fn price(text: &str) -> Result<Decimal, &'static str> {
     if whole.len() > 12 {
         return Err("price is too large");
     }
-    // The third decimal is enough to round by, for halves are rounded up.
+    // Halves are rounded up, so the third decimal decides.
     let fraction = &fraction[..fraction.len().min(3)];
     let value: Decimal = format!("0{whole}.{fraction}0").parse().map_err(|_| NOT_A_NUMBER)?;
     let value = value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero).normalize();
     if value.is_zero() {
         return Err("price is zero");
     }
-    if value > LARGEST_PRICE { Err("price is too large") } else { Ok(value) }
+    if value > MAX_PRICE { Err("price is too large") } else { Ok(value) }
 }
 
-/// `1 234 567` without its spaces, if they stand where thousands end.
+/// `1 234 567` without its spaces; `None` when they do not separate thousands.
 fn joined_thousands(whole: &str) -> Option<String> {
     let mut groups = whole.split_whitespace();
     let mut out = groups.next()?.to_owned();
@@ -56,14 +58,14 @@ fn joined_thousands(whole: &str) -> Option<String> {
     Some(out)
 }
 
-/// The whole percent that `price` is below `old`, halves up; `old` is the larger one.
+/// By how many percent `price` is below `old` (the larger one), rounded half up to a whole percent.
 pub fn discount(old: Decimal, price: Decimal) -> Decimal {
     ((old - price) * Decimal::ONE_HUNDRED / old).round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero)
 }
 
-/// The list price from which this whole percentage leads to `price` to the kopeck: `old` itself where it does.
+/// The list price that yields exactly `price` after the discount: `old` if it does.
 ///
-/// A whole percent is coarse; what people pay must be what the feed says, so the crossed-out price gives way.
+/// Whole percents are coarse. Customers must pay the price of the feed, so the crossed-out price is adjusted.
 pub fn list_price(old: Decimal, price: Decimal, discount: Decimal) -> Decimal {
     let rest = Decimal::ONE_HUNDRED - discount;
     let kopecks = |value: Decimal| value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn people_pay_what_the_feed_says() {
+    fn the_discounted_list_price_is_the_price_of_the_feed() {
         for (old, price, percent, list) in [
             ("1000", "900", "10", "1000"),
             ("20504", "15188", "26", "20524.32"),
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn prices_are_read_as_people_write_them() {
+    fn usual_notations_are_parsed() {
         for (text, value) in [
             ("1490", "1490"),
             (" 36.5\n", "36.5"),
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_price_is_said_so() {
+    fn everything_else_is_an_error() {
         for text in [
             "abc",
             "5000 руб.",
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn discounts_are_whole_and_halves_go_up() {
+    fn discounts_are_whole_percents_rounded_half_up() {
         for (old, new, percent) in [(5660, 4528, 20), (200, 175, 13), (1000, 996, 0), (1000, 995, 1), (1000, 1, 100)] {
             assert_eq!(discount(Decimal::from(old), Decimal::from(new)), Decimal::from(percent), "{old} to {new}");
         }

@@ -1,23 +1,24 @@
-//! One offer: what its elements say, and the item record that they make.
+//! Collects the elements of one offer and converts them to an item record.
 //!
-//! Called by `yml`, which feeds it element by element. A field that the feed does not have must stay `None`, for `None`
-//! leaves alone what the shop already has.
+//! A field that the feed does not have stays `None`, which leaves the shop's value unchanged.
 
-use super::super::record::{ItemRecord, Reference, Stock, natural_number, number_of};
-use super::{html, money, text};
 use rust_decimal::Decimal;
 use serde_json::json;
 
-const LONGEST_NAME: usize = 500;
-const LONGEST_DESCRIPTION: usize = 20_000;
-const LONGEST_SUMMARY: usize = 200;
-const LONGEST_PHOTO: usize = 2048;
-const MOST_PHOTOS: usize = 50;
-const LONGEST_KEY: usize = 200;
-const LONGEST_VALUE: usize = 2_000;
-const MOST_FIELDS: usize = 200;
+use super::super::record::{ItemRecord, Stock, natural_number, number_of};
+use super::{html, money, text};
+use crate::catalog::CatalogId;
 
-/// The children of `<offer>` that are of use.
+const MAX_NAME_CHARS: usize = 500;
+const MAX_DESCRIPTION_CHARS: usize = 20_000;
+const MAX_SUMMARY_CHARS: usize = 200;
+const MAX_PHOTO_URL_CHARS: usize = 2048;
+const MAX_PHOTOS: usize = 50;
+const MAX_KEY_CHARS: usize = 200;
+const MAX_VALUE_CHARS: usize = 2_000;
+const MAX_FIELDS: usize = 200;
+
+/// The children of `<offer>` that are imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     Name,
@@ -44,7 +45,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// The field of an element's name.
+    /// The field of an element.
     pub fn of(element: &str) -> Option<Field> {
         Some(match element {
             "name" => Field::Name,
@@ -73,50 +74,51 @@ impl Field {
     }
 }
 
-/// An offer as it is read.
+/// The elements of an offer.
 #[derive(Debug, Default)]
 pub struct Offer {
-    /// Its `available`, where it has a meaning.
+    /// The attribute `available`, if it is true or false.
     pub available: Option<bool>,
-    /// Texts in the feed's order, entities decoded, otherwise as they stand there.
+    /// In the order of the feed, with references decoded and otherwise unchanged.
     texts: Vec<(Field, String)>,
     params: Vec<(String, String)>,
-    /// What the outlets have together.
-    outlets: Option<i64>,
+    /// The stock of all outlets, in units.
+    outlet_stock: Option<i64>,
 }
 
 impl Offer {
-    /// Takes an element's text.
-    pub fn take(&mut self, field: Field, text: String) {
+    pub fn add(&mut self, field: Field, text: String) {
         self.texts.push((field, text));
     }
 
-    /// Takes a `param`.
-    pub fn take_param(&mut self, name: &str, unit: &str, value: &str) {
-        if self.params.len() < MOST_FIELDS {
+    pub fn add_param(&mut self, name: &str, unit: &str, value: &str) {
+        if self.params.len() < MAX_FIELDS {
             let (value, unit) = (text::line(value), text::line(unit));
             let value = if value.is_empty() || unit.is_empty() { value } else { format!("{value} {unit}") };
             self.params.push((text::line(name), value));
         }
     }
 
-    /// Takes an outlet's `instock`.
-    pub fn take_outlet(&mut self, instock: &str) {
-        if let Some(count) = pieces(instock) {
-            self.outlets = Some(self.outlets.unwrap_or(0) + i64::from(count));
+    /// Adds the attribute `instock` of an outlet.
+    pub fn add_outlet(&mut self, instock: &str) {
+        if let Some(count) = units(instock) {
+            self.outlet_stock = Some(self.outlet_stock.unwrap_or(0) + i64::from(count));
         }
     }
 
-    /// The record of the offer with this id, or why there is none; notices are added to the list.
-    pub fn into_record(self, id: &str, notices: &mut Vec<&'static str>) -> Result<ItemRecord, &'static str> {
-        let (price, discount) = self.price(notices)?;
+    /// Converts the offer with this id; corrections are added to the list.
+    ///
+    /// # Errors
+    /// The reason why the offer is rejected.
+    pub fn into_record(self, id: &str, corrections: &mut Vec<&'static str>) -> Result<ItemRecord, &'static str> {
+        let (price, discount) = self.price(corrections)?;
         let description = self.description();
         Ok(ItemRecord {
             number: natural_number(id),
             id: Some(format!("item_{id}")),
             categories: self.categories(),
             name: self.name(),
-            simple_description: description.as_deref().and_then(|all| text::first_paragraph(all, LONGEST_SUMMARY)),
+            simple_description: description.as_deref().and_then(|all| text::first_paragraph(all, MAX_SUMMARY_CHARS)),
             description,
             description_fields: self.description_fields(),
             currency: self.currency()?,
@@ -132,36 +134,36 @@ impl Offer {
         self.texts.iter().filter(move |(of, _)| *of == field).map(|(_, text)| text.as_str())
     }
 
-    /// The first that is not empty, as a line.
-    fn first(&self, field: Field, longest: usize) -> Option<String> {
-        self.all(field).find_map(|raw| text::some_line(raw, longest))
+    /// The first value that is not empty, as one line.
+    fn first(&self, field: Field, max_chars: usize) -> Option<String> {
+        self.all(field).find_map(|raw| text::non_empty_line(raw, max_chars))
     }
 
     fn name(&self) -> Option<String> {
-        let first = |field| self.first(field, LONGEST_NAME);
+        let first = |field| self.first(field, MAX_NAME_CHARS);
         first(Field::Name).or_else(|| self.model_name()).or_else(|| first(Field::Title))
     }
 
-    /// A vendor alone is no name.
+    /// The parts of a `vendor.model` offer; `None` when it has only a vendor.
     fn model_name(&self) -> Option<String> {
         let [prefix, vendor, model] =
-            [Field::TypePrefix, Field::Vendor, Field::Model].map(|field| self.first(field, LONGEST_NAME));
+            [Field::TypePrefix, Field::Vendor, Field::Model].map(|field| self.first(field, MAX_NAME_CHARS));
         let others = || [prefix.as_deref(), model.as_deref()].into_iter().flatten();
         others().next()?;
         let vendor = vendor.as_deref().filter(|vendor| !others().any(|other| text::has_word(other, vendor)));
         let parts: Vec<&str> = [prefix.as_deref(), vendor, model.as_deref()].into_iter().flatten().collect();
-        text::some_line(&parts.join(" "), LONGEST_NAME)
+        text::non_empty_line(&parts.join(" "), MAX_NAME_CHARS)
     }
 
-    fn categories(&self) -> Vec<Reference> {
+    fn categories(&self) -> Vec<CatalogId> {
         let mut categories = Vec::new();
         for id in self.all(Field::Category).map(text::line).filter(|id| !id.is_empty()) {
-            let category = Reference::Number(number_of("category", &id));
+            let category = CatalogId::Number(number_of("category", &id));
             if !categories.contains(&category) {
                 categories.push(category);
             }
-            // Among that many none can be meant, and `contains` would become slow.
-            if categories.len() == MOST_FIELDS {
+            // `contains` is linear, and an offer with so many categories is not meaningful.
+            if categories.len() == MAX_FIELDS {
                 break;
             }
         }
@@ -169,12 +171,12 @@ impl Offer {
     }
 
     /// The list price and the discount.
-    fn price(&self, notices: &mut Vec<&'static str>) -> Result<(Option<Decimal>, Option<Decimal>), &'static str> {
+    fn price(&self, corrections: &mut Vec<&'static str>) -> Result<(Option<Decimal>, Option<Decimal>), &'static str> {
         let price = self.all(Field::Price).next().map(money::price).transpose()?;
         let old = self.all(Field::OldPrice).find(|raw| !raw.trim().is_empty()).map(money::price);
         let Some(price) = price else {
             if old.is_some() {
-                notices.push("oldprice without a price: left out");
+                corrections.push("oldprice without a price: ignored");
             }
             return Ok((None, None));
         };
@@ -182,18 +184,18 @@ impl Offer {
             None => return Ok((Some(price), Some(Decimal::ZERO))),
             Some(Ok(old)) if old > price => old,
             Some(Ok(_) | Err("price is zero")) => {
-                notices.push("oldprice is not above the price: left out");
+                corrections.push("oldprice is not above the price: ignored");
                 return Ok((Some(price), Some(Decimal::ZERO)));
             }
             Some(Err(_)) => {
-                notices.push("oldprice is not a usable number: left out");
+                corrections.push("oldprice is not a usable number: ignored");
                 return Ok((Some(price), Some(Decimal::ZERO)));
             }
         };
         let discount = money::discount(old, price);
         if discount == Decimal::ONE_HUNDRED {
-            // Rounded up it would give the item away.
-            notices.push("discount would round to 100 %: 99 is taken");
+            // Rounding up must not make the item free.
+            corrections.push("discount would round to 100 %: 99 is used");
             return Ok((Some(money::list_price(old, price, Decimal::from(99))), Some(Decimal::from(99))));
         }
         Ok((Some(money::list_price(old, price, discount)), Some(discount)))
@@ -217,10 +219,10 @@ impl Offer {
                     continue;
                 }
                 let url = url.replace(' ', "%20");
-                if url.chars().count() <= LONGEST_PHOTO && !urls.contains(&url) {
+                if url.chars().count() <= MAX_PHOTO_URL_CHARS && !urls.contains(&url) {
                     urls.push(url);
                 }
-                if urls.len() == MOST_PHOTOS {
+                if urls.len() == MAX_PHOTOS {
                     break 'pictures;
                 }
             }
@@ -230,7 +232,7 @@ impl Offer {
     }
 
     fn description(&self) -> Option<String> {
-        self.all(Field::Description).map(|raw| html::plain(raw, LONGEST_DESCRIPTION)).find(|plain| !plain.is_empty())
+        self.all(Field::Description).map(|raw| html::plain(raw, MAX_DESCRIPTION_CHARS)).find(|plain| !plain.is_empty())
     }
 
     fn description_fields(&self) -> Option<String> {
@@ -243,7 +245,8 @@ impl Offer {
         ];
         let mut fields: Vec<(String, Vec<String>)> = Vec::new();
         let mut add = |key: &str, value: &str| {
-            let (Some(key), Some(value)) = (text::some_line(key, LONGEST_KEY), text::some_line(value, LONGEST_VALUE))
+            let (Some(key), Some(value)) =
+                (text::non_empty_line(key, MAX_KEY_CHARS), text::non_empty_line(value, MAX_VALUE_CHARS))
             else {
                 return;
             };
@@ -254,15 +257,15 @@ impl Offer {
             }
         };
         for (field, key) in NAMED {
-            self.all(field).take(MOST_FIELDS).for_each(|value| add(key, value));
+            self.all(field).take(MAX_FIELDS).for_each(|value| add(key, value));
         }
         self.params.iter().for_each(|(key, value)| add(key, value));
-        fields.truncate(MOST_FIELDS);
+        fields.truncate(MAX_FIELDS);
         let fields: Vec<_> = fields
             .into_iter()
             .map(|(key, values)| {
                 let mut value = values.join(", ");
-                text::clip(&mut value, LONGEST_VALUE);
+                text::truncate(&mut value, MAX_VALUE_CHARS);
                 json!({"key": key, "value": value})
             })
             .collect();
@@ -274,14 +277,14 @@ impl Offer {
         if self.available == Some(false) {
             return Some(Stock::Level("out"));
         }
-        let outlets = self.outlets.map(|sum| i32::try_from(sum).unwrap_or(i32::MAX));
-        let count = outlets.or_else(|| COUNTS.into_iter().flat_map(|field| self.all(field)).find_map(pieces));
+        let outlets = self.outlet_stock.map(|sum| i32::try_from(sum).unwrap_or(i32::MAX));
+        let count = outlets.or_else(|| COUNTS.into_iter().flat_map(|field| self.all(field)).find_map(units));
         count.map(Stock::Count).or(self.available.map(|_| Stock::Available))
     }
 }
 
-/// A stock of fewer than none (1C can have one) is none; parts of a piece cannot be sold.
-fn pieces(text: &str) -> Option<i32> {
+/// A negative stock (1C can have one) is 0; fractions of a unit are dropped.
+fn units(text: &str) -> Option<i32> {
     let text = text.trim();
     let (whole, fraction) = text.split_once(['.', ',']).unwrap_or((text, ""));
     let digits = whole.strip_prefix('-').unwrap_or(whole);

@@ -1,22 +1,23 @@
-//! Whole small feeds with every trap that the frame of a feed can set; those of the fields are in `offer/tests.rs`.
+//! Tests of whole feeds: structure, limits and malformed XML. The fields of offers are tested in `offer/tests.rs`.
+
+use std::io::{BufReader, Cursor};
 
 use super::super::feed;
 use super::super::record::ItemRecord;
 use super::*;
-use std::io::{BufReader, Cursor};
 
 #[derive(Default)]
-pub struct Outcome {
+pub struct FeedRecords {
     pub categories: Vec<CategoryRecord>,
     pub items: Vec<ItemRecord>,
     /// `record: reason`.
     pub rejected: Vec<String>,
-    /// Kinds in the order they came: `c`, `i`, `-`.
+    /// One letter per record in the order of the feed: `c` category, `i` item, `-` problem.
     pub order: String,
 }
 
-fn read_from(reader: impl BufRead) -> (Outcome, io::Result<()>) {
-    let mut outcome = Outcome::default();
+fn read_from(reader: impl BufRead) -> (FeedRecords, io::Result<()>) {
+    let mut outcome = FeedRecords::default();
     let result = read(reader, &mut |record| {
         let kind = match record {
             Ok(Record::Category(category)) => {
@@ -28,8 +29,8 @@ fn read_from(reader: impl BufRead) -> (Outcome, io::Result<()>) {
                 'i'
             }
             Ok(Record::Region(_)) => panic!("a feed has no regions"),
-            Err(rejected) => {
-                outcome.rejected.push(format!("{}: {}", rejected.record, rejected.reason));
+            Err(problem) => {
+                outcome.rejected.push(format!("{}: {}", problem.record, problem.reason));
                 '-'
             }
         };
@@ -39,38 +40,38 @@ fn read_from(reader: impl BufRead) -> (Outcome, io::Result<()>) {
     (outcome, result)
 }
 
-/// Reads a feed at once and, if it is short, again in sips of three bytes.
-fn feed_of(xml: &str) -> Outcome {
+/// Reads a feed at once and, if it is short, again in chunks of three bytes.
+fn feed_of(xml: &str) -> FeedRecords {
     let (outcome, result) = read_from(xml.as_bytes());
     result.expect("the feed is well-formed");
     if xml.len() > 100_000 {
         return outcome;
     }
-    let (sipped, result) = read_from(BufReader::with_capacity(3, xml.as_bytes()));
+    let (chunked, result) = read_from(BufReader::with_capacity(3, xml.as_bytes()));
     result.expect("the feed is well-formed");
-    assert_eq!(outcome.items, sipped.items);
-    assert_eq!(outcome.categories, sipped.categories);
-    assert_eq!(outcome.rejected, sipped.rejected);
+    assert_eq!(outcome.items, chunked.items);
+    assert_eq!(outcome.categories, chunked.categories);
+    assert_eq!(outcome.rejected, chunked.rejected);
     outcome
 }
 
-pub fn offers(xml: &str) -> Outcome {
+pub fn offers(xml: &str) -> FeedRecords {
     feed_of(&format!("<yml_catalog date='2024-01-01'><shop><offers>{xml}</offers></shop></yml_catalog>"))
 }
 
-fn categories(xml: &str) -> Outcome {
+fn categories(xml: &str) -> FeedRecords {
     feed_of(&format!("<yml_catalog><shop><categories>{xml}</categories></shop></yml_catalog>"))
 }
 
 fn error_of(xml: &str) -> String {
     let (_, result) = read_from(xml.as_bytes());
-    let error = result.expect_err("the feed is broken");
+    let error = result.expect_err("the feed is malformed");
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     error.to_string()
 }
 
 fn of(number: i64) -> Option<Parent> {
-    Some(Parent::Of(Reference::Number(number)))
+    Some(Parent::Of(CatalogId::Number(number)))
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn parents_may_follow_their_children() {
 }
 
 #[test]
-fn empty_category_names_say_nothing_and_are_reported() {
+fn categories_without_a_name_are_reported() {
     let got =
         categories("<category id='14'> /  / </category><category id='15'/><category id='16'> А \n\u{a0} Б </category>");
     let names: Vec<_> = got.categories.iter().map(|c| (c.name.as_deref(), c.fallback_name.as_deref())).collect();
@@ -106,13 +107,16 @@ fn empty_category_names_say_nothing_and_are_reported() {
     assert_eq!(names, [fallback("Категория 14"), fallback("Категория 15"), (Some("А Б"), Some("Категория 16"))]);
     assert_eq!(
         got.rejected,
-        ["category 14: has no name: called by its id", "category 15: has no name: called by its id"]
+        [
+            "category 14: has no name: its id is used as its name",
+            "category 15: has no name: its id is used as its name"
+        ]
     );
     assert_eq!(got.order, "c-c-c");
 }
 
 #[test]
-fn a_category_without_an_id_and_one_seen_before_are_rejected() {
+fn categories_without_an_id_and_duplicates_are_rejected() {
     let got = categories(
         "<category>Ножи</category><category id=' '/><category id='1'>Раз</category><category id=' 1'>Два</category>",
     );
@@ -123,7 +127,7 @@ fn a_category_without_an_id_and_one_seen_before_are_rejected() {
         [
             "category no. 1 (Ножи): has no id",
             "category no. 2: has no id",
-            "category 1: the id stands twice in the feed: the first one stays"
+            "category 1: the id occurs twice in the feed: the first one is used"
         ]
     );
 }
@@ -140,14 +144,14 @@ fn an_offer_without_an_id_or_with_a_broken_price_is_rejected() {
 }
 
 #[test]
-fn an_id_that_no_index_takes_is_rejected() {
+fn an_id_that_is_too_long_is_rejected() {
     let id = "я".repeat(101);
     let got = offers(&format!("<offer id='{id}'><name>Раз</name></offer>"));
     assert_eq!(got.rejected, [format!("offer {}: the id is longer than 200 bytes", "я".repeat(100))]);
 }
 
 #[test]
-fn promos_unknown_elements_and_strange_places_leak_nothing() {
+fn promotions_unknown_elements_and_misplaced_offers_are_ignored() {
     let got = feed_of(
         "<yml_catalog><offer id='0'/><shop><name>Лавка</name><offer id='00'/>
          <promos><promo><categories><category id='9'>Нет</category></categories><purchase><product offer-id='1'/></purchase>
@@ -166,7 +170,7 @@ fn promos_unknown_elements_and_strange_places_leak_nothing() {
 }
 
 #[test]
-fn windows_1251_inside_php_with_a_hostile_doctype_is_read_from_end_to_end() {
+fn windows_1251_inside_php_with_a_hostile_doctype_is_read() {
     let text = "<?if (1) $a = \"x\";?><? echo \"<\".\"?xml version=\\\"1.0\\\" encoding=\\\"windows-1251\\\"?\".\">\"?>
         <!DOCTYPE yml_catalog SYSTEM \"http://127.0.0.1:9/shops.dtd\" [ <!ENTITY a \"ha\"> <!ENTITY b \"&a;&a;&a;&a;\">
         <!ENTITY xxe SYSTEM \"file:///etc/passwd\"> ]>
@@ -179,7 +183,7 @@ fn windows_1251_inside_php_with_a_hostile_doctype_is_read_from_end_to_end() {
 }
 
 #[test]
-fn a_feed_that_breaks_off_is_refused_wherever_it_does() {
+fn a_feed_that_is_truncated_anywhere_is_rejected() {
     let whole = "<yml_catalog><shop><offers><offer id=\"1\"><name>Ча&amp;й</name><description><![CDATA[<p>]]></description>\
                  <!-- x --></offer></offers></shop></yml_catalog>";
     assert_eq!(feed_of(whole).items.len(), 1);
@@ -194,7 +198,7 @@ fn a_feed_that_breaks_off_is_refused_wherever_it_does() {
 }
 
 #[test]
-fn broken_xml_is_refused_with_what_was_expected() {
+fn malformed_xml_is_rejected_with_what_was_expected() {
     for (xml, what) in [
         ("<yml_catalog><shop></yml_catalog>", "expected `</shop>`"),
         ("<yml_catalog><shop><offers><offer id='1'><name>a</nam></offer>", "expected `</name>`"),
@@ -207,34 +211,34 @@ fn broken_xml_is_refused_with_what_was_expected() {
         let error = error_of(xml);
         assert!(error.contains(what), "{error}");
     }
-    assert!(error_of(&"<yml_catalog>".repeat(1_000_000)).contains("too deep"));
+    assert!(error_of(&"<yml_catalog>".repeat(1_000_000)).contains("too deeply"));
 }
 
 #[test]
-fn the_sinks_and_the_readers_errors_come_through() {
+fn errors_of_the_sink_and_of_the_reader_are_returned() {
     let xml = "<yml_catalog><shop><offers><offer id='1'/></offers></shop></yml_catalog>";
     let full = read(xml.as_bytes(), &mut |_| Err(io::Error::from(io::ErrorKind::StorageFull)));
     assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
 
-    struct Torn;
-    impl io::Read for Torn {
+    struct FailingReader;
+    impl io::Read for FailingReader {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(io::Error::from(io::ErrorKind::TimedOut))
         }
     }
-    let torn = BufReader::new(io::Read::chain(&xml.as_bytes()[..40], Torn));
-    assert_eq!(read_from(torn).1.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    let failing = BufReader::new(io::Read::chain(&xml.as_bytes()[..40], FailingReader));
+    assert_eq!(read_from(failing).1.unwrap_err().kind(), io::ErrorKind::TimedOut);
 }
 
 #[test]
 fn only_the_offer_that_is_too_large_is_rejected() {
     let small = |id: u32| format!("<offer id='{id}'><name>Мал</name></offer>");
-    let long = "щ".repeat(LARGEST_OFFER);
-    let many = "<param name='a'>b</param>".repeat(LARGEST_OFFER / 20);
+    let long = "щ".repeat(MAX_OFFER_BYTES);
+    let many = "<param name='a'>b</param>".repeat(MAX_OFFER_BYTES / 20);
     for inside in [
         format!("<description>{long}</description>"),
         format!("<description><![CDATA[{long}]]></description>"),
-        format!("<description>{}</description>", "щ&amp;".repeat(LARGEST_OFFER / 5)),
+        format!("<description>{}</description>", "щ&amp;".repeat(MAX_OFFER_BYTES / 5)),
         format!("<!-- {long} -->"),
         format!("<unknown>{long}</unknown>"),
         format!("<? {long} ?>"),
@@ -251,13 +255,31 @@ fn only_the_offer_that_is_too_large_is_rejected() {
 
 #[test]
 fn an_offer_just_within_the_limit_passes() {
-    let text = "щ".repeat((LARGEST_OFFER - 200) / 2);
+    let text = "щ".repeat((MAX_OFFER_BYTES - 200) / 2);
     let got = offers(&format!("<offer id='1'><description>{text}</description></offer>"));
     assert_eq!(got.items[0].description.as_ref().map(|text| text.chars().count()), Some(20_000));
 }
 
 #[test]
-fn a_category_name_without_end_is_no_name() {
-    let got = categories(&format!("<category id='1'>{}</category>", "щщщщщщщщ<!---->".repeat(LARGEST_OFFER / 15)));
+fn a_category_name_that_is_too_long_is_dropped() {
+    let got = categories(&format!("<category id='1'>{}</category>", "щщщщщщщщ<!---->".repeat(MAX_OFFER_BYTES / 15)));
     assert_eq!(got.categories[0].name, None);
+}
+
+#[test]
+fn a_tag_or_declaration_that_is_too_large_fails_the_import() {
+    let long = "щ".repeat(MAX_OFFER_BYTES);
+    let limit = "a tag does not end";
+    for (inside, problem) in [
+        (format!("<param name='{long}'>"), limit),
+        (format!("<{long}/>"), limit),
+        (format!("<!DOCTYPE {long}>"), limit),
+        (format!("<!DOCTYPE a [<!ENTITY b '{long}'>]>"), limit),
+        ("<!DOCTYPE a>".to_owned(), "<! declaration"),
+    ] {
+        let error = error_of(&format!(
+            "<yml_catalog><shop><offers><offer id='1'>{inside}</offer></offers></shop></yml_catalog>"
+        ));
+        assert!(error.contains(problem), "{error}");
+    }
 }

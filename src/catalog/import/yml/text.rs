@@ -1,11 +1,12 @@
-//! Cleaning of the texts that a YML feed holds.
+//! Decodes character references of a YML feed and normalises its texts.
 //!
-//! Called by `yml` and its parts. No text that leaves here may hold a control character, and no entity may ever be
-//! expanded beyond the few letters of its one character.
+//! # Invariants
+//! - Normalised texts contain no control characters.
+//! - A reference is decoded to the characters of one HTML entity; entities of a DTD are not expanded.
 
 use quick_xml::escape::resolve_html5_entity;
 
-/// Appends what `&body;` means; an unknown name stays as it was written.
+/// Appends the text of `&body;`; an unknown name stays as it is.
 pub fn push_reference(out: &mut String, body: &str) {
     if let Some(number) = body.strip_prefix('#') {
         match character(number) {
@@ -43,7 +44,7 @@ fn character(number: &str) -> Option<char> {
     };
     match code.ok()? {
         0 => None,
-        // Browsers read these as windows-1252, and old shops write their dashes so: `&#151;`.
+        // HTML reads these as windows-1252; old shops write dashes as `&#151;`.
         code @ 0x80..=0x9F => {
             let byte = u8::try_from(code).ok()?;
             encoding_rs::WINDOWS_1252.decode_without_bom_handling(&[byte]).0.chars().next()
@@ -52,14 +53,14 @@ fn character(number: &str) -> Option<char> {
     }
 }
 
-/// The length of a reference's body when `text`, which begins after `&`, begins with one.
+/// The length of the body of the reference at the start of `text`, which follows a `&`.
 fn reference_length(text: &str) -> Option<usize> {
-    const LONGEST: usize = 40;
-    let end = text.bytes().take(LONGEST).position(|b| !b.is_ascii_alphanumeric() && b != b'#')?;
+    const MAX_BYTES: usize = 40;
+    let end = text.bytes().take(MAX_BYTES).position(|b| !b.is_ascii_alphanumeric() && b != b'#')?;
     (end > 0 && text.as_bytes()[end] == b';').then_some(end)
 }
 
-/// Decodes the references of an attribute's value or of HTML.
+/// Decodes the references of an attribute value or of HTML.
 pub fn decode(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw;
@@ -78,45 +79,45 @@ pub fn decode(raw: &str) -> String {
     out
 }
 
-/// One line: control characters dropped, white space collapsed and trimmed.
+/// One line: without control characters, with white space collapsed and trimmed.
 pub fn line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut space = false;
+    let mut is_space_pending = false;
     for c in text.chars() {
         if c.is_whitespace() {
-            space = true;
+            is_space_pending = true;
         } else if !c.is_control() {
-            if space && !out.is_empty() {
+            if is_space_pending && !out.is_empty() {
                 out.push(' ');
             }
-            space = false;
+            is_space_pending = false;
             out.push(c);
         }
     }
     out
 }
 
-/// As [`line`], cut to `longest` characters; `None` when nothing is left.
-pub fn some_line(text: &str, longest: usize) -> Option<String> {
+/// As [`line`], truncated to `max_chars`; `None` when it is empty.
+pub fn non_empty_line(text: &str, max_chars: usize) -> Option<String> {
     let mut out = line(text);
-    clip(&mut out, longest);
+    truncate(&mut out, max_chars);
     (!out.is_empty()).then_some(out)
 }
 
-/// Cuts to `longest` characters and trims what the cut leaves at the end.
-pub fn clip(text: &mut String, longest: usize) {
-    if let Some((end, _)) = text.char_indices().nth(longest) {
+/// Truncates to `max_chars`, without trailing white space.
+pub fn truncate(text: &mut String, max_chars: usize) {
+    if let Some((end, _)) = text.char_indices().nth(max_chars) {
         text.truncate(text[..end].trim_end().len());
     }
 }
 
-/// The first paragraph of a plain text, at most `longest` characters with the `…` that marks a cut.
-pub fn first_paragraph(plain: &str, longest: usize) -> Option<String> {
+/// The first paragraph of a plain text, truncated at a word to `max_chars` including the `…`.
+pub fn first_paragraph(plain: &str, max_chars: usize) -> Option<String> {
     let paragraph = plain.lines().map(str::trim).find(|line| !line.is_empty())?;
-    if paragraph.char_indices().nth(longest).is_none() {
+    if paragraph.char_indices().nth(max_chars).is_none() {
         return Some(paragraph.to_owned());
     }
-    let (end, next) = paragraph.char_indices().nth(longest - 1)?;
+    let (end, next) = paragraph.char_indices().nth(max_chars - 1)?;
     let mut cut = &paragraph[..end];
     if !next.is_whitespace() {
         cut = cut.rsplit_once(' ').map_or(cut, |(whole_words, _)| whole_words);
@@ -124,7 +125,7 @@ pub fn first_paragraph(plain: &str, longest: usize) -> Option<String> {
     Some(format!("{}…", cut.trim_end_matches(|c: char| c.is_whitespace() || ",;:.–—-".contains(c))))
 }
 
-/// True when `word` stands in `text` between other than letters and digits, or at its very beginning; case is ignored.
+/// Whether `text` contains `word` as a whole word or starts with it, ignoring case.
 pub fn has_word(text: &str, word: &str) -> bool {
     let (text, word) = (text.to_lowercase(), word.to_lowercase());
     if text.starts_with(&word) {
@@ -142,28 +143,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_decoded_once_and_unknown_ones_stay() {
+    fn references_are_decoded_once_and_unknown_ones_are_kept() {
         let all =
             "&lt;&gt;&amp;&quot;&apos; &#1071;&#x42F;&#X42f; &nbsp;&laquo; &xxe; &amp;lt; & &; &#; &#zz; A&B;C & D;";
         assert_eq!(decode(all), "<>&\"' ЯЯЯ \u{a0}« &xxe; &lt; & &; &#; &#zz; A&B;C & D;");
     }
 
     #[test]
-    fn impossible_characters_vanish_and_old_dashes_are_understood() {
+    fn invalid_characters_are_dropped_and_windows_1252_dashes_are_decoded() {
         assert_eq!(decode("a&#0;&#xD800;&#x110000;&#99999999999;b&#151;&#150;"), "ab—–");
         assert_eq!(line("a&\u{0}\u{1}\u{7f}\u{9d}b"), "a&b");
     }
 
     #[test]
-    fn lines_are_collapsed_and_cut_between_characters() {
+    fn lines_are_collapsed_and_truncated_between_characters() {
         assert_eq!(line("\r\n\t Кофе \u{a0}\n чёрный \u{85}"), "Кофе чёрный");
-        assert_eq!(some_line("  щука рыба ", 5).as_deref(), Some("щука"));
-        assert_eq!(some_line("🫖🫖🫖", 2).as_deref(), Some("🫖🫖"));
-        assert_eq!(some_line(" \u{1} \n", 5), None);
+        assert_eq!(non_empty_line("  щука рыба ", 5).as_deref(), Some("щука"));
+        assert_eq!(non_empty_line("🫖🫖🫖", 2).as_deref(), Some("🫖🫖"));
+        assert_eq!(non_empty_line(" \u{1} \n", 5), None);
     }
 
     #[test]
-    fn the_first_paragraph_is_cut_at_a_word() {
+    fn the_first_paragraph_is_truncated_at_a_word() {
         assert_eq!(first_paragraph("\n \nодин два\nтри", 200).as_deref(), Some("один два"));
         assert_eq!(first_paragraph("один, два три", 8).as_deref(), Some("один…"));
         assert_eq!(first_paragraph("один два три", 9).as_deref(), Some("один два…"));
@@ -175,9 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn words_are_found_whatever_their_case() {
+    fn words_are_found_ignoring_case() {
         assert!(has_word("Яндекс.Станция", "яндекс") && has_word("Умная ЯНДЕКС-лампа", "Яндекс"));
-        assert!(has_word("Samsungs", "Samsung"), "the beginning is enough");
+        assert!(has_word("Samsungs", "Samsung"), "a prefix of the text is enough");
         assert!(!has_word("Суперяндекс", "Яндекс") && !has_word("Умная яндекса", "Яндекс"));
     }
 }

@@ -1,8 +1,10 @@
-//! What the fields of an offer become.
+//! Tests of the conversion of offers to item records.
 
-use super::super::super::record::{ItemRecord, Reference, Stock, number_of};
-use super::super::tests::offers;
 use rust_decimal::Decimal;
+
+use super::super::super::record::{ItemRecord, Stock, number_of};
+use super::super::tests::offers;
+use crate::catalog::CatalogId;
 
 fn item_with(attributes: &str, inside: &str) -> ItemRecord {
     let mut got = offers(&format!("<offer id='1' {attributes}>{inside}</offer>"));
@@ -24,7 +26,7 @@ fn name(inside: &str) -> Option<String> {
     item(inside).name
 }
 
-/// Price, discount and notices.
+/// Price, discount and corrections.
 fn price(inside: &str) -> (Option<Decimal>, Option<Decimal>, Vec<String>) {
     let got = offers(&format!("<offer id='1'>{inside}</offer>"));
     (got.items[0].price, got.items[0].discount, got.rejected)
@@ -35,7 +37,7 @@ fn number(value: i64) -> Option<Decimal> {
 }
 
 #[test]
-fn a_delta_says_nothing_of_the_rest() {
+fn absent_elements_stay_none() {
     let got = item("<price>900</price><oldprice>1000</oldprice><outlets><outlet instock='7'/></outlets>");
     let expected = ItemRecord {
         number: Some(1),
@@ -49,7 +51,7 @@ fn a_delta_says_nothing_of_the_rest() {
 }
 
 #[test]
-fn the_name_is_put_together_where_there_is_none() {
+fn a_missing_name_is_composed_of_prefix_vendor_and_model() {
     assert_eq!(name("<title>Т</title><model>М</model><name> Имя \n своё </name>").as_deref(), Some("Имя своё"));
     let parts = "<vendor>Ромашка</vendor><typePrefix> Чайник </typePrefix><model>X-5</model><name> </name>";
     assert_eq!(name(parts).as_deref(), Some("Чайник Ромашка X-5"));
@@ -75,8 +77,8 @@ fn texts_are_decoded_and_cleaned() {
 #[test]
 fn every_category_is_kept_in_order() {
     let got = item("<categoryId>5</categoryId><categoryId> 0 </categoryId><categoryId/><categoryId>5</categoryId>");
-    let zero = Reference::Number(number_of("category", "0"));
-    assert_eq!(got.categories, [Reference::Number(5), zero]);
+    let zero = CatalogId::Number(number_of("category", "0"));
+    assert_eq!(got.categories, [CatalogId::Number(5), zero]);
 }
 
 #[test]
@@ -88,26 +90,26 @@ fn an_old_price_becomes_a_discount() {
 }
 
 #[test]
-fn an_old_price_that_cannot_be_used_is_left_out_and_reported() {
+fn an_unusable_old_price_is_ignored_and_reported() {
     for old in ["5", "4", "0"] {
         let got = price(&format!("<price>5</price><oldprice>{old}</oldprice>"));
-        let notice = "offer 1: oldprice is not above the price: left out".to_owned();
-        assert_eq!(got, (number(5), number(0), vec![notice]), "{old}");
+        let correction = "offer 1: oldprice is not above the price: ignored".to_owned();
+        assert_eq!(got, (number(5), number(0), vec![correction]), "{old}");
     }
-    let notice = "offer 1: oldprice is not a usable number: left out".to_owned();
-    assert_eq!(price("<price>5</price><oldprice>дорого</oldprice>"), (number(5), number(0), vec![notice]));
-    let notice = "offer 1: oldprice without a price: left out".to_owned();
-    assert_eq!(price("<oldprice>5</oldprice>"), (None, None, vec![notice]));
+    let correction = "offer 1: oldprice is not a usable number: ignored".to_owned();
+    assert_eq!(price("<price>5</price><oldprice>дорого</oldprice>"), (number(5), number(0), vec![correction]));
+    let correction = "offer 1: oldprice without a price: ignored".to_owned();
+    assert_eq!(price("<oldprice>5</oldprice>"), (None, None, vec![correction]));
 }
 
 #[test]
-fn no_discount_gives_an_item_away() {
-    let notice = "offer 1: discount would round to 100 %: 99 is taken".to_owned();
-    assert_eq!(price("<price>1</price><oldprice>1000</oldprice>"), (number(100), number(99), vec![notice]));
+fn a_discount_is_at_most_99_percent() {
+    let correction = "offer 1: discount would round to 100 %: 99 is used".to_owned();
+    assert_eq!(price("<price>1</price><oldprice>1000</oldprice>"), (number(100), number(99), vec![correction]));
 }
 
 #[test]
-fn a_price_that_cannot_be_used_rejects_the_offer() {
+fn an_unusable_price_rejects_the_offer() {
     assert_eq!(reason("<price>0</price>"), "offer 1: price is zero");
     assert_eq!(reason("<price>-5</price>"), "offer 1: price is negative");
     assert_eq!(reason("<price>по запросу</price>"), "offer 1: price is not a number");
@@ -116,7 +118,7 @@ fn a_price_that_cannot_be_used_rejects_the_offer() {
 }
 
 #[test]
-fn currencies_are_codes_of_today() {
+fn currencies_are_three_letter_codes_and_rur_is_rub() {
     for (text, code) in [("RUR", "RUB"), (" rur ", "RUB"), ("kzt", "KZT"), ("BYR", "BYR"), ("RUB", "RUB")] {
         assert_eq!(item(&format!("<currencyId>{text}</currencyId>")).currency.as_deref(), Some(code));
     }
@@ -127,7 +129,7 @@ fn currencies_are_codes_of_today() {
 }
 
 #[test]
-fn photos_are_split_and_kept_once_in_order() {
+fn photos_are_split_and_deduplicated_in_order() {
     let got = item(
         "<picture> http://a/1.jpg | HTTPS://б.рф/2.jpg?x=1&amp;y=2 | http://a/1.jpg |</picture><picture/>
          <picture>//a/3.jpg</picture><picture>ftp://a/4.jpg</picture><picture>javascript:alert(1)</picture>
@@ -144,7 +146,7 @@ fn photos_are_split_and_kept_once_in_order() {
 }
 
 #[test]
-fn descriptions_are_plain_whichever_way_the_html_is_written() {
+fn html_descriptions_become_plain_text_however_they_are_escaped() {
     for description in [
         "<![CDATA[\n<p>Он <b>свистит</b> &amp; поёт.</p><ul><li>раз</li><li>два</li></ul>]]>",
         "&lt;p&gt;Он &lt;b&gt;свистит&lt;/b&gt; &amp;amp; поёт.&lt;/p&gt;&lt;li&gt;раз&lt;/li&gt;&lt;li&gt;два",
@@ -159,7 +161,7 @@ fn descriptions_are_plain_whichever_way_the_html_is_written() {
 }
 
 #[test]
-fn long_descriptions_are_cut_and_have_a_short_form() {
+fn long_descriptions_are_truncated_and_have_a_summary() {
     let got = item(&format!("<description>{}</description>", "слово ".repeat(9_000)));
     assert_eq!(got.description.unwrap().chars().count(), 20_000);
     let short = got.simple_description.unwrap();
@@ -167,13 +169,13 @@ fn long_descriptions_are_cut_and_have_a_short_form() {
 }
 
 #[test]
-fn other_languages_are_not_taken_for_ours() {
+fn elements_in_other_languages_are_ignored() {
     let got = item("<name_ua>Чайник ї</name_ua><description_ua>Опис</description_ua>");
     assert_eq!(got, ItemRecord { number: Some(1), id: Some("item_1".to_owned()), ..ItemRecord::default() });
 }
 
 #[test]
-fn fields_come_in_order_with_units_and_without_empty_ones() {
+fn description_fields_are_in_order_with_units_and_without_empty_ones() {
     let got = item(
         "<param name='Цвет'>белый</param><param name='Объём' unit='л'> 1,5 </param><param name=' '>7</param>
          <param name='Пусто' unit='кг'> </param><param>без имени</param><param name='Цвет'>синий</param>
@@ -199,7 +201,7 @@ fn fields_come_in_order_with_units_and_without_empty_ones() {
 }
 
 #[test]
-fn stock_is_counted_or_known_by_its_level() {
+fn stock_is_a_count_or_a_level() {
     let outlets = "<outlets><outlet id='1' instock='10'/><outlet instock='x'/><outlet/><outlet instock=' 5.0 '/>
                    <outlet instock='-3'/></outlets><count>99</count>";
     let stock = |attributes: &str, inside: &str| item_with(attributes, inside).stock;

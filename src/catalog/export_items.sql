@@ -1,0 +1,29 @@
+-- Returns every item as the text of a JSON object, with its regions and all its reviews in both spellings, in the order
+-- of their numbers. Streamed: the primary key gives the order, and each item's reviews and regions are index lookups,
+-- so no sort needs memory.
+select jsonb_strip_nulls(jsonb_build_object(
+           'itemID', i.item_id, 'id', i.id, 'categoryID', i.category_id, 'subcategoryId', s.id, 'name', i.name,
+           'simpleDescription', i.simple_description, 'description', i.description,
+           'descriptionFields', i.description_fields, 'currency', i.currency, 'price', trim_scale(i.price),
+           'discount', trim_scale(i.discount), 'quantity', i.quantity, 'remainings', i.remainings,
+           'rating', trim_scale(i.rating), 'visible', i.visible, 'priority', i.priority, 'tags', i.tags,
+           'badges', i.badges, 'photos', i.photos, 'questions', i.questions, 'translations', i.translations,
+           'regions', array(select region_id from item_region r where r.item_id = i.item_id order by 1),
+           'comments', coalesce(r.comments, '[]'), 'callbacks', coalesce(r.callbacks, '[]')
+       ))::text
+from item i
+left join category s on s.category_id = i.subcategory_id
+left join lateral (
+    select jsonb_agg(jsonb_build_object(
+               'id', r.id, 'text', r.content, 'author', r.author, 'stars', r.rating,
+               'createdAt', to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+               'visible', case when r.hidden then false end
+           ) order by r.review_id) as comments,
+           jsonb_agg(jsonb_build_object(
+               'content', r.content, 'userID', r.author, 'rating', r.rating, 'answer', r.answer,
+               'timestamp', to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+               'visible', case when r.hidden then false end
+           ) order by r.review_id) as callbacks
+    from review r where r.item_id = i.item_id
+) r on true
+order by i.item_id

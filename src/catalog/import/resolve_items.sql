@@ -1,0 +1,55 @@
+-- Resolves the item records of file $1 (the feed of region $2, or null) into the temporary table import_ready: the
+-- item's number and id, its category and subcategory, whether it exists, and the problem that rejects the record. Every
+-- lookup is by a primary key or unique index; wide columns stay in import_item and are joined by row_no later.
+create temporary table import_ready on commit drop as
+with numbered as (
+    select distinct on (coalesce(s.number, known.item_id, s.hashed))
+           coalesce(s.number, known.item_id, s.hashed) as item_id, s.row_no, s.number, s.id, s.category_numbers,
+           s.category_ids, s.subcategory, s.name is null as is_nameless, s.price, s.regions
+    from import_item s
+    left join item known on s.number is null and known.id = s.id
+    where s.file_no = $1
+    order by coalesce(s.number, known.item_id, s.hashed), s.row_no
+), resolved as (
+    select s.*, i.item_id is not null as known,
+           coalesce(s.id, i.id, 'item_' || s.item_id) as final_id,
+           $2::text is not null and t.by_feed is true as later_feed,
+           t.price as first_price,
+           named.category_id as named_category_id,
+           sub.category_id as named_subcategory_id,
+           cardinality(s.category_numbers) + cardinality(s.category_ids) > 0 as names_category,
+           owner.item_id as id_owner,
+           row_number() over (partition by coalesce(s.id, i.id, 'item_' || s.item_id) order by s.row_no) as rank_of_id
+    from numbered s
+    left join item i on i.item_id = s.item_id
+    left join item owner on i.item_id is null and owner.id = coalesce(s.id, 'item_' || s.item_id)
+    left join import_touched t on t.item_id = s.item_id
+    left join lateral (
+        select c.category_id from (
+            select n.number, null::text as id, n.position from unnest(s.category_numbers) with ordinality n (number, position)
+            union all
+            select null, n.id, n.position + 1000 from unnest(s.category_ids) with ordinality n (id, position)
+        ) n join category c on c.category_id = n.number or c.id = n.id
+        order by n.position limit 1
+    ) named on true
+    left join category sub on sub.id = s.subcategory
+)
+select r.item_id, r.row_no, r.known, r.final_id, r.later_feed, r.price, r.first_price, r.named_subcategory_id,
+       coalesce(r.named_category_id, top.category_id) as category_id,
+       case
+           when r.later_feed then null
+           when not r.known and r.is_nameless then 'is new and has no name'
+           when not r.known and r.price is null then 'is new and has no price'
+           when r.id_owner is not null or (not r.known and r.rank_of_id > 1)
+               then 'its id belongs to another item already'
+           when r.subcategory is not null and r.named_subcategory_id is null then 'its subcategory does not exist'
+           when r.names_category and r.named_category_id is null then 'names no category that exists'
+           when not r.known and r.named_category_id is null and r.named_subcategory_id is null
+               then 'is new and names no category'
+           when exists (select from unnest(r.regions) n (region_id) left join region using (region_id)
+                        where region.region_id is null) then 'names a region that does not exist'
+       end as problem
+from resolved r
+left join lateral (
+    select c.path[1] as category_id from category c where c.category_id = r.named_subcategory_id
+) top on true
