@@ -172,7 +172,7 @@ fn check_program(cx: &RequestContext, req: &ApiRequest) -> Result<()> {
 }
 
 fn origin(cx: &RequestContext, req: &ApiRequest) -> Origin {
-    Origin::of(req.headers(), &cx.brand.config.origins, cx.brand.config.own_origin())
+    Origin::from_headers(req.headers(), &cx.brand.config.origins, cx.brand.config.own_origin())
 }
 
 /// `GET /auth/telegram/callback`: signed data in the query or as JSON. A person's browser is asked first.

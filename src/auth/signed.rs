@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::foundation::error::{Error, Result};
 use crate::foundation::hex;
 use crate::foundation::secret::Secret;
-use crate::http::request::LARGEST_INTEGER;
+use crate::http::request::MAX_SAFE_INTEGER;
 use crate::session::User;
 
 /// How far Telegram's clock may be ahead of ours.
@@ -186,7 +186,7 @@ fn wrong(name: &str, expected: &str) -> Error {
 
 fn digits(text: &str) -> Option<i64> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    text.parse().ok().filter(|number| plain && *number <= LARGEST_INTEGER)
+    text.parse().ok().filter(|number| plain && *number <= MAX_SAFE_INTEGER)
 }
 
 #[cfg(test)]

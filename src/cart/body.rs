@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::MAX_QUANTITY;
 use crate::foundation::error::{Error, Result};
-use crate::http::request::{self, LARGEST_INTEGER};
+use crate::http::request::{self, MAX_SAFE_INTEGER};
 
 /// The two operations of `POST /cart`.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ fn item_id(body: &Value) -> Result<i64> {
 }
 
 fn id_of(value: &Value) -> Option<i64> {
-    value.as_i64().filter(|id| (1..=LARGEST_INTEGER).contains(id))
+    value.as_i64().filter(|id| (1..=MAX_SAFE_INTEGER).contains(id))
 }
 
 fn quantity(body: &Value, min: i32) -> Result<i32> {

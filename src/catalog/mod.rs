@@ -16,7 +16,7 @@ use jiff::SignedDuration;
 
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::foundation::language::Language;
-use crate::http::request::LARGEST_INTEGER;
+use crate::http::request::MAX_SAFE_INTEGER;
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
@@ -68,7 +68,7 @@ impl CatalogId {
 /// Numbers above 2^52 are assigned by the import; they are valid in a path.
 fn large_number(text: &str) -> Option<i64> {
     let digits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().filter(|number| *number <= LARGEST_INTEGER)
+    digits.then(|| text.parse().ok()).flatten().filter(|number| *number <= MAX_SAFE_INTEGER)
 }
 
 /// The tree of the categories that are shown in the visitor's region, and the language that was used.

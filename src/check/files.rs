@@ -44,22 +44,22 @@ fn is_readable_by_others(file: &Path) -> bool {
 
 pub(super) fn certificate(config: &BrandConfig, clock: &Clock) -> Vec<Finding> {
     let mut findings = Findings::about("certificate");
-    let leaf = match tls::load(&config.tls, &config.name, clock) {
-        Ok(identity) => identity.leaf,
+    let certificate = match tls::load(&config.tls, &config.name, clock) {
+        Ok(identity) => identity.certificate,
         Err(message) => {
             findings.error(message);
             return findings.found;
         }
     };
     let (file, host, now) = (config.tls.certificate.display(), config.host(), clock.now());
-    let remaining = leaf.not_after.duration_since(now);
+    let remaining = certificate.not_after.duration_since(now);
     if remaining.is_negative() {
-        findings.error(format!("{file} expired on {}: browsers refuse it", leaf.not_after));
+        findings.error(format!("{file} expired on {}: browsers refuse it", certificate.not_after));
     } else if remaining < EXPIRY_WARNING {
-        findings.warning(format!("{file} expires on {}", leaf.not_after));
+        findings.warning(format!("{file} expires on {}", certificate.not_after));
     }
-    if leaf.not_before > now {
-        findings.error(format!("{file} is not valid before {}: browsers refuse it", leaf.not_before));
+    if certificate.not_before > now {
+        findings.error(format!("{file} is not valid before {}: browsers refuse it", certificate.not_before));
     }
     let key = &config.tls.key;
     if std::fs::metadata(key).is_ok_and(|found| found.mode() & 0o007 != 0) {
@@ -77,8 +77,8 @@ pub(super) fn certificate(config: &BrandConfig, clock: &Clock) -> Vec<Finding> {
             ));
         }
     }
-    if !leaf.is_for(host) {
-        findings.error(format!("{file} is for {}, but public_url says {host}", leaf.made_out_to()));
+    if !certificate.is_for(host) {
+        findings.error(format!("{file} is for {}, but public_url says {host}", certificate.names_text()));
     }
-    findings.or_passed(format!("matches its key, is for {host}, valid until {}", leaf.not_after))
+    findings.or_passed(format!("matches its key, is for {host}, valid until {}", certificate.not_after))
 }

@@ -1,8 +1,12 @@
-//! Content codings and entity tags: which bytes leave for one and the same answer.
+//! Content codings (RFC 9110, 8.4) and entity tags of cached responses.
 //!
-//! Called by `answer`. The tag is computed before compressing (a hash of the plain bytes, and the coding's name), so that a
-//! 304 costs no compression; the codecs are deterministic, so it still names the bytes sent. Answers that mix a secret with
-//! what a visitor chose never come here (BREACH): only answers of the catalogue are compressed.
+//! An entity tag is the hash of the uncompressed bytes and the name of the coding. It is known before compression, so a
+//! 304 costs none; the encoders are deterministic, so it is a strong validator.
+//!
+//! # Invariants
+//!
+//! - Only responses of the catalogue are compressed. One that combined a secret with input of the client would be open
+//!   to BREACH.
 
 use std::io::Write as _;
 
@@ -12,38 +16,39 @@ use sha2::{Digest, Sha256};
 
 use crate::foundation::hex;
 
-/// Below this many bytes a compressed answer saves no packet.
-const WORTH_COMPRESSING_BYTES: usize = 1_000;
+/// The smallest body that is compressed; below, compression saves no packet.
+const MIN_COMPRESSED_BYTES: usize = 1_000;
 
-/// A content coding that we speak, best first.
+/// The supported content codings, in the order of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
+pub enum ContentCoding {
     Brotli,
     Zstd,
     Gzip,
     Identity,
 }
 
-impl Coding {
-    /// In the order of their numbers.
-    pub const ALL: [Coding; 4] = [Coding::Brotli, Coding::Zstd, Coding::Gzip, Coding::Identity];
+impl ContentCoding {
+    /// All variants, in the order of their discriminants.
+    pub const ALL: [ContentCoding; 4] =
+        [ContentCoding::Brotli, ContentCoding::Zstd, ContentCoding::Gzip, ContentCoding::Identity];
 
-    /// Whether compressing so many bytes saves anything.
-    pub fn is_worth_it(body_bytes: usize) -> bool {
-        body_bytes >= WORTH_COMPRESSING_BYTES
+    /// Whether a body of this size is compressed.
+    pub fn is_compressible(body_bytes: usize) -> bool {
+        body_bytes >= MIN_COMPRESSED_BYTES
     }
 
-    /// The best coding for a body of this size that the client accepts (RFC 9110, 12.5.3).
-    pub fn negotiate(headers: &HeaderMap, body_bytes: usize) -> Coding {
-        if !Coding::is_worth_it(body_bytes) {
-            return Coding::Identity;
+    /// The client's preferred coding for a body of this size (RFC 9110, 12.5.3).
+    pub fn negotiate(headers: &HeaderMap, body_bytes: usize) -> ContentCoding {
+        if !ContentCoding::is_compressible(body_bytes) {
+            return ContentCoding::Identity;
         }
-        let wanted = Wanted::read(headers);
-        // Plain bytes that nobody asked for are what is left when nothing else is wanted.
-        let mut best = (Coding::Identity, wanted.named[Coding::Identity as usize].unwrap_or(0));
-        for coding in [Coding::Brotli, Coding::Zstd, Coding::Gzip] {
-            let weight = wanted.named[coding as usize].or(wanted.any).unwrap_or(0);
-            if weight > best.1 || (weight == best.1 && weight > 0 && best.0 == Coding::Identity) {
+        let accepted = AcceptEncoding::from_headers(headers);
+        // Without a weight of its own `identity` is the last resort.
+        let mut best = (ContentCoding::Identity, accepted.named[ContentCoding::Identity as usize].unwrap_or(0));
+        for coding in [ContentCoding::Brotli, ContentCoding::Zstd, ContentCoding::Gzip] {
+            let weight = accepted.named[coding as usize].or(accepted.any).unwrap_or(0);
+            if weight > best.1 || (weight == best.1 && weight > 0 && best.0 == ContentCoding::Identity) {
                 best = (coding, weight);
             }
         }
@@ -52,28 +57,28 @@ impl Coding {
 
     fn token(self) -> &'static str {
         match self {
-            Coding::Brotli => "br",
-            Coding::Zstd => "zstd",
-            Coding::Gzip => "gzip",
-            Coding::Identity => "identity",
+            ContentCoding::Brotli => "br",
+            ContentCoding::Zstd => "zstd",
+            ContentCoding::Gzip => "gzip",
+            ContentCoding::Identity => "identity",
         }
     }
 
-    fn is_called(self, name: &str) -> bool {
-        name.eq_ignore_ascii_case(self.token()) || (self == Coding::Gzip && name.eq_ignore_ascii_case("x-gzip"))
+    fn matches(self, name: &str) -> bool {
+        name.eq_ignore_ascii_case(self.token()) || (self == ContentCoding::Gzip && name.eq_ignore_ascii_case("x-gzip"))
     }
 
-    /// The value of `Content-Encoding`; plain bytes have none.
+    /// The value of `Content-Encoding`; `None` for identity.
     pub fn header(self) -> Option<HeaderValue> {
-        (self != Coding::Identity).then(|| HeaderValue::from_static(self.token()))
+        (self != ContentCoding::Identity).then(|| HeaderValue::from_static(self.token()))
     }
 
-    /// A strong entity tag of the plain bytes with this [`hash`], in this coding.
+    /// The strong entity tag of the content with this [`hash`] in this coding.
     pub fn etag(self, hash: &str) -> HeaderValue {
         let mut tag = String::with_capacity(40);
         tag.push('"');
         tag.push_str(hash);
-        if self != Coding::Identity {
+        if self != ContentCoding::Identity {
             tag.push('-');
             tag.push_str(self.token());
         }
@@ -81,66 +86,66 @@ impl Coding {
         HeaderValue::try_from(tag).expect("hexadecimal and a token are ASCII")
     }
 
-    /// The bytes to send, in memory of their own length: they may be kept.
-    pub fn apply(self, plain: Bytes) -> Bytes {
-        const INTO_MEMORY: &str = "compressing from memory into memory cannot fail";
-        let coded = match self {
-            Coding::Identity => return plain,
-            Coding::Brotli => {
+    /// Encodes a body into an allocation of exactly its length, because the result is cached.
+    pub fn encode(self, plain: Bytes) -> Bytes {
+        const IN_MEMORY: &str = "compression in memory does not fail";
+        let encoded = match self {
+            ContentCoding::Identity => return plain,
+            ContentCoding::Brotli => {
                 let mut out = Vec::with_capacity(plain.len() / 4);
                 let parameters = brotli::enc::BrotliEncoderParams { quality: 5, lgwin: 19, ..Default::default() };
-                brotli::BrotliCompress(&mut &plain[..], &mut out, &parameters).expect(INTO_MEMORY);
+                brotli::BrotliCompress(&mut &plain[..], &mut out, &parameters).expect(IN_MEMORY);
                 out
             }
-            Coding::Zstd => zstd::bulk::compress(&plain, 3).expect(INTO_MEMORY),
-            Coding::Gzip => {
+            ContentCoding::Zstd => zstd::bulk::compress(&plain, 3).expect(IN_MEMORY),
+            ContentCoding::Gzip => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
-                encoder.write_all(&plain).expect(INTO_MEMORY);
-                encoder.finish().expect(INTO_MEMORY)
+                encoder.write_all(&plain).expect(IN_MEMORY);
+                encoder.finish().expect(IN_MEMORY)
             }
         };
-        coded.into_boxed_slice().into()
+        encoded.into_boxed_slice().into()
     }
 }
 
-/// What tells these bytes from all others.
+/// The first half of SHA-256 in hexadecimal.
 pub fn hash(plain: &[u8]) -> String {
     hex::encode(&Sha256::digest(plain)[..16])
 }
 
-/// How much a client wants each coding, in thousandths; 0 is not at all, `None` not mentioned.
+/// The weights of `Accept-Encoding` in thousandths; `None` for codings that it does not name.
 #[derive(Default)]
-struct Wanted {
+struct AcceptEncoding {
     named: [Option<u16>; 4],
-    /// Whatever is not named.
+    /// The weight of `*`.
     any: Option<u16>,
 }
 
-impl Wanted {
-    /// The first word about a coding counts.
-    fn read(headers: &HeaderMap) -> Wanted {
-        let mut wanted = Wanted::default();
+impl AcceptEncoding {
+    /// The first weight of a coding counts.
+    fn from_headers(headers: &HeaderMap) -> AcceptEncoding {
+        let mut accepted = AcceptEncoding::default();
         let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
         for entry in values.flat_map(|value| value.split(',')) {
             let mut parts = entry.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
             let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
             let weight = weight.map_or(1.0, |text| text.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0));
-            let place = match name {
-                "*" => &mut wanted.any,
-                name => match Coding::ALL.into_iter().find(|coding| coding.is_called(name)) {
-                    Some(coding) => &mut wanted.named[coding as usize],
+            let slot = match name {
+                "*" => &mut accepted.any,
+                name => match ContentCoding::ALL.into_iter().find(|coding| coding.matches(name)) {
+                    Some(coding) => &mut accepted.named[coding as usize],
                     None => continue,
                 },
             };
-            place.get_or_insert((weight * 1_000.0) as u16);
+            slot.get_or_insert((weight * 1_000.0) as u16);
         }
-        wanted
+        accepted
     }
 }
 
-/// Whether the client has these bytes already (RFC 9110, 13.1.2: compared weakly).
-pub fn has_already(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+/// Whether `If-None-Match` names this entity tag, by weak comparison (RFC 9110, 13.1.2).
+pub fn if_none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
@@ -150,49 +155,50 @@ pub fn has_already(headers: &HeaderMap, etag: &HeaderValue) -> bool {
 mod tests {
     use super::*;
 
-    fn negotiate(accepted: &str) -> Coding {
+    fn negotiate(accepted: &str) -> ContentCoding {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_str(accepted).expect("ASCII"));
-        Coding::negotiate(&headers, 10_000)
+        ContentCoding::negotiate(&headers, 10_000)
     }
 
     #[test]
-    fn the_clients_weights_come_first_then_our_order() {
-        assert_eq!(negotiate("gzip, deflate, br, zstd"), Coding::Brotli);
-        assert_eq!(negotiate("gzip, zstd"), Coding::Zstd);
-        assert_eq!(negotiate("br;q=0.5, gzip;q=0.9"), Coding::Gzip);
-        assert_eq!(negotiate("br;q=0, *"), Coding::Zstd);
-        assert_eq!(negotiate("*;q=0"), Coding::Identity);
-        assert_eq!(negotiate("gzip;q=0.5, identity;q=1"), Coding::Identity);
-        assert_eq!(negotiate("gzip, identity"), Coding::Gzip);
-        assert_eq!(negotiate("deflate"), Coding::Identity);
-        assert_eq!(Coding::negotiate(&HeaderMap::new(), 10_000), Coding::Identity);
+    fn weights_of_the_client_come_before_the_servers_preference() {
+        assert_eq!(negotiate("gzip, deflate, br, zstd"), ContentCoding::Brotli);
+        assert_eq!(negotiate("gzip, zstd"), ContentCoding::Zstd);
+        assert_eq!(negotiate("br;q=0.5, gzip;q=0.9"), ContentCoding::Gzip);
+        assert_eq!(negotiate("br;q=0, *"), ContentCoding::Zstd);
+        assert_eq!(negotiate("*;q=0"), ContentCoding::Identity);
+        assert_eq!(negotiate("gzip;q=0.5, identity;q=1"), ContentCoding::Identity);
+        assert_eq!(negotiate("gzip, identity"), ContentCoding::Gzip);
+        assert_eq!(negotiate("deflate"), ContentCoding::Identity);
+        assert_eq!(ContentCoding::negotiate(&HeaderMap::new(), 10_000), ContentCoding::Identity);
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("br"));
-        assert_eq!(Coding::negotiate(&headers, 100), Coding::Identity, "a small answer stays plain");
+        assert_eq!(ContentCoding::negotiate(&headers, 100), ContentCoding::Identity, "a small body is not compressed");
     }
 
     #[test]
-    fn what_is_compressed_can_be_read_again() {
+    fn encoded_bodies_can_be_decoded() {
         let plain = Bytes::from("чайник ".repeat(2_000));
-        let gzip = Coding::Gzip.apply(plain.clone());
+        let gzip = ContentCoding::Gzip.encode(plain.clone());
         let mut read = Vec::new();
         std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&gzip[..]), &mut read).expect("gzip");
         assert_eq!(read, plain);
-        let zstd = Coding::Zstd.apply(plain.clone());
+        let zstd = ContentCoding::Zstd.encode(plain.clone());
         assert_eq!(zstd::bulk::decompress(&zstd, plain.len()).expect("zstd"), plain);
         let mut read = Vec::new();
-        brotli::BrotliDecompress(&mut &Coding::Brotli.apply(plain.clone())[..], &mut read).expect("brotli");
+        brotli::BrotliDecompress(&mut &ContentCoding::Brotli.encode(plain.clone())[..], &mut read).expect("brotli");
         assert_eq!(read, plain);
     }
 
     #[test]
-    fn each_coding_has_its_own_tag() {
-        let tags = [Coding::Brotli, Coding::Gzip, Coding::Identity].map(|coding| coding.etag(&hash(b"[]")));
+    fn each_coding_has_its_own_entity_tag() {
+        let tags = [ContentCoding::Brotli, ContentCoding::Gzip, ContentCoding::Identity]
+            .map(|coding| coding.etag(&hash(b"[]")));
         assert_eq!(tags[2], "\"4f53cda18c2baa0c0354bb5f9a3ecbe5\"", "the first half of SHA-256 of []");
         assert_eq!(tags[0], "\"4f53cda18c2baa0c0354bb5f9a3ecbe5-br\"");
         let mut headers = HeaderMap::new();
         headers.insert(IF_NONE_MATCH, HeaderValue::from_static("\"x\", W/\"4f53cda18c2baa0c0354bb5f9a3ecbe5-br\""));
-        assert!(has_already(&headers, &tags[0]) && !has_already(&headers, &tags[1]));
+        assert!(if_none_match(&headers, &tags[0]) && !if_none_match(&headers, &tags[1]));
     }
 }

@@ -1,7 +1,8 @@
-//! Cookies that hold a secret: made, read, and named so that no brand can take another's for its own.
+//! Cookies that hold a secret of 256 random bits, named per brand.
 //!
-//! Used by the domains that know a visitor. The browser keeps 256 random bits; what is stored anywhere is their hash alone.
-//! What must never happen: the value of a cookie in a log, a database or an answer's body.
+//! # Invariants
+//!
+//! - The value of a cookie appears in no log, database or response body; only its hash is stored.
 
 use hmac::{Hmac, KeyInit, Mac};
 use hyper::header::{COOKIE, HeaderMap, HeaderValue};
@@ -13,74 +14,78 @@ use crate::foundation::hex;
 /// The value of a `Set-Cookie` header.
 pub type SetCookie = HeaderValue;
 
-/// What hangs on a browser for a year and a cart hangs on.
+/// Identifies a visitor, and so their cart, for a year.
 pub const VISITOR: &str = "visitor";
-/// Who is logged in.
+/// Identifies a login session.
 pub const SESSION: &str = "session";
-/// A login that has begun.
+/// Identifies a login attempt.
 pub const ATTEMPT: &str = "attempt";
 
-/// 256 bits in hexadecimal.
+/// The length of 256 bits in hexadecimal.
 const SECRET_DIGITS: usize = 64;
 
-/// The value of one of our cookies.
+/// The value of a cookie: 256 random bits in hexadecimal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CookieSecret(String);
 
 impl CookieSecret {
+    /// A new random secret.
+    ///
     /// # Errors
-    /// Only when the operating system has no randomness to give.
+    /// The operating system has no random numbers.
     pub fn new() -> Result<CookieSecret> {
         let mut bytes = [0; SECRET_DIGITS / 2];
         getrandom::fill(&mut bytes).map_err(|error| Error::internal(error.to_string()))?;
         Ok(CookieSecret(hex::encode(&bytes)))
     }
 
-    /// The cookie of that name, when it was sent and has the shape of ours.
+    /// The cookie with this name, if it was sent and its value has the right format.
     pub fn read(headers: &HeaderMap, name: &str) -> Option<CookieSecret> {
-        // Other people's cookies on the same domain may hold any bytes, and stand before ours.
-        let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+        // Cookies of other sites on the same domain may have the same name and hold any bytes.
+        let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
         let mut values = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
-        let is_ours = |value: &&[u8]| {
+        let is_valid = |value: &&[u8]| {
             value.len() == SECRET_DIGITS && value.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b))
         };
-        let value = values.find(is_ours)?;
+        let value = values.find(is_valid)?;
         Some(CookieSecret(String::from_utf8_lossy(value).into_owned()))
     }
 
-    /// A second secret that only the holder of this one can know, one for each purpose.
+    /// Derives another secret, a different one for each purpose, that only the holder of this one can compute.
     pub fn derive(&self, purpose: &str) -> CookieSecret {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
         mac.update(purpose.as_bytes());
         CookieSecret(hex::encode(&mac.finalize().into_bytes()))
     }
 
-    /// A public name that belongs to this secret and does not lead back to it: 128 bits in hexadecimal.
+    /// A public identifier that is derived from the secret and does not reveal it: 128 bits in hexadecimal.
     pub fn name(&self, purpose: &str) -> String {
         let mut name = self.derive(purpose).0;
         name.truncate(SECRET_DIGITS / 2);
         name
     }
 
-    /// What may be stored of it.
+    /// SHA-256 of the secret in hexadecimal: the only form in which it is stored.
     pub fn hash(&self) -> String {
         hex::encode(&Sha256::digest(&self.0))
     }
 
-    /// `Set-Cookie` for it. `__Host-` makes browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis, 4.1.3.2).
+    /// `Set-Cookie` with this secret. With the prefix `__Host-` browsers require `Secure`, `Path=/` and no `Domain`
+    /// (RFC 6265bis, 4.1.3.2).
     pub fn set_cookie(&self, name: &str, max_age_s: u32) -> SetCookie {
         let text = format!("{name}={}; Max-Age={max_age_s}; Path=/; Secure; HttpOnly; SameSite=None", self.0);
         HeaderValue::try_from(text).expect("names and hexadecimal are ASCII")
     }
 }
 
-/// `Set-Cookie` that takes a cookie away.
+/// `Set-Cookie` that removes a cookie.
 pub fn remove(name: &str) -> SetCookie {
     let text = format!("{name}=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=None");
     HeaderValue::try_from(text).expect("names are ASCII")
 }
 
-/// `__Host-dexar_visitor`: per brand, because a browser does not keep apart two ports of one host.
+/// The name of a brand's cookie, such as `__Host-dexar_visitor`. Browsers share cookies between the ports of a host, so
+/// each brand has its own names.
 pub fn name(brand: &str, what: &str) -> String {
     format!("__Host-{brand}_{what}")
 }
@@ -90,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_looks_like_ours_is_read() {
+    fn only_values_with_the_right_format_are_read() {
         let secret = CookieSecret::new().expect("randomness");
         let name = name("dexar", "visitor");
         let read = |line: String| {
@@ -108,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_attribute_is_set() {
+    fn set_cookie_has_every_security_attribute() {
         let cookie = CookieSecret("ab".repeat(32)).set_cookie("__Host-dexar_visitor", 31_536_000);
         let expected = format!(
             "__Host-dexar_visitor={}; Max-Age=31536000; Path=/; Secure; HttpOnly; SameSite=None",

@@ -1,8 +1,10 @@
-//! Which pages may use a brand's API: CORS for reading, the Origin check for writing.
+//! CORS headers, and the Origin check of writes.
 //!
-//! Called by `serve` for every request, before any handler. Cookies are `SameSite=None`, so the check on writes is the
-//! defence against forged requests (contract section 1). What must never happen: an origin is reflected that the brand's
-//! file does not name, or `*`.
+//! Cookies are `SameSite=None`, so the Origin check is the defence against cross-site request forgery.
+//!
+//! # Invariants
+//!
+//! - `Access-Control-Allow-Origin` is never `*` and never an origin that the brand's configuration does not list.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -13,20 +15,20 @@ use hyper::{Method, http};
 
 use crate::foundation::error::{Error, Result};
 
-/// What the `Origin` header of a request says.
+/// The `Origin` header of a request.
 pub enum Origin {
-    /// None was sent: not a page of another site.
+    /// Not sent: not a cross-origin request of a browser.
     Absent,
-    /// One that the brand allows, ready to be sent back.
+    /// An origin of the brand's configuration, as it is sent back.
     Allowed(HeaderValue),
-    /// A page of the API's own.
+    /// The API's own origin.
     Own,
-    /// Any other, `null` and two at once included.
+    /// Any other, including `null` and more than one.
     Foreign,
 }
 
 impl Origin {
-    pub fn of(headers: &HeaderMap, allowed: &[String], own: &str) -> Origin {
+    pub fn from_headers(headers: &HeaderMap, allowed: &[String], own: &str) -> Origin {
         let mut sent = headers.get_all(ORIGIN).iter();
         match (sent.next(), sent.next()) {
             (None, _) => Origin::Absent,
@@ -42,11 +44,14 @@ impl Origin {
         matches!(self, Origin::Allowed(_))
     }
 
-    /// Refuses a request that could change something when a foreign page sent it. A page of our own is foreign too, except
-    /// to the route that its form is for.
-    pub fn check(&self, method: &Method, from_own_pages: bool) -> Result<()> {
+    /// Rejects writes from foreign origins. The API's own origin is foreign too, except to routes with
+    /// `allow_own_origin`.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn check(&self, method: &Method, allow_own_origin: bool) -> Result<()> {
         match self {
-            Origin::Own if from_own_pages => Ok(()),
+            Origin::Own if allow_own_origin => Ok(()),
             Origin::Foreign | Origin::Own if ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method) => {
                 Err(Error::forbidden("origin_not_allowed", "This origin may not change anything here."))
             }
@@ -54,8 +59,8 @@ impl Origin {
         }
     }
 
-    /// The headers that let an allowed page read an answer.
-    pub fn allow_reading(&self, headers: &mut HeaderMap) {
+    /// Sets the headers that let a page of an allowed origin read the response.
+    pub fn allow_access(&self, headers: &mut HeaderMap) {
         let Origin::Allowed(origin) = self else { return };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
@@ -65,8 +70,8 @@ impl Origin {
         );
     }
 
-    /// The headers that let an allowed page ask in the first place.
-    pub fn allow_asking(&self, headers: &mut HeaderMap) {
+    /// Sets the headers of a successful preflight response.
+    pub fn allow_preflight(&self, headers: &mut HeaderMap) {
         let Origin::Allowed(_) = self else { return };
         let entries = [
             (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE, OPTIONS"),
@@ -79,7 +84,7 @@ impl Origin {
     }
 }
 
-/// Whether a request is a browser's question before the real one.
+/// Whether a request is a CORS preflight (Fetch standard, 4.8).
 pub fn is_preflight(parts: &http::request::Parts) -> bool {
     parts.method == Method::OPTIONS
         && parts.headers.contains_key(ORIGIN)
@@ -95,12 +100,12 @@ mod tests {
         for value in sent {
             headers.append(ORIGIN, HeaderValue::from_str(value).expect("ASCII"));
         }
-        Origin::of(&headers, &["https://dexarmarket.ru".to_owned()], "https://api.dexarmarket.ru:445")
+        Origin::from_headers(&headers, &["https://dexarmarket.ru".to_owned()], "https://api.dexarmarket.ru:445")
     }
 
     #[test]
-    fn only_the_exact_origin_may_write() {
-        assert!(origin_of(&[]).check(&Method::POST, false).is_ok(), "a bank or curl");
+    fn only_an_exactly_matching_origin_may_write() {
+        assert!(origin_of(&[]).check(&Method::POST, false).is_ok(), "not a browser");
         assert!(origin_of(&["https://dexarmarket.ru"]).check(&Method::POST, false).is_ok());
         let own = origin_of(&["https://api.dexarmarket.ru:445"]);
         assert!(own.check(&Method::POST, false).is_err() && own.check(&Method::POST, true).is_ok());
@@ -113,9 +118,9 @@ mod tests {
             &["https://dexarmarket.ru", "https://dexarmarket.ru"],
         ] {
             assert!(origin_of(sent).check(&Method::POST, true).is_err(), "{sent:?}");
-            assert!(origin_of(sent).check(&Method::GET, false).is_ok(), "{sent:?} may look, its page may not read");
+            assert!(origin_of(sent).check(&Method::GET, false).is_ok(), "{sent:?}: reads are left to the browser");
             let mut headers = HeaderMap::new();
-            origin_of(sent).allow_reading(&mut headers);
+            origin_of(sent).allow_access(&mut headers);
             assert!(headers.is_empty(), "{sent:?}");
         }
     }

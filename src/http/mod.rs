@@ -1,4 +1,4 @@
-//! HTTP without any shop in it.
+//! HTTP, independent of shops: requests, responses, routing, caching headers, CORS and rate limits.
 
 pub mod cached_response;
 pub mod content_encoding;

@@ -1,7 +1,8 @@
-//! How often one address and one visitor may ask for what costs something (contract section 8).
+//! Rate limits per client address and visitor, counted in Redis so that all instances agree.
 //!
-//! Counted in Redis, so that all instances agree; called by `app::RequestContext::spend`. What must never happen: a shop that stands still
-//! because Redis does: while it is away, everybody may.
+//! # Invariants
+//!
+//! - While Redis is unavailable no request is rejected, and none waits for it longer than [`COUNT_TIMEOUT`].
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::RateLimits;
-use crate::foundation::error::Result;
+use crate::foundation::error::{Error, Result};
 use crate::platform::redis::Redis;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -18,25 +19,25 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 const WINDOW_MS: u64 = 60_000;
 
-/// No request waits longer to be counted.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// The longest time that a request waits to be counted.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// How long nothing is counted after Redis failed, so that not every request waits for it.
-const REST: Duration = Duration::from_secs(2);
+/// How long nothing is counted after Redis has failed, so that not every request waits for it.
+const BACKOFF: Duration = Duration::from_secs(2);
 
-/// What is rationed.
+/// A rate limit of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quota {
     /// Login attempts and callbacks.
     Logins,
     CartWrites,
-    /// Payments and the mails after them.
+    /// Payments and purchase emails.
     Payments,
     Reviews,
 }
 
 impl Quota {
-    /// Its name in keys, headers and figures.
+    /// The name in Redis keys, response headers and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Quota::Logins => "logins",
@@ -47,7 +48,7 @@ impl Quota {
     }
 }
 
-/// One count of one request, as the `RateLimit` headers tell it.
+/// The usage of one limit after a request was counted, as the `RateLimit` headers report it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaUsage {
     name: String,
@@ -57,91 +58,90 @@ pub struct QuotaUsage {
 }
 
 impl QuotaUsage {
-    /// After how many seconds to come back, when this request was one too many.
+    /// The seconds to wait, if this request exceeded the limit.
     pub fn retry_after_s(&self) -> Option<u32> {
         (self.used > u64::from(self.limit)).then_some(self.reset_s)
     }
 
-    /// The headers of draft-ietf-httpapi-ratelimit-headers-10: what the rule is, and what is left of it.
-    pub fn write(counts: &[QuotaUsage], headers: &mut HeaderMap) {
+    /// Sets `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
+    pub fn write_headers(counts: &[QuotaUsage], headers: &mut HeaderMap) {
         if counts.is_empty() {
             return;
         }
         let policy = |c: &QuotaUsage| format!("\"{}\";q={};w={}", c.name, c.limit, WINDOW_MS / 1_000);
-        let left =
+        let remaining =
             |c: &QuotaUsage| format!("\"{}\";r={};t={}", c.name, u64::from(c.limit).saturating_sub(c.used), c.reset_s);
-        let list = |one: &dyn Fn(&QuotaUsage) -> String| {
-            let text = counts.iter().map(one).collect::<Vec<_>>().join(", ");
+        let list = |item: &dyn Fn(&QuotaUsage) -> String| {
+            let text = counts.iter().map(item).collect::<Vec<_>>().join(", ");
             HeaderValue::try_from(text).expect("words and numbers are ASCII")
         };
         headers.insert(RATE_LIMIT_POLICY, list(&policy));
-        headers.insert(RATE_LIMIT, list(&left));
+        headers.insert(RATE_LIMIT, list(&remaining));
     }
 }
 
-/// One brand's counting.
+/// The rate limiter of a brand.
 pub struct RateLimiter {
-    kv: Redis,
-    rates: RateLimits,
-    born: Instant,
-    /// Milliseconds from `born` until which nothing is counted.
-    resting_until_ms: AtomicU64,
+    redis: Redis,
+    limits: RateLimits,
+    created_at: Instant,
+    /// Until when nothing is counted, in milliseconds from `created_at`.
+    backoff_until_ms: AtomicU64,
 }
 
 impl RateLimiter {
-    pub fn new(kv: Redis, rates: RateLimits) -> RateLimiter {
-        RateLimiter { kv, rates, born: Instant::now(), resting_until_ms: AtomicU64::new(0) }
+    pub fn new(redis: Redis, limits: RateLimits) -> RateLimiter {
+        RateLimiter { redis, limits, created_at: Instant::now(), backoff_until_ms: AtomicU64::new(0) }
     }
 
-    /// Counts one request of an address and, where that is rationed too, of a visitor (the hash of a cookie). Empty while
-    /// Redis is away.
-    pub async fn count(&self, budget: Quota, address: IpAddr, visitor: Option<&str>) -> Vec<QuotaUsage> {
-        if self.now_ms() < self.resting_until_ms.load(Ordering::Relaxed) {
+    /// Counts a request against the limits of its address and, where the quota has one, of its visitor (the hash of a
+    /// cookie). Empty while Redis is unavailable.
+    pub async fn count(&self, quota: Quota, address: IpAddr, visitor: Option<&str>) -> Vec<QuotaUsage> {
+        if self.now_ms() < self.backoff_until_ms.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        let (of_address, of_visitor) = self.limits(budget);
+        let (address_limit, visitor_limit) = self.limits(quota);
         let address = network_of(address).to_string();
-        let of_visitor = visitor.zip(of_visitor).map(|(hash, limit)| ("visitor", hash, limit));
-        let whose: Vec<_> =
-            [Some(("address", address.as_str(), of_address)), of_visitor].into_iter().flatten().collect();
-        let counting = self.count_all(budget, &whose);
-        let counted = tokio::time::timeout(PATIENCE, counting).await;
-        counted.unwrap_or_else(|late| Err(crate::foundation::error::Error::unavailable(late))).unwrap_or_else(|error| {
-            tracing::debug!(%error, "nothing is counted while Redis is away");
-            self.resting_until_ms.store(self.now_ms() + REST.as_millis() as u64, Ordering::Relaxed);
+        let visitor = visitor.zip(visitor_limit).map(|(hash, limit)| ("visitor", hash, limit));
+        let subjects: Vec<_> =
+            [Some(("address", address.as_str(), address_limit)), visitor].into_iter().flatten().collect();
+        let counted = tokio::time::timeout(COUNT_TIMEOUT, self.count_all(quota, &subjects)).await;
+        counted.unwrap_or_else(|elapsed| Err(Error::unavailable(elapsed))).unwrap_or_else(|error| {
+            tracing::debug!(%error, "Redis unavailable: rate limits are not enforced");
+            self.backoff_until_ms.store(self.now_ms() + BACKOFF.as_millis() as u64, Ordering::Relaxed);
             Vec::new()
         })
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.created_at.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Each is whose count it is, of whom, and the limit.
-    async fn count_all(&self, budget: Quota, whose: &[(&str, &str, u32)]) -> Result<Vec<QuotaUsage>> {
-        let rest = format!("rate:{}", budget.name());
-        let keys: Vec<_> = whose.iter().map(|(_, subject, _)| self.kv.key(subject, &rest)).collect();
-        let counted = self.kv.increment(&keys, WINDOW_MS).await?;
-        let counts = whose.iter().zip(counted).map(|((whose, _, limit), (used, left_ms))| {
-            let reset_s = u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
-            QuotaUsage { name: format!("{}-{whose}", budget.name()), limit: *limit, used, reset_s }
+    /// Each subject is its kind (`address`, `visitor`), its identity and its limit.
+    async fn count_all(&self, quota: Quota, subjects: &[(&str, &str, u32)]) -> Result<Vec<QuotaUsage>> {
+        let suffix = format!("rate:{}", quota.name());
+        let keys: Vec<_> = subjects.iter().map(|(_, subject, _)| self.redis.key(subject, &suffix)).collect();
+        let counted = self.redis.increment(&keys, WINDOW_MS).await?;
+        let counts = subjects.iter().zip(counted).map(|((kind, _, limit), (used, remaining_ms))| {
+            let reset_s = u32::try_from(remaining_ms.div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
+            QuotaUsage { name: format!("{}-{kind}", quota.name()), limit: *limit, used, reset_s }
         });
         Ok(counts.collect())
     }
 
-    /// For an address, and for a visitor where visitors are rationed.
-    fn limits(&self, budget: Quota) -> (u32, Option<u32>) {
-        let rates = &self.rates;
-        match budget {
-            Quota::Logins => (rates.logins_per_address, None),
-            Quota::CartWrites => (rates.cart_writes_per_address, Some(rates.cart_writes_per_visitor)),
-            Quota::Payments => (rates.payments_per_address, None),
-            Quota::Reviews => (rates.reviews_per_address, None),
+    /// The limit of an address, and of a visitor if there is one, per minute.
+    fn limits(&self, quota: Quota) -> (u32, Option<u32>) {
+        let limits = &self.limits;
+        match quota {
+            Quota::Logins => (limits.logins_per_address, None),
+            Quota::CartWrites => (limits.cart_writes_per_address, Some(limits.cart_writes_per_visitor)),
+            Quota::Payments => (limits.payments_per_address, None),
+            Quota::Reviews => (limits.reviews_per_address, None),
         }
     }
 }
 
-/// Whom an address stands for where addresses are counted: in IPv6 a household has a /64.
+/// The subject of limits per address: an IPv4 address, or an IPv6 /64, which is what one household has.
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_household_is_one_subject() {
+    fn addresses_of_one_ipv6_network_share_a_limit() {
         let of = |text: &str| network_of(text.parse().expect("an address")).to_string();
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(of("2001:db8:1:2::9"), "2001:db8:1:2::");
@@ -162,11 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn the_headers_tell_every_count() {
+    fn headers_report_every_limit() {
         let count = |name: &str, limit, used| QuotaUsage { name: name.to_owned(), limit, used, reset_s: 42 };
         let counts = [count("cart-address", 1_200, 7), count("cart-visitor", 120, 121)];
         let mut headers = HeaderMap::new();
-        QuotaUsage::write(&counts, &mut headers);
+        QuotaUsage::write_headers(&counts, &mut headers);
         assert_eq!(headers[RATE_LIMIT_POLICY], "\"cart-address\";q=1200;w=60, \"cart-visitor\";q=120;w=60");
         assert_eq!(headers[RATE_LIMIT], "\"cart-address\";r=1193;t=42, \"cart-visitor\";r=0;t=42");
         assert_eq!((counts[0].retry_after_s(), counts[1].retry_after_s()), (None, Some(42)));

@@ -1,12 +1,12 @@
-//! What a handler reads of a request: path parameters, query, paging, cookies, a JSON body.
-//!
-//! Every value here came from outside and is checked before it is handed on; a wrong one is a 400 that names it.
+//! A request as a handler sees it: path parameters, query, paging, cookies and body, validated as they are read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -14,38 +14,102 @@ use serde_json::Value;
 use crate::foundation::error::{Error, Result};
 use crate::http::cookie::CookieSecret;
 
-/// 2^53 − 1: the largest whole number that JavaScript holds exactly, and so the largest id.
-pub const LARGEST_INTEGER: i64 = (1 << 53) - 1;
+/// 2^53 − 1, the largest integer that JavaScript represents exactly (`Number.MAX_SAFE_INTEGER`); the largest id.
+pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
-/// The longest query string that is looked at.
-const LONGEST_QUERY_BYTES: usize = 16_384;
+/// The longest query string that is parsed.
+const MAX_QUERY_BYTES: usize = 16_384;
 
-/// The body of a request, not read yet.
-pub struct Incoming {
-    pub body: hyper::body::Incoming,
-    /// The largest body that is read.
-    pub limit_bytes: usize,
-    /// Set when the body was read to its end.
-    pub was_read: Arc<AtomicBool>,
+/// A rejected body is drained up to so many times its limit: a client that sends slightly too much can read the response.
+const DRAIN_LIMIT_FACTOR: usize = 4;
+
+/// The unread body of a request.
+pub struct RequestBody {
+    body: Incoming,
+    max_bytes: usize,
+    consumed: BodyConsumed,
+}
+
+/// Whether a body was read to its end. Clones share the flag, which outlives the body.
+#[derive(Clone)]
+pub struct BodyConsumed(Arc<AtomicBool>);
+
+impl BodyConsumed {
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl RequestBody {
+    /// `max_bytes` is the largest body that [`RequestBody::read`] returns.
+    pub fn new(body: Incoming, max_bytes: usize) -> RequestBody {
+        let consumed = BodyConsumed(Arc::new(AtomicBool::new(body.is_end_stream())));
+        RequestBody { body, max_bytes, consumed }
+    }
+
+    pub fn consumed(&self) -> BodyConsumed {
+        self.consumed.clone()
+    }
+
+    /// # Errors
+    /// 413 for a `Content-Length` above the limit.
+    pub fn check_length(&self) -> Result<()> {
+        match self.body.size_hint().lower() > self.max_bytes as u64 {
+            true => Err(Error::body_too_large(self.max_bytes)),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads the whole body.
+    ///
+    /// # Errors
+    /// 413 above the limit, 400 when the client stops sending.
+    pub async fn read(self) -> Result<Bytes> {
+        match Limited::new(self.body, self.max_bytes).collect().await {
+            Ok(body) => {
+                self.consumed.set();
+                Ok(body.to_bytes())
+            }
+            Err(error) if error.is::<LengthLimitError>() => Err(Error::body_too_large(self.max_bytes)),
+            Err(error) => Err(Error::malformed("bad_body", "The body broke off.").with_cause(error)),
+        }
+    }
+
+    /// Reads and discards the body of a rejected request, so that its client gets to read the response; a body that is
+    /// much too large or slow is left unread.
+    pub async fn drain(self, timeout: Duration) {
+        let max_bytes = self.max_bytes * DRAIN_LIMIT_FACTOR;
+        if self.body.size_hint().lower() > max_bytes as u64 {
+            return;
+        }
+        let read = Limited::new(self.body, max_bytes).collect();
+        if tokio::time::timeout(timeout, read).await.is_ok_and(|read| read.is_ok()) {
+            self.consumed.set();
+        }
+    }
 }
 
 /// A request as a handler sees it.
 #[derive(Default)]
 pub struct ApiRequest {
-    /// Decoded values of `{…}` in the route.
+    /// The decoded parameters of the path, such as `{id}`.
     params: Vec<(String, String)>,
     query: Vec<(String, String)>,
     headers: Arc<HeaderMap>,
-    incoming: Option<Box<Incoming>>,
+    body: Option<Box<RequestBody>>,
 }
 
 impl ApiRequest {
     /// # Errors
-    /// 400 for what does not decode to UTF-8, 414 for a query that is too long.
+    /// 400 for a path or query that is not UTF-8, 414 for a query that is too long.
     pub fn new(params: matchit::Params<'_, '_>, query: Option<&str>) -> Result<ApiRequest> {
         let params = params.iter().map(|(name, value)| Ok((name.to_owned(), decode(value, "path")?)));
         let query = query.unwrap_or_default();
-        if query.len() > LONGEST_QUERY_BYTES {
+        if query.len() > MAX_QUERY_BYTES {
             return Err(Error::uri_too_long());
         }
         Ok(ApiRequest {
@@ -55,45 +119,45 @@ impl ApiRequest {
         })
     }
 
-    /// Adds what was not needed to find the route.
-    pub fn with_incoming(self, headers: Arc<HeaderMap>, incoming: Incoming) -> ApiRequest {
-        ApiRequest { headers, incoming: Some(Box::new(incoming)), ..self }
+    /// Adds the parts that routing does not need.
+    pub fn with_body(self, headers: Arc<HeaderMap>, body: RequestBody) -> ApiRequest {
+        ApiRequest { headers, body: Some(Box::new(body)), ..self }
     }
 
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// A header as text; `None` also for one that is no ASCII.
+    /// A header's value; `None` also for one that is not ASCII.
     pub fn header(&self, name: impl hyper::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// All query parameters in their order.
+    /// All query parameters, in their order.
     pub fn query_pairs(&self) -> &[(String, String)] {
         &self.query
     }
 
-    /// The media type of the body without its parameters, in lower case; empty when none is named.
+    /// The media type of the body, in lower case and without parameters; empty without `Content-Type`.
     pub fn media_type(&self) -> String {
-        let named = self.header(CONTENT_TYPE).unwrap_or_default();
-        named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+        let value = self.header(CONTENT_TYPE).unwrap_or_default();
+        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
-    /// The cookie of that name, when it has the shape of ours.
+    /// The cookie with this name, if its value has the format of a [`CookieSecret`].
     pub fn cookie(&self, name: &str) -> Option<CookieSecret> {
         CookieSecret::read(&self.headers, name)
     }
 
-    /// The whole body as JSON. To be asked once; a second time it is empty.
+    /// The whole body as JSON. A body can be read once; afterwards it is empty.
     ///
     /// # Errors
-    /// 415 for another media type, 413 above the limit, 400 for what is no JSON.
+    /// 415 for another media type, 413 above the limit, 400 for invalid JSON.
     pub async fn json(&mut self) -> Result<Value> {
         json(&self.json_bytes().await?)
     }
 
-    /// The same as it was sent, for who must see its numbers digit by digit.
+    /// The unparsed text of a JSON body, for callers that need its numbers digit by digit.
     ///
     /// # Errors
     /// 415 for another media type, 413 above the limit.
@@ -104,10 +168,10 @@ impl ApiRequest {
         }
     }
 
-    /// The whole body as the pairs of a form (`application/x-www-form-urlencoded`), which the caller has looked for.
+    /// The whole body as the pairs of an `application/x-www-form-urlencoded` form. The caller checks the media type.
     ///
     /// # Errors
-    /// 413 above the limit, 400 for what does not decode.
+    /// 413 above the limit, 400 for a body that is not UTF-8.
     pub async fn form(&mut self) -> Result<Vec<(String, String)>> {
         let bytes = self.bytes().await?;
         let text =
@@ -115,29 +179,27 @@ impl ApiRequest {
         pairs(text, "form")
     }
 
-    /// The whole body. To be asked once; a second time it is empty.
+    /// The whole body. A body can be read once; afterwards it is empty.
     ///
     /// # Errors
-    /// 413 above the limit, 400 when it breaks off.
+    /// 413 above the limit, 400 when the client stops sending.
     pub async fn bytes(&mut self) -> Result<Bytes> {
-        let Some(incoming) = self.incoming.take() else { return Ok(Bytes::new()) };
-        match Limited::new(incoming.body, incoming.limit_bytes).collect().await {
-            Ok(body) => {
-                incoming.was_read.store(true, Ordering::Relaxed);
-                Ok(body.to_bytes())
-            }
-            Err(error) if error.is::<LengthLimitError>() => Err(Error::body_too_large(incoming.limit_bytes)),
-            Err(error) => Err(Error::malformed("bad_body", "The body broke off.").with_cause(error)),
+        match self.body.take() {
+            Some(body) => body.read().await,
+            None => Ok(Bytes::new()),
         }
     }
 
-    /// The part of the path that the route calls `name`.
+    /// The path parameter `{name}` of the route.
     pub fn param(&self, name: &str) -> &str {
         let found = self.params.iter().find(|(key, _)| key == name);
-        &found.expect("a handler asks for a parameter of its own route").1
+        &found.expect("the route has this parameter").1
     }
 
-    /// A query parameter; 400 when it was given more than once.
+    /// A query parameter.
+    ///
+    /// # Errors
+    /// 400 when it is given more than once.
     pub fn query(&self, name: &str) -> Result<Option<&str>> {
         let mut values = self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         match (values.next(), values.next()) {
@@ -146,7 +208,10 @@ impl ApiRequest {
         }
     }
 
-    /// How many to list: 1-200, larger is taken as 200 (contract section 3).
+    /// `count`, from 1; values above 200 are taken as 200.
+    ///
+    /// # Errors
+    /// 400 for 0 and anything else that is not a whole number.
     pub fn count(&self, default: i64) -> Result<i64> {
         match self.digits("count")? {
             None => Ok(default),
@@ -160,7 +225,7 @@ impl ApiRequest {
         Ok(self.digits("skip")?.unwrap_or(0))
     }
 
-    /// A whole number without a sign. What is larger than any catalogue is taken as that large.
+    /// A whole number without a sign, capped at [`MAX_SAFE_INTEGER`].
     fn digits(&self, name: &'static str) -> Result<Option<i64>> {
         let Some(value) = self.query(name)? else { return Ok(None) };
         if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
@@ -169,23 +234,25 @@ impl ApiRequest {
                 _ => Error::malformed("bad_skip", "skip: expected a whole number, 0 or more"),
             });
         }
-        Ok(Some(value.parse().unwrap_or(LARGEST_INTEGER).min(LARGEST_INTEGER)))
+        Ok(Some(value.parse().unwrap_or(MAX_SAFE_INTEGER).min(MAX_SAFE_INTEGER)))
     }
 }
 
+/// Parses JSON.
+///
 /// # Errors
-/// 400 for what is no JSON.
+/// 400 for invalid JSON.
 pub fn json(bytes: &[u8]) -> Result<Value> {
     serde_json::from_slice(bytes)
         .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON: {error}.")).with_cause(error))
 }
 
-/// `a=1&b=2` with percent signs and plus signs.
+/// Decodes `a=1&b=2`: percent-encoding, and `+` for a space.
 fn pairs(text: &str, place: &str) -> Result<Vec<(String, String)>> {
-    let plain = |text: &str| decode(&text.replace('+', " "), place);
+    let decode_form = |text: &str| decode(&text.replace('+', " "), place);
     let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        Ok((plain(name)?, plain(value)?))
+        Ok((decode_form(name)?, decode_form(value)?))
     });
     pairs.collect()
 }
@@ -213,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn paging_is_whole_numbers_within_limits() {
+    fn page_parameters_are_whole_numbers_within_limits() {
         assert_eq!(page("").expect("defaults"), (50, 0));
         assert_eq!(page("count=1&skip=7").expect("plain"), (1, 7));
         assert_eq!(page("count=100000000000000000000").expect("huge").0, 200);
@@ -234,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_utf8_with_plus_as_space() {
+    fn query_is_utf8_with_plus_as_space() {
         let req = ApiRequest::new(no_params(), Some("search=%D1%87%D0%B0%D0%B9+%2B1&x")).expect("good");
         assert_eq!(req.query("search").expect("once"), Some("чай +1"));
         assert_eq!(req.query("x").expect("once"), Some(""));

@@ -1,4 +1,4 @@
-//! The id under which a request is found in the log.
+//! The id of a request, by which it is found in the log.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -8,24 +8,24 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest id of a client's own that is kept.
-const LONGEST_BYTES: usize = 128;
+/// The longest id that is accepted from a client.
+const MAX_BYTES: usize = 128;
 
-/// Random for each process, so that two instances never give one id.
+/// The prefix of ids of this process: random, so that two instances never generate the same id.
 static PROCESS: LazyLock<String> =
     LazyLock::new(|| format!("{:016x}-", RandomState::new().hash_one(std::process::id())));
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// The client's own id when it is sane (1-128 letters, digits, `.`, `_`, `-`), else a new one.
-pub fn of(headers: &HeaderMap) -> HeaderValue {
+/// The client's `X-Request-Id` if it is valid (1 to 128 letters, digits, `.`, `_`, `-`), otherwise a new id.
+pub fn from_headers(headers: &HeaderMap) -> HeaderValue {
     match headers.get(X_REQUEST_ID) {
-        Some(id) if is_sane(id.as_bytes()) => id.clone(),
-        _ => new(),
+        Some(id) if is_valid(id.as_bytes()) => id.clone(),
+        _ => generate(),
     }
 }
 
-/// Made for every request, so it is not left to `format!`.
-fn new() -> HeaderValue {
+/// Without `format!`, because most requests need one.
+fn generate() -> HeaderValue {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut id = Vec::with_capacity(PROCESS.len() + 16);
     id.extend_from_slice(PROCESS.as_bytes());
@@ -34,8 +34,8 @@ fn new() -> HeaderValue {
     HeaderValue::try_from(id).expect("hexadecimal and a dash are ASCII")
 }
 
-fn is_sane(id: &[u8]) -> bool {
-    (1..=LONGEST_BYTES).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
+fn is_valid(id: &[u8]) -> bool {
+    (1..=MAX_BYTES).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
 }
 
 #[cfg(test)]
@@ -43,19 +43,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sane_id_is_kept_and_any_other_is_replaced() {
-        let of_sent = |sent: &str| {
+    fn valid_id_is_kept_and_any_other_is_replaced() {
+        let id_for = |sent: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(X_REQUEST_ID, HeaderValue::from_str(sent).expect("ASCII"));
-            of(&headers)
+            from_headers(&headers)
         };
-        assert_eq!(of_sent("front-42_a.b"), "front-42_a.b");
+        assert_eq!(id_for("front-42_a.b"), "front-42_a.b");
         for sent in ["", "with space", "a\"b", &"x".repeat(129)] {
-            assert_ne!(of_sent(sent), sent);
+            assert_ne!(id_for(sent), sent);
         }
         let number = || {
-            let id = of(&HeaderMap::new());
-            let digits = id.to_str().expect("ASCII").strip_prefix(PROCESS.as_str()).expect("the process's").to_owned();
+            let id = from_headers(&HeaderMap::new());
+            let digits = id
+                .to_str()
+                .expect("ASCII")
+                .strip_prefix(PROCESS.as_str())
+                .expect("the prefix of the process")
+                .to_owned();
             (u64::from_str_radix(&digits, 16).expect("hexadecimal"), digits)
         };
         for _ in 0..300 {

@@ -1,7 +1,9 @@
-//! An answer on its way out: the one place that knows statuses and response headers.
+//! Responses of handlers and errors: the one place that sets status and headers.
 //!
-//! Handlers make a [`ApiResponse`], anything may make an `Error`; `serve` calls [`ApiResponse::finish`], but for answers that are remembered. What
-//! must never happen: an answer without `Vary: Origin`, `nosniff` and its request id, or an error that shows its cause.
+//! # Invariants
+//!
+//! - Every response has `Vary: Origin`, `nosniff` and a request id.
+//! - The cause of an error is not part of its response.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -18,16 +20,18 @@ use crate::http::cached_response::CachedResponse;
 use crate::http::cookie::SetCookie;
 use crate::http::response_headers::ResponseHeaders;
 
-/// Who may keep an answer.
+/// How clients and the server may cache a response.
 #[derive(Debug)]
 enum Caching {
-    /// Nobody.
     NoStore,
-    /// Anybody who asks again each time: compressed, with an entity tag (contract section 2).
-    Catalogue { language: Language, shows: Vec<i64> },
+    /// Cached by the server; clients revalidate it with its entity tag.
+    Catalogue {
+        language: Language,
+        item_ids: Vec<i64>,
+    },
 }
 
-/// What a handler answers.
+/// The response of a handler.
 #[derive(Debug)]
 pub struct ApiResponse {
     status: StatusCode,
@@ -37,14 +41,14 @@ pub struct ApiResponse {
 }
 
 impl ApiResponse {
-    /// 200 with JSON that nobody keeps.
+    /// 200 with JSON, `no-store`.
     pub fn json(value: &impl Serialize) -> Result<ApiResponse> {
-        // No longer than its text: it may be kept.
+        // Without spare capacity, because it may be cached.
         let body = serde_json::to_vec(value).or_internal()?.into_boxed_slice();
         Ok(ApiResponse::of_json(body.into()))
     }
 
-    /// 200 with a list of what is JSON already, which nobody keeps.
+    /// 200 with a JSON list of serialised values, `no-store`.
     pub fn json_list<'a>(values: impl Iterator<Item = &'a Bytes>) -> ApiResponse {
         let mut body = vec![b'['];
         for (index, value) in values.enumerate() {
@@ -63,23 +67,23 @@ impl ApiResponse {
         ApiResponse { status: StatusCode::OK, body, caching: Caching::NoStore, headers }
     }
 
-    /// 200 with JSON of the catalogue in this language that shows these items; it says the same to whoever asks the same.
-    pub fn catalogue(value: &impl Serialize, language: Language, shows: Vec<i64>) -> Result<ApiResponse> {
-        Ok(ApiResponse { caching: Caching::Catalogue { language, shows }, ..ApiResponse::json(value)? })
+    /// 200 with JSON of the catalogue in this language that shows these items, the same for every client.
+    pub fn catalogue(value: &impl Serialize, language: Language, item_ids: Vec<i64>) -> Result<ApiResponse> {
+        Ok(ApiResponse { caching: Caching::Catalogue { language, item_ids }, ..ApiResponse::json(value)? })
     }
 
-    /// What a route that is remembered answered, for all who ask the same.
+    /// The response in the form in which it is cached.
     ///
     /// # Errors
-    /// A reply that is not of the catalogue: a fault in `routes`.
-    pub fn into_answer(self, route: &'static str) -> Result<CachedResponse> {
+    /// It was not made by [`ApiResponse::catalogue`], although its route is cached.
+    pub fn into_cached(self, route: &'static str) -> Result<CachedResponse> {
         match self.caching {
-            Caching::Catalogue { language, shows } => Ok(CachedResponse::new(self.body, language, shows, route)),
-            Caching::NoStore => Err(Error::internal("a remembered route made a reply that is not for everybody")),
+            Caching::Catalogue { language, item_ids } => Ok(CachedResponse::new(self.body, language, item_ids, route)),
+            Caching::NoStore => Err(Error::internal("a cached route returned a response that must not be cached")),
         }
     }
 
-    /// Hands out or takes away cookies.
+    /// Adds `Set-Cookie` headers.
     pub fn with_cookies(mut self, cookies: impl IntoIterator<Item = SetCookie>) -> ApiResponse {
         for cookie in cookies {
             self.headers.append(SET_COOKIE, cookie);
@@ -87,11 +91,11 @@ impl ApiResponse {
         self
     }
 
-    /// A page of our own for people: it loads nothing, runs nothing, is shown in no frame, and its forms lead nowhere but
-    /// to us and (`on_to`, an origin) where our answer sends them on. `nonce` marks its one style sheet.
-    pub fn page(html: String, nonce: &str, on_to: &str) -> ApiResponse {
+    /// 200 with an HTML page that loads nothing, runs no script, is shown in no frame, and whose form is sent to the
+    /// API's own origin alone; the response may redirect to `redirect_origin`. `nonce` marks its one style sheet.
+    pub fn page(html: String, nonce: &str, redirect_origin: &str) -> ApiResponse {
         let policy = format!(
-            "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self' {on_to}; \
+            "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self' {redirect_origin}; \
              base-uri 'none'; frame-ancestors 'none'"
         );
         let mut headers = HeaderMap::new();
@@ -103,15 +107,15 @@ impl ApiResponse {
         ApiResponse { status: StatusCode::OK, body: html.into(), caching: Caching::NoStore, headers }
     }
 
-    /// 303: the browser goes on to this URL with a GET.
+    /// 303: redirects to this URL with GET.
     pub fn see_other(url: &str) -> ApiResponse {
-        let mut reply = ApiResponse::no_content();
-        reply.status = StatusCode::SEE_OTHER;
-        reply.headers.insert(LOCATION, HeaderValue::from_str(url).expect("a configured URL is ASCII"));
-        reply
+        let mut response = ApiResponse::no_content();
+        response.status = StatusCode::SEE_OTHER;
+        response.headers.insert(LOCATION, HeaderValue::from_str(url).expect("a configured URL is ASCII"));
+        response
     }
 
-    /// The same with the status that `error` has, and what goes with it.
+    /// Sets the status of an error and the headers that belong to it (`Allow`, `Retry-After`).
     pub fn with_status_of(mut self, error: &Error) -> ApiResponse {
         self.status = status_of(&error.kind);
         match &error.kind {
@@ -132,17 +136,17 @@ impl ApiResponse {
         ApiResponse::json(&serde_json::json!({ "message": text }))
     }
 
-    /// Names the language that the answer is in.
+    /// Sets `Content-Language`.
     pub fn in_language(mut self, language: Language) -> ApiResponse {
         self.headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
         self
     }
 
-    /// 204 to `OPTIONS`; `allow` lists the methods of the path.
+    /// 204 with `Allow`.
     pub fn options(allow: &str) -> ApiResponse {
-        let mut reply = ApiResponse::no_content();
-        reply.headers.insert(ALLOW, HeaderValue::from_str(allow).expect("method names are ASCII"));
-        reply
+        let mut response = ApiResponse::no_content();
+        response.headers.insert(ALLOW, HeaderValue::from_str(allow).expect("method names are ASCII"));
+        response
     }
 
     /// 204.
@@ -159,19 +163,19 @@ impl ApiResponse {
         self.status
     }
 
-    /// The response as it leaves: caching, coding and the headers that every answer has.
-    pub fn finish(self, asked: &ResponseHeaders<'_>) -> Response<Full<Bytes>> {
+    /// Adds caching, content coding and the headers that every response has.
+    pub fn finish(self, request: &ResponseHeaders<'_>) -> Response<Full<Bytes>> {
         let ApiResponse { status, mut body, caching, mut headers } = self;
-        if let Caching::Catalogue { language, shows } = caching {
-            return CachedResponse::new(body, language, shows, "").respond(asked, false);
+        if let Caching::Catalogue { language, item_ids } = caching {
+            return CachedResponse::new(body, language, item_ids, "").respond(request, false);
         }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(VARY, HeaderValue::from_static("Origin"));
-        asked.apply(&mut headers);
+        request.apply(&mut headers);
         if status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        if asked.method == Method::HEAD {
+        if request.method == Method::HEAD {
             body = Bytes::new();
         }
         let mut response = Response::new(Full::new(body));

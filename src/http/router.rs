@@ -1,8 +1,7 @@
-//! From a path and a method to a handler.
+//! Routing: from a path and a method to a handler and the rules of its route.
 //!
-//! `routes` fills it once at start, `serve` asks it for every request. A path that exists with another method is a 405 with
-//! `Allow`; HEAD is answered wherever GET is, unless the route says otherwise. How a handler may be left behind when its visitor or its
-//! time is gone stands in its rules ([`TaskMode`]).
+//! A path without the requested method is a 405 with `Allow`. HEAD is routed wherever GET is, unless the route says
+//! otherwise.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,19 +16,19 @@ use crate::http::response::ApiResponse;
 type HandlerFuture = Pin<Box<dyn Future<Output = Result<ApiResponse>> + Send>>;
 type Handler<C> = Box<dyn Fn(C, ApiRequest) -> HandlerFuture + Send + Sync>;
 
-/// All routes; `C` is what a handler is given beside the request.
+/// All routes. `C` is the context that a handler receives with the request.
 pub struct Router<C> {
     paths: matchit::Router<usize>,
     routes: Vec<RoutePath<C>>,
-    /// Where the last route was added.
-    newest: usize,
+    /// The index of the path that was added last.
+    last_added: usize,
 }
 
 struct RoutePath<C> {
-    /// The route as written, for logs: `/item/{id}`.
+    /// As in `routes.rs`, such as `/item/{id}`; used in logs and metrics.
     pattern: &'static str,
-    /// For `Allow`.
-    methods: String,
+    /// The value of `Allow`.
+    allow: String,
     handlers: Vec<Entry<C>>,
 }
 
@@ -40,34 +39,33 @@ struct Entry<C> {
     rules: RouteRules,
 }
 
-/// What becomes of a handler whose visitor hangs up, or whose deadline has passed.
+/// What happens to a handler when its client disconnects or the request timeout passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TaskMode {
-    /// It goes on until its deadline, because what it holds (a connection whose statement runs) is free only then.
+    /// It runs until the timeout. Cancelling it earlier would close the database connection whose statement it awaits.
     #[default]
     DetachedUntilDeadline,
-    /// It holds nothing that outlives it, so it may be dropped anywhere.
+    /// It is dropped: it uses shared connections alone.
     CancelOnDisconnect,
-    /// It goes on to its end: nothing cuts it in half.
+    /// It runs to completion, even past the timeout.
     Detached,
 }
 
-/// What the outer function must know of a route before it calls the handler.
+/// How the service treats the requests of a route.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RouteRules {
     pub task_mode: TaskMode,
-    /// How often it may be asked.
+    /// The rate limit.
     pub quota: Option<Quota>,
-    /// Whether a page of our own may send it, beside those of the storefront.
-    pub from_own_pages: bool,
-    /// Whether it answers everybody alike who asks the same in the same region and language, so that its answer may be
-    /// given again.
-    pub remembered: bool,
-    /// GET alone, without HEAD.
+    /// Whether pages of the API's own origin may write to it.
+    pub allow_own_origin: bool,
+    /// Whether its responses are cached. They must depend on nothing but target, region and language.
+    pub is_cached: bool,
+    /// HEAD is not routed to GET.
     no_head: bool,
 }
 
-/// What the router found for a request.
+/// A handler for a request.
 pub struct Route<'r, C> {
     pub pattern: &'static str,
     pub req: ApiRequest,
@@ -76,21 +74,21 @@ pub struct Route<'r, C> {
 }
 
 impl<C> Route<'_, C> {
-    pub fn call(self, cx: C) -> HandlerFuture {
-        (self.handler)(cx, self.req)
+    pub fn call(self, context: C) -> HandlerFuture {
+        (self.handler)(context, self.req)
     }
 }
 
-/// What a path and method come to.
+/// What a path and method match.
 pub enum RouteMatch<'r, C> {
     Handler(Route<'r, C>),
-    /// `OPTIONS` on a path that exists; the text is its methods.
+    /// `OPTIONS` on an existing path, with the methods of the path.
     Options(&'r str),
 }
 
 impl<C: 'static> Default for Router<C> {
     fn default() -> Self {
-        Router { paths: matchit::Router::new(), routes: Vec::new(), newest: 0 }
+        Router { paths: matchit::Router::new(), routes: Vec::new(), last_added: 0 }
     }
 }
 
@@ -101,21 +99,21 @@ impl<C> RoutePath<C> {
             Method::GET => vec!["GET", "HEAD"],
             ref other => vec![other.as_str()],
         });
-        self.methods = methods.chain(["OPTIONS"]).collect::<Vec<_>>().join(", ");
+        self.allow = methods.chain(["OPTIONS"]).collect::<Vec<_>>().join(", ");
     }
 }
 
 impl<C: Send + 'static> Router<C> {
-    /// Adds a path that is read with GET (and HEAD).
+    /// Adds GET, and with it HEAD, to a path.
     pub fn get<H, F>(self, pattern: &'static str, handler: H) -> Router<C>
     where
         H: Fn(C, ApiRequest) -> F + Send + Sync + 'static,
         F: Future<Output = Result<ApiResponse>> + Send + 'static,
     {
-        self.add(Method::GET, pattern, Box::new(move |cx, req| Box::pin(handler(cx, req))))
+        self.add(Method::GET, pattern, Box::new(move |context, req| Box::pin(handler(context, req))))
     }
 
-    /// Adds a path that is written to with POST.
+    /// Adds POST to a path. The handler runs detached.
     pub fn post<H, F>(self, pattern: &'static str, handler: H) -> Router<C>
     where
         H: Fn(C, ApiRequest) -> F + Send + Sync + 'static,
@@ -124,7 +122,7 @@ impl<C: Send + 'static> Router<C> {
         self.write(Method::POST, pattern, handler)
     }
 
-    /// Adds a path that is written to with PATCH.
+    /// Adds PATCH to a path. The handler runs detached.
     pub fn patch<H, F>(self, pattern: &'static str, handler: H) -> Router<C>
     where
         H: Fn(C, ApiRequest) -> F + Send + Sync + 'static,
@@ -133,7 +131,7 @@ impl<C: Send + 'static> Router<C> {
         self.write(Method::PATCH, pattern, handler)
     }
 
-    /// Adds a path that is written to with DELETE.
+    /// Adds DELETE to a path. The handler runs detached.
     pub fn delete<H, F>(self, pattern: &'static str, handler: H) -> Router<C>
     where
         H: Fn(C, ApiRequest) -> F + Send + Sync + 'static,
@@ -142,81 +140,83 @@ impl<C: Send + 'static> Router<C> {
         self.write(Method::DELETE, pattern, handler)
     }
 
-    /// The route just added reads, and holds nothing but shared connections.
+    /// The last added route reads over shared connections alone, so it is cancelled when the client disconnects.
     pub fn cancellable(self) -> Router<C> {
-        self.rule(|rules| rules.task_mode = TaskMode::CancelOnDisconnect)
+        self.set_rule(|rules| rules.task_mode = TaskMode::CancelOnDisconnect)
     }
 
-    /// The route just added counts against this budget.
-    pub fn rate_limit(self, budget: Quota) -> Router<C> {
-        self.rule(|rules| rules.quota = Some(budget))
+    /// The last added route is rate-limited.
+    pub fn rate_limit(self, quota: Quota) -> Router<C> {
+        self.set_rule(|rules| rules.quota = Some(quota))
     }
 
-    /// The route just added is what a form on a page of our own is sent to.
+    /// The last added route accepts writes from pages of the API's own origin.
     pub fn allow_own_origin(self) -> Router<C> {
-        self.rule(|rules| rules.from_own_pages = true)
+        self.set_rule(|rules| rules.allow_own_origin = true)
     }
 
-    /// The route just added reads the catalogue, and nothing of a request but its target, region and language.
+    /// Responses of the last added route are cached: they depend on nothing but target, region and language.
     pub fn cached(self) -> Router<C> {
-        self.rule(|rules| rules.remembered = true)
+        self.set_rule(|rules| rules.is_cached = true)
     }
 
-    /// The route just added does something when it is read, so it is not for those who only want to look.
+    /// The last added route has side effects, so HEAD, which link previews send, is not routed to it.
     pub fn no_head(self) -> Router<C> {
-        self.rule(|rules| rules.no_head = true)
+        self.set_rule(|rules| rules.no_head = true)
     }
 
-    /// A client that disconnects does not interrupt the handler.
+    /// Adds a method whose handler a disconnecting client does not interrupt.
     fn write<H, F>(self, method: Method, pattern: &'static str, handler: H) -> Router<C>
     where
         H: Fn(C, ApiRequest) -> F + Send + Sync + 'static,
         F: Future<Output = Result<ApiResponse>> + Send + 'static,
     {
-        self.add(method, pattern, Box::new(move |cx, req| Box::pin(handler(cx, req))))
-            .rule(|rules| rules.task_mode = TaskMode::Detached)
+        self.add(method, pattern, Box::new(move |context, req| Box::pin(handler(context, req))))
+            .set_rule(|rules| rules.task_mode = TaskMode::Detached)
     }
 
-    fn rule(mut self, set: impl FnOnce(&mut RouteRules)) -> Router<C> {
-        let path = &mut self.routes[self.newest];
-        set(&mut path.handlers.last_mut().expect("a path is added with its first handler").rules);
+    fn set_rule(mut self, set: impl FnOnce(&mut RouteRules)) -> Router<C> {
+        let path = &mut self.routes[self.last_added];
+        set(&mut path.handlers.last_mut().expect("every path has a handler").rules);
         path.list_methods();
         self
     }
 
     fn add(mut self, method: Method, pattern: &'static str, handler: Handler<C>) -> Router<C> {
         let index = self.routes.iter().position(|route| route.pattern == pattern).unwrap_or_else(|| {
-            self.routes.push(RoutePath { pattern, methods: String::new(), handlers: Vec::new() });
+            self.routes.push(RoutePath { pattern, allow: String::new(), handlers: Vec::new() });
             let index = self.routes.len() - 1;
-            self.paths.insert(pattern, index).expect("routes.rs writes no two patterns that clash");
+            self.paths.insert(pattern, index).expect("the patterns of routes.rs do not conflict");
             index
         });
-        self.newest = index;
+        self.last_added = index;
         let path = &mut self.routes[index];
         path.handlers.push(Entry { method, handler, rules: RouteRules::default() });
         path.list_methods();
         self
     }
 
-    /// Every method and path as they were added, for who describes them.
+    /// Every method and path, in the order in which they were added.
     pub fn entries(&self) -> impl Iterator<Item = (&Method, &'static str)> {
         self.routes.iter().flat_map(|path| path.handlers.iter().map(|entry| (&entry.method, path.pattern)))
     }
 
+    /// The match of a request.
+    ///
     /// # Errors
-    /// 404, 405, and 400 for a path or query that does not decode.
+    /// 404, 405, and 400 for a path or query that is not UTF-8.
     pub fn find(&self, method: &Method, path: &str, query: Option<&str>) -> Result<RouteMatch<'_, C>> {
         let matched = self.paths.at(path).map_err(|_| Error::not_found("path"))?;
         let path = &self.routes[*matched.value];
         let is_head = *method == Method::HEAD;
-        let wanted = if is_head { &Method::GET } else { method };
-        match path.handlers.iter().find(|entry| entry.method == wanted && !(is_head && entry.rules.no_head)) {
+        let routed = if is_head { &Method::GET } else { method };
+        match path.handlers.iter().find(|entry| entry.method == routed && !(is_head && entry.rules.no_head)) {
             Some(Entry { handler, rules, .. }) => {
                 let req = ApiRequest::new(matched.params, query)?;
                 Ok(RouteMatch::Handler(Route { pattern: path.pattern, req, rules: *rules, handler }))
             }
-            None if *method == Method::OPTIONS => Ok(RouteMatch::Options(&path.methods)),
-            None => Err(Error::method_not_allowed(&path.methods)),
+            None if *method == Method::OPTIONS => Ok(RouteMatch::Options(&path.allow)),
+            None => Err(Error::method_not_allowed(&path.allow)),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::cart::MAX_QUANTITY;
 use crate::config::Rounding;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::money::{self, Exact};
-use crate::http::request::LARGEST_INTEGER;
+use crate::http::request::MAX_SAFE_INTEGER;
 
 /// The largest amount in roubles: more than any bank accepts by QR code, and within the range of every column.
 const MAX_AMOUNT: Decimal = Decimal::from_parts(999_999_999, 0, 0, false, 0);
@@ -218,7 +218,7 @@ fn parse_items(members: &Members<'_>) -> Result<Vec<RequestedLine>> {
 fn parse_item(item: &Members<'_>) -> Result<RequestedLine> {
     let present = |name: &str| item.get(name).filter(|raw| raw.get() != "null");
     let item_id = present("itemID").and_then(|raw| raw.get().parse().ok());
-    let item_id = item_id.filter(|id| (1..=LARGEST_INTEGER).contains(id));
+    let item_id = item_id.filter(|id| (1..=MAX_SAFE_INTEGER).contains(id));
     let quantity = present("quantity").map(|raw| {
         let number = raw.get().parse().ok().filter(|number| (1..=MAX_QUANTITY).contains(number));
         number.ok_or_else(|| bad_member("bad_quantity", "items.quantity", "a positive integer from 1 to 999"))

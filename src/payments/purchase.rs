@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::receipt_email::{self, PaidOrder};
 use crate::foundation::error::{Error, Result};
-use crate::http::request::LARGEST_INTEGER;
+use crate::http::request::MAX_SAFE_INTEGER;
 use crate::mail::{self, Draft};
 use crate::payments::history_store;
 use crate::session::Owner;
@@ -48,7 +48,7 @@ impl Purchase {
             }
         };
         let items = body.get("items").and_then(Value::as_array).filter(|items| (1..=200).contains(&items.len()));
-        let id = |item: &Value| item.get("itemID")?.as_i64().filter(|id| (1..=LARGEST_INTEGER).contains(id));
+        let id = |item: &Value| item.get("itemID")?.as_i64().filter(|id| (1..=MAX_SAFE_INTEGER).contains(id));
         let ids = items.and_then(|items| items.iter().map(id).collect::<Option<Vec<i64>>>());
         let mut item_ids =
             ids.ok_or_else(|| Error::malformed("bad_items", "items: expected a list of {\"itemID\", …}"))?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::NewReview;
 use crate::foundation::error::{Error, Result};
-use crate::http::request::LARGEST_INTEGER;
+use crate::http::request::MAX_SAFE_INTEGER;
 
 /// In Unicode scalar values.
 const MAX_COMMENT_CHARACTERS: usize = 4_000;
@@ -42,7 +42,7 @@ pub fn parse(body: &Value) -> Result<NewReview> {
 }
 
 fn id_of(value: &Value) -> Option<i64> {
-    value.as_i64().filter(|id| (1..=LARGEST_INTEGER).contains(id))
+    value.as_i64().filter(|id| (1..=MAX_SAFE_INTEGER).contains(id))
 }
 
 fn comment(value: Option<&Value>) -> Result<String> {

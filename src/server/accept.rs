@@ -1,8 +1,9 @@
-//! Listening sockets: bind, accept, stop.
+//! Listening sockets: binding, and the accept loop.
 //!
-//! Called by `door`, one [`run`] an address. A permit comes before the accept, so that what is over the limit waits in the
-//! kernel's queue instead of in our memory. What must never happen: an error of one socket ends the loop, or a handshake
-//! holds it up.
+//! # Invariants
+//!
+//! - The accept loop ends with shutdown alone: no socket error ends it, and no handshake holds it up.
+//! - A permit is taken before a connection is accepted, so that connections over the limit wait in the kernel's queue.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,22 +15,22 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::server::connection::{self, ConnectionHandler, Settings};
+use crate::server::connection::{self, ConnectionHandler, ConnectionSettings};
 use crate::server::shutdown::Shutdown;
 
-/// Connections that the kernel may queue while none is accepted.
+/// Connections that the kernel queues before they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// How long the loop rests after a failed accept (no descriptor left, for example).
-const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
+/// The pause after a failed accept, such as `EMFILE`.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// How often it is told that accepting fails.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+/// At most one warning about failed accepts is logged in this time.
+const WARN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Binds an address. `[::]:445` takes IPv6 alone, so that `0.0.0.0:445` can stand beside it.
+/// Binds an address. `[::]:445` accepts IPv6 alone, so that `0.0.0.0:445` can be bound too.
 ///
 /// # Errors
-/// A sentence with the address.
+/// A message with the address and, where there is one, the remedy.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     let bound = || -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -53,40 +54,40 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-/// Accepts until the process is `ending` so far that nobody new is let in. Connections run in `connections`, which outlives the loop. `enter` says for each
-/// connection how it is served, because a reload may have changed that.
+/// Accepts connections until the shutdown refuses new ones. They run in `connections`, which outlives the loop.
+/// `serve_with` returns how the next connection is served, because a reload may have changed it.
 pub async fn run<S: ConnectionHandler>(
     listener: TcpListener,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
-    ending: Shutdown,
-    enter: impl Fn() -> (Settings, S),
+    shutdown: Shutdown,
+    serve_with: impl Fn() -> (ConnectionSettings, S),
 ) {
     let accept = async || {
         let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
         (permit, listener.accept().await)
     };
-    let mut told_at: Option<Instant> = None;
+    let mut warned_at: Option<Instant> = None;
     loop {
         let (permit, accepted) = tokio::select! {
             accepted = accept() => accepted,
-            () = ending.refusing_new() => return,
+            () = shutdown.refusing_new() => return,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                if told_at.is_none_or(|told_at| told_at.elapsed() >= TELL_EVERY) {
-                    tracing::warn!(%error, "a connection could not be accepted; it is tried again");
-                    told_at = Some(Instant::now());
+                if warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARN_INTERVAL) {
+                    tracing::warn!(%error, "failed to accept a connection; retrying");
+                    warned_at = Some(Instant::now());
                 }
-                tokio::time::sleep(AFTER_FAILED_ACCEPT).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }
         };
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a socket went away before it was served");
+            tracing::debug!(%error, "failed to set TCP_NODELAY: the client disconnected");
         }
-        let (settings, service) = enter();
+        let (settings, service) = serve_with();
         connections.spawn(async move {
             connection::serve(stream, peer, settings, service).await;
             drop(permit);

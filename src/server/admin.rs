@@ -1,7 +1,8 @@
-//! The loopback listener for machines that watch: `/metrics`, `/healthz`, `/readyz`.
+//! The admin listener: `/metrics`, `/healthz` and `/readyz` in plain HTTP on a loopback address.
 //!
-//! Plain HTTP, called by systemd's and the balancer's checks; never bound to a public address. It knows all brands, so
-//! nothing of a shop's data may ever be answered here.
+//! # Invariants
+//!
+//! - It serves all brands, so no response contains data of a shop.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,23 +19,26 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::collector as figures;
+use crate::collector;
 use crate::telemetry::metrics;
 use crate::tenant::brand::Brand;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// From connecting to the end of the request's headers.
+/// From the accept to the end of the request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves for as long as the process lives; `brands` are the present ones, which a reload exchanges.
+/// The pause after a failed accept.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// Serves until the process exits. A reload replaces `brands`.
 pub async fn serve(listener: TcpListener, brands: Arc<ArcSwap<Vec<Arc<Brand>>>>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "the admin listener could not accept");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tracing::warn!(%error, "admin listener failed to accept a connection; retrying");
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }
         };
@@ -42,21 +46,21 @@ pub async fn serve(listener: TcpListener, brands: Arc<ArcSwap<Vec<Arc<Brand>>>>)
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
                 let brands = brands.clone();
-                async move { Ok::<_, Infallible>(answer(&request, &brands.load_full()).await) }
+                async move { Ok::<_, Infallible>(handle(&request, &brands.load_full()).await) }
             });
-            let served = hyper::server::conn::http1::Builder::new()
+            let result = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "an admin connection broke");
+            if let Err(error) = result {
+                tracing::debug!(%error, "admin connection failed");
             }
         });
     }
 }
 
-async fn answer(request: &Request<Incoming>, brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
+async fn handle(request: &Request<Incoming>, brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return respond(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "This path answers only to GET, HEAD." }));
     }
@@ -68,21 +72,21 @@ async fn answer(request: &Request<Incoming>, brands: &[Arc<Brand>]) -> Response<
     }
 }
 
-/// 200 when every brand can serve its catalogue, else 503; either way what each brand lacks. Without Redis a shop still
-/// sells, so that alone does not take an instance out.
+/// 200 when every brand can serve its catalogue, else 503; both list the unavailable dependencies of each brand. A shop
+/// without Redis can still sell, so Redis alone does not take the instance out of service.
 async fn ready(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
-    let asked = brands.iter().map(|brand| async move { (brand.name(), brand.unavailable_dependencies().await) });
-    let found = futures_util::future::join_all(asked).await;
-    let ready = found.iter().all(|(_, lacks)| !lacks.iter().any(|lack| lack == "postgresql"));
+    let checks = brands.iter().map(|brand| async move { (brand.name(), brand.unavailable_dependencies().await) });
+    let results = futures_util::future::join_all(checks).await;
+    let ready = results.iter().all(|(_, lacks)| !lacks.iter().any(|lack| lack == "postgresql"));
     let brands: serde_json::Map<_, _> =
-        found.into_iter().map(|(name, lacks)| (name.to_owned(), json!({ "lacks": lacks }))).collect();
+        results.into_iter().map(|(name, lacks)| (name.to_owned(), json!({ "lacks": lacks }))).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     respond(status, &json!({ "ready": ready, "brands": brands }))
 }
 
 /// OpenMetrics text, version 1.0.0.
 async fn metrics(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
-    figures::collect(brands).await;
+    collector::collect(brands).await;
     match metrics::render() {
         Ok(text) => {
             let mut response = Response::new(Full::new(Bytes::from(text)));
@@ -90,7 +94,7 @@ async fn metrics(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
             response
         }
         Err(error) => {
-            tracing::error!(%error, "the metrics could not be written");
+            tracing::error!(%error, "failed to render the metrics");
             respond(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": "The metrics could not be written." }))
         }
     }

@@ -1,14 +1,16 @@
-//! A brand's door: its listening sockets, its certificate, and the gate behind them, which a reload exchanges.
+//! The listener of a brand: its sockets, its certificate, and the service behind them, which a reload replaces.
 //!
-//! Opened by `bin/brandgate serve`, one a brand. Connections live through an exchange: each keeps the TLS and the timeouts that
-//! it began with, and asks for the present gate with every request. What must never happen: a connection is cut or a request
-//! lost because a configuration changed, or a certificate that browsers refuse takes the place of one that they take.
+//! # Invariants
+//!
+//! - A reload closes no connection and loses no request. A connection keeps the TLS settings and timeouts that it began
+//!   with; each request is handled by the service that is current when it arrives.
+//! - A certificate that browsers accept is never replaced by one that they reject.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
@@ -26,193 +28,196 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::TlsConfig;
 use crate::http::router::Router;
-use crate::server::connection::SILENT_FOR;
-use crate::server::connection::{self, Settings};
+use crate::server::connection::{self, CLOSE_GRACE, ConnectionSettings};
 use crate::server::service::BrandService;
-use crate::server::shutdown::{LEAVING_FOR, Shutdown};
-use crate::server::{accept as listen, tls};
+use crate::server::shutdown::{REFUSAL_PERIOD, Shutdown};
+use crate::server::{accept, tls};
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
-/// Clones are the same door.
+/// Clones share one listener.
 #[derive(Clone)]
 pub struct BrandListener(Arc<Inner>);
 
 struct Inner {
-    present: ArcSwap<ListenerState>,
+    state: ArcSwap<ListenerState>,
     router: Arc<Router<RequestContext>>,
     permits: Arc<Semaphore>,
-    /// How many permits there are, taken or not.
-    most_connections: AtomicUsize,
-    ending: Shutdown,
-    /// The certificate's files as they were last looked at.
-    seen: Mutex<CertificateFiles>,
+    /// The number of permits, taken or not.
+    max_connections: AtomicUsize,
+    shutdown: Shutdown,
+    certificate_files: Mutex<CertificateFiles>,
 }
 
-/// What an exchange replaces, whole.
+/// What a reload replaces as a whole.
 pub struct ListenerState {
-    gate: BrandService,
-    settings: Settings,
-    server: Arc<ServerConfig>,
-    leaf: tls::Leaf,
+    service: BrandService,
+    settings: ConnectionSettings,
+    tls_config: Arc<ServerConfig>,
+    certificate: tls::CertificateInfo,
     /// The certificate's files as they were before they were loaded.
-    files: Files,
+    files: FileStamps,
 }
 
-/// Time of change, size and inode of each; `None` for one that cannot be looked at.
-type Files = Vec<Option<(i64, i64, u64, u64)>>;
+/// Modification time (s, ns), size and inode of each file; `None` for one that cannot be read.
+type FileStamps = Vec<Option<(i64, i64, u64, u64)>>;
 
+/// The certificate's files when they were last checked.
 #[derive(Default)]
 struct CertificateFiles {
-    files: Files,
-    /// They did not fit each other: perhaps they are just being replaced.
-    failed_before: bool,
+    stamps: FileStamps,
+    /// They could not be loaded, perhaps because only one of them had been replaced.
+    has_failed: bool,
 }
 
 impl BrandListener {
-    /// A door that nobody is let in by yet.
+    /// Loads the certificate; nothing is accepted before [`BrandListener::serve`].
     ///
     /// # Errors
-    /// A sentence: the certificate cannot be read or does not fit its key.
+    /// The certificate cannot be read or does not fit its key.
     pub fn new(
         brand: Arc<Brand>,
         router: Arc<Router<RequestContext>>,
-        ending: Shutdown,
+        shutdown: Shutdown,
     ) -> Result<BrandListener, String> {
-        let files = look_at(&brand.config.tls);
-        let seen = CertificateFiles { files: files.clone(), failed_before: false };
+        let stamps = stamp_files(&brand.config.tls);
+        let certificate_files = Mutex::new(CertificateFiles { stamps: stamps.clone(), has_failed: false });
         let identity = load_identity(&brand)?;
-        let most_connections = brand.config.limits.connections;
-        let present = ListenerState::new(brand, router.clone(), (files, identity), &ending);
-        present.tell_certificate();
+        let max_connections = brand.config.limits.connections;
+        let state = ListenerState::new(brand, router.clone(), (stamps, identity), &shutdown);
+        state.record_expiry();
         Ok(BrandListener(Arc::new(Inner {
-            present: ArcSwap::from_pointee(present),
+            state: ArcSwap::from_pointee(state),
             router,
-            permits: Arc::new(Semaphore::new(most_connections)),
-            most_connections: AtomicUsize::new(most_connections),
-            ending,
-            seen: Mutex::new(seen),
+            permits: Arc::new(Semaphore::new(max_connections)),
+            max_connections: AtomicUsize::new(max_connections),
+            shutdown,
+            certificate_files,
         })))
     }
 
-    /// The brand under its present configuration.
+    /// The brand with its current configuration.
     pub fn brand(&self) -> Arc<Brand> {
-        self.0.present.load().gate.brand().clone()
+        self.0.state.load().service.brand().clone()
     }
 
-    /// Why browsers refuse the present certificate, if they do.
-    pub fn refusal(&self) -> Option<String> {
-        self.0.present.load().refusal()
+    /// Why browsers reject the current certificate; `None` when they accept it.
+    pub fn certificate_problem(&self) -> Option<String> {
+        self.0.state.load().certificate_problem()
     }
 
-    /// What would be behind the door under another configuration; nothing is changed yet.
+    /// The state under another configuration; nothing is replaced before [`BrandListener::apply`].
     ///
     /// # Errors
-    /// As [`BrandListener::new`]; also a certificate that browsers refuse, while the present one is good.
+    /// As [`BrandListener::new`]; also a certificate that browsers reject, while they accept the current one.
     pub fn prepare(&self, brand: Arc<Brand>) -> Result<ListenerState, String> {
-        let files = look_at(&brand.config.tls);
+        let stamps = stamp_files(&brand.config.tls);
         let identity = load_identity(&brand)?;
-        let present = self.0.present.load();
-        if let Some(refusal) = identity.leaf.refusal(brand.config.host(), brand.clock.now()) {
-            let sentence = format!("{} {refusal}", brand.config.tls.certificate.display());
-            // One without any subjectAltName is nobody's by mistake: somebody made it for a trial.
-            if present.refusal().is_none() && !identity.leaf.names.is_empty() {
-                return Err(format!("{}: {sentence}", brand.name()));
+        let current = self.0.state.load();
+        if let Some(problem) = identity.certificate.problem(brand.config.host(), brand.clock.now()) {
+            let message = format!("{} {problem}", brand.config.tls.certificate.display());
+            // A certificate without subjectAltName is no renewal gone wrong: it was made for a test.
+            if current.certificate_problem().is_none() && !identity.certificate.names.is_empty() {
+                return Err(format!("{}: {message}", brand.name()));
             }
-            tracing::error!(brand = brand.name(), "{sentence}: browsers refuse it");
+            tracing::error!(brand = brand.name(), "{message}: browsers refuse it");
         }
-        let identity = identity.resuming(&present.server);
-        Ok(ListenerState::new(brand, self.0.router.clone(), (files, identity), &self.0.ending))
+        let identity = identity.resuming(&current.tls_config);
+        Ok(ListenerState::new(brand, self.0.router.clone(), (stamps, identity), &self.0.shutdown))
     }
 
-    /// Puts it there: every later request and connection meets it.
-    pub fn apply(&self, present: ListenerState) {
-        let most = present.gate.brand().config.limits.connections;
-        let before = self.0.most_connections.swap(most, Ordering::Relaxed);
-        self.0.permits.add_permits(most.saturating_sub(before));
-        if let Ok(fewer @ 1..) = u32::try_from(before.saturating_sub(most)) {
+    /// Replaces the state for all later requests and connections.
+    pub fn apply(&self, state: ListenerState) {
+        let new_max = state.service.brand().config.limits.connections;
+        let old_max = self.0.max_connections.swap(new_max, Ordering::Relaxed);
+        self.0.permits.add_permits(new_max.saturating_sub(old_max));
+        if let Ok(removed @ 1..) = u32::try_from(old_max.saturating_sub(new_max)) {
             let permits = self.0.permits.clone();
-            // They may all be taken: connections that are too many now end by themselves.
-            tokio::spawn(async move { permits.acquire_many_owned(fewer).await.map(|taken| taken.forget()) });
+            // All permits may be taken: connections over the new limit are not closed.
+            tokio::spawn(async move { permits.acquire_many_owned(removed).await.map(|taken| taken.forget()) });
         }
-        let files = present.files.clone();
-        *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = CertificateFiles { files, failed_before: false };
-        present.tell_certificate();
-        let brand = present.gate.brand().clone();
-        self.0.present.store(Arc::new(present));
+        let stamps = state.files.clone();
+        *self.certificate_files() = CertificateFiles { stamps, has_failed: false };
+        state.record_expiry();
+        let brand = state.service.brand().clone();
+        self.0.state.store(Arc::new(state));
         brand.cache.reconfigure(brand.config.cache_bytes);
     }
 
-    /// Looks whether the certificate's files were replaced, and takes the new ones when they fit.
+    /// Loads the certificate again if its files have changed; returns when the new one expires.
     ///
-    /// `None` when there was nothing to do; an error is told once for files that do not fit, and not while they may be half
-    /// replaced.
-    pub fn renew(&self) -> Option<Result<Timestamp, String>> {
+    /// `None` when there is nothing to do. Files that do not fit are an error only at the second attempt, and once: the
+    /// first may have met them half replaced.
+    pub fn reload_certificate(&self) -> Option<Result<Timestamp, String>> {
         let brand = self.brand();
-        let files = look_at(&brand.config.tls);
-        let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let replaced = seen.files != files;
-        if !replaced && !seen.failed_before {
+        let stamps = stamp_files(&brand.config.tls);
+        let mut files = self.certificate_files();
+        let has_changed = files.stamps != stamps;
+        if !has_changed && !files.has_failed {
             return None;
         }
         match self.prepare(brand) {
-            Ok(present) => {
-                let not_after = present.leaf.not_after;
-                present.tell_certificate();
-                self.0.present.store(Arc::new(present));
-                *seen = CertificateFiles { files, failed_before: false };
+            Ok(state) => {
+                let not_after = state.certificate.not_after;
+                state.record_expiry();
+                self.0.state.store(Arc::new(state));
+                *files = CertificateFiles { stamps, has_failed: false };
                 Some(Ok(not_after))
             }
-            Err(sentence) => {
-                *seen = CertificateFiles { files, failed_before: replaced };
-                (!replaced).then_some(Err(sentence))
+            Err(message) => {
+                *files = CertificateFiles { stamps, has_failed: has_changed };
+                (!has_changed).then_some(Err(message))
             }
         }
     }
 
-    /// How a connection to this address is served.
-    fn settings(&self, bound_to: Option<SocketAddr>) -> Settings {
-        let present = self.0.present.load();
-        let mut settings = present.settings.clone();
-        let spoken_on = &present.gate.brand().config.proxy_protocol.listen;
-        if !spoken_on.is_empty() && !bound_to.is_some_and(|address| spoken_on.contains(&address)) {
-            settings.trusted = [].into();
+    fn certificate_files(&self) -> MutexGuard<'_, CertificateFiles> {
+        self.0.certificate_files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How connections to this address are served: with a PROXY header where the configuration expects one.
+    fn settings(&self, bound_to: Option<SocketAddr>) -> ConnectionSettings {
+        let state = self.0.state.load();
+        let mut settings = state.settings.clone();
+        let proxied = &state.service.brand().config.proxy_protocol.listen;
+        if !proxied.is_empty() && !bound_to.is_some_and(|address| proxied.contains(&address)) {
+            settings.trusted_proxies = [].into();
         }
         settings
     }
 
-    /// Serves until the process is ending and the last connection has ended or used up its time.
+    /// Serves until shutdown, and returns when the last connection has closed or the drain timeout has passed.
     pub async fn serve(self, sockets: Vec<TcpListener>) {
-        let (connections, ending) = (TaskTracker::new(), self.0.ending.clone());
+        let (connections, shutdown) = (TaskTracker::new(), self.0.shutdown.clone());
         for socket in sockets {
-            let (permits, door) = (self.0.permits.clone(), self.clone());
+            let (permits, listener) = (self.0.permits.clone(), self.clone());
             let bound_to = socket.local_addr().ok();
-            let enter = move || (door.settings(bound_to), door.clone());
-            connections.spawn(listen::run(socket, permits, connections.clone(), ending.clone(), enter));
+            let serve_with = move || (listener.settings(bound_to), listener.clone());
+            connections.spawn(accept::run(socket, permits, connections.clone(), shutdown.clone(), serve_with));
         }
-        ending.closing().await;
+        shutdown.closing().await;
         connections.close();
         let brand = self.brand();
-        let last = ending.last_moment(brand.config.timeouts.drain).max(Instant::now() + SILENT_FOR) + LEAVING_FOR;
-        if tokio::time::timeout_at(last, connections.wait()).await.is_err() {
-            tracing::warn!(brand = brand.name(), "some requests were still running at the end of the drain time");
+        let deadline = shutdown.close_deadline(brand.config.timeouts.drain).max(Instant::now() + CLOSE_GRACE);
+        if tokio::time::timeout_at(deadline + REFUSAL_PERIOD, connections.wait()).await.is_err() {
+            tracing::warn!(brand = brand.name(), "drain timeout passed; requests in progress are aborted");
         }
     }
 }
 
 impl connection::ConnectionHandler for BrandListener {
-    fn answer(
+    fn handle(
         &self,
         request: Request<Incoming>,
         client: IpAddr,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<> {
-        let present = self.0.present.load();
-        match present.gate.try_cached(request) {
+        let state = self.0.state.load();
+        match state.service.try_cached(request) {
             Ok(response) => Either::Left(std::future::ready(response)),
-            Err(asking) => {
-                let present = Guard::into_inner(present);
-                // In a box, because a connection keeps room for the answer to come as long as it lives.
-                Either::Right(Box::pin(async move { present.gate.answer(asking, client).await }))
+            Err(pending) => {
+                let state = Guard::into_inner(state);
+                // Boxed, because a connection holds room for this future all its life.
+                Either::Right(Box::pin(async move { state.service.handle(pending, client).await }))
             }
         }
     }
@@ -222,44 +227,49 @@ impl ListenerState {
     fn new(
         brand: Arc<Brand>,
         router: Arc<Router<RequestContext>>,
-        (files, identity): (Files, tls::Identity),
-        ending: &Shutdown,
+        (files, identity): (FileStamps, tls::TlsIdentity),
+        shutdown: &Shutdown,
     ) -> ListenerState {
-        let settings = Settings {
-            tls: TlsAcceptor::from(identity.server.clone()),
+        let settings = ConnectionSettings {
+            tls: TlsAcceptor::from(identity.config.clone()),
             limits: brand.config.limits,
             timeouts: brand.config.timeouts,
-            trusted: brand.config.proxy_protocol.trusted.clone().into(),
+            trusted_proxies: brand.config.proxy_protocol.trusted.clone().into(),
             metrics: brand.metrics.clone(),
-            ending: ending.clone(),
+            shutdown: shutdown.clone(),
         };
         ListenerState {
-            gate: BrandService::new(brand, router),
+            service: BrandService::new(brand, router),
             settings,
-            server: identity.server,
-            leaf: identity.leaf,
+            tls_config: identity.config,
+            certificate: identity.certificate,
             files,
         }
     }
 
-    fn tell_certificate(&self) {
-        self.gate.brand().metrics.tls_certificate_not_after_timestamp_seconds().set(self.leaf.not_after.as_second());
+    /// Sets the metric of the certificate's expiry.
+    fn record_expiry(&self) {
+        self.service
+            .brand()
+            .metrics
+            .tls_certificate_not_after_timestamp_seconds()
+            .set(self.certificate.not_after.as_second());
     }
 
-    fn refusal(&self) -> Option<String> {
-        let brand = self.gate.brand();
-        self.leaf.refusal(brand.config.host(), brand.clock.now())
+    fn certificate_problem(&self) -> Option<String> {
+        let brand = self.service.brand();
+        self.certificate.problem(brand.config.host(), brand.clock.now())
     }
 }
 
-fn load_identity(brand: &Brand) -> Result<tls::Identity, String> {
-    tls::load(&brand.config.tls, brand.name(), &brand.clock).map_err(|sentence| format!("{}: {sentence}", brand.name()))
+fn load_identity(brand: &Brand) -> Result<tls::TlsIdentity, String> {
+    tls::load(&brand.config.tls, brand.name(), &brand.clock).map_err(|message| format!("{}: {message}", brand.name()))
 }
 
-fn look_at(tls: &TlsConfig) -> Files {
+fn stamp_files(tls: &TlsConfig) -> FileStamps {
     let stamp = |path: &Path| {
-        let found = std::fs::metadata(path).ok()?;
-        Some((found.mtime(), found.mtime_nsec(), found.size(), found.ino()))
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.ino()))
     };
     [&tls.certificate, &tls.key].map(|path| stamp(path)).to_vec()
 }

@@ -1,14 +1,14 @@
-//! One connection from its first byte to its last: handshake, HTTP by ALPN, and a watchdog for those that stay silent.
+//! One accepted connection: PROXY header, TLS handshake, then HTTP/2 or HTTP/1.1 by ALPN until it closes.
 //!
-//! Called by `listen` in a task of its own. hyper's automatic builder never gives up on a silent connection, so the
-//! protocol is chosen by ALPN; and hyper has no idle timeout on HTTP/2, so requests are counted here. What must never
-//! happen: a connection without a deadline, whatever its client does or does not send.
+//! # Invariants
+//!
+//! - A connection always has a deadline. hyper has no idle timeout on HTTP/2, and its automatic builder waits without
+//!   limit for the first byte; therefore the protocol is chosen by ALPN and [`Policy`] sets the deadlines.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -24,76 +24,85 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::{Limits, Timeouts};
-pub use crate::server::connection_state::SILENT_FOR;
+pub use crate::server::connection_phase::CLOSE_GRACE;
+use crate::server::connection_phase::{Action, Phase, Policy, Protocol};
 use crate::server::connection_state::{ConnectionState, InFlight};
 use crate::server::h1_io::{RewindableStream, TlsTcpStream};
 use crate::server::h2_body::TrackedBody;
 use crate::server::h2_executor::InlineExecutor;
 use crate::server::h2_io::CoalescingStream;
-use crate::server::proxy_protocol as proxy;
+use crate::server::proxy_protocol;
 use crate::server::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 
-/// After so long without a request, a connection gives its buffers back until the next one.
-const REST_AFTER: Duration = Duration::from_millis(100);
-
-/// What a connection must know beside its socket. Cheap to clone.
+/// How a listener serves its connections. Cheap to clone.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ConnectionSettings {
     pub tls: TlsAcceptor,
     pub limits: Limits,
     pub timeouts: Timeouts,
-    /// Whose PROXY protocol headers are believed.
-    pub trusted: Arc<[IpNet]>,
+    /// Peers that must send a PROXY protocol header.
+    pub trusted_proxies: Arc<[IpNet]>,
     pub metrics: Metrics,
-    pub ending: Shutdown,
+    pub shutdown: Shutdown,
 }
 
-/// What answers the requests of a connection; it is told the client's address.
+/// The service behind a connection.
 pub trait ConnectionHandler: Clone + Send + Sync + 'static {
-    fn answer(
+    fn handle(
         &self,
         request: Request<Incoming>,
         client: IpAddr,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<Self>;
 }
 
-/// Serves one accepted socket until either side ends it.
+/// Serves an accepted socket until it is closed.
 ///
-/// Each part is a future in a box of its own, so that an idle connection takes what its protocol needs and no more.
-pub async fn serve<S: ConnectionHandler>(stream: TcpStream, peer: SocketAddr, settings: Settings, service: S) {
+/// Each stage is a boxed future of its own, so that an idle connection takes the memory of its protocol and no more.
+pub async fn serve<S: ConnectionHandler>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    settings: ConnectionSettings,
+    service: S,
+) {
     let _open = settings.metrics.connection_opened();
-    let Some((client, stream)) = Box::pin(shake_hands(stream, peer, &settings)).await else { return };
+    let Some((client, stream)) = Box::pin(handshake(stream, peer, &settings)).await else { return };
     match stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         true => Box::pin(serve_h2(stream, client, settings, service)).await,
         false => Box::pin(serve_h1(stream, client, settings, service)).await,
     }
 }
 
-/// Who is there, and the connection; `None` when it came to nothing.
-async fn shake_hands(mut stream: TcpStream, peer: SocketAddr, settings: &Settings) -> Option<(IpAddr, TlsTcpStream)> {
+/// The client's address and the TLS connection; `None` when the handshake failed.
+async fn handshake(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    settings: &ConnectionSettings,
+) -> Option<(IpAddr, TlsTcpStream)> {
     let handshake = async {
-        let client = proxy::client_address(&mut stream, peer, &settings.trusted).await.map_err(|refused| {
-            refused.warn_now_and_then(settings.metrics.brand());
-            refused.sentence
-        })?;
+        let client =
+            proxy_protocol::client_address(&mut stream, peer, &settings.trusted_proxies).await.map_err(|error| {
+                error.warn(settings.metrics.brand());
+                error.message
+            })?;
         let stream = settings.tls.accept(stream).await.map_err(|error| error.to_string())?;
         Ok::<_, String>((client, Box::new(stream)))
     };
     let closed = async {
-        settings.ending.closing().await;
-        tokio::time::sleep(SILENT_FOR).await;
+        settings.shutdown.closing().await;
+        tokio::time::sleep(CLOSE_GRACE).await;
     };
-    let shaken = tokio::select! {
-        shaken = tokio::time::timeout(settings.timeouts.handshake, handshake) => shaken,
+    let result = tokio::select! {
+        result = tokio::time::timeout(settings.timeouts.handshake, handshake) => result,
         () = closed => {
-            tracing::debug!("a handshake was not waited for");
+            tracing::debug!("TLS handshake aborted by shutdown");
             return None;
         }
     };
-    match shaken.unwrap_or_else(|_| Err("it took too long".to_owned())) {
+    match result.unwrap_or_else(|_| Err("timed out".to_owned())) {
         Ok((client, stream)) => {
             let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
             settings.metrics.handshake_finished(Some(resumed));
@@ -101,198 +110,192 @@ async fn shake_hands(mut stream: TcpStream, peer: SocketAddr, settings: &Setting
         }
         Err(error) => {
             settings.metrics.handshake_finished(None);
-            tracing::debug!(error, "a handshake failed");
+            tracing::debug!(error, "TLS handshake failed");
             None
         }
     }
 }
 
-async fn serve_h2<S: ConnectionHandler>(stream: TlsTcpStream, client: IpAddr, settings: Settings, service: S) {
-    let activity = Arc::new(ConnectionState::new());
-    let gathering = CoalescingStream::new(stream, activity.clone());
-    let streams = InlineExecutor::of(gathering.clone());
-    // No PINGs: a client with large windows that reads slowly sees one only behind all that it has not read yet.
-    let connection = hyper::server::conn::http2::Builder::new(streams.clone())
+async fn serve_h2<S: ConnectionHandler>(
+    stream: TlsTcpStream,
+    client: IpAddr,
+    settings: ConnectionSettings,
+    service: S,
+) {
+    let state = Arc::new(ConnectionState::new());
+    let stream = CoalescingStream::new(stream, state.clone());
+    let executor = InlineExecutor::new(stream.clone());
+    // No keep-alive PINGs: a slow reader with large windows receives one only behind all that it has not read yet.
+    let connection = hyper::server::conn::http2::Builder::new(executor.clone())
         .max_concurrent_streams(settings.limits.h2_streams)
         .max_header_list_size(settings.limits.head_bytes)
         .serve_connection(
-            TokioIo::new(gathering.clone()),
-            answering(service, client, &activity, &settings, |body, running| {
-                TrackedBody::new(body, running.answered())
+            TokioIo::new(stream.clone()),
+            hyper_service(service, client, &state, &settings, |body, request| {
+                TrackedBody::new(body, request.into_body())
             }),
         );
-    let until = match drive(pin!(connection), &streams, &activity, &settings, None).await {
-        Left::Over { until } => until,
-        Left::Silent => return,
-    };
-    let _ = tokio::time::timeout_at(until, gathering.linger(SILENT_FOR)).await;
-}
-
-/// hyper keeps two buffers as long as its connection lives. A client that asks nothing needs none, so its connection is taken
-/// apart, and put together again when it says something; never while a body may still come, which would then be read as requests.
-async fn serve_h1<S: ConnectionHandler>(stream: TlsTcpStream, client: IpAddr, settings: Settings, service: S) {
-    let activity = Arc::new(ConnectionState::new());
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    // A timer of hyper's costs every request; the head's time is the watchdog's to know too.
-    builder.header_read_timeout(None).max_buf_size(settings.limits.head_bytes as usize);
-    let mut wire = RewindableStream::new(stream, activity.clone());
-    // What leaves is the wire's to know.
-    let mut service = answering(service, client, &activity, &settings, |body, _| body);
-    let mut may_rest_from = Instant::now();
-    loop {
-        let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
-        let pinned = Pin::new(&mut *connection);
-        let parts = match drive(pinned, &InlineExecutor::default(), &activity, &settings, Some(may_rest_from)).await {
-            Left::Silent => connection.into_parts(),
-            Left::Over { .. } => return,
-        };
-        let has_part_of_a_head = !parts.read_buf.is_empty();
-        wire = parts.io.into_inner().with_unread(parts.read_buf);
-        service = parts.service;
-        if has_part_of_a_head {
-            activity.head_begins();
-            may_rest_from = Instant::now();
-            continue;
-        }
-        activity.no_head();
-        if !rest(&wire, &activity, &settings).await {
-            let _ = tokio::time::timeout(SILENT_FOR, wire.shutdown()).await;
-            return;
-        }
-        activity.head_may_begin();
-        may_rest_from = Instant::now();
+    let policy = Policy { timeouts: settings.timeouts, protocol: Protocol::Http2 };
+    if let Exit::Closed { linger_until } = drive(pin!(connection), &executor, &state, &settings.shutdown, policy).await
+    {
+        let _ = tokio::time::timeout_at(linger_until, stream.linger(CLOSE_GRACE)).await;
     }
 }
 
-/// Waits for a client that says nothing; `false` when nothing is to be expected any more.
-async fn rest(wire: &RewindableStream, activity: &ConnectionState, settings: &Settings) -> bool {
+/// hyper holds two buffers as long as its connection lives. An idle client needs none, so its connection is taken apart
+/// (parked), and rebuilt when the client sends something; never while the rest of a request body may arrive, which
+/// would be read as a request.
+async fn serve_h1<S: ConnectionHandler>(
+    stream: TlsTcpStream,
+    client: IpAddr,
+    settings: ConnectionSettings,
+    service: S,
+) {
+    let state = Arc::new(ConnectionState::new());
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    // hyper's timer would be armed with every request; the policy enforces this timeout too.
+    builder.header_read_timeout(None).max_buf_size(settings.limits.head_bytes as usize);
+    let mut stream = RewindableStream::new(stream, state.clone());
+    // The stream itself tracks what is written.
+    let mut service = hyper_service(service, client, &state, &settings, |body, _| body);
+    loop {
+        let protocol = Protocol::Http1 { parkable_from: Instant::now() };
+        let policy = Policy { timeouts: settings.timeouts, protocol };
+        let mut connection = Box::new(builder.serve_connection(TokioIo::new(stream), service));
+        let pinned = Pin::new(&mut *connection);
+        let parts = match drive(pinned, &InlineExecutor::default(), &state, &settings.shutdown, policy).await {
+            Exit::Parked => connection.into_parts(),
+            Exit::Closed { .. } => return,
+        };
+        let has_partial_head = !parts.read_buf.is_empty();
+        stream = parts.io.into_inner().with_unread(parts.read_buf);
+        service = parts.service;
+        if has_partial_head {
+            state.head_partial();
+            continue;
+        }
+        state.head_complete();
+        if !park(&stream, &state, &settings.shutdown, policy).await {
+            let _ = tokio::time::timeout(CLOSE_GRACE, stream.shutdown()).await;
+            return;
+        }
+        state.head_possible();
+    }
+}
+
+/// Waits until a parked connection is readable; `false` when it is to be closed.
+async fn park(stream: &RewindableStream, state: &ConnectionState, shutdown: &Shutdown, policy: Policy) -> bool {
     tokio::select! {
         biased;
-        () = wire.readable() => true,
-        () = settings.ending.closing() => false,
-        () = tokio::time::sleep_until(activity.deadline(&settings.timeouts)) => {
-            tracing::debug!("a connection was closed for its silence");
+        () = stream.readable() => true,
+        () = shutdown.closing() => false,
+        () = tokio::time::sleep_until(policy.idle_deadline(&state.snapshot(), Instant::now())) => {
+            tracing::debug!("connection closed: idle timeout");
             false
         }
     }
 }
 
-/// What hyper calls with each request; `leave` makes of an answer's body what leaves, when the request ends.
-fn answering<S: ConnectionHandler, B: Body + 'static>(
+/// The service that hyper calls with each request. `wrap` makes the body that hyper writes.
+fn hyper_service<S: ConnectionHandler, B: Body + 'static>(
     service: S,
     client: IpAddr,
-    activity: &Arc<ConnectionState>,
-    settings: &Settings,
-    leave: fn(Full<Bytes>, InFlight) -> B,
+    state: &Arc<ConnectionState>,
+    settings: &ConnectionSettings,
+    wrap: fn(Full<Bytes>, InFlight) -> B,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<B>,
     Error = Infallible,
     Future: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
 > + use<S, B> {
-    let (activity, ending) = (activity.clone(), settings.ending.clone());
+    let (state, shutdown) = (state.clone(), settings.shutdown.clone());
     service_fn(move |request: Request<Incoming>| {
-        let running = activity.begin();
-        let h1 = request.version() < Version::HTTP_2;
-        let answer = service.answer(request, client);
-        let (ending, of_connection) = (ending.clone(), activity.clone());
+        let in_flight = state.start_request();
+        let is_h1 = request.version() < Version::HTTP_2;
+        let response = service.handle(request, client);
+        let (shutdown, state) = (shutdown.clone(), state.clone());
         async move {
-            let mut response = answer.await;
-            if h1 && ending.is_refusing_new() {
+            let mut response = response.await;
+            if is_h1 && shutdown.is_refusing_new() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            // Nothing else is ever said in that header.
-            if h1 && response.headers().contains_key(CONNECTION) {
-                of_connection.answers_last();
+            // `close` is the only value that this header is given.
+            if is_h1 && response.headers().contains_key(CONNECTION) {
+                state.set_last_response();
             }
-            Ok::<_, Infallible>(response.map(|body| leave(body, running)))
+            Ok::<_, Infallible>(response.map(|body| wrap(body, in_flight)))
         }
     })
 }
 
-/// How often it is looked, while the process ends, whether what had been begun is done.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
-
-/// How a connection was left.
-enum Left {
-    /// It is over. Its client may read on until then.
-    Over { until: Instant },
-    /// Nothing is asked and nothing is leaving.
-    Silent,
+/// How [`drive`] left a connection.
+enum Exit {
+    /// Closed by either side. The client may read the last bytes until `linger_until`.
+    Closed { linger_until: Instant },
+    /// HTTP/1.1: idle, and to be parked.
+    Parked,
 }
 
+/// Polls a connection until it closes or is to be parked, and carries out what the [`Policy`] decides.
 async fn drive<C>(
     mut connection: Pin<&mut C>,
-    streams: &InlineExecutor,
-    activity: &ConnectionState,
-    settings: &Settings,
-    may_rest_from: Option<Instant>,
-) -> Left
+    executor: &InlineExecutor,
+    state: &ConnectionState,
+    shutdown: &Shutdown,
+    policy: Policy,
+) -> Exit
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
-    let mut closing_since: Option<Instant> = None;
-    // An HTTP/2 client is told before its connection is closed, so that it knows which requests were not seen.
-    let mut goodbye_until: Option<Instant> = None;
-    let last_moment = |closing_since: Option<Instant>| match closing_since {
-        Some(_) => settings.ending.last_moment(settings.timeouts.drain),
-        None => Instant::now() + settings.timeouts.idle,
+    let mut phase = Phase::Serving;
+    let linger_until = |phase: Phase| match phase {
+        Phase::Closing { deadline, .. } => deadline,
+        Phase::Serving | Phase::GoingAway { .. } => Instant::now() + policy.timeouts.idle,
     };
-    let (mut was_told, mut begun_before) = (settings.ending.is_draining(), None);
+    let mut sees_drain = shutdown.is_draining();
+    let mut delay_token: Option<TaskTrackerToken> = None;
     loop {
-        if !activity.is_busy_since_before() {
-            begun_before = None;
+        let snapshot = state.snapshot();
+        if !snapshot.delays_shutdown() {
+            drop(delay_token.take());
         }
-        let deadline = match closing_since {
-            Some(since) => activity.last_deadline(since, settings.ending.last_moment(settings.timeouts.drain)),
-            None => goodbye_until.into_iter().fold(activity.deadline(&settings.timeouts), Instant::max),
-        };
-        let now = Instant::now();
-        if deadline <= now && (may_rest_from.is_some() || closing_since.or(goodbye_until).is_some()) {
-            tracing::debug!("a connection was closed for its silence");
-            return Left::Over { until: last_moment(closing_since) };
-        }
-        if deadline <= now {
-            connection.as_mut().graceful_shutdown();
-            goodbye_until = Some(now + SILENT_FOR);
-            continue;
-        }
-        let rest = match may_rest_from.filter(|_| closing_since.is_none()) {
-            Some(from) => match activity.silent_since() {
-                Some(since) if since.max(from) + REST_AFTER <= now => return Left::Silent,
-                Some(since) => since.max(from) + REST_AFTER,
-                None => now + REST_AFTER,
-            },
-            None => deadline,
-        };
-        // Nobody tells when what was waited for has ended.
-        let next = match begun_before.is_some() || closing_since.is_some() {
-            true => deadline.min(rest).min(now + LOOK_EVERY),
-            false => deadline.min(rest),
+        let until = match policy.next(phase, &snapshot, Instant::now()) {
+            Action::Wait { until } => until,
+            Action::Park => return Exit::Parked,
+            Action::GoAway { close_at } => {
+                connection.as_mut().graceful_shutdown();
+                phase = Phase::GoingAway { close_at };
+                continue;
+            }
+            Action::Close => {
+                tracing::debug!("connection closed: deadline passed");
+                return Exit::Closed { linger_until: linger_until(phase) };
+            }
         };
         tokio::select! {
-            // What has come is read before the connection is told to end.
+            // Requests that have arrived are read before the connection is closed.
             biased;
-            ended = std::future::poll_fn(|cx| streams.poll(connection.as_mut(), cx)) => {
-                let until = match ended {
-                    Ok(()) => last_moment(closing_since),
+            result = std::future::poll_fn(|cx| executor.poll(connection.as_mut(), cx)) => {
+                let linger_until = match result {
+                    Ok(()) => linger_until(phase),
                     Err(error) => {
-                        tracing::debug!(%error, "a connection broke");
-                        Instant::now() + SILENT_FOR
+                        tracing::debug!(%error, "connection failed");
+                        Instant::now() + CLOSE_GRACE
                     }
                 };
-                return Left::Over { until };
+                return Exit::Closed { linger_until };
             }
-            () = settings.ending.closing(), if closing_since.is_none() => {
+            () = shutdown.closing(), if !matches!(phase, Phase::Closing { .. }) => {
                 connection.as_mut().graceful_shutdown();
-                closing_since = Some(Instant::now());
+                phase = Phase::Closing { since: Instant::now(), deadline: shutdown.close_deadline(policy.timeouts.drain) };
             }
-            () = settings.ending.draining(), if !was_told => {
-                was_told = true;
-                activity.shutdown_began();
-                begun_before = Some(settings.ending.delay_token());
+            () = shutdown.draining(), if !sees_drain => {
+                sees_drain = true;
+                state.drain_started();
+                delay_token = Some(shutdown.delay_token());
             }
-            () = tokio::time::sleep_until(next) => {}
+            () = tokio::time::sleep_until(until) => {}
         }
     }
 }

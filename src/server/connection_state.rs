@@ -1,287 +1,336 @@
-//! What the watchdog of one connection knows: what runs, what is still leaving, since when nothing happens.
+//! The state of one connection: requests in flight, bytes not yet written, time of the last activity.
 //!
-//! Written by `connection` with each request, by `wire` (HTTP/1.1), `leaving` and `gathering` (HTTP/2) with what leaves; read by the loops that
-//! drive a connection. What must never happen: a connection without a deadline, or one that is closed while its client reads.
+//! # Invariants
+//!
+//! - Keeping it up to date costs relaxed atomics alone: no lock, and a clock read only where a request ends, where the
+//!   first byte of a request head arrives, and where a blocked write makes progress.
+//! - A connection with a request in flight or a response body in flight is never idle.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::Timeouts;
+use crate::server::connection_snapshot::{Head, InProgress, Lifecycle, Snapshot, WriteState};
 
-/// How long a connection on which nothing is asked may hold up the end of the process: whoever waits for the next one waits
-/// for it too.
-pub const SILENT_FOR: Duration = Duration::from_secs(1);
+/// What a connection is doing, written by its service and streams. Its state machine reads a [`Snapshot`].
+pub(super) struct ConnectionState {
+    // Requests and responses.
+    /// A [`Lifecycle`].
+    lifecycle: AtomicU8,
+    /// Requests whose handler has not returned.
+    requests: Counter,
+    /// HTTP/2 response bodies that are not yet handed to the stream.
+    bodies: Counter,
+    /// A [`WriteState`].
+    write: AtomicU8,
+
+    // Times, in milliseconds from `created_at`.
+    created_at: Instant,
+    /// The end of the last request, or the last progress of a slow response.
+    last_activity_ms: AtomicU64,
+    /// A [`Head`]: [`NO_HEAD`], or the time shifted left by one with the lowest bit set for [`Head::Partial`].
+    head: AtomicU64,
+
+    // Graceful shutdown.
+    /// The connection has seen that the shutdown began to drain.
+    is_draining: AtomicBool,
+    /// A response to a request from before the drain is complete and not yet written. HTTP/1.1 writes it after the
+    /// request ended.
+    owes_write: AtomicBool,
+}
 
 const NO_HEAD: u64 = u64::MAX;
 
-/// Of one connection.
-pub(super) struct ConnectionState {
-    born: Instant,
-    asked: AtomicBool,
-    /// Requests in progress.
-    running: Count,
-    /// Answers over HTTP/2 that the client has not taken whole.
-    sending: Count,
-    /// Something was written that the client has not taken yet.
-    leaving: AtomicBool,
-    /// Milliseconds from `born` to the end of the last request, or to when the client last took something of a long answer.
-    last_ms: AtomicU64,
-    /// Milliseconds from `born` to when part of a request's head was here; [`NO_HEAD`] when none waits for the rest of its own.
-    head_ms: AtomicU64,
-    /// It was a part for certain.
-    has_part_of_a_head: AtomicBool,
-    /// Over HTTP/1.1: an answer said that it is the last, or the connection is closing. What follows may be the rest of a body that nobody read, never a request.
-    is_last: AtomicBool,
-    /// The process began to end: see [`ConnectionState::note_ending`].
-    is_ending: AtomicBool,
-    /// An answer to a request that began before is about to leave, and is leaving.
-    answered_before: AtomicBool,
-    leaving_since_before: AtomicBool,
-}
-
-/// How many there are of what began before the process began to end, and of what began since.
+/// Counts what is in progress, by when it started.
 #[derive(Default)]
-struct Count {
-    before: AtomicUsize,
-    since: AtomicUsize,
+struct Counter {
+    before_drain: AtomicUsize,
+    during_drain: AtomicUsize,
 }
 
-impl Count {
-    fn of(&self, is_late: bool) -> &AtomicUsize {
-        if is_late { &self.since } else { &self.before }
+impl Counter {
+    fn of(&self, during_drain: bool) -> &AtomicUsize {
+        if during_drain { &self.during_drain } else { &self.before_drain }
     }
 
-    fn before(&self) -> bool {
-        self.before.load(Ordering::Relaxed) > 0
-    }
-
-    fn since(&self) -> bool {
-        self.since.load(Ordering::Relaxed) > 0
+    fn load(&self) -> InProgress {
+        InProgress {
+            before_drain: self.before_drain.load(Relaxed) > 0,
+            during_drain: self.during_drain.load(Relaxed) > 0,
+        }
     }
 }
 
 impl ConnectionState {
     pub fn new() -> ConnectionState {
         ConnectionState {
-            born: Instant::now(),
-            asked: AtomicBool::new(false),
-            running: Count::default(),
-            sending: Count::default(),
-            leaving: AtomicBool::new(false),
-            last_ms: AtomicU64::new(0),
-            head_ms: AtomicU64::new(NO_HEAD),
-            has_part_of_a_head: AtomicBool::new(false),
-            is_last: AtomicBool::new(false),
-            is_ending: AtomicBool::new(false),
-            answered_before: AtomicBool::new(false),
-            leaving_since_before: AtomicBool::new(false),
+            lifecycle: AtomicU8::new(Lifecycle::AwaitingFirstRequest as u8),
+            requests: Counter::default(),
+            bodies: Counter::default(),
+            write: AtomicU8::new(WriteState::Flushed as u8),
+            created_at: Instant::now(),
+            last_activity_ms: AtomicU64::new(0),
+            head: AtomicU64::new(NO_HEAD),
+            is_draining: AtomicBool::new(false),
+            owes_write: AtomicBool::new(false),
         }
     }
 
-    /// A request begins; it ends with what is returned, also when the client goes away.
-    pub fn begin(self: &Arc<ConnectionState>) -> InFlight {
-        let is_late = self.is_ending.load(Ordering::Relaxed);
-        self.running.of(is_late).fetch_add(1, Ordering::Relaxed);
-        self.asked.store(true, Ordering::Relaxed);
-        self.no_head();
-        InFlight(Tracked { of: self.clone(), is_late })
-    }
-
-    /// Something is here: a head begins, which must be whole within its time, or TLS speaks for itself.
-    pub fn head_may_begin(&self) {
-        if self.head_ms.load(Ordering::Relaxed) == NO_HEAD {
-            self.head_ms.store(self.now_ms(), Ordering::Relaxed);
+    pub fn snapshot(&self) -> Snapshot {
+        let head = self.head.load(Relaxed);
+        Snapshot {
+            lifecycle: self.lifecycle(),
+            requests: self.requests.load(),
+            bodies: self.bodies.load(),
+            write: self.write_state(),
+            created_at: self.created_at,
+            last_activity: self.at(self.last_activity_ms.load(Relaxed)),
+            head: match (head, head & 1) {
+                (NO_HEAD, _) => Head::None,
+                (_, 0) => Head::Possible { since: self.at(head >> 1) },
+                _ => Head::Partial { since: self.at(head >> 1) },
+            },
+            is_draining: self.is_draining.load(Relaxed),
         }
     }
 
-    /// Part of a head is here. Until all of it is the connection is not silent.
-    pub fn head_begins(&self) {
-        self.head_may_begin();
-        self.has_part_of_a_head.store(true, Ordering::Relaxed);
+    fn lifecycle(&self) -> Lifecycle {
+        Lifecycle::from_u8(self.lifecycle.load(Relaxed))
     }
 
-    /// No head is on its way, or all of it is here.
-    pub fn no_head(&self) {
-        self.head_ms.store(NO_HEAD, Ordering::Relaxed);
-        self.has_part_of_a_head.store(false, Ordering::Relaxed);
+    fn write_state(&self) -> WriteState {
+        WriteState::from_u8(self.write.load(Relaxed))
     }
 
-    /// The answer that is about to leave is the connection's last.
-    pub fn answers_last(&self) {
-        self.is_last.store(true, Ordering::Relaxed);
-    }
-
-    /// Something was written. A clock is asked only when the client took it after it had kept us waiting.
-    pub fn wrote(&self, after_waiting: bool) {
-        self.leaving.store(true, Ordering::Relaxed);
-        if self.answered_before.load(Ordering::Relaxed) {
-            self.leaving_since_before.store(true, Ordering::Relaxed);
+    /// Starts a request, which ends when the returned value is dropped, also when the client disconnects.
+    pub fn start_request(self: &Arc<ConnectionState>) -> InFlight {
+        let during_drain = self.is_draining.load(Relaxed);
+        self.requests.of(during_drain).fetch_add(1, Relaxed);
+        if self.lifecycle() == Lifecycle::AwaitingFirstRequest {
+            self.lifecycle.store(Lifecycle::KeepAlive as u8, Relaxed);
         }
-        if after_waiting {
-            self.note_now();
+        self.head_complete();
+        InFlight(Tracked { state: self.clone(), during_drain })
+    }
+
+    /// Starts the deadline of a request head, unless it is running.
+    pub fn head_possible(&self) {
+        if self.head.load(Relaxed) == NO_HEAD {
+            self.head.store(self.now_ms() << 1, Relaxed);
         }
     }
 
-    /// Everything that was written is on its way.
-    pub fn flushed(&self, after_waiting: bool) {
-        self.leaving.store(false, Ordering::Relaxed);
-        self.answered_before.store(false, Ordering::Relaxed);
-        self.leaving_since_before.store(false, Ordering::Relaxed);
-        if after_waiting {
-            self.note_now();
+    /// Part of a request head was read: the connection is not idle until the rest arrives.
+    pub fn head_partial(&self) {
+        self.head_possible();
+        self.head.fetch_or(1, Relaxed);
+    }
+
+    /// No request head is on its way.
+    pub fn head_complete(&self) {
+        self.head.store(NO_HEAD, Relaxed);
+    }
+
+    /// The response in progress is the last one of the connection.
+    pub fn set_last_response(&self) {
+        if self.lifecycle() == Lifecycle::KeepAlive {
+            self.lifecycle.store(Lifecycle::LastResponse as u8, Relaxed);
+        }
+    }
+
+    /// Bytes were written to the TLS connection. `was_blocked`: the socket had refused them before.
+    pub fn wrote(&self, was_blocked: bool) {
+        if self.owes_write.load(Relaxed) {
+            self.write.store(WriteState::PendingSinceBeforeDrain as u8, Relaxed);
+        } else if self.write_state() == WriteState::Flushed {
+            self.write.store(WriteState::Pending as u8, Relaxed);
+        }
+        if was_blocked {
+            self.touch();
+        }
+    }
+
+    /// The kernel has all bytes. `was_blocked`: the socket had refused them before.
+    pub fn flushed(&self, was_blocked: bool) {
+        self.write.store(WriteState::Flushed as u8, Relaxed);
+        self.owes_write.store(false, Relaxed);
+        if was_blocked {
+            self.touch();
+        }
+    }
+
+    /// The shutdown began to drain: what is in progress now is distinguished from what starts later.
+    pub fn drain_started(&self) {
+        self.is_draining.store(true, Relaxed);
+        if self.write_state() == WriteState::Pending {
+            self.write.store(WriteState::PendingSinceBeforeDrain as u8, Relaxed);
         }
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.created_at.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn note_now(&self) {
-        self.last_ms.store(self.now_ms(), Ordering::Relaxed);
+    /// Records activity at the present moment.
+    fn touch(&self) {
+        self.last_activity_ms.store(self.now_ms(), Relaxed);
     }
 
     fn at(&self, ms: u64) -> Instant {
-        self.born + Duration::from_millis(ms)
-    }
-
-    fn last(&self) -> Instant {
-        self.at(self.last_ms.load(Ordering::Relaxed))
-    }
-
-    fn is_running(&self) -> bool {
-        self.running.before() || self.running.since()
-    }
-
-    fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed) || self.sending.before() || self.sending.since()
-    }
-
-    /// The process begins to end: what is busy now is told from what comes later.
-    pub fn shutdown_began(&self) {
-        self.is_ending.store(true, Ordering::Relaxed);
-        self.leaving_since_before.store(self.leaving.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    /// Whether something runs or leaves that did before the process began to end.
-    pub fn is_busy_since_before(&self) -> bool {
-        self.running.before() || self.sending.before() || self.leaving_since_before.load(Ordering::Relaxed)
-    }
-
-    /// When the connection must be closed if nothing else happens until then.
-    pub fn deadline(&self, timeouts: &Timeouts) -> Instant {
-        if self.is_running() {
-            // A request has a deadline of its own, which is enforced where it runs; look again afterwards.
-            return Instant::now() + timeouts.request;
-        }
-        if !self.asked.load(Ordering::Relaxed) {
-            return self.born + timeouts.head;
-        }
-        if self.is_last.load(Ordering::Relaxed) && !self.is_leaving() {
-            return self.last() + SILENT_FOR.min(timeouts.idle);
-        }
-        let silent_until = self.last() + timeouts.idle;
-        match self.head_ms.load(Ordering::Relaxed) {
-            NO_HEAD => silent_until,
-            ms => silent_until.min(self.at(ms) + timeouts.head),
-        }
-    }
-
-    /// When the connection must be closed while connections are: what runs or leaves has time to the `last` moment, silence little.
-    /// So has what was waited for with open doors, and did not end.
-    pub fn last_deadline(&self, closing_since: Instant, last: Instant) -> Instant {
-        let was_waited_for = self.is_ending.load(Ordering::Relaxed) && self.is_busy_since_before();
-        let began_since = self.running.since() || self.sending.since();
-        if (self.is_running() || self.is_leaving()) && (began_since || !was_waited_for) {
-            return last;
-        }
-        (self.last().max(closing_since) + SILENT_FOR).min(last)
-    }
-
-    /// Since when nothing runs, leaves or comes; `None` while something does, before the first request and after the last.
-    pub fn silent_since(&self) -> Option<Instant> {
-        let expects_more = self.has_part_of_a_head.load(Ordering::Relaxed) || self.is_last.load(Ordering::Relaxed);
-        let is_silent = self.asked.load(Ordering::Relaxed) && !expects_more && !self.is_running() && !self.is_leaving();
-        is_silent.then(|| self.last())
+        self.created_at + Duration::from_millis(ms)
     }
 }
 
 struct Tracked {
-    of: Arc<ConnectionState>,
-    /// It began after the process began to end.
-    is_late: bool,
-}
-
-/// What is written to the connection, as its client takes it. Notes how far each step came, and gives that on.
-pub(super) struct WriteTracker {
-    activity: Arc<ConnectionState>,
-    /// The client has not taken what it was offered.
-    waits: bool,
-}
-
-impl WriteTracker {
-    pub fn new(activity: Arc<ConnectionState>) -> WriteTracker {
-        WriteTracker { activity, waits: false }
-    }
-
-    pub fn activity(&self) -> &ConnectionState {
-        &self.activity
-    }
-
-    pub fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.activity.wrote(self.waits && written.is_ready());
-        self.waits = written.is_pending();
-        written
-    }
-
-    pub fn flushed(&mut self, flushed: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
-        if flushed.is_ready() {
-            self.activity.flushed(self.waits);
-        }
-        self.waits = flushed.is_pending();
-        flushed
-    }
+    state: Arc<ConnectionState>,
+    /// It started after the drain began.
+    during_drain: bool,
 }
 
 /// A request in progress.
 pub(super) struct InFlight(Tracked);
 
 impl InFlight {
-    /// Its answer is there, and begins to leave over HTTP/2.
-    pub fn answered(self) -> BodyInFlight {
-        let Tracked { of, is_late } = &self.0;
-        of.sending.of(*is_late).fetch_add(1, Ordering::Relaxed);
-        BodyInFlight(Tracked { of: of.clone(), is_late: *is_late })
+    /// Ends the request and starts its response body (HTTP/2).
+    pub fn into_body(self) -> BodyInFlight {
+        let Tracked { state, during_drain } = &self.0;
+        state.bodies.of(*during_drain).fetch_add(1, Relaxed);
+        BodyInFlight(Tracked { state: state.clone(), during_drain: *during_drain })
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let Tracked { of, is_late } = &self.0;
-        of.note_now();
-        if !is_late && of.is_ending.load(Ordering::Relaxed) {
-            of.answered_before.store(true, Ordering::Relaxed);
+        let Tracked { state, during_drain } = &self.0;
+        state.touch();
+        if !during_drain && state.is_draining.load(Relaxed) {
+            state.owes_write.store(true, Relaxed);
         }
-        of.running.of(*is_late).fetch_sub(1, Ordering::Relaxed);
+        state.requests.of(*during_drain).fetch_sub(1, Relaxed);
     }
 }
 
-/// An answer over HTTP/2 on its way; it ends when the last of it was handed to `gathering`, or nobody wants it any more.
+/// A response body over HTTP/2, until its last byte is handed to the connection's stream or the client resets it.
 pub(super) struct BodyInFlight(Tracked);
 
 impl BodyInFlight {
-    /// A part of it was.
-    pub fn moved(&self) {
-        self.0.of.note_now();
+    /// Part of the body was handed over.
+    pub fn progressed(&self) {
+        self.0.state.touch();
     }
 }
 
 impl Drop for BodyInFlight {
     fn drop(&mut self) {
-        self.0.of.sending.of(self.0.is_late).fetch_sub(1, Ordering::Relaxed);
+        self.0.state.bodies.of(self.0.during_drain).fetch_sub(1, Relaxed);
+    }
+}
+
+/// Records the writes of a connection in its state. Each method takes the outcome of a poll and returns it.
+pub(super) struct WriteTracker {
+    state: Arc<ConnectionState>,
+    /// The last write or flush was refused by the socket.
+    is_blocked: bool,
+}
+
+impl WriteTracker {
+    pub fn new(state: Arc<ConnectionState>) -> WriteTracker {
+        WriteTracker { state, is_blocked: false }
+    }
+
+    pub fn state(&self) -> &ConnectionState {
+        &self.state
+    }
+
+    pub fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.state.wrote(self.is_blocked && written.is_ready());
+        self.is_blocked = written.is_pending();
+        written
+    }
+
+    pub fn flushed(&mut self, flushed: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        if flushed.is_ready() {
+            self.state.flushed(self.is_blocked);
+        }
+        self.is_blocked = flushed.is_pending();
+        flushed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_is_idle_only_between_requests() {
+        let state = Arc::new(ConnectionState::new());
+        assert_eq!(state.snapshot().idle_since(), None, "before the first request");
+        let request = state.start_request();
+        assert!(state.snapshot().requests.before_drain && state.snapshot().idle_since().is_none());
+        let body = request.into_body();
+        assert!(!state.snapshot().requests.any() && state.snapshot().is_writing());
+        state.wrote(false);
+        drop(body);
+        assert!(state.snapshot().is_writing(), "the bytes are still here");
+        state.flushed(false);
+        assert!(state.snapshot().idle_since().is_some());
+        state.set_last_response();
+        assert_eq!(state.snapshot().idle_since(), None, "no further request is read");
+    }
+
+    #[test]
+    fn partial_head_keeps_the_time_of_its_first_byte() {
+        let state = Arc::new(ConnectionState::new());
+        drop(state.start_request());
+        state.head_possible();
+        let Head::Possible { since } = state.snapshot().head else { panic!("{:?}", state.snapshot().head) };
+        assert!(state.snapshot().idle_since().is_some(), "it may be TLS alone");
+        state.head_partial();
+        assert_eq!(state.snapshot().head, Head::Partial { since });
+        assert_eq!(state.snapshot().idle_since(), None);
+        state.head_complete();
+        assert_eq!(state.snapshot().head, Head::None);
+    }
+
+    #[test]
+    fn connection_that_closes_before_its_first_request_keeps_its_head_deadline() {
+        let state = ConnectionState::new();
+        state.set_last_response();
+        assert_eq!(state.snapshot().lifecycle, Lifecycle::AwaitingFirstRequest);
+    }
+
+    #[test]
+    fn drain_waits_for_requests_from_before_until_their_responses_are_written() {
+        let state = Arc::new(ConnectionState::new());
+        let before = state.start_request();
+        assert!(!state.snapshot().delays_shutdown(), "no drain yet");
+        state.drain_started();
+        let during = state.start_request();
+        assert!(state.snapshot().delays_shutdown());
+        drop(before);
+        state.wrote(false);
+        assert!(state.snapshot().delays_shutdown(), "its response is not written yet");
+        state.flushed(false);
+        assert!(!state.snapshot().delays_shutdown(), "what started later is not waited for");
+        drop(during);
+        state.wrote(false);
+        assert!(!state.snapshot().delays_shutdown() && state.snapshot().is_writing());
+    }
+
+    #[test]
+    fn drain_waits_for_bytes_that_were_pending_when_it_began() {
+        let state = Arc::new(ConnectionState::new());
+        state.wrote(false);
+        state.drain_started();
+        assert_eq!(state.snapshot().write, WriteState::PendingSinceBeforeDrain);
+        state.wrote(false);
+        assert!(state.snapshot().delays_shutdown());
+        state.flushed(false);
+        assert!(!state.snapshot().delays_shutdown());
     }
 }

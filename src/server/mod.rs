@@ -1,9 +1,12 @@
-//! Listeners and connections.
+//! Listeners, connections and the service behind them.
 
 pub mod accept;
 pub mod admin;
+mod admission;
 pub mod brand_listener;
 pub mod connection;
+mod connection_phase;
+mod connection_snapshot;
 pub mod connection_state;
 pub mod h1_io;
 pub mod h2_body;

@@ -1,8 +1,11 @@
-//! PROXY protocol, versions 1 and 2: who a connection's client is, as the balancer in front says.
+//! PROXY protocol, versions 1 and 2: the client's address, as a load balancer states it.
 //!
-//! Called by `connection` for sockets whose peer the brand's file trusts, before TLS. What must never happen: anybody else's
-//! header is believed, or a byte of the TLS behind it is read here.
 //! Source: HAProxy's doc/proxy-protocol.txt.
+//!
+//! # Invariants
+//!
+//! - Only the header of a trusted peer is used.
+//! - No byte behind the header is read here: TLS follows.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -14,88 +17,89 @@ use ipnet::IpNet;
 use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// How version 2 begins (section 2.2).
+/// The first bytes of version 2 (section 2.2).
 const V2_SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The longest line of version 1, its end included (section 2.1).
-const V1_LONGEST_BYTES: usize = 107;
+/// The longest header of version 1, CRLF included (section 2.1).
+const V1_MAX_BYTES: usize = 107;
 
-/// The longest header of version 2 that is read; its extensions are of no use here.
-const V2_LONGEST_BYTES: usize = 4_096;
+/// The longest header of version 2 that is accepted; its extensions are ignored.
+const V2_MAX_BYTES: usize = 4_096;
 
-/// How often it is told that a balancer does not speak the protocol: every connection of it fails alike.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+/// At most one warning per brand is logged in this time: all connections of a misconfigured balancer fail alike.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A connection that is not served, and why.
+/// Why a connection of a trusted peer is not served.
 #[derive(Debug)]
-pub struct Refused {
-    pub sentence: String,
-    /// Whether the peer speaks something else, which somebody has to mend; one that just left is a health check, or gone.
-    speaks_otherwise: bool,
+pub struct ProxyHeaderError {
+    pub message: String,
+    /// The peer sent something else, so the configuration needs a change; a peer that only disconnected is a health
+    /// check.
+    is_misconfigured: bool,
 }
 
-impl Refused {
-    /// A warning of the log, one a minute for each brand.
-    pub fn warn_now_and_then(&self, brand: &'static str) {
-        static TOLD_AT: Mutex<BTreeMap<&str, Instant>> = Mutex::new(BTreeMap::new());
-        let mut told_at = TOLD_AT.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = told_at.get(brand).is_none_or(|told_at| told_at.elapsed() >= TELL_EVERY);
-        if self.speaks_otherwise && is_new {
-            told_at.insert(brand, Instant::now());
-            tracing::warn!(brand, "{}; [proxy_protocol] trusted says that it does", self.sentence);
+impl ProxyHeaderError {
+    /// Logs a warning about a misconfigured balancer, at most once in [`WARN_INTERVAL`] for each brand.
+    pub fn warn(&self, brand: &'static str) {
+        static WARNED_AT: Mutex<BTreeMap<&str, Instant>> = Mutex::new(BTreeMap::new());
+        let mut warned_at = WARNED_AT.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = warned_at.get(brand).is_none_or(|warned_at| warned_at.elapsed() >= WARN_INTERVAL);
+        if self.is_misconfigured && is_due {
+            warned_at.insert(brand, Instant::now());
+            tracing::warn!(brand, "{}; connection closed, because [proxy_protocol] trusts this address", self.message);
         }
     }
 }
 
-/// The client's address: what a trusted balancer says, or the socket's own peer.
+/// The client's address: from the header of a trusted balancer, otherwise the socket's peer.
 ///
 /// # Errors
-/// A trusted peer must begin with a header, or nobody could tell a client from the balancer.
+/// A trusted peer did not send a valid header.
 pub async fn client_address<S: AsyncRead + Unpin>(
     stream: &mut S,
     peer: SocketAddr,
     trusted: &[IpNet],
-) -> Result<IpAddr, Refused> {
+) -> Result<IpAddr, ProxyHeaderError> {
     let peer = peer.ip().to_canonical();
     if !trusted.iter().any(|network| network.contains(&peer)) {
         return Ok(peer);
     }
-    let header = read_header(stream).await.map_err(|error| Refused {
-        sentence: format!("{peer} sent no PROXY header: {error}"),
-        speaks_otherwise: error.kind() == ErrorKind::InvalidData,
+    let header = read_header(stream).await.map_err(|error| ProxyHeaderError {
+        message: format!("{peer} sent no PROXY header: {error}"),
+        is_misconfigured: error.kind() == ErrorKind::InvalidData,
     })?;
-    let (header, _) = ProxyHeader::parse(&header, ParseConfig::default()).map_err(|error| Refused {
-        sentence: format!("{peer} sent a PROXY header that cannot be read: {error:?}"),
-        speaks_otherwise: true,
+    let (header, _) = ProxyHeader::parse(&header, ParseConfig::default()).map_err(|error| ProxyHeaderError {
+        message: format!("{peer} sent an invalid PROXY header: {error:?}"),
+        is_misconfigured: true,
     })?;
-    // LOCAL and UNKNOWN name nobody: the balancer itself asks, for its health check.
+    // LOCAL and UNKNOWN carry no address: the request is the balancer's own health check.
     Ok(header.proxied_address().map_or(peer, |address| address.source.ip().to_canonical()))
 }
 
-/// Exactly the bytes of the header.
+/// Reads exactly the bytes of the header.
 async fn read_header<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Vec<u8>> {
-    let invalid = |sentence: &str| std::io::Error::new(ErrorKind::InvalidData, sentence);
+    let invalid = |message: &str| std::io::Error::new(ErrorKind::InvalidData, message);
     let mut header = vec![0; V2_SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
     if header == V2_SIGNATURE {
         let mut rest = [0; 4];
         stream.read_exact(&mut rest).await?;
         let length = usize::from(u16::from_be_bytes([rest[2], rest[3]]));
-        if length > V2_LONGEST_BYTES {
+        if length > V2_MAX_BYTES {
             return Err(invalid("it is too long"));
         }
         header.extend(rest);
-        let begin = header.len();
-        header.resize(begin + length, 0);
-        stream.read_exact(&mut header[begin..]).await?;
+        let start = header.len();
+        header.resize(start + length, 0);
+        stream.read_exact(&mut header[start..]).await?;
         return Ok(header);
     }
     if !header.starts_with(b"PROXY ") {
-        return Err(invalid("it begins with something else"));
+        return Err(invalid("the first bytes are of another protocol"));
     }
     while !header.ends_with(b"\r\n") {
-        if header.len() >= V1_LONGEST_BYTES {
-            return Err(invalid("the line has no end"));
+        if header.len() >= V1_MAX_BYTES {
+            return Err(invalid("the line is too long"));
         }
         header.push(stream.read_u8().await?);
     }
@@ -106,7 +110,7 @@ async fn read_header<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Ve
 mod tests {
     use super::*;
 
-    async fn address_of(bytes: &[u8], trusted: &str) -> (Result<IpAddr, Refused>, Vec<u8>) {
+    async fn address_of(bytes: &[u8], trusted: &str) -> (Result<IpAddr, ProxyHeaderError>, Vec<u8>) {
         let mut stream = bytes;
         let peer = "10.0.0.5:1234".parse().expect("an address");
         let trusted = [trusted.parse().expect("a network")];
@@ -120,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_trusted_balancer_names_the_client_and_tls_follows_untouched() {
+    async fn trusted_balancer_states_the_client_address_and_tls_stays_unread() {
         let v1 = b"PROXY TCP4 203.0.113.7 10.0.0.1 5000 445\r\n\x16\x03".to_vec();
         let v1_6 = b"PROXY TCP6 2001:db8::7 2001:db8::1 5000 445\r\n\x16\x03".to_vec();
         let v2_4 = [v2(1, 0x11, &[203, 0, 113, 7, 10, 0, 0, 1, 19, 136, 1, 189]), b"\x16\x03".to_vec()].concat();
@@ -132,16 +136,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_balancer_that_asks_for_itself_is_its_own_client() {
+    async fn health_check_of_a_balancer_has_the_balancers_address() {
         for bytes in [b"PROXY UNKNOWN\r\n".to_vec(), v2(0, 0, &[])] {
             assert_eq!(address_of(&bytes, "10.0.0.0/8").await.0.expect("a header").to_string(), "10.0.0.5");
         }
     }
 
     #[tokio::test]
-    async fn nobody_else_is_believed_and_a_trusted_peer_must_speak_it() {
+    async fn untrusted_header_is_not_read_and_trusted_peer_must_send_one() {
         let (address, rest) = address_of(b"PROXY TCP4 203.0.113.7 10.0.0.1 5000 445\r\n", "10.1.0.0/16").await;
-        assert_eq!(address.expect("the socket's own").to_string(), "10.0.0.5");
+        assert_eq!(address.expect("the socket's peer").to_string(), "10.0.0.5");
         assert!(rest.starts_with(b"PROXY"), "nothing was read");
         let long = [b"PROXY ".to_vec(), vec![b'x'; 200]].concat();
         for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00"[..], b"PROXY TCP4 x\r\n", b"PROX", &long] {

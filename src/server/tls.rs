@@ -1,7 +1,6 @@
-//! Certificates and the TLS side of a listener.
+//! Certificates and the TLS configuration of a listener: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
 //!
-//! Called by `door` at start and by `check`. rustls with aws-lc-rs, TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN. What the
-//! client names in SNI changes nothing: a listener has one certificate.
+//! A listener has one certificate, whatever name the client sends in SNI.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -15,49 +14,47 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::TlsConfig;
 use crate::foundation::clock::Clock;
-use crate::server::tls_tickets::Tickets;
+use crate::server::tls_tickets::TicketKeys;
 
-/// A certificate with its key, loaded and found to belong together.
-pub struct Identity {
-    pub server: Arc<ServerConfig>,
-    pub leaf: Leaf,
+/// A certificate chain with its private key.
+pub struct TlsIdentity {
+    pub config: Arc<ServerConfig>,
+    pub certificate: CertificateInfo,
 }
 
-/// What the certificate itself says.
+/// The fields of a leaf certificate that browsers check.
 #[derive(Debug, Clone)]
-pub struct Leaf {
-    /// When it begins to be valid.
+pub struct CertificateInfo {
     pub not_before: Timestamp,
-    /// When it stops.
     pub not_after: Timestamp,
-    /// The DNS names and addresses that it is made out to.
+    /// The DNS names and IP addresses of its subjectAltName.
     pub names: Vec<String>,
 }
 
-impl Leaf {
-    /// Whether it is made out to a host.
+impl CertificateInfo {
     pub fn is_for(&self, host: &str) -> bool {
-        self.names.iter().any(|name| covers(name, host))
+        self.names.iter().any(|name| matches_host(name, host))
     }
 
-    /// Why browsers refuse it for a host at a moment, in words that go on after the file's name.
-    pub fn refusal(&self, host: &str, now: Timestamp) -> Option<String> {
+    /// Why browsers reject it for a host at that time: a phrase to follow the file's name.
+    pub fn problem(&self, host: &str, now: Timestamp) -> Option<String> {
         if self.not_after < now {
             return Some(format!("expired on {}", self.not_after));
         }
         if self.not_before > now {
             return Some(format!("is not valid before {}", self.not_before));
         }
-        (!self.is_for(host)).then(|| format!("is for {}, but public_url says {host}", self.made_out_to()))
+        (!self.is_for(host)).then(|| format!("is for {}, but public_url says {host}", self.names_text()))
     }
 
-    pub fn made_out_to(&self) -> String {
+    /// The names, for messages.
+    pub fn names_text(&self) -> String {
         if self.names.is_empty() { "no host (it has no subjectAltName)".to_owned() } else { self.names.join(", ") }
     }
 }
 
-/// Whether a name of a certificate covers a host (RFC 6125: a star stands for one label).
-fn covers(name: &str, host: &str) -> bool {
+/// Whether a name of a certificate covers a host: a wildcard stands for one label (RFC 6125, 6.4.3).
+fn matches_host(name: &str, host: &str) -> bool {
     match name.strip_prefix("*.") {
         Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
         None => name.eq_ignore_ascii_case(host),
@@ -67,22 +64,22 @@ fn covers(name: &str, host: &str) -> bool {
 /// Loads a brand's certificate and key.
 ///
 /// # Errors
-/// A sentence that names the file and what is wrong with it. An expired certificate is no error here: it is told by
-/// whoever looks at `not_after`, because one brand's forgotten renewal must not keep the other brand from starting.
-pub fn load(config: &TlsConfig, brand: &str, clock: &Clock) -> Result<Identity, String> {
-    let of = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+/// A message with the file and what is wrong with it. An expired certificate is not an error, so that a renewal that
+/// one brand missed does not keep the others from starting; see [`CertificateInfo::problem`].
+pub fn load(config: &TlsConfig, brand: &str, clock: &Clock) -> Result<TlsIdentity, String> {
+    let with_path = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     for path in [&config.certificate, &config.key] {
-        // A pipe would be waited for.
-        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            return Err(of(path, &"is no file"));
+        // Opening a named pipe would block.
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(with_path(path, &"is not a regular file"));
         }
     }
     let chain = CertificateDer::pem_file_iter(&config.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| unreadable(&config.certificate, "certificate", &e))?;
-    let leaf = chain.first().ok_or_else(|| of(&config.certificate, &"holds no certificate"))?.clone();
+    let leaf = chain.first().ok_or_else(|| with_path(&config.certificate, &"holds no certificate"))?.clone();
     let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|e| unreadable(&config.key, "private key", &e))?;
-    let mut server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut tls_config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?
         .with_no_client_auth()
@@ -91,27 +88,27 @@ pub fn load(config: &TlsConfig, brand: &str, clock: &Clock) -> Result<Identity, 
             let (key, certificate) = (config.key.display(), config.certificate.display());
             match e {
                 rustls::Error::InconsistentKeys(_) => {
-                    format!("{key} does not fit {certificate}: it is another certificate's")
+                    format!("{key} does not fit {certificate}: it is the key of another certificate")
                 }
                 _ => format!("{key} and {certificate} cannot be used: {e}"),
             }
         })?;
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    server.ticketer = match &config.ticket_secret {
-        Some(secret) => Arc::new(Tickets::new(brand, secret, clock.clone())),
+    tls_config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls_config.ticketer = match &config.ticket_secret {
+        Some(secret) => Arc::new(TicketKeys::new(brand, secret, clock.clone())),
         None => aws_lc_rs::Ticketer::new().map_err(|e| e.to_string())?,
     };
-    server.send_tls13_tickets = 1;
-    let leaf = describe(&leaf).map_err(|e| of(&config.certificate, &e))?;
-    Ok(Identity { server: Arc::new(server), leaf })
+    tls_config.send_tls13_tickets = 1;
+    let certificate = certificate_info(&leaf).map_err(|e| with_path(&config.certificate, &e))?;
+    Ok(TlsIdentity { config: Arc::new(tls_config), certificate })
 }
 
-/// `what`: "certificate", "private key".
+/// The message for a PEM file that cannot be loaded; `what` is "certificate" or "private key".
 fn unreadable(path: &Path, what: &str, error: &pem::Error) -> String {
     let file = path.display();
     match error {
         pem::Error::Io(error) if error.kind() == ErrorKind::NotFound => {
-            format!("there is no {what} {file}: certbot's deploy hook puts it there (in development: make run)")
+            format!("there is no {what} {file}: certbot's deploy hook installs it (in development: make run)")
         }
         pem::Error::Io(error) => format!("the {what} {file} cannot be read: {error}"),
         pem::Error::NoItemsFound => format!("{file} holds no {what}"),
@@ -119,17 +116,17 @@ fn unreadable(path: &Path, what: &str, error: &pem::Error) -> String {
     }
 }
 
-impl Identity {
-    /// Goes on with the ticket keys of the certificate before it, so that whoever was here resumes after a renewal too.
-    pub fn resuming(self, former: &ServerConfig) -> Identity {
-        let mut server = ServerConfig::clone(&self.server);
-        server.ticketer = former.ticketer.clone();
-        server.session_storage = former.session_storage.clone();
-        Identity { server: Arc::new(server), ..self }
+impl TlsIdentity {
+    /// Takes over the ticket keys of the former configuration, so that sessions are resumed across a renewal.
+    pub fn resuming(self, former: &ServerConfig) -> TlsIdentity {
+        let mut config = ServerConfig::clone(&self.config);
+        config.ticketer = former.ticketer.clone();
+        config.session_storage = former.session_storage.clone();
+        TlsIdentity { config: Arc::new(config), ..self }
     }
 }
 
-fn describe(leaf: &CertificateDer<'_>) -> Result<Leaf, String> {
+fn certificate_info(leaf: &CertificateDer<'_>) -> Result<CertificateInfo, String> {
     use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
     let (_, certificate) = X509Certificate::from_der(leaf).map_err(|e| e.to_string())?;
     let validity = certificate.validity();
@@ -145,7 +142,7 @@ fn describe(leaf: &CertificateDer<'_>) -> Result<Leaf, String> {
             },
             _ => None,
         });
-    Ok(Leaf { not_before, not_after, names: names.collect() })
+    Ok(CertificateInfo { not_before, not_after, names: names.collect() })
 }
 
 #[cfg(test)]
@@ -153,10 +150,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_covers_its_names_and_one_label_under_a_star() {
-        assert!(covers("api.dexarmarket.ru", "API.dexarmarket.ru"));
-        assert!(covers("*.dexarmarket.ru", "api.dexarmarket.ru"));
-        assert!(!covers("*.dexarmarket.ru", "a.b.dexarmarket.ru"));
-        assert!(!covers("*.dexarmarket.ru", "dexarmarket.ru"));
+    fn wildcard_covers_exactly_one_label() {
+        assert!(matches_host("api.dexarmarket.ru", "API.dexarmarket.ru"));
+        assert!(matches_host("*.dexarmarket.ru", "api.dexarmarket.ru"));
+        assert!(!matches_host("*.dexarmarket.ru", "a.b.dexarmarket.ru"));
+        assert!(!matches_host("*.dexarmarket.ru", "dexarmarket.ru"));
     }
 }

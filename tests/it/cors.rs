@@ -1,4 +1,4 @@
-//! Which pages may read, and which may write: CORS and the Origin check, per brand.
+//! CORS and the Origin check of writes, per brand.
 
 use crate::harness::{TestRequest, TestResponse, demo_shops, request};
 
@@ -11,7 +11,7 @@ const CORS: [&str; 6] = [
     "access-control-max-age",
 ];
 
-/// Dexar's own, and origins that are none of Dexar's.
+/// Origins that Dexar's configuration lists, and others.
 const ALLOWED: [&str; 2] = ["https://dexarmarket.ru", "http://localhost:4200"];
 const FOREIGN: [&str; 12] = [
     "null",
@@ -35,11 +35,11 @@ fn words(value: Option<&str>) -> Vec<String> {
 }
 
 #[track_caller]
-fn assert_no_cors(answer: &TestResponse, what: &str) {
+fn assert_no_cors(response: &TestResponse, what: &str) {
     for name in CORS {
-        assert_eq!(answer.header(name), None, "{what}: {name}");
+        assert_eq!(response.header(name), None, "{what}: {name}");
     }
-    assert!(words(answer.header("vary")).contains(&"origin".to_owned()), "{what}: {:?}", answer.header("vary"));
+    assert!(words(response.header("vary")).contains(&"origin".to_owned()), "{what}: {:?}", response.header("vary"));
 }
 
 fn preflight(origin: &str) -> TestRequest {
@@ -51,41 +51,41 @@ fn preflight(origin: &str) -> TestRequest {
 }
 
 #[tokio::test]
-async fn an_allowed_page_may_read_every_answer() {
+async fn allowed_origin_may_read_every_response() {
     let client = demo_shops().gateway.client("dexar");
     for origin in ALLOWED {
         for path in ["/ping", "/category", "/item/0", "/category?count=x", "/nowhere", "/randomitems"] {
-            let answer = client.send(request(path).origin(origin)).await;
-            assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{path}");
-            assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{path}");
-            let exposed = words(answer.header("access-control-expose-headers"));
+            let response = client.send(request(path).origin(origin)).await;
+            assert_eq!(response.header("access-control-allow-origin"), Some(origin), "{path}");
+            assert_eq!(response.header("access-control-allow-credentials"), Some("true"), "{path}");
+            let exposed = words(response.header("access-control-expose-headers"));
             for name in ["x-request-id", "etag", "retry-after", "ratelimit"] {
                 assert!(exposed.iter().any(|exposed| exposed == name), "{name} is not in {exposed:?}");
             }
-            assert!(words(answer.header("vary")).contains(&"origin".to_owned()), "{path}");
+            assert!(words(response.header("vary")).contains(&"origin".to_owned()), "{path}");
         }
-        let refused = client.send(request("/ping").method("POST").origin(origin)).await;
-        assert_eq!(refused.error_code(405), "method_not_allowed");
-        assert_eq!(refused.header("access-control-allow-origin"), Some(origin));
+        let rejected = client.send(request("/ping").method("POST").origin(origin)).await;
+        assert_eq!(rejected.error_code(405), "method_not_allowed");
+        assert_eq!(rejected.header("access-control-allow-origin"), Some(origin));
     }
 }
 
 #[tokio::test]
-async fn any_other_page_gets_no_cors_headers() {
+async fn any_other_origin_gets_no_cors_headers() {
     let client = demo_shops().gateway.client("dexar");
     for origin in FOREIGN {
         for path in ["/ping", "/category", "/item/0", "/nowhere"] {
-            let answer = client.send(request(path).origin(origin)).await;
-            assert_no_cors(&answer, &format!("{origin} {path}"));
-            assert_ne!(answer.status, 403, "reading is refused by the browser, not by us");
+            let response = client.send(request(path).origin(origin)).await;
+            assert_no_cors(&response, &format!("{origin} {path}"));
+            assert_ne!(response.status, 403, "the browser rejects reads, not the server");
         }
         assert_no_cors(&client.send(preflight(origin)).await, origin);
     }
     let two = request("/category").origin(ALLOWED[0]).origin(ALLOWED[0]);
     assert_no_cors(&client.send(two).await, "two origins");
-    assert_no_cors(&client.get("/category").await, "none");
-    assert_no_cors(&client.get("/ping").await, "none");
-    // each brand allows its own
+    assert_no_cors(&client.get("/category").await, "no origin");
+    assert_no_cors(&client.get("/ping").await, "no origin");
+    // Each brand allows its own origins.
     let novo = demo_shops().gateway.client("novo");
     for origin in ALLOWED {
         assert_no_cors(&novo.send(request("/category").origin(origin)).await, origin);
@@ -96,45 +96,46 @@ async fn any_other_page_gets_no_cors_headers() {
 }
 
 #[tokio::test]
-async fn the_preflight_answers_exactly_the_documents_lists() {
+async fn preflight_response_has_exactly_the_documented_lists() {
     let gateway = &demo_shops().gateway;
     for client in [gateway.client("dexar"), gateway.client("dexar").http1()] {
         for origin in ALLOWED {
-            let answer = client.send(preflight(origin)).await;
-            assert_eq!((answer.status, answer.body.len()), (204, 0));
-            assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
-            assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
-            let methods = words(answer.header("access-control-allow-methods"));
+            let response = client.send(preflight(origin)).await;
+            assert_eq!((response.status, response.body.len()), (204, 0));
+            assert_eq!(response.header("access-control-allow-origin"), Some(origin));
+            assert_eq!(response.header("access-control-allow-credentials"), Some("true"));
+            let methods = words(response.header("access-control-allow-methods"));
             assert_eq!(methods, ["delete", "get", "options", "patch", "post"]);
-            let headers = words(answer.header("access-control-allow-headers"));
+            let headers = words(response.header("access-control-allow-headers"));
             assert_eq!(headers, ["content-type", "x-language", "x-region"]);
-            let seconds: u32 = answer.header("access-control-max-age").expect("it is there").parse().expect("seconds");
+            let seconds: u32 = response.header("access-control-max-age").expect("a header").parse().expect("seconds");
             assert!(seconds >= 600, "{seconds}");
-            assert!(words(answer.header("vary")).contains(&"origin".to_owned()));
+            assert!(words(response.header("vary")).contains(&"origin".to_owned()));
         }
     }
 }
 
 #[tokio::test]
-async fn a_write_from_a_foreign_page_is_403_before_anything_else() {
+async fn write_from_a_foreign_origin_is_403_before_any_other_check() {
     let gateway = &demo_shops().gateway;
     for client in [gateway.client("dexar"), gateway.client("dexar").http1()] {
         for method in ["POST", "PATCH", "DELETE", "PUT"] {
             for origin in FOREIGN {
-                // Neither whether the path exists nor whether its parameters are good is looked at.
+                // Before the path is routed and its parameters are parsed.
                 for path in ["/cart", "/nowhere", "/category?count=x", "/item/%ff"] {
-                    let answer = client.send(request(path).method(method).origin(origin).body("{\"itemID\":1}")).await;
-                    assert_eq!(answer.error_code(403), "origin_not_allowed", "{method} {path} {origin}");
-                    assert_no_cors(&answer, origin);
+                    let response =
+                        client.send(request(path).method(method).origin(origin).body("{\"itemID\":1}")).await;
+                    assert_eq!(response.error_code(403), "origin_not_allowed", "{method} {path} {origin}");
+                    assert_no_cors(&response, origin);
                 }
             }
             let two = request("/ping").method(method).origin(ALLOWED[0]).origin(ALLOWED[0]);
             assert_eq!(client.send(two).await.error_code(403), "origin_not_allowed");
-            for fine in [request("/ping").method(method), request("/ping").method(method).origin(ALLOWED[0])] {
+            for allowed in [request("/ping").method(method), request("/ping").method(method).origin(ALLOWED[0])] {
                 assert_eq!(
-                    client.send(fine).await.error_code(405),
+                    client.send(allowed).await.error_code(405),
                     "method_not_allowed",
-                    "a bank, a bot, our own page"
+                    "no browser, or an allowed origin"
                 );
             }
         }

@@ -1,11 +1,11 @@
-//! HTTP itself: methods, caching, compression, the request's id, security headers, TLS.
+//! HTTP semantics: methods, caching, compression, request id, security headers, TLS versions.
 
 use crate::harness::{Site, TestRequest, connect_tls, demo_shops, request};
 
-/// Headers of an answer that are the same for the same question (all but the request's id and the clock).
-fn stable_headers(answer: &crate::harness::TestResponse) -> Vec<(String, String)> {
-    let passing = ["x-request-id", "date"];
-    let headers = answer.headers.iter().filter(|(name, _)| !passing.contains(&name.as_str()));
+/// All headers of a response but its request id and date, sorted.
+fn stable_headers(response: &crate::harness::TestResponse) -> Vec<(String, String)> {
+    let unstable = ["x-request-id", "date"];
+    let headers = response.headers.iter().filter(|(name, _)| !unstable.contains(&name.as_str()));
     let text = |value: &hyper::header::HeaderValue| value.to_str().expect("ASCII").to_owned();
     let mut all: Vec<_> = headers.map(|(name, value)| (name.to_string(), text(value))).collect();
     all.sort();
@@ -13,7 +13,7 @@ fn stable_headers(answer: &crate::harness::TestResponse) -> Vec<(String, String)
 }
 
 #[tokio::test]
-async fn head_is_get_without_the_body() {
+async fn head_is_get_without_a_body() {
     let gateway = &demo_shops().gateway;
     for client in [gateway.client("dexar"), gateway.client("dexar").http1()] {
         for path in [
@@ -39,13 +39,13 @@ async fn head_is_get_without_the_body() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_has_not_is_405_and_names_those_it_has() {
+async fn unsupported_method_is_405_with_allow() {
     let client = demo_shops().gateway.client("novo");
     for path in ["/ping", "/category", "/category/1", "/item/1", "/searchitems", "/randomitems", "/regions"] {
         for method in ["POST", "PUT", "PATCH", "DELETE", "BREW"] {
-            let answer = client.send(request(path).method(method)).await;
-            assert_eq!(answer.error_code(405), "method_not_allowed", "{method} {path}");
-            assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
+            let response = client.send(request(path).method(method)).await;
+            assert_eq!(response.error_code(405), "method_not_allowed", "{method} {path}");
+            assert_eq!(response.header("allow"), Some("GET, HEAD, OPTIONS"));
         }
         let options = client.send(request(path).method("OPTIONS")).await;
         assert_eq!((options.status, options.body.len()), (204, 0));
@@ -56,60 +56,60 @@ async fn a_method_that_a_path_has_not_is_405_and_names_those_it_has() {
 }
 
 #[tokio::test]
-async fn the_catalogue_is_kept_by_nobody_without_asking_and_the_rest_by_nobody() {
+async fn catalogue_is_revalidated_and_everything_else_is_not_stored() {
     let client = demo_shops().gateway.client("dexar");
     for path in ["/regions", "/category", "/category/11", "/item/1013", "/searchitems?search=fruit"] {
-        let answer = client.get(path).await;
-        assert_eq!(answer.header("cache-control"), Some("no-cache"), "{path}");
-        let mut varies: Vec<_> = answer.header("vary").expect("it varies").split(", ").collect();
-        varies.sort_unstable();
-        assert_eq!(varies, ["Accept-Encoding", "Origin", "X-Language", "X-Region"], "{path}");
-        let etag = answer.header("etag").expect("it has a tag");
-        assert!(etag.len() > 10 && etag.starts_with('"') && etag.ends_with('"'), "{etag} is no strong tag");
+        let response = client.get(path).await;
+        assert_eq!(response.header("cache-control"), Some("no-cache"), "{path}");
+        let mut vary: Vec<_> = response.header("vary").expect("Vary").split(", ").collect();
+        vary.sort_unstable();
+        assert_eq!(vary, ["Accept-Encoding", "Origin", "X-Language", "X-Region"], "{path}");
+        let etag = response.header("etag").expect("an entity tag");
+        assert!(etag.len() > 10 && etag.starts_with('"') && etag.ends_with('"'), "{etag} is not a strong tag");
     }
     for path in ["/ping", "/randomitems", "/item/0", "/category?x=%ff", "/nowhere"] {
-        let answer = client.get(path).await;
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
-        assert_eq!(answer.header("etag"), None, "{path}");
+        let response = client.get(path).await;
+        assert_eq!(response.header("cache-control"), Some("no-store"), "{path}");
+        assert_eq!(response.header("etag"), None, "{path}");
     }
 }
 
 #[tokio::test]
-async fn each_encoding_has_a_tag_of_its_own_and_the_same_content() {
+async fn each_coding_has_its_own_entity_tag_and_the_same_content() {
     let client = demo_shops().gateway.client("dexar");
     let plain = client.get("/category").await;
     assert_eq!(plain.header("content-encoding"), None);
     let mut tags = vec![plain.header("etag").expect("a tag").to_owned()];
     for encoding in ["br", "zstd", "gzip"] {
-        let with = |request: TestRequest| request.header("accept-encoding", encoding).origin("https://dexarmarket.ru");
-        let answer = client.send(with(request("/category"))).await;
-        assert_eq!(answer.header("content-encoding"), Some(encoding));
-        assert!(answer.body.len() < plain.body.len() / 2, "{encoding}: {} bytes", answer.body.len());
-        assert_eq!(answer.decoded(), plain.body, "{encoding}");
+        let with = |ask: TestRequest| ask.header("accept-encoding", encoding).origin("https://dexarmarket.ru");
+        let response = client.send(with(request("/category"))).await;
+        assert_eq!(response.header("content-encoding"), Some(encoding));
+        assert!(response.body.len() < plain.body.len() / 2, "{encoding}: {} bytes", response.body.len());
+        assert_eq!(response.decoded(), plain.body, "{encoding}");
         assert_eq!(
-            answer.body,
+            response.body,
             client.send(with(request("/category"))).await.body,
-            "a strong tag names these very bytes"
+            "a strong tag identifies the encoded bytes"
         );
-        let tag = answer.header("etag").expect("a tag").to_owned();
-        let again = client.send(with(request("/category")).header("if-none-match", &tag)).await;
-        assert_eq!((again.status, again.body.len()), (304, 0));
+        let tag = response.header("etag").expect("a tag").to_owned();
+        let revalidated = client.send(with(request("/category")).header("if-none-match", &tag)).await;
+        assert_eq!((revalidated.status, revalidated.body.len()), (304, 0));
         for name in ["etag", "vary", "cache-control", "access-control-allow-origin", "access-control-allow-credentials"]
         {
-            assert!(again.header(name).is_some(), "{name}");
-            assert_eq!(again.header(name), answer.header(name), "{name}");
+            assert!(revalidated.header(name).is_some(), "{name}");
+            assert_eq!(revalidated.header(name), response.header(name), "{name}");
         }
         tags.push(tag);
     }
     for (index, tag) in tags.iter().enumerate() {
         assert!(!tags[..index].contains(tag), "{tags:?}");
         let other = client.send(request("/category").header("if-none-match", tag)).await;
-        assert_eq!(other.status, if index == 0 { 304 } else { 200 }, "{tag} for plain bytes");
+        assert_eq!(other.status, if index == 0 { 304 } else { 200 }, "{tag} for the uncompressed body");
     }
 }
 
 #[tokio::test]
-async fn if_none_match_is_a_list_a_star_or_weak() {
+async fn if_none_match_accepts_lists_a_star_and_weak_tags() {
     let client = demo_shops().gateway.client("novo");
     let tag = client.get("/regions").await.header("etag").expect("a tag").to_owned();
     for (sent, status) in [
@@ -125,11 +125,11 @@ async fn if_none_match_is_a_list_a_star_or_weak() {
     let head = client.send(request("/regions").method("HEAD").header("if-none-match", &tag)).await;
     assert_eq!(head.status, 304);
     let english = client.send(request("/regions").language("en").header("if-none-match", &tag)).await;
-    assert_eq!(english.status, 200, "another language is another answer");
+    assert_eq!(english.status, 200, "each language has its own entity tag");
 }
 
 #[tokio::test]
-async fn the_weights_of_accept_encoding_decide() {
+async fn accept_encoding_weights_choose_the_coding() {
     let client = demo_shops().gateway.client("dexar");
     for (accepted, encoding) in [
         ("gzip, deflate, br, zstd", Some("br")),
@@ -146,37 +146,37 @@ async fn the_weights_of_accept_encoding_decide() {
         ("br;q=nonsense", None),
         ("", None),
     ] {
-        let answer = client.send(request("/category").header("accept-encoding", accepted)).await;
-        assert_eq!(answer.header("content-encoding"), encoding, "{accepted:?}");
+        let response = client.send(request("/category").header("accept-encoding", accepted)).await;
+        assert_eq!(response.header("content-encoding"), encoding, "{accepted:?}");
     }
 }
 
 #[tokio::test]
-async fn plain_bytes_have_a_weight_too() {
+async fn identity_has_a_weight_too() {
     let client = demo_shops().gateway.client("dexar");
-    let answer = client.send(request("/category").header("accept-encoding", "gzip;q=0.5, identity;q=1")).await;
-    assert_eq!(answer.header("content-encoding"), None, "RFC 9110, 12.5.3: the highest weight is preferred");
+    let response = client.send(request("/category").header("accept-encoding", "gzip;q=0.5, identity;q=1")).await;
+    assert_eq!(response.header("content-encoding"), None, "RFC 9110, 12.5.3: the highest weight is preferred");
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_kept_any_other_replaced_and_both_are_in_the_log() {
+async fn valid_request_id_is_kept_any_other_is_replaced_and_both_are_logged() {
     let gateway = &demo_shops().gateway;
     let client = gateway.client("dexar");
-    let sane = "front-7f3a_42.b";
-    let answer = client.send(request("/item/0").header("x-request-id", sane)).await;
-    assert_eq!(answer.header("x-request-id"), Some(sane));
-    let line = gateway.await_log(sane);
+    let valid = "front-7f3a_42.b";
+    let response = client.send(request("/item/0").header("x-request-id", valid)).await;
+    assert_eq!(response.header("x-request-id"), Some(valid));
+    let line = gateway.await_log(valid);
     assert!(line.contains("dexar") && line.contains("/item/{id}") && line.contains("404"), "{line}");
 
-    let mut given = Vec::new();
+    let mut issued = Vec::new();
     for sent in ["a b", "x\"y", "<script>", &"x".repeat(500), "", "п"] {
         for path in ["/ping", "/nowhere", "/category?count=0"] {
-            let answer = client.send(request(path).header("x-request-id", sent)).await;
-            let id = answer.header("x-request-id").expect("every answer has one").to_owned();
+            let response = client.send(request(path).header("x-request-id", sent)).await;
+            let id = response.header("x-request-id").expect("every response has one").to_owned();
             assert_ne!(id, sent);
             gateway.await_log(&id);
-            assert!(!given.contains(&id), "{id} was given twice");
-            given.push(id);
+            assert!(!issued.contains(&id), "{id} was issued twice");
+            issued.push(id);
         }
     }
     let preflight = request("/cart")
@@ -187,26 +187,26 @@ async fn a_sane_request_id_is_kept_any_other_replaced_and_both_are_in_the_log() 
 }
 
 #[tokio::test]
-async fn security_headers_are_everywhere_and_strict_transport_is_not_on_localhost() {
+async fn every_response_has_security_headers_and_hsts_except_on_localhost() {
     let client = demo_shops().gateway.client("dexar");
     for path in ["/ping", "/category", "/nowhere", "/category?count=x"] {
-        let answer = client.get(path).await;
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
-        assert_eq!(answer.header("strict-transport-security"), None, "{path}");
+        let response = client.get(path).await;
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(response.header("strict-transport-security"), None, "{path}");
     }
     let mut site = Site::new(&["dexar"]);
     site.change_brand("dexar", |brand| brand.public_url = "https://api.dexarmarket.ru:445".to_owned());
     let gateway = site.start();
     let client = gateway.client("dexar").sni("api.dexarmarket.ru");
     for path in ["/ping", "/category", "/nowhere"] {
-        let answer = client.get(path).await;
-        assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"), "{path}");
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        let response = client.get(path).await;
+        assert_eq!(response.header("strict-transport-security"), Some("max-age=31536000"), "{path}");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{path}");
     }
 }
 
 #[tokio::test]
-async fn tls_1_2_and_1_3_and_both_protocols_are_spoken() {
+async fn tls_1_2_and_1_3_and_both_protocols_are_supported() {
     let address = demo_shops().gateway.address("novo");
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         for (offered, chosen) in [

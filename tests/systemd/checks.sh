@@ -418,7 +418,7 @@ at_failure() {
   local status=$?
   if ((status == 0)); then return; fi
   {
-    journalctl --no-pager -o short-precise | grep -v -e ' answered ' -e 'Illegal SNI' | tail -n 80
+    journalctl --no-pager -o short-precise | grep -v -e ' request completed ' -e 'Illegal SNI' | tail -n 80
     systemctl status --no-pager -n 0 brandgate.service brandgate-work.service brandgate-migrate.service
     printf '\nFAILED: %s\n' "${reason:-$BASH_COMMAND (checks.sh:${BASH_LINENO[0]})}"
   } >&2 2>&1

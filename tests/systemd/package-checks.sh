@@ -19,7 +19,7 @@ at_failure() {
   local status=$?
   if ((status == 0)); then return; fi
   {
-    journalctl --no-pager -o short-precise | grep -v -e ' answered ' | tail -n 60
+    journalctl --no-pager -o short-precise | grep -v -e ' request completed ' | tail -n 60
     printf '\nFAILED: %s\n' "${reason:-$BASH_COMMAND (package-checks.sh:${BASH_LINENO[0]})}"
   } >&2 2>&1
   exit "$status"

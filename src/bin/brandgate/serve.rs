@@ -48,7 +48,7 @@ impl ProcessRole for Gateway {
     fn check_certificates(&mut self) {
         for listener in &self.listeners {
             let brand = listener.brand();
-            match listener.renew() {
+            match listener.reload_certificate() {
                 None => {}
                 Some(Ok(not_after)) => tracing::info!(brand = brand.name(), %not_after, "loaded a new certificate"),
                 Some(Err(message)) => {
@@ -161,9 +161,9 @@ fn prepare(
     for brand in brands {
         match BrandListener::new(brand.clone(), router.clone(), shutdown.clone()) {
             Ok(listener) => {
-                if let Some(refusal) = listener.refusal() {
+                if let Some(problem) = listener.certificate_problem() {
                     let file = brand.config.tls.certificate.display();
-                    tracing::error!(brand = brand.name(), "{file} {refusal}: browsers refuse it");
+                    tracing::error!(brand = brand.name(), "{file} {problem}: browsers refuse it");
                 }
                 listeners.push(listener);
             }

@@ -158,7 +158,7 @@ impl Cache {
         let polled_at_ms = self.polled_at_ms.load(Ordering::Acquire);
         let are_polls_failing = self.are_polls_failing.load(Ordering::Acquire);
         let since = entry.unchanged_until.load(Ordering::Acquire);
-        let Some(until) = self.changes.unchanged_until(&entry.response.shows, since) else {
+        let Some(until) = self.changes.unchanged_until(&entry.response.item_ids, since) else {
             self.entries.remove_if(key, |cached| Arc::ptr_eq(cached, &entry));
             return Lookup::Miss;
         };

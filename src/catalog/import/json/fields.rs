@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::{Map, Value};
 
 use crate::foundation::money::decimal_from_json;
-use crate::http::request::LARGEST_INTEGER;
+use crate::http::request::MAX_SAFE_INTEGER;
 
 type Field<T> = Result<Option<T>, String>;
 
@@ -64,7 +64,7 @@ impl Fields {
         match self.take(key) {
             None => Ok(None),
             Some(value) => match value.as_i64() {
-                Some(number @ 1..=LARGEST_INTEGER) => Ok(Some(number)),
+                Some(number @ 1..=MAX_SAFE_INTEGER) => Ok(Some(number)),
                 _ => Err(format!("{key}: expected a whole number from 1 to 2^53 - 1")),
             },
         }
