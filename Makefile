@@ -15,7 +15,7 @@ MACHETE := .dev/tools/bin/cargo-machete
 CARGO_DEB_VERSION := 3.8.0
 CARGO_DEB := .dev/tools/bin/cargo-deb
 
-.PHONY: help run build test browser-test screenshots systemd-test deb deb-test lint bench clean-dev
+.PHONY: help run build test browser-test screenshots systemd-test reference deb deb-test lint bench clean-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,12 @@ systemd-test: ## Test the units with a real systemd in namespaces of its own (ro
 	@tests/env/packages.sh rust cc ca
 	@cargo build --locked
 	@exec tests/systemd/run.sh "$(TARGET_DIR)/debug"
+
+reference: ## Regenerate brands/README.md from the configuration code
+	@tests/env/packages.sh rust cc ca
+	@rm -rf .dev/package
+	@cargo run --quiet --locked --bin brandgate -- docs .dev/package
+	@cp -- .dev/package/configuration.md brands/README.md
 
 deb: $(CARGO_DEB) ## Build the Debian package in target/debian
 	@tests/env/packages.sh rust cc ca dpkg-dev

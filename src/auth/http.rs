@@ -144,11 +144,11 @@ async fn start_attempt(cx: &RequestContext, req: &ApiRequest) -> Result<(Attempt
 }
 
 fn expires_at(cx: &RequestContext, attempt: &Attempt) -> Timestamp {
-    attempt.created_at + cx.brand.config.session.attempt
+    attempt.created_at + cx.brand.config.session.attempt_lifetime
 }
 
 fn attempt_cookie(cx: &RequestContext, req: &ApiRequest, secret: &CookieSecret) -> SetCookie {
-    let max_age_s = u32::try_from(cx.brand.config.session.attempt.as_secs()).unwrap_or(u32::MAX);
+    let max_age_s = u32::try_from(cx.brand.config.session.attempt_lifetime.as_secs()).unwrap_or(u32::MAX);
     RequestCookies::from_request(&cx.brand, req).set_attempt(secret, max_age_s)
 }
 

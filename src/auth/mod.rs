@@ -87,7 +87,7 @@ pub async fn start_attempt(
     let secret = CookieSecret::new()?;
     let browser = attempt::describe_user_agent(user_agent);
     let attempt = Attempt::new(secret.name(LINK), browser, address, brand.clock.now())?;
-    let lifetime = brand.config.session.attempt;
+    let lifetime = brand.config.session.attempt_lifetime;
     store::create(&brand.redis, &attempt, lifetime - CLAIM_MARGIN.min(lifetime / 4)).await?;
     Ok((attempt, secret))
 }
@@ -194,7 +194,7 @@ pub async fn log_in(brand: &Brand, data: &SignedData, cookies: &RequestCookies) 
 /// # Errors
 /// 401 for data that this bot did not sign or that is too old.
 pub fn verify(brand: &Brand, data: &SignedData) -> Result<Duration> {
-    let max_age = SignedDuration::try_from(brand.config.session.login_age).or_internal()?;
+    let max_age = SignedDuration::try_from(brand.config.session.max_login_age).or_internal()?;
     data.verify(&telegram_config(brand)?.token, brand.clock.now(), max_age)?;
     Ok(SignedData::lifetime(max_age).unsigned_abs())
 }

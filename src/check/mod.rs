@@ -1,7 +1,8 @@
-//! What a sysadmin runs before a start or a reload: everything that could go wrong, tried.
+//! The checks of `brandgate check`: files, certificates, PostgreSQL, isolation and Redis of a brand with a valid file.
 //!
-//! Called by `bin/brandgate check` for each brand whose file was read without a fault; that adds what the domains say of the outside.
-//! It changes nothing. What must never happen: a server that does not answer holds it up, or hides what was found before.
+//! # Invariants
+//! - A check changes nothing.
+//! - A server that does not respond costs at most [`CHECK_TIMEOUT`] and hides no other finding.
 
 mod database;
 mod files;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use crate::config::BrandConfig;
 use crate::foundation::clock::Clock;
 
-/// One thing that was looked at.
+/// The outcome of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// `certificate`, `postgresql`, …
@@ -23,14 +24,14 @@ pub struct Finding {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    Good(String),
-    /// It runs like this, but somebody should know.
+    Passed(String),
+    /// The brand can be served, but the operator should know.
     Warning(String),
-    ConfigProblem(String),
+    Failed(String),
 }
 
-/// How long any server may take to show what is asked of it.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout of each check of a server.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Finding {
     pub fn new(subject: &'static str, verdict: Verdict) -> Finding {
@@ -38,53 +39,55 @@ impl Finding {
     }
 }
 
-/// What was found of one subject: its faults and warnings, or the sentence that says that it is good.
+/// The findings about one subject: errors and warnings, or one that it passed.
 struct Findings {
     subject: &'static str,
     found: Vec<Finding>,
 }
 
 impl Findings {
-    fn of(subject: &'static str) -> Findings {
+    fn about(subject: &'static str) -> Findings {
         Findings { subject, found: Vec::new() }
     }
 
-    fn fault(&mut self, sentence: impl Into<String>) {
-        self.found.push(Finding::new(self.subject, Verdict::ConfigProblem(sentence.into())));
+    fn error(&mut self, message: impl Into<String>) {
+        self.found.push(Finding::new(self.subject, Verdict::Failed(message.into())));
     }
 
-    fn warning(&mut self, sentence: impl Into<String>) {
-        self.found.push(Finding::new(self.subject, Verdict::Warning(sentence.into())));
+    fn warning(&mut self, message: impl Into<String>) {
+        self.found.push(Finding::new(self.subject, Verdict::Warning(message.into())));
     }
 
-    fn or_good(mut self, sentence: impl Into<String>) -> Vec<Finding> {
+    fn or_passed(mut self, message: impl Into<String>) -> Vec<Finding> {
         if self.found.is_empty() {
-            self.found.push(Finding::new(self.subject, Verdict::Good(sentence.into())));
+            self.found.push(Finding::new(self.subject, Verdict::Passed(message.into())));
         }
         self.found
     }
 }
 
-/// Waits for a server's verdict, as long as [`PATIENCE`] lasts.
+/// Waits at most [`CHECK_TIMEOUT`] for a check.
 ///
 /// # Errors
-/// The sentence that it was late.
-pub async fn patiently<T>(asked: impl Future<Output = T>) -> Result<T, String> {
-    let late = |_| format!("no answer within {} s", PATIENCE.as_secs());
-    tokio::time::timeout(PATIENCE, asked).await.map_err(late)
+/// A message about the timeout.
+pub async fn with_timeout<T>(check: impl Future<Output = T>) -> Result<T, String> {
+    let timed_out = |_| format!("no response within {} s", CHECK_TIMEOUT.as_secs());
+    tokio::time::timeout(CHECK_TIMEOUT, check).await.map_err(timed_out)
 }
 
-/// What can be seen on this machine alone; `all` are all brands, which must share nothing.
+/// The checks of this machine's files; `all` are all brands, which must share nothing.
 pub fn offline(config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
     let mut findings = files::certificate(config, clock);
     findings.extend(files::secrets(config));
-    findings.extend(config.warnings(all).into_iter().map(|doubt| Finding::new("settings", Verdict::Warning(doubt))));
+    let warnings = config.warnings(all).into_iter();
+    findings.extend(warnings.map(|warning| Finding::new("settings", Verdict::Warning(warning))));
     findings
 }
 
-/// What PostgreSQL and Redis show; `all` are all brands: their schemas must be closed to this one, and they share a server's connections.
+/// The checks of PostgreSQL and Redis; `all` are all brands: this one must have no rights on their schemas, and they share a server's
+/// connections.
 pub async fn online(config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
-    let (mut findings, redis) = tokio::join!(database::look(config, all, clock), patiently(redis::look(config)));
-    findings.extend(redis.unwrap_or_else(|late| vec![Finding::new("redis", Verdict::ConfigProblem(late))]));
+    let (mut findings, redis) = tokio::join!(database::check(config, all, clock), with_timeout(redis::check(config)));
+    findings.extend(redis.unwrap_or_else(|message| vec![Finding::new("redis", Verdict::Failed(message))]));
     findings
 }

@@ -1,59 +1,61 @@
-//! What Redis shows: whether it answers, and whether sessions are safe in it.
+//! Checks of Redis: reachability, version, persistence and eviction.
 
 use super::{Finding, Findings};
 use crate::config::BrandConfig;
 use crate::platform::redis::Redis;
 
-/// The first whose PEXPIRE knows NX, which counting needs (`Redis::count`).
-const LEAST_MAJOR: u32 = 7;
+/// The first version whose PEXPIRE knows NX, which rate limits need (`Redis::count`).
+const MIN_MAJOR_VERSION: u32 = 7;
 
-pub(super) async fn look(config: &BrandConfig) -> Vec<Finding> {
-    let mut findings = Findings::of("redis");
-    let asked = async {
-        let kv = Redis::new(&config.name, &config.redis)?;
-        kv.ping().await?;
-        let durability = kv.durability().await;
-        Ok::<_, crate::foundation::error::Error>((kv, durability))
+pub(super) async fn check(config: &BrandConfig) -> Vec<Finding> {
+    let mut findings = Findings::about("redis");
+    let connected = async {
+        let redis = Redis::new(&config.name, &config.redis)?;
+        redis.ping().await?;
+        let durability = redis.durability().await;
+        Ok::<_, crate::foundation::error::Error>((redis, durability))
     };
-    match asked.await {
+    match connected.await {
         Err(error) => {
-            let place = Redis::address(&config.redis);
-            findings.fault(format!("Redis at {place}: {error}; see that it runs, and that [redis] url is right"));
+            let address = Redis::address(&config.redis);
+            findings.error(format!("Redis at {address}: {error}; see that it runs, and that [redis] url is right"));
         }
         Ok((_, Err(error))) => {
-            tracing::debug!(%error, "Redis does not say how it keeps what it is given");
+            tracing::debug!(%error, "failed to read the persistence settings of Redis");
             findings.warning(
-                "its user may not ask how it keeps sessions: see to it that it persists (appendonly yes) and evicts nothing \
-                 (maxmemory-policy noeviction), or allow +info",
+                "the Redis user may not read the persistence settings: make sure that Redis persists (appendonly yes) and evicts \
+                 nothing (maxmemory-policy noeviction), or grant +info",
             );
         }
-        Ok((kv, Ok((persists, policy)))) => {
-            let told = told(&kv).await;
-            let of = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            if of("role") == Some("slave") {
-                findings.fault("it takes no writes: name the primary server in [redis] url");
-            }
-            if let Some(version) = of("redis_version")
-                && major(version).is_some_and(|major| major < LEAST_MAJOR)
-            {
-                findings.fault(format!(
-                    "it is version {version}: requests are counted from Redis {LEAST_MAJOR} on (or Valkey)"
-                ));
-            }
+        Ok((redis, Ok((persists, policy)))) => {
+            let info = info(&redis).await;
+            check_info(&info, &mut findings);
             if !persists {
-                findings.warning("persists nothing: a restart of Redis logs everybody out (appendonly yes)");
+                findings.warning("persistence is off: a restart of Redis logs out every visitor; set appendonly yes");
             }
             if policy != "noeviction" {
-                findings.warning(format!("maxmemory-policy is {policy}: sessions may vanish (noeviction)"));
+                findings.warning(format!("maxmemory-policy is {policy}: sessions may be evicted; set noeviction"));
             }
         }
     }
-    findings.or_good("reachable, persistent, evicts nothing")
+    findings.or_passed("reachable, persistent, evicts nothing")
 }
 
-/// What it says of itself; a user who may not ask is told nothing.
-async fn told(kv: &Redis) -> String {
-    kv.run(&redis::cmd("INFO")).await.unwrap_or_default()
+fn check_info(info: &str, findings: &mut Findings) {
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    if field("role") == Some("slave") {
+        findings.error("is a read-only replica: set [redis] url to the primary");
+    }
+    if let Some(version) = field("redis_version")
+        && major(version).is_some_and(|major| major < MIN_MAJOR_VERSION)
+    {
+        findings.error(format!("version {version} is too old: rate limits need Redis {MIN_MAJOR_VERSION} or Valkey"));
+    }
+}
+
+/// The reply of INFO; empty for a user who may not run it.
+async fn info(redis: &Redis) -> String {
+    redis.run(&redis::cmd("INFO")).await.unwrap_or_default()
 }
 
 fn major(version: &str) -> Option<u32> {

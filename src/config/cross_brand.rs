@@ -1,75 +1,82 @@
-//! What the brands' files show only together, or hardly mean: brands that share what is one's own, doors that are open to everybody.
-//!
-//! Used by `config` (what keeps the brands from being served) and `check` (what somebody should know). What must never happen: one
-//! brand's visitors, money or messages reach another because of a copied line, and nobody is told.
+//! Checks across brands: addresses that conflict, shared settings, and settings that are valid but probably a mistake.
 
 use std::net::SocketAddr;
 
-use crate::config::toml_reader::ConfigProblem;
-use crate::config::{BrandConfig, is_local_url};
+use super::{BrandConfig, ConfigProblem, is_local_url};
 
 impl BrandConfig {
-    /// What is allowed but hardly meant, a sentence each; `all` are all brands, this one among them.
+    /// Warnings about valid settings that are probably a mistake; `all` are all brands, this one included.
     pub fn warnings(&self, all: &[BrandConfig]) -> Vec<String> {
-        let mut doubts = Vec::new();
+        let mut warnings = Vec::new();
         let local = self.origins.iter().filter(|origin| !self.is_local() && is_local_url(origin));
-        doubts.extend(local.map(|origin| {
-            format!("origins: {origin} lets a page on a developer's machine act for a logged-in visitor")
+        warnings.extend(local.map(|origin| {
+            format!("origins: {origin} lets any page on a visitor's own machine act for the logged-in visitor")
         }));
         for other in all.iter().filter(|other| other.name != self.name) {
             let name = &other.name;
             for origin in self.origins.iter().filter(|origin| other.origins.contains(origin)) {
-                doubts
-                    .push(format!("origins: {origin} is {name}'s too: a page of it may act for the visitors of both"));
+                warnings.push(format!(
+                    "origins: {origin} is shared with {name}; its pages can act for the visitors of both brands"
+                ));
             }
             if self.public_url == other.public_url {
-                doubts.push(format!("public_url is {name}'s too: links and the bank's news of one reach the other"));
+                warnings.push(format!(
+                    "public_url is shared with {name}; links and bank notifications of one brand reach the other"
+                ));
             }
             if self.storefront_url == other.storefront_url {
-                doubts.push(format!("storefront_url is {name}'s too: mails and redirects lead into its shop"));
+                warnings.push(format!("storefront_url is shared with {name}; emails and redirects lead to its shop"));
             }
             let bot = |brand: &BrandConfig| brand.telegram.as_ref().map(|telegram| telegram.bot.to_ascii_lowercase());
             if bot(self).is_some() && bot(self) == bot(other) {
-                doubts.push(format!("[telegram] bot is {name}'s too: each takes away half of the other's messages"));
+                warnings.push(format!(
+                    "[telegram] bot is shared with {name}; each brand receives only some of its messages"
+                ));
             }
             let merchant = |brand: &BrandConfig| brand.bank.as_ref().map(|bank| bank.merchant_id.clone());
             if merchant(self).is_some() && merchant(self) == merchant(other) {
-                doubts.push(format!("[bank] merchant_id is {name}'s too: the money of both goes to one account"));
+                warnings.push(format!(
+                    "[bank] merchant_id is shared with {name}; payments of both brands go to one account"
+                ));
             }
         }
         if self.proxy_protocol.trusted.iter().any(|network| network.prefix_len() == 0) {
-            doubts.push("[proxy_protocol] trusted names everybody: anybody may say to be anybody".to_owned());
+            warnings
+                .push("[proxy_protocol] trusted contains every address; any client can forge its address".to_owned());
         }
         if self.proxy_protocol.trusted.is_empty() && !self.proxy_protocol.listen.is_empty() {
-            doubts.push("[proxy_protocol] listen has no effect while trusted is empty".to_owned());
+            warnings.push("[proxy_protocol] listen has no effect while trusted is empty".to_owned());
         }
         if self.redis.url.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) {
-            doubts.push("[redis] url has a password: better name a credential with password = \"…\"".to_owned());
+            warnings.push(
+                "[redis] url contains a password; move it to a credential and name that with password = \"…\""
+                    .to_owned(),
+            );
         }
-        doubts
+        warnings
     }
 }
 
-/// What no single file can show: two brands with one address. `[::]:445` and `0.0.0.0:445` are different sockets here.
+/// Addresses that two brands claim. `[::]:445` and `0.0.0.0:445` do not conflict: IPv6 sockets accept no IPv4.
 pub(super) fn conflicts(brands: &[BrandConfig]) -> Vec<ConfigProblem> {
     let addresses: Vec<(&BrandConfig, &SocketAddr)> =
         brands.iter().flat_map(|brand| brand.listen.iter().map(move |address| (brand, address))).collect();
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     for (at, (brand, address)) in addresses.iter().enumerate() {
-        if let Some((other, taken)) = addresses[..at].iter().find(|(_, taken)| is_taken(address, taken)) {
+        if let Some((other, taken)) = addresses[..at].iter().find(|(_, taken)| conflict(address, taken)) {
             let message = match address == taken {
-                true => format!("listen: {address} belongs to {} already", other.name),
-                false => format!("listen: {address} overlaps {taken}, which belongs to {}", other.name),
+                true => format!("listen: {address} is already used by {}", other.name),
+                false => format!("listen: {address} overlaps {taken}, which is used by {}", other.name),
             };
-            faults.push(ConfigProblem { file: brand.file.clone(), line: 0, message });
+            problems.push(ConfigProblem { file: brand.file.clone(), line: 0, message });
         }
     }
-    faults
+    problems
 }
 
-/// Whether two addresses cannot both be listened at.
-fn is_taken(address: &SocketAddr, by: &SocketAddr) -> bool {
-    let is_whole = address.ip().is_unspecified() || by.ip().is_unspecified();
-    let is_same = address.ip() == by.ip() || (is_whole && address.is_ipv4() == by.is_ipv4());
-    address.port() != 0 && address.port() == by.port() && is_same
+/// Whether two addresses cannot both be bound.
+fn conflict(address: &SocketAddr, other: &SocketAddr) -> bool {
+    let is_wildcard = address.ip().is_unspecified() || other.ip().is_unspecified();
+    let overlaps = address.ip() == other.ip() || (is_wildcard && address.is_ipv4() == other.is_ipv4());
+    address.port() != 0 && address.port() == other.port() && overlaps
 }

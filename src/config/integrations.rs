@@ -1,10 +1,13 @@
-//! What a brand's file says of the brand's outside: Telegram, the bank, receipts, and the rules of paying.
+//! Settings and readers of the external systems: Telegram, the bank and its fiscal API, and the rules of payments.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rust_decimal::Decimal;
 
+use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
 
 #[derive(Debug, Clone)]
@@ -12,21 +15,21 @@ pub struct TelegramConfig {
     /// The bot's username without @.
     pub bot: String,
     pub token: Secret,
-    /// The Bot API: `https://api.telegram.org`, or a server of one's own.
+    /// Base URL of the Bot API.
     pub api_url: String,
-    /// What links to the bot begin with: `https://t.me`.
+    /// Base URL of links to the bot.
     pub link_url: String,
-    /// `http://…` or `socks5://…` for the way to `api_url`.
+    /// `http://…` or `socks5://…`, used to reach `api_url`.
     pub proxy: Option<String>,
-    /// How long a question for news hangs at Telegram when there is none; Telegram cuts it at 50 s.
-    pub poll: Duration,
-    /// What any other call may take.
+    /// Timeout of a long poll for updates (`getUpdates`).
+    pub poll_timeout: Duration,
+    /// Timeout of any other call.
     pub timeout: Duration,
-    /// For how long one instance speaks for the bot without renewing its claim.
+    /// How long an instance owns the bot without renewing its lease.
     pub lease: Duration,
 }
 
-/// To what the price of a piece is rounded, half up.
+/// What a discounted unit price is rounded to, half up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
     Kopeck,
@@ -47,22 +50,22 @@ impl Rounding {
     }
 }
 
-/// The shop's rules for payments (contract section 5).
+/// The shop's rules for payments.
 #[derive(Debug, Clone, Copy)]
 pub struct PaymentsConfig {
     pub rounding: Rounding,
-    /// How long a QR code can be paid, and its pieces are held.
+    /// How long a QR code can be paid and its stock is held.
     pub qr_lifetime: Duration,
     pub open_per_owner: u32,
     pub open_per_address: u32,
-    /// The bank is asked about one code at most once in this time, whoever wants to know.
-    pub look_every: Duration,
-    /// How long a visitor's question waits for a slow bank before it is answered with what is known.
-    pub answer_within: Duration,
-    /// For how long after a code's end the worker looks whether money came late.
-    pub follow: Duration,
-    /// The longest pause between two looks of the worker.
-    pub longest_pause: Duration,
+    /// The bank is polled for one QR code at most once in this time.
+    pub min_poll_interval: Duration,
+    /// How long a request waits for a slow bank before it is answered from the database.
+    pub poll_wait: Duration,
+    /// How long after a code's expiry the workers poll for a late payment.
+    pub follow_up: Duration,
+    /// The longest interval between two polls of the workers.
+    pub max_poll_interval: Duration,
 }
 
 /// The brand's account at the bank (Raiffeisenbank's SBP API).
@@ -70,25 +73,200 @@ pub struct PaymentsConfig {
 pub struct BankConfig {
     pub api_url: String,
     pub merchant_id: String,
-    /// The first is presented; each may have signed a notification, so that they can be changed one after another.
+    /// The first authenticates requests; each verifies notifications, so that keys can be rotated.
     pub keys: Vec<Secret>,
-    /// PEM of an authority that is trusted beside the system's own.
-    pub authority: Option<PathBuf>,
+    /// PEM file of a certificate authority that is trusted in addition to the system's.
+    pub ca_file: Option<PathBuf>,
     pub timeout: Duration,
     pub connect_timeout: Duration,
 }
 
-/// How receipts (54-FZ) are made out.
+/// Receipts (54-FZ) through the bank's fiscal API.
 #[derive(Debug, Clone)]
 pub struct FiscalConfig {
-    /// Who gets the receipt when the buyer's address is not known in time.
+    /// Receives the receipt when the buyer's email address is not known in time.
     pub fallback_email: String,
-    /// `vat20`, `none` … as the bank's fiscal API names them.
+    /// `vat20`, `none` … as in the bank's fiscal API.
     pub vat: String,
-    /// How long a receipt waits for the buyer's address.
-    pub wait: Duration,
-    pub first_retry: Duration,
-    pub longest_retry: Duration,
-    /// After so many tries a person has to look.
-    pub most_tries: u32,
+    /// How long a receipt waits for the buyer's email address.
+    pub email_wait: Duration,
+    pub first_retry_delay: Duration,
+    pub max_retry_delay: Duration,
+    /// A receipt that failed so often needs manual action.
+    pub max_attempts: u32,
+}
+
+pub(super) fn read_telegram(root: &Section<'_, '_>, source: SecretSource<'_>) -> Option<TelegramConfig> {
+    let section = root.optional_section("telegram", "The bot. Without this section logins are disabled.")?;
+    let bot = section.key("bot", "Username of the bot, without @.").string("\"dexarmarket_bot\"");
+    if !bot.is_empty() && !bot.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        section.problem("bot", "expected the bot's username without @");
+    }
+    let example = format!("\"{}.telegram-bot-token\"", source.brand);
+    let token = section.key("token", "Token from BotFather.").required_secret(source, &example);
+    let proxy = section
+        .key("proxy", "Proxy for connections to `api_url`.")
+        .values("`http://host:port` or `socks5://host:port`")
+        .optional_string();
+    if proxy.as_deref().is_some_and(|proxy| !is_proxy_url(proxy)) {
+        section.problem("proxy", "expected http://host:port or socks5://host:port");
+    }
+    let telegram = TelegramConfig {
+        bot,
+        // Without a token the file has a problem, and this value is never used.
+        token: token.unwrap_or_else(|| Secret::new("token", "")),
+        api_url: read_base_url(&section, "api_url", "Base URL of the Bot API.", "https://api.telegram.org"),
+        link_url: read_base_url(&section, "link_url", "Base URL of links to the bot.", "https://t.me"),
+        proxy,
+        poll_timeout: section
+            .key("poll_s", "Timeout of a long poll for updates; Telegram limits it to 50 s.")
+            .seconds(1..=50, 50),
+        timeout: section.key("timeout_ms", "Timeout of any other call.").milliseconds(100..=120_000, 10_000),
+        lease: section
+            .key("lease_ms", "One instance owns the bot; another takes over this long after it died.")
+            .milliseconds(500..=600_000, 15_000),
+    };
+    section.finish();
+    Some(telegram)
+}
+
+fn is_proxy_url(text: &str) -> bool {
+    ["http://", "socks5://"].iter().any(|scheme| text.starts_with(scheme))
+        && text.parse().is_ok_and(|uri: hyper::Uri| uri.host().is_some())
+}
+
+pub(super) fn read_payments(root: &Section<'_, '_>) -> PaymentsConfig {
+    let section = root.section("payments", "Rules of payments.");
+    let payments = PaymentsConfig {
+        rounding: section
+            .key("rounding", "What a discounted unit price is rounded to, half up.")
+            .choice(&[("kopeck", Rounding::Kopeck), ("rouble", Rounding::Rouble)]),
+        qr_lifetime: section
+            .key("qr_lifetime_s", "How long a QR code can be paid and its stock is held.")
+            .seconds(1..=259_200, 900),
+        open_per_owner: section
+            .key("open_per_owner", "Open payments of a user or visitor; more are answered with 429.")
+            .number(1..=1_000_000, 3),
+        open_per_address: section
+            .key("open_per_address", "Open payments of an address; more are answered with 429.")
+            .number(1..=1_000_000, 10),
+        min_poll_interval: section
+            .key(
+                "look_every_ms",
+                "The bank is polled for one QR code at most once in this time, for any number of clients.",
+            )
+            .milliseconds(100..=60_000, 2_000),
+        poll_wait: section
+            .key(
+                "answer_within_ms",
+                "How long a request waits for a slow bank before it is answered from the database.",
+            )
+            .milliseconds(10..=10_000, 1_000),
+        follow_up: section
+            .key("follow_s", "How long after a code's expiry the workers poll the bank for a late payment.")
+            .seconds(60..=2_592_000, 86_400),
+        max_poll_interval: section
+            .key("longest_pause_s", "The longest interval between two polls of the workers; intervals grow up to it.")
+            .seconds(1..=86_400, 1_800),
+    };
+    section.finish();
+    payments
+}
+
+pub(super) fn read_bank(root: &Section<'_, '_>, source: SecretSource<'_>) -> Option<BankConfig> {
+    let help = "Raiffeisenbank's SBP API. Without this section payments are disabled.";
+    let section = root.optional_section("bank", help)?;
+    let merchant_id = section
+        .key("merchant_id", "The merchant's id at the bank.")
+        .values("at most 12 letters and digits")
+        .string("\"MA0000000552\"");
+    if merchant_id.len() > 12 || !merchant_id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        section.problem("merchant_id", "expected at most 12 letters and digits");
+    }
+    let help = "The merchant's secret keys. The first authenticates requests, each verifies notifications: to rotate, add the new key in \
+                front and remove the old one later.";
+    let keys = section.key("keys", help).secrets(source, &format!("[\"{}.bank-key\"]", source.brand));
+    for key in &keys {
+        if let Some(other) = merchant_of(key).filter(|merchant| *merchant != merchant_id) {
+            section.problem("keys", format!("this key belongs to the merchant {other}, not to {merchant_id}"));
+        }
+    }
+    let bank = BankConfig {
+        api_url: read_base_url(&section, "api_url", "Base URL of the API.", "https://pay.raif.ru"),
+        merchant_id,
+        // Without a key the file has a problem, and this value is never used.
+        keys: if keys.is_empty() { vec![Secret::new("bank-key", "")] } else { keys },
+        ca_file: section
+            .key("authority", "PEM file of a certificate authority that is trusted in addition to the system's.")
+            .optional_path(),
+        timeout: section.key("timeout_ms", "Timeout of a request.").milliseconds(100..=60_000, 5_000),
+        connect_timeout: section
+            .key("connect_timeout_ms", "Timeout of opening a connection.")
+            .milliseconds(100..=60_000, 2_000),
+    };
+    section.finish();
+    Some(bank)
+}
+
+/// The merchant that a key belongs to: the bank's keys are JSON Web Tokens whose `sub` names it. `None` for any other key.
+fn merchant_of(key: &Secret) -> Option<String> {
+    let claims = key.reveal().split('.').nth(1)?;
+    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    claims["sub"].as_str().map(str::to_owned)
+}
+
+const VAT_RATES: [&str; 12] =
+    ["none", "vat0", "vat5", "vat7", "vat10", "vat20", "vat22", "vat105", "vat107", "vat110", "vat120", "vat122"];
+
+pub(super) fn read_fiscal(root: &Section<'_, '_>) -> Option<FiscalConfig> {
+    let help = "Receipts (54-FZ) through the bank's fiscal API. Without this section no receipts are sent.";
+    let section = root.optional_section("fiscal", help)?;
+    let fallback_email = section
+        .key("fallback_email", "Receives the receipt when the buyer's email address is not known within `wait_s`.")
+        .values("email address")
+        .string("\"receipts@dexarmarket.ru\"");
+    if !fallback_email.is_empty() && fallback_email.parse::<lettre::Address>().is_err() {
+        section.problem("fallback_email", "expected an email address");
+    }
+    let vat = section
+        .key("vat", "VAT rate of all items, as in the bank's fiscal API.")
+        .values("`none`, `vat0`, `vat5`, `vat7`, `vat10`, `vat20`, `vat22`, `vat105`, `vat107`, `vat110`, `vat120`, `vat122`")
+        .string_or("none");
+    if !VAT_RATES.contains(&vat.to_ascii_lowercase().as_str()) {
+        section.problem("vat", format!("expected one of {}", VAT_RATES.join(", ")));
+    }
+    let fiscal = FiscalConfig {
+        fallback_email,
+        vat,
+        email_wait: section
+            .key("wait_s", "How long a receipt waits for the buyer's email address.")
+            .seconds(0..=86_400, 60),
+        first_retry_delay: section
+            .key("first_retry_ms", "Delay before the first retry; it doubles with each further one.")
+            .milliseconds(100..=3_600_000, 5_000),
+        max_retry_delay: section
+            .key("longest_retry_ms", "Maximum delay between two attempts.")
+            .milliseconds(100..=86_400_000, 1_800_000),
+        max_attempts: section
+            .key("most_tries", "A receipt that failed so often needs manual action (`brandgate outbox list --failed`).")
+            .number(1..=10_000, 60),
+    };
+    section.finish();
+    Some(fiscal)
+}
+
+/// A URL that a path is appended to: without a trailing slash or a query.
+fn read_base_url(section: &Section<'_, '_>, name: &'static str, help: &'static str, default: &str) -> String {
+    let url = section.key(name, help).string_or(default);
+    let is_base_url = url.split_once("://").is_some_and(|(scheme, rest)| {
+        matches!(scheme, "http" | "https")
+            && !rest.is_empty()
+            && !rest.ends_with('/')
+            && !rest.contains(['?', '#', '@'])
+    });
+    if !is_base_url {
+        section.problem(name, format!("expected http(s)://host without a trailing slash, for example {default}"));
+    }
+    url
 }

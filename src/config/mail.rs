@@ -1,52 +1,58 @@
-//! The section `[mail]` of a brand's file: the SMTP server that takes the brand's mails, and who they are from.
-//!
-//! Read by `config`, used by `mail`. What must never happen: a password, or a mail, on its way to another machine without TLS.
+//! Settings and reader of `[mail]`: the SMTP server and the sender address.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lettre::Address;
 use lettre::message::Mailbox;
 
-use super::sections::{milliseconds, read_secret, seconds};
-use crate::config::toml_reader::Section;
+use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
 
 #[derive(Debug, Clone)]
 pub struct MailConfig {
-    /// What is connected to, and what its certificate must be made out to.
+    /// Host of the SMTP server; its certificate must be issued for it.
     pub host: String,
     pub port: u16,
     pub tls: MailTls,
-    /// `None`: the server takes mails from us without one.
+    /// `None`: the server needs no login.
     pub login: Option<MailLogin>,
-    /// PEM of an authority that is trusted beside the system's own.
-    pub ca: Option<PathBuf>,
+    /// PEM file of a certificate authority that is trusted in addition to the system's.
+    pub ca_file: Option<PathBuf>,
     /// `Dexar <shop@dexarmarket.ru>`.
     pub from: Mailbox,
     pub reply_to: Option<Mailbox>,
-    /// What opening a connection (TLS and login included) may take, and what handing over one mail may take.
+    /// Timeout of opening a connection (TLS and login included), and of sending one email.
     pub timeout: Duration,
-    /// After the first try that failed; doubled after each further one.
-    pub first_retry: Duration,
-    /// The longest that two tries lie apart.
-    pub longest_retry: Duration,
-    /// From queueing to the moment when a failed try was the last.
+    /// Delay before the first retry; it doubles with each further one.
+    pub first_retry_delay: Duration,
+    pub max_retry_delay: Duration,
+    /// An attempt that fails this long after the email was queued is the last.
     pub give_up_after: Duration,
-    /// For how long a mail belongs to the instance that sends it.
+    /// How long an instance owns the email that it sends.
     pub lease: Duration,
 }
 
-/// How the conversation is hidden from others.
+/// Encryption of the SMTP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailTls {
-    /// It begins in the clear and must be upgraded (RFC 3207); a server that does not offer it is given nothing.
+    /// STARTTLS, required (RFC 3207): nothing is sent to a server that does not offer it.
     StartTls,
     /// TLS from the first byte (RFC 8314).
     Tls,
-    /// For a server on the same machine.
+    /// No encryption; only to a server on this machine.
     None,
+}
+
+impl MailTls {
+    fn default_port(self) -> u32 {
+        match self {
+            MailTls::StartTls => 587,
+            MailTls::Tls => 465,
+            MailTls::None => 25,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -55,83 +61,100 @@ pub struct MailLogin {
     pub password: Secret,
 }
 
-pub(super) fn read_mail(section: Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> MailConfig {
-    let host = section.string("host", "\"smtp.example.org\"");
-    let tls = match section.optional_string("tls").as_deref() {
-        None | Some("starttls") => MailTls::StartTls,
-        Some("tls") => MailTls::Tls,
-        Some("none") => MailTls::None,
-        Some(_) => {
-            section.fault("tls", "expected \"starttls\", \"tls\" or \"none\"");
-            MailTls::StartTls
-        }
-    };
+pub(super) fn read_mail(root: &Section<'_, '_>, source: SecretSource<'_>) -> Option<MailConfig> {
+    let help = "The SMTP server that sends the brand's emails. Without this section emails are queued and not sent.";
+    let section = root.optional_section("mail", help)?;
+    let host = section.key("host", "Host of the SMTP server.").string("\"smtp.example.org\"");
+    let help = "`starttls` is required of the server; `tls` encrypts from the first byte; `none` is for a server on this machine.";
+    let words = [("starttls", MailTls::StartTls), ("tls", MailTls::Tls), ("none", MailTls::None)];
+    let tls = section.key("tls", help).choice(&words);
     if tls == MailTls::None && !host.is_empty() && !is_loopback(&host) {
-        section.fault("tls", format!("\"none\" is for a server on this machine only, and {host} is another one"));
+        section.problem("tls", format!("\"none\" is only for a server on this machine, and {host} is not"));
     }
-    let usual_port = match tls {
-        MailTls::StartTls => 587,
-        MailTls::Tls => 465,
-        MailTls::None => 25,
-    };
+    let port = section
+        .key("port", "Port of the SMTP server.")
+        .default("587 with `starttls`, 465 with `tls`, 25 with `none`")
+        .number(1..=65_535, tls.default_port());
     let mail = MailConfig {
-        port: u16::try_from(section.number("port", 1..=65_535, usual_port)).unwrap_or(u16::MAX),
-        login: read_login(&section, brand, credentials),
-        ca: section.optional_string("ca").map(PathBuf::from),
+        port: u16::try_from(port).unwrap_or(u16::MAX),
+        login: read_login(&section, source),
+        ca_file: section
+            .key("ca", "PEM file of a certificate authority that is trusted in addition to the system's.")
+            .optional_path(),
         from: read_sender(&section),
-        reply_to: read_mailbox(&section, "reply_to"),
-        timeout: milliseconds(section.number("timeout_ms", 100..=600_000, 30_000)),
-        first_retry: milliseconds(section.number("first_retry_ms", 10..=3_600_000, 5_000)),
-        longest_retry: milliseconds(section.number("longest_retry_ms", 10..=86_400_000, 900_000)),
-        give_up_after: seconds(&section, "give_up_after_s", 1..=2_592_000, 345_600),
-        lease: milliseconds(section.number("lease_ms", 500..=3_600_000, 120_000)),
+        reply_to: read_reply_to(&section),
+        timeout: section
+            .key("timeout_ms", "Timeout of opening a connection, login included, and of sending one email.")
+            .milliseconds(100..=600_000, 30_000),
+        first_retry_delay: section
+            .key("first_retry_ms", "Delay before the first retry; it doubles with each further one.")
+            .milliseconds(10..=3_600_000, 5_000),
+        max_retry_delay: section
+            .key("longest_retry_ms", "Maximum delay between two attempts.")
+            .milliseconds(10..=86_400_000, 900_000),
+        give_up_after: section
+            .key(
+                "give_up_after_s",
+                "An attempt that fails this long after the email was queued is the last; the email then needs manual action \
+                 (`brandgate outbox list --failed`).",
+            )
+            .seconds(1..=2_592_000, 345_600),
+        lease: section
+            .key("lease_ms", "Another worker takes over an email this long after its worker died; more than twice `timeout_ms`.")
+            .milliseconds(500..=3_600_000, 120_000),
         host,
         tls,
     };
     if mail.lease <= mail.timeout * 2 {
-        section.fault("lease_ms", "expected more than twice timeout_ms: a mail must not belong to two instances");
+        section.problem("lease_ms", "expected more than twice timeout_ms, so that no email is sent by two instances");
     }
-    if mail.longest_retry < mail.first_retry {
-        section.fault("longest_retry_ms", "expected at least first_retry_ms");
+    if mail.max_retry_delay < mail.first_retry_delay {
+        section.problem("longest_retry_ms", "expected at least first_retry_ms");
     }
     section.finish();
-    mail
+    Some(mail)
 }
 
-fn read_login(section: &Section<'_, '_>, brand: &str, credentials: Option<&Path>) -> Option<MailLogin> {
-    let user = section.optional_string("user");
-    let password = read_secret(section, "password", brand, credentials);
+fn read_login(section: &Section<'_, '_>, source: SecretSource<'_>) -> Option<MailLogin> {
+    let user =
+        section.key("user", "Login name; omit `user` and `password` for a server without a login.").optional_string();
+    let password = section.key("password", "Password of the login.").secret(source);
     match (user, section.has("password")) {
         (Some(user), true) => Some(MailLogin { user, password: password? }),
         (None, false) => None,
         (Some(_), false) => {
-            section.fault("user", format!("a login has a password too: password = \"{brand}.smtp-password\""));
+            section.problem("user", format!("needs a password too: password = \"{}.smtp-password\"", source.brand));
             None
         }
         (None, true) => {
-            section.fault("password", "a login has a user too: user = \"…\"");
+            section.problem("password", "needs a user too: user = \"…\"");
             None
         }
     }
 }
 
 fn read_sender(section: &Section<'_, '_>) -> Mailbox {
-    if !section.has("from") {
-        section.string("from", "\"Dexar <shop@dexarmarket.ru>\"");
-    }
-    // A fault was noted, so nobody sends from this address.
-    read_mailbox(section, "from").unwrap_or_else(|| Mailbox::new(None, Address::new_dangerous("nobody", "invalid")))
+    let key = section.key("from", "Sender of all emails.").values("`Name <address>` or an address");
+    let text = key.string("\"Dexar <shop@dexarmarket.ru>\"");
+    let mailbox = if text.is_empty() { None } else { parse_mailbox(section, "from", &text) };
+    // Without a sender the file has a problem, and this value is never used.
+    mailbox.unwrap_or_else(|| Mailbox::new(None, Address::new_dangerous("unset", "invalid")))
 }
 
-/// `Name <address>` or an address alone; `None` where the key is absent or wrong.
-fn read_mailbox(section: &Section<'_, '_>, key: &'static str) -> Option<Mailbox> {
-    let text = section.optional_string(key)?;
+fn read_reply_to(section: &Section<'_, '_>) -> Option<Mailbox> {
+    let key = section.key("reply_to", "Address for replies, if it is not the sender.");
+    let text = key.values("`Name <address>` or an address").optional_string()?;
+    parse_mailbox(section, "reply_to", &text)
+}
+
+/// `Name <address>` or an address alone; `None` after a problem.
+fn parse_mailbox(section: &Section<'_, '_>, key: &'static str, text: &str) -> Option<Mailbox> {
     let mailbox = match text.chars().any(char::is_control) {
         true => None,
         false => text.parse().ok(),
     };
     if mailbox.is_none() {
-        section.fault(key, "expected a sender such as \"Dexar <shop@dexarmarket.ru>\"");
+        section.problem(key, "expected a sender such as \"Dexar <shop@dexarmarket.ru>\"");
     }
     mailbox
 }

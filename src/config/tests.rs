@@ -1,5 +1,6 @@
-//! The brands' files as a sysadmin may write them.
+//! Unit tests of reading brand files.
 
+use super::reference::declared_sections;
 use super::*;
 
 const GOOD: &str = r#"
@@ -21,82 +22,103 @@ url = "postgresql://%2Frun%2Fpostgresql/brandgate"
 url = "unix:///run/redis/redis-server.sock"
 "#;
 
-/// Runs `load_each` over a directory with these files; brands only where no file has a fault.
+/// Runs `load_each` on a directory with these files; the brands only if no file has a problem.
 fn load_files(test: &str, files: &[(&str, &str)]) -> Result<Vec<BrandConfig>, Vec<String>> {
     let directory = std::env::temp_dir().join(format!("brandgate-config-{test}-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("the temporary directory is writable");
     for (name, text) in files {
         std::fs::write(directory.join(name), text).expect("just created");
     }
-    let (brands, faults) = load_each(&directory, None);
+    let (brands, problems) = load_each(&directory, None);
     std::fs::remove_dir_all(&directory).expect("it is ours");
-    let relative = |fault: &ConfigProblem| fault.to_string().replace(&format!("{}/", directory.display()), "");
-    if faults.is_empty() { Ok(brands) } else { Err(faults.iter().map(relative).collect()) }
+    let relative = |problem: &ConfigProblem| problem.to_string().replace(&format!("{}/", directory.display()), "");
+    if problems.is_empty() { Ok(brands) } else { Err(problems.iter().map(relative).collect()) }
 }
 
 #[test]
-fn a_good_file_has_defaults_for_the_rest() {
-    let brands = load_files("good", &[("dexar.toml", GOOD)]).expect("no fault");
+fn absent_keys_have_defaults() {
+    let brands = load_files("good", &[("dexar.toml", GOOD)]).expect("no problem");
     assert_eq!(brands[0].limits.body_bytes, 262_144);
     assert_eq!(brands[0].database.postgres.get_user(), Some("dexar"));
     assert_eq!(brands[0].host(), "api.dexarmarket.ru");
     let on_ipv6 = BrandConfig { public_url: "https://[::1]:445".to_owned(), ..brands[0].clone() };
     assert_eq!(on_ipv6.host(), "::1");
     assert!(!brands[0].is_local());
-    assert_eq!(brands[0].warnings(&brands).len(), 1, "localhost is an origin of a brand that is not local");
+    assert_eq!(brands[0].warnings(&brands).len(), 1, "localhost is an origin of a brand whose public URL is not local");
 }
 
 #[test]
-fn every_fault_is_told_at_once_with_its_line() {
+fn every_problem_is_reported_with_its_line() {
     let bad = GOOD
         .replace("title = \"Dexar\"\n", "titel = \"Dexar\"\n")
         .replace("[::1]:445", "localhost")
         .replace("http://localhost:4200", "http://localhost:4200/")
         .replace("%2Frun%2Fpostgresql/brandgate", "novo:secret@%2Frun%2Fpostgresql/brandgate")
         + "[limits]\nbody_bytes = 12\nbody_byte = 1\n";
-    let faults = load_files("bad", &[("dexar.toml", &bad)]).expect_err("six faults");
+    let problems = load_files("bad", &[("dexar.toml", &bad)]).expect_err("eight problems");
     let wanted = [
         ("dexar.toml: title is missing", 0),
         ("dexar.toml:3: unknown key titel", 3),
-        ("dexar.toml:4: listen: localhost is no address", 4),
-        ("dexar.toml:7: origins: http://localhost:4200/ is no origin", 7),
-        ("dexar.toml:14: database.url: a password does not belong in this file", 14),
+        ("dexar.toml:4: listen: localhost is not an address", 4),
+        ("dexar.toml:7: origins: http://localhost:4200/ is not an origin", 7),
+        ("dexar.toml:14: database.url: contains a password", 14),
         ("dexar.toml:14: database.url: the user is always the brand's own role", 14),
         ("dexar.toml:19: limits.body_bytes: expected a whole number from 1024", 19),
         ("dexar.toml:20: unknown key limits.body_byte", 20),
     ];
     for (start, _) in wanted {
-        assert!(faults.iter().any(|fault| fault.starts_with(start)), "{start} is not in {faults:#?}");
+        assert!(problems.iter().any(|problem| problem.starts_with(start)), "{start} is not in {problems:#?}");
     }
-    assert_eq!(faults.len(), wanted.len(), "{faults:#?}");
+    assert_eq!(problems.len(), wanted.len(), "{problems:#?}");
 }
 
 #[test]
-fn broken_toml_is_told_with_its_line_beside_the_other_faults() {
-    let faults = load_files("broken", &[("dexar.toml", &GOOD.replace("title = \"Dexar\"", "title = "))]);
-    let faults = faults.expect_err("no value");
-    assert!(faults.iter().any(|fault| fault.starts_with("dexar.toml:3:")), "{faults:#?}");
+fn syntax_errors_are_reported_with_their_line_among_other_problems() {
+    let problems = load_files("broken", &[("dexar.toml", &GOOD.replace("title = \"Dexar\"", "title = "))]);
+    let problems = problems.expect_err("a key without a value");
+    assert!(problems.iter().any(|problem| problem.starts_with("dexar.toml:3:")), "{problems:#?}");
 }
 
 #[test]
 fn two_brands_cannot_share_an_address() {
-    let faults = load_files(
+    let problems = load_files(
         "clash",
         &[("dexar.toml", GOOD), ("novo.toml", &GOOD.replace("name = \"dexar\"", "name = \"novo\""))],
     );
     assert_eq!(
-        faults.expect_err("the same addresses"),
-        ["127.0.0.1:445", "[::1]:445"].map(|a| format!("novo.toml: listen: {a} belongs to dexar already"))
+        problems.expect_err("the same addresses"),
+        ["127.0.0.1:445", "[::1]:445"].map(|a| format!("novo.toml: listen: {a} is already used by dexar"))
     );
 }
 
 #[test]
-fn the_name_is_the_files_own() {
+fn the_name_must_match_the_file() {
     for (name, start) in
-        [("novo", "is novo, so the file"), ("pg_dexar", "pg_dexar is PostgreSQL's"), ("Dexar", "expected")]
+        [("novo", "is novo, so the file"), ("pg_dexar", "pg_dexar is reserved by PostgreSQL"), ("Dexar", "expected")]
     {
         let text = GOOD.replace("name = \"dexar\"", &format!("name = \"{name}\""));
-        let faults = load_files(&format!("name-{name}"), &[("dexar.toml", &text)]).expect_err("a wrong name");
-        assert!(faults[0].starts_with(&format!("dexar.toml:2: name: {start}")), "{faults:#?}");
+        let problems = load_files(&format!("name-{name}"), &[("dexar.toml", &text)]).expect_err("a wrong name");
+        assert!(problems[0].starts_with(&format!("dexar.toml:2: name: {start}")), "{problems:#?}");
+    }
+}
+
+#[test]
+fn every_setting_has_a_help_text_and_a_default_within_its_range() {
+    let sections = declared_sections();
+    let names: Vec<&str> = sections.iter().map(|section| section.name).collect();
+    for name in ["", "tls", "database", "telegram", "mail", "payments", "bank", "fiscal"] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+    for section in &sections {
+        assert!(section.help.ends_with('.'), "{section:?}");
+        for setting in &section.settings {
+            assert!(setting.help.ends_with('.') && !setting.help.contains('|'), "{setting:?}");
+            let range =
+                setting.values.split_once(" to ").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+            let default = setting.default.as_ref().and_then(|default| default.parse::<u32>().ok());
+            if let (Some((from, to)), Some(default)) = (range, default) {
+                assert!((from..=to).contains(&default), "{setting:?}");
+            }
+        }
     }
 }

@@ -262,7 +262,7 @@ async fn connect(config: &MailConfig, own_host: &str) -> Result<AsyncSmtpConnect
 
 fn tls_parameters(config: &MailConfig) -> Result<TlsParameters, String> {
     let mut parameters = TlsParameters::builder(config.host.clone());
-    if let Some(path) = &config.ca {
+    if let Some(path) = &config.ca_file {
         let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let authority = Certificate::from_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))?;
         parameters = parameters.add_root_certificate(authority);

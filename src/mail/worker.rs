@@ -180,7 +180,7 @@ impl DeliveryOutcome {
 /// together.
 fn retry_delay(config: &MailConfig, attempts: i32) -> Result<Duration> {
     let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(20);
-    let max = config.first_retry.saturating_mul(1 << doublings).min(config.longest_retry);
+    let max = config.first_retry_delay.saturating_mul(1 << doublings).min(config.max_retry_delay);
     let random = getrandom::u32().map_err(|error| Error::internal(error.to_string()))?;
     Ok(max.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX)))
 }

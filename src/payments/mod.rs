@@ -55,7 +55,7 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
     if !provider::is_valid_id(qr_id) {
         return Err(Error::not_found("payment"));
     }
-    let found = poll_store::by_qr_id(&brand.postgres().await?, qr_id, now, now - config.look_every).await?;
+    let found = poll_store::by_qr_id(&brand.postgres().await?, qr_id, now, now - config.min_poll_interval).await?;
     let (payment, target) = found.ok_or_else(|| Error::not_found("payment"))?;
     if target.is_none() {
         return Ok(payment);
@@ -64,7 +64,7 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
         let (brand, payment) = (brand.clone(), payment.clone());
         async move { poll_provider(&brand, &payment, target).await }
     });
-    match tokio::time::timeout(config.answer_within, poll).await {
+    match tokio::time::timeout(config.poll_wait, poll).await {
         Ok(Ok(Ok(polled))) => Ok(polled),
         Ok(Ok(Err(error))) => {
             tracing::warn!(
@@ -127,7 +127,7 @@ pub async fn handle_webhook(brand: &Arc<Brand>, body: &[u8], signature: &str) ->
             async move { poll_provider(&brand, &payment, None).await }
         });
         // A poll that fails or takes too long is repeated by the worker: the payment is due.
-        if let Ok(Ok(Err(error))) = tokio::time::timeout(brand.config.payments.answer_within, poll).await {
+        if let Ok(Ok(Err(error))) = tokio::time::timeout(brand.config.payments.poll_wait, poll).await {
             let (brand, order) = (brand.name(), event.order_id);
             tracing::warn!(brand, order, %error, "failed to poll a notified payment; the worker will retry");
         }
@@ -171,7 +171,7 @@ async fn apply(brand: &Brand, payment_id: i64, reported: &ProviderStatus) -> Res
 async fn complete(brand: &Brand, transaction: &Transaction, payment: &Payment, now: Timestamp) -> Result<()> {
     cart::remove_bought(transaction, &payment.owner, &payment.lines).await?;
     if let Some(fiscal) = &brand.config.fiscal {
-        transition_store::queue_receipt(transaction, payment, now + fiscal.wait).await?;
+        transition_store::queue_receipt(transaction, payment, now + fiscal.email_wait).await?;
     }
     Ok(())
 }

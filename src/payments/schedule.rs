@@ -13,7 +13,7 @@ const MAX_OPEN_DELAY: SignedDuration = SignedDuration::from_mins(1);
 
 /// Returns when to poll a payment next, or `None` when there is nothing more to learn.
 ///
-/// An open payment is polled with backoff and once at its expiry; a closed one more rarely for `config.follow`, because money may
+/// An open payment is polled with backoff and once at its expiry; a closed one more rarely for `config.follow_up`, because money may
 /// arrive late; one in progress for as long as it is in progress.
 pub(super) fn next_poll_at(
     state: CurrentState,
@@ -21,7 +21,7 @@ pub(super) fn next_poll_at(
     now: Timestamp,
     config: &PaymentsConfig,
 ) -> Option<Timestamp> {
-    let max_delay = SignedDuration::try_from(config.longest_pause).unwrap_or(SignedDuration::MAX);
+    let max_delay = SignedDuration::try_from(config.max_poll_interval).unwrap_or(SignedDuration::MAX);
     let delay = FIRST_POLL_DELAY * 2_i32.saturating_pow(u32::try_from(polls).unwrap_or(0).min(16));
     let at = match state.status {
         Status::Completed => return None,
@@ -32,7 +32,7 @@ pub(super) fn next_poll_at(
         }
         Status::Expired | Status::Cancelled => now + (delay * 12).min(max_delay),
     };
-    let last = state.expires_at + config.follow;
+    let last = state.expires_at + config.follow_up;
     match state.status {
         Status::Waiting if now >= last => Some(now + max_delay),
         _ => (now < last).then(|| at.min(last)),
@@ -51,10 +51,10 @@ mod tests {
         qr_lifetime: Duration::from_secs(900),
         open_per_owner: 5,
         open_per_address: 20,
-        look_every: Duration::from_secs(2),
-        answer_within: Duration::from_secs(1),
-        follow: Duration::from_secs(86_400),
-        longest_pause: Duration::from_secs(1_800),
+        min_poll_interval: Duration::from_secs(2),
+        poll_wait: Duration::from_secs(1),
+        follow_up: Duration::from_secs(86_400),
+        max_poll_interval: Duration::from_secs(1_800),
     };
 
     /// The seconds from `now_s` to the next poll of a payment that expires at 900 s.

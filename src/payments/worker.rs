@@ -19,7 +19,7 @@ const CLAIM_DURATION: SignedDuration = SignedDuration::from_secs(60);
 /// Polls the due payments; returns their number.
 pub async fn poll_due(brand: &Brand) -> Result<u64> {
     let now = brand.clock.now();
-    let stale_before = now - brand.config.payments.look_every;
+    let stale_before = now - brand.config.payments.min_poll_interval;
     let claimed_until = now + CLAIM_DURATION;
     let due = poll_store::claim_due(&brand.postgres().await?, now, stale_before, claimed_until).await?;
     let count = due.len() as u64;
@@ -47,7 +47,8 @@ async fn poll_one(
         Err(error) => {
             tracing::warn!(brand = brand.name(), payment.id = payment.id, %error, "failed to poll a payment; will retry");
             // A payment in progress is polled for as long as it takes.
-            let is_given_up = now > payment.state.expires_at + config.follow && payment.state.status == Status::Created;
+            let is_given_up =
+                now > payment.state.expires_at + config.follow_up && payment.state.status == Status::Created;
             if is_given_up {
                 apply(brand, payment.id, &ProviderStatus::Expired).await?;
             }

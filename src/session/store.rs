@@ -39,7 +39,11 @@ pub(super) async fn check(
     config: &SessionConfig,
 ) -> Result<Option<Session>> {
     let mut script = CHECK.key(key(redis, secret));
-    from_row(redis.run_script(script.arg(now.as_millisecond()).arg(ms(config.idle)).arg(ms(config.told))).await?)
+    from_row(
+        redis
+            .run_script(script.arg(now.as_millisecond()).arg(ms(config.idle_timeout)).arg(ms(config.expired_retention)))
+            .await?,
+    )
 }
 
 pub(super) async fn create(
@@ -52,12 +56,12 @@ pub(super) async fn create(
 ) -> Result<Option<Session>> {
     let user = serde_json::to_string(user).or_internal()?;
     let mut script = CREATE.key(key(redis, secret));
-    script.arg(now.as_millisecond()).arg(ms(config.idle)).arg(ms(config.told));
+    script.arg(now.as_millisecond()).arg(ms(config.idle_timeout)).arg(ms(config.expired_retention));
     from_row(redis.run_script(script.arg(ms(config.lifetime)).arg(id).arg(user)).await?)
 }
 
 pub(super) async fn end(redis: &Redis, secret: &CookieSecret, config: &SessionConfig) -> Result<()> {
-    redis.run_script(END.key(key(redis, secret)).arg(ms(config.attempt) * 2)).await
+    redis.run_script(END.key(key(redis, secret)).arg(ms(config.attempt_lifetime) * 2)).await
 }
 
 fn key(redis: &Redis, secret: &CookieSecret) -> RedisKey {

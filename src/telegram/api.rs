@@ -127,7 +127,7 @@ impl BotApi {
             http: HttpClient::new(config.proxy.as_deref(), None, config.timeout)?,
             base_url: Secret::new("telegram-bot-url", format!("{}/bot{}", config.api_url, config.token.reveal())),
             timeout: config.timeout,
-            poll_timeout: config.poll,
+            poll_timeout: config.poll_timeout,
         })
     }
 

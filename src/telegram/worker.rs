@@ -139,7 +139,7 @@ struct Poller<'a> {
 
 impl Poller<'_> {
     async fn run(&mut self) -> Stopped {
-        let max_silence = self.config.lease.max(self.config.poll) * 2;
+        let max_silence = self.config.lease.max(self.config.poll_timeout) * 2;
         let mut backoff = Backoff::new();
         let mut last_response_at = Instant::now();
         while !self.shutdown.is_cancelled() {

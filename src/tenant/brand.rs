@@ -231,6 +231,6 @@ impl Brand {
 
 fn provider_http_client(config: &BrandConfig) -> Result<Option<HttpClient>> {
     let bank = config.bank.as_ref();
-    let client = bank.map(|bank| HttpClient::new(None, bank.authority.as_deref(), bank.connect_timeout));
+    let client = bank.map(|bank| HttpClient::new(None, bank.ca_file.as_deref(), bank.connect_timeout));
     client.transpose().or_internal()
 }

@@ -7,7 +7,7 @@ mod cache;
 mod cache_races;
 mod cart;
 mod check;
-mod check_faults;
+mod check_problems;
 mod config;
 mod connections;
 mod cors;

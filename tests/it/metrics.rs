@@ -138,7 +138,7 @@ async fn unknown_values_are_absent_while_the_database_is_unavailable() {
     let mut site = Site::new(&["dexar", "novo"]);
     site.change_brand("dexar", |brand| brand.database_url = "postgresql://127.0.0.1:1/nowhere".to_owned());
     let gateway = site.start_without_waiting();
-    gateway.await_log("the database is open");
+    gateway.await_log("database is ready");
     assert_eq!(gateway.client("dexar").get("/item/1").await.status, 503);
     let text = gateway.metrics();
     for (series, expected) in [

@@ -1,4 +1,4 @@
-//! The schema's history: once, in order, never twice at once, never changed afterwards; and a brand that is dumped and restored.
+//! Migrations: applied once, in order, under a lock, never changed; roles and schemas; dump and restore of a brand.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -8,11 +8,11 @@ use crate::harness::{Site, demo_shops, eventually, password_of, psql};
 const HISTORY: &str = "select string_agg(version || ' ' || name, ',' order by version) from refinery_schema_history";
 
 #[test]
-fn a_second_run_finds_nothing_to_do() {
+fn a_second_run_applies_nothing() {
     let site = Site::unmigrated(&["dexar", "novo"]);
     let first = site.migrate().success();
     assert!(first.contains("dexar: applied V1__catalog") && first.contains("novo: applied V1__catalog"), "{first}");
-    let history = site.sql_as("dexar", HISTORY).expect("it is written");
+    let history = site.sql_as("dexar", HISTORY).expect("the history exists");
     assert!(history.starts_with("1 catalog"), "{history}");
     site.import_demo("novo");
     let before = site.export("novo");
@@ -24,41 +24,43 @@ fn a_second_run_finds_nothing_to_do() {
 }
 
 #[test]
-fn a_file_that_changed_after_it_was_applied_is_refused() {
+fn a_migration_that_changed_after_it_was_applied_is_refused() {
     let site = Site::new(&["dexar", "novo"]);
-    site.sql_as("dexar", "update refinery_schema_history set checksum = '1' where version = 1").expect("its own table");
+    site.sql_as("dexar", "update refinery_schema_history set checksum = '1' where version = 1")
+        .expect("the role owns the table");
     let refused = site.run(&["migrate"]);
     assert_eq!(refused.status, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("dexar") && refused.stderr.contains("catalog"), "{refused:?}");
-    assert!(refused.stderr.contains("different"), "it says that the file differs: {refused:?}");
-    assert!(refused.stderr.contains("install the version that made the schema"), "and what to do: {refused:?}");
-    assert!(!refused.stdout.contains("begin;"), "nothing that an administrator would run: {refused:?}");
-    assert!(refused.stdout.contains("novo: up to date"), "the other brand is not held up: {refused:?}");
+    assert!(refused.stderr.contains("different"), "the difference is reported: {refused:?}");
+    assert!(refused.stderr.contains("install the version that made the schema"), "the remedy is reported: {refused:?}");
+    assert!(!refused.stdout.contains("begin;"), "no SQL for an administrator: {refused:?}");
+    assert!(refused.stdout.contains("novo: up to date"), "the other brand is migrated: {refused:?}");
 }
 
 #[test]
-fn what_a_newer_version_made_is_left_as_it_is_and_told() {
+fn migrations_of_a_newer_version_are_kept_and_reported() {
     let site = Site::new(&["dexar"]);
     let newer = "insert into refinery_schema_history select 999, 'from_the_future', applied_on, '7' from refinery_schema_history limit 1";
-    site.sql_as("dexar", newer).expect("its own table");
-    let told = site.run(&["migrate"]).success();
-    assert_eq!(told, "dexar: up to date; a newer version was here and made V999__from_the_future\n");
-    assert!(site.run(&["check"]).success().contains("all applied"), "it serves after a roll back");
-    // A file of our own that was not the newest then is still held against its hash.
-    site.sql_as("dexar", "update refinery_schema_history set checksum = '1' where version = 1").expect("its own table");
+    site.sql_as("dexar", newer).expect("the role owns the table");
+    let output = site.run(&["migrate"]).success();
+    assert_eq!(output, "dexar: up to date; also applied by a newer version: V999__from_the_future\n");
+    assert!(site.run(&["check"]).success().contains("all applied"), "a rolled-back version serves");
+    // Checksums of the older migrations are still verified.
+    site.sql_as("dexar", "update refinery_schema_history set checksum = '1' where version = 1")
+        .expect("the role owns the table");
     site.run(&["migrate"]).failure(1);
 }
 
 #[tokio::test]
-async fn a_migration_that_waits_for_somebody_holds_up_nobody_else() {
+async fn a_migration_that_waits_for_a_lock_blocks_no_requests() {
     let site = Site::new(&["dexar"]);
     site.import_demo("dexar");
     let back = "drop index payment_status_idx, payment_to_settle_idx, receipt_failed_idx; \
                 alter table payment drop column asked_of_money; \
                 delete from refinery_schema_history where version >= 9";
     let gateway = site.start();
-    site.sql_as("dexar", back).expect("its own tables");
-    // Somebody looks at the list for long, and the migration wants to exchange it.
+    site.sql_as("dexar", back).expect("the role owns the tables");
+    // A long transaction reads the view that the migration replaces.
     let reader = site.connect_as("dexar").await;
     reader.batch_execute("begin; select from listed_item limit 1").await.expect("a list");
     let mut migrating = site.spawn(&["migrate"]);
@@ -68,9 +70,9 @@ async fn a_migration_that_waits_for_somebody_holds_up_nobody_else() {
         assert_eq!(answer.status, 200, "request {number}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    assert!(migrating.try_wait().expect("it is ours").is_none(), "it still waits");
-    reader.batch_execute("commit").await.expect("it ends");
-    let ended = eventually("the migration", 30, || migrating.try_wait().expect("it is ours"));
+    assert!(migrating.try_wait().expect("a child process").is_none(), "the migration still waits");
+    reader.batch_execute("commit").await.expect("it commits");
+    let ended = eventually("the migration", 30, || migrating.try_wait().expect("a child process"));
     assert!(ended.success());
     assert_eq!(
         site.sql_as("dexar", "select count(*) from refinery_schema_history where version >= 9"),
@@ -79,30 +81,30 @@ async fn a_migration_that_waits_for_somebody_holds_up_nobody_else() {
 }
 
 #[test]
-fn two_runs_at_once_apply_everything_once() {
+fn concurrent_runs_apply_each_migration_once() {
     for round in 0..4 {
         let site = Site::unmigrated(&["dexar", "novo"]);
         let url = site.services.admin_url(&site.database);
         let ended: Vec<_> = {
-            let _alone = site.services.roles.lock().expect("no test panics while it holds this");
+            let _lock = site.services.roles.lock().expect("no test panics while it holds this");
             std::thread::scope(|scope| {
                 let runs: Vec<_> =
                     (0..3).map(|_| scope.spawn(|| site.run(&["migrate", "--admin-url", &url]))).collect();
                 runs.into_iter().map(|run| run.join().expect("no panic")).collect()
             })
         };
-        let said: Vec<String> = ended.into_iter().map(crate::harness::CommandOutput::success).collect();
+        let output: Vec<String> = ended.into_iter().map(crate::harness::CommandOutput::success).collect();
         for brand in ["dexar", "novo"] {
-            let applied = said.iter().filter(|said| said.contains(&format!("{brand}: applied"))).count();
-            assert_eq!(applied, 1, "round {round}: {said:?}");
-            assert!(site.sql_as(brand, HISTORY).expect("it is there").starts_with("1 catalog"));
+            let applied = output.iter().filter(|output| output.contains(&format!("{brand}: applied"))).count();
+            assert_eq!(applied, 1, "round {round}: {output:?}");
+            assert!(site.sql_as(brand, HISTORY).expect("it exists").starts_with("1 catalog"));
         }
     }
 }
 
-/// Staging beside production, say: a role belongs to the whole server, and both want to alter it.
+/// A role belongs to the whole server (staging and production on one server), so concurrent runs alter the same one.
 #[test]
-fn a_role_that_two_databases_share_is_made_by_both_at_once() {
+fn concurrent_runs_of_several_databases_create_their_shared_role() {
     let sites: Vec<Site> = (0..4)
         .map(|_| {
             let mut site = Site::unmigrated(&[]);
@@ -121,8 +123,8 @@ fn a_role_that_two_databases_share_is_made_by_both_at_once() {
 }
 
 #[test]
-fn without_an_administrator_it_prints_what_an_administrator_must_run() {
-    // Roles belong to the server; nobody else in this run has this one.
+fn without_an_administrator_the_sql_for_one_is_printed() {
+    // Roles belong to the server; no other test uses this one.
     let mut site = Site::unmigrated(&[]);
     site.add_brand("newcomer");
     let refused = site.run(&["migrate"]);
@@ -130,7 +132,7 @@ fn without_an_administrator_it_prints_what_an_administrator_must_run() {
     assert!(refused.stderr.contains("administrator"), "{refused:?}");
     let script = &refused.stdout;
     assert!(script.contains("brandgate.role = 'newcomer'") && script.contains("password = ''"), "{script}");
-    assert!(!script.contains(&password_of("newcomer")), "the password stays where it is");
+    assert!(!script.contains(&password_of("newcomer")), "the password is not printed");
 
     let quoted = format!("'{}'", password_of("newcomer").replace('\'', "''"));
     let filled = script.replace("password = ''", &format!("password = {quoted}"));
@@ -144,25 +146,25 @@ fn without_an_administrator_it_prints_what_an_administrator_must_run() {
 }
 
 #[test]
-fn an_administrators_run_may_come_again_and_changes_a_password() {
+fn an_administrators_run_can_be_repeated_and_changes_a_password() {
     let mut site = Site::unmigrated(&[]);
     site.add_brand("turncoat");
     site.migrate().success();
     site.directory.write("credentials/turncoat.database-password", "another one");
     let refused = site.run(&["migrate"]);
-    assert_eq!(refused.status, Some(1), "the server has the old password still: {refused:?}");
+    assert_eq!(refused.status, Some(1), "the server still has the old password: {refused:?}");
     site.migrate().success();
     assert_eq!(site.run(&["migrate"]).success(), "turncoat: up to date\n");
 }
 
 #[test]
-fn an_administrator_who_is_no_superuser_is_enough() {
+fn an_administrator_need_not_be_a_superuser() {
     let mut site = Site::unmigrated(&[]);
     site.add_brand("modest");
     let admin = "modest_admin";
-    let make =
+    let create_admin =
         format!("create role {admin} login createrole password 'p'; alter database {} owner to {admin}", site.database);
-    site.services.admin_sql("postgres", &make);
+    site.services.admin_sql("postgres", &create_admin);
     site.services.admin_sql(
         &site.database,
         &format!("grant all on schema public to {admin} with grant option; alter schema public owner to {admin}"),
@@ -170,12 +172,12 @@ fn an_administrator_who_is_no_superuser_is_enough() {
     let url = site.services.admin_url(&site.database);
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let host = rest.split_once('@').expect("user@host").1;
-    let said = site.run(&["migrate", "--admin-url", &format!("{scheme}://{admin}:p@{host}")]).success();
-    assert!(said.contains("modest: applied"), "{said}");
+    let output = site.run(&["migrate", "--admin-url", &format!("{scheme}://{admin}:p@{host}")]).success();
+    assert!(output.contains("modest: applied"), "{output}");
 }
 
 #[tokio::test]
-async fn a_brand_that_is_dumped_and_restored_elsewhere_answers_the_same() {
+async fn a_restored_dump_serves_the_same_responses() {
     let demo = demo_shops();
     let source = &demo.site;
     for brand in ["dexar", "novo"] {
@@ -192,10 +194,10 @@ async fn a_brand_that_is_dumped_and_restored_elsewhere_answers_the_same() {
         let restored =
             restore.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-1", "-f"]).arg(file).output().expect("psql runs");
         assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
-        // The walls and the role's path belong to the database and the server, not to the dump.
+        // Rights and the role's search_path belong to the database and the server, not to the dump.
         assert_eq!(target.migrate().success(), format!("{brand}: up to date\n"));
         psql(target.services.admin_program("psql", &target.database), "set search_path = ''; analyze")
-            .expect("also without a path");
+            .expect("analyze works without a search_path");
 
         let gateway = target.start();
         let (old, new) = (demo.gateway.client(brand), gateway.client(brand));
@@ -220,6 +222,6 @@ async fn a_brand_that_is_dumped_and_restored_elsewhere_answers_the_same() {
                 &["--strict"],
             )
             .success();
-        assert_eq!(new.json("/item/424242").await["name"], "Новый", "and it can be written on");
+        assert_eq!(new.json("/item/424242").await["name"], "Новый", "the restored schema accepts writes");
     }
 }

@@ -1,4 +1,4 @@
-//! What the commands print, and where nobody reads it: a pipe that is closed early, a disk that is full.
+//! Output of the commands: closed pipes, full disks, symbolic links and lists as JSON.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -6,20 +6,20 @@ use std::process::Stdio;
 
 use crate::harness::Site;
 
-/// How a run ends whose output goes there.
-fn ended(site: &Site, arguments: &[&str], output: impl Into<Stdio>) -> (Option<i32>, String) {
+/// Status and standard error of a run with this standard output.
+fn run_with(site: &Site, arguments: &[&str], output: impl Into<Stdio>) -> (Option<i32>, String) {
     let run = site.command(arguments).stdin(Stdio::null()).stdout(output).stderr(Stdio::piped()).output();
     let run = run.expect("the program runs");
     (run.status.code(), String::from_utf8(run.stderr).expect("UTF-8"))
 }
 
-fn nobody() -> std::io::PipeWriter {
+fn closed_pipe() -> std::io::PipeWriter {
     let (_, writer) = std::io::pipe().expect("a pipe");
     writer
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_fault() {
+fn a_closed_pipe_is_not_an_error() {
     let site = Site::new(&["dexar"]);
     for arguments in [
         &["check"][..],
@@ -29,14 +29,33 @@ fn a_reader_that_has_seen_enough_is_no_fault() {
         &["outbox", "list", "--brand", "dexar"],
         &["--help"],
     ] {
-        assert_eq!(ended(&site, arguments, nobody()), (Some(0), String::new()), "{arguments:?}");
+        assert_eq!(run_with(&site, arguments, closed_pipe()), (Some(0), String::new()), "{arguments:?}");
     }
-    let (status, said) = ended(&site, &["migrate", "--admin-url", "postgresql://127.0.0.1:1/nowhere"], nobody());
-    assert!(status == Some(1) && said.starts_with("brandgate: ") && !said.contains("panicked"), "{said}");
+    let (status, stderr) =
+        run_with(&site, &["migrate", "--admin-url", "postgresql://127.0.0.1:1/nowhere"], closed_pipe());
+    assert!(status == Some(1) && stderr.starts_with("brandgate: ") && !stderr.contains("panicked"), "{stderr}");
 }
 
 #[test]
-fn an_export_that_breaks_off_is_a_fault() {
+fn every_list_prints_a_json_array_with_stable_members() {
+    let site = Site::new(&["dexar"]);
+    let list = |command: &str| -> serde_json::Value {
+        let output = site.run(&[command, "list", "--brand", "dexar", "--json"]).success();
+        serde_json::from_str(&output).expect("a JSON document")
+    };
+    for command in ["payments", "reviews", "outbox"] {
+        assert_eq!(list(command), serde_json::json!([]), "{command}");
+    }
+    site.import_text("dexar", "shop.jsonl", crate::reviews::SHOP, &[]).success();
+    let reviews = list("reviews");
+    assert_eq!(reviews[0]["hidden"], false);
+    let mut members: Vec<&String> = reviews[0].as_object().expect("an object").keys().collect();
+    members.sort();
+    assert_eq!(members, ["author", "createdAt", "hidden", "item", "rating", "review", "text"]);
+}
+
+#[test]
+fn an_interrupted_export_is_an_error() {
     let site = Site::new(&["dexar"]);
     site.import_demo("dexar");
     let export = ["catalog", "export", "--brand", "dexar"];
@@ -44,52 +63,51 @@ fn an_export_that_breaks_off_is_a_fault() {
     let mut first = String::new();
     BufReader::new(child.stdout.take().expect("piped")).read_line(&mut first).expect("a line");
     let run = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8(run.stderr).expect("UTF-8");
-    assert!(first.starts_with('{') && run.status.code() == Some(1) && !said.contains("panicked"), "{first}{said}");
+    let stderr = String::from_utf8(run.stderr).expect("UTF-8");
+    assert!(first.starts_with('{') && run.status.code() == Some(1) && !stderr.contains("panicked"), "{first}{stderr}");
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn a_full_disk_is_an_error() {
     let site = Site::new(&["dexar"]);
     let full = || File::options().write(true).open("/dev/full").expect("Linux has it");
     for arguments in [&["check"][..], &["payments", "list", "--brand", "dexar"], &["check", "--json"]] {
-        let (status, said) = ended(&site, arguments, full());
-        assert!(status == Some(1) && said.contains("not all of the output could be written"), "{said}");
+        let (status, stderr) = run_with(&site, arguments, full());
+        assert!(status == Some(1) && stderr.contains("failed to write the whole output"), "{stderr}");
     }
 }
 
 #[test]
-fn an_export_writes_through_a_link_and_to_what_is_no_file() {
+fn an_export_follows_links_and_writes_to_devices() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let site = Site::new(&["dexar"]);
     site.import_demo("dexar");
-    let place = |name: &str| site.directory.path().join(name);
-    let kept = site.directory.write("kept.json", "yesterday's");
-    std::fs::set_permissions(&kept, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
-    symlink(&kept, place("link.json")).expect("made");
-    let export =
-        |name: &str| site.run(&["catalog", "export", "--brand", "dexar", place(name).to_str().expect("UTF-8")]);
+    let path = |name: &str| site.directory.path().join(name);
+    let target = site.directory.write("target.json", "an earlier export");
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o600)).expect("the test owns it");
+    symlink(&target, path("link.json")).expect("created");
+    let export = |name: &str| site.run(&["catalog", "export", "--brand", "dexar", path(name).to_str().expect("UTF-8")]);
     export("link.json").success();
-    assert!(place("link.json").is_symlink() && std::fs::read_to_string(&kept).expect("there").starts_with('{'));
-    assert_eq!(std::fs::metadata(&kept).expect("there").permissions().mode() & 0o777, 0o600);
-    std::fs::create_dir(place("directory")).expect("made");
+    assert!(path("link.json").is_symlink() && std::fs::read_to_string(&target).expect("it exists").starts_with('{'));
+    assert_eq!(std::fs::metadata(&target).expect("it exists").permissions().mode() & 0o777, 0o600);
+    std::fs::create_dir(path("directory")).expect("created");
     export("directory").failure(1);
-    assert!(!place("directory.partial").exists());
-    symlink("/dev/full", place("full")).expect("made");
+    assert!(!path("directory.partial").exists());
+    symlink("/dev/full", path("full")).expect("created");
     export("full").failure(1);
-    assert!(!std::fs::metadata("/dev/full").expect("still there").is_file());
+    assert!(!std::fs::metadata("/dev/full").expect("it exists").is_file());
 }
 
 #[test]
-fn a_report_of_an_import_that_cannot_be_written_is_told() {
+fn an_import_report_that_cannot_be_written_is_an_error() {
     let site = Site::new(&["dexar"]);
     let report = ["--report", "/dev/full"];
-    let said = site.import_text("dexar", "shop.jsonl", "{\"itemID\":\"x\"}\n", &report).failure(1);
-    assert!(said.contains("--report is incomplete"), "{said}");
+    let stderr = site.import_text("dexar", "shop.jsonl", "{\"itemID\":\"x\"}\n", &report).failure(1);
+    assert!(stderr.contains("--report is incomplete"), "{stderr}");
 }
 
 #[tokio::test]
-async fn requests_are_answered_when_nobody_takes_the_log() {
+async fn requests_are_served_when_the_log_cannot_be_written() {
     let site = Site::new(&["dexar"]);
     let admin = format!("127.0.0.1:{}", crate::harness::free_port());
     let full = File::options().write(true).open("/dev/full").expect("Linux has it");

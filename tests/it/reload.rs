@@ -1,4 +1,4 @@
-//! SIGHUP and renewed certificates: what changes while connections live, and what a fault leaves as it was.
+//! Reloads by SIGHUP and `brandgate reload`, and renewed certificates: open connections, refused configurations, restarts.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ async fn is_allowed(client: &Client, origin: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_reload_changes_what_open_connections_meet() {
+async fn a_reload_applies_to_open_connections() {
     let mut site = Site::new(&["dexar", "novo"]);
     let gateway = site.start();
     let clients = [gateway.client("dexar"), gateway.client("dexar").http1()];
@@ -24,23 +24,23 @@ async fn a_reload_changes_what_open_connections_meet() {
     site.change_brand("dexar", |brand| brand.origins.push(NEW_ORIGIN.to_owned()));
     gateway.signal("-HUP");
     gateway.await_log("reloaded");
-    // The same connections as before: both clients keep theirs.
+    // On the connections that were open before the reload.
     for client in &clients {
         assert!(is_allowed(client, NEW_ORIGIN).await);
         assert_eq!(client.get("/category").await.status, 200);
     }
-    assert!(!is_allowed(&gateway.client("novo"), NEW_ORIGIN).await, "the other brand is as it was");
+    assert!(!is_allowed(&gateway.client("novo"), NEW_ORIGIN).await, "the other brand is unchanged");
     assert_eq!(leaf(gateway.address("dexar")).await, leaf_before.to_vec());
 }
 
 #[tokio::test]
-async fn the_description_is_that_of_the_configuration_in_force() {
+async fn the_openapi_document_follows_a_reload() {
     let mut site = Site::new(&["dexar"]);
     let gateway = site.start();
     let client = gateway.client("dexar");
     let servers = async || client.json("/openapi.json").await["servers"].to_string();
     let before = servers().await;
-    assert_eq!(servers().await, before, "it is remembered");
+    assert_eq!(servers().await, before, "it is cached");
     site.change_brand("dexar", |brand| "https://localhost:9".clone_into(&mut brand.public_url));
     gateway.signal("-HUP");
     gateway.await_log("reloaded");
@@ -49,7 +49,7 @@ async fn the_description_is_that_of_the_configuration_in_force() {
 }
 
 #[tokio::test]
-async fn a_faulty_file_leaves_everything_as_it_was() {
+async fn an_invalid_file_changes_nothing() {
     let mut site = Site::new(&["dexar", "novo"]);
     let gateway = site.start();
     site.change_brand("dexar", |brand| brand.origins.push(NEW_ORIGIN.to_owned()));
@@ -58,10 +58,10 @@ async fn a_faulty_file_leaves_everything_as_it_was() {
     let line = gateway.await_log("reload refused");
     assert!(line.contains("novo.toml:") && line.contains("connections") && line.contains("ERROR"), "{line}");
     let dexar = gateway.client("dexar");
-    assert!(!is_allowed(&dexar, NEW_ORIGIN).await, "the good file is not taken either");
+    assert!(!is_allowed(&dexar, NEW_ORIGIN).await, "the valid file is not applied either");
     assert_eq!(gateway.client("novo").get("/category").await.status, 200);
 
-    // A certificate that cannot be read is found before anything is exchanged.
+    // An unreadable certificate is found before anything is applied.
     site.change_brand("novo", |brand| {
         brand.limits.clear();
         brand.certificate = PathBuf::from("/nowhere/fullchain.pem");
@@ -76,9 +76,9 @@ async fn a_faulty_file_leaves_everything_as_it_was() {
     assert!(is_allowed(&dexar, NEW_ORIGIN).await);
 }
 
-/// `ExecReload=`: what the files say counts when the command returns, every time.
+/// `ExecReload=`: the files are applied when the command returns, every time.
 #[tokio::test]
-async fn the_command_returns_when_it_is_done_and_fails_when_it_is_refused() {
+async fn the_reload_command_waits_for_the_outcome() {
     let mut site = Site::new(&["dexar"]);
     let gateway = site.start();
     let client = gateway.client("dexar");
@@ -98,27 +98,30 @@ async fn the_command_returns_when_it_is_done_and_fails_when_it_is_refused() {
         brand.origins.push(NEW_ORIGIN.to_owned());
         brand.limits = "connections = \"many\"".to_owned();
     });
-    let told = site.run(&["reload", "--at", &at]).failure(1);
-    assert!(told.contains("reload refused: ") && told.contains("dexar.toml:") && told.contains("as before"), "{told}");
+    let output = site.run(&["reload", "--at", &at]).failure(1);
+    assert!(
+        output.contains("reload refused: ") && output.contains("dexar.toml:") && output.contains("as before"),
+        "{output}"
+    );
     assert!(!is_allowed(&client, NEW_ORIGIN).await);
 
-    // As systemd names them to a unit that has several.
+    // The format of $RUNTIME_DIRECTORY for a unit with several directories.
     let several = site.run(&["reload", "--at", &format!("{at}:/run/another")]).failure(1);
-    assert_eq!(several, told);
+    assert_eq!(several, output);
 
-    // Whoever asks and goes away, or asks for nothing, holds up nobody.
+    // A client that disconnects at once blocks no other.
     drop(std::os::unix::net::UnixStream::connect(gateway.runtime_directory.join("reload.socket")));
     site.change_brand("dexar", |brand| brand.limits.clear());
     site.run(&["reload", "--at", &at]).success();
     assert!(is_allowed(&client, NEW_ORIGIN).await);
 
     gateway.kill();
-    let told = site.run(&["reload", "--at", &at]).failure(1);
-    assert!(told.contains(&at) && told.contains("Connection refused") && told.contains("does it run?"), "{told}");
+    let output = site.run(&["reload", "--at", &at]).failure(1);
+    assert!(output.contains(&at) && output.contains("Connection refused") && output.contains("is running"), "{output}");
 }
 
 #[tokio::test]
-async fn what_needs_a_restart_is_said_and_the_rest_is_done() {
+async fn changes_that_need_a_restart_are_logged_and_the_rest_is_applied() {
     let mut site = Site::new(&["dexar", "novo"]);
     let gateway = site.start();
     let (address, other_port) = (gateway.address("dexar"), free_port());
@@ -132,35 +135,35 @@ async fn what_needs_a_restart_is_said_and_the_rest_is_done() {
     std::fs::remove_file(site.brand_path("novo")).expect("it was there");
     gateway.signal("-HUP");
     gateway.await_log("reloaded");
-    for sentence in [
+    for warning in [
         "dexar: listen changed, which needs a restart",
         "dexar: [database] changed, which needs a restart",
         "novo: its file was removed; it is served until a restart",
         "third: new brand; it is served after a restart",
     ] {
-        let line = gateway.await_log(sentence);
+        let line = gateway.await_log(warning);
         assert!(line.contains("WARN"), "{line}");
     }
     assert!(is_allowed(&Client::new(address), NEW_ORIGIN).await);
     assert_eq!(gateway.client("novo").get("/category").await.status, 200);
 }
 
-/// The certificate that a new connection is shown.
+/// The certificate of a new connection.
 async fn leaf(address: SocketAddr) -> Vec<u8> {
     let stream = connect_tls(address, &["h2"], "localhost", rustls::ALL_VERSIONS).await.expect("a handshake");
     stream.get_ref().1.peer_certificates().expect("a chain")[0].to_vec()
 }
 
 #[tokio::test]
-async fn a_renewed_certificate_is_taken_by_itself_and_a_mixed_pair_never() {
+async fn a_renewed_certificate_is_loaded_and_a_mismatched_pair_is_not() {
     let mut site = Site::new(&["dexar"]);
     let copy = |site: &Site, from: &str, kind: &str| {
         let bytes = std::fs::read(certificates().join(format!("{from}.{kind}"))).expect("certs.sh made it");
         let name = format!("certs/{kind}");
-        // As the deploy hook does it: written aside, then renamed.
-        let aside = site.directory.write(&format!("{name}.new"), bytes);
+        // Written under another name and renamed, as the deploy hook does.
+        let new_path = site.directory.write(&format!("{name}.new"), bytes);
         let path = site.directory.path().join(name);
-        std::fs::rename(aside, &path).expect("the same directory");
+        std::fs::rename(new_path, &path).expect("the same directory");
         path
     };
     let (certificate, key) = (copy(&site, "dexar", "pem"), copy(&site, "dexar", "key"));
@@ -171,17 +174,17 @@ async fn a_renewed_certificate_is_taken_by_itself_and_a_mixed_pair_never() {
     assert_eq!(client.get("/ping").await.status, 200);
 
     copy(&site, "novo", "pem");
-    let line = gateway.await_log("the former stays in use");
+    let line = gateway.await_log("the current one stays in use");
     assert!(line.contains("does not fit") && line.contains("ERROR"), "{line}");
     assert_eq!(leaf(address).await, before);
     copy(&site, "novo", "key");
-    gateway.await_log("a new certificate is in use");
+    gateway.await_log("loaded a new certificate");
     assert_ne!(leaf(address).await, before);
-    assert_eq!(client.get("/ping").await.status, 200, "who was there goes on");
+    assert_eq!(client.get("/ping").await.status, 200, "open connections stay open");
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_host_takes_the_place_of_no_good_one() {
+async fn a_certificate_for_another_host_does_not_replace_a_good_one() {
     let mut site = Site::new(&["dexar", "novo"]);
     let gateway = site.start();
     let before = leaf(gateway.address("dexar")).await;
@@ -200,7 +203,7 @@ async fn a_certificate_for_another_host_takes_the_place_of_no_good_one() {
     let line = gateway.await_log("reload refused");
     assert!(line.contains("is for shop.example, but public_url says localhost") && line.contains("dexar"), "{line}");
     assert_eq!(leaf(gateway.address("dexar")).await, before);
-    // Its own is taken again.
+    // A certificate for the right host is applied again.
     let good = site.brand("novo").clone();
     site.change_brand("dexar", |brand| (brand.certificate, brand.key) = (good.certificate, good.key));
     gateway.signal("-HUP");
@@ -209,7 +212,7 @@ async fn a_certificate_for_another_host_takes_the_place_of_no_good_one() {
 }
 
 #[tokio::test]
-async fn workers_reload_too() {
+async fn workers_reload() {
     let mut site = Site::new(&["dexar"]);
     let workers = site.start_workers();
     site.change_brand("dexar", |brand| brand.mail = "[mail]\nfrom = 5\n".to_owned());
@@ -224,7 +227,7 @@ async fn workers_reload_too() {
 }
 
 #[tokio::test]
-async fn fewer_and_more_connections_are_let_in_after_a_reload() {
+async fn a_reload_changes_the_connection_limit() {
     let mut site = Site::new(&["dexar"]);
     site.change_brand("dexar", |brand| brand.limits = "connections = 40".to_owned());
     let gateway = site.start();
@@ -234,10 +237,10 @@ async fn fewer_and_more_connections_are_let_in_after_a_reload() {
     site.change_brand("dexar", |brand| brand.limits = "connections = 2".to_owned());
     gateway.signal("-HUP");
     gateway.await_log("reloaded");
-    // The listener itself holds one permit for its next visitor, so a first one still comes in; then nobody does.
+    // The listener holds one permit for its next connection, so one more is accepted, and then none.
     let mut third = Box::pin(async { (connect().await, connect().await) });
     let waited = tokio::time::timeout(std::time::Duration::from_millis(700), &mut third).await;
-    assert!(waited.is_err(), "over the limit, and let in");
+    assert!(waited.is_err(), "a connection over the limit was accepted");
     drop(held);
     eventually_async("room again", 20, async || {
         tokio::time::timeout(std::time::Duration::from_secs(10), &mut third).await.ok()

@@ -21,7 +21,7 @@ fn start(site: &Site) -> (Unit, Vec<SocketAddr>) {
     let admin = format!("127.0.0.1:{}", free_port());
     let unit = Unit::start(site, &["serve", "--admin", &admin], &sockets);
     unit.process.await_log("Listening on");
-    unit.take_what_is_told();
+    unit.discard_notifications();
     (unit, sockets.iter().map(|(_, port)| ([127, 0, 0, 1], *port).into()).collect())
 }
 

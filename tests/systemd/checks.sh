@@ -268,7 +268,7 @@ check_reload() {
   grep_status 'serving dexar, novo' || fail "the status line is: $(property brandgate.service StatusText)"
   ok 'systemctl reload: the changed file is applied when it returns'
 
-  sed -i "s|^origins = \\[|&\"$newer\", |; s|^\[limits\]|&\nno_such_key = 1|" "$file"
+  sed -i "s|^origins = \\[|&\"$newer\", |; s|^\[database\]|&\nno_such_key = 1|" "$file"
   line=$(grep -n no_such_key "$file" | cut -d: -f1)
   said=$(! systemctl reload brandgate.service 2>&1) || fail "an invalid reload was reported as a success: $said"
   [[ $(systemctl is-active brandgate.service) == active ]] || fail 'an invalid reload stopped the gateway'

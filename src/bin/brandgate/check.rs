@@ -1,5 +1,6 @@
-//! `brandgate check`: a line for everything that was looked at. Exit status 1 when something is wrong, 2 when a brand's file cannot be
-//! used at all.
+//! `brandgate check`: one line per check, or JSON.
+//!
+//! Exit status: 0 without errors, 1 with errors, 2 with an invalid brand file.
 
 use std::process::ExitCode;
 
@@ -13,68 +14,70 @@ use super::output::{self, complain, say};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Look at this machine only: files, secrets, certificates
+    /// Check only files, secrets and certificates of this machine
     #[arg(long)]
     offline: bool,
-    /// One JSON document instead of lines
+    /// Print one JSON document
     #[arg(long)]
     pub json: bool,
 }
 
-/// `file_faults` are those of files that cannot be used; the brands of the others are looked at all the same.
-pub async fn run(brands: &[BrandConfig], file_faults: &[String], arguments: &Arguments) -> ExitCode {
-    for fault in file_faults {
-        complain!("{fault}");
+/// `file_problems` are those of invalid brand files; `brands` are the others.
+pub async fn run(brands: &[BrandConfig], file_problems: &[String], arguments: &Arguments) -> ExitCode {
+    for problem in file_problems {
+        complain!("{problem}");
     }
-    let looked = brands.iter().map(|brand| look(brand, brands, arguments.offline));
-    let all = futures_util::future::join_all(looked).await;
-    let count = |wanted: fn(&Verdict) -> bool| all.iter().flatten().filter(|found| wanted(&found.verdict)).count();
-    let faults = file_faults.len() + count(|verdict| matches!(verdict, Verdict::ConfigProblem(_)));
+    let checks = brands.iter().map(|brand| check_brand(brand, brands, arguments.offline));
+    let findings = futures_util::future::join_all(checks).await;
+    let count = |has: fn(&Verdict) -> bool| findings.iter().flatten().filter(|found| has(&found.verdict)).count();
+    let errors = file_problems.len() + count(|verdict| matches!(verdict, Verdict::Failed(_)));
     if arguments.json {
         let warnings = count(|verdict| matches!(verdict, Verdict::Warning(_)));
-        let brands = brands.iter().zip(&all);
-        let brands: Map<String, Value> =
-            brands.map(|(brand, findings)| (brand.name.clone(), findings.iter().map(as_json).collect())).collect();
-        say!("{:#}", json!({ "faults": faults, "warnings": warnings, "files": file_faults, "brands": brands }));
+        let by_brand: Map<String, Value> = brands
+            .iter()
+            .zip(&findings)
+            .map(|(brand, findings)| (brand.name.clone(), findings.iter().map(as_json).collect()))
+            .collect();
+        say!("{:#}", json!({ "faults": errors, "warnings": warnings, "files": file_problems, "brands": by_brand }));
     } else {
-        for (brand, findings) in brands.iter().zip(&all) {
+        for (brand, findings) in brands.iter().zip(&findings) {
             for finding in findings {
-                let (tick, word, sentence) = parts(&finding.verdict);
-                say!("{:<12} {:<13} {tick} {word:<6} {sentence}", brand.name, finding.subject);
+                let (symbol, word, message) = parts(&finding.verdict);
+                say!("{:<12} {:<13} {symbol} {word:<6} {message}", brand.name, finding.subject);
             }
         }
-        match faults {
+        match errors {
             0 => {}
-            // Whoever reads nothing but those can count them.
+            // Without a valid file the problems above are the whole output.
             _ if brands.is_empty() => {}
-            1 => complain!("brandgate: 1 fault"),
-            _ => complain!("brandgate: {faults} faults"),
+            1 => complain!("brandgate: 1 error"),
+            _ => complain!("brandgate: {errors} errors"),
         }
     }
-    if let Err(sentence) = output::whole() {
-        complain!("brandgate: {sentence}");
+    if let Err(message) = output::flush() {
+        complain!("brandgate: {message}");
         return ExitCode::FAILURE;
     }
-    match (file_faults.len(), faults) {
+    match (file_problems.len(), errors) {
         (0, 0) => ExitCode::SUCCESS,
         (0, _) => ExitCode::FAILURE,
         _ => ExitCode::from(2),
     }
 }
 
-async fn look(brand: &BrandConfig, all: &[BrandConfig], only_here: bool) -> Vec<Finding> {
+async fn check_brand(brand: &BrandConfig, all: &[BrandConfig], is_offline: bool) -> Vec<Finding> {
     let clock = Clock::default();
-    let file = Verdict::Good(format!("{} has no fault", brand.file.display()));
+    let file = Verdict::Passed(format!("{} is valid", brand.file.display()));
     let mut findings = vec![Finding::new("file", file)];
     findings.extend(check::offline(brand, all, &clock));
-    if only_here {
+    if is_offline {
         return findings;
     }
     let (online, telegram, bank, mail) = tokio::join!(
         check::online(brand, all, &clock),
-        said(telegram::health_check(brand), "no section [telegram]: nobody can log in"),
-        said(payments::health_check(brand), "no section [bank]: nobody can pay"),
-        said(mail::health_check(brand), "no section [mail]: email is queued but not sent"),
+        verdict(telegram::health_check(brand), "no section [telegram]: logins are disabled"),
+        verdict(payments::health_check(brand), "no section [bank]: payments are disabled"),
+        verdict(mail::health_check(brand), "no section [mail]: email is queued but not sent"),
     );
     findings.extend(online);
     findings.push(Finding::new("telegram", telegram));
@@ -83,29 +86,30 @@ async fn look(brand: &BrandConfig, all: &[BrandConfig], only_here: bool) -> Vec<
     findings
 }
 
-/// What a domain says of its outside; `absent` when the brand has none.
-async fn said(greeting: impl Future<Output = Option<Result<String, String>>>, absent: &str) -> Verdict {
-    match check::patiently(greeting).await {
-        Ok(Some(Ok(sentence))) => Verdict::Good(sentence),
-        Ok(Some(Err(sentence))) => Verdict::ConfigProblem(sentence),
+/// The verdict on an external system; `absent` is the warning when it is not configured.
+async fn verdict(health_check: impl Future<Output = Option<Result<String, String>>>, absent: &str) -> Verdict {
+    match check::with_timeout(health_check).await {
+        Ok(Some(Ok(message))) => Verdict::Passed(message),
+        Ok(Some(Err(message))) => Verdict::Failed(message),
         Ok(None) => Verdict::Warning(absent.to_owned()),
-        Err(late) => Verdict::ConfigProblem(late),
+        Err(timeout) => Verdict::Failed(timeout),
     }
 }
 
 fn parts(verdict: &Verdict) -> (char, &'static str, &str) {
     match verdict {
-        Verdict::Good(sentence) => ('✓', "ok", sentence),
-        Verdict::Warning(sentence) => ('!', "warn", sentence),
-        Verdict::ConfigProblem(sentence) => ('✗', "FAULT", sentence),
+        Verdict::Passed(message) => ('✓', "ok", message),
+        Verdict::Warning(message) => ('!', "warn", message),
+        Verdict::Failed(message) => ('✗', "ERROR", message),
     }
 }
 
+/// The words of the JSON format are stable.
 fn as_json(finding: &Finding) -> Value {
     let verdict = match finding.verdict {
-        Verdict::Good(_) => "good",
+        Verdict::Passed(_) => "good",
         Verdict::Warning(_) => "warning",
-        Verdict::ConfigProblem(_) => "fault",
+        Verdict::Failed(_) => "fault",
     };
     json!({ "subject": finding.subject, "verdict": verdict, "sentence": parts(&finding.verdict).2 })
 }

@@ -1,41 +1,42 @@
-//! `brandgate docs`: manual pages and completions for the package, written from the command line's own definition.
+//! `brandgate docs`: generates manual pages, shell completions and the configuration reference.
 //!
-//! Called by `make deb`. It exists only with the feature `docs`, which the package's own binary is built without.
+//! Exists only with the feature `docs`; the packaged binary is built without it.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use brandgate::config;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::output::complain;
 
-/// What the command line's definition does not say, in roff (man(7)).
-const MORE: &str = r#".SH "EXIT STATUS"
+/// Appended to the manual page: what the command definitions do not say, in roff (man(7)).
+const EXTRA_SECTIONS: &str = r#".SH "EXIT STATUS"
 .TP
 .B 0
-Done; of \fBcheck\fR: no fault, a warning is none.
+Success; for \fBcheck\fR: no errors (warnings do not count).
 .TP
 .B 1
-Not done, or \fBcheck\fR found a fault; the reason is on standard error.
+Failure, or \fBcheck\fR found an error; the reason is on standard error.
 .TP
 .B 2
-An argument, or a brand's file, cannot be used; every fault is on standard error, with file and line.
+Invalid arguments or brand files; every problem is on standard error, with file and line.
 .SH FILES
 .TP
 .I /etc/brandgate/brands/NAME.toml
-A brand; the shipped dexar.toml explains every key.
+A brand; /usr/share/doc/brandgate/configuration.md describes every key.
 .TP
 .I /etc/brandgate/credentials/NAME.*
-Its secrets, one a file, mode 0600.
+Its secrets, one per file, mode 0600.
 .TP
 .I /etc/brandgate/certs/NAME/
-Its certificate and key, as the certbot hook puts them there.
+Its certificate and key, installed by the certbot hook.
 .TP
 .I /etc/default/brandgate
-Form and amount of the services' log.
+Log format and filter of the services.
 .SH EXAMPLES
 .nf
 brandgate check \-\-offline && systemctl reload brandgate brandgate\-work
@@ -43,6 +44,7 @@ brandgate catalog import \-\-brand novo moscow=moscow.xml spb=spb.xml
 brandgate payments list \-\-brand dexar \-\-to\-settle
 .fi
 .SH "SEE ALSO"
+.IR /usr/share/doc/brandgate/configuration.md ,
 .IR /usr/share/doc/brandgate/operations.md ,
 .IR /usr/share/doc/brandgate/README.md ,
 .BR systemctl (1)
@@ -50,7 +52,7 @@ brandgate payments list \-\-brand dexar \-\-to\-settle
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Where to; made if it is missing
+    /// Write to this directory; it is created if missing
     directory: PathBuf,
 }
 
@@ -58,7 +60,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match write(&arguments.directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain!("brandgate: {}: {error}", arguments.directory.display());
+            complain!("brandgate: failed to write to {}: {error}", arguments.directory.display());
             ExitCode::FAILURE
         }
     }
@@ -66,7 +68,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn write(directory: &Path) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    // The package's binary has no `docs`, so neither do its pages.
+    // The packaged binary has no command `docs`.
     let all = super::Arguments::command();
     let mut command = clap::Command::new("brandgate")
         .version(env!("CARGO_PKG_VERSION"))
@@ -75,7 +77,8 @@ fn write(directory: &Path) -> io::Result<()> {
         .subcommands(all.get_subcommands().filter(|subcommand| subcommand.get_name() != "docs").cloned())
         .subcommand_required(true);
     clap_mangen::generate_to(command.clone(), directory)?;
-    File::options().append(true).open(directory.join("brandgate.1"))?.write_all(MORE.as_bytes())?;
+    File::options().append(true).open(directory.join("brandgate.1"))?.write_all(EXTRA_SECTIONS.as_bytes())?;
+    std::fs::write(directory.join("configuration.md"), config::reference())?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "brandgate", directory)?;
     }

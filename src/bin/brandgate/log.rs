@@ -1,7 +1,8 @@
-//! The log on standard error: text or JSON, and with priorities when it goes to systemd's journal.
+//! The log on standard error: text or JSON, with syslog priorities when systemd's journal reads it.
 //!
-//! Begun once by `main`. What must never happen: the parameters of statements (letters, people's addresses) are written, or a
-//! request fails because nobody takes the log any more.
+//! # Invariants
+//! - Parameters of SQL statements (texts, addresses) are never logged.
+//! - A log that cannot be written fails no request.
 
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
@@ -18,22 +19,22 @@ pub enum LogFormat {
     Json,
 }
 
-/// Lines go to standard error from here on; RUST_LOG chooses which.
-pub fn begin(format: LogFormat) {
+/// Installs the subscriber; RUST_LOG filters its events.
+pub fn init(format: LogFormat) {
     let filter = match EnvFilter::try_from_default_env() {
-        // At debug it writes the parameters of statements.
-        Ok(chosen) => chosen.add_directive(Directive::from_str("tokio_postgres=warn").expect("it is one")),
-        // Notices of a migration, clients that name an address in SNI, and each of many connections that broke alike are nobody's
-        // concern; what came of a migration is said by `migrate`.
+        // At debug level it logs the parameters of statements.
+        Ok(filter) => filter.add_directive(Directive::from_str("tokio_postgres=warn").expect("a valid directive")),
+        // Silenced: notices of migrations (`migrate` reports their outcome), IP addresses in SNI, and each of many connections
+        // that broke for one reason.
         Err(_) => EnvFilter::new("info,tokio_postgres=warn,deadpool=error,refinery_core=off,rustls=error"),
     };
-    let is_journal = goes_to_journal(std::env::var("JOURNAL_STREAM").ok().as_deref());
+    let is_journal = is_connected_to_journal(std::env::var("JOURNAL_STREAM").ok().as_deref());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(Output { is_journal });
-    // The journal has the time of every line itself.
+    // The journal adds the time itself.
     match (format, is_journal) {
         (LogFormat::Text, false) => log.init(),
         (LogFormat::Text, true) => log.without_time().with_level(false).init(),
@@ -42,40 +43,40 @@ pub fn begin(format: LogFormat) {
     }
 }
 
-/// Whether standard error is what systemd says it connected to the journal (systemd.exec(5), `$JOURNAL_STREAM`): a child
-/// may have been given another one.
-fn goes_to_journal(stream: Option<&str>) -> bool {
+/// Whether standard error is the stream that systemd connected to the journal (`$JOURNAL_STREAM`, systemd.exec(5)); it may have been
+/// redirected since.
+fn is_connected_to_journal(stream: Option<&str>) -> bool {
     let Some((device, inode)) = stream.and_then(|stream| stream.split_once(':')) else { return false };
     std::fs::metadata("/proc/self/fd/2")
-        .is_ok_and(|error| device.parse() == Ok(error.dev()) && inode.parse() == Ok(error.ino()))
+        .is_ok_and(|stderr| device.parse() == Ok(stderr.dev()) && inode.parse() == Ok(stderr.ino()))
 }
 
 struct Output {
     is_journal: bool,
 }
 
-/// One line on its way, with what stands before it.
-struct Line {
+/// Writes one event after its priority prefix.
+struct EventWriter {
     prefix: &'static str,
 }
 
 impl<'a> MakeWriter<'a> for Output {
-    type Writer = Line;
+    type Writer = EventWriter;
 
-    fn make_writer(&'a self) -> Line {
-        Line { prefix: "" }
+    fn make_writer(&'a self) -> EventWriter {
+        EventWriter { prefix: "" }
     }
 
-    fn make_writer_for(&'a self, about: &Metadata<'_>) -> Line {
-        Line { prefix: if self.is_journal { priority(*about.level()) } else { "" } }
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> EventWriter {
+        EventWriter { prefix: if self.is_journal { priority(*metadata.level()) } else { "" } }
     }
 }
 
-impl Write for Line {
-    /// A whole event comes in one piece, and leaves in one.
+impl Write for EventWriter {
+    /// Receives a whole event and writes it with one system call, so that lines of threads do not mix.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let mut output = std::io::stderr().lock();
-        // A full disk, or a reader that has gone, is told to nobody: there is no other place to tell it.
+        // A full disk or a closed pipe cannot be reported anywhere else.
         let _ = match self.prefix {
             "" => output.write_all(bytes),
             prefix => output.write_all(&[prefix.as_bytes(), bytes].concat()),
@@ -88,7 +89,7 @@ impl Write for Line {
     }
 }
 
-/// As sd-daemon(3) writes the priorities of syslog(3).
+/// The prefix of a syslog priority (sd-daemon(3)).
 fn priority(level: Level) -> &'static str {
     match level {
         Level::ERROR => "<3>",

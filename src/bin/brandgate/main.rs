@@ -1,18 +1,19 @@
-//! The command line. Each subcommand has a file of its own; this one reads the arguments and the brands' files.
+//! The command line: arguments, brand files, and one module per command.
 
 mod catalog;
 mod check;
 #[cfg(feature = "docs")]
 mod docs;
+mod list;
 mod log;
 mod migrate;
 mod outbox;
 mod output;
 mod payments;
-mod process;
 mod reload;
 mod reviews;
 mod serve;
+mod supervisor;
 mod systemd;
 mod work;
 
@@ -28,21 +29,21 @@ use clap::{Parser, Subcommand};
 use log::LogFormat;
 use output::complain;
 
-/// glibc's takes a sixth of what a request with a question to Redis costs; this one half of that, and no more memory for a
-/// connection that rests (`make bench`).
+/// glibc's allocator takes a sixth of the time of a request that queries Redis; jemalloc takes half of that, and no more memory per
+/// idle connection (`make bench`).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
 struct Arguments {
-    /// Directory of the brands' files, one NAME.toml each
+    /// Read the brand files (NAME.toml) in this directory
     #[arg(long, env = "BRANDGATE_BRANDS", default_value = "/etc/brandgate/brands", global = true)]
     brands: PathBuf,
-    /// Directory of the secrets that the brands' files name; /etc/brandgate/credentials where that is installed
+    /// Read secrets in this directory [default: /etc/brandgate/credentials, if it exists]
     #[arg(long, env = "CREDENTIALS_DIRECTORY", global = true)]
     credentials: Option<PathBuf>,
-    /// How log lines look, on standard error; RUST_LOG chooses which (info unless set)
+    /// Write the log in this format to standard error; RUST_LOG filters it [default filter: info]
     #[arg(long, env = "BRANDGATE_LOG", value_enum, default_value_t = LogFormat::Text, global = true)]
     log: LogFormat,
     #[command(subcommand)]
@@ -53,69 +54,69 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     OfBrands(OfBrands),
-    /// Look at configuration, certificates, databases and isolation, and say what is wrong
+    /// Check configuration, certificates, databases, isolation and external systems
     Check(check::Arguments),
-    /// Have a running `serve` or `work` read its files again, and wait until they count; systemctl reload does this
+    /// Reload the configuration of a running `serve` or `work` and wait until it is applied (as systemctl reload does)
     Reload(reload::Arguments),
-    /// Write the manual pages and the shells' completions into a directory, for the package
+    /// Generate manual pages, shell completions and the configuration reference
     #[cfg(feature = "docs")]
     #[command(hide = true)]
     Docs(docs::Arguments),
 }
 
-/// What begins only when every brand's file can be used.
+/// The commands that need valid files of all brands.
 #[derive(Subcommand)]
 enum OfBrands {
     /// Serve all brands until SIGTERM or SIGINT
     Serve(serve::Arguments),
-    /// Do what is done behind the requests (bots, mail, the bank's news) until SIGTERM or SIGINT
+    /// Run the background jobs (bots, emails, payments) until SIGTERM or SIGINT
     Work(work::Arguments),
-    /// Bring every brand's schema up to date
+    /// Apply the migrations to every brand's schema
     Migrate(migrate::Arguments),
-    /// See payments, give money back, ask the bank again
+    /// List, refund, retry and settle payments
     #[command(subcommand)]
     Payments(payments::Command),
-    /// Get a brand's catalogue in or out
+    /// Import or export a brand's catalogue
     #[command(subcommand)]
     Catalog(catalog::Command),
-    /// Look at what buyers wrote, and hide what must not be seen
+    /// List, hide and show reviews
     #[command(subcommand)]
     Reviews(reviews::Command),
-    /// See what waits to be sent or was given up, and send it again
+    /// List and retry queued and failed emails and receipts
     #[command(subcommand)]
     Outbox(outbox::Command),
 }
 
-/// Where the package keeps the secrets: for an administrator's own commands, which systemd hands nothing.
-const CREDENTIALS: &str = "/etc/brandgate/credentials";
+/// Where the package keeps the secrets. systemd passes none to commands that an administrator runs.
+const INSTALLED_CREDENTIALS: &str = "/etc/brandgate/credentials";
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log::begin(arguments.log);
-    let installed = Some(PathBuf::from(CREDENTIALS)).filter(|directory| directory.is_dir());
+    log::init(arguments.log);
+    let installed = Some(PathBuf::from(INSTALLED_CREDENTIALS)).filter(|directory| directory.is_dir());
     let source = ConfigSource { brands: arguments.brands, credentials: arguments.credentials.or(installed) };
     let ended = match arguments.command {
         Command::OfBrands(command) => match source.read() {
             Ok(brands) => command.run(brands, source).await,
-            Err(faults) => {
-                complain!("{faults}");
+            Err(problems) => {
+                complain!("{problems}");
                 return ExitCode::from(2);
             }
         },
         Command::Check(arguments) => {
-            let (brands, faults) = source.read_each();
-            return check::run(&brands, &faults, &arguments).await;
+            let (brands, problems) = source.read_each();
+            return check::run(&brands, &problems, &arguments).await;
         }
         Command::Reload(arguments) => reload::run(&arguments).await,
         #[cfg(feature = "docs")]
         Command::Docs(arguments) => return docs::run(&arguments),
     };
-    match ended.and_then(|()| output::whole()) {
+    match ended.and_then(|()| output::flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
-            if !sentence.is_empty() {
-                complain!("brandgate: {sentence}");
+        Err(message) => {
+            if !message.is_empty() {
+                complain!("brandgate: {message}");
             }
             ExitCode::FAILURE
         }
@@ -123,6 +124,8 @@ async fn main() -> ExitCode {
 }
 
 impl OfBrands {
+    /// # Errors
+    /// A message for standard error; empty when the command has written its own.
     async fn run(self, brands: Vec<BrandConfig>, source: ConfigSource) -> Result<(), String> {
         match self {
             OfBrands::Serve(arguments) => serve::run(brands, source, arguments).await,
@@ -136,20 +139,25 @@ impl OfBrands {
     }
 }
 
-/// The number of something that a command lists.
+fn build_brands(configs: Vec<BrandConfig>, purpose: Purpose) -> Result<Vec<Arc<Brand>>, String> {
+    let brands = configs.into_iter().map(|config| Brand::new(config, purpose)).collect::<Result<Vec<_>, _>>();
+    brands.map_err(|error| error.to_string())
+}
+
+/// Parses the number of an entry that the command `listed_by` shows.
 fn listed_number(text: &str, listed_by: &str) -> Result<i64, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| format!("expected the number that `{listed_by}` shows"))
 }
 
-/// The brand of that name with its database. A person waits here, so one that is away is a fault.
+/// The brand of that name, connected to its database; an unavailable database is an error.
 async fn open(brands: &[BrandConfig], name: &str) -> Result<Arc<Brand>, String> {
     let brand = Brand::new(named(brands, name)?.clone(), Purpose::Work).map_err(|error| format!("{name}: {error}"))?;
     brand.check_ready().await.map_err(|error| format!("{name}: {error}"))?;
     Ok(brand)
 }
 
-/// The brand of that name.
+/// The configuration of the brand of that name.
 fn named<'b>(brands: &'b [BrandConfig], name: &str) -> Result<&'b BrandConfig, String> {
     brands.iter().find(|brand| brand.name == name).ok_or_else(|| {
         let names: Vec<_> = brands.iter().map(|brand| brand.name.as_str()).collect();

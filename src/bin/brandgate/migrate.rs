@@ -1,4 +1,4 @@
-//! `brandgate migrate`: schemas up to date; with an administrator's URL also roles, schemas and walls.
+//! `brandgate migrate`: applies migrations; with an administrator's URL also creates roles and schemas and revokes cross-brand rights.
 
 use std::str::FromStr;
 
@@ -11,65 +11,69 @@ use super::output::{complain, say};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// PostgreSQL URL of an administrator, in the brands' database: makes what only an administrator can make
+    /// Create roles and schemas first, as the administrator of this PostgreSQL URL (with the brands' database)
     #[arg(long, env = "BRANDGATE_ADMIN_URL", hide_env_values = true)]
     admin_url: Option<String>,
 }
 
+/// # Errors
+/// A problem of the administrator's URL; empty when each brand's error was written.
 pub async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), String> {
     if let Some(url) = &arguments.admin_url {
-        let expected =
-            "--admin-url: expected postgresql://user@host:port/database, or ?host=/run/postgresql for a socket";
-        let url = tokio_postgres::Config::from_str(url).map_err(|_| expected.to_owned())?;
-        for brand in &brands {
-            let (own, admins) = (brand.database.postgres.get_dbname(), url.get_dbname());
-            if own != admins {
-                let [own, admins] = [own, admins].map(|name| name.unwrap_or("?").to_owned());
-                return Err(format!("--admin-url names the database {admins}, but {} lives in {own}", brand.name));
-            }
-        }
-        let mut admin = postgres::connect_with(&url, Role::Administrator).await.map_err(|error| error.to_string())?;
-        for brand in &brands {
-            migrations::prepare(&mut admin, brand).await.map_err(|e| format!("{}: {e}", brand.name))?;
-        }
+        prepare(&brands, url).await?;
     }
-    let (mut is_whole, mut refused) = (true, Vec::new());
+    let (mut all_applied, mut refused) = (true, Vec::new());
     for brand in &brands {
         match migrations::apply(brand).await {
-            Ok(MigrationReport { applied, unknown }) => {
-                let done = if applied.is_empty() {
-                    "up to date".to_owned()
-                } else {
-                    format!("applied {}", applied.join(", "))
-                };
-                match unknown.is_empty() {
-                    true => say!("{}: {done}", brand.name),
-                    false => {
-                        say!("{}: {done}; a newer version was here and made {}", brand.name, unknown.join(", "))
-                    }
-                }
-            }
+            Ok(report) => say!("{}: {}", brand.name, outcome(&report)),
             Err(error) => {
                 complain!("brandgate: {}: {error}", brand.name);
-                is_whole = false;
-                // Where a file failed, an administrator has nothing left to do.
-                let is_later = error.cause.as_ref().is_some_and(|cause| cause.is::<migrations::MigrationError>());
-                if !postgres::is_unavailable(&error) && !is_later {
+                all_applied = false;
+                // A migration that fails runs with role and schema in place; an administrator could not help.
+                let has_schema = error.cause.as_ref().is_some_and(|cause| cause.is::<migrations::MigrationError>());
+                if !postgres::is_unavailable(&error) && !has_schema {
                     refused.push(brand);
                 }
             }
         }
     }
-    if is_whole {
+    if all_applied {
         return Ok(());
     }
     if arguments.admin_url.is_none() && !refused.is_empty() {
-        complain!(
-            "If the role or its schema is missing, an administrator of the database runs this (or --admin-url):\n"
-        );
+        complain!("If the role or its schema is missing, run this SQL as an administrator (or use --admin-url):\n");
         for brand in &refused {
             say!("{}", migrations::admin_script(brand));
         }
     }
     Err(String::new())
+}
+
+/// Creates roles and schemas as an administrator.
+async fn prepare(brands: &[BrandConfig], admin_url: &str) -> Result<(), String> {
+    let expected = "--admin-url: expected postgresql://user@host:port/database, or ?host=/run/postgresql for a socket";
+    let url = tokio_postgres::Config::from_str(admin_url).map_err(|_| expected.to_owned())?;
+    for brand in brands {
+        let (own, admins) = (brand.database.postgres.get_dbname(), url.get_dbname());
+        if own != admins {
+            let [own, admins] = [own, admins].map(|name| name.unwrap_or("?").to_owned());
+            return Err(format!("--admin-url names the database {admins}, but {} uses {own}", brand.name));
+        }
+    }
+    let mut admin = postgres::connect_with(&url, Role::Administrator).await.map_err(|error| error.to_string())?;
+    for brand in brands {
+        migrations::prepare(&mut admin, brand).await.map_err(|e| format!("{}: {e}", brand.name))?;
+    }
+    Ok(())
+}
+
+fn outcome(MigrationReport { applied, unknown }: &MigrationReport) -> String {
+    let applied = match applied.is_empty() {
+        true => "up to date".to_owned(),
+        false => format!("applied {}", applied.join(", ")),
+    };
+    match unknown.is_empty() {
+        true => applied,
+        false => format!("{applied}; also applied by a newer version: {}", unknown.join(", ")),
+    }
 }

@@ -1,5 +1,6 @@
-//! `brandgate outbox list` and `retry`: mails and receipts that wait or were given up. An id says what it is: `mail-12`,
-//! `receipt-17` (the receipt of payment 17).
+//! `brandgate outbox`: lists queued and failed emails and receipts, and retries them.
+//!
+//! An id names its kind: `mail-12`, `receipt-17` (the receipt of payment 17).
 
 use std::str::FromStr;
 
@@ -7,40 +8,45 @@ use brandgate::config::BrandConfig;
 use brandgate::mail::{self, Outbox, OutboxEntry, RetryOutcome};
 use brandgate::payments::receipt::{self, Receipt};
 use brandgate::tenant::brand::Brand;
+use serde::Serialize;
 
+use super::list::{self, Align, Row};
 use super::open;
 use super::output::say;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Show what is queued or was given up, oldest first
+    /// List queued and failed emails and receipts, oldest first
     List(List),
-    /// Make something due now, whether it waits or was given up
+    /// Retry an email or a receipt now, whether it is queued or failed
     Retry(Retry),
 }
 
 #[derive(clap::Args)]
 pub struct List {
-    /// The brand's name
+    /// Use the brand of this name
     #[arg(long)]
     brand: String,
-    /// Only what was given up
+    /// List only what failed for good
     #[arg(long)]
     failed: bool,
-    /// At most so many
+    /// List at most this many emails
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     count: i64,
+    /// Print a JSON array of objects: id, status, to, about, tries, nextTryAt, lastError
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
 pub struct Retry {
-    /// The brand's name
+    /// Use the brand of this name
     #[arg(long)]
     brand: String,
-    /// As `outbox list` shows it: mail-12, receipt-17
+    /// Id as `outbox list` shows it: mail-12, receipt-17
     #[arg(value_name = "ID", required_unless_present = "all_failed", conflicts_with = "all_failed")]
     id: Option<Id>,
-    /// Everything that was given up
+    /// Retry everything that failed for good
     #[arg(long)]
     all_failed: bool,
 }
@@ -56,12 +62,14 @@ impl FromStr for Id {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Id, String> {
-        let of = |prefix: &str| text.strip_prefix(prefix).and_then(|number| number.parse().ok());
-        let id = of("mail-").map(Id::Mail).or_else(|| of("receipt-").map(Id::Receipt));
+        let number = |prefix: &str| text.strip_prefix(prefix).and_then(|number| number.parse().ok());
+        let id = number("mail-").map(Id::Mail).or_else(|| number("receipt-").map(Id::Receipt));
         id.ok_or_else(|| "expected an id such as mail-12 or receipt-17".to_owned())
     }
 }
 
+/// # Errors
+/// A message that names the brand.
 pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
     match command {
         Command::List(arguments) => {
@@ -76,68 +84,115 @@ pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String>
 }
 
 async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
-    let told = |error| format!("{}: {error}", brand.name());
+    let with_brand = |error| format!("{}: {error}", brand.name());
     let Outbox { entries, queued, failed } =
-        mail::list(brand, arguments.failed, arguments.count).await.map_err(told)?;
-    let receipts = receipt::list(brand, arguments.failed).await.map_err(told)?;
-    if !entries.is_empty() || !receipts.is_empty() {
-        say!("{:<10} {:<8} {:<32} {:<24} {:>5}  {:<20} last error", "id", "", "to", "about", "tries", "next try");
-    }
-    for mail in &entries {
-        say!("{}", line(mail));
-    }
-    for receipt in &receipts {
-        say!("{}", receipt_line(receipt));
+        mail::list(brand, arguments.failed, arguments.count).await.map_err(with_brand)?;
+    let receipts = receipt::list(brand, arguments.failed).await.map_err(with_brand)?;
+    let mails = entries.iter().map(OutboxRow::of_mail);
+    let rows: Vec<OutboxRow<'_>> = mails.chain(receipts.iter().map(OutboxRow::of_receipt)).collect();
+    list::print(&rows, arguments.json);
+    if arguments.json {
+        return Ok(());
     }
     say!("{}: {queued} mails queued, {failed} given up", brand.name());
     if !receipts.is_empty() {
-        let failed = receipts.iter().filter(|receipt| receipt.status == "FAILED").count();
-        say!("{}: {} receipts on their way, {failed} given up", brand.name(), receipts.len() - failed);
+        let failed = receipts.iter().filter(|receipt| receipt.status == FAILED).count();
+        say!("{}: {} receipts queued, {failed} given up", brand.name(), receipts.len() - failed);
     }
     Ok(())
 }
 
-fn receipt_line(receipt: &Receipt) -> String {
-    let (state, next) = match receipt.status.as_str() {
-        "FAILED" => ("FAILED", "never".to_owned()),
-        _ => ("queued", receipt.next_try_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
-    };
-    let (id, about) = (format!("receipt-{}", receipt.payment_id), format!("payment:{}", receipt.payment_id));
-    let to = receipt.email.as_deref().unwrap_or("the fallback address");
-    let line = format!("{id:<10} {state:<8} {to:<32} {about:<24} {:>5}  {next:<20} ", receipt.tries);
-    (line + receipt.last_error.as_deref().unwrap_or_default()).trim_end().to_owned()
+/// The status of a failed receipt; tables show it in capitals for emails too.
+const FAILED: &str = "FAILED";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OutboxRow<'a> {
+    id: String,
+    status: &'static str,
+    /// `None`: the brand's fallback address.
+    to: Option<&'a str>,
+    about: String,
+    tries: i64,
+    /// `None` after the last attempt.
+    next_try_at: Option<String>,
+    last_error: Option<&'a str>,
 }
 
-fn line(mail: &OutboxEntry) -> String {
-    let OutboxEntry { id, subject_key, to, is_failed, attempts, next_attempt_at, last_error } = mail;
-    let (state, next) = match is_failed {
-        true => ("FAILED", "never".to_owned()),
-        false => ("queued", next_attempt_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
-    };
-    let id = format!("mail-{id}");
-    let line = format!("{id:<10} {state:<8} {to:<32} {subject_key:<24} {attempts:>5}  {next:<20} ");
-    (line + last_error.as_deref().unwrap_or_default()).trim_end().to_owned()
+impl OutboxRow<'_> {
+    fn of_mail(mail: &OutboxEntry) -> OutboxRow<'_> {
+        OutboxRow {
+            id: format!("mail-{}", mail.id),
+            status: status(mail.is_failed),
+            to: Some(&mail.to),
+            about: mail.subject_key.clone(),
+            tries: mail.attempts.into(),
+            next_try_at: (!mail.is_failed).then(|| list::time(mail.next_attempt_at)),
+            last_error: mail.last_error.as_deref(),
+        }
+    }
+
+    fn of_receipt(receipt: &Receipt) -> OutboxRow<'_> {
+        let has_failed = receipt.status == FAILED;
+        OutboxRow {
+            id: format!("receipt-{}", receipt.payment_id),
+            status: status(has_failed),
+            to: receipt.email.as_deref(),
+            about: format!("payment:{}", receipt.payment_id),
+            tries: receipt.tries,
+            next_try_at: (!has_failed).then(|| list::time(receipt.next_try_at)),
+            last_error: receipt.last_error.as_deref(),
+        }
+    }
+}
+
+fn status(has_failed: bool) -> &'static str {
+    if has_failed { "failed" } else { "queued" }
+}
+
+impl Row for OutboxRow<'_> {
+    const COLUMNS: &'static [(&'static str, Align)] = &[
+        ("id", Align::Left),
+        ("status", Align::Left),
+        ("to", Align::Left),
+        ("about", Align::Left),
+        ("tries", Align::Right),
+        ("next try", Align::Left),
+        ("last error", Align::Left),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            if self.next_try_at.is_none() { FAILED } else { self.status }.to_owned(),
+            self.to.unwrap_or("the fallback address").to_owned(),
+            self.about.clone(),
+            self.tries.to_string(),
+            self.next_try_at.clone().unwrap_or_else(|| "never".to_owned()),
+            self.last_error.unwrap_or_default().to_owned(),
+        ]
+    }
 }
 
 async fn retry(brand: &Brand, arguments: &Retry) -> Result<(), String> {
-    let told = |error| format!("{}: {error}", brand.name());
+    let with_brand = |error| format!("{}: {error}", brand.name());
     match arguments.id {
-        Some(Id::Mail(id)) => match mail::retry(brand, id).await.map_err(told)? {
+        Some(Id::Mail(id)) => match mail::retry(brand, id).await.map_err(with_brand)? {
             RetryOutcome::Due => say!("{}: mail-{id} is due now", brand.name()),
             RetryOutcome::AlreadySent => {
-                return Err(format!("{}: mail-{id} was sent; no mail is sent twice", brand.name()));
+                return Err(format!("{}: mail-{id} was sent and cannot be sent again", brand.name()));
             }
             RetryOutcome::Unknown => return Err(format!("{}: there is no mail-{id}", brand.name())),
         },
-        Some(Id::Receipt(payment_id)) => match receipt::retry(brand, payment_id).await.map_err(told)? {
+        Some(Id::Receipt(payment_id)) => match receipt::retry(brand, payment_id).await.map_err(with_brand)? {
             true => say!("{}: receipt-{payment_id} is due now", brand.name()),
-            false => return Err(format!("{}: receipt-{payment_id} is done, or there is none", brand.name())),
+            false => return Err(format!("{}: receipt-{payment_id} is done or does not exist", brand.name())),
         },
         None => {
-            let due = mail::retry_all_failed(brand).await.map_err(told)?;
+            let due = mail::retry_all_failed(brand).await.map_err(with_brand)?;
             say!("{}: {due} mails are due now", brand.name());
-            for failed in receipt::list(brand, true).await.map_err(told)? {
-                receipt::retry(brand, failed.payment_id).await.map_err(told)?;
+            for failed in receipt::list(brand, true).await.map_err(with_brand)? {
+                receipt::retry(brand, failed.payment_id).await.map_err(with_brand)?;
                 say!("{}: receipt-{} is due now", brand.name(), failed.payment_id);
             }
         }

@@ -1,14 +1,13 @@
-//! What the commands print: results on standard output by [`say!`], complaints on standard error by [`complain!`].
+//! Standard output ([`say!`]) and standard error ([`complain!`]) of the commands.
 //!
-//! Used by every subcommand instead of `println!`, which panics when nobody reads any more. What must never happen: a
-//! command that has done its work ends as if it had not, because `| head` had seen enough.
+//! `println!` panics when the reader of a pipe is gone; a command whose reader has seen enough (`| head`) succeeds.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 use std::sync::OnceLock;
 
-/// Why standard output could not be written, when that is worth a word (a full disk, not a reader that has gone).
-static LOST: OnceLock<std::io::Error> = OnceLock::new();
+/// The first error of writing to standard output, except a closed pipe.
+static WRITE_ERROR: OnceLock<std::io::Error> = OnceLock::new();
 
 /// Like `println!`.
 macro_rules! say {
@@ -26,21 +25,23 @@ pub fn result(text: Arguments<'_>) {
     if let Err(error) = std::io::stdout().write_fmt(text)
         && error.kind() != ErrorKind::BrokenPipe
     {
-        // The first one tells enough.
-        let _ = LOST.set(error);
+        let _ = WRITE_ERROR.set(error);
     }
 }
 
 pub fn complaint(text: Arguments<'_>) {
-    // There is nowhere left to say that standard error is gone.
+    // A closed standard error cannot be reported anywhere.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Whether everything that was said has been written, a reader that left aside. Errors are a sentence.
-pub fn whole() -> Result<(), String> {
-    let flushed = std::io::stdout().flush().err().filter(|error| error.kind() != ErrorKind::BrokenPipe);
-    match LOST.get().map(ToString::to_string).or(flushed.map(|error| error.to_string())) {
+/// Flushes standard output.
+///
+/// # Errors
+/// An output that was not written completely (a full disk); a reader that closed the pipe is not an error.
+pub fn flush() -> Result<(), String> {
+    let flush_error = std::io::stdout().flush().err().filter(|error| error.kind() != ErrorKind::BrokenPipe);
+    match WRITE_ERROR.get().map(ToString::to_string).or(flush_error.map(|error| error.to_string())) {
         None => Ok(()),
-        Some(error) => Err(format!("not all of the output could be written: {error}")),
+        Some(error) => Err(format!("failed to write the whole output: {error}")),
     }
 }

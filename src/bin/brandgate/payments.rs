@@ -1,54 +1,61 @@
-//! `brandgate payments`: what a person of the shop sees and does with payments.
+//! `brandgate payments`: lists payments, refunds them, and settles late ones.
 
 use brandgate::config::BrandConfig;
+use brandgate::foundation::error::Result as BrandResult;
+use brandgate::foundation::money::Exact;
 use brandgate::payments::{self, Payment, PaymentFilter};
 use brandgate::tenant::brand::Brand;
 use rust_decimal::Decimal;
+use serde::Serialize;
 
+use super::list::{self, Align, Row};
 use super::output::say;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// The newest payments
+    /// List the newest payments
     List {
-        /// The brand's name
+        /// Use the brand of this name
         #[arg(long)]
         brand: String,
-        /// Only those that can still be paid
+        /// List only payments that can still be paid
         #[arg(long)]
         open: bool,
-        /// Only those whose money came when the pieces were gone
+        /// List only payments that were paid late, when the stock was gone
         #[arg(long)]
         to_settle: bool,
-        /// How many at most
+        /// List at most this many payments
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         count: i64,
+        /// Print a JSON array of objects: payment, status, amount, startedAt, order, toSettle, remark
+        #[arg(long)]
+        json: bool,
     },
-    /// One payment with its lines and refunds
+    /// Show a payment with its items and refunds
     Show(One),
-    /// Give money back through the bank, all of it or a part; safe to repeat when the bank did not answer
+    /// Refund a payment through the bank, in full or in part; repeat it safely when the bank did not respond
     Refund {
         #[command(flatten)]
         one: One,
-        /// Roubles; all that is left unless said
+        /// Refund this amount in roubles [default: all that is left]
         #[arg(long, value_parser = roubles, allow_negative_numbers = true)]
         amount: Option<Decimal>,
-        /// The same amount as a moment ago, and meant
+        /// Refund the same amount once more, shortly after the last refund
         #[arg(long)]
         again: bool,
     },
-    /// Ask the bank about a payment now
+    /// Poll the bank for a payment now
     Retry(One),
-    /// Note that late money without pieces was settled with the buyer
+    /// Mark a late payment as settled with the buyer
     Settle(One),
 }
 
 #[derive(clap::Args)]
 pub struct One {
-    /// The brand's name
+    /// Use the brand of this name
     #[arg(long)]
     brand: String,
-    /// The payment's number, as `list` shows it
+    /// Number of the payment, as `list` shows it
     #[arg(value_parser = number, allow_negative_numbers = true)]
     payment: i64,
 }
@@ -63,56 +70,98 @@ fn roubles(text: &str) -> Result<Decimal, String> {
     amount.ok_or_else(|| "expected roubles, more than 0, with at most two decimals, such as 120.50".to_owned())
 }
 
+/// # Errors
+/// A message that names the brand.
 pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
     let name = match &command {
         Command::List { brand, .. } => brand,
         Command::Refund { one, .. } | Command::Show(one) | Command::Retry(one) | Command::Settle(one) => &one.brand,
     };
     let brand = super::open(brands, name).await?;
-    carry_out(&brand, command).await.map_err(|error| format!("{}: {error}", brand.name()))
+    execute(&brand, command).await.map_err(|error| format!("{}: {error}", brand.name()))
 }
 
-async fn carry_out(brand: &Brand, command: Command) -> brandgate::foundation::error::Result<()> {
+async fn execute(brand: &Brand, command: Command) -> BrandResult<()> {
     match command {
-        Command::List { open, to_settle, count, .. } => {
+        Command::List { open, to_settle, count, json, .. } => {
             let filter = PaymentFilter { only_open: open, only_to_settle: to_settle, count };
-            say!("{:>8}  {:<9}  {:>14}  {:<20}  {:<40}  remark", "payment", "status", "amount", "begun", "order");
-            for payment in payments::list(brand, filter).await? {
-                say!("{}", line(&payment));
-            }
+            let listed = payments::list(brand, filter).await?;
+            list::print(&listed.iter().map(PaymentRow::of).collect::<Vec<_>>(), json);
         }
         Command::Show(one) => show(brand, one.payment).await?,
         Command::Refund { one, amount, again } => {
             let refund = payments::refund(brand, one.payment, amount, again).await?;
             say!("{} RUB: {} (refund {})", refund.amount.normalize(), refund.status, refund.id);
         }
-        Command::Retry(one) => say!("{}", line(&payments::retry(brand, one.payment).await?)),
+        Command::Retry(one) => {
+            let payment = payments::retry(brand, one.payment).await?;
+            list::print(&[PaymentRow::of(&payment)], false);
+        }
         Command::Settle(one) => match payments::settle(brand, one.payment).await? {
             true => say!("settled"),
-            false => say!("there was nothing to settle"),
+            false => say!("nothing to settle"),
         },
     }
     Ok(())
 }
 
-fn line(payment: &Payment) -> String {
-    let remark = match (payment.to_settle, &payment.remark) {
-        (true, _) => "TO SETTLE: paid late, the pieces are gone",
-        (false, Some(remark)) => remark,
-        (false, None) => "",
-    };
-    let begun = payment.created_at.strftime("%Y-%m-%dT%H:%M:%SZ");
-    let (id, status, amount) = (payment.id, payment.state.status.as_str(), payment.amount.normalize());
-    format!("{id:>8}  {status:<9}  {amount:>14}  {begun:<20}  {:<40}  {remark}", payment.site_order_id)
-        .trim_end()
-        .to_owned()
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PaymentRow<'a> {
+    payment: i64,
+    status: &'static str,
+    amount: Exact,
+    started_at: String,
+    order: &'a str,
+    to_settle: bool,
+    remark: Option<&'a str>,
 }
 
-async fn show(brand: &Brand, id: i64) -> brandgate::foundation::error::Result<()> {
+impl PaymentRow<'_> {
+    fn of(payment: &Payment) -> PaymentRow<'_> {
+        PaymentRow {
+            payment: payment.id,
+            status: payment.state.status.as_str(),
+            amount: Exact(payment.amount),
+            started_at: list::time(payment.created_at),
+            order: &payment.site_order_id,
+            to_settle: payment.to_settle,
+            remark: payment.remark.as_deref(),
+        }
+    }
+
+    fn note(&self) -> &str {
+        if self.to_settle { "TO SETTLE: paid late, out of stock" } else { self.remark.unwrap_or_default() }
+    }
+}
+
+impl Row for PaymentRow<'_> {
+    const COLUMNS: &'static [(&'static str, Align)] = &[
+        ("payment", Align::Right),
+        ("status", Align::Left),
+        ("amount", Align::Right),
+        ("started", Align::Left),
+        ("order", Align::Left),
+        ("remark", Align::Left),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.payment.to_string(),
+            self.status.to_owned(),
+            self.amount.0.normalize().to_string(),
+            self.started_at.clone(),
+            self.order.to_owned(),
+            self.note().to_owned(),
+        ]
+    }
+}
+
+async fn show(brand: &Brand, id: i64) -> BrandResult<()> {
     let (payment, refunds) = payments::show(brand, id).await?;
-    say!("{}", line(&payment));
+    list::print(&[PaymentRow::of(&payment)], false);
     say!("owner          {}", payment.owner);
-    say!("at the bank    {}", payment.bank_order_id);
+    say!("bank's order   {}", payment.bank_order_id);
     say!("QR code        {}", payment.qr_id.as_deref().unwrap_or("none yet"));
     say!("expires        {}", payment.state.expires_at);
     if let Some(completed) = payment.completed_at {

@@ -1,8 +1,7 @@
-//! `brandgate reload`: both sides of it, over a socket in the directory that systemd makes for the process (`RuntimeDirectory=`).
+//! `brandgate reload`: client and server side of a reload over a socket in the unit's `RuntimeDirectory=`.
 //!
-//! The units' `ExecReload=` runs it, because a signal alone returns before anything was read: systemd 252 has no
-//! `Type=notify-reload`. What must never happen: it ends well although the files were refused, or before what a
-//! running process can take of them counts.
+//! The units' `ExecReload=` runs it, because a signal returns before the files were read (systemd 252 has no `Type=notify-reload`).
+//! It succeeds only when the process has applied the files.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -15,15 +14,15 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::output::say;
 
-/// What an answer begins with when the files' content counts.
-const DONE: &str = "reloaded: ";
+/// A response begins with this when the configuration was applied.
+const APPLIED: &str = "reloaded: ";
 
-/// Reading files, certificates among them; nobody is asked over the network.
-const LONGEST_RELOAD: Duration = Duration::from_secs(30);
+/// A reload reads files, certificates among them, and connects nowhere.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The running process's directory: /run/brandgate-work is that of `work`
+    /// Use this runtime directory of the process to reload; that of `work` is /run/brandgate-work
     #[arg(long, env = "RUNTIME_DIRECTORY", default_value = "/run/brandgate")]
     at: OsString,
 }
@@ -34,72 +33,73 @@ fn socket_in(directories: &OsStr) -> PathBuf {
     Path::new(OsStr::from_bytes(first)).join("reload.socket")
 }
 
-/// Asks the process to reload and waits until it has. Errors are a sentence: why it was refused, or that nobody answers.
+/// Requests a reload and waits for its outcome.
+///
+/// # Errors
+/// Why the reload was refused, or why the process did not respond.
 pub async fn run(arguments: &Arguments) -> Result<(), String> {
     let path = socket_in(&arguments.at);
-    let nobody = |error: std::io::Error| {
-        format!("nobody can be asked at {}: {error}; does it run? then try kill -HUP", path.display())
+    let unreachable = |error: std::io::Error| {
+        format!("failed to connect to {}: {error}; check that the process is running, or use kill -HUP", path.display())
     };
-    let mut stream = UnixStream::connect(&path).await.map_err(nobody)?;
-    let mut answer = String::new();
-    let read = tokio::time::timeout(LONGEST_RELOAD, stream.read_to_string(&mut answer)).await.map_err(|_| {
-        format!(
-            "no answer within {} s: it stands still or has much to do, and may still reload; its log will tell",
-            LONGEST_RELOAD.as_secs()
-        )
+    let mut stream = UnixStream::connect(&path).await.map_err(unreachable)?;
+    let mut response = String::new();
+    let read = tokio::time::timeout(RELOAD_TIMEOUT, stream.read_to_string(&mut response)).await.map_err(|_| {
+        let timeout_s = RELOAD_TIMEOUT.as_secs();
+        format!("no response within {timeout_s} s: the process hangs or is busy and may still reload; see its log")
     })?;
-    read.map_err(|error| format!("it does not say how the reload went: {error}"))?;
-    match answer.as_str() {
-        "" => Err("it ended before it said how the reload went".to_owned()),
-        done if done.starts_with(DONE) => {
-            say!("{done}");
+    read.map_err(|error| format!("failed to read the outcome of the reload: {error}"))?;
+    match response.as_str() {
+        "" => Err("the process ended during the reload; see its log".to_owned()),
+        applied if applied.starts_with(APPLIED) => {
+            say!("{applied}");
             Ok(())
         }
         refused => Err(refused.to_owned()),
     }
 }
 
-/// Where the long-running process is asked. Without systemd's directory nobody asks; SIGHUP is always there.
-#[derive(Default)]
-pub struct Listener(Option<UnixListener>);
+/// Accepts reload requests. Without a runtime directory there are none; SIGHUP always works.
+pub struct ReloadSocket(Option<UnixListener>);
 
-impl Listener {
-    /// Takes the place of whoever listened there before, so it is for a process that has its ports already.
-    pub fn from_environment() -> Listener {
+impl ReloadSocket {
+    /// Replaces the socket of an earlier process, so this is for a process that has bound its ports.
+    pub fn from_environment() -> ReloadSocket {
         let directories = std::env::var_os("RUNTIME_DIRECTORY").filter(|directories| !directories.is_empty());
-        let Some(directories) = directories else { return Listener(None) };
+        let Some(directories) = directories else { return ReloadSocket(None) };
         let path = socket_in(&directories);
-        // One that was killed has left its own.
+        // A killed process leaves its socket behind.
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path);
         if let Err(error) = &listener {
-            tracing::warn!("{}: {error}; systemctl reload will not work, kill -HUP does", path.display());
+            let path = path.display();
+            tracing::warn!("failed to bind {path}: {error}; systemctl reload will fail, use kill -HUP instead");
         }
-        Listener(listener.ok())
+        ReloadSocket(listener.ok())
     }
 
-    pub async fn next(&self) -> Asker {
+    pub async fn next(&self) -> ReloadRequest {
         let Some(listener) = &self.0 else { return std::future::pending().await };
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Asker(Some(stream)),
-                // Out of descriptors: whoever asks waits.
+                Ok((stream, _)) => return ReloadRequest(Some(stream)),
+                // Out of file descriptors; the client keeps waiting.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
     }
 }
 
-/// Who waits for how a reload goes; nobody after SIGHUP.
+/// A reload request; one by SIGHUP has no connection to respond on.
 #[derive(Default)]
-pub struct Asker(Option<UnixStream>);
+pub struct ReloadRequest(Option<UnixStream>);
 
-impl Asker {
-    /// `status` is what `systemctl status` shows from now on.
-    pub fn tell(self, is_done: bool, status: &str) {
-        // Tokio would first have to hear that it may write; a line is far smaller than what the kernel keeps for a socket.
+impl ReloadRequest {
+    /// `status` is the new status line of the process.
+    pub fn respond(self, is_applied: bool, status: &str) {
+        // Written synchronously: Tokio would first wait for writability, and a line always fits the socket's buffer.
         let Some(Ok(mut stream)) = self.0.map(UnixStream::into_std) else { return };
-        // Whoever asked may be gone.
-        let _ = stream.write_all(format!("{}{status}", if is_done { DONE } else { "" }).as_bytes());
+        // The client may be gone.
+        let _ = stream.write_all(format!("{}{status}", if is_applied { APPLIED } else { "" }).as_bytes());
     }
 }

@@ -1,47 +1,50 @@
-//! `brandgate reviews list`, `hide` and `show`: what the shop does with what buyers wrote.
-//!
-//! Called by `main`. What must never happen: a text that a stranger wrote commands the terminal it is shown on.
+//! `brandgate reviews`: lists visitors' reviews, hides them and shows them again.
 
 use brandgate::catalog::CatalogId;
 use brandgate::config::BrandConfig;
-use brandgate::reviews::{self, EXCERPT_CHARACTERS, ReviewFilter, ReviewSummary};
+use brandgate::reviews::{self, ReviewFilter, ReviewSummary};
 use brandgate::tenant::brand::Brand;
+use serde::Serialize;
 
+use super::list::{self, Align, Row};
 use super::open;
 use super::output::say;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Show the newest reviews: id, item, stars, author, date, state, the text's beginning
+    /// List the newest reviews with the beginning of their text
     List(List),
-    /// Take a review from sight; the item's rating follows
+    /// Hide a review and recompute the item's rating
     Hide(One),
-    /// Show a hidden review again; the item's rating follows
+    /// Show a hidden review again and recompute the item's rating
     Show(One),
 }
 
 #[derive(clap::Args)]
 pub struct List {
-    /// The brand's name
+    /// Use the brand of this name
     #[arg(long)]
     brand: String,
-    /// Only of this item: its number or its text id
+    /// List only reviews of this item, given by its number or its text id
     #[arg(long)]
     item: Option<String>,
-    /// Only those that are hidden
+    /// List only hidden reviews
     #[arg(long)]
     hidden: bool,
-    /// How many
+    /// List at most this many reviews
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     count: i64,
+    /// Print a JSON array of objects: review, item, rating, author, createdAt, hidden, text
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
 pub struct One {
-    /// The brand's name
+    /// Use the brand of this name
     #[arg(long)]
     brand: String,
-    /// The review's number, the first word of its line in `list`
+    /// Number of the review, as `list` shows it
     #[arg(value_parser = number, allow_negative_numbers = true)]
     id: i64,
 }
@@ -50,6 +53,8 @@ fn number(text: &str) -> Result<i64, String> {
     super::listed_number(text, "reviews list")
 }
 
+/// # Errors
+/// A message that names the brand.
 pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
     match command {
         Command::List(arguments) => list(&*open(brands, &arguments.brand).await?, &arguments).await,
@@ -59,47 +64,73 @@ pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String>
 }
 
 async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
-    let item =
-        arguments.item.as_deref().map(|text| CatalogId::parse(text).ok_or_else(|| format!("--item {text}: no id")));
-    let wanted = ReviewFilter { item: item.transpose()?, only_hidden: arguments.hidden, count: arguments.count };
-    let listed = reviews::list(brand, &wanted).await.map_err(|error| format!("{}: {error}", brand.name()))?;
-    for review in &listed {
-        say!("{}", line(review));
-    }
+    let parse = |text: &str| CatalogId::parse(text).ok_or_else(|| format!("--item {text}: expected an item's id"));
+    let item = arguments.item.as_deref().map(parse).transpose()?;
+    let filter = ReviewFilter { item, only_hidden: arguments.hidden, count: arguments.count };
+    let listed = reviews::list(brand, &filter).await.map_err(|error| format!("{}: {error}", brand.name()))?;
+    list::print(&listed.iter().map(ReviewRow::of).collect::<Vec<_>>(), arguments.json);
     Ok(())
 }
 
-fn line(review: &ReviewSummary) -> String {
-    let stars = review.stars.map_or_else(|| "-".to_owned(), |stars| stars.to_string());
-    let author = plain(review.author.as_deref().unwrap_or("-"));
-    let date = review.created_at.map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-    let state = if review.is_hidden { "hidden" } else { "shown" };
-    let excerpt = plain(&review.excerpt);
-    let (review_id, item_id) = (review.review_id, review.item_id);
-    format!("{review_id:>8} {item_id:>16} {stars} {author:<21} {date:<20} {state:<6} {excerpt}")
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReviewRow<'a> {
+    review: i64,
+    item: i64,
+    rating: Option<i16>,
+    author: Option<&'a str>,
+    created_at: Option<String>,
+    hidden: bool,
+    text: &'a str,
 }
 
-/// On one line, and without what moves a cursor, colours a terminal or turns the direction of writing.
-fn plain(text: &str) -> String {
-    let steers = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown = text.chars().take(EXCERPT_CHARACTERS.unsigned_abs() as usize);
-    shown.map(|c| if steers(c) { ' ' } else { c }).collect()
+impl ReviewRow<'_> {
+    fn of(review: &ReviewSummary) -> ReviewRow<'_> {
+        ReviewRow {
+            review: review.review_id,
+            item: review.item_id,
+            rating: review.stars,
+            author: review.author.as_deref(),
+            created_at: review.created_at.map(list::time),
+            hidden: review.is_hidden,
+            text: &review.excerpt,
+        }
+    }
+}
+
+impl Row for ReviewRow<'_> {
+    const COLUMNS: &'static [(&'static str, Align)] = &[
+        ("review", Align::Right),
+        ("item", Align::Right),
+        ("rating", Align::Right),
+        ("author", Align::Left),
+        ("created", Align::Left),
+        ("state", Align::Left),
+        ("text", Align::Left),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let unknown = || "-".to_owned();
+        vec![
+            self.review.to_string(),
+            self.item.to_string(),
+            self.rating.map_or_else(unknown, |rating| rating.to_string()),
+            self.author.map_or_else(unknown, str::to_owned),
+            self.created_at.clone().unwrap_or_else(unknown),
+            state(self.hidden).to_owned(),
+            self.text.to_owned(),
+        ]
+    }
+}
+
+fn state(is_hidden: bool) -> &'static str {
+    if is_hidden { "hidden" } else { "shown" }
 }
 
 async fn set_hidden(brand: &Brand, review_id: i64, is_hidden: bool) -> Result<(), String> {
     let rated = reviews::set_hidden(brand, review_id, is_hidden).await;
     let rated = rated.map_err(|error| format!("{}: {error}", brand.name()))?;
-    let state = if is_hidden { "hidden" } else { "shown" };
-    say!("{}: review {review_id} is {state}; item {} has rating {}", brand.name(), rated.item_id, rated.rating);
+    let (name, state) = (brand.name(), state(is_hidden));
+    say!("{name}: review {review_id} is {state}; item {} has rating {}", rated.item_id, rated.rating);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_strangers_text_stays_on_its_line() {
-        assert_eq!(plain("a\nb\u{1b}[2Jc\u{202e}d\r👍"), "a b [2Jc d 👍");
-    }
 }

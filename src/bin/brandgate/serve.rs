@@ -1,13 +1,10 @@
-//! `brandgate serve`: all brands, until told to stop.
+//! `brandgate serve`: the HTTPS listeners of all brands.
 
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::systemd::{self, Inherited};
 use arc_swap::ArcSwap;
 use brandgate::config::BrandConfig;
-
 use brandgate::platform::postgres::Purpose;
 use brandgate::routes::routes;
 use brandgate::server::brand_listener::BrandListener;
@@ -19,182 +16,166 @@ use brandgate::tenant::reload::{ConfigSource, Reloaded};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::process::{self, Asked, LONGEST_OPENING, Requests};
-
-const DOING: &str = "serving";
-
-/// How often the certificates' files are looked at.
-const LOOK_AT_CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
+use crate::supervisor::{ProcessRole, Signals, Supervisor, open_all};
+use crate::systemd::{self, InheritedSockets};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Where /metrics, /healthz and /readyz are answered, in plain HTTP; loopback only
+    /// Answer /metrics, /healthz and /readyz at this loopback address, in plain HTTP
     #[arg(long, env = "BRANDGATE_ADMIN", default_value = "127.0.0.1:9445")]
     admin: SocketAddr,
 }
 
-pub async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
-    let mut requests = Requests::new();
-    traces::start()?;
-    let mut inherited = Inherited::take()?;
-    let by_systemd = !inherited.is_empty();
-    let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
-    let brands = configs
-        .into_iter()
-        .map(|config| Brand::new(config, Purpose::Visitors))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| e.to_string())?;
-    // The databases are asked while the certificates are loaded: the first use of cryptography takes its time.
-    let mut opening = tokio::spawn(process::open_all(brands.clone()));
-    brands.iter().for_each(|brand| brand.follow_catalog_changes());
-    let ending = Shutdown::default();
-    let (doors, sockets) = prepare(&brands, &mut inherited, &ending)?;
-    for name in inherited.names_left() {
-        tracing::warn!("systemd hands over a socket {name}, but there is no such brand");
-    }
-    requests.take_reloads();
-    let present = Arc::new(ArcSwap::from_pointee(brands));
-    tokio::spawn(admin::serve(admin_socket, present.clone()));
-    tokio::spawn(systemd::tell_watchdog());
+struct Gateway {
+    listeners: Vec<BrandListener>,
+    /// Until the start, clients wait in the kernel's accept queue instead of being refused.
+    unserved: Vec<(BrandListener, Vec<TcpListener>)>,
+    serving: TaskTracker,
+    shutdown: Shutdown,
+    /// Whether systemd holds the listening sockets.
+    has_inherited_sockets: bool,
+}
 
-    let running = TaskTracker::new();
-    // Until the databases are open, or are found to be away, visitors wait in the kernel's queue instead of being refused.
-    let mut waiting: Vec<_> = doors.iter().cloned().zip(sockets).collect();
-    let (patience, mut is_open) = (tokio::time::sleep(LONGEST_OPENING), false);
-    tokio::pin!(patience);
-    let mut look = tokio::time::interval(LOOK_AT_CERTIFICATES_EVERY);
-    let ended = loop {
-        tokio::select! {
-            opened = &mut opening, if !is_open => match opened.map_err(|e| e.to_string()).flatten() {
-                Ok(()) => is_open = true,
-                Err(sentence) => break Err(sentence),
-            },
-            () = &mut patience, if !waiting.is_empty() => {}
-            _ = look.tick() => {
-                renew_certificates(&doors);
-                continue;
-            }
-            asked = requests.next() => match asked {
-                Asked::Stop => break Ok(()),
-                Asked::Reload(asker) => {
-                    let former = present.load_full();
-                    let exchange = |renewed: &Reloaded| exchange(&doors, renewed);
-                    if let Some(renewal) = process::reload(asker, &source, &former, DOING, exchange) {
-                        present.store(Arc::new(renewal.brands.clone()));
-                        renewal.tell();
-                    }
-                    continue;
+impl ProcessRole for Gateway {
+    const ACTIVITY: &'static str = "serving";
+
+    fn start(&mut self, _brands: &[Arc<Brand>], _all_ready: bool) {
+        for (listener, sockets) in self.unserved.drain(..) {
+            self.serving.spawn(listener.serve(sockets));
+        }
+    }
+
+    fn check_certificates(&mut self) {
+        for listener in &self.listeners {
+            let brand = listener.brand();
+            match listener.reload_certificate() {
+                None => {}
+                Some(Ok(not_after)) => tracing::info!(brand = brand.name(), %not_after, "loaded a new certificate"),
+                Some(Err(message)) => {
+                    tracing::error!("failed to load the new certificate; the current one stays in use: {message}");
                 }
-            },
+            }
         }
-        for (door, sockets) in waiting.drain(..) {
-            running.spawn(door.serve(sockets));
+    }
+
+    /// For all listeners or none.
+    fn apply(&mut self, reloaded: &Reloaded) -> Result<(), String> {
+        let prepared = self.listeners.iter().zip(&reloaded.brands);
+        let prepared: Vec<_> =
+            prepared.map(|(listener, brand)| listener.prepare(brand.clone())).collect::<Result<_, _>>()?;
+        for (listener, state) in self.listeners.iter().zip(prepared) {
+            listener.apply(state);
         }
-        let status = process::status(DOING, &present.load());
-        if is_open {
-            tracing::info!("{status}");
-        }
-        systemd::ready(&status);
-    };
-    tracing::info!("stopping: running requests end");
-    systemd::stopping();
-    // Before anybody was let in, nothing is served to the end.
-    let drains = present.load().iter().map(|brand| brand.config.timeouts.drain).max().filter(|_| waiting.is_empty());
-    drop(waiting);
-    ending.run(drains.unwrap_or_default(), by_systemd).await;
-    running.close();
-    running.wait().await;
+        Ok(())
+    }
+
+    async fn shut_down(self, brands: &[Arc<Brand>]) {
+        // Without a start there are no requests to drain.
+        let is_started = self.unserved.is_empty();
+        let drain = brands.iter().map(|brand| brand.config.timeouts.drain).max().filter(|_| is_started);
+        drop(self.unserved);
+        self.shutdown.run(drain.unwrap_or_default(), self.has_inherited_sockets).await;
+        self.serving.close();
+        self.serving.wait().await;
+    }
+}
+
+pub async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
+    let signals = Signals::listen();
+    traces::start()?;
+    let mut inherited = InheritedSockets::from_environment()?;
+    let has_inherited_sockets = !inherited.is_empty();
+    let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
+    let brands = crate::build_brands(configs, Purpose::Visitors)?;
+    // The databases open while the certificates are loaded: the first use of cryptography is slow.
+    let opening = tokio::spawn(open_all(brands.clone()));
+    brands.iter().for_each(|brand| brand.follow_catalog_changes());
+    let shutdown = Shutdown::default();
+    let (listeners, sockets) = prepare(&brands, &mut inherited, &shutdown)?;
+    for name in inherited.remaining_names() {
+        tracing::warn!("ignoring the socket {name} of systemd: there is no brand of that name");
+    }
+    let brands = Arc::new(ArcSwap::from_pointee(brands));
+    tokio::spawn(admin::serve(admin_socket, brands.clone()));
+    tokio::spawn(systemd::notify_watchdog());
+    let unserved = listeners.iter().cloned().zip(sockets).collect();
+    let gateway = Gateway { listeners, unserved, serving: TaskTracker::new(), shutdown, has_inherited_sockets };
+    let ended = Supervisor::new(gateway, brands, source, signals, opening).run().await;
     tokio::task::spawn_blocking(traces::flush).await.map_err(|e| e.to_string())?;
     ended
 }
 
-/// The admin listener's socket, systemd's or our own.
-pub fn admin_socket(inherited: &mut Inherited, address: SocketAddr) -> Result<TcpListener, String> {
-    let socket = match inherited.named("admin").pop() {
-        Some(socket) => TcpListener::from_std(socket).map_err(|e| format!("systemd's socket admin: {e}"))?,
+/// The admin listener's socket: systemd's, or one bound to `address`.
+///
+/// # Errors
+/// An address that is not loopback or cannot be bound.
+pub fn admin_socket(inherited: &mut InheritedSockets, address: SocketAddr) -> Result<TcpListener, String> {
+    let socket = match inherited.take("admin").pop() {
+        Some(socket) => {
+            TcpListener::from_std(socket).map_err(|e| format!("failed to use the socket admin of systemd: {e}"))?
+        }
         None => {
-            refuse_public(address)?;
+            require_loopback(address)?;
             accept::bind(address)?
         }
     };
-    refuse_public(socket.local_addr().map_err(|e| e.to_string())?)?;
+    require_loopback(socket.local_addr().map_err(|e| e.to_string())?)?;
     Ok(socket)
 }
 
-fn refuse_public(address: SocketAddr) -> Result<(), String> {
+fn require_loopback(address: SocketAddr) -> Result<(), String> {
     match address.ip().is_loopback() {
         true => Ok(()),
-        false => Err(format!("--admin {address}: only a loopback address, it shows all brands")),
+        false => Err(format!("--admin {address}: expected a loopback address, because it shows data of all brands")),
     }
 }
 
-/// Takes or binds every brand's sockets and loads its certificate; all faults come at once.
+/// Takes or binds every brand's sockets and loads its certificate.
+///
+/// # Errors
+/// Every problem of every brand.
 fn prepare(
     brands: &[Arc<Brand>],
-    inherited: &mut Inherited,
-    ending: &Shutdown,
+    inherited: &mut InheritedSockets,
+    shutdown: &Shutdown,
 ) -> Result<(Vec<BrandListener>, Vec<Vec<TcpListener>>), String> {
     let router = Arc::new(routes());
-    let by_systemd = !inherited.is_empty();
-    let (mut faults, mut doors, mut all_sockets) = (Vec::new(), Vec::new(), Vec::new());
+    let has_inherited_sockets = !inherited.is_empty();
+    let (mut problems, mut listeners, mut all_sockets) = (Vec::new(), Vec::new(), Vec::new());
     for brand in brands {
-        match sockets_of(brand, inherited.named(brand.name())) {
+        let name = brand.name();
+        match sockets_of(brand, inherited.take(name)) {
             Ok(sockets) => {
                 let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok());
                 let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
-                tracing::info!(brand = brand.name(), listen = addresses.join(", "), "listening");
+                tracing::info!(brand = name, listen = addresses.join(", "), "listening");
                 all_sockets.push(sockets);
             }
-            Err(sentence) => {
-                let name = brand.name();
-                let hint =
-                    format!("; systemd hands over no socket {name}: systemctl enable --now brandgate@{name}.socket");
-                faults.push(format!("{name}: {sentence}{}", if by_systemd { &hint } else { "" }));
-            }
+            Err(message) if has_inherited_sockets => problems.push(format!(
+                "{name}: {message}; systemd has no socket {name}, run systemctl enable --now brandgate@{name}.socket"
+            )),
+            Err(message) => problems.push(format!("{name}: {message}")),
         }
     }
-    // After all sockets, because a certificate takes its time: no brand's visitors are refused while another's is loaded.
+    // After all sockets, because loading a certificate is slow: clients of every brand already wait in the accept queue.
     for brand in brands {
-        match BrandListener::new(brand.clone(), router.clone(), ending.clone()) {
-            Ok(door) => {
-                if let Some(refusal) = door.certificate_problem() {
+        match BrandListener::new(brand.clone(), router.clone(), shutdown.clone()) {
+            Ok(listener) => {
+                if let Some(problem) = listener.certificate_problem() {
                     let file = brand.config.tls.certificate.display();
-                    tracing::error!(brand = brand.name(), "{file} {refusal}: browsers refuse it");
+                    tracing::error!(brand = brand.name(), "{file} {problem}: browsers refuse it");
                 }
-                doors.push(door);
+                listeners.push(listener);
             }
-            Err(sentence) => faults.push(sentence),
+            Err(message) => problems.push(message),
         }
     }
-    if faults.is_empty() { Ok((doors, all_sockets)) } else { Err(faults.join("\nbrandgate: ")) }
+    if problems.is_empty() { Ok((listeners, all_sockets)) } else { Err(problems.join("\nbrandgate: ")) }
 }
 
-fn sockets_of(brand: &Brand, handed: Vec<StdTcpListener>) -> Result<Vec<TcpListener>, String> {
-    if handed.is_empty() {
+fn sockets_of(brand: &Brand, inherited: Vec<StdTcpListener>) -> Result<Vec<TcpListener>, String> {
+    if inherited.is_empty() {
         return brand.config.listen.iter().map(|address| accept::bind(*address)).collect();
     }
-    handed.into_iter().map(|socket| TcpListener::from_std(socket).map_err(|e| e.to_string())).collect()
-}
-
-/// All doors or none.
-fn exchange(doors: &[BrandListener], renewed: &Reloaded) -> Result<(), String> {
-    let rehearsed = doors.iter().zip(&renewed.brands).map(|(door, brand)| door.prepare(brand.clone()));
-    let rehearsed = rehearsed.collect::<Result<Vec<_>, _>>()?;
-    for (door, present) in doors.iter().zip(rehearsed) {
-        door.apply(present);
-    }
-    Ok(())
-}
-
-fn renew_certificates(doors: &[BrandListener]) {
-    for door in doors {
-        let brand = door.brand();
-        match door.reload_certificate() {
-            None => {}
-            Some(Ok(not_after)) => tracing::info!(brand = brand.name(), %not_after, "a new certificate is in use"),
-            Some(Err(sentence)) => {
-                tracing::error!("the certificate was replaced, but the former stays in use: {sentence}");
-            }
-        }
-    }
+    inherited.into_iter().map(|socket| TcpListener::from_std(socket).map_err(|e| e.to_string())).collect()
 }

@@ -13,10 +13,10 @@ const CONFIG: PaymentsConfig = PaymentsConfig {
     qr_lifetime: Duration::from_secs(900),
     open_per_owner: 2,
     open_per_address: 3,
-    look_every: Duration::from_secs(2),
-    answer_within: Duration::from_secs(1),
-    follow: Duration::from_secs(86_400),
-    longest_pause: Duration::from_secs(1_800),
+    min_poll_interval: Duration::from_secs(2),
+    poll_wait: Duration::from_secs(1),
+    follow_up: Duration::from_secs(86_400),
+    max_poll_interval: Duration::from_secs(1_800),
 };
 
 /// An order of one unit of item 1 for 20 RUB, as [`Payment::example`] pays for.

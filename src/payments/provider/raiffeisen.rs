@@ -226,7 +226,7 @@ impl<'b> RaiffeisenClient<'b> {
 
 /// Queries a QR code that does not exist. Whether the key is the merchant's own is checked when the configuration is read.
 pub(super) async fn health_check(config: &BankConfig) -> Result<String, String> {
-    let http = HttpClient::new(None, config.authority.as_deref(), config.connect_timeout)?;
+    let http = HttpClient::new(None, config.ca_file.as_deref(), config.connect_timeout)?;
     let client = RaiffeisenClient::new(config, &http);
     let unknown_id = hex::random_name().map_err(|error| error.to_string())?;
     let request = HttpRequest::get(client.url(&format!("/api/sbp/v2/qrs/{unknown_id}"))).bearer(&config.keys[0]);

@@ -110,7 +110,7 @@ mod tests {
             api_url: "https://bank.example".to_owned(),
             merchant_id: "MA1".to_owned(),
             keys: keys.iter().map(|key| Secret::new("key", *key)).collect(),
-            authority: None,
+            ca_file: None,
             timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
         }

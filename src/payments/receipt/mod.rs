@@ -27,7 +27,7 @@ pub async fn send_due(brand: &Brand) -> Result<u64> {
     let count = due.len() as u64;
     let steps = due.into_iter().map(|receipt| async {
         let reported = advance(&provider, fiscal, &receipt).await;
-        let step = next_step(&receipt, reported, fiscal.most_tries, now + retry_delay(fiscal, receipt.tries));
+        let step = next_step(&receipt, reported, fiscal.max_attempts, now + retry_delay(fiscal, receipt.tries));
         (receipt, step)
     });
     for (receipt, step) in futures_util::future::join_all(steps).await {
@@ -106,8 +106,9 @@ fn log_step(brand: &Brand, receipt: &Receipt, step: &ReceiptStep) {
 
 /// Exponential backoff with up to 20 percent of jitter.
 fn retry_delay(fiscal: &FiscalConfig, tries: i64) -> SignedDuration {
-    let doubled = fiscal.first_retry.saturating_mul(2_u32.saturating_pow(u32::try_from(tries).unwrap_or(0).min(20)));
-    let delay = doubled.min(fiscal.longest_retry);
+    let doubled =
+        fiscal.first_retry_delay.saturating_mul(2_u32.saturating_pow(u32::try_from(tries).unwrap_or(0).min(20)));
+    let delay = doubled.min(fiscal.max_retry_delay);
     let jitter = delay / 1_000 * (getrandom::u32().unwrap_or(0) % 200);
     SignedDuration::try_from(delay + jitter).unwrap_or(SignedDuration::from_hours(1))
 }

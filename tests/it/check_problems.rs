@@ -1,4 +1,4 @@
-//! `brandgate check` where one thing is not as it should be: each is told, and hides nothing else.
+//! `brandgate check` with one problem at a time: it is reported, and the other checks still run.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -9,11 +9,11 @@ use crate::check::line;
 use crate::harness::Site;
 
 fn chmod(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("the test owns it");
 }
 
-/// Gives a brand a self-signed certificate for localhost that is valid between two moments (`YYYYMMDDHHMMSSZ`), and its key.
-fn valid_between(site: &mut Site, from: &str, to: &str) -> PathBuf {
+/// Gives dexar a self-signed certificate for localhost with this validity (`YYYYMMDDHHMMSSZ`); returns its key file.
+fn use_certificate(site: &mut Site, from: &str, to: &str) -> PathBuf {
     let place = site.directory.path().to_owned();
     site.directory.write("ca.index", "");
     site.directory.write("ca.serial", "01");
@@ -39,39 +39,40 @@ fn valid_between(site: &mut Site, from: &str, to: &str) -> PathBuf {
 }
 
 #[test]
-fn everything_that_is_wrong_with_a_certificate_is_told_at_once() {
+fn every_problem_of_a_certificate_is_reported() {
     let mut site = Site::unmigrated(&["dexar"]);
-    let key = valid_between(&mut site, "20980101000000Z", "20990101000000Z");
+    let key = use_certificate(&mut site, "20980101000000Z", "20990101000000Z");
     chmod(&key, 0o644);
     site.change_brand("dexar", |brand| brand.public_url = "https://shop.example:445".to_owned());
-    let said = site.run(&["check", "--offline"]).failure(1);
+    let output = site.run(&["check", "--offline"]).failure(1);
     for words in ["is not valid before 2098-01-01T00:00:00Z", "chmod 640", "but public_url says shop.example"] {
-        let told = said.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("no {words} in\n{said}"));
-        assert!(told.contains("certificate") && told.contains("✗ FAULT"), "{told}");
+        let found =
+            output.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("no {words} in\n{output}"));
+        assert!(found.contains("certificate") && found.contains("✗ ERROR"), "{found}");
     }
     chmod(&key, 0o640);
-    let said = site.run(&["check", "--offline"]).failure(1);
-    assert!(!said.contains("chmod") && said.contains("2 faults"), "a key may be its group's: {said}");
+    let output = site.run(&["check", "--offline"]).failure(1);
+    assert!(!output.contains("chmod") && output.contains("2 errors"), "a key may be readable by its group: {output}");
 }
 
 #[test]
-fn a_secret_of_any_name_that_a_group_can_read_is_told() {
+fn a_secret_that_a_group_can_read_is_a_warning() {
     let site = Site::unmigrated(&["dexar"]);
     let text = std::fs::read_to_string(site.brand_path("dexar")).expect("it was written");
     site.directory.write("brands/dexar.toml", text.replace("dexar.database-password", "dexar.the-password"));
     let secret = site.directory.write("credentials/dexar.the-password", "s3cret");
     chmod(&secret, 0o640);
-    let said = site.run(&["check", "--offline"]).success();
-    let told = line(&said, "dexar", "secrets");
-    assert!(told.contains("! warn") && told.contains("/dexar.the-password") && !told.contains("s3cret"), "{told}");
+    let output = site.run(&["check", "--offline"]).success();
+    let found = line(&output, "dexar", "secrets");
+    assert!(found.contains("! warn") && found.contains("/dexar.the-password") && !found.contains("s3cret"), "{found}");
     chmod(&secret, 0o600);
     assert!(line(&site.run(&["check", "--offline"]).success(), "dexar", "secrets").contains("✓ ok"));
 }
 
 #[test]
-fn a_server_for_fewer_connections_than_the_brands_may_open_is_told() {
+fn a_server_with_too_few_connections_for_all_brands_is_a_warning() {
     let mut site = Site::new(&["dexar", "novo"]);
-    let takes: usize = site
+    let max: usize = site
         .services
         .admin_sql(
             &site.database,
@@ -79,17 +80,17 @@ fn a_server_for_fewer_connections_than_the_brands_may_open_is_told() {
         )
         .parse()
         .expect("a number");
-    // Each brand alone would do.
-    let size = takes / 2;
+    // Enough for each brand alone.
+    let size = max / 2;
     for brand in ["dexar", "novo"] {
         site.change_brand(brand, |brand| brand.pool = format!("pool_size = {size}"));
     }
-    let said = site.run(&["check"]).success();
+    let output = site.run(&["check"]).success();
     for brand in ["dexar", "novo"] {
-        let told = line(&said, brand, "postgresql");
+        let found = line(&output, brand, "postgresql");
         assert!(
-            told.contains("! warn") && told.contains(&format!("takes {takes} ")) && told.contains("pool_size"),
-            "{told}"
+            found.contains("! warn") && found.contains(&format!("accepts {max} ")) && found.contains("pool_size"),
+            "{found}"
         );
     }
     site.change_brand("dexar", |brand| brand.pool = "pool_size = 2".to_owned());
@@ -97,25 +98,25 @@ fn a_server_for_fewer_connections_than_the_brands_may_open_is_told() {
 }
 
 #[test]
-fn a_database_that_takes_no_writes_is_told() {
+fn a_read_only_database_is_an_error() {
     let site = Site::new(&["dexar"]);
     let database = &site.database;
     site.services.admin_sql(database, &format!("alter database {database} set default_transaction_read_only = on"));
-    let said = site.run(&["check"]).failure(1);
-    let told = line(&said, "dexar", "postgresql");
-    assert!(told.contains("✗ FAULT") && told.contains("takes no writes"), "{told}");
-    assert!(!line(&said, "dexar", "redis").contains("FAULT"), "the others are told all the same: {said}");
+    let output = site.run(&["check"]).failure(1);
+    let found = line(&output, "dexar", "postgresql");
+    assert!(found.contains("✗ ERROR") && found.contains("is read-only"), "{found}");
+    assert!(!line(&output, "dexar", "redis").contains("ERROR"), "the other checks have run: {output}");
 }
 
 #[test]
-fn every_right_on_another_brands_schema_is_told() {
+fn every_right_on_another_brands_schema_is_an_error() {
     let site = Site::new(&["dexar", "novo"]);
     let admin = |sql: &str| site.services.admin_sql(&site.database, sql);
     admin("grant select on novo.payment to dexar");
-    let said = site.run(&["check"]).failure(1);
-    let told = line(&said, "dexar", "isolation");
-    assert!(told.contains("✗ FAULT") && told.contains("novo.payment") && !told.contains("novo.item"), "{told}");
-    assert!(line(&said, "novo", "isolation").contains("✓ ok"), "{said}");
+    let output = site.run(&["check"]).failure(1);
+    let found = line(&output, "dexar", "isolation");
+    assert!(found.contains("✗ ERROR") && found.contains("novo.payment") && !found.contains("novo.item"), "{found}");
+    assert!(line(&output, "novo", "isolation").contains("✓ ok"), "{output}");
     admin("revoke select on novo.payment from dexar");
     admin("grant usage on schema novo to dexar");
     assert!(line(&site.run(&["check"]).failure(1), "dexar", "isolation").contains("the schema novo"));
@@ -124,9 +125,9 @@ fn every_right_on_another_brands_schema_is_told() {
 }
 
 #[test]
-fn servers_that_say_nothing_are_not_waited_for() {
+fn silent_servers_time_out() {
     let mut site = Site::new(&["dexar"]);
-    // They take connections (the kernel does) and say nothing.
+    // The kernel accepts connections; no response is ever sent.
     let silent = || TcpListener::bind("127.0.0.1:0").expect("a free port");
     let (postgres, redis) = (silent(), silent());
     let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
@@ -135,15 +136,15 @@ fn servers_that_say_nothing_are_not_waited_for() {
         brand.database_url = format!("postgresql://127.0.0.1:{postgres_port}/shop");
         brand.redis_url = format!("redis://127.0.0.1:{redis_port}");
     });
-    let said = site.run(&["check"]).failure(1);
+    let output = site.run(&["check"]).failure(1);
     for subject in ["postgresql", "redis"] {
-        assert!(line(&said, "dexar", subject).contains("✗ FAULT"), "{said}");
+        assert!(line(&output, "dexar", subject).contains("✗ ERROR"), "{output}");
     }
-    assert!(line(&said, "dexar", "certificate").contains("✓ ok") && said.contains("2 faults"), "{said}");
+    assert!(line(&output, "dexar", "certificate").contains("✓ ok") && output.contains("2 errors"), "{output}");
 }
 
 #[test]
-fn a_redis_whose_settings_may_not_be_asked_is_no_tick() {
+fn a_redis_whose_settings_cannot_be_read_is_a_warning() {
     let site = Site::new(&["dexar"]);
     let user = format!("checked_{}", site.redis_number());
     site.redis(&["ACL", "SETUSER", &user, "on", ">s3cret", "~*", "&*", "+@all", "-config", "-info"]);
@@ -152,13 +153,13 @@ fn a_redis_whose_settings_may_not_be_asked_is_no_tick() {
     let own = &site.brand("dexar").redis_url;
     let as_user = format!("url = \"{own}&user={user}\"\npassword = \"dexar.redis-password\"");
     site.directory.write("brands/dexar.toml", text.replace(&format!("url = \"{own}\""), &as_user));
-    let said = site.run(&["check"]).success();
-    let told = line(&said, "dexar", "redis");
-    assert!(told.contains("! warn") && told.contains("appendonly yes") && told.contains("noeviction"), "{told}");
+    let output = site.run(&["check"]).success();
+    let found = line(&output, "dexar", "redis");
+    assert!(found.contains("! warn") && found.contains("appendonly yes") && found.contains("noeviction"), "{found}");
     site.redis(&["ACL", "SETUSER", &user, "+info"]);
-    let said = site.run(&["check"]).success();
-    let told = line(&said, "dexar", "redis");
+    let output = site.run(&["check"]).success();
+    let found = line(&output, "dexar", "redis");
     let appends = site.redis(&["CONFIG", "GET", "appendonly"]).ends_with("yes");
-    assert_eq!(told.contains("✓ ok"), appends, "INFO tells of appendonly and of nothing else: {told}");
+    assert_eq!(found.contains("✓ ok"), appends, "INFO says whether Redis persists: {found}");
     site.redis(&["ACL", "DELUSER", &user]);
 }
