@@ -16,7 +16,7 @@ const QUERY_INTERVAL: Duration = Duration::from_secs(5);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Updates the gauges of all brands.
-pub async fn collect(brands: &[Arc<Brand>]) {
+pub(crate) async fn collect(brands: &[Arc<Brand>]) {
     static LAST_QUERIED: LazyLock<Mutex<Option<Instant>>> = LazyLock::new(Mutex::default);
     let mut last_queried = LAST_QUERIED.lock().await;
     if last_queried.is_none_or(|at| at.elapsed() >= QUERY_INTERVAL) {

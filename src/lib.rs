@@ -17,22 +17,22 @@
 //! [`reviews`], [`mail`], [`cart`] < [`payments`] < [`auth`] < [`telegram`]. A test (`tests/it/layering.rs`) fails on an import that
 //! goes up, and on a cycle between files. `src/README.md` describes the architecture in detail.
 
-pub mod auth;
-pub mod cart;
+pub(crate) mod auth;
+pub(crate) mod cart;
 pub mod catalog;
 pub mod check;
-pub mod collector;
+pub(crate) mod collector;
 pub mod config;
 pub mod foundation;
-pub mod http;
+pub(crate) mod http;
 pub mod mail;
-pub mod openapi;
+pub(crate) mod openapi;
 pub mod payments;
 pub mod platform;
-pub mod regions;
+pub(crate) mod regions;
 pub mod reviews;
 pub mod routes;
-pub mod search;
+pub(crate) mod search;
 pub mod server;
 pub mod session;
 pub mod telegram;

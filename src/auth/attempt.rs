@@ -12,7 +12,7 @@ use crate::session::User;
 const CHOICES: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// The parameter of the link: 32 hexadecimal digits.
     pub token: String,
     /// The two digits that the browser shows.
@@ -28,7 +28,7 @@ pub struct Attempt {
 
 /// The state of an attempt, for the browser that holds its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AttemptState {
+pub(super) enum AttemptState {
     Pending,
     Denied,
     Approved { user: User, session_id: String, is_claimed: bool },
@@ -36,7 +36,7 @@ pub enum AttemptState {
 
 /// The result of a step in the chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttemptOutcome {
+pub(crate) enum AttemptOutcome {
     /// The user has yet to press a number.
     AwaitingCode,
     /// The right number: the attempt may be approved.
@@ -73,7 +73,7 @@ impl AttemptOutcome {
 }
 
 impl Attempt {
-    pub fn new(token: String, browser: String, address: String, created_at: Timestamp) -> Result<Attempt> {
+    pub(crate) fn new(token: String, browser: String, address: String, created_at: Timestamp) -> Result<Attempt> {
         let mut choices: Vec<String> = Vec::with_capacity(CHOICES);
         while choices.len() < CHOICES {
             let choice = (10 + random_below(90)?).to_string();
@@ -92,7 +92,7 @@ fn random_below(limit: u32) -> Result<u32> {
 }
 
 /// The browser and the system that a `User-Agent` names, in words of ours: the header's own text is never shown.
-pub fn describe_user_agent(user_agent: &str) -> String {
+pub(super) fn describe_user_agent(user_agent: &str) -> String {
     let first_match = |names: &[(&str, &'static str)]| {
         names.iter().find(|(product, _)| user_agent.contains(product)).map(|(_, name)| *name)
     };

@@ -19,7 +19,7 @@ use super::page::{self, AttemptLinks, LoginPage};
 use super::{Attempt, LoggedIn, SessionState, SignedData};
 
 /// `GET /auth/session`: the caller's session. Extends an active one and its cookie; claims the session of an approved attempt.
-pub async fn session(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn session(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let cookies = RequestCookies::from_request(&cx.brand, &req);
     match super::session_state(&cx.brand, &cookies).await? {
         SessionState::Found { session, secret, has_pending_attempt } => {
@@ -69,7 +69,7 @@ impl<'s> From<&'s Session> for SessionResponse<'s> {
 }
 
 /// `POST /auth/logout`: ends the session everywhere; the browser continues as a new visitor.
-pub async fn log_out(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn log_out(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let cookies = RequestCookies::from_request(&cx.brand, &req);
     super::log_out(&cx.brand, &cookies).await?;
     let visitor = cookies.set_visitor(&CookieSecret::new()?);
@@ -78,7 +78,7 @@ pub async fn log_out(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse>
 }
 
 /// `POST /auth/telegram/start`: starts an attempt, for a front end that shows the number itself.
-pub async fn start(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn start(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let (attempt, secret) = start_attempt(&cx, &req).await?;
     let links = attempt_links(&cx, &attempt)?;
     let body = json!({
@@ -93,7 +93,7 @@ pub async fn start(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
 
 /// `GET /auth/telegram/start`: the same as a page, for a front end that can only link. A browser with a pending attempt gets
 /// that one again.
-pub async fn start_page(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn start_page(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let response = attempt_page(&cx, &req).await;
     or_error_page(&cx, &req, response)
 }
@@ -164,7 +164,7 @@ fn attempt_links(cx: &RequestContext, attempt: &Attempt) -> Result<AttemptLinks>
 }
 
 /// `GET /auth/telegram/callback`: signed data in the query or as JSON. A navigation gets the confirmation page.
-pub async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     if is_navigation(&req) {
         let response = confirmation_page(&cx, &req).await;
         return or_error_page(&cx, &req, response);
@@ -180,7 +180,7 @@ pub async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResp
 }
 
 /// `POST /auth/telegram/callback`: signed data as JSON, or the form of the confirmation page.
-pub async fn callback_post(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn callback_post(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     if req.media_type() == "application/x-www-form-urlencoded" {
         let response = confirm_form(&cx, &mut req).await;
         return or_error_page(&cx, &req, response);

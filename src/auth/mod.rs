@@ -7,7 +7,7 @@
 //! - One signature creates at most one session.
 
 mod attempt;
-pub mod http;
+pub(crate) mod http;
 mod page;
 mod signed;
 mod store;
@@ -27,8 +27,8 @@ use crate::session::{self, Owner, RequestCookies, Session};
 use crate::tenant::brand::Brand;
 
 use attempt::AttemptState;
-pub use attempt::{Attempt, AttemptOutcome};
-pub use signed::{LoginIdentity, SignedData, callback_url};
+pub(crate) use attempt::{Attempt, AttemptOutcome};
+pub(crate) use signed::{LoginIdentity, SignedData, callback_url};
 
 /// An attempt expires this much before its cookie, so that a browser can still claim one that was approved at the last moment.
 const CLAIM_MARGIN: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ const LINK: &str = "link";
 const SESSION: &str = "session";
 
 /// What a browser's cookies stand for.
-pub enum SessionState {
+pub(crate) enum SessionState {
     /// A session, active or expired. `secret` is its cookie from now on.
     Found {
         session: Session,
@@ -51,7 +51,7 @@ pub enum SessionState {
 }
 
 /// The result of a login callback.
-pub enum LoggedIn {
+pub(crate) enum LoggedIn {
     /// The calling browser has a new session.
     ThisBrowser { session: Session, secret: CookieSecret },
     /// An attempt is approved: the browser that started it will get the session of this id.
@@ -59,7 +59,7 @@ pub enum LoggedIn {
 }
 
 impl LoggedIn {
-    pub fn session_id(&self) -> &str {
+    pub(crate) fn session_id(&self) -> &str {
         match self {
             LoggedIn::ThisBrowser { session, .. } => &session.id,
             LoggedIn::OtherBrowser { session_id } => session_id,
@@ -69,12 +69,12 @@ impl LoggedIn {
 
 /// # Errors
 /// 503 for a brand without a bot.
-pub fn telegram_config(brand: &Brand) -> Result<&TelegramConfig> {
+pub(crate) fn telegram_config(brand: &Brand) -> Result<&TelegramConfig> {
     brand.config.telegram.as_ref().ok_or_else(|| Error::unavailable("the brand's file has no [telegram]"))
 }
 
 /// Starts an attempt and ends the browser's previous one. The secret is for the browser's cookie only.
-pub async fn start_attempt(
+pub(crate) async fn start_attempt(
     brand: &Brand,
     cookies: &RequestCookies,
     user_agent: &str,
@@ -93,7 +93,7 @@ pub async fn start_attempt(
 }
 
 /// The attempt of a secret, while it is pending.
-pub async fn pending_attempt(brand: &Brand, secret: &CookieSecret) -> Result<Option<Attempt>> {
+pub(crate) async fn pending_attempt(brand: &Brand, secret: &CookieSecret) -> Result<Option<Attempt>> {
     let found = store::find(&brand.redis, &secret.name(LINK)).await?;
     Ok(found.and_then(|(attempt, state)| (state == AttemptState::Pending).then_some(attempt)))
 }
@@ -102,7 +102,7 @@ pub async fn pending_attempt(brand: &Brand, secret: &CookieSecret) -> Result<Opt
 ///
 /// # Errors
 /// 503 when Redis is unavailable, or PostgreSQL when a cart is to be merged. A retry continues where this stopped.
-pub async fn session_state(brand: &Brand, cookies: &RequestCookies) -> Result<SessionState> {
+pub(crate) async fn session_state(brand: &Brand, cookies: &RequestCookies) -> Result<SessionState> {
     let mut has_pending_attempt = false;
     if let Some(secret) = &cookies.attempt {
         match store::find(&brand.redis, &secret.name(LINK)).await? {
@@ -174,7 +174,7 @@ async fn end_previous_session(brand: &Brand, cookies: &RequestCookies, new: &Coo
 ///
 /// # Errors
 /// 401 for data that this bot did not sign, that is too old or was used before; 409 for an attempt that cannot be approved.
-pub async fn log_in(brand: &Brand, data: &SignedData, cookies: &RequestCookies) -> Result<LoggedIn> {
+pub(crate) async fn log_in(brand: &Brand, data: &SignedData, cookies: &RequestCookies) -> Result<LoggedIn> {
     let lifetime = verify(brand, data)?;
     if !store::use_hash(&brand.redis, &data.hash_hex(), lifetime).await? {
         return Err(already_used());
@@ -193,7 +193,7 @@ pub async fn log_in(brand: &Brand, data: &SignedData, cookies: &RequestCookies) 
 ///
 /// # Errors
 /// 401 for data that this bot did not sign or that is too old.
-pub fn verify(brand: &Brand, data: &SignedData) -> Result<Duration> {
+pub(crate) fn verify(brand: &Brand, data: &SignedData) -> Result<Duration> {
     let max_age = SignedDuration::try_from(brand.config.session.max_login_age).or_internal()?;
     data.verify(&telegram_config(brand)?.token, brand.clock.now(), max_age)?;
     Ok(SignedData::lifetime(max_age).unsigned_abs())
@@ -203,7 +203,7 @@ pub fn verify(brand: &Brand, data: &SignedData) -> Result<Duration> {
 ///
 /// # Errors
 /// As [`log_in`].
-pub async fn approve(brand: &Brand, data: &SignedData) -> Result<LoggedIn> {
+pub(crate) async fn approve(brand: &Brand, data: &SignedData) -> Result<LoggedIn> {
     verify(brand, data)?;
     let token = data.attempt().ok_or_else(|| Error::internal("the signed data names no attempt"))?;
     approve_attempt(brand, token, data).await
@@ -239,7 +239,7 @@ async fn log_in_browser(brand: &Brand, data: &SignedData, cookies: &RequestCooki
 }
 
 /// Issues the one-time token of the confirmation page, bound to the visitor's cookie and the data.
-pub async fn issue_form_token(brand: &Brand, visitor: &CookieSecret, data: &SignedData) -> Result<String> {
+pub(crate) async fn issue_form_token(brand: &Brand, visitor: &CookieSecret, data: &SignedData) -> Result<String> {
     let lifetime = verify(brand, data)?;
     if store::is_hash_used(&brand.redis, &data.hash_hex()).await? {
         return Err(already_used());
@@ -253,7 +253,12 @@ pub async fn issue_form_token(brand: &Brand, visitor: &CookieSecret, data: &Sign
 ///
 /// # Errors
 /// 403 for a token that was issued to another browser, for other data, or was used; otherwise as [`log_in`].
-pub async fn confirm_form(brand: &Brand, token: &str, data: &SignedData, cookies: &RequestCookies) -> Result<LoggedIn> {
+pub(crate) async fn confirm_form(
+    brand: &Brand,
+    token: &str,
+    data: &SignedData,
+    cookies: &RequestCookies,
+) -> Result<LoggedIn> {
     let is_valid = match &cookies.visitor {
         Some(visitor) => store::use_form_token(&brand.redis, token, &form_binding(visitor, data)).await?,
         None => false,
@@ -274,7 +279,7 @@ fn form_binding(visitor: &CookieSecret, data: &SignedData) -> String {
 }
 
 /// Ends the browser's session on every instance, and its login attempt.
-pub async fn log_out(brand: &Brand, cookies: &RequestCookies) -> Result<()> {
+pub(crate) async fn log_out(brand: &Brand, cookies: &RequestCookies) -> Result<()> {
     if let Some(secret) = &cookies.session {
         session::end(brand, secret).await?;
     }
@@ -287,7 +292,7 @@ pub async fn log_out(brand: &Brand, cookies: &RequestCookies) -> Result<()> {
 }
 
 /// Binds an attempt to the user who pressed START on its link. `None` when the attempt has expired.
-pub async fn bind_attempt(
+pub(crate) async fn bind_attempt(
     brand: &Brand,
     token: &str,
     user_id: i64,
@@ -296,6 +301,11 @@ pub async fn bind_attempt(
 }
 
 /// Checks the number that a user pressed, `None` for No. A matching one must still be approved with [`approve`].
-pub async fn submit_code(brand: &Brand, token: &str, user_id: i64, code: Option<&str>) -> Result<AttemptOutcome> {
+pub(crate) async fn submit_code(
+    brand: &Brand,
+    token: &str,
+    user_id: i64,
+    code: Option<&str>,
+) -> Result<AttemptOutcome> {
     store::submit_code(&brand.redis, token, user_id, code).await
 }

@@ -15,13 +15,13 @@ use crate::foundation::language::Language;
 use crate::foundation::texts::{Texts, fill};
 
 /// A page and the nonce of its style sheet.
-pub struct LoginPage {
+pub(super) struct LoginPage {
     pub html: String,
     pub nonce: String,
 }
 
 /// The ways from an attempt to the bot.
-pub struct AttemptLinks {
+pub(super) struct AttemptLinks {
     /// `@BOT`
     pub bot: String,
     /// `https://t.me/BOT?start=auth_TOKEN`
@@ -33,7 +33,7 @@ pub struct AttemptLinks {
 }
 
 /// The page of a pending attempt: the number, and the links to the bot.
-pub fn attempt_page(
+pub(super) fn attempt_page(
     brand: &BrandConfig,
     language: Language,
     attempt: &Attempt,
@@ -59,7 +59,7 @@ pub fn attempt_page(
 }
 
 /// "Log in to Dexar as Anna?": only the button of this page logs the browser in.
-pub fn confirmation_page(
+pub(super) fn confirmation_page(
     brand: &BrandConfig,
     language: Language,
     data: &SignedData,
@@ -87,7 +87,7 @@ pub fn confirmation_page(
 }
 
 /// An error in words for the visitor.
-pub fn error_page(brand: &BrandConfig, language: Language, error: &Error) -> Result<LoginPage> {
+pub(super) fn error_page(brand: &BrandConfig, language: Language, error: &Error) -> Result<LoginPage> {
     let texts = &Texts::of(language).login_page;
     let message = match (&error.kind, error.code) {
         (_, "stale_login") => texts.error_stale,

@@ -38,7 +38,7 @@ const FIELDS: [(&str, usize); 8] = [
 
 /// Well-formed login data; only [`SignedData::verify`] checks the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedData {
+pub(crate) struct SignedData {
     /// Every received field but `hash`, as text.
     fields: BTreeMap<String, String>,
     hash: [u8; 32],
@@ -51,7 +51,7 @@ impl SignedData {
     ///
     /// # Errors
     /// 400 that names the field.
-    pub fn from_json(body: &Value) -> Result<SignedData> {
+    pub(crate) fn from_json(body: &Value) -> Result<SignedData> {
         let members = body.as_object().ok_or_else(|| Error::malformed("bad_login", "Expected a JSON object."))?;
         let mut pairs = Vec::new();
         for (name, value) in members {
@@ -69,7 +69,7 @@ impl SignedData {
     ///
     /// # Errors
     /// 400 that names the field.
-    pub fn from_pairs(pairs: Vec<(String, String)>) -> Result<SignedData> {
+    pub(crate) fn from_pairs(pairs: Vec<(String, String)>) -> Result<SignedData> {
         let mut fields = BTreeMap::new();
         for (name, value) in pairs {
             let Some((_, max_chars)) = FIELDS.iter().find(|(known, _)| *known == name) else {
@@ -102,7 +102,7 @@ impl SignedData {
 
     /// Signs login data as Telegram does, with `attempt` as a further field. Control characters in names become spaces, so that
     /// no name can forge further fields.
-    pub fn sign(user: &LoginIdentity<'_>, attempt: Option<&str>, now: Timestamp, token: &Secret) -> SignedData {
+    pub(crate) fn sign(user: &LoginIdentity<'_>, attempt: Option<&str>, now: Timestamp, token: &Secret) -> SignedData {
         let mut fields = BTreeMap::from([
             ("id".to_owned(), user.id.to_string()),
             ("first_name".to_owned(), without_controls(user.first_name)),
@@ -117,7 +117,7 @@ impl SignedData {
 
     /// # Errors
     /// 401 for a signature that is not this bot's, and for data older than `max_age` or dated in the future.
-    pub fn verify(&self, token: &Secret, now: Timestamp, max_age: SignedDuration) -> Result<()> {
+    pub(crate) fn verify(&self, token: &Secret, now: Timestamp, max_age: SignedDuration) -> Result<()> {
         if signature(&self.fields, token).verify_slice(&self.hash).is_err() {
             return Err(Error::unauthorized("bad_hash", "This login was not signed by the bot of this shop."));
         }
@@ -129,20 +129,20 @@ impl SignedData {
     }
 
     /// For how long data is accepted at most, which is how long a used hash has to be stored.
-    pub fn lifetime(max_age: SignedDuration) -> SignedDuration {
+    pub(crate) fn lifetime(max_age: SignedDuration) -> SignedDuration {
         max_age + MAX_CLOCK_SKEW
     }
 
     /// The hash in hexadecimal.
-    pub fn hash_hex(&self) -> String {
+    pub(crate) fn hash_hex(&self) -> String {
         hex::encode(&self.hash)
     }
 
-    pub fn attempt(&self) -> Option<&str> {
+    pub(crate) fn attempt(&self) -> Option<&str> {
         self.fields.get("attempt").map(String::as_str)
     }
 
-    pub fn user(&self) -> User {
+    pub(crate) fn user(&self) -> User {
         let field = |name: &str| self.fields.get(name).map(String::as_str).unwrap_or_default();
         let username = Some(field("username")).filter(|name| !name.is_empty()).map(str::to_owned);
         let display_name = format!("{} {}", field("first_name"), field("last_name")).trim().to_owned();
@@ -150,14 +150,14 @@ impl SignedData {
     }
 
     /// All fields and `hash`, for a query or a form.
-    pub fn pairs(&self) -> Vec<(&str, String)> {
+    pub(crate) fn pairs(&self) -> Vec<(&str, String)> {
         let fields = self.fields.iter().map(|(name, value)| (name.as_str(), value.clone()));
         fields.chain([("hash", self.hash_hex())]).collect()
     }
 }
 
 /// The link that logs a browser in after a confirmation: signed data in a query.
-pub fn callback_url(public_url: &str, data: &SignedData) -> String {
+pub(crate) fn callback_url(public_url: &str, data: &SignedData) -> String {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let pairs = data.pairs();
     let query = pairs.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect::<Vec<_>>().join("&");
@@ -166,7 +166,7 @@ pub fn callback_url(public_url: &str, data: &SignedData) -> String {
 
 /// The user that the bot signs for, as named by a Telegram update.
 #[derive(Debug, Clone, Copy)]
-pub struct LoginIdentity<'a> {
+pub(crate) struct LoginIdentity<'a> {
     pub id: i64,
     pub first_name: &'a str,
     pub last_name: Option<&'a str>,

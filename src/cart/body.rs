@@ -8,7 +8,7 @@ use crate::http::request::{self, MAX_SAFE_INTEGER};
 
 /// The two operations of `POST /cart`.
 #[derive(Debug, PartialEq, Eq)]
-pub enum CartPost {
+pub(crate) enum CartPost {
     Add { item_id: i64, quantity: i32 },
     Payment,
 }
@@ -17,7 +17,7 @@ pub enum CartPost {
 ///
 /// # Errors
 /// 400 that names the invalid member, or both forms when `itemID` and `amount` are both present or both missing.
-pub fn parse_post(body: &[u8]) -> Result<CartPost> {
+pub(crate) fn parse_post(body: &[u8]) -> Result<CartPost> {
     let body: &Value = &request::json(body)?;
     let has = |key: &str| body.get(key).is_some_and(|value| !value.is_null());
     match (has("itemID"), has("amount")) {
@@ -34,12 +34,12 @@ pub fn parse_post(body: &[u8]) -> Result<CartPost> {
 }
 
 /// `{"itemID", "quantity"}`; the quantity 0 removes the item.
-pub fn parse_patch(body: &Value) -> Result<(i64, i32)> {
+pub(super) fn parse_patch(body: &Value) -> Result<(i64, i32)> {
     Ok((item_id(body)?, quantity(body, 0)?))
 }
 
 /// An array of item ids.
-pub fn parse_delete(body: &Value) -> Result<Vec<i64>> {
+pub(super) fn parse_delete(body: &Value) -> Result<Vec<i64>> {
     let ids = body.as_array().and_then(|list| list.iter().map(id_of).collect::<Option<Vec<_>>>());
     ids.ok_or_else(|| Error::malformed("bad_item_ids", "Expected an array of item ids, such as [123, 456]."))
 }

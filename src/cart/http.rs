@@ -9,14 +9,14 @@ use crate::tenant::context::RequestContext;
 use super::body;
 
 /// `GET /cart`: lists the lines. Sets the visitor cookie of a new visitor.
-pub async fn get(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn get(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let caller = Caller::from_request(&cx, &req).await?;
     let (items, language) = super::list(&cx, &caller).await?;
     Ok(ApiResponse::json(&items)?.in_language(language))
 }
 
 /// `PATCH /cart`: sets the quantity of a line.
-pub async fn patch(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn patch(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let (item_id, quantity) = body::parse_patch(&req.json().await?)?;
     let caller = Caller::from_request(&cx, &req).await?;
     super::set_quantity(&cx, &caller.owner(), item_id, quantity).await?;
@@ -24,7 +24,7 @@ pub async fn patch(cx: RequestContext, mut req: ApiRequest) -> Result<ApiRespons
 }
 
 /// `DELETE /cart`: removes items.
-pub async fn delete(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn delete(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let item_ids = body::parse_delete(&req.json().await?)?;
     let caller = Caller::from_request(&cx, &req).await?;
     super::remove(&cx, &caller.owner(), &item_ids).await?;

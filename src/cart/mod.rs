@@ -6,8 +6,8 @@
 //! write checks the stock in its own statement, so concurrent writes either both succeed within it or are rejected.
 
 mod body;
-pub use body::{CartPost, parse_post};
-pub mod http;
+pub(crate) use body::{CartPost, parse_post};
+pub(crate) mod http;
 mod store;
 
 use crate::platform::postgres::Executor;
@@ -21,7 +21,7 @@ use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
 /// The largest quantity of one item in a cart.
-pub const MAX_QUANTITY: i32 = 999;
+pub(crate) const MAX_QUANTITY: i32 = 999;
 
 /// How long the cart of a visitor without a session is kept after its last change.
 const VISITOR_CART_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -63,7 +63,7 @@ impl Outcome {
 ///
 /// # Errors
 /// 404 for an item that does not exist or is hidden, 409 with `left` above the stock, 400 for a sum above [`MAX_QUANTITY`].
-pub async fn add(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
+pub(crate) async fn add(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
     let outcome = store::add(&cx.brand.postgres().await?, owner, item_id, quantity, cx.now()).await?;
     outcome.into_result()
 }
@@ -72,7 +72,7 @@ pub async fn add(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32
 ///
 /// # Errors
 /// 404 when the item is not in the cart, 409 with `left` above the stock.
-pub async fn set_quantity(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
+pub(crate) async fn set_quantity(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
     let client = cx.brand.postgres().await?;
     if quantity == 0 {
         let removed = store::remove(&client, owner, &[item_id]).await?;
@@ -83,24 +83,24 @@ pub async fn set_quantity(cx: &RequestContext, owner: &Owner, item_id: i64, quan
 }
 
 /// Removes items from the cart; ids that are not in it are ignored.
-pub async fn remove(cx: &RequestContext, owner: &Owner, item_ids: &[i64]) -> Result<()> {
+pub(crate) async fn remove(cx: &RequestContext, owner: &Owner, item_ids: &[i64]) -> Result<()> {
     store::remove(&cx.brand.postgres().await?, owner, item_ids).await?;
     Ok(())
 }
 
 /// Moves all lines of one cart into another; quantities add up within the stock. Idempotent.
-pub async fn merge(client: &impl Executor, from: &Owner, into: &Owner, now: Timestamp) -> Result<()> {
+pub(crate) async fn merge(client: &impl Executor, from: &Owner, into: &Owner, now: Timestamp) -> Result<()> {
     store::merge(client, from, into, now).await.map(drop)
 }
 
 /// Subtracts what was bought from the cart of `owner` (an [`Owner::key`]), in the transaction that completes the payment.
 /// Units beyond the bought quantity stay. `items` are pairs of item id and quantity.
-pub async fn remove_bought(client: &impl Executor, owner: &str, items: &[(i64, i32)]) -> Result<()> {
+pub(crate) async fn remove_bought(client: &impl Executor, owner: &str, items: &[(i64, i32)]) -> Result<()> {
     store::remove_bought(client, owner, items).await
 }
 
 /// Deletes the carts of visitors that have not changed for [`VISITOR_CART_LIFETIME`]; returns how many lines were deleted.
-pub async fn delete_expired(brand: &Brand) -> Result<u64> {
+pub(crate) async fn delete_expired(brand: &Brand) -> Result<u64> {
     let before = brand.clock.now().checked_sub(VISITOR_CART_LIFETIME).or_internal()?;
     let deleted = store::delete_expired(&brand.postgres().await?, before).await?;
     Ok(deleted)
@@ -108,7 +108,7 @@ pub async fn delete_expired(brand: &Brand) -> Result<u64> {
 
 /// The lines in the order in which they were added, with current prices, and the language of their texts. A line whose item was
 /// hidden or sold out since is included as `out`.
-pub async fn list(cx: &RequestContext, caller: &Caller) -> Result<(Vec<Item>, Language)> {
+pub(crate) async fn list(cx: &RequestContext, caller: &Caller) -> Result<(Vec<Item>, Language)> {
     let client = cx.brand.postgres().await?;
     let owner = &caller.owner();
     // Another tab may have added items to the visitor's cart during the login.

@@ -82,7 +82,7 @@ pub struct Category {
 /// A category below another.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Subcategory {
+pub(crate) struct Subcategory {
     id: String,
     name: String,
     visible: bool,

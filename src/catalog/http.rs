@@ -7,13 +7,13 @@ use crate::http::response::ApiResponse;
 use crate::tenant::context::RequestContext;
 
 /// `GET /category`: the tree of categories.
-pub async fn categories(cx: RequestContext, _: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn categories(cx: RequestContext, _: ApiRequest) -> Result<ApiResponse> {
     let (categories, language) = super::categories(&cx).await?;
     ApiResponse::catalogue(&categories, language, Vec::new())
 }
 
 /// `GET /category/{id}?count=50&skip=0`: items of a category and its descendants.
-pub async fn category_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn category_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let page = Page { count: req.count(Page::DEFAULT_COUNT)?, skip: req.skip()? };
     let (items, language) = super::category_items(&cx, req.param("id"), page).await?;
     let item_ids = items.iter().map(|item| item.item_id).collect();
@@ -21,13 +21,13 @@ pub async fn category_items(cx: RequestContext, req: ApiRequest) -> Result<ApiRe
 }
 
 /// `GET /item/{id}`: one item with its newest 100 reviews.
-pub async fn item(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn item(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let (item, language) = super::item(&cx, req.param("id")).await?;
     ApiResponse::catalogue(&item, language, vec![item.item_id])
 }
 
 /// `GET /randomitems?count=5&category=…`: random items.
-pub async fn random_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn random_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let count = usize::try_from(req.count(5)?).or_internal()?;
     let (cards, language) = super::random_items(&cx, count, req.query("category")?).await?;
     Ok(ApiResponse::json_list(cards.iter().map(|card| &card.json)).in_language(language))

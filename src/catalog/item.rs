@@ -55,7 +55,7 @@ pub struct Item {
 
 /// A picture or video of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Photo {
+pub(crate) struct Photo {
     pub url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub photo: Option<String>,
@@ -188,7 +188,7 @@ impl Item {
 }
 
 /// Reads the rows of a list; the language is the requested one if any item is translated.
-pub fn read_list(rows: &[Row], language: Language) -> Result<(Vec<Item>, Language)> {
+pub(crate) fn read_list(rows: &[Row], language: Language) -> Result<(Vec<Item>, Language)> {
     let mut used = Language::Ru;
     let items = rows.iter().map(|row| {
         let (item, language) = Item::read(row, language, MAX_QUESTIONS_IN_LIST)?;
@@ -207,7 +207,12 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 }
 
 /// An item of a cart: `quantity` is the cart's, `remainings` the shop's.
-pub fn read_cart_line(card: &Row, language: Language, quantity: i32, is_listed: bool) -> Result<(Item, Language)> {
+pub(crate) fn read_cart_line(
+    card: &Row,
+    language: Language,
+    quantity: i32,
+    is_listed: bool,
+) -> Result<(Item, Language)> {
     let (mut item, language) = Item::read(card, language, MAX_QUESTIONS_IN_LIST)?;
     item.quantity = Some(quantity);
     if !is_listed {
@@ -217,7 +222,7 @@ pub fn read_cart_line(card: &Row, language: Language, quantity: i32, is_listed: 
 }
 
 /// The level of a stock in units: 0 is out, 1-9 low, 10-49 medium, 50 and more high.
-pub fn stock_level(quantity: i32) -> &'static str {
+pub(crate) fn stock_level(quantity: i32) -> &'static str {
     match quantity {
         ..=0 => "out",
         1..=9 => "low",

@@ -4,11 +4,11 @@
 //! - Hidden items, and items below a hidden category, are shown nowhere: lists and single items are read through the
 //!   view `listed_item`, except the pages of a category, whose statement (`category_items.sql`) has the same rule.
 
-pub mod category;
+pub(crate) mod category;
 pub mod export;
-pub mod http;
+pub(crate) mod http;
 pub mod import;
-pub mod item;
+pub(crate) mod item;
 mod random;
 mod store;
 

@@ -37,7 +37,11 @@ pub struct Card {
 }
 
 /// Distinct items in random order; the language is the requested one if any item is translated.
-pub async fn draw(cx: &RequestContext, category: Option<&CatalogId>, count: usize) -> Result<(Vec<Card>, Language)> {
+pub(super) async fn draw(
+    cx: &RequestContext,
+    category: Option<&CatalogId>,
+    count: usize,
+) -> Result<(Vec<Card>, Language)> {
     let mut drawn = Vec::new();
     // An item may be removed between the two reads; its change has invalidated the candidates by then, so one retry is
     // enough.

@@ -14,7 +14,7 @@ pub(super) struct ServiceUser {
 
 impl ServiceUser {
     /// `None` where the user does not exist, and unless root runs the check: other users learn what is unreadable by reading it.
-    pub fn find() -> Option<ServiceUser> {
+    pub(super) fn find() -> Option<ServiceUser> {
         let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
         let passwd = std::fs::read_to_string("/etc/passwd").ok().filter(|_| is_root)?;
         ServiceUser::parse(&passwd, &std::fs::read_to_string("/etc/group").unwrap_or_default())
@@ -33,7 +33,7 @@ impl ServiceUser {
     }
 
     /// The file, or the first directory of its path, that the user may not access; links are followed.
-    pub fn blocked_by(&self, file: &Path) -> Option<PathBuf> {
+    pub(super) fn blocked_by(&self, file: &Path) -> Option<PathBuf> {
         let file = std::fs::canonicalize(file).ok()?;
         let directories = file.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev();
         let blocked = directories.into_iter().find(|directory| !self.has_permission(directory, 0o1));

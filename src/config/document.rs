@@ -24,7 +24,7 @@ impl fmt::Display for ConfigProblem {
 
 /// A setting as the code declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
+pub(super) struct Setting {
     pub key: &'static str,
     pub help: &'static str,
     /// `number`, `milliseconds`, `string` …
@@ -38,7 +38,7 @@ pub struct Setting {
 
 /// A section with its settings, in the order of their declaration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SectionSettings {
+pub(super) struct SectionSettings {
     /// Empty for the keys above all sections.
     pub name: &'static str,
     pub help: &'static str,
@@ -46,7 +46,7 @@ pub struct SectionSettings {
 }
 
 /// A file that is being read: its text, the problems and the declared settings so far.
-pub struct Document {
+pub(super) struct Document {
     file: PathBuf,
     text: String,
     problems: RefCell<Vec<ConfigProblem>>,
@@ -56,7 +56,7 @@ pub struct Document {
 }
 
 impl Document {
-    pub fn new(file: &Path, text: String) -> Document {
+    pub(super) fn new(file: &Path, text: String) -> Document {
         Document {
             file: file.to_owned(),
             text,
@@ -67,42 +67,42 @@ impl Document {
     }
 
     /// An empty file, read for the settings that the code declares.
-    pub fn for_reference() -> Document {
+    pub(super) fn for_reference() -> Document {
         Document { reads_all_sections: true, ..Document::new(Path::new("reference.toml"), String::new()) }
     }
 
-    pub fn reads_all_sections(&self) -> bool {
+    pub(super) fn reads_all_sections(&self) -> bool {
         self.reads_all_sections
     }
 
-    pub fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         &self.text
     }
 
     /// Adds a problem at a byte of the text; `None` is the whole file.
-    pub fn problem(&self, byte: Option<usize>, message: impl Into<String>) {
+    pub(super) fn problem(&self, byte: Option<usize>, message: impl Into<String>) {
         let line = byte.map_or(0, |byte| 1 + self.text[..byte.min(self.text.len())].matches('\n').count());
         self.problems.borrow_mut().push(ConfigProblem { file: self.file.clone(), line, message: message.into() });
     }
 
-    pub fn into_problems(self) -> Vec<ConfigProblem> {
+    pub(super) fn into_problems(self) -> Vec<ConfigProblem> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| problem.line);
         problems
     }
 
-    pub fn into_sections(self) -> Vec<SectionSettings> {
+    pub(super) fn into_sections(self) -> Vec<SectionSettings> {
         self.sections.into_inner()
     }
 
-    pub fn declare_section(&self, name: &'static str, help: &'static str) {
+    pub(super) fn declare_section(&self, name: &'static str, help: &'static str) {
         let mut sections = self.sections.borrow_mut();
         if !sections.iter().any(|section| section.name == name) {
             sections.push(SectionSettings { name, help, settings: Vec::new() });
         }
     }
 
-    pub fn declare(&self, section: &str, setting: Setting) {
+    pub(super) fn declare(&self, section: &str, setting: Setting) {
         let mut sections = self.sections.borrow_mut();
         if let Some(section) = sections.iter_mut().find(|declared| declared.name == section)
             && !section.settings.iter().any(|declared| declared.key == setting.key)

@@ -18,7 +18,7 @@ use crate::foundation::secret::Secret;
 
 /// A table of the file. Its getters report what is missing or of the wrong kind and return a harmless value, so that reading
 /// continues to the next problem.
-pub struct Section<'a, 'i> {
+pub(super) struct Section<'a, 'i> {
     document: &'a Document,
     /// Empty for the keys above all sections.
     name: &'static str,
@@ -30,7 +30,7 @@ pub struct Section<'a, 'i> {
 }
 
 impl<'a, 'i> Section<'a, 'i> {
-    pub fn root(document: &'a Document, table: &'a DeTable<'i>, help: &'static str) -> Section<'a, 'i> {
+    pub(super) fn root(document: &'a Document, table: &'a DeTable<'i>, help: &'static str) -> Section<'a, 'i> {
         document.declare_section("", help);
         Section {
             document,
@@ -43,7 +43,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// A table below this one; a missing one reads as an empty one, whose required keys are then reported.
-    pub fn section(&self, name: &'static str, help: &'static str) -> Section<'a, 'i> {
+    pub(super) fn section(&self, name: &'static str, help: &'static str) -> Section<'a, 'i> {
         self.document.declare_section(name, help);
         let value = self.value(name);
         let table = value.and_then(|value| value.get_ref().as_table());
@@ -61,34 +61,34 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// A table below this one, or `None` where the file has none.
-    pub fn optional_section(&self, name: &'static str, help: &'static str) -> Option<Section<'a, 'i>> {
+    pub(super) fn optional_section(&self, name: &'static str, help: &'static str) -> Option<Section<'a, 'i>> {
         self.add_known_key(name);
         (self.has(name) || self.document.reads_all_sections()).then(|| self.section(name, help))
     }
 
     /// The same section, none of whose changes is applied by a reload.
-    pub fn needs_restart(self) -> Section<'a, 'i> {
+    pub(super) fn needs_restart(self) -> Section<'a, 'i> {
         Section { needs_restart: true, ..self }
     }
 
     /// Declares a key; a getter of [`Key`] reads it.
-    pub fn key(&self, name: &'static str, help: &'static str) -> Key<'_, 'a, 'i> {
+    pub(super) fn key(&self, name: &'static str, help: &'static str) -> Key<'_, 'a, 'i> {
         Key { section: self, name, help, values: "", default: None, needs_restart: self.needs_restart }
     }
 
     /// Whether the file has this key, with any value.
-    pub fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
     /// Adds a problem at the value of `key`, or at the section where the key is absent.
-    pub fn problem(&self, key: &str, message: impl fmt::Display) {
+    pub(super) fn problem(&self, key: &str, message: impl fmt::Display) {
         let byte = self.table.and_then(|table| table.get(key)).map(|value| value.span().start).or(self.start);
         self.document.problem(byte, format!("{}{key}: {message}", self.prefix()));
     }
 
     /// Reports every key of the table that was not declared.
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         let known_keys = self.known_keys.borrow();
         for (key, _) in self.table.into_iter().flatten() {
             let word = &**key.get_ref();
@@ -141,14 +141,14 @@ fn similarity(a: &str, b: &str) -> f64 {
 
 /// Where the values of secrets are: which brand reads them, and the directory of the credentials.
 #[derive(Clone, Copy)]
-pub struct SecretSource<'a> {
+pub(super) struct SecretSource<'a> {
     pub brand: &'a str,
     pub credentials: Option<&'a Path>,
 }
 
 /// A declared key of a section.
 #[derive(Clone, Copy)]
-pub struct Key<'s, 'a, 'i> {
+pub(super) struct Key<'s, 'a, 'i> {
     section: &'s Section<'a, 'i>,
     name: &'static str,
     help: &'static str,
@@ -159,17 +159,17 @@ pub struct Key<'s, 'a, 'i> {
 
 impl Key<'_, '_, '_> {
     /// A change of this key is not applied by a reload.
-    pub fn needs_restart(self) -> Self {
+    pub(super) fn needs_restart(self) -> Self {
         Key { needs_restart: true, ..self }
     }
 
     /// What the reference says about accepted values, where the getter does not know it.
-    pub fn values(self, values: &'static str) -> Self {
+    pub(super) fn values(self, values: &'static str) -> Self {
         Key { values, ..self }
     }
 
     /// What the reference says about the default, where it depends on other keys.
-    pub fn default(self, default: &'static str) -> Self {
+    pub(super) fn default(self, default: &'static str) -> Self {
         Key { default: Some(default), ..self }
     }
 
@@ -186,34 +186,34 @@ impl Key<'_, '_, '_> {
     }
 
     /// A required string; empty after a problem.
-    pub fn string(self, example: &str) -> String {
+    pub(super) fn string(self, example: &str) -> String {
         self.declare("string", None, String::new());
         self.required_string(example)
     }
 
-    pub fn optional_string(self) -> Option<String> {
+    pub(super) fn optional_string(self) -> Option<String> {
         self.declare("string", Some(String::new()), String::new());
         self.read_string()
     }
 
-    pub fn string_or(self, default: &str) -> String {
+    pub(super) fn string_or(self, default: &str) -> String {
         self.declare("string", Some(format!("\"{default}\"")), String::new());
         self.read_string().unwrap_or_else(|| default.to_owned())
     }
 
     /// A required path; empty after a problem.
-    pub fn path(self, example: &str) -> PathBuf {
+    pub(super) fn path(self, example: &str) -> PathBuf {
         self.declare("path", None, String::new());
         self.required_string(example).into()
     }
 
-    pub fn optional_path(self) -> Option<PathBuf> {
+    pub(super) fn optional_path(self) -> Option<PathBuf> {
         self.declare("path", Some(String::new()), String::new());
         self.read_string().map(PathBuf::from)
     }
 
     /// One of several words; the first is the default.
-    pub fn choice<T: Copy>(self, words: &[(&str, T)]) -> T {
+    pub(super) fn choice<T: Copy>(self, words: &[(&str, T)]) -> T {
         let quoted: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let words_in_code: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
         self.declare("string", Some(quoted[0].clone()), words_in_code.join(", "));
@@ -227,13 +227,13 @@ impl Key<'_, '_, '_> {
     }
 
     /// A required list of at least one string.
-    pub fn strings(self, example: &str) -> Vec<String> {
+    pub(super) fn strings(self, example: &str) -> Vec<String> {
         self.declare("list of strings", None, String::new());
         self.read_strings(example)
     }
 
     /// A list of strings; an absent one is empty.
-    pub fn optional_strings(self, example: &str) -> Vec<String> {
+    pub(super) fn optional_strings(self, example: &str) -> Vec<String> {
         self.declare("list of strings", Some("[]".to_owned()), String::new());
         let value = self.section.value(self.name).map(|value| value.get_ref().as_array());
         match value {
@@ -243,34 +243,34 @@ impl Key<'_, '_, '_> {
         }
     }
 
-    pub fn number(self, range: RangeInclusive<u32>, default: u32) -> u32 {
+    pub(super) fn number(self, range: RangeInclusive<u32>, default: u32) -> u32 {
         let kind = if self.name.ends_with("_bytes") { "bytes" } else { "number" };
         self.read_number(kind, range, default)
     }
 
-    pub fn milliseconds(self, range: RangeInclusive<u32>, default: u32) -> Duration {
+    pub(super) fn milliseconds(self, range: RangeInclusive<u32>, default: u32) -> Duration {
         Duration::from_millis(self.read_number("milliseconds", range, default).into())
     }
 
-    pub fn seconds(self, range: RangeInclusive<u32>, default: u32) -> Duration {
+    pub(super) fn seconds(self, range: RangeInclusive<u32>, default: u32) -> Duration {
         Duration::from_secs(self.read_number("seconds", range, default).into())
     }
 
     /// An optional secret, named by its credential or its path.
-    pub fn secret(self, source: SecretSource<'_>) -> Option<Secret> {
+    pub(super) fn secret(self, source: SecretSource<'_>) -> Option<Secret> {
         self.declare("secret", Some(String::new()), String::new());
         self.read_secret(&self.read_string()?, source)
     }
 
     /// A required secret; `None` after a problem.
-    pub fn required_secret(self, source: SecretSource<'_>, example: &str) -> Option<Secret> {
+    pub(super) fn required_secret(self, source: SecretSource<'_>, example: &str) -> Option<Secret> {
         self.declare("secret", None, String::new());
         let name = self.required_string(example);
         if name.is_empty() { None } else { self.read_secret(&name, source) }
     }
 
     /// A required list of secrets, without those that have a problem.
-    pub fn secrets(self, source: SecretSource<'_>, example: &str) -> Vec<Secret> {
+    pub(super) fn secrets(self, source: SecretSource<'_>, example: &str) -> Vec<Secret> {
         self.declare("list of secrets", None, String::new());
         let names = self.read_strings(example);
         names.iter().filter_map(|name| self.read_secret(name, source)).collect()

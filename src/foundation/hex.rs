@@ -5,12 +5,12 @@ use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use crate::foundation::error::{Error, Result};
 
 /// Lower-case hexadecimal digits, two for each byte.
-pub fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     HEXLOWER.encode(bytes)
 }
 
 /// Decodes 64 digits of either case; `None` for any other text.
-pub fn decode_32(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn decode_32(text: &str) -> Option<[u8; 32]> {
     HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
@@ -18,7 +18,7 @@ pub fn decode_32(text: &str) -> Option<[u8; 32]> {
 ///
 /// # Errors
 /// 500 when the operating system provides no random bytes.
-pub fn random_name() -> Result<String> {
+pub(crate) fn random_name() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| Error::internal(e.to_string()))?;
     Ok(encode(&bytes))

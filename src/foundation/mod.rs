@@ -2,8 +2,8 @@
 
 pub mod clock;
 pub mod error;
-pub mod hex;
+pub(crate) mod hex;
 pub mod language;
 pub mod money;
-pub mod secret;
-pub mod texts;
+pub(crate) mod secret;
+pub(crate) mod texts;

@@ -21,7 +21,7 @@ const MIN_COMPRESSED_BYTES: usize = 1_000;
 
 /// The supported content codings, in the order of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContentCoding {
+pub(crate) enum ContentCoding {
     Brotli,
     Zstd,
     Gzip,
@@ -30,16 +30,16 @@ pub enum ContentCoding {
 
 impl ContentCoding {
     /// All variants, in the order of their discriminants.
-    pub const ALL: [ContentCoding; 4] =
+    pub(crate) const ALL: [ContentCoding; 4] =
         [ContentCoding::Brotli, ContentCoding::Zstd, ContentCoding::Gzip, ContentCoding::Identity];
 
     /// Whether a body of this size is compressed.
-    pub fn is_compressible(body_bytes: usize) -> bool {
+    pub(crate) fn is_compressible(body_bytes: usize) -> bool {
         body_bytes >= MIN_COMPRESSED_BYTES
     }
 
     /// The client's preferred coding for a body of this size (RFC 9110, 12.5.3).
-    pub fn negotiate(headers: &HeaderMap, body_bytes: usize) -> ContentCoding {
+    pub(crate) fn negotiate(headers: &HeaderMap, body_bytes: usize) -> ContentCoding {
         if !ContentCoding::is_compressible(body_bytes) {
             return ContentCoding::Identity;
         }
@@ -69,12 +69,12 @@ impl ContentCoding {
     }
 
     /// The value of `Content-Encoding`; `None` for identity.
-    pub fn header(self) -> Option<HeaderValue> {
+    pub(crate) fn header(self) -> Option<HeaderValue> {
         (self != ContentCoding::Identity).then(|| HeaderValue::from_static(self.token()))
     }
 
     /// The strong entity tag of the content with this [`hash`] in this coding.
-    pub fn etag(self, hash: &str) -> HeaderValue {
+    pub(crate) fn etag(self, hash: &str) -> HeaderValue {
         let mut tag = String::with_capacity(40);
         tag.push('"');
         tag.push_str(hash);
@@ -87,7 +87,7 @@ impl ContentCoding {
     }
 
     /// Encodes a body into an allocation of exactly its length, because the result is cached.
-    pub fn encode(self, plain: Bytes) -> Bytes {
+    pub(crate) fn encode(self, plain: Bytes) -> Bytes {
         const IN_MEMORY: &str = "compression in memory does not fail";
         let encoded = match self {
             ContentCoding::Identity => return plain,
@@ -109,7 +109,7 @@ impl ContentCoding {
 }
 
 /// The first half of SHA-256 in hexadecimal.
-pub fn hash(plain: &[u8]) -> String {
+pub(crate) fn hash(plain: &[u8]) -> String {
     hex::encode(&Sha256::digest(plain)[..16])
 }
 
@@ -145,7 +145,7 @@ impl AcceptEncoding {
 }
 
 /// Whether `If-None-Match` names this entity tag, by weak comparison (RFC 9110, 13.1.2).
-pub fn if_none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+pub(crate) fn if_none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())

@@ -12,14 +12,14 @@ use crate::foundation::error::{Error, Result};
 use crate::foundation::hex;
 
 /// The value of a `Set-Cookie` header.
-pub type SetCookie = HeaderValue;
+pub(crate) type SetCookie = HeaderValue;
 
 /// Identifies a visitor, and so their cart, for a year.
-pub const VISITOR: &str = "visitor";
+pub(crate) const VISITOR: &str = "visitor";
 /// Identifies a login session.
-pub const SESSION: &str = "session";
+pub(crate) const SESSION: &str = "session";
 /// Identifies a login attempt.
-pub const ATTEMPT: &str = "attempt";
+pub(crate) const ATTEMPT: &str = "attempt";
 
 /// The length of 256 bits in hexadecimal.
 const SECRET_DIGITS: usize = 64;
@@ -79,14 +79,14 @@ impl CookieSecret {
 }
 
 /// `Set-Cookie` that removes a cookie.
-pub fn remove(name: &str) -> SetCookie {
+pub(crate) fn remove(name: &str) -> SetCookie {
     let text = format!("{name}=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=None");
     HeaderValue::try_from(text).expect("names are ASCII")
 }
 
 /// The name of a brand's cookie, such as `__Host-dexar_visitor`. Browsers share cookies between the ports of a host, so
 /// each brand has its own names.
-pub fn name(brand: &str, what: &str) -> String {
+pub(crate) fn name(brand: &str, what: &str) -> String {
     format!("__Host-{brand}_{what}")
 }
 

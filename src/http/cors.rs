@@ -85,7 +85,7 @@ impl Origin {
 }
 
 /// Whether a request is a CORS preflight (Fetch standard, 4.8).
-pub fn is_preflight(parts: &http::request::Parts) -> bool {
+pub(crate) fn is_preflight(parts: &http::request::Parts) -> bool {
     parts.method == Method::OPTIONS
         && parts.headers.contains_key(ORIGIN)
         && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)

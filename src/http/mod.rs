@@ -1,12 +1,12 @@
 //! HTTP, independent of shops: requests, responses, routing, caching headers, CORS and rate limits.
 
-pub mod cached_response;
-pub mod content_encoding;
-pub mod cookie;
-pub mod cors;
-pub mod rate_limit;
-pub mod request;
-pub mod request_id;
-pub mod response;
-pub mod response_headers;
-pub mod router;
+pub(crate) mod cached_response;
+pub(crate) mod content_encoding;
+pub(crate) mod cookie;
+pub(crate) mod cors;
+pub(crate) mod rate_limit;
+pub(crate) mod request;
+pub(crate) mod request_id;
+pub(crate) mod response;
+pub(crate) mod response_headers;
+pub(crate) mod router;

@@ -142,7 +142,7 @@ impl RateLimiter {
 }
 
 /// The subject of limits per address: an IPv4 address, or an IPv6 /64, which is what one household has.
-pub fn network_of(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),

@@ -15,7 +15,7 @@ use crate::foundation::error::{Error, Result};
 use crate::http::cookie::CookieSecret;
 
 /// 2^53 − 1, the largest integer that JavaScript represents exactly (`Number.MAX_SAFE_INTEGER`); the largest id.
-pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
+pub(crate) const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
 /// The longest query string that is parsed.
 const MAX_QUERY_BYTES: usize = 16_384;
@@ -242,7 +242,7 @@ impl ApiRequest {
 ///
 /// # Errors
 /// 400 for invalid JSON.
-pub fn json(bytes: &[u8]) -> Result<Value> {
+pub(crate) fn json(bytes: &[u8]) -> Result<Value> {
     serde_json::from_slice(bytes)
         .map_err(|error| Error::malformed("bad_json", format!("The body is no JSON: {error}.")).with_cause(error))
 }

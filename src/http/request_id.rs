@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id that is accepted from a client.
 const MAX_BYTES: usize = 128;
@@ -17,7 +17,7 @@ static PROCESS: LazyLock<String> =
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// The client's `X-Request-Id` if it is valid (1 to 128 letters, digits, `.`, `_`, `-`), otherwise a new id.
-pub fn from_headers(headers: &HeaderMap) -> HeaderValue {
+pub(crate) fn from_headers(headers: &HeaderMap) -> HeaderValue {
     match headers.get(X_REQUEST_ID) {
         Some(id) if is_valid(id.as_bytes()) => id.clone(),
         _ => generate(),

@@ -100,7 +100,7 @@ impl<'a> SmtpSession<'a> {
     ///
     /// # Errors
     /// A message that names the step.
-    pub async fn open(config: &'a MailConfig, own_host: &str) -> Result<SmtpSession<'a>, String> {
+    pub(super) async fn open(config: &'a MailConfig, own_host: &str) -> Result<SmtpSession<'a>, String> {
         match tokio::time::timeout(config.timeout, connect(config, own_host)).await {
             Ok(connection) => Ok(SmtpSession { config, connection: connection?, is_idle: true }),
             Err(_) => Err(format!("connection failed: timeout after {} ms", config.timeout.as_millis())),
@@ -108,7 +108,7 @@ impl<'a> SmtpSession<'a> {
     }
 
     /// Whether another email can be sent over this connection.
-    pub fn is_usable(&self) -> bool {
+    pub(super) fn is_usable(&self) -> bool {
         self.is_idle && !self.connection.has_broken()
     }
 
@@ -116,7 +116,7 @@ impl<'a> SmtpSession<'a> {
     ///
     /// # Errors
     /// The server's response, classified. When the response to the content is missing, the server may have accepted the email.
-    pub async fn send(&mut self, message: &Message) -> Result<(), DeliveryError> {
+    pub(super) async fn send(&mut self, message: &Message) -> Result<(), DeliveryError> {
         // Stays false when this future is dropped in the middle of the dialogue.
         self.is_idle = false;
         let bytes = message.formatted();
@@ -137,7 +137,7 @@ impl<'a> SmtpSession<'a> {
         Err(classify(step, &error))
     }
 
-    pub async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         // Every email has its result by now: a failed QUIT changes nothing.
         drop(tokio::time::timeout(self.config.timeout, self.connection.quit()).await);
     }

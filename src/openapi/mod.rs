@@ -50,7 +50,7 @@ fn parse(text: &str) -> Map<String, Value> {
 }
 
 /// `GET /openapi.json`.
-pub async fn document(cx: RequestContext, _: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn document(cx: RequestContext, _: ApiRequest) -> Result<ApiResponse> {
     let text = render(&cx.brand.config);
     ApiResponse::catalogue(&RawValue::from_string(text).or_internal()?, Language::En, Vec::new())
 }

@@ -15,7 +15,7 @@ use crate::tenant::context::RequestContext;
 use super::{Order, Payment, Purchase};
 
 /// `POST /cart`: adds an item or opens a payment, depending on the body.
-pub async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let body = req.json_bytes().await?;
     match cart::parse_post(&body)? {
         cart::CartPost::Add { item_id, quantity } => {
@@ -37,13 +37,13 @@ async fn pay(cx: RequestContext, req: &ApiRequest, body: &[u8]) -> Result<ApiRes
 }
 
 /// `GET /qr/payment/{id}`: the status of a payment.
-pub async fn status(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn status(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let payment = super::find(&cx.brand, req.param("id")).await?;
     ApiResponse::json(&PaymentBody::new(&payment))
 }
 
 /// `POST /purchase-email`: queues the email about a paid order. A front end that sends no cookies names its user in the body.
-pub async fn purchase_email(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn purchase_email(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let purchase = Purchase::parse(&req.json().await?)?;
     let cookies = RequestCookies::from_request(&cx.brand, &req);
     let owner = match cookies.session.is_some() || cookies.visitor.is_some() {
@@ -55,7 +55,7 @@ pub async fn purchase_email(cx: RequestContext, mut req: ApiRequest) -> Result<A
 }
 
 /// A notification of the payment provider about a payment. The provider repeats it until the status is 200.
-pub async fn notify(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn notify(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let signature = req.header(super::WEBHOOK_SIGNATURE_HEADER).unwrap_or_default().to_owned();
     let body = req.bytes().await?;
     super::handle_webhook(&cx.brand, &body, &signature).await?;

@@ -8,7 +8,7 @@
 mod checkout;
 mod checkout_store;
 mod history_store;
-pub mod http;
+pub(crate) mod http;
 mod order;
 mod poll_store;
 mod provider;
@@ -21,7 +21,7 @@ mod schedule;
 mod state;
 mod store;
 mod transition_store;
-pub mod worker;
+pub(crate) mod worker;
 
 use std::sync::Arc;
 

@@ -10,21 +10,21 @@ use crate::foundation::language::Language;
 use crate::foundation::texts::{ReceiptTexts, Texts, fill};
 
 /// What the email says about an order.
-pub struct PaidOrder<'a> {
+pub(super) struct PaidOrder<'a> {
     pub number: &'a str,
     pub lines: &'a [OrderLine],
     pub amount: Decimal,
     pub paid_at: Timestamp,
 }
 
-pub struct ReceiptEmail {
+pub(super) struct ReceiptEmail {
     pub subject: String,
     pub text: String,
     pub html: String,
 }
 
 /// Writes the email.
-pub fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'_>) -> ReceiptEmail {
+pub(super) fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'_>) -> ReceiptEmail {
     let texts = &Texts::of(language).receipt;
     let fill = |template: &str| fill(template, &[("shop", &brand.title), ("order", order.number)]);
     let subject = fill(texts.subject);

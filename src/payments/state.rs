@@ -9,7 +9,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 
 /// How long after its expiry by our clock a QR code may still be paid at the provider.
-pub const GRACE: SignedDuration = SignedDuration::from_mins(2);
+pub(super) const GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 /// A payment's status, as the API and the database name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Status {
 
 /// What the provider reports of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProviderStatus {
+pub(super) enum ProviderStatus {
     Paid(ProviderTransaction),
     /// The payer's bank is processing the payment.
     InProgress,
@@ -64,7 +64,7 @@ pub enum ProviderStatus {
 
 /// The provider's transaction that paid for an order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ProviderTransaction {
+pub(super) struct ProviderTransaction {
     pub id: Option<i64>,
     pub date: Option<Timestamp>,
 }
@@ -115,7 +115,7 @@ pub struct CurrentState {
 
 /// What happens to the units of a payment's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StockMovement {
+pub(super) enum StockMovement {
     Unchanged,
     /// Held units become available.
     Release,
@@ -128,13 +128,13 @@ pub enum StockMovement {
 
 /// A change of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transition {
+pub(super) struct Transition {
     pub status: Status,
     pub stock: StockMovement,
 }
 
 /// Returns what `reported` changes, or `None` when it changes nothing.
-pub fn next(current: CurrentState, reported: &ProviderStatus, now: Timestamp) -> Option<Transition> {
+pub(super) fn next(current: CurrentState, reported: &ProviderStatus, now: Timestamp) -> Option<Transition> {
     if current.status == Status::Completed {
         return None;
     }

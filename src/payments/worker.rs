@@ -17,7 +17,7 @@ use crate::tenant::brand::Brand;
 const CLAIM_DURATION: SignedDuration = SignedDuration::from_secs(60);
 
 /// Polls the due payments; returns their number.
-pub async fn poll_due(brand: &Brand) -> Result<u64> {
+pub(crate) async fn poll_due(brand: &Brand) -> Result<u64> {
     let now = brand.clock.now();
     let stale_before = now - brand.config.payments.min_poll_interval;
     let claimed_until = now + CLAIM_DURATION;

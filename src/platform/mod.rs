@@ -1,7 +1,7 @@
 //! Clients of external systems: PostgreSQL, Redis and HTTP.
 
-pub mod http_client;
+pub(crate) mod http_client;
 pub mod migrations;
 pub mod postgres;
-pub mod postgres_shared;
-pub mod redis;
+pub(crate) mod postgres_shared;
+pub(crate) mod redis;

@@ -20,7 +20,7 @@ use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::platform::postgres::{self, Executor, Parameters, Purpose};
 
-pub struct SharedConnections {
+pub(crate) struct SharedConnections {
     pool: Pool,
     /// The time limit for opening a connection, and for a read.
     timeout: Duration,
@@ -56,7 +56,7 @@ pub struct SharedConnection<'r> {
 }
 
 impl SharedConnections {
-    pub fn new(config: &DatabaseConfig, purpose: Purpose) -> SharedConnections {
+    pub(crate) fn new(config: &DatabaseConfig, purpose: Purpose) -> SharedConnections {
         let count = config.shared_connections;
         let slots = (0..count).map(|_| Arc::default()).collect();
         // A blocked connection stays open until its readers time out, while its replacement is in use.
@@ -68,7 +68,7 @@ impl SharedConnections {
     ///
     /// # Errors
     /// 503 while PostgreSQL is unavailable.
-    pub async fn get(&self) -> Result<SharedConnection<'_>> {
+    pub(crate) async fn get(&self) -> Result<SharedConnection<'_>> {
         let slot = &self.slots[self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len()];
         let connection = match slot.connection() {
             Some(connection) => connection,
@@ -78,7 +78,7 @@ impl SharedConnections {
     }
 
     /// The number of open connections.
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.slots.iter().filter(|slot| slot.connection().is_some()).count()
     }
 }

@@ -6,7 +6,7 @@ use crate::http::response::ApiResponse;
 use crate::tenant::context::RequestContext;
 
 /// `GET /regions`: all regions of the brand.
-pub async fn regions(cx: RequestContext, _: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn regions(cx: RequestContext, _: ApiRequest) -> Result<ApiResponse> {
     let (regions, language) = super::list(&cx).await?;
     ApiResponse::catalogue(&regions, language, Vec::new())
 }

@@ -1,6 +1,6 @@
 //! The regions of a shop, by which the catalogue is filtered.
 
-pub mod http;
+pub(crate) mod http;
 mod store;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::tenant::context::RequestContext;
 /// A region as `GET /regions` lists it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Region {
+pub(crate) struct Region {
     pub id: String,
     pub city: String,
     pub country: String,
@@ -29,7 +29,7 @@ struct Translation {
 }
 
 /// All regions in the visitor's language, and the language that was used.
-pub async fn list(cx: &RequestContext) -> Result<(Vec<Region>, Language)> {
+pub(crate) async fn list(cx: &RequestContext) -> Result<(Vec<Region>, Language)> {
     let client = cx.brand.postgres().await?;
     let mut language = Language::Ru;
     let mut regions = Vec::new();

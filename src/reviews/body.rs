@@ -19,7 +19,7 @@ const MAX_COMMENT_CHARACTERS: usize = 4_000;
 ///
 /// # Errors
 /// 400 that names the first invalid member.
-pub fn parse(body: &Value) -> Result<NewReview> {
+pub(super) fn parse(body: &Value) -> Result<NewReview> {
     let member = |key: &str| body.get(key).filter(|value| !value.is_null());
     let item_id = member("itemID").and_then(id_of);
     let item_id = item_id.ok_or_else(|| Error::malformed("bad_item_id", "itemID: expected a positive integer"))?;

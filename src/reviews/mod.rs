@@ -9,7 +9,7 @@
 //! - Every write locks in the order reviewer, item, review, so that writes do not deadlock.
 
 mod body;
-pub mod http;
+pub(crate) mod http;
 mod store;
 
 use crate::platform::postgres::Executor;

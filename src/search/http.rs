@@ -18,7 +18,7 @@ struct SearchPage {
 }
 
 /// `GET /searchitems?search=…&count=50&skip=0`: a page of matching items and the number of all.
-pub async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let page = Page { count: req.count(Page::DEFAULT_COUNT)?, skip: req.skip()? };
     let query = super::check_query(req.query("search")?)?;
     let hits = super::find(&cx, query, page).await?;

@@ -3,7 +3,7 @@
 //! The search vectors (`item.search`) hold every language with its own stemming; a query is parsed in all three
 //! languages, whatever the language of the visitor.
 
-pub mod http;
+pub(crate) mod http;
 mod store;
 
 use crate::catalog::Page;
@@ -15,7 +15,7 @@ use crate::tenant::context::RequestContext;
 const MAX_QUERY_CHARS: usize = 512;
 
 /// A page of matching items.
-pub struct Hits {
+pub(crate) struct Hits {
     pub items: Vec<Item>,
     /// The number of all matches.
     pub total: i64,
@@ -26,7 +26,7 @@ pub struct Hits {
 ///
 /// # Errors
 /// 400 when it is missing, blank or too long, or contains a NUL character.
-pub fn check_query(text: Option<&str>) -> Result<&str> {
+pub(crate) fn check_query(text: Option<&str>) -> Result<&str> {
     let bad = |message: &'static str| Error::malformed("bad_search", message);
     let text = text.unwrap_or_default().trim();
     if text.is_empty() {
@@ -48,7 +48,7 @@ fn without_minuses(query: &str) -> String {
 }
 
 /// A page of the matching items, best first.
-pub async fn find(cx: &RequestContext, query: &str, page: Page) -> Result<Hits> {
+pub(crate) async fn find(cx: &RequestContext, query: &str, page: Page) -> Result<Hits> {
     let (rows, total) =
         store::find(&cx.brand.postgres().await?, &without_minuses(query), cx.region.as_deref(), page).await?;
     let (items, language) = item::read_list(&rows, cx.language)?;

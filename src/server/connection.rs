@@ -27,7 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::{Limits, Timeouts};
-pub use crate::server::connection_phase::CLOSE_GRACE;
+pub(crate) use crate::server::connection_phase::CLOSE_GRACE;
 use crate::server::connection_phase::{Action, Phase, Policy, Protocol};
 use crate::server::connection_state::{ConnectionState, InFlight};
 use crate::server::h1_io::{RewindableStream, TlsTcpStream};
@@ -62,7 +62,7 @@ pub trait ConnectionHandler: Clone + Send + Sync + 'static {
 /// Serves an accepted socket until it is closed.
 ///
 /// Each stage is a boxed future of its own, so that an idle connection takes the memory of its protocol and no more.
-pub async fn serve<S: ConnectionHandler>(
+pub(crate) async fn serve<S: ConnectionHandler>(
     stream: TcpStream,
     peer: SocketAddr,
     settings: ConnectionSettings,

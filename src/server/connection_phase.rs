@@ -14,7 +14,7 @@ use crate::server::connection_snapshot::{Head, Lifecycle, Snapshot};
 
 /// How long a client may take to react to the close of an idle connection, and how long such a connection may delay
 /// shutdown.
-pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
+pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// How long an HTTP/1.1 connection is idle before it releases its buffers.
 const PARK_AFTER: Duration = Duration::from_millis(100);
@@ -67,7 +67,7 @@ pub(super) struct Policy {
 
 impl Policy {
     /// What to do with a connection that is in this phase and state.
-    pub fn next(&self, phase: Phase, snapshot: &Snapshot, now: Instant) -> Action {
+    pub(super) fn next(&self, phase: Phase, snapshot: &Snapshot, now: Instant) -> Action {
         let close_at = match phase {
             Phase::Serving => self.idle_deadline(snapshot, now),
             Phase::GoingAway { close_at } => close_at.max(self.idle_deadline(snapshot, now)),
@@ -94,7 +94,7 @@ impl Policy {
     }
 
     /// When to close a connection on which nothing else happens.
-    pub fn idle_deadline(&self, snapshot: &Snapshot, now: Instant) -> Instant {
+    pub(super) fn idle_deadline(&self, snapshot: &Snapshot, now: Instant) -> Instant {
         let timeouts = &self.timeouts;
         if snapshot.requests.any() {
             // The service enforces the deadline of a request itself; decide again afterwards.

@@ -60,19 +60,19 @@ pub(super) struct InProgress {
 }
 
 impl InProgress {
-    pub fn any(self) -> bool {
+    pub(super) fn any(self) -> bool {
         self.before_drain || self.during_drain
     }
 }
 
 impl Snapshot {
     /// Whether a response is not completely written.
-    pub fn is_writing(&self) -> bool {
+    pub(super) fn is_writing(&self) -> bool {
         self.write != WriteState::Flushed || self.bodies.any()
     }
 
     /// Whether something is in progress that the drain waits for: it started before the drain began.
-    pub fn delays_shutdown(&self) -> bool {
+    pub(super) fn delays_shutdown(&self) -> bool {
         self.is_draining
             && (self.requests.before_drain
                 || self.bodies.before_drain
@@ -80,7 +80,7 @@ impl Snapshot {
     }
 
     /// Since when a keep-alive connection is idle; `None` while anything is in progress or expected.
-    pub fn idle_since(&self) -> Option<Instant> {
+    pub(super) fn idle_since(&self) -> Option<Instant> {
         let is_idle = self.lifecycle == Lifecycle::KeepAlive
             && !matches!(self.head, Head::Partial { .. })
             && !self.requests.any()
@@ -91,7 +91,7 @@ impl Snapshot {
 
 impl Lifecycle {
     /// The variant whose number this is.
-    pub fn from_u8(number: u8) -> Lifecycle {
+    pub(super) fn from_u8(number: u8) -> Lifecycle {
         match number {
             0 => Lifecycle::AwaitingFirstRequest,
             1 => Lifecycle::KeepAlive,
@@ -102,7 +102,7 @@ impl Lifecycle {
 
 impl WriteState {
     /// The variant whose number this is.
-    pub fn from_u8(number: u8) -> WriteState {
+    pub(super) fn from_u8(number: u8) -> WriteState {
         match number {
             0 => WriteState::Flushed,
             1 => WriteState::Pending,

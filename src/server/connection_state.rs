@@ -67,7 +67,7 @@ impl Counter {
 }
 
 impl ConnectionState {
-    pub fn new() -> ConnectionState {
+    pub(super) fn new() -> ConnectionState {
         ConnectionState {
             lifecycle: AtomicU8::new(Lifecycle::AwaitingFirstRequest as u8),
             requests: Counter::default(),
@@ -81,7 +81,7 @@ impl ConnectionState {
         }
     }
 
-    pub fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         let head = self.head.load(Relaxed);
         Snapshot {
             lifecycle: self.lifecycle(),
@@ -108,7 +108,7 @@ impl ConnectionState {
     }
 
     /// Starts a request, which ends when the returned value is dropped, also when the client disconnects.
-    pub fn start_request(self: &Arc<ConnectionState>) -> InFlight {
+    pub(super) fn start_request(self: &Arc<ConnectionState>) -> InFlight {
         let during_drain = self.is_draining.load(Relaxed);
         self.requests.of(during_drain).fetch_add(1, Relaxed);
         if self.lifecycle() == Lifecycle::AwaitingFirstRequest {
@@ -119,32 +119,32 @@ impl ConnectionState {
     }
 
     /// Starts the deadline of a request head, unless it is running.
-    pub fn head_possible(&self) {
+    pub(super) fn head_possible(&self) {
         if self.head.load(Relaxed) == NO_HEAD {
             self.head.store(self.now_ms() << 1, Relaxed);
         }
     }
 
     /// Part of a request head was read: the connection is not idle until the rest arrives.
-    pub fn head_partial(&self) {
+    pub(super) fn head_partial(&self) {
         self.head_possible();
         self.head.fetch_or(1, Relaxed);
     }
 
     /// No request head is on its way.
-    pub fn head_complete(&self) {
+    pub(super) fn head_complete(&self) {
         self.head.store(NO_HEAD, Relaxed);
     }
 
     /// The response in progress is the last one of the connection.
-    pub fn set_last_response(&self) {
+    pub(super) fn set_last_response(&self) {
         if self.lifecycle() == Lifecycle::KeepAlive {
             self.lifecycle.store(Lifecycle::LastResponse as u8, Relaxed);
         }
     }
 
     /// Bytes were written to the TLS connection. `was_blocked`: the socket had refused them before.
-    pub fn wrote(&self, was_blocked: bool) {
+    pub(super) fn wrote(&self, was_blocked: bool) {
         if self.owes_write.load(Relaxed) {
             self.write.store(WriteState::PendingSinceBeforeDrain as u8, Relaxed);
         } else if self.write_state() == WriteState::Flushed {
@@ -156,7 +156,7 @@ impl ConnectionState {
     }
 
     /// The kernel has all bytes. `was_blocked`: the socket had refused them before.
-    pub fn flushed(&self, was_blocked: bool) {
+    pub(super) fn flushed(&self, was_blocked: bool) {
         self.write.store(WriteState::Flushed as u8, Relaxed);
         self.owes_write.store(false, Relaxed);
         if was_blocked {
@@ -165,7 +165,7 @@ impl ConnectionState {
     }
 
     /// The shutdown began to drain: what is in progress now is distinguished from what starts later.
-    pub fn drain_started(&self) {
+    pub(super) fn drain_started(&self) {
         self.is_draining.store(true, Relaxed);
         if self.write_state() == WriteState::Pending {
             self.write.store(WriteState::PendingSinceBeforeDrain as u8, Relaxed);
@@ -197,7 +197,7 @@ pub(super) struct InFlight(Tracked);
 
 impl InFlight {
     /// Ends the request and starts its response body (HTTP/2).
-    pub fn into_body(self) -> BodyInFlight {
+    pub(super) fn into_body(self) -> BodyInFlight {
         let Tracked { state, during_drain } = &self.0;
         state.bodies.of(*during_drain).fetch_add(1, Relaxed);
         BodyInFlight(Tracked { state: state.clone(), during_drain: *during_drain })
@@ -220,7 +220,7 @@ pub(super) struct BodyInFlight(Tracked);
 
 impl BodyInFlight {
     /// Part of the body was handed over.
-    pub fn progressed(&self) {
+    pub(super) fn progressed(&self) {
         self.0.state.touch();
     }
 }
@@ -239,21 +239,21 @@ pub(super) struct WriteTracker {
 }
 
 impl WriteTracker {
-    pub fn new(state: Arc<ConnectionState>) -> WriteTracker {
+    pub(super) fn new(state: Arc<ConnectionState>) -> WriteTracker {
         WriteTracker { state, is_blocked: false }
     }
 
-    pub fn state(&self) -> &ConnectionState {
+    pub(super) fn state(&self) -> &ConnectionState {
         &self.state
     }
 
-    pub fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    pub(super) fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.state.wrote(self.is_blocked && written.is_ready());
         self.is_blocked = written.is_pending();
         written
     }
 
-    pub fn flushed(&mut self, flushed: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+    pub(super) fn flushed(&mut self, flushed: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
         if flushed.is_ready() {
             self.state.flushed(self.is_blocked);
         }

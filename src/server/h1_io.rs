@@ -23,19 +23,19 @@ pub(super) struct RewindableStream<S = TlsTcpStream> {
 }
 
 impl<S> RewindableStream<S> {
-    pub fn new(stream: S, state: Arc<ConnectionState>) -> RewindableStream<S> {
+    pub(super) fn new(stream: S, state: Arc<ConnectionState>) -> RewindableStream<S> {
         RewindableStream { stream, unread: Bytes::new(), writes: WriteTracker::new(state) }
     }
 
     /// Puts back bytes that were read and not used.
-    pub fn with_unread(self, unread: Bytes) -> RewindableStream<S> {
+    pub(super) fn with_unread(self, unread: Bytes) -> RewindableStream<S> {
         RewindableStream { unread, ..self }
     }
 }
 
 impl RewindableStream {
     /// Waits until the socket is readable or closed, without reading.
-    pub async fn readable(&self) {
+    pub(super) async fn readable(&self) {
         // The next read reports the same error.
         let _ = self.stream.get_ref().0.peek(&mut [0]).await;
     }

@@ -20,7 +20,7 @@ pub(super) struct TrackedBody {
 }
 
 impl TrackedBody {
-    pub fn new(body: Full<Bytes>, in_flight: BodyInFlight) -> TrackedBody {
+    pub(super) fn new(body: Full<Bytes>, in_flight: BodyInFlight) -> TrackedBody {
         TrackedBody { body, in_flight: Some(in_flight) }
     }
 }

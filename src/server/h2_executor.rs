@@ -30,12 +30,12 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InlineExecutor {
 }
 
 impl InlineExecutor {
-    pub fn new(output: CoalescingStream) -> InlineExecutor {
+    pub(super) fn new(output: CoalescingStream) -> InlineExecutor {
         InlineExecutor { pending: Arc::default(), output: Some(output) }
     }
 
     /// Polls the connection and the streams that it starts until neither makes progress, then sends what they wrote.
-    pub fn poll<C: Future>(&self, mut connection: Pin<&mut C>, cx: &mut Context<'_>) -> Poll<C::Output> {
+    pub(super) fn poll<C: Future>(&self, mut connection: Pin<&mut C>, cx: &mut Context<'_>) -> Poll<C::Output> {
         loop {
             if let Poll::Ready(output) = connection.as_mut().poll(cx) {
                 self.poll_pending();

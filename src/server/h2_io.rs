@@ -41,7 +41,7 @@ struct Inner<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> CoalescingStream<S> {
-    pub fn new(stream: S, state: Arc<ConnectionState>) -> CoalescingStream<S> {
+    pub(super) fn new(stream: S, state: Arc<ConnectionState>) -> CoalescingStream<S> {
         let writes = WriteTracker::new(state);
         CoalescingStream(Arc::new(Mutex::new(Inner { stream, buffer: Vec::new(), sent_bytes: 0, writes })))
     }
@@ -51,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CoalescingStream<S> {
     }
 
     /// Sends the buffered bytes; when the socket is full, the task is woken to continue.
-    pub fn send(&self, cx: &mut Context<'_>) {
+    pub(super) fn send(&self, cx: &mut Context<'_>) {
         // The next read or write reports the same error.
         let _ = self.lock().poll_send(cx);
     }
@@ -59,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CoalescingStream<S> {
     /// Closes the sending side, and reads until the client has closed too or has sent nothing for `timeout`. A client
     /// that is still reading sends WINDOW_UPDATEs; a closed socket would answer them with a reset, which discards what
     /// the client has not read.
-    pub async fn linger(&self, timeout: Duration) {
+    pub(super) async fn linger(&self, timeout: Duration) {
         // On the heap, because the connection's future would hold it all its life.
         let mut discarded = vec![0; 1_024];
         let mut stream = self.clone();

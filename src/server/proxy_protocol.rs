@@ -31,7 +31,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a connection of a trusted peer is not served.
 #[derive(Debug)]
-pub struct ProxyHeaderError {
+pub(crate) struct ProxyHeaderError {
     pub message: String,
     /// The peer sent something else, so the configuration needs a change; a peer that only disconnected is a health
     /// check.
@@ -40,7 +40,7 @@ pub struct ProxyHeaderError {
 
 impl ProxyHeaderError {
     /// Logs a warning about a misconfigured balancer, at most once in [`WARN_INTERVAL`] for each brand.
-    pub fn warn(&self, brand: &'static str) {
+    pub(crate) fn warn(&self, brand: &'static str) {
         static WARNED_AT: Mutex<BTreeMap<&str, Instant>> = Mutex::new(BTreeMap::new());
         let mut warned_at = WARNED_AT.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = warned_at.get(brand).is_none_or(|warned_at| warned_at.elapsed() >= WARN_INTERVAL);
@@ -55,7 +55,7 @@ impl ProxyHeaderError {
 ///
 /// # Errors
 /// A trusted peer did not send a valid header.
-pub async fn client_address<S: AsyncRead + Unpin>(
+pub(crate) async fn client_address<S: AsyncRead + Unpin>(
     stream: &mut S,
     peer: SocketAddr,
     trusted: &[IpNet],

@@ -58,14 +58,14 @@ fn handler_service(brand: &Brand) -> HandlerService {
 }
 
 /// The service of a brand under one configuration.
-pub struct BrandService {
+pub(crate) struct BrandService {
     brand: Arc<Brand>,
     router: Arc<Router<RequestContext>>,
     handlers: HandlerService,
 }
 
 /// A request that the cache could not answer.
-pub struct PendingRequest {
+pub(crate) struct PendingRequest {
     started_at: Instant,
     parts: Parts,
     body: Incoming,
@@ -106,16 +106,16 @@ impl Outcome {
 }
 
 impl BrandService {
-    pub fn new(brand: Arc<Brand>, router: Arc<Router<RequestContext>>) -> BrandService {
+    pub(crate) fn new(brand: Arc<Brand>, router: Arc<Router<RequestContext>>) -> BrandService {
         BrandService { handlers: handler_service(&brand), router, brand }
     }
 
-    pub fn brand(&self) -> &Arc<Brand> {
+    pub(crate) fn brand(&self) -> &Arc<Brand> {
         &self.brand
     }
 
     /// The cached response to a request; otherwise what [`BrandService::handle`] takes.
-    pub fn try_cached(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Box<PendingRequest>> {
+    pub(crate) fn try_cached(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Box<PendingRequest>> {
         let started_at = Instant::now();
         let (parts, body) = request.into_parts();
         let request_id = request_id::from_headers(&parts.headers);
@@ -131,7 +131,7 @@ impl BrandService {
     }
 
     /// The response to a request that the cache could not answer.
-    pub async fn handle(&self, request: Box<PendingRequest>, client: IpAddr) -> Response<Full<Bytes>> {
+    pub(crate) async fn handle(&self, request: Box<PendingRequest>, client: IpAddr) -> Response<Full<Bytes>> {
         let PendingRequest { started_at, parts, body, request_id, origin, cache_key } = *request;
         let body = RequestBody::new(body, self.brand.config.limits.body_bytes);
         let body_consumed = body.consumed();

@@ -17,14 +17,14 @@ use crate::foundation::clock::Clock;
 use crate::server::tls_tickets::TicketKeys;
 
 /// A certificate chain with its private key.
-pub struct TlsIdentity {
+pub(crate) struct TlsIdentity {
     pub config: Arc<ServerConfig>,
     pub certificate: CertificateInfo,
 }
 
 /// The fields of a leaf certificate that browsers check.
 #[derive(Debug, Clone)]
-pub struct CertificateInfo {
+pub(crate) struct CertificateInfo {
     pub not_before: Timestamp,
     pub not_after: Timestamp,
     /// The DNS names and IP addresses of its subjectAltName.
@@ -32,12 +32,12 @@ pub struct CertificateInfo {
 }
 
 impl CertificateInfo {
-    pub fn is_for(&self, host: &str) -> bool {
+    pub(crate) fn is_for(&self, host: &str) -> bool {
         self.names.iter().any(|name| matches_host(name, host))
     }
 
     /// Why browsers reject it for a host at that time: a phrase to follow the file's name.
-    pub fn problem(&self, host: &str, now: Timestamp) -> Option<String> {
+    pub(crate) fn problem(&self, host: &str, now: Timestamp) -> Option<String> {
         if self.not_after < now {
             return Some(format!("expired on {}", self.not_after));
         }
@@ -48,7 +48,7 @@ impl CertificateInfo {
     }
 
     /// The names, for messages.
-    pub fn names_text(&self) -> String {
+    pub(crate) fn names_text(&self) -> String {
         if self.names.is_empty() { "no host (it has no subjectAltName)".to_owned() } else { self.names.join(", ") }
     }
 }
@@ -66,7 +66,7 @@ fn matches_host(name: &str, host: &str) -> bool {
 /// # Errors
 /// A message with the file and what is wrong with it. An expired certificate is not an error, so that a renewal that
 /// one brand missed does not keep the others from starting; see [`CertificateInfo::problem`].
-pub fn load(config: &TlsConfig, brand: &str, clock: &Clock) -> Result<TlsIdentity, String> {
+pub(crate) fn load(config: &TlsConfig, brand: &str, clock: &Clock) -> Result<TlsIdentity, String> {
     let with_path = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     for path in [&config.certificate, &config.key] {
         // Opening a named pipe would block.
@@ -118,7 +118,7 @@ fn unreadable(path: &Path, what: &str, error: &pem::Error) -> String {
 
 impl TlsIdentity {
     /// Takes over the ticket keys of the former configuration, so that sessions are resumed across a renewal.
-    pub fn resuming(self, former: &ServerConfig) -> TlsIdentity {
+    pub(crate) fn resuming(self, former: &ServerConfig) -> TlsIdentity {
         let mut config = ServerConfig::clone(&self.config);
         config.ticketer = former.ticketer.clone();
         config.session_storage = former.session_storage.clone();

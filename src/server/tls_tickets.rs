@@ -26,7 +26,7 @@ const NAME_BYTES: usize = 16;
 const NONCE_BYTES: usize = 12;
 
 /// Derives the ticket keys of a brand.
-pub struct TicketKeys {
+pub(crate) struct TicketKeys {
     /// HMAC keyed with the brand's secret.
     hmac: Hmac<Sha256>,
     clock: Clock,
@@ -40,7 +40,7 @@ struct PeriodKey {
 }
 
 impl TicketKeys {
-    pub fn new(brand: &str, secret: &Secret, clock: Clock) -> TicketKeys {
+    pub(crate) fn new(brand: &str, secret: &Secret, clock: Clock) -> TicketKeys {
         // Brands that share a secret by mistake still have different keys.
         let keyed = |key: &[u8], text: &[u8]| {
             let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");

@@ -56,7 +56,7 @@ pub struct BotApi {
 
 /// `User`.
 #[derive(Debug, Clone, Deserialize)]
-pub struct TelegramUser {
+pub(super) struct TelegramUser {
     pub id: i64,
     #[serde(default)]
     pub first_name: String,
@@ -67,7 +67,7 @@ pub struct TelegramUser {
 
 /// `Chat`.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Chat {
+pub(super) struct Chat {
     pub id: i64,
     /// `private`, `group`, `supergroup` or `channel`
     pub r#type: String,
@@ -75,7 +75,7 @@ pub struct Chat {
 
 /// `Message`, with the members that the bot uses.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Message {
+pub(super) struct Message {
     pub message_id: i64,
     /// Absent in channels.
     pub from: Option<TelegramUser>,
@@ -86,7 +86,7 @@ pub struct Message {
 
 /// `CallbackQuery`: a user pressed a button.
 #[derive(Debug, Clone, Deserialize)]
-pub struct CallbackQuery {
+pub(super) struct CallbackQuery {
     pub id: String,
     pub from: TelegramUser,
     /// Absent for very old messages.
@@ -96,7 +96,7 @@ pub struct CallbackQuery {
 
 /// `Update`.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Update {
+pub(super) struct Update {
     pub message: Option<Message>,
     pub callback_query: Option<CallbackQuery>,
 }

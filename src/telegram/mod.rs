@@ -8,7 +8,7 @@
 
 mod api;
 mod store;
-pub mod worker;
+pub(crate) mod worker;
 
 use crate::auth::{self, Attempt, AttemptOutcome, LoginIdentity, SignedData};
 use crate::config::{BrandConfig, TelegramConfig};

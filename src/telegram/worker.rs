@@ -40,7 +40,7 @@ const MAX_REPLIES_PER_USER: u32 = 20;
 const REPLY_WINDOW: Duration = Duration::from_secs(60);
 
 /// Polls for the brand's bot whenever this instance holds the lease, until `shutdown`.
-pub async fn run(brand: Arc<Brand>, shutdown: CancellationToken) {
+pub(crate) async fn run(brand: Arc<Brand>, shutdown: CancellationToken) {
     let Some(config) = brand.config.telegram.clone() else { return };
     let api = match BotApi::new(&config) {
         Ok(api) => api,

@@ -83,7 +83,7 @@ impl RequestContext {
 ///
 /// # Errors
 /// 400 for an `X-Region` that is not ASCII.
-pub fn from_headers(headers: &HeaderMap) -> Result<(Option<&str>, Language)> {
+pub(crate) fn from_headers(headers: &HeaderMap) -> Result<(Option<&str>, Language)> {
     let language = headers.get(X_LANGUAGE).map_or(Language::Ru, |value| Language::from_header(value.as_bytes()));
     let region = headers.get(X_REGION).map(|value| match value.to_str() {
         Ok(region) => Ok(region.trim()),

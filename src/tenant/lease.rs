@@ -17,7 +17,7 @@ use crate::platform::postgres::Executor;
 use crate::tenant::brand::Brand;
 
 /// A lease that is renewed until it is released, lost or dropped.
-pub struct Lease {
+pub(crate) struct Lease {
     brand: Arc<Brand>,
     name: &'static str,
     holder: String,
@@ -30,7 +30,7 @@ impl Lease {
     ///
     /// # Errors
     /// 503 while PostgreSQL is unavailable.
-    pub async fn take(brand: &Arc<Brand>, name: &'static str, length: Duration) -> Result<Option<Lease>> {
+    pub(crate) async fn take(brand: &Arc<Brand>, name: &'static str, length: Duration) -> Result<Option<Lease>> {
         let holder = hex::random_name()?;
         let started_at = Instant::now();
         let client = brand.postgres().await?;
@@ -59,17 +59,17 @@ impl Lease {
     }
 
     /// Cancelled when this instance may no longer hold the lease.
-    pub fn lost(&self) -> &CancellationToken {
+    pub(crate) fn lost(&self) -> &CancellationToken {
         &self.lost
     }
 
     /// For statements that only the holder may run: `where exists (select from lease where holder = …)`.
-    pub fn holder(&self) -> &str {
+    pub(crate) fn holder(&self) -> &str {
         &self.holder
     }
 
     /// Releases the lease, so that another instance can take it at once. After an error it expires.
-    pub async fn release(self) {
+    pub(crate) async fn release(self) {
         let released = async {
             let client = self.brand.postgres().await?;
             client.execute("delete from lease where name = $1 and holder = $2", &[&self.name, &self.holder]).await?;

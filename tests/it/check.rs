@@ -9,7 +9,7 @@ use crate::harness::{Sandbox, Services, Site, bank_key_of, mail_section};
 
 /// The line of a brand about a subject.
 #[track_caller]
-pub fn line<'s>(output: &'s str, brand: &str, subject: &str) -> &'s str {
+pub(crate) fn line<'s>(output: &'s str, brand: &str, subject: &str) -> &'s str {
     let found = output.lines().find(|line| {
         let mut words = line.split_ascii_whitespace();
         words.next() == Some(brand) && words.next() == Some(subject)

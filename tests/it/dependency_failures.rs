@@ -23,7 +23,7 @@ fn own_site(name: &str) -> Site {
     with_item(site)
 }
 
-pub fn shop() -> Site {
+pub(crate) fn shop() -> Site {
     with_item(Site::new(&["dexar", "novo"]))
 }
 
@@ -35,7 +35,7 @@ fn with_item(site: Site) -> Site {
 }
 
 #[track_caller]
-pub fn assert_unavailable(response: &TestResponse) {
+pub(crate) fn assert_unavailable(response: &TestResponse) {
     assert_eq!(response.error_code(503), "unavailable");
     let seconds: u32 = response.header("retry-after").expect("a Retry-After header").parse().expect("seconds");
     assert!((1..=60).contains(&seconds), "{seconds}");

@@ -54,10 +54,10 @@ impl AsyncWrite for RecordCounter {
 }
 
 /// The type of a GOAWAY (RFC 9113, 6.8).
-pub const GOAWAY: u8 = 7;
+pub(crate) const GOAWAY: u8 = 7;
 
 /// The types of complete frames.
-pub fn frame_types(mut frames: &[u8]) -> Vec<u8> {
+pub(crate) fn frame_types(mut frames: &[u8]) -> Vec<u8> {
     let mut types = Vec::new();
     while let [a, b, c, frame_type, ..] = *frames {
         types.push(frame_type);
@@ -67,13 +67,13 @@ pub fn frame_types(mut frames: &[u8]) -> Vec<u8> {
 }
 
 /// A frame (RFC 9113, 4.1).
-pub fn frame(frame_type: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(frame_type: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
     [&length[1..], &[frame_type, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// The bytes of a client that requests a path so many times, with windows large enough for every response.
-pub fn request_bytes(path: &str, requests: u32) -> Vec<u8> {
+pub(crate) fn request_bytes(path: &str, requests: u32) -> Vec<u8> {
     // :method GET and :scheme https are in HPACK's static table (RFC 7541, A), :path and :authority are literals.
     let literal = |index: u8, text: &str| [&[index, text.len() as u8], text.as_bytes()].concat();
     let head = [vec![0x82, 0x87], literal(0x04, path), literal(0x01, "localhost")].concat();

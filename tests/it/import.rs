@@ -7,7 +7,7 @@ use crate::harness::{Site, data};
 
 /// The table that an import prints: new, changed and removed regions, categories, items and reviews.
 #[track_caller]
-pub fn table(output: &str) -> [[u64; 3]; 4] {
+pub(crate) fn table(output: &str) -> [[u64; 3]; 4] {
     ["regions", "categories", "items", "reviews"].map(|name| {
         let line = output.lines().find(|line| line.split_whitespace().next() == Some(name) && line.len() > 30);
         let line = line.unwrap_or_else(|| panic!("no line {name} in {output}"));
@@ -19,7 +19,7 @@ pub fn table(output: &str) -> [[u64; 3]; 4] {
 const NO_CHANGES: [[u64; 3]; 4] = [[0; 3]; 4];
 
 /// The exported catalogue.
-pub fn exported(site: &Site, brand: &str) -> Value {
+pub(crate) fn exported(site: &Site, brand: &str) -> Value {
     serde_json::from_str(&site.export(brand)).expect("an export is JSON")
 }
 

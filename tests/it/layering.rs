@@ -22,7 +22,7 @@ const DOMAINS: [&str; 10] =
     ["regions", "catalog", "search", "session", "reviews", "mail", "cart", "payments", "auth", "telegram"];
 const MAX_FILE_LINES: usize = 400;
 
-pub struct File {
+pub(crate) struct File {
     /// Relative to the repository: `src/catalog/store.rs`.
     pub name: String,
     pub text: String,
@@ -114,7 +114,7 @@ fn paths(text: &str) -> Vec<Vec<String>> {
     found.into_iter().map(|path| prefix.iter().cloned().chain(path).collect()).collect()
 }
 
-pub fn files_under(directory: &str, extension: &str) -> Vec<File> {
+pub(crate) fn files_under(directory: &str, extension: &str) -> Vec<File> {
     fn walk(directory: &Path, into: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(directory).expect("the repository") {
             let path = entry.expect("readable").path();

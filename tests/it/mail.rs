@@ -9,14 +9,14 @@ use serde_json::Value;
 use crate::harness::{Sandbox, Site, eventually};
 
 /// Two brands and their external systems, without workers.
-pub fn setup() -> (Site, Sandbox) {
+pub(crate) fn setup() -> (Site, Sandbox) {
     let mut site = Site::new(&["dexar", "novo"]);
     let sandbox = Sandbox::start(&mut site);
     (site, sandbox)
 }
 
 /// Inserts an email into a brand's outbox.
-pub fn queue(site: &Site, brand: &str, subject_key: &str, to: &str, subject: &str, text: &str) {
+pub(crate) fn queue(site: &Site, brand: &str, subject_key: &str, to: &str, subject: &str, text: &str) {
     let sql = format!(
         r"insert into mail_outbox (subject_key, recipient, message_id, language, subject, body_text, body_html,
                                    queued_at, tried_since, next_try_at)
@@ -27,12 +27,12 @@ pub fn queue(site: &Site, brand: &str, subject_key: &str, to: &str, subject: &st
 }
 
 /// The values of a column of a brand's outbox, oldest first.
-pub fn column(site: &Site, brand: &str, column: &str) -> String {
+pub(crate) fn column(site: &Site, brand: &str, column: &str) -> String {
     let sql = format!("select string_agg({column}::text, ' ' order by mail_id) from mail_outbox");
     site.sql_as(brand, &sql).expect("the table exists")
 }
 
-pub fn await_all_sent(site: &Site, brand: &str) {
+pub(crate) fn await_all_sent(site: &Site, brand: &str) {
     eventually("all emails are sent", 30, || {
         let unsent = "select count(*) from mail_outbox where status <> 'SENT'";
         (site.sql_as(brand, unsent).expect("the table exists") == "0").then_some(())
@@ -40,7 +40,7 @@ pub fn await_all_sent(site: &Site, brand: &str) {
 }
 
 /// The number of arrivals of each Message-ID.
-pub fn arrivals(mails: &[Value]) -> std::collections::HashMap<String, usize> {
+pub(crate) fn arrivals(mails: &[Value]) -> std::collections::HashMap<String, usize> {
     let mut arrivals = std::collections::HashMap::new();
     for mail in mails {
         *arrivals.entry(mail["messageId"].as_str().expect("a Message-ID").to_owned()).or_default() += 1;

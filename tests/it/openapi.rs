@@ -10,7 +10,7 @@ use crate::harness::api_document::ApiDocument;
 use crate::harness::{demo_shops, request};
 
 /// The description that a brand serves.
-pub async fn description(brand: &str) -> ApiDocument {
+pub(crate) async fn description(brand: &str) -> ApiDocument {
     ApiDocument(demo_shops().gateway.client(brand).json("/openapi.json").await)
 }
 
@@ -158,7 +158,7 @@ async fn examples_match_their_schemas() {
 }
 
 /// All error codes with their statuses, extracted from the sources: `Error::conflict("…"`.
-pub fn codes_of_the_sources() -> BTreeMap<String, u16> {
+pub(crate) fn codes_of_the_sources() -> BTreeMap<String, u16> {
     fn read(directory: &Path, into: &mut String) {
         for entry in std::fs::read_dir(directory).expect("the repository") {
             let path = entry.expect("readable").path();

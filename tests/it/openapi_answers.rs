@@ -12,7 +12,7 @@ use crate::harness::{
 use crate::openapi::description;
 
 /// Sends a request as a browser and compares the response with the description of its path.
-pub async fn send_described(
+pub(crate) async fn send_described(
     description: &ApiDocument,
     browser: &BrowserClient,
     method: &str,
@@ -25,7 +25,7 @@ pub async fn send_described(
 }
 
 /// A request with a JSON body.
-pub fn with_body(path: &str, body: &Value) -> TestRequest {
+pub(crate) fn with_body(path: &str, body: &Value) -> TestRequest {
     request(path).header("content-type", "application/json").body(body.to_string())
 }
 

@@ -182,7 +182,7 @@ fn passages<'t>(name: &str, source: &'t str) -> Vec<Passage<'t>> {
 }
 
 /// The names of the files that are checked, relative to the repository.
-pub fn files() -> Vec<String> {
+pub(crate) fn files() -> Vec<String> {
     fn walk(root: &Path, directory: &Path, into: &mut Vec<String>) {
         for entry in std::fs::read_dir(directory).expect("the repository is readable") {
             let path: PathBuf = entry.expect("the repository is readable").path();

@@ -6,7 +6,7 @@ use crate::harness::login::{now_s, sign};
 use crate::harness::{BrowserClient, Gateway, Sandbox, Site, bot_token_of, request};
 
 /// A chair with an imported rating and imported reviews, a lamp without any, and a hidden rug.
-pub const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
+pub(crate) const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 {"itemID":11,"categoryID":1,"name":"Стул","price":1,"rating":4.8,"comments":[{"id":"cmt_1","text":"Шатается","stars":2,"createdAt":"2020-01-01T00:00:00Z"},{"id":"cmt_2","text":"Без звёзд"}]}
 {"itemID":12,"categoryID":1,"name":"Лампа","price":1}
 {"itemID":13,"categoryID":1,"name":"Ковёр","price":1,"visible":false}
@@ -15,7 +15,7 @@ pub const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 /// A rate limit that no test reaches.
 const HIGH_RATE_LIMIT: &str = "[rates]\nreviews_per_address = 1000\n";
 
-pub fn shop(more: &str) -> (Site, Gateway) {
+pub(crate) fn shop(more: &str) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
     for brand in ["dexar", "novo"] {
         site.import_text(brand, "shop.jsonl", SHOP, &[]).success();
@@ -34,7 +34,7 @@ fn setup() -> (Site, Sandbox, Gateway) {
     (site, sandbox, gateway)
 }
 
-pub async fn review(browser: &BrowserClient, item_id: u64, stars: u64, text: &str) {
+pub(crate) async fn review(browser: &BrowserClient, item_id: u64, stars: u64, text: &str) {
     let body = json!({"itemID": item_id, "rating": stars, "comment": text});
     assert_eq!(browser.post("/comment", &body).await.ok_json(), json!({"message": "Review submitted"}));
 }
@@ -49,12 +49,12 @@ async fn claim(browser: &BrowserClient, user_id: i64, text: &str) -> u16 {
     response.status
 }
 
-pub async fn item(gateway: &Gateway, item_id: u64) -> Value {
+pub(crate) async fn item(gateway: &Gateway, item_id: u64) -> Value {
     gateway.client("dexar").json(&format!("/item/{item_id}")).await
 }
 
 /// The texts of an item's reviews, sorted.
-pub async fn texts(gateway: &Gateway, item_id: u64) -> Vec<String> {
+pub(crate) async fn texts(gateway: &Gateway, item_id: u64) -> Vec<String> {
     let item = item(gateway, item_id).await;
     let comments = item["comments"].as_array().expect("a list").iter();
     let mut texts: Vec<_> = comments.map(|comment| comment["text"].as_str().expect("a text").to_owned()).collect();
@@ -232,7 +232,7 @@ async fn concurrent_reviews_all_count_and_an_owner_has_one() {
 
 /// Asserts that the rating of an item is the mean of its visible reviews.
 #[track_caller]
-pub fn assert_rated(site: &Site, item_id: u64) {
+pub(crate) fn assert_rated(site: &Site, item_id: u64) {
     let rated = format!(
         "select i.rating, round(avg(r.rating), 1) from item i join review r using (item_id) \
          where item_id = {item_id} and not r.hidden group by i.item_id"

@@ -22,7 +22,7 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// A lower bound of the page of [`import_large_page`]: more than the buffers of two sockets hold.
-pub const PAGE_BYTES: usize = 18_000_000;
+pub(crate) const PAGE_BYTES: usize = 18_000_000;
 
 fn start_with_large_page(idle_ms: u32) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar"]);
@@ -33,7 +33,7 @@ fn start_with_large_page(idle_ms: u32) -> (Site, Gateway) {
 }
 
 /// Imports a category 1 whose page of 200 items has more than [`PAGE_BYTES`].
-pub fn import_large_page(site: &Site) {
+pub(crate) fn import_large_page(site: &Site) {
     let description = "слово ".repeat(8_300);
     let mut shop = "{\"categoryID\":1,\"name\":\"Дом\",\"parentID\":0}\n".to_owned();
     for id in 11..211 {
@@ -241,7 +241,7 @@ async fn slow_http2_reader_with_large_windows_gets_its_response() {
 }
 
 /// Requests the page of [`import_large_page`] over an HTTP/2 connection with small windows.
-pub async fn request_page(address: SocketAddr) -> Incoming {
+pub(crate) async fn request_page(address: SocketAddr) -> Incoming {
     let stream = connect_tls(address, &["h2"], "localhost", rustls::ALL_VERSIONS).await.expect("a handshake");
     let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(65_535).initial_connection_window_size(65_535);

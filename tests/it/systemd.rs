@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::harness::{Client, Process, Site, eventually, free_port};
 
 /// A process that is started as systemd starts a unit.
-pub struct Unit {
+pub(crate) struct Unit {
     pub process: Process,
     notifications: UnixDatagram,
 }
 
 impl Unit {
     /// `brandgate ARGUMENTS` with a notification socket. With `sockets`, it is started by the first connection to one of them.
-    pub fn start(site: &Site, arguments: &[&str], sockets: &[(&str, u16)]) -> Unit {
+    pub(crate) fn start(site: &Site, arguments: &[&str], sockets: &[(&str, u16)]) -> Unit {
         let path = site.directory.path().join("notify");
         let notifications = UnixDatagram::bind(&path).expect("a new path");
         notifications.set_read_timeout(Some(Duration::from_secs(20))).expect("a valid timeout");
@@ -45,14 +45,14 @@ impl Unit {
     }
 
     /// Receives and drops notifications from now on: a full socket would block the process.
-    pub fn discard_notifications(&self) {
+    pub(crate) fn discard_notifications(&self) {
         let notifications = self.notifications.try_clone().expect("a socket");
         notifications.set_read_timeout(None).expect("a valid timeout");
         std::thread::spawn(move || while notifications.recv(&mut [0; 4_096]).is_ok() {});
     }
 
     /// The next notification that contains this text.
-    pub fn await_notification(&self, words: &str) -> String {
+    pub(crate) fn await_notification(&self, words: &str) -> String {
         let mut buffer = [0; 4_096];
         loop {
             let read =

@@ -15,7 +15,7 @@ use super::named;
 use super::output::{self, complain, say};
 
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Import catalogue files (JSON, JSON lines, YML feeds) into a brand, in one transaction
     Import(Import),
     /// Export the catalogue of a brand as JSON
@@ -23,7 +23,7 @@ pub enum Command {
 }
 
 #[derive(clap::Args)]
-pub struct Import {
+pub(crate) struct Import {
     /// Name of the brand
     #[arg(long)]
     brand: String,
@@ -45,7 +45,7 @@ pub struct Import {
 }
 
 #[derive(clap::Args)]
-pub struct Export {
+pub(crate) struct Export {
     /// Name of the brand
     #[arg(long)]
     brand: String,
@@ -56,7 +56,7 @@ pub struct Export {
     file: Option<PathBuf>,
 }
 
-pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
+pub(crate) async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
     match command {
         Command::Import(arguments) => import(named(brands, &arguments.brand)?, &arguments).await,
         Command::Export(arguments) => export(named(brands, &arguments.brand)?, &arguments).await,

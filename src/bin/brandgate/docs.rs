@@ -51,12 +51,12 @@ brandgate payments list \-\-brand dexar \-\-to\-settle
 "#;
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Write to this directory; it is created if missing
     directory: PathBuf,
 }
 
-pub fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     match write(&arguments.directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -5,13 +5,13 @@ use serde::Serialize;
 use crate::output::say;
 
 #[derive(Clone, Copy)]
-pub enum Align {
+pub(crate) enum Align {
     Left,
     Right,
 }
 
 /// One row of a list. Its JSON members are stable.
-pub trait Row: Serialize {
+pub(crate) trait Row: Serialize {
     const COLUMNS: &'static [(&'static str, Align)];
 
     /// One cell per column.
@@ -19,7 +19,7 @@ pub trait Row: Serialize {
 }
 
 /// Prints a table with a header, or a JSON array.
-pub fn print<R: Row>(rows: &[R], as_json: bool) {
+pub(crate) fn print<R: Row>(rows: &[R], as_json: bool) {
     if as_json {
         say!("{}", serde_json::to_string_pretty(rows).expect("a row has string keys"));
         return;
@@ -53,7 +53,7 @@ fn printable(text: &str) -> String {
 }
 
 /// `2026-02-28T12:00:00Z`.
-pub fn time(timestamp: jiff::Timestamp) -> String {
+pub(crate) fn time(timestamp: jiff::Timestamp) -> String {
     timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

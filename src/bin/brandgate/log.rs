@@ -14,13 +14,13 @@ use tracing_subscriber::filter::Directive;
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
 /// Installs the subscriber; RUST_LOG filters its events.
-pub fn init(format: LogFormat) {
+pub(crate) fn init(format: LogFormat) {
     let filter = match EnvFilter::try_from_default_env() {
         // At debug level it logs the parameters of statements.
         Ok(filter) => filter.add_directive(Directive::from_str("tokio_postgres=warn").expect("a valid directive")),

@@ -15,7 +15,7 @@ use super::open;
 use super::output::say;
 
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// List queued and failed emails and receipts, oldest first
     List(List),
     /// Retry an email or a receipt now, whether it is queued or failed
@@ -23,7 +23,7 @@ pub enum Command {
 }
 
 #[derive(clap::Args)]
-pub struct List {
+pub(crate) struct List {
     /// Use the brand of this name
     #[arg(long)]
     brand: String,
@@ -39,7 +39,7 @@ pub struct List {
 }
 
 #[derive(clap::Args)]
-pub struct Retry {
+pub(crate) struct Retry {
     /// Use the brand of this name
     #[arg(long)]
     brand: String,
@@ -70,7 +70,7 @@ impl FromStr for Id {
 
 /// # Errors
 /// A message that names the brand.
-pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
+pub(crate) async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
     match command {
         Command::List(arguments) => {
             let brand = open(brands, &arguments.brand).await?;

@@ -21,7 +21,7 @@ macro_rules! complain {
 
 pub(crate) use {complain, say};
 
-pub fn result(text: Arguments<'_>) {
+pub(crate) fn result(text: Arguments<'_>) {
     if let Err(error) = std::io::stdout().write_fmt(text)
         && error.kind() != ErrorKind::BrokenPipe
     {
@@ -29,7 +29,7 @@ pub fn result(text: Arguments<'_>) {
     }
 }
 
-pub fn complaint(text: Arguments<'_>) {
+pub(crate) fn complaint(text: Arguments<'_>) {
     // A closed standard error cannot be reported anywhere.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
@@ -38,7 +38,7 @@ pub fn complaint(text: Arguments<'_>) {
 ///
 /// # Errors
 /// An output that was not written completely (a full disk); a reader that closed the pipe is not an error.
-pub fn flush() -> Result<(), String> {
+pub(crate) fn flush() -> Result<(), String> {
     let flush_error = std::io::stdout().flush().err().filter(|error| error.kind() != ErrorKind::BrokenPipe);
     match WRITE_ERROR.get().map(ToString::to_string).or(flush_error.map(|error| error.to_string())) {
         None => Ok(()),

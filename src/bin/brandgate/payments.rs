@@ -12,7 +12,7 @@ use super::list::{self, Align, Row};
 use super::output::say;
 
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// List the newest payments
     List {
         /// Use the brand of this name
@@ -51,7 +51,7 @@ pub enum Command {
 }
 
 #[derive(clap::Args)]
-pub struct One {
+pub(crate) struct One {
     /// Use the brand of this name
     #[arg(long)]
     brand: String,
@@ -72,7 +72,7 @@ fn roubles(text: &str) -> Result<Decimal, String> {
 
 /// # Errors
 /// A message that names the brand.
-pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
+pub(crate) async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
     let name = match &command {
         Command::List { brand, .. } => brand,
         Command::Refund { one, .. } | Command::Show(one) | Command::Retry(one) | Command::Settle(one) => &one.brand,

@@ -21,7 +21,7 @@ const APPLIED: &str = "reloaded: ";
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Use this runtime directory of the process to reload; that of `work` is /run/brandgate-work
     #[arg(long, env = "RUNTIME_DIRECTORY", default_value = "/run/brandgate")]
     at: OsString,
@@ -37,7 +37,7 @@ fn socket_in(directories: &OsStr) -> PathBuf {
 ///
 /// # Errors
 /// Why the reload was refused, or why the process did not respond.
-pub async fn run(arguments: &Arguments) -> Result<(), String> {
+pub(crate) async fn run(arguments: &Arguments) -> Result<(), String> {
     let path = socket_in(&arguments.at);
     let unreachable = |error: std::io::Error| {
         format!("failed to connect to {}: {error}; check that the process is running, or use kill -HUP", path.display())
@@ -60,11 +60,11 @@ pub async fn run(arguments: &Arguments) -> Result<(), String> {
 }
 
 /// Accepts reload requests. Without a runtime directory there are none; SIGHUP always works.
-pub struct ReloadSocket(Option<UnixListener>);
+pub(crate) struct ReloadSocket(Option<UnixListener>);
 
 impl ReloadSocket {
     /// Replaces the socket of an earlier process, so this is for a process that has bound its ports.
-    pub fn from_environment() -> ReloadSocket {
+    pub(crate) fn from_environment() -> ReloadSocket {
         let directories = std::env::var_os("RUNTIME_DIRECTORY").filter(|directories| !directories.is_empty());
         let Some(directories) = directories else { return ReloadSocket(None) };
         let path = socket_in(&directories);
@@ -78,7 +78,7 @@ impl ReloadSocket {
         ReloadSocket(listener.ok())
     }
 
-    pub async fn next(&self) -> ReloadRequest {
+    pub(crate) async fn next(&self) -> ReloadRequest {
         let Some(listener) = &self.0 else { return std::future::pending().await };
         loop {
             match listener.accept().await {
@@ -92,11 +92,11 @@ impl ReloadSocket {
 
 /// A reload request; one by SIGHUP has no connection to respond on.
 #[derive(Default)]
-pub struct ReloadRequest(Option<UnixStream>);
+pub(crate) struct ReloadRequest(Option<UnixStream>);
 
 impl ReloadRequest {
     /// `status` is the new status line of the process.
-    pub fn respond(self, is_applied: bool, status: &str) {
+    pub(crate) fn respond(self, is_applied: bool, status: &str) {
         // Written synchronously: Tokio would first wait for writability, and a line always fits the socket's buffer.
         let Some(Ok(mut stream)) = self.0.map(UnixStream::into_std) else { return };
         // The client may be gone.

@@ -11,7 +11,7 @@ use super::open;
 use super::output::say;
 
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// List the newest reviews with the beginning of their text
     List(List),
     /// Hide a review and recompute the item's rating
@@ -21,7 +21,7 @@ pub enum Command {
 }
 
 #[derive(clap::Args)]
-pub struct List {
+pub(crate) struct List {
     /// Use the brand of this name
     #[arg(long)]
     brand: String,
@@ -40,7 +40,7 @@ pub struct List {
 }
 
 #[derive(clap::Args)]
-pub struct One {
+pub(crate) struct One {
     /// Use the brand of this name
     #[arg(long)]
     brand: String,
@@ -55,7 +55,7 @@ fn number(text: &str) -> Result<i64, String> {
 
 /// # Errors
 /// A message that names the brand.
-pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
+pub(crate) async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
     match command {
         Command::List(arguments) => list(&*open(brands, &arguments.brand).await?, &arguments).await,
         Command::Hide(arguments) => set_hidden(&*open(brands, &arguments.brand).await?, arguments.id, true).await,

@@ -20,7 +20,7 @@ use crate::supervisor::{ProcessRole, Signals, Supervisor, open_all};
 use crate::systemd::{self, InheritedSockets};
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Answer /metrics, /healthz and /readyz at this loopback address, in plain HTTP
     #[arg(long, env = "BRANDGATE_ADMIN", default_value = "127.0.0.1:9445")]
     admin: SocketAddr,
@@ -80,7 +80,7 @@ impl ProcessRole for Gateway {
     }
 }
 
-pub async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
+pub(crate) async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
     let signals = Signals::listen();
     traces::start()?;
     let mut inherited = InheritedSockets::from_environment()?;
@@ -109,7 +109,7 @@ pub async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arg
 ///
 /// # Errors
 /// An address that is not loopback or cannot be bound.
-pub fn admin_socket(inherited: &mut InheritedSockets, address: SocketAddr) -> Result<TcpListener, String> {
+pub(crate) fn admin_socket(inherited: &mut InheritedSockets, address: SocketAddr) -> Result<TcpListener, String> {
     let socket = match inherited.take("admin").pop() {
         Some(socket) => {
             TcpListener::from_std(socket).map_err(|e| format!("failed to use the socket admin of systemd: {e}"))?

@@ -20,10 +20,10 @@ const MAX_OPENING_TIME: Duration = Duration::from_secs(2);
 const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The brands of a process, replaced by a reload.
-pub type Brands = Arc<ArcSwap<Vec<Arc<Brand>>>>;
+pub(crate) type Brands = Arc<ArcSwap<Vec<Arc<Brand>>>>;
 
 /// What a long-running process does between the events that [`Supervisor`] handles.
-pub trait ProcessRole {
+pub(crate) trait ProcessRole {
     /// What the status line says before the brands' names.
     const ACTIVITY: &'static str;
 
@@ -58,7 +58,7 @@ enum Event {
     Stop,
 }
 
-pub struct Supervisor<R> {
+pub(crate) struct Supervisor<R> {
     role: R,
     brands: Brands,
     source: ConfigSource,
@@ -73,7 +73,7 @@ pub struct Supervisor<R> {
 
 impl<R: ProcessRole> Supervisor<R> {
     /// From here on `brandgate reload` reaches this process. `opening` is the task of [`open_all`].
-    pub fn new(
+    pub(crate) fn new(
         role: R,
         brands: Brands,
         source: ConfigSource,
@@ -98,7 +98,7 @@ impl<R: ProcessRole> Supervisor<R> {
     ///
     /// # Errors
     /// A database that answers but is unfit.
-    pub async fn run(mut self) -> Result<(), String> {
+    pub(crate) async fn run(mut self) -> Result<(), String> {
         let ended = loop {
             match self.next_event().await {
                 Event::Opened(Ok(())) => {
@@ -181,7 +181,7 @@ impl<R: ProcessRole> Supervisor<R> {
 ///
 /// # Errors
 /// A database that answers but is unfit; waiting would not help.
-pub async fn open_all(brands: Vec<Arc<Brand>>) -> Result<(), String> {
+pub(crate) async fn open_all(brands: Vec<Arc<Brand>>) -> Result<(), String> {
     let opening = brands.iter().map(|brand| async move {
         brand.wait_until_ready().await?;
         tracing::info!(brand = brand.name(), url = brand.config.public_url, "database is ready");
@@ -202,7 +202,7 @@ fn status(activity: &str, brands: &[Arc<Brand>]) -> String {
     }
 }
 
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -210,7 +210,7 @@ pub struct Signals {
 
 impl Signals {
     /// From here on these signals do not terminate the process by themselves.
-    pub fn listen() -> Signals {
+    pub(crate) fn listen() -> Signals {
         let listen = |kind| signal(kind).expect("handlers can be installed for these signals");
         Signals {
             terminate: listen(SignalKind::terminate()),

@@ -10,19 +10,23 @@ use sd_notify::NotifyState;
 
 /// The listening sockets that systemd opened for this process, by `FileDescriptorName=`.
 #[derive(Default)]
-pub struct InheritedSockets(HashMap<String, Vec<TcpListener>>);
+pub(crate) struct InheritedSockets(HashMap<String, Vec<TcpListener>>);
 
 impl InheritedSockets {
     /// Takes ownership of the sockets; call it once. Without socket activation there are none.
     ///
     /// # Errors
     /// A descriptor that is not a listening TCP socket.
-    pub fn from_environment() -> Result<InheritedSockets, String> {
+    pub(crate) fn from_environment() -> Result<InheritedSockets, String> {
         let mut sockets: HashMap<String, Vec<TcpListener>> = HashMap::new();
         let descriptors =
             sd_notify::listen_fds_with_names().map_err(|e| format!("failed to take the sockets of systemd: {e}"))?;
         for (descriptor, name) in descriptors {
             // SAFETY: LISTEN_PID named this process, so systemd opened the descriptor for it, and nothing else here owns it.
+            #[expect(
+                unsafe_code,
+                reason = "there is no safe way to take over a descriptor that another process opened"
+            )]
             let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
             let listener = TcpListener::from(owned);
             let checked = listener.local_addr().and_then(|_| listener.set_nonblocking(true));
@@ -35,28 +39,28 @@ impl InheritedSockets {
     }
 
     /// Whether there were none, or all were taken.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Takes all sockets of a name.
-    pub fn take(&mut self, name: &str) -> Vec<TcpListener> {
+    pub(crate) fn take(&mut self, name: &str) -> Vec<TcpListener> {
         self.0.remove(name).unwrap_or_default()
     }
 
     /// The names of the sockets that were not taken.
-    pub fn remaining_names(&self) -> Vec<&str> {
+    pub(crate) fn remaining_names(&self) -> Vec<&str> {
         self.0.keys().map(String::as_str).collect()
     }
 }
 
 /// The start or a reload is complete; `status` is what `systemctl status` shows.
-pub fn ready(status: &str) {
+pub(crate) fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// A reload starts; [`ready`] completes it, successful or not.
-pub fn reloading() {
+pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(_) => notify(&[NotifyState::Reloading]),
@@ -64,12 +68,12 @@ pub fn reloading() {
 }
 
 /// The graceful shutdown starts.
-pub fn stopping() {
+pub(crate) fn stopping() {
     notify(&[NotifyState::Stopping, NotifyState::Status("stopping: draining what is in progress")]);
 }
 
 /// Notifies the watchdog as long as the runtime schedules tasks; returns at once without a watchdog.
-pub async fn notify_watchdog() {
+pub(crate) async fn notify_watchdog() {
     let Some(timeout) = sd_notify::watchdog_enabled() else { return };
     let mut tick = tokio::time::interval(timeout / 3);
     loop {

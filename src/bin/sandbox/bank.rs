@@ -33,17 +33,17 @@ use error::BankError;
 use fault::{BankFault, BankFaultKind};
 use state::BankState;
 
-pub struct Bank {
+pub(crate) struct Bank {
     state: Arc<BankState>,
 }
 
 impl Bank {
-    pub fn new(settings: &Settings) -> Bank {
+    pub(crate) fn new(settings: &Settings) -> Bank {
         Bank { state: Arc::new(BankState::new(settings)) }
     }
 
     /// `/bank`: the page with the open codes, its events and the control interface.
-    pub async fn page(&self, request: WebRequest) -> WebResponse {
+    pub(crate) async fn page(&self, request: WebRequest) -> WebResponse {
         match (&request.method, &request.segments()[1..]) {
             (&Method::GET, []) => web::html(include_str!("pages/bank.html")),
             (&Method::GET, ["events"]) => self.events(),
@@ -52,7 +52,7 @@ impl Bank {
     }
 
     /// `/api`: the bank's API. `/pay`: the link of a code that a payer opens.
-    pub async fn api(&self, request: WebRequest) -> WebResponse {
+    pub(crate) async fn api(&self, request: WebRequest) -> WebResponse {
         let segments = request.segments();
         let call = match &segments[..] {
             ["pay", id] if self.state.data().code(id).is_some() => return redirect(&format!("/bank?qr={id}")),

@@ -24,7 +24,7 @@ use mailbox::Mailbox;
 /// How long `?atLeast=` waits by default.
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 
-pub struct Mail {
+pub(crate) struct Mail {
     mailbox: Arc<Mailbox>,
 }
 
@@ -33,14 +33,14 @@ impl Mail {
     ///
     /// # Errors
     /// An address that is in use, or an invalid certificate.
-    pub async fn start(settings: &Settings) -> Result<Mail, String> {
+    pub(crate) async fn start(settings: &Settings) -> Result<Mail, String> {
         let mailbox = Arc::new(Mailbox::default());
         server::start(settings, &mailbox).await?;
         Ok(Mail { mailbox })
     }
 
     /// `/mail`: the page and the API of the mailbox.
-    pub async fn page(&self, request: WebRequest) -> WebResponse {
+    pub(crate) async fn page(&self, request: WebRequest) -> WebResponse {
         let accepts = request.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         match (&request.method, &request.segments()[1..]) {
             (&Method::GET, []) if accepts.contains("text/html") => web::html(include_str!("pages/mail.html")),

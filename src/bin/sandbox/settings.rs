@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The addresses of pages and APIs, in plain HTTP: `["127.0.0.1:4210", "[::1]:4210"]`.
     pub listen: Vec<SocketAddr>,
     /// The base URL of links to the sandbox: `http://localhost:4210`.
@@ -32,7 +32,7 @@ pub struct Settings {
 /// A Telegram bot.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BotSettings {
+pub(crate) struct BotSettings {
     /// Without the @: `dexarmarket_bot`.
     pub username: String,
     /// The displayed name: `Dexar`.
@@ -43,7 +43,7 @@ pub struct BotSettings {
 /// A merchant of the bank.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MerchantSettings {
+pub(crate) struct MerchantSettings {
     /// `MA0000000552`.
     pub id: String,
     /// The displayed name: `Dexar`.
@@ -59,7 +59,7 @@ pub struct MerchantSettings {
 /// A demonstration storefront of a brand.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ShopSettings {
+pub(crate) struct ShopSettings {
     /// The name of the brand, and of the skin of the pages: `dexar`.
     pub brand: String,
     /// The displayed name: `Dexar`.
@@ -89,7 +89,7 @@ impl Settings {
     ///
     /// # Errors
     /// A message that names the file or the address.
-    pub fn read(path: &Path) -> Result<Settings, String> {
+    pub(crate) fn read(path: &Path) -> Result<Settings, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let settings: Settings = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         let shops = settings.shops.iter().flat_map(|shop| &shop.listen);

@@ -51,7 +51,7 @@ type FileResponse = Response<Full<Bytes>>;
 ///
 /// # Errors
 /// A message that names the shop, the file or the address.
-pub async fn open(shop: &ShopSettings) -> Result<(), String> {
+pub(crate) async fn open(shop: &ShopSettings) -> Result<(), String> {
     let storefront = Arc::new(Storefront::new(shop).map_err(|error| format!("shop {}: {error}", shop.brand))?);
     for address in &shop.listen {
         let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;

@@ -30,22 +30,22 @@ use updates::Updates;
 const EVENT_BUFFER: usize = 256;
 
 /// All bots.
-pub struct Telegram {
+pub(crate) struct Telegram {
     bots: Vec<Arc<Bot>>,
 }
 
 impl Telegram {
-    pub fn new(settings: &Settings) -> Telegram {
+    pub(crate) fn new(settings: &Settings) -> Telegram {
         Telegram { bots: settings.bots.iter().map(|bot| Arc::new(Bot::new(bot))).collect() }
     }
 
     /// `/telegram…`: the chat page and the control interface.
-    pub async fn page(&self, request: WebRequest) -> WebResponse {
+    pub(crate) async fn page(&self, request: WebRequest) -> WebResponse {
         control::respond(&self.bots, &request)
     }
 
     /// `/bot<TOKEN>/…`: the Bot API.
-    pub async fn api(&self, request: WebRequest) -> WebResponse {
+    pub(crate) async fn api(&self, request: WebRequest) -> WebResponse {
         api::respond(&self.bots, &request).await
     }
 }

@@ -17,10 +17,10 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 /// A response; its body is a buffer or a stream of events.
-pub type WebResponse = Response<UnsyncBoxBody<Bytes, Infallible>>;
+pub(crate) type WebResponse = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// A request with its complete body.
-pub struct WebRequest {
+pub(crate) struct WebRequest {
     pub method: Method,
     /// With the leading slash, not percent-decoded.
     pub path: String,
@@ -32,18 +32,18 @@ pub struct WebRequest {
 
 impl WebRequest {
     /// The non-empty segments of the path: `["bank", "qrs", "AD10…", "pay"]`.
-    pub fn segments(&self) -> Vec<&str> {
+    pub(crate) fn segments(&self) -> Vec<&str> {
         self.path.split('/').filter(|segment| !segment.is_empty()).collect()
     }
 
     /// The first value of a query parameter.
-    pub fn query(&self, name: &str) -> Option<&str> {
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// Serves a listener until the process exits.
-pub async fn serve<H, F>(listener: TcpListener, handle: H)
+pub(crate) async fn serve<H, F>(listener: TcpListener, handle: H)
 where
     H: Fn(WebRequest) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = WebResponse> + Send + 'static,
@@ -76,14 +76,14 @@ where
 }
 
 /// Parses `a=1&b=2`: a query or a form body.
-pub fn parse_pairs(text: &str) -> Vec<(String, String)> {
+pub(crate) fn parse_pairs(text: &str) -> Vec<(String, String)> {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (decode(k), decode(v))).collect()
 }
 
 /// A response with this content type and body.
-pub fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> WebResponse {
+pub(crate) fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> WebResponse {
     let mut response = Response::new(Full::new(body.into()).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -91,21 +91,21 @@ pub fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Byt
     response
 }
 
-pub fn json(status: StatusCode, value: &impl Serialize) -> WebResponse {
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> WebResponse {
     let body = serde_json::to_vec(value).expect("the value serialises");
     bytes(status, "application/json; charset=utf-8", body)
 }
 
-pub fn html(page: impl Into<Bytes>) -> WebResponse {
+pub(crate) fn html(page: impl Into<Bytes>) -> WebResponse {
     bytes(StatusCode::OK, "text/html; charset=utf-8", page)
 }
 
-pub fn text(status: StatusCode, message: &'static str) -> WebResponse {
+pub(crate) fn text(status: StatusCode, message: &'static str) -> WebResponse {
     bytes(status, "text/plain; charset=utf-8", message)
 }
 
 /// Server-sent events (`text/event-stream`), one for each JSON text of the stream.
-pub fn events<S>(stream: S) -> WebResponse
+pub(crate) fn events<S>(stream: S) -> WebResponse
 where
     S: futures_util::Stream<Item = String> + Send + 'static,
 {

@@ -16,7 +16,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const ROOT: &[u8] = b"<yml_catalog";
 
 /// A feed in UTF-8, starting at `<yml_catalog`.
-pub struct Utf8Feed<R> {
+pub(super) struct Utf8Feed<R> {
     source: io::Chain<io::Cursor<Vec<u8>>, R>,
     decoder: Decoder,
     raw: Box<[u8]>,
@@ -30,7 +30,7 @@ pub struct Utf8Feed<R> {
 ///
 /// # Errors
 /// `InvalidData` when the file has no `<yml_catalog`; errors of the reader.
-pub fn open<R: Read>(mut reader: R) -> io::Result<Utf8Feed<R>> {
+pub(super) fn open<R: Read>(mut reader: R) -> io::Result<Utf8Feed<R>> {
     let mut head = Vec::new();
     reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
     let mut feed = Utf8Feed {

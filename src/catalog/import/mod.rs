@@ -13,7 +13,7 @@ mod category_tree;
 mod feed;
 mod json;
 mod merge;
-pub mod record;
+pub(crate) mod record;
 mod report;
 mod reviews;
 mod stage;

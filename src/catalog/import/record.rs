@@ -12,14 +12,14 @@ use crate::catalog::CatalogId;
 
 /// One record of a file.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Record {
+pub(crate) enum Record {
     Region(RegionRecord),
     Category(CategoryRecord),
     Item(Box<ItemRecord>),
 }
 
 /// What a reader yields for one record of a file: the record, or a problem with it.
-pub type ReadRecord = Result<Record, RecordProblem>;
+pub(crate) type ReadRecord = Result<Record, RecordProblem>;
 
 /// Why a record was rejected, or how it was corrected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl RecordProblem {
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct RegionRecord {
+pub(crate) struct RegionRecord {
     pub id: String,
     pub city: Option<String>,
     pub country: Option<String>,
@@ -63,14 +63,14 @@ pub struct RegionRecord {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Parent {
+pub(crate) enum Parent {
     /// The file says that the category is a top-level one.
     Top,
     Of(CatalogId),
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct CategoryRecord {
+pub(crate) struct CategoryRecord {
     /// At least one of `number` and `id` is present.
     pub number: Option<i64>,
     pub id: Option<String>,
@@ -91,7 +91,7 @@ pub struct CategoryRecord {
 
 /// The stock of an item. A count and a level exclude each other: either replaces both columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stock {
+pub(crate) enum Stock {
     /// Units, 0 or more.
     Count(i32),
     /// `high`, `medium`, `low` or `out`, where the number of units is not known.
@@ -101,7 +101,7 @@ pub enum Stock {
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ItemRecord {
+pub(crate) struct ItemRecord {
     /// At least one of `number` and `id` is present.
     pub number: Option<i64>,
     pub id: Option<String>,
@@ -139,21 +139,21 @@ pub struct ItemRecord {
 }
 
 /// `item.price` is numeric(14, 2).
-pub const MAX_PRICE: Decimal = Decimal::from_parts(276_447_231, 23_283, 0, false, 2);
+pub(crate) const MAX_PRICE: Decimal = Decimal::from_parts(276_447_231, 23_283, 0, false, 2);
 
 /// The largest number that a file may assign itself; larger ones are hashes (see [`number_of`]).
-pub const MAX_NATURAL_NUMBER: i64 = (1 << 52) - 1;
+pub(crate) const MAX_NATURAL_NUMBER: i64 = (1 << 52) - 1;
 
 /// The number of a category or item whose file identifies it by text.
 ///
 /// A plain positive decimal up to 2^52 − 1 is its own number. Any other text is hashed with `namespace` to a number
 /// between 2^52 and 2^53 − 1, which is the same in every import and every database.
-pub fn number_of(namespace: &str, external_id: &str) -> i64 {
+pub(crate) fn number_of(namespace: &str, external_id: &str) -> i64 {
     natural_number(external_id).unwrap_or_else(|| hashed_number(namespace, external_id))
 }
 
 /// The number of a category or item whose text id is never read as a number: between 2^52 and 2^53 − 1.
-pub fn hashed_number(namespace: &str, external_id: &str) -> i64 {
+pub(crate) fn hashed_number(namespace: &str, external_id: &str) -> i64 {
     let mut hash = Sha256::new();
     hash.update(namespace);
     hash.update([0]);
@@ -165,7 +165,7 @@ pub fn hashed_number(namespace: &str, external_id: &str) -> i64 {
 }
 
 /// Parses `"123"`; `None` for `"0"`, `"007"`, `"+1"` and numbers above [`MAX_NATURAL_NUMBER`].
-pub fn natural_number(text: &str) -> Option<i64> {
+pub(crate) fn natural_number(text: &str) -> Option<i64> {
     let plain = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten().filter(|n| *n <= MAX_NATURAL_NUMBER)
 }

@@ -37,7 +37,7 @@ const NO_ITEM: Option<CatalogId> = Some(CatalogId::Number(0));
 /// # Errors
 /// Those of the sink and of the reader; `InvalidData` when the XML is not well-formed or truncated, in which case
 /// nothing of what was read may be kept.
-pub fn read(reader: impl BufRead, sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn read(reader: impl BufRead, sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>) -> io::Result<()> {
     let mut xml = Reader::from_reader(EventBudget::new(reader, MAX_OFFER_BYTES));
     let config = xml.config_mut();
     config.expand_empty_elements = true;

@@ -7,14 +7,14 @@ mod ru;
 use super::language::Language;
 
 /// The texts of one language. A name in braces, such as `{shop}`, is a placeholder for [`fill`].
-pub struct Texts {
+pub(crate) struct Texts {
     pub login_page: LoginPageTexts,
     pub bot: BotTexts,
     pub receipt: ReceiptTexts,
 }
 
 /// The login pages. Placeholders: `{shop}`, `{name}`, `{bot}`, `{time}`.
-pub struct LoginPageTexts {
+pub(crate) struct LoginPageTexts {
     pub attempt_title: &'static str,
     pub attempt_code: &'static str,
     pub attempt_steps: &'static str,
@@ -38,7 +38,7 @@ pub struct LoginPageTexts {
 }
 
 /// The bot's messages and buttons. Placeholders: `{shop}`, `{browser}`, `{address}`, `{time}`.
-pub struct BotTexts {
+pub(crate) struct BotTexts {
     pub welcome: &'static str,
     pub log_in: &'static str,
     pub confirm_login: &'static str,
@@ -58,7 +58,7 @@ pub struct BotTexts {
 }
 
 /// The email about a paid order. Placeholders: `{shop}`, `{order}`.
-pub struct ReceiptTexts {
+pub(crate) struct ReceiptTexts {
     pub subject: &'static str,
     pub greeting: &'static str,
     pub thanks: &'static str,
@@ -71,7 +71,7 @@ pub struct ReceiptTexts {
 }
 
 impl Texts {
-    pub fn of(language: Language) -> &'static Texts {
+    pub(crate) fn of(language: Language) -> &'static Texts {
         match language {
             Language::Ru => &ru::TEXTS,
             Language::En => &en::TEXTS,
@@ -81,7 +81,7 @@ impl Texts {
 }
 
 /// Replaces each `{key}` of a template by its value. One pass: braces inside a value stay as they are.
-pub fn fill(template: &str, values: &[(&str, &str)]) -> String {
+pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {

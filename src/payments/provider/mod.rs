@@ -20,28 +20,28 @@ use raiffeisen::RaiffeisenClient;
 pub use raiffeisen_webhook::SIGNATURE_HEADER as WEBHOOK_SIGNATURE_HEADER;
 
 /// A brand's account at its payment provider. Every call may be repeated safely.
-pub enum Provider<'b> {
+pub(super) enum Provider<'b> {
     Raiffeisen(RaiffeisenClient<'b>),
 }
 
 impl<'b> Provider<'b> {
     /// # Errors
     /// 503 when the brand's configuration has no section `[bank]`.
-    pub fn for_brand(brand: &'b Brand) -> Result<Provider<'b>> {
+    pub(super) fn for_brand(brand: &'b Brand) -> Result<Provider<'b>> {
         let configured = brand.config.bank.as_ref().zip(brand.provider_http.as_ref());
         let (config, http) = configured.ok_or_else(|| Error::unavailable("the brand's file has no section [bank]"))?;
         Ok(Provider::Raiffeisen(RaiffeisenClient::new(config, http)))
     }
 
     /// How long a call may take.
-    pub fn timeout(&self) -> Duration {
+    pub(super) fn timeout(&self) -> Duration {
         match self {
             Provider::Raiffeisen(client) => client.timeout(),
         }
     }
 
     /// Registers a QR code for one payment of a fixed amount.
-    pub async fn register(&self, request: &QrCodeRequest<'_>) -> Result<QrCode, ProviderError> {
+    pub(super) async fn register(&self, request: &QrCodeRequest<'_>) -> Result<QrCode, ProviderError> {
         match self {
             Provider::Raiffeisen(client) => client.register(request).await,
         }
@@ -51,7 +51,7 @@ impl<'b> Provider<'b> {
     ///
     /// # Errors
     /// Also when the provider's order or amount is not the requested one.
-    pub async fn poll(&self, request: &PollRequest<'_>) -> Result<ProviderStatus, ProviderError> {
+    pub(super) async fn poll(&self, request: &PollRequest<'_>) -> Result<ProviderStatus, ProviderError> {
         match self {
             Provider::Raiffeisen(client) => client.poll(request).await,
         }
@@ -59,14 +59,14 @@ impl<'b> Provider<'b> {
 
     /// Cancels a QR code; `false` when the provider has no such code. What became of its payment is up to
     /// [`Provider::poll`]: the code may have expired or been paid before.
-    pub async fn cancel(&self, qr_id: &str) -> Result<bool, ProviderError> {
+    pub(super) async fn cancel(&self, qr_id: &str) -> Result<bool, ProviderError> {
         match self {
             Provider::Raiffeisen(client) => client.cancel(qr_id).await,
         }
     }
 
     /// Refunds a part of a payment, or all of it. The same `refund_id` is the same refund.
-    pub async fn refund(
+    pub(super) async fn refund(
         &self,
         refund_id: &str,
         order_id: &str,
@@ -77,20 +77,20 @@ impl<'b> Provider<'b> {
         }
     }
 
-    pub async fn refund_status(&self, refund_id: &str) -> Result<RefundStatus, ProviderError> {
+    pub(super) async fn refund_status(&self, refund_id: &str) -> Result<RefundStatus, ProviderError> {
         match self {
             Provider::Raiffeisen(client) => client.refund_status(refund_id).await,
         }
     }
 
     /// Registers a fiscal receipt (54-FZ). A number that is registered already is left as it is.
-    pub async fn register_receipt(&self, receipt: &FiscalReceipt<'_>) -> Result<(), ProviderError> {
+    pub(super) async fn register_receipt(&self, receipt: &FiscalReceipt<'_>) -> Result<(), ProviderError> {
         match self {
             Provider::Raiffeisen(client) => client.register_receipt(receipt).await,
         }
     }
 
-    pub async fn receipt_status(&self, number: &str) -> Result<ReceiptStatus, ProviderError> {
+    pub(super) async fn receipt_status(&self, number: &str) -> Result<ReceiptStatus, ProviderError> {
         match self {
             Provider::Raiffeisen(client) => client.receipt_status(number).await,
         }
@@ -100,7 +100,7 @@ impl<'b> Provider<'b> {
     ///
     /// # Errors
     /// 400 for a malformed notification, 401 for one that is not signed with a key of this brand.
-    pub fn verify_webhook(&self, body: &[u8], signature: &str) -> Result<WebhookEvent> {
+    pub(super) fn verify_webhook(&self, body: &[u8], signature: &str) -> Result<WebhookEvent> {
         match self {
             Provider::Raiffeisen(client) => client.verify_webhook(body, signature),
         }
@@ -152,7 +152,7 @@ impl From<ProviderError> for Error {
 }
 
 /// A QR code to be registered.
-pub struct QrCodeRequest<'a> {
+pub(super) struct QrCodeRequest<'a> {
     pub order_id: &'a str,
     pub amount: Decimal,
     /// Shown to the payer by the payer's bank.
@@ -163,7 +163,7 @@ pub struct QrCodeRequest<'a> {
 
 /// A registered QR code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QrCode {
+pub(super) struct QrCode {
     pub qr_id: String,
     pub payload: String,
     /// The address of a picture of the code.
@@ -173,19 +173,19 @@ pub struct QrCode {
 /// Which source of a payment's status a routine poll queries. The flag is stored with the payment and alternates with every poll; only
 /// the provider knows what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PollTarget {
+pub(super) struct PollTarget {
     is_alternate: bool,
 }
 
 impl PollTarget {
     /// From the column `payment.asked_of_money`.
-    pub fn new(is_alternate: bool) -> PollTarget {
+    pub(super) fn new(is_alternate: bool) -> PollTarget {
         PollTarget { is_alternate }
     }
 }
 
 /// A payment to be polled.
-pub struct PollRequest<'a> {
+pub(super) struct PollRequest<'a> {
     pub qr_id: &'a str,
     pub order_id: &'a str,
     pub amount: Decimal,
@@ -197,7 +197,7 @@ pub struct PollRequest<'a> {
 
 /// What a notification is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebhookEvent {
+pub(super) struct WebhookEvent {
     /// The order id that the provider was given. Signed.
     pub order_id: String,
     /// Not signed: used only while the payment has no QR code.
@@ -205,7 +205,7 @@ pub struct WebhookEvent {
 }
 
 /// A fiscal receipt (54-FZ) to be registered.
-pub struct FiscalReceipt<'a> {
+pub(super) struct FiscalReceipt<'a> {
     pub number: &'a str,
     /// Where the buyer's copy goes.
     pub email: Option<&'a str>,
@@ -219,7 +219,7 @@ pub struct FiscalReceipt<'a> {
 
 /// A line of a fiscal receipt.
 #[derive(Debug, Clone)]
-pub struct ReceiptLine {
+pub(super) struct ReceiptLine {
     pub name: String,
     /// Of one unit.
     pub price: Decimal,
@@ -228,7 +228,7 @@ pub struct ReceiptLine {
 
 /// The status of a receipt at the cash register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReceiptStatus {
+pub(super) enum ReceiptStatus {
     /// Stored and not registered.
     New,
     /// Registered and not printed yet.
@@ -238,6 +238,6 @@ pub enum ReceiptStatus {
 }
 
 /// Whether an id is a path segment of the provider's URLs without escaping.
-pub fn is_valid_id(text: &str) -> bool {
+pub(super) fn is_valid_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }

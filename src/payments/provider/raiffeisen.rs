@@ -24,7 +24,7 @@ use crate::platform::http_client::{HttpClient, HttpRequest, HttpResponse};
 const NOT_FOUND: &str = "ERROR.NOT_FOUND";
 
 /// A merchant's account at the bank.
-pub struct RaiffeisenClient<'b> {
+pub(crate) struct RaiffeisenClient<'b> {
     pub(super) config: &'b BankConfig,
     http: &'b HttpClient,
 }

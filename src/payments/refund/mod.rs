@@ -119,7 +119,7 @@ fn plan(
 
 /// Queries the provider about the refunds in progress and returns all refunds of a payment, oldest first. No connection is held
 /// while the provider is queried.
-pub async fn refresh(brand: &Brand, payment_id: i64) -> Result<Vec<Refund>> {
+pub(super) async fn refresh(brand: &Brand, payment_id: i64) -> Result<Vec<Refund>> {
     let mut refunds = store::list(&brand.postgres().await?, payment_id).await?;
     for refund in refunds.iter_mut().filter(|refund| refund.status == RefundStatus::InProgress) {
         match Provider::for_brand(brand)?.refund_status(&refund.id).await {

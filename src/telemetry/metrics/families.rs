@@ -24,8 +24,8 @@ use crate::telemetry::metrics::Metrics;
 /// From a cached response to the deadline of a request.
 const LATENCY_BUCKETS_S: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0];
 
-pub type FloatCounter = Counter<f64, AtomicU64>;
-pub type FloatGauge = Gauge<f64, AtomicU64>;
+pub(super) type FloatCounter = Counter<f64, AtomicU64>;
+pub(super) type FloatGauge = Gauge<f64, AtomicU64>;
 type Family<L, M> = prometheus_client::metrics::family::Family<L, M, fn() -> M>;
 
 /// How a new time series of a family is created.

@@ -14,17 +14,17 @@ const MAX_CHANGES: usize = 4_096;
 
 /// Which responses a change affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CatalogChange {
+pub(crate) enum CatalogChange {
     /// Those that contain this item.
     Item(i64),
     Everything,
 }
 
 /// A position in the log. A read of the database that starts at this version sees all changes recorded before it.
-pub type Version = u64;
+pub(crate) type Version = u64;
 
 #[derive(Default)]
-pub struct ChangeLog {
+pub(crate) struct ChangeLog {
     /// How many changes were ever recorded.
     version: AtomicU64,
     /// The latest changes, oldest first.
@@ -33,12 +33,12 @@ pub struct ChangeLog {
 
 impl ChangeLog {
     /// The current version, to be taken before the database is read.
-    pub fn version(&self) -> Version {
+    pub(crate) fn version(&self) -> Version {
         self.version.load(Ordering::Acquire)
     }
 
     /// Records committed changes.
-    pub fn record(&self, changes: impl IntoIterator<Item = CatalogChange>) {
+    pub(crate) fn record(&self, changes: impl IntoIterator<Item = CatalogChange>) {
         let mut log = self.changes.write().unwrap_or_else(PoisonError::into_inner);
         let length_before = log.len();
         log.extend(changes);
@@ -50,7 +50,7 @@ impl ChangeLog {
 
     /// The latest version at which a response of version `since` with these items (in ascending order) is still current;
     /// `None` if a later change affects it, or if the log no longer reaches back to `since`.
-    pub fn unchanged_until(&self, item_ids: &[i64], since: Version) -> Option<Version> {
+    pub(crate) fn unchanged_until(&self, item_ids: &[i64], since: Version) -> Option<Version> {
         if since == self.version() {
             return Some(since);
         }

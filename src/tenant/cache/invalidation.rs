@@ -44,7 +44,7 @@ struct Position {
 }
 
 /// Polls until the cache is dropped.
-pub async fn run(cache: Weak<Cache>, config: DatabaseConfig, brand: String) {
+pub(crate) async fn run(cache: Weak<Cache>, config: DatabaseConfig, brand: String) {
     let mut is_unavailable = false;
     while cache.strong_count() > 0 {
         let result = poll_over_one_connection(&cache, &config, &brand, &mut is_unavailable).await;

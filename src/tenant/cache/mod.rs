@@ -24,9 +24,9 @@
 //! 7. Only when polls fail and the database cannot be queried either, a response that may be out of date is served, for at most
 //!    [`MAX_STALE`], and is marked as stale. A response that is known to be out of date is never served.
 
-pub mod change_log;
-pub mod fragments;
-pub mod invalidation;
+pub(crate) mod change_log;
+pub(crate) mod fragments;
+pub(crate) mod invalidation;
 mod single_flight;
 
 use std::sync::Arc;
@@ -61,10 +61,10 @@ const SHARDS_PER_CORE: u64 = 4;
 const AVERAGE_RESPONSE_BYTES: u64 = 8_192;
 
 /// Language, region and target of a request; see [`key`].
-pub type CacheKey = Box<[u8]>;
+pub(crate) type CacheKey = Box<[u8]>;
 
 /// The unique key of a language, region and target.
-pub fn key(language: Language, region: Option<&str>, target: &str) -> Vec<u8> {
+pub(crate) fn key(language: Language, region: Option<&str>, target: &str) -> Vec<u8> {
     let region = region.unwrap_or_default();
     let mut key = Vec::with_capacity(3 + region.len() + target.len());
     key.extend_from_slice(language.tag().as_bytes());

@@ -36,11 +36,11 @@ const KEYWORDS: [&str; 23] = [
 const DECLARED_HEADERS: [&str; 7] =
     ["etag", "content-language", "location", "allow", "retry-after", "set-cookie", "ratelimit"];
 
-pub struct ApiDocument(pub Value);
+pub(crate) struct ApiDocument(pub Value);
 
 impl ApiDocument {
     /// The node itself, or the node that its `$ref` points to.
-    pub fn resolve<'a>(&'a self, node: &'a Value) -> &'a Value {
+    pub(crate) fn resolve<'a>(&'a self, node: &'a Value) -> &'a Value {
         match node["$ref"].as_str() {
             Some(reference) => {
                 let pointer = reference.strip_prefix('#').unwrap_or_else(|| panic!("{reference} is not a local $ref"));
@@ -51,13 +51,13 @@ impl ApiDocument {
     }
 
     /// The body of `#/components/examples/NAME`.
-    pub fn error_example(&self, name: &str) -> Value {
+    pub(crate) fn error_example(&self, name: &str) -> Value {
         self.resolve(&self.0["components"]["examples"][name])["value"].clone()
     }
 
     /// Checks that the document declares this response of an operation.
     #[track_caller]
-    pub fn assert_documented(&self, method: &str, pattern: &str, response: &TestResponse) {
+    pub(crate) fn assert_documented(&self, method: &str, pattern: &str, response: &TestResponse) {
         let context = format!("{method} {pattern} {}", response.status);
         let operation = &self.0["paths"][pattern][method.to_lowercase()];
         assert!(operation.is_object(), "{context}: the operation is not documented");
@@ -66,7 +66,7 @@ impl ApiDocument {
 
     /// Checks a response against a Response Object, also one that no operation lists.
     #[track_caller]
-    pub fn assert_response(&self, context: &str, declared: &Value, response: &TestResponse) {
+    pub(crate) fn assert_response(&self, context: &str, declared: &Value, response: &TestResponse) {
         let text = String::from_utf8_lossy(&response.body);
         assert!(!declared.is_null(), "{context}: the status is not documented: {text}");
         let declared = self.resolve(declared);
@@ -93,7 +93,7 @@ impl ApiDocument {
     }
 
     /// Every violation of a schema of this document. A member that the schema does not name is one.
-    pub fn validation_errors(&self, schema: &Value, value: &Value) -> Vec<String> {
+    pub(crate) fn validation_errors(&self, schema: &Value, value: &Value) -> Vec<String> {
         let mut root = closed(schema, true);
         let schemas = self.0["components"]["schemas"].as_object().into_iter().flatten();
         let schemas: serde_json::Map<_, _> =

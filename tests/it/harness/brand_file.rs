@@ -11,12 +11,12 @@ const LONG_TIMEOUTS: &str =
     "pool_wait_ms = 20000\nconnect_timeout_ms = 10000\nstatement_timeout_ms = 14000\nlock_timeout_ms = 10000\n";
 
 /// The password of a brand's role, the same for all databases of a run: roles belong to the server.
-pub fn password_of(brand: &str) -> String {
+pub(crate) fn password_of(brand: &str) -> String {
     format!("{brand}-s3cret'\"")
 }
 
 #[derive(Clone)]
-pub struct BrandFile {
+pub(crate) struct BrandFile {
     pub name: String,
     pub port: u16,
     pub public_url: String,
@@ -43,7 +43,7 @@ pub struct BrandFile {
 }
 
 impl BrandFile {
-    pub fn new(name: &str, services: &Services, database: &str) -> BrandFile {
+    pub(crate) fn new(name: &str, services: &Services, database: &str) -> BrandFile {
         let port = free_port();
         let (storefront, development) = match name {
             "dexar" => ("https://dexarmarket.ru", "http://localhost:4200"),
@@ -71,7 +71,7 @@ impl BrandFile {
         }
     }
 
-    pub fn toml(&self) -> String {
+    pub(crate) fn toml(&self) -> String {
         let BrandFile {
             name,
             port,
@@ -102,7 +102,7 @@ impl BrandFile {
 }
 
 /// A free port of 127.0.0.1 that no other test of this run uses, below the range of ephemeral ports.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + (std::process::id() % 100) as u16 * 100;
     loop {

@@ -35,7 +35,7 @@ static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
 });
 
 /// The TLS configuration of a client that trusts the test CA.
-pub fn trusting_client_config(alpn: &[&str]) -> Arc<ClientConfig> {
+pub(crate) fn trusting_client_config(alpn: &[&str]) -> Arc<ClientConfig> {
     client_config(alpn, rustls::ALL_VERSIONS)
 }
 
@@ -49,7 +49,7 @@ fn client_config(alpn: &[&str], versions: &[&'static SupportedProtocolVersion]) 
 }
 
 /// A TLS connection to the gateway.
-pub async fn connect_tls(
+pub(crate) async fn connect_tls(
     address: SocketAddr,
     alpn: &[&str],
     server_name: &'static str,
@@ -62,7 +62,7 @@ pub async fn connect_tls(
 }
 
 /// Sends raw bytes over TLS with ALPN `http/1.1` and returns everything up to the end of the stream.
-pub async fn send_raw(address: SocketAddr, bytes: &[u8]) -> String {
+pub(crate) async fn send_raw(address: SocketAddr, bytes: &[u8]) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream =
         connect_tls(address, &["http/1.1"], "localhost", rustls::ALL_VERSIONS).await.expect("a TLS handshake");
@@ -82,7 +82,7 @@ enum Sender {
 }
 
 /// A client with one connection, opened on demand and again after it was closed.
-pub struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
     version: Version,
     server_name: &'static str,
@@ -90,29 +90,29 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(address: SocketAddr) -> Client {
+    pub(crate) fn new(address: SocketAddr) -> Client {
         Client { address, version: Version::HTTP_2, server_name: "localhost", sender: tokio::sync::Mutex::default() }
     }
 
-    pub fn http1(self) -> Client {
+    pub(crate) fn http1(self) -> Client {
         Client { version: Version::HTTP_11, ..self }
     }
 
     /// The host name in SNI, for which the certificate must be valid.
-    pub fn sni(self, server_name: &'static str) -> Client {
+    pub(crate) fn sni(self, server_name: &'static str) -> Client {
         Client { server_name, ..self }
     }
 
-    pub async fn get(&self, path: &str) -> TestResponse {
+    pub(crate) async fn get(&self, path: &str) -> TestResponse {
         self.send(request(path)).await
     }
 
     /// The JSON of a 200 response.
-    pub async fn json(&self, path: &str) -> Value {
+    pub(crate) async fn json(&self, path: &str) -> Value {
         self.get(path).await.ok_json()
     }
 
-    pub async fn send(&self, request: TestRequest) -> TestResponse {
+    pub(crate) async fn send(&self, request: TestRequest) -> TestResponse {
         self.try_send(request.clone())
             .await
             .unwrap_or_else(|error| panic!("{} {}: {error}", request.method, request.path))
@@ -120,7 +120,7 @@ impl Client {
 
     /// # Errors
     /// The connection failed before the response was complete.
-    pub async fn try_send(&self, request: TestRequest) -> Result<TestResponse, BoxError> {
+    pub(crate) async fn try_send(&self, request: TestRequest) -> Result<TestResponse, BoxError> {
         let with_timeout = async |request| {
             tokio::time::timeout(RESPONSE_TIMEOUT, self.exchange(request))
                 .await
@@ -176,7 +176,7 @@ impl Client {
 
 /// A request under construction.
 #[derive(Clone)]
-pub struct TestRequest {
+pub(crate) struct TestRequest {
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -184,40 +184,40 @@ pub struct TestRequest {
     host: Option<String>,
 }
 
-pub fn request(path: &str) -> TestRequest {
+pub(crate) fn request(path: &str) -> TestRequest {
     let (method, headers) = (Method::GET, HeaderMap::new());
     TestRequest { method, path: path.to_owned(), headers, body: Bytes::new(), host: None }
 }
 
 impl TestRequest {
-    pub fn method(self, method: &str) -> TestRequest {
+    pub(crate) fn method(self, method: &str) -> TestRequest {
         TestRequest { method: method.parse().expect("a method"), ..self }
     }
 
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> TestRequest {
+    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> TestRequest {
         let name: HeaderName = name.parse().expect("a header's name");
         self.headers.append(name, HeaderValue::from_bytes(value.as_ref()).expect("a header's value"));
         self
     }
 
-    pub fn region(self, region: &str) -> TestRequest {
+    pub(crate) fn region(self, region: &str) -> TestRequest {
         self.header("x-region", region)
     }
 
-    pub fn language(self, language: &str) -> TestRequest {
+    pub(crate) fn language(self, language: &str) -> TestRequest {
         self.header("x-language", language)
     }
 
-    pub fn origin(self, origin: &str) -> TestRequest {
+    pub(crate) fn origin(self, origin: &str) -> TestRequest {
         self.header("origin", origin)
     }
 
-    pub fn body(self, body: impl Into<Bytes>) -> TestRequest {
+    pub(crate) fn body(self, body: impl Into<Bytes>) -> TestRequest {
         TestRequest { body: body.into(), ..self }
     }
 
     /// `Host`, or `:authority` on HTTP/2.
-    pub fn host(self, host: &str) -> TestRequest {
+    pub(crate) fn host(self, host: &str) -> TestRequest {
         TestRequest { host: Some(host.to_owned()), ..self }
     }
 
@@ -234,7 +234,7 @@ impl TestRequest {
 }
 
 #[derive(Debug, Clone)]
-pub struct TestResponse {
+pub(crate) struct TestResponse {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -252,7 +252,7 @@ impl TestResponse {
 
     /// The value of a header that occurs at most once.
     #[track_caller]
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?;
         assert!(values.next().is_none(), "{name} occurs twice: {:#?}", self.headers);
@@ -260,7 +260,7 @@ impl TestResponse {
     }
 
     /// The body without its content encoding.
-    pub fn decoded(&self) -> Vec<u8> {
+    pub(crate) fn decoded(&self) -> Vec<u8> {
         let mut plain = Vec::new();
         match self.header("content-encoding") {
             None => plain.extend(&self.body),
@@ -275,7 +275,7 @@ impl TestResponse {
     }
 
     #[track_caller]
-    pub fn ok_json(&self) -> Value {
+    pub(crate) fn ok_json(&self) -> Value {
         let text = String::from_utf8_lossy(&self.body);
         assert_eq!(self.status, 200, "{text}");
         assert_eq!(self.header("content-type"), Some("application/json; charset=utf-8"));
@@ -284,7 +284,7 @@ impl TestResponse {
 
     /// Checks that this is a JSON error with this status, and returns its `code`.
     #[track_caller]
-    pub fn error_code(&self, status: u16) -> String {
+    pub(crate) fn error_code(&self, status: u16) -> String {
         let text = String::from_utf8_lossy(&self.body);
         assert_eq!(self.status, status, "{text} {:#?}", StatusCode::from_u16(self.status));
         let json: Value = serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {text}"));

@@ -13,7 +13,7 @@ static RUN: LazyLock<PathBuf> = LazyLock::new(|| {
     own
 });
 
-pub fn run_directory() -> &'static Path {
+pub(super) fn run_directory() -> &'static Path {
     &RUN
 }
 
@@ -30,22 +30,22 @@ fn remove_stale_runs(parent: &Path) {
 }
 
 /// A directory that is removed after a successful test.
-pub struct TestDirectory(PathBuf);
+pub(crate) struct TestDirectory(PathBuf);
 
 impl TestDirectory {
-    pub fn new(name: &str) -> TestDirectory {
+    pub(crate) fn new(name: &str) -> TestDirectory {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let path = run_directory().join(format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir_all(&path).expect("the run's directory is writable");
         TestDirectory(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Writes a file and returns its path; credentials get mode 0600.
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
         std::fs::create_dir_all(path.parent().expect("a parent directory")).expect("writable");
         std::fs::write(&path, content).expect("writable");

@@ -15,7 +15,7 @@ use super::process::Process;
 use super::services::{eventually, eventually_async};
 use super::site::Site;
 
-pub struct Gateway {
+pub(crate) struct Gateway {
     process: Process,
     ports: HashMap<String, u16>,
     admin_port: u16,
@@ -24,7 +24,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn start(site: &Site) -> Gateway {
+    pub(crate) fn start(site: &Site) -> Gateway {
         let admin_port = free_port();
         let runtime_directory = site.directory.path().join(format!("run-{admin_port}"));
         std::fs::create_dir(&runtime_directory).expect("the test's directory is writable");
@@ -38,33 +38,33 @@ impl Gateway {
         Gateway { process, ports, admin_port, runtime_directory }
     }
 
-    pub fn address(&self, brand: &str) -> SocketAddr {
+    pub(crate) fn address(&self, brand: &str) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.ports[brand]))
     }
 
     /// An HTTP/2 client of one brand.
-    pub fn client(&self, brand: &str) -> Client {
+    pub(crate) fn client(&self, brand: &str) -> Client {
         Client::new(self.address(brand))
     }
 
     /// Status and JSON of a path on the admin listener.
-    pub fn admin(&self, path: &str) -> std::io::Result<(u16, Value)> {
+    pub(crate) fn admin(&self, path: &str) -> std::io::Result<(u16, Value)> {
         let (head, body) = plain_http_get(self.admin_port, path)?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         Ok((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
     }
 
-    pub fn admin_port(&self) -> u16 {
+    pub(crate) fn admin_port(&self) -> u16 {
         self.admin_port
     }
 
     /// The text of `/metrics`.
-    pub fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         plain_http_get(self.admin_port, "/metrics").expect("the admin listener answers").1
     }
 
     /// The counts of cache hits, misses and stale hits of a brand.
-    pub fn cache_lookups(&self, brand: &str) -> [u64; 3] {
+    pub(crate) fn cache_lookups(&self, brand: &str) -> [u64; 3] {
         let text = self.metrics();
         ["hit", "miss", "stale"].map(|result| {
             let series = format!("brandgate_cache_lookups_total{{brand=\"{brand}\",result=\"{result}\"}} ");
@@ -75,7 +75,7 @@ impl Gateway {
 
     /// Requests a path until it is a cache hit. The first check over a new invalidation connection clears the cache, so earlier
     /// entries are lost.
-    pub async fn await_cached(&self, brand: &str, path: &str) {
+    pub(crate) async fn await_cached(&self, brand: &str, path: &str) {
         let client = self.client(brand);
         eventually_async("the response is cached", 20, async || {
             let hits = self.cache_lookups(brand)[0];
@@ -86,7 +86,7 @@ impl Gateway {
     }
 
     /// Waits until every brand accepts connections, ready or not.
-    pub fn await_listening(&self) {
+    pub(crate) fn await_listening(&self) {
         eventually("every brand accepts connections", 20, || {
             assert!(self.exit_status().is_none(), "the gateway exited unexpectedly:\n{}", self.log());
             self.ports.values().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()).then_some(())
@@ -94,11 +94,11 @@ impl Gateway {
     }
 
     /// Waits one second, the limit for the propagation of a change by another process.
-    pub async fn await_propagation(&self) {
+    pub(crate) async fn await_propagation(&self) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
-    pub fn await_ready(&self) {
+    pub(crate) fn await_ready(&self) {
         eventually("the gateway is ready", 20, || {
             assert!(self.exit_status().is_none(), "the gateway exited unexpectedly:\n{}", self.log());
             self.admin("/readyz").ok().filter(|(status, _)| *status == 200)
@@ -107,7 +107,7 @@ impl Gateway {
 }
 
 /// The head and the body of a response of an admin listener.
-pub fn plain_http_get(port: u16, path: &str) -> std::io::Result<(String, String)> {
+pub(crate) fn plain_http_get(port: u16, path: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;

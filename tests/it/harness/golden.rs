@@ -8,7 +8,7 @@ use super::site::data;
 
 /// Compares a value with a golden file, including the order of members. `UPDATE_GOLDEN=1` writes the file instead, for review.
 #[track_caller]
-pub fn assert_golden(name: &str, value: &Value) {
+pub(crate) fn assert_golden(name: &str, value: &Value) {
     let path = data(&format!("golden/{name}.json"));
     let text = serde_json::to_string_pretty(value).expect("JSON") + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -8,14 +8,14 @@ use super::browser::BrowserClient;
 use super::sandbox::{Sandbox, TelegramUser, buttons};
 
 /// A started login attempt.
-pub struct PendingLogin {
+pub(crate) struct PendingLogin {
     pub code: String,
     /// `/start auth_…`
     pub command: String,
 }
 
 /// `POST /auth/telegram/start`.
-pub async fn start_login(browser: &BrowserClient) -> PendingLogin {
+pub(crate) async fn start_login(browser: &BrowserClient) -> PendingLogin {
     let response = browser.post("/auth/telegram/start", &json!({})).await.ok_json();
     let text = |name: &str| response[name].as_str().expect("a text").to_owned();
     PendingLogin { code: text("code"), command: text("command") }
@@ -23,13 +23,13 @@ pub async fn start_login(browser: &BrowserClient) -> PendingLogin {
 
 /// The callback data of the button with this text.
 #[track_caller]
-pub fn button(message: &Value, text: &str) -> String {
+pub(crate) fn button(message: &Value, text: &str) -> String {
     let found = buttons(message).into_iter().find(|(label, _)| label == text);
     found.unwrap_or_else(|| panic!("no button {text} in {message}")).1
 }
 
 /// Waits until the bot has handled the press and removed the buttons.
-pub async fn await_buttons_removed(sandbox: &Sandbox, brand: &str, user: &TelegramUser, login: &PendingLogin) {
+pub(crate) async fn await_buttons_removed(sandbox: &Sandbox, brand: &str, user: &TelegramUser, login: &PendingLogin) {
     let token = login.command.trim_start_matches("/start auth_");
     super::eventually_async("the removal of the buttons", 20, async || {
         let messages = sandbox.messages(brand, user.id()).await;
@@ -40,7 +40,7 @@ pub async fn await_buttons_removed(sandbox: &Sandbox, brand: &str, user: &Telegr
 }
 
 /// Presses START and returns the question of the bot.
-pub async fn press_start(sandbox: &Sandbox, brand: &str, user: &TelegramUser, login: &PendingLogin) -> Value {
+pub(crate) async fn press_start(sandbox: &Sandbox, brand: &str, user: &TelegramUser, login: &PendingLogin) -> Value {
     sandbox.send_message(brand, user, &login.command).await;
     let token = login.command.trim_start_matches("/start auth_");
     super::eventually_async("the question", 20, async || {
@@ -51,7 +51,7 @@ pub async fn press_start(sandbox: &Sandbox, brand: &str, user: &TelegramUser, lo
 }
 
 /// Logs a user in through the chat; returns the JSON of the session.
-pub async fn log_in(sandbox: &Sandbox, brand: &str, browser: &BrowserClient, user: &TelegramUser) -> Value {
+pub(crate) async fn log_in(sandbox: &Sandbox, brand: &str, browser: &BrowserClient, user: &TelegramUser) -> Value {
     let login = start_login(browser).await;
     let question = press_start(sandbox, brand, user, &login).await;
     sandbox.press_button(brand, user, &button(&question, &login.code)).await;
@@ -63,7 +63,7 @@ pub async fn log_in(sandbox: &Sandbox, brand: &str, browser: &BrowserClient, use
 }
 
 /// Signs login data as documented by Telegram: HMAC-SHA256 of sorted `key=value` lines, keyed with the SHA-256 of the token.
-pub fn sign(mut data: Value, token: &str) -> Value {
+pub(crate) fn sign(mut data: Value, token: &str) -> Value {
     let members = data.as_object().expect("an object");
     let mut lines: Vec<String> = members
         .iter()
@@ -78,12 +78,12 @@ pub fn sign(mut data: Value, token: &str) -> Value {
 }
 
 /// The Unix time in seconds.
-pub fn now_s() -> i64 {
+pub(crate) fn now_s() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
 /// Signed data as a query string.
-pub fn query(data: &Value) -> String {
+pub(crate) fn query(data: &Value) -> String {
     let encode =
         |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
     let members = data.as_object().expect("an object").iter();

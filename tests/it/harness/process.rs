@@ -23,7 +23,7 @@ static STARTER: LazyLock<mpsc::Sender<Job>> = LazyLock::new(|| {
     jobs
 });
 
-pub struct Process {
+pub(crate) struct Process {
     name: &'static str,
     child: Mutex<Child>,
     log: PathBuf,
@@ -31,7 +31,12 @@ pub struct Process {
 
 impl Process {
     /// Starts `program arguments`; both outputs go to a file in `directory`.
-    pub fn start(name: &'static str, program: &str, directory: &Path, configure: impl FnOnce(&mut Command)) -> Process {
+    pub(crate) fn start(
+        name: &'static str,
+        program: &str,
+        directory: &Path,
+        configure: impl FnOnce(&mut Command),
+    ) -> Process {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", program]);
         configure(&mut command);
@@ -46,37 +51,37 @@ impl Process {
         Process { name, child: Mutex::new(child), log }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
     /// Waits for a log line that contains these words.
-    pub fn await_log(&self, words: &str) -> String {
+    pub(crate) fn await_log(&self, words: &str) -> String {
         let find = || self.log().lines().find(|line| line.contains(words)).map(str::to_owned);
         eventually(&format!("a log line with {words:?}"), 10, find)
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.lock().expect("no panic while locked").id().to_string();
         // The shell builtin: kill is not installed everywhere.
         let sent = Command::new("sh").args(["-c", "kill \"$1\" \"$2\"", "sh", name, &pid]).status().expect("sh runs");
         assert!(sent.success(), "{} has exited already:\n{}", self.name, self.log());
     }
 
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.signal("-TERM");
     }
 
-    pub fn exit_status(&self) -> Option<ExitStatus> {
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         self.child.lock().expect("no panic while locked").try_wait().expect("a child of this process")
     }
 
-    pub fn await_exit(&self) -> ExitStatus {
+    pub(crate) fn await_exit(&self) -> ExitStatus {
         eventually(&format!("the exit of {}", self.name), 20, || self.exit_status())
     }
 
     /// Sends SIGKILL and waits for the exit.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let mut child = self.child.lock().expect("no panic while locked");
         // Fails only if it has exited.
         let _ = child.kill();

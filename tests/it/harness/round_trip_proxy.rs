@@ -14,14 +14,14 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 /// Longer than it takes to write a batch.
 const BATCH_DELAY: Duration = Duration::from_millis(15);
 
-pub struct RoundTripProxy {
+pub(crate) struct RoundTripProxy {
     pub port: u16,
     round_trips: Arc<AtomicU32>,
 }
 
 impl RoundTripProxy {
     /// Listens on a free port and forwards to a unix socket.
-    pub async fn to(socket: PathBuf) -> RoundTripProxy {
+    pub(crate) async fn to(socket: PathBuf) -> RoundTripProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let round_trips = Arc::new(AtomicU32::new(0));
@@ -36,7 +36,7 @@ impl RoundTripProxy {
     }
 
     /// The number of round round_trips since the last call.
-    pub fn take_round_trips(&self) -> u32 {
+    pub(crate) fn take_round_trips(&self) -> u32 {
         self.round_trips.swap(0, Ordering::SeqCst)
     }
 }

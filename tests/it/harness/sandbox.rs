@@ -17,7 +17,7 @@ use super::services::{certificates, eventually, eventually_async};
 use super::site::Site;
 
 /// A running sandbox.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     process: Process,
     port: u16,
     /// The ports of SMTP with STARTTLS and of SMTP over implicit TLS.
@@ -27,27 +27,27 @@ pub struct Sandbox {
 
 /// A Telegram user.
 #[derive(Clone)]
-pub struct TelegramUser(Value);
+pub(crate) struct TelegramUser(Value);
 
 impl TelegramUser {
     /// With this id, first name and language.
-    pub fn new(id: i64, first_name: &str, language: &str) -> TelegramUser {
+    pub(crate) fn new(id: i64, first_name: &str, language: &str) -> TelegramUser {
         TelegramUser(
             json!({"id": id, "first_name": first_name, "username": format!("user_{id}"), "language_code": language}),
         )
     }
 
-    pub fn id(&self) -> i64 {
+    pub(crate) fn id(&self) -> i64 {
         self.0["id"].as_i64().expect("a number")
     }
 }
 
-pub fn bot_of(brand: &str) -> String {
+pub(super) fn bot_of(brand: &str) -> String {
     format!("{brand}market_bot")
 }
 
 /// The section `[mail]` of a brand, with these lines about its server.
-pub fn mail_section(brand: &str, server: &str) -> String {
+pub(crate) fn mail_section(brand: &str, server: &str) -> String {
     format!(
         "[mail]\n{server}\nfrom = \"Shop {brand} <shop@{brand}.example>\"\ntimeout_ms = 1500\nfirst_retry_ms = 100\n\
          longest_retry_ms = 1000\nlease_ms = 4000\n"
@@ -55,18 +55,18 @@ pub fn mail_section(brand: &str, server: &str) -> String {
 }
 
 /// The token of a brand's bot.
-pub fn bot_token_of(brand: &str) -> String {
+pub(crate) fn bot_token_of(brand: &str) -> String {
     let id = 1_000_000_000 + brand.bytes().map(u32::from).sum::<u32>();
     format!("{id}:AA{brand:_<33}")
 }
 
 /// The merchant id of a brand at the bank.
-pub fn merchant_of(brand: &str) -> String {
+pub(crate) fn merchant_of(brand: &str) -> String {
     format!("MA{:07}", brand.bytes().map(u32::from).sum::<u32>())
 }
 
 /// The bank key of a brand: a JSON Web Token whose `sub` is the merchant.
-pub fn bank_key_of(brand: &str) -> String {
+pub(crate) fn bank_key_of(brand: &str) -> String {
     let encode = |text: String| URL_SAFE_NO_PAD.encode(text);
     let header = encode("{\"alg\":\"HS256\"}".to_owned());
     format!("{header}.{}.{}", encode(format!("{{\"sub\":\"{}\"}}", merchant_of(brand))), encode(brand.repeat(5)))
@@ -74,12 +74,12 @@ pub fn bank_key_of(brand: &str) -> String {
 
 impl Sandbox {
     /// Starts the sandbox and adds it to the brand files. Must be called before the gateway starts.
-    pub fn start(site: &mut Site) -> Sandbox {
+    pub(crate) fn start(site: &mut Site) -> Sandbox {
         Sandbox::start_with(site, "")
     }
 
     /// Like [`Sandbox::start`], with additional settings of the sandbox.
-    pub fn start_with(site: &mut Site, more: &str) -> Sandbox {
+    pub(crate) fn start_with(site: &mut Site, more: &str) -> Sandbox {
         let (port, smtp, smtps) = (free_port(), free_port(), free_port());
         let certificate_directory = certificates().display();
         let mut settings = format!(
@@ -123,7 +123,7 @@ impl Sandbox {
     }
 
     /// Sends a request to the sandbox; returns the status and the JSON.
-    pub async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the sandbox listens");
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("plain HTTP");
@@ -145,53 +145,53 @@ impl Sandbox {
     }
 
     /// Sends a message in the private chat with a brand's bot; returns the update id.
-    pub async fn send_message(&self, brand: &str, user: &TelegramUser, text: &str) -> i64 {
+    pub(crate) async fn send_message(&self, brand: &str, user: &TelegramUser, text: &str) -> i64 {
         let response =
             self.post(format!("/telegram/{}/send", bot_of(brand)), json!({"from": user.0, "text": text})).await;
         response["update_id"].as_i64().expect("a number")
     }
 
     /// Sends a message in a group with the bot.
-    pub async fn send_group_message(&self, brand: &str, user: &TelegramUser, text: &str) {
+    pub(crate) async fn send_group_message(&self, brand: &str, user: &TelegramUser, text: &str) {
         let chat = json!({"id": -100, "type": "group", "title": "Friends"});
         let body = json!({"from": user.0, "text": text, "chat": chat});
         self.post(format!("/telegram/{}/send", bot_of(brand)), body).await;
     }
 
     /// Presses a button, also one that was removed.
-    pub async fn press_button(&self, brand: &str, user: &TelegramUser, data: &str) {
+    pub(crate) async fn press_button(&self, brand: &str, user: &TelegramUser, data: &str) {
         let body = json!({"from": user.0, "data": data, "force": true});
         self.post(format!("/telegram/{}/press", bot_of(brand)), body).await;
     }
 
     /// Makes the next calls of a Bot API method fail.
-    pub async fn inject_telegram_fault(&self, brand: &str, fault: Value) {
+    pub(crate) async fn inject_telegram_fault(&self, brand: &str, fault: Value) {
         self.post(format!("/telegram/{}/misbehave", bot_of(brand)), fault).await;
     }
 
     /// Performs an operation on a QR code: `pay`, `decline`, `expire`, `progress`, `cancel`.
-    pub async fn bank_action(&self, qr_id: &str, operation: &str, options: Value) -> Value {
+    pub(crate) async fn bank_action(&self, qr_id: &str, operation: &str, options: Value) -> Value {
         self.post(format!("/bank/qrs/{qr_id}/{operation}"), options).await
     }
 
     /// Makes the next calls of the bank fail.
-    pub async fn inject_bank_fault(&self, fault: Value) {
+    pub(crate) async fn inject_bank_fault(&self, fault: Value) {
         self.post("/bank/misbehave".to_owned(), fault).await;
     }
 
     /// All registered QR codes, newest first.
-    pub async fn qrs(&self) -> Vec<Value> {
+    pub(crate) async fn qrs(&self) -> Vec<Value> {
         let (_, qrs) = self.call(Method::GET, "/bank/qrs", &Value::Null).await;
         qrs.as_array().expect("a list").clone()
     }
 
     /// The numbers of bank calls, by kind.
-    pub async fn bank_calls(&self) -> Value {
+    pub(crate) async fn bank_calls(&self) -> Value {
         self.call(Method::GET, "/bank/calls", &Value::Null).await.1
     }
 
     /// The bot's messages in a chat, oldest first.
-    pub async fn messages(&self, brand: &str, chat: i64) -> Vec<Value> {
+    pub(crate) async fn messages(&self, brand: &str, chat: i64) -> Vec<Value> {
         let path = format!("/telegram/{}/messages?chat={chat}", bot_of(brand));
         let (status, messages) = self.call(Method::GET, &path, &Value::Null).await;
         assert_eq!(status, 200, "{messages}");
@@ -199,7 +199,7 @@ impl Sandbox {
     }
 
     /// Waits until the bot has sent `count` messages to a chat, and returns that message.
-    pub async fn await_message(&self, brand: &str, chat: i64, count: usize) -> Value {
+    pub(crate) async fn await_message(&self, brand: &str, chat: i64, count: usize) -> Value {
         let what = format!("message {count} of the bot of {brand} to {chat}");
         let newest = async || {
             let messages = self.messages(brand, chat).await;
@@ -209,7 +209,7 @@ impl Sandbox {
     }
 
     /// Waits until the newest message of a chat contains these words.
-    pub async fn await_text(&self, brand: &str, chat: i64, words: &str) -> Value {
+    pub(crate) async fn await_text(&self, brand: &str, chat: i64, words: &str) -> Value {
         let found = async || {
             let newest = self.messages(brand, chat).await.pop()?;
             newest["text"].as_str().expect("a text").contains(words).then_some(newest)
@@ -218,7 +218,7 @@ impl Sandbox {
     }
 
     /// The texts of the answers to callback queries in a chat.
-    pub async fn callback_answers(&self, brand: &str, chat: i64) -> Vec<String> {
+    pub(crate) async fn callback_answers(&self, brand: &str, chat: i64) -> Vec<String> {
         let path = format!("/telegram/{}/answers?chat={chat}", bot_of(brand));
         let (_, answers) = self.call(Method::GET, &path, &Value::Null).await;
         let text = |answer: &Value| answer["text"].as_str().expect("a text").to_owned();
@@ -228,7 +228,7 @@ impl Sandbox {
 
 impl Sandbox {
     /// The received emails, oldest first.
-    pub async fn emails(&self) -> Vec<Value> {
+    pub(crate) async fn emails(&self) -> Vec<Value> {
         let (status, mails) = self.call(Method::GET, "/mail", &Value::Null).await;
         assert_eq!(status, 200, "{mails}");
         assert!(!self.process.log().contains("panicked"), "{}", self.process.log());
@@ -236,13 +236,13 @@ impl Sandbox {
     }
 
     /// Waits until `count` emails are received.
-    pub async fn await_emails(&self, count: usize) -> Vec<Value> {
+    pub(crate) async fn await_emails(&self, count: usize) -> Vec<Value> {
         let enough = async || Some(self.emails().await).filter(|mails| mails.len() >= count);
         eventually_async(&format!("{count} emails"), 30, enough).await
     }
 
     /// The source of an email.
-    pub async fn raw_email(&self, mail: &Value) -> String {
+    pub(crate) async fn raw_email(&self, mail: &Value) -> String {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the sandbox listens");
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("plain HTTP");
@@ -254,13 +254,13 @@ impl Sandbox {
     }
 
     /// Makes the next SMTP sessions fail.
-    pub async fn inject_mail_fault(&self, fault: Value) {
+    pub(crate) async fn inject_mail_fault(&self, fault: Value) {
         self.post("/mail/misbehave".to_owned(), fault).await;
     }
 }
 
 /// `(text, callback data or URL)` of every button under a message.
-pub fn buttons(message: &Value) -> Vec<(String, String)> {
+pub(crate) fn buttons(message: &Value) -> Vec<(String, String)> {
     let rows = message["reply_markup"]["inline_keyboard"].as_array();
     let buttons = rows.into_iter().flatten().flat_map(|row| row.as_array().expect("a row"));
     let target = |button: &Value| button["callback_data"].as_str().or(button["url"].as_str()).map(str::to_owned);

@@ -24,12 +24,12 @@ static CERTIFICATES: LazyLock<PathBuf> = LazyLock::new(|| {
     directory
 });
 
-pub fn certificates() -> &'static Path {
+pub(crate) fn certificates() -> &'static Path {
     &CERTIFICATES
 }
 
 /// A PostgreSQL server and a Redis server.
-pub struct Services {
+pub(crate) struct Services {
     directory: PathBuf,
     settings: HashMap<String, String>,
     /// Serialises changes of roles, which belong to the whole server.
@@ -39,12 +39,12 @@ pub struct Services {
 }
 
 impl Services {
-    pub fn shared() -> Arc<Services> {
+    pub(crate) fn shared() -> Arc<Services> {
         SHARED.clone()
     }
 
     /// A set of servers for one test, which may stop them.
-    pub fn dedicated(name: &str) -> Arc<Services> {
+    pub(crate) fn dedicated(name: &str) -> Arc<Services> {
         Services::start(name)
     }
 
@@ -69,23 +69,23 @@ impl Services {
     }
 
     /// `what` is `pg`, `redis` or `all`.
-    pub fn stop(&self, what: &str) {
+    pub(crate) fn stop(&self, what: &str) {
         assert!(self.dedicated, "shared servers must not be stopped");
         script("services.sh", &["stop", self.directory.to_str().expect("UTF-8"), what]);
     }
 
-    pub fn restart(&self, what: &str) {
+    pub(crate) fn restart(&self, what: &str) {
         script("services.sh", &["start", self.directory.to_str().expect("UTF-8"), what, "--fast"]);
     }
 
     /// Stops every PostgreSQL process with SIGSTOP, as on a machine whose disk hangs.
-    pub fn pause_postgres(&self) {
+    pub(crate) fn pause_postgres(&self) {
         assert!(self.dedicated, "shared servers must not be paused");
         self.postgres_paused.store(true, Ordering::Relaxed);
         assert!(self.signal_postgres("-STOP"), "a PostgreSQL process has exited");
     }
 
-    pub fn resume_postgres(&self) {
+    pub(crate) fn resume_postgres(&self) {
         self.postgres_paused.store(false, Ordering::Relaxed);
         // Processes that exited meanwhile need no signal.
         self.signal_postgres("-CONT");
@@ -103,31 +103,31 @@ impl Services {
     }
 
     /// The administrator's URL of a database.
-    pub fn admin_url(&self, database: &str) -> String {
+    pub(crate) fn admin_url(&self, database: &str) -> String {
         let url = self.setting("PG_ADMIN_URL");
         format!("{}/{database}", url.rsplit_once('/').expect("the URL has a database").0)
     }
 
     /// The URL of a database without a user, as in brand files.
-    pub fn brand_url(&self, database: &str) -> String {
+    pub(crate) fn brand_url(&self, database: &str) -> String {
         let host = self.setting("PG_HOST").replace('/', "%2F");
         format!("postgresql://{host}:{}/{database}", self.setting("PG_PORT"))
     }
 
-    pub fn postgres_socket(&self) -> PathBuf {
+    pub(crate) fn postgres_socket(&self) -> PathBuf {
         Path::new(self.setting("PG_HOST")).join(format!(".s.PGSQL.{}", self.setting("PG_PORT")))
     }
 
-    pub fn redis_socket(&self) -> PathBuf {
+    pub(crate) fn redis_socket(&self) -> PathBuf {
         self.redis_url().trim_start_matches("unix://").into()
     }
 
-    pub fn redis_url(&self) -> &str {
+    pub(crate) fn redis_url(&self) -> &str {
         self.setting("REDIS_URL")
     }
 
     /// A client program of this PostgreSQL (psql, pg_dump), as the administrator or as a brand's role.
-    pub fn program(&self, name: &str, user: &str, password: &str, database: &str) -> Command {
+    pub(crate) fn program(&self, name: &str, user: &str, password: &str, database: &str) -> Command {
         let mut command = Command::new(format!("{}/{name}", self.setting("PG_BIN")));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LC_ALL", "C.UTF-8");
         command.env("PGPASSWORD", password).env("PGOPTIONS", "-c client_min_messages=warning");
@@ -136,18 +136,18 @@ impl Services {
     }
 
     /// A client program as the administrator.
-    pub fn admin_program(&self, name: &str, database: &str) -> Command {
+    pub(crate) fn admin_program(&self, name: &str, database: &str) -> Command {
         let url = self.setting("PG_ADMIN_URL");
         let password = url.split([':', '@']).nth(2).expect("postgresql://postgres:PASSWORD@…");
         self.program(name, "postgres", password, database)
     }
 
     /// Runs SQL as the administrator and returns the unaligned output of psql.
-    pub fn admin_sql(&self, database: &str, sql: &str) -> String {
+    pub(crate) fn admin_sql(&self, database: &str, sql: &str) -> String {
         psql(self.admin_program("psql", database), sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    pub fn create_database(&self, name: &str, locale: &str) {
+    pub(crate) fn create_database(&self, name: &str, locale: &str) {
         self.admin_sql(
             "postgres",
             &format!("create database {name} template template0 encoding 'UTF8' locale '{locale}'"),
@@ -168,7 +168,7 @@ impl Drop for Services {
 ///
 /// # Errors
 /// The error output of psql.
-pub fn psql(mut program: Command, sql: &str) -> Result<String, String> {
+pub(crate) fn psql(mut program: Command, sql: &str) -> Result<String, String> {
     let output = program.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).output().expect("psql runs");
     match output.status.success() {
         true => Ok(String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()),
@@ -182,7 +182,7 @@ fn script(name: &str, arguments: &[&str]) {
 }
 
 /// Polls, without blocking the runtime, until there is a value; panics after the timeout.
-pub async fn eventually_async<T>(what: &str, seconds: u64, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually_async<T>(what: &str, seconds: u64, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
         if let Some(found) = poll().await {
@@ -194,7 +194,7 @@ pub async fn eventually_async<T>(what: &str, seconds: u64, mut poll: impl AsyncF
 }
 
 /// Polls until there is a value; panics after the timeout.
-pub fn eventually<T>(what: &str, seconds: u64, mut poll: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, seconds: u64, mut poll: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
         if let Some(found) = poll() {

@@ -18,24 +18,24 @@ const ITEMS: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 {"itemID":16,"categoryID":1,"name":"Последний","price":7,"quantity":1}
 "#;
 
-pub struct Shop {
+pub(crate) struct Shop {
     pub site: Site,
     pub sandbox: Sandbox,
     pub gateway: Gateway,
 }
 
 impl Shop {
-    pub fn start() -> Shop {
+    pub(crate) fn start() -> Shop {
         Shop::with_config("")
     }
 
     /// With additional sections in the brand file of dexar.
-    pub fn with_config(more: &str) -> Shop {
+    pub(crate) fn with_config(more: &str) -> Shop {
         Shop::on(Services::shared(), more)
     }
 
     /// On dedicated servers, which the test may stop.
-    pub fn on(services: std::sync::Arc<Services>, more: &str) -> Shop {
+    pub(crate) fn on(services: std::sync::Arc<Services>, more: &str) -> Shop {
         let mut site = Site::on(services, &["dexar", "novo"]);
         site.migrate().success();
         let sandbox = Sandbox::start(&mut site);
@@ -45,24 +45,24 @@ impl Shop {
         Shop { site, sandbox, gateway }
     }
 
-    pub fn browser(&self) -> BrowserClient {
+    pub(crate) fn browser(&self) -> BrowserClient {
         BrowserClient::new(self.gateway.client("dexar"))
     }
 
     /// The JSON of an item.
-    pub async fn item(&self, id: u64) -> Value {
+    pub(crate) async fn item(&self, id: u64) -> Value {
         self.gateway.client("dexar").json(&format!("/item/{id}")).await
     }
 
     /// The number that a query returns in dexar's schema.
-    pub fn count(&self, sql: &str) -> i64 {
+    pub(crate) fn count(&self, sql: &str) -> i64 {
         let text = self.site.sql_as("dexar", sql).expect("the statement runs");
         text.trim().parse().unwrap_or_else(|_| panic!("{sql}: {text}"))
     }
 }
 
 /// The body of a payment: the order id, the amount, and item id, price and quantity of every line.
-pub fn order(name: &str, amount: &str, items: &[(u64, &str, Option<u32>)]) -> Value {
+pub(crate) fn order(name: &str, amount: &str, items: &[(u64, &str, Option<u32>)]) -> Value {
     let number = |text: &str| serde_json::from_str::<Value>(text).expect("a number");
     let item = |(id, price, quantity): &(u64, &str, Option<u32>)| {
         let mut item = json!({"itemID": id, "price": number(price), "name": "x"});

@@ -11,7 +11,7 @@ use super::gateway::Gateway;
 use super::process::Process;
 use super::services::Services;
 
-pub struct Site {
+pub(crate) struct Site {
     pub services: Arc<Services>,
     pub directory: TestDirectory,
     pub database: String,
@@ -22,7 +22,7 @@ pub struct Site {
 
 /// The result of a command.
 #[derive(Debug)]
-pub struct CommandOutput {
+pub(crate) struct CommandOutput {
     pub status: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -31,14 +31,14 @@ pub struct CommandOutput {
 impl CommandOutput {
     /// The standard output of a command that must succeed.
     #[track_caller]
-    pub fn success(self) -> String {
+    pub(crate) fn success(self) -> String {
         assert_eq!(self.status, Some(0), "{self:#?}");
         self.stdout
     }
 
     /// Both outputs of a command that must exit with this status.
     #[track_caller]
-    pub fn failure(self, status: i32) -> String {
+    pub(crate) fn failure(self, status: i32) -> String {
         assert_eq!(self.status, Some(status), "{self:#?}");
         self.stdout + &self.stderr
     }
@@ -46,19 +46,19 @@ impl CommandOutput {
 
 impl Site {
     /// A new database with migrated schemas of these brands, on the shared servers.
-    pub fn new(brands: &[&str]) -> Site {
+    pub(crate) fn new(brands: &[&str]) -> Site {
         let site = Site::unmigrated(brands);
         site.migrate().success();
         site
     }
 
     /// A new, empty database and the files.
-    pub fn unmigrated(brands: &[&str]) -> Site {
+    pub(crate) fn unmigrated(brands: &[&str]) -> Site {
         Site::on(Services::shared(), brands)
     }
 
     /// Like [`Site::unmigrated`], on other servers.
-    pub fn on(services: Arc<Services>, brands: &[&str]) -> Site {
+    pub(crate) fn on(services: Arc<Services>, brands: &[&str]) -> Site {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let database = format!("shop_{number}");
@@ -77,19 +77,19 @@ impl Site {
     }
 
     /// Adds a brand: its file and its credential.
-    pub fn add_brand(&mut self, name: &str) {
+    pub(crate) fn add_brand(&mut self, name: &str) {
         self.directory.write(&format!("credentials/{name}.database-password"), password_of(name) + "\n");
         let redis_url = format!("{}?db={}", self.services.redis_url(), self.redis_number);
         self.brands.push(BrandFile { redis_url, ..BrandFile::new(name, &self.services, &self.database) });
         self.write_brands();
     }
 
-    pub fn brand(&self, name: &str) -> &BrandFile {
+    pub(crate) fn brand(&self, name: &str) -> &BrandFile {
         self.brands.iter().find(|brand| brand.name == name).expect("a brand of the site")
     }
 
     /// Changes the file of a brand.
-    pub fn change_brand(&mut self, name: &str, change: impl FnOnce(&mut BrandFile)) {
+    pub(crate) fn change_brand(&mut self, name: &str, change: impl FnOnce(&mut BrandFile)) {
         change(self.brands.iter_mut().find(|brand| brand.name == name).expect("a brand of the site"));
         self.write_brands();
     }
@@ -100,12 +100,12 @@ impl Site {
         }
     }
 
-    pub fn brand_path(&self, name: &str) -> PathBuf {
+    pub(crate) fn brand_path(&self, name: &str) -> PathBuf {
         self.directory.path().join(format!("brands/{name}.toml"))
     }
 
     /// The command `brandgate ARGUMENTS`.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_brandgate"));
         command.args(arguments);
         self.set_environment(&mut command);
@@ -113,7 +113,7 @@ impl Site {
     }
 
     /// Replaces the environment of a command.
-    pub fn set_environment(&self, command: &mut Command) {
+    pub(crate) fn set_environment(&self, command: &mut Command) {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("CREDENTIALS_DIRECTORY", self.directory.path().join("credentials"));
         command.env("BRANDGATE_BRANDS", self.directory.path().join("brands"));
@@ -121,7 +121,7 @@ impl Site {
     }
 
     /// Runs `brandgate ARGUMENTS` until it exits.
-    pub fn run(&self, arguments: &[&str]) -> CommandOutput {
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
         let output = self.command(arguments).stdin(Stdio::null()).output().expect("the program runs");
         CommandOutput {
             status: output.status.code(),
@@ -131,36 +131,42 @@ impl Site {
     }
 
     /// Starts `brandgate ARGUMENTS` and discards its output.
-    pub fn spawn(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
         let null = Stdio::null;
         self.command(arguments).stdin(null()).stdout(null()).stderr(null()).spawn().expect("the program runs")
     }
 
     /// `brandgate migrate` with an administrator's URL.
-    pub fn migrate(&self) -> CommandOutput {
+    pub(crate) fn migrate(&self) -> CommandOutput {
         // A panic of another test does not invalidate the roles.
         let _guard = self.services.roles.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.run(&["migrate", "--admin-url", &self.services.admin_url(&self.database)])
     }
 
     /// `brandgate catalog import --brand BRAND ARGUMENTS`.
-    pub fn import(&self, brand: &str, arguments: &[&str]) -> CommandOutput {
+    pub(crate) fn import(&self, brand: &str, arguments: &[&str]) -> CommandOutput {
         self.run(&[&["catalog", "import", "--brand", brand], arguments].concat())
     }
 
     /// Imports a text from a file of this name.
-    pub fn import_text(&self, brand: &str, name: &str, text: impl AsRef<[u8]>, arguments: &[&str]) -> CommandOutput {
+    pub(crate) fn import_text(
+        &self,
+        brand: &str,
+        name: &str,
+        text: impl AsRef<[u8]>,
+        arguments: &[&str],
+    ) -> CommandOutput {
         let path = self.directory.write(name, text);
         self.import(brand, &[&[path.to_str().expect("UTF-8")], arguments].concat())
     }
 
     /// The output of `brandgate catalog export`.
-    pub fn export(&self, brand: &str) -> String {
+    pub(crate) fn export(&self, brand: &str) -> String {
         self.run(&["catalog", "export", "--brand", brand]).success()
     }
 
     /// Imports the demonstration catalogue as `make run` does.
-    pub fn import_demo(&self, brand: &str) {
+    pub(crate) fn import_demo(&self, brand: &str) {
         let regions = demo("regions.jsonl");
         if brand == "dexar" {
             self.import(brand, &[&regions, &demo("dexar/catalog.jsonl")]).success();
@@ -173,7 +179,7 @@ impl Site {
     }
 
     /// A second host with the same database and credentials, other ports and copies of the files.
-    pub fn replica(&self) -> Site {
+    pub(crate) fn replica(&self) -> Site {
         let directory = TestDirectory::new(&self.database);
         let copied =
             Command::new("cp").arg("-a").arg(self.directory.path().join("credentials")).arg(directory.path()).status();
@@ -185,12 +191,12 @@ impl Site {
         site
     }
 
-    pub fn redis_number(&self) -> u32 {
+    pub(crate) fn redis_number(&self) -> u32 {
         self.redis_number
     }
 
     /// The output of redis-cli.
-    pub fn redis(&self, arguments: &[&str]) -> String {
+    pub(crate) fn redis(&self, arguments: &[&str]) -> String {
         let socket = self.services.redis_url().trim_start_matches("unix://");
         let number = self.redis_number.to_string();
         let output = Command::new("redis-cli")
@@ -205,13 +211,13 @@ impl Site {
     ///
     /// # Errors
     /// The error output of psql.
-    pub fn sql_as(&self, brand: &str, sql: &str) -> Result<String, String> {
+    pub(crate) fn sql_as(&self, brand: &str, sql: &str) -> Result<String, String> {
         let password = password_of(brand);
         super::services::psql(self.services.program("psql", brand, &password, &self.database), sql)
     }
 
     /// A connection as the role of a brand.
-    pub async fn connect_as(&self, brand: &str) -> tokio_postgres::Client {
+    pub(crate) async fn connect_as(&self, brand: &str) -> tokio_postgres::Client {
         let mut postgres: tokio_postgres::Config =
             self.services.brand_url(&self.database).parse().expect("a valid URL");
         postgres.user(brand).password(password_of(brand));
@@ -220,14 +226,14 @@ impl Site {
         client
     }
 
-    pub fn start(&self) -> Gateway {
+    pub(crate) fn start(&self) -> Gateway {
         let gateway = self.start_without_waiting();
         gateway.await_ready();
         gateway
     }
 
     /// Starts the workers and waits until they are ready.
-    pub fn start_workers(&self) -> Process {
+    pub(crate) fn start_workers(&self) -> Process {
         let process = Process::start("workers", env!("CARGO_BIN_EXE_brandgate"), self.directory.path(), |command| {
             command.arg("work");
             self.set_environment(command);
@@ -237,18 +243,18 @@ impl Site {
     }
 
     /// Starts the gateway without waiting.
-    pub fn start_without_waiting(&self) -> Gateway {
+    pub(crate) fn start_without_waiting(&self) -> Gateway {
         Gateway::start(self)
     }
 }
 
 /// A file of the demonstration data.
-pub fn demo(name: &str) -> String {
+pub(crate) fn demo(name: &str) -> String {
     data(&format!("demo/{name}"))
 }
 
 /// A file of `tests/data`.
-pub fn data(name: &str) -> String {
+pub(crate) fn data(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     path.to_str().expect("UTF-8").to_owned()
 }

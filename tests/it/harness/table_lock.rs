@@ -6,10 +6,10 @@ use super::services::eventually_async;
 use super::site::Site;
 
 /// A transaction that locks a table exclusively.
-pub struct TableLock(tokio_postgres::Client);
+pub(crate) struct TableLock(tokio_postgres::Client);
 
 impl TableLock {
-    pub async fn on_items(site: &Site, brand: &str) -> TableLock {
+    pub(crate) async fn on_items(site: &Site, brand: &str) -> TableLock {
         let url = site.services.admin_url(&site.database);
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("the server is up");
         tokio::spawn(async move { drop(connection.await) });
@@ -21,19 +21,19 @@ impl TableLock {
     }
 
     /// The number of waiting statements.
-    pub async fn waiting(&self) -> i64 {
+    pub(crate) async fn waiting(&self) -> i64 {
         let waiting = "select count(*) from pg_locks where not granted and database = (select oid from pg_database \
                        where datname = current_database())";
         self.0.query_one(waiting, &[]).await.expect("the connection is open").get(0)
     }
 
     /// Waits until `count` statements wait.
-    pub async fn await_waiting(&self, count: i64) {
+    pub(crate) async fn await_waiting(&self, count: i64) {
         let enough = async || (self.waiting().await >= count).then_some(());
         eventually_async("statements wait for the lock", 10, enough).await;
     }
 
-    pub async fn release(self) {
+    pub(crate) async fn release(self) {
         self.0.batch_execute("commit").await.expect("the connection is open");
     }
 }

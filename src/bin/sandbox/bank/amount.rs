@@ -11,15 +11,15 @@ use serde_json::value::RawValue;
 
 /// An amount in roubles, serialised as the shortest JSON number: `100`, `10.1`, `1110.11`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Amount(pub Decimal);
+pub(super) struct Amount(pub Decimal);
 
 impl Amount {
-    pub fn to_json(self) -> Box<RawValue> {
+    pub(super) fn to_json(self) -> Box<RawValue> {
         RawValue::from_string(self.0.normalize().to_string()).expect("a decimal is a JSON number")
     }
 
     /// As in the payload of a QR code: 1110.00 roubles are 111000.
-    pub fn kopecks(self) -> Decimal {
+    pub(super) fn kopecks(self) -> Decimal {
         (self.0 * Decimal::ONE_HUNDRED).normalize()
     }
 }
@@ -31,13 +31,13 @@ impl Serialize for Amount {
 }
 
 /// The exact value of a JSON number; `None` for any other JSON.
-pub fn parse_number(json: &RawValue) -> Option<Decimal> {
+pub(super) fn parse_number(json: &RawValue) -> Option<Decimal> {
     let text = json.get();
     Decimal::from_str(text).or_else(|_| Decimal::from_scientific(text)).ok().map(|value| value.normalize())
 }
 
 /// A positive amount with at most two decimal places.
-pub fn parse_positive(json: &RawValue) -> Option<Amount> {
+pub(super) fn parse_positive(json: &RawValue) -> Option<Amount> {
     parse_number(json).filter(|value| *value > Decimal::ZERO && value.scale() <= 2).map(Amount)
 }
 

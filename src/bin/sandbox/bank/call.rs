@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// The version of an SBP API call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ApiVersion {
+pub(super) enum ApiVersion {
     /// `/api/sbp/v1/…`.
     V1,
     /// `/api/sbp/v2/…`.
@@ -18,14 +18,14 @@ pub enum ApiVersion {
 /// The receipt types of `fiscal.yml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum ReceiptType {
+pub(super) enum ReceiptType {
     Sell,
     Refund,
 }
 
 /// A call of the API with its path parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ApiCall {
+pub(super) enum ApiCall {
     Register(ApiVersion),
     Qr(ApiVersion, String),
     PaymentInfo(String),
@@ -43,7 +43,7 @@ pub enum ApiCall {
 
 /// The result of routing a path and a method.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Route {
+pub(super) enum Route {
     Call(ApiCall),
     MethodNotAllowed,
     NotFound,
@@ -51,7 +51,7 @@ pub enum Route {
 
 impl ApiCall {
     /// Routes a path below `/api`.
-    pub fn route(method: &Method, path: &[&str]) -> Route {
+    pub(super) fn route(method: &Method, path: &[&str]) -> Route {
         let id = |index: usize| percent_decode_str(path[index]).decode_utf8_lossy().into_owned();
         let calls: Vec<(Method, ApiCall)> = match path {
             ["sbp", "v1", "qr", "register"] => vec![(Method::POST, ApiCall::Register(ApiVersion::V1))],
@@ -87,7 +87,7 @@ impl ApiCall {
     }
 
     /// The name that `/bank/calls` and `/bank/misbehave` use.
-    pub fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             ApiCall::Register(_) => "register",
             ApiCall::Qr(..) => "qr",
@@ -103,11 +103,11 @@ impl ApiCall {
     }
 
     /// v1 calls of the SBP API report errors in the body alone.
-    pub fn is_v1(&self) -> bool {
+    pub(super) fn is_v1(&self) -> bool {
         !matches!(self, ApiCall::Register(ApiVersion::V2) | ApiCall::Qr(ApiVersion::V2, _) | ApiCall::Cancel(_))
     }
 
-    pub fn is_fiscal(&self) -> bool {
+    pub(super) fn is_fiscal(&self) -> bool {
         self.name() == "receipt"
     }
 }
@@ -115,7 +115,7 @@ impl ApiCall {
 /// How often each call was made; calls with an id in their path are counted per id.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct CallCounts {
+pub(super) struct CallCounts {
     register: u64,
     qr: BTreeMap<String, u64>,
     payment_info: BTreeMap<String, u64>,
@@ -134,7 +134,7 @@ struct ReceiptCalls {
 }
 
 impl CallCounts {
-    pub fn count(&mut self, call: &ApiCall) {
+    pub(super) fn count(&mut self, call: &ApiCall) {
         match call {
             ApiCall::Register(_) => self.register += 1,
             ApiCall::Qr(_, id) => *self.qr.entry(id.clone()).or_default() += 1,

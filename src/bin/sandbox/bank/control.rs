@@ -136,7 +136,7 @@ fn body<T: DeserializeOwned>(request: &WebRequest) -> Result<T, ControlError> {
 }
 
 /// Responds to everything below `/bank` except the page and its events.
-pub async fn respond(state: &Arc<BankState>, request: &WebRequest) -> WebResponse {
+pub(super) async fn respond(state: &Arc<BankState>, request: &WebRequest) -> WebResponse {
     let result = match (&request.method, &request.segments()[1..]) {
         (&Method::GET, ["qrs"]) => Ok(codes(state)),
         (&Method::GET, ["qrs", id]) => code(state, id),

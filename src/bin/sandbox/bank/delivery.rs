@@ -33,7 +33,7 @@ const MAX_RESPONSE_BYTES: usize = 4_096;
 
 /// Starts to deliver a code's notification, until it is accepted or the retry period is over. The receiver resolves after
 /// the first attempt.
-pub fn send(state: &Arc<BankState>, qr: &str, index: usize, delay: Duration) -> oneshot::Receiver<()> {
+pub(super) fn send(state: &Arc<BankState>, qr: &str, index: usize, delay: Duration) -> oneshot::Receiver<()> {
     let (first_attempt, receiver) = oneshot::channel();
     let (state, qr) = (state.clone(), qr.to_owned());
     tokio::spawn(async move {

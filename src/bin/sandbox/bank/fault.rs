@@ -12,7 +12,7 @@ use crate::web::{self, WebResponse};
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum BankFaultKind {
+pub(super) enum BankFaultKind {
     /// An internal error of the bank.
     #[serde(rename = "500")]
     Internal,
@@ -41,7 +41,7 @@ pub enum BankFaultKind {
 
 impl BankFaultKind {
     /// Whether the call takes effect.
-    pub fn is_carried_out(self) -> bool {
+    pub(super) fn is_carried_out(self) -> bool {
         matches!(self, BankFaultKind::Slow | BankFaultKind::Lost | BankFaultKind::NotifyFirst)
     }
 }
@@ -49,7 +49,7 @@ impl BankFaultKind {
 /// A fault of the next calls.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BankFault {
+pub(super) struct BankFault {
     /// [`ApiCall::name`], or `*` for every call.
     #[serde(default = "any_call")]
     pub call: String,
@@ -67,7 +67,7 @@ fn any_call() -> String {
 /// The body of `POST /bank/misbehave`; `how` is optional with `"times":0`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BankFaultRequest {
+pub(super) struct BankFaultRequest {
     call: Option<String>,
     #[serde(rename = "how")]
     kind: Option<BankFaultKind>,
@@ -78,14 +78,14 @@ pub struct BankFaultRequest {
 
 /// The faults to come, in the order in which they were injected.
 #[derive(Debug, Default)]
-pub struct BankFaults(Vec<BankFault>);
+pub(super) struct BankFaults(Vec<BankFault>);
 
 impl BankFaults {
     /// Adds a fault; with `"times":0` removes the faults of a call.
     ///
     /// # Errors
     /// What is wrong with the request.
-    pub fn inject(&mut self, request: BankFaultRequest) -> Result<&[BankFault], &'static str> {
+    pub(super) fn inject(&mut self, request: BankFaultRequest) -> Result<&[BankFault], &'static str> {
         let call = request.call.unwrap_or_else(any_call);
         let names = ["register", "qr", "payment-info", "cancel", "refund", "refund-info", "callback", "receipt", "*"];
         if !names.contains(&call.as_str()) {
@@ -99,12 +99,12 @@ impl BankFaults {
         Ok(&self.0)
     }
 
-    pub fn pending(&self) -> &[BankFault] {
+    pub(super) fn pending(&self) -> &[BankFault] {
         &self.0
     }
 
     /// Takes the fault of this call, if there is one.
-    pub fn take(&mut self, call: &ApiCall) -> Option<BankFault> {
+    pub(super) fn take(&mut self, call: &ApiCall) -> Option<BankFault> {
         // Not called by the merchant's back end.
         if matches!(call, ApiCall::Image(_) | ApiCall::DemoPay) {
             return None;
@@ -123,7 +123,7 @@ impl BankFaults {
 
 impl BankFault {
     /// The faulty response. `regular` is the response of a call that took effect.
-    pub async fn response(&self, regular: Option<WebResponse>) -> WebResponse {
+    pub(super) async fn response(&self, regular: Option<WebResponse>) -> WebResponse {
         let delay = match (self.delay_ms, self.kind) {
             (Some(ms), _) => Duration::from_millis(ms),
             (None, BankFaultKind::Slow) => Duration::from_secs(3),

@@ -7,7 +7,7 @@ use super::error::BankError;
 use super::qr::QrType;
 
 /// The error for a required field that is absent.
-pub fn missing(field: &str) -> BankError {
+pub(super) fn missing(field: &str) -> BankError {
     BankError::invalid(format!("Не передан обязательный параметр {field}"))
 }
 
@@ -20,7 +20,7 @@ fn is_order(order: &str) -> bool {
 ///
 /// # Errors
 /// `ERROR.INVALID_REQUEST` or `ERROR.INVALID_ORDER`.
-pub fn order(order: Option<String>, kind: QrType) -> Result<Option<String>, BankError> {
+pub(super) fn order(order: Option<String>, kind: QrType) -> Result<Option<String>, BankError> {
     match order {
         None if kind == QrType::Variable => Ok(None),
         None => Err(missing("order")),
@@ -33,7 +33,7 @@ pub fn order(order: Option<String>, kind: QrType) -> Result<Option<String>, Bank
 ///
 /// # Errors
 /// `ERROR.INVALID_REQUEST` or `ERROR.DYNAMIC_QR_WITHOUT_AMOUNT`.
-pub fn amount(amount: Option<&RawValue>, kind: QrType) -> Result<Option<Amount>, BankError> {
+pub(super) fn amount(amount: Option<&RawValue>, kind: QrType) -> Result<Option<Amount>, BankError> {
     match amount {
         Some(literal) => {
             let parsed = amount::parse_positive(literal);
@@ -49,7 +49,7 @@ pub fn amount(amount: Option<&RawValue>, kind: QrType) -> Result<Option<Amount>,
 
 /// # Errors
 /// `ERROR.INVALID_REQUEST` when the text has more than `max_chars` characters.
-pub fn check_length(text: Option<&str>, max_chars: usize, field: &str) -> Result<(), BankError> {
+pub(super) fn check_length(text: Option<&str>, max_chars: usize, field: &str) -> Result<(), BankError> {
     match text {
         Some(text) if text.chars().count() > max_chars => {
             Err(BankError::invalid(format!("Длина {field} превышает {max_chars} символов")))

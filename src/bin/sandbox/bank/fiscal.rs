@@ -22,7 +22,7 @@ const PROCESSING_TIME: Duration = Duration::from_millis(500);
 /// `status` of `Response` in `fiscal.yml`, without `AWAITING`, which is not simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum ReceiptStatus {
+pub(super) enum ReceiptStatus {
     New,
     InProgress,
     Done,
@@ -88,7 +88,7 @@ struct Item {
 
 /// A saved receipt.
 #[derive(Debug, Clone)]
-pub struct Receipt {
+pub(super) struct Receipt {
     pub merchant: String,
     pub kind: ReceiptType,
     pub number: String,
@@ -103,7 +103,7 @@ pub struct Receipt {
 /// `Response` of `fiscal.yml`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ReceiptResponse {
+pub(super) struct ReceiptResponse {
     receipt_number: String,
     receipt_type: ReceiptType,
     status: ReceiptStatus,
@@ -115,7 +115,7 @@ pub struct ReceiptResponse {
 /// A receipt in `GET /bank/receipts`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ReceiptView {
+pub(super) struct ReceiptView {
     merchant: String,
     registered_at: Option<String>,
     #[serde(flatten)]
@@ -135,7 +135,7 @@ impl Receipt {
     ///
     /// # Errors
     /// `RECEIPT_VALIDATION_FAILED`.
-    pub fn parse(body: &[u8], merchant: &str, kind: ReceiptType) -> Result<Receipt, BankError> {
+    pub(super) fn parse(body: &[u8], merchant: &str, kind: ReceiptType) -> Result<Receipt, BankError> {
         let request: ReceiptRequest = serde_json::from_slice(body).map_err(invalid)?;
         // A string in the schema, a number in the bank's samples.
         let number = request.receipt_number.get();
@@ -163,7 +163,7 @@ impl Receipt {
         Ok(Receipt { merchant, kind, number, client, items, total, registered_at: None, forced_failure: false })
     }
 
-    pub fn status(&self, now: Timestamp) -> ReceiptStatus {
+    pub(super) fn status(&self, now: Timestamp) -> ReceiptStatus {
         let Some(registered_at) = self.registered_at else { return ReceiptStatus::New };
         match Duration::try_from(now.duration_since(registered_at)).is_ok_and(|age| age >= PROCESSING_TIME) {
             false => ReceiptStatus::InProgress,
@@ -176,7 +176,7 @@ impl Receipt {
     ///
     /// # Errors
     /// `RECEIPT_STATUS_CONFLICT` for a registered receipt.
-    pub fn register(&mut self, now: Timestamp) -> Result<(), BankError> {
+    pub(super) fn register(&mut self, now: Timestamp) -> Result<(), BankError> {
         self.check_not_registered(now)?;
         self.registered_at = Some(now);
         Ok(())
@@ -186,7 +186,7 @@ impl Receipt {
     ///
     /// # Errors
     /// `RECEIPT_STATUS_CONFLICT` for a registered receipt.
-    pub fn replace(&mut self, by: Receipt, now: Timestamp) -> Result<(), BankError> {
+    pub(super) fn replace(&mut self, by: Receipt, now: Timestamp) -> Result<(), BankError> {
         self.check_not_registered(now)?;
         *self = Receipt { forced_failure: self.forced_failure, ..by };
         Ok(())
@@ -203,7 +203,7 @@ impl Receipt {
         })
     }
 
-    pub fn response(&self, now: Timestamp) -> ReceiptResponse {
+    pub(super) fn response(&self, now: Timestamp) -> ReceiptResponse {
         ReceiptResponse {
             receipt_number: self.number.clone(),
             receipt_type: self.kind,
@@ -214,7 +214,7 @@ impl Receipt {
         }
     }
 
-    pub fn view(&self, now: Timestamp) -> ReceiptView {
+    pub(super) fn view(&self, now: Timestamp) -> ReceiptView {
         ReceiptView {
             merchant: self.merchant.clone(),
             registered_at: self.registered_at.map(timestamp::format_micros),
@@ -264,7 +264,7 @@ fn decimal(json: &RawValue, integer_digits: u32, scale: u32, field: &str) -> Res
     value.map(Amount).ok_or_else(|| invalid(field))
 }
 
-pub fn receipt_not_found(number: &str) -> BankError {
+pub(super) fn receipt_not_found(number: &str) -> BankError {
     let message = format!("Чек с id = {number} не найден");
     BankError::Logical { status: StatusCode::NOT_FOUND, code: "RECEIPT_NOT_FOUND", message }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// A signed notification and the attempts to deliver it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Notification {
+pub(super) struct Notification {
     pub url: String,
     /// `X-Api-Signature-SHA256`.
     pub signature: String,
@@ -16,7 +16,7 @@ pub struct Notification {
 
 /// One delivery attempt.
 #[derive(Debug, Clone, Serialize)]
-pub struct DeliveryAttempt {
+pub(super) struct DeliveryAttempt {
     pub at: String,
     /// The HTTP status of the response.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -28,7 +28,7 @@ struct Body<'a> {
 }
 
 /// A signed notification. `amount` is the JSON literal of the amount; the shortest one by default.
-pub fn signed(
+pub(super) fn signed(
     account: &MerchantAccount,
     url: &str,
     code: &Qr,

@@ -13,7 +13,7 @@ use super::qr::PaymentAttempt;
 use super::state::{BankData, BankState};
 
 /// An operation of the payer, and how the merchant is notified.
-pub struct PayerOperation {
+pub(super) struct PayerOperation {
     pub attempt: PaymentAttempt,
     pub notify: bool,
     pub copies: usize,
@@ -24,7 +24,7 @@ pub struct PayerOperation {
 
 impl PayerOperation {
     /// A payment, with one notification without delay.
-    pub fn payment() -> PayerOperation {
+    pub(super) fn payment() -> PayerOperation {
         let attempt = PaymentAttempt { success: true, amount: None, force: false, keep_status: false };
         PayerOperation { attempt, notify: true, copies: 1, delay: Duration::ZERO, amount_text: None }
     }
@@ -32,19 +32,19 @@ impl PayerOperation {
 
 /// Why an operation failed.
 #[derive(Debug, PartialEq, Eq)]
-pub enum OperationError {
+pub(super) enum OperationError {
     UnknownQr,
     Conflict(String),
 }
 
 /// Resolve after the first delivery attempt of each notification.
-pub type FirstAttempts = Vec<oneshot::Receiver<()>>;
+pub(super) type FirstAttempts = Vec<oneshot::Receiver<()>>;
 
 /// Confirms or declines a payment.
 ///
 /// # Errors
 /// The code is unknown, or its state forbids it.
-pub fn pay_or_decline(
+pub(super) fn pay_or_decline(
     state: &Arc<BankState>,
     qr: &str,
     operation: &PayerOperation,
@@ -65,7 +65,7 @@ pub fn pay_or_decline(
 ///
 /// # Errors
 /// The code is unknown or has no payment.
-pub fn notify_again(
+pub(super) fn notify_again(
     state: &Arc<BankState>,
     qr: &str,
     operation: &PayerOperation,
@@ -105,7 +105,7 @@ fn add_notifications(
 }
 
 /// Waits until every first attempt has finished, or until the timeout.
-pub async fn await_first_attempts(attempts: FirstAttempts, timeout: Duration) {
+pub(super) async fn await_first_attempts(attempts: FirstAttempts, timeout: Duration) {
     let all = futures_util::future::join_all(attempts);
     drop(tokio::time::timeout(timeout, all).await);
 }

@@ -11,7 +11,7 @@ use super::notification::Notification;
 
 /// `qrType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum QrType {
+pub(super) enum QrType {
     /// One payment of a fixed amount.
     #[serde(rename = "QRDynamic")]
     Dynamic,
@@ -26,7 +26,7 @@ pub enum QrType {
 /// `qrStatus`: the enumeration of `qrInfov2` in `sbp.yaml`, and `INACTIVE` of `QRVariable`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum QrStatus {
+pub(super) enum QrStatus {
     New,
     InProgress,
     Cancelled,
@@ -36,7 +36,7 @@ pub enum QrStatus {
 }
 
 impl QrStatus {
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             QrStatus::New => "NEW",
             QrStatus::InProgress => "IN_PROGRESS",
@@ -51,7 +51,7 @@ impl QrStatus {
 /// `paymentStatus`: the enumeration of `paymentInfo` in `sbp.yaml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum PaymentStatus {
+pub(super) enum PaymentStatus {
     Success,
     Declined,
     NoInfo,
@@ -59,7 +59,7 @@ pub enum PaymentStatus {
 }
 
 impl PaymentStatus {
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             PaymentStatus::Success => "SUCCESS",
             PaymentStatus::Declined => "DECLINED",
@@ -71,7 +71,7 @@ impl PaymentStatus {
 
 /// A validated registration.
 #[derive(Debug, Clone)]
-pub struct Registration {
+pub(super) struct Registration {
     pub kind: QrType,
     /// `sbpMerchantId`.
     pub merchant: String,
@@ -87,7 +87,7 @@ pub struct Registration {
 
 /// A finished payment attempt.
 #[derive(Debug, Clone)]
-pub struct Payment {
+pub(super) struct Payment {
     /// `transactionId`.
     pub id: u64,
     pub at: Timestamp,
@@ -96,14 +96,14 @@ pub struct Payment {
 }
 
 impl Payment {
-    pub fn status(&self) -> PaymentStatus {
+    pub(super) fn status(&self) -> PaymentStatus {
         if self.success { PaymentStatus::Success } else { PaymentStatus::Declined }
     }
 }
 
 /// A registered code.
 #[derive(Debug, Clone)]
-pub struct Qr {
+pub(super) struct Qr {
     pub id: String,
     pub payload: String,
     pub registration: Registration,
@@ -115,7 +115,7 @@ pub struct Qr {
 
 /// The result of a payment attempt, and overrides of the rules.
 #[derive(Debug, Clone, Copy)]
-pub struct PaymentAttempt {
+pub(super) struct PaymentAttempt {
     pub success: bool,
     /// Only for a code without a fixed amount.
     pub amount: Option<Amount>,
@@ -127,7 +127,7 @@ pub struct PaymentAttempt {
 
 impl Qr {
     /// Expires the code when its time is over and no payment is in progress.
-    pub fn expire_if_due(&mut self, now: Timestamp) {
+    pub(super) fn expire_if_due(&mut self, now: Timestamp) {
         let over = self.registration.expires.is_some_and(|expires| expires <= now);
         if over && matches!(self.status, QrStatus::New | QrStatus::Inactive) {
             self.status = QrStatus::Expired;
@@ -135,7 +135,7 @@ impl Qr {
     }
 
     /// A successful payment outweighs failed attempts before and after it.
-    pub fn payment_status(&self) -> PaymentStatus {
+    pub(super) fn payment_status(&self) -> PaymentStatus {
         match (self.status, self.decisive_payment()) {
             (_, Some(payment)) if payment.success && self.registration.kind == QrType::Dynamic => {
                 PaymentStatus::Success
@@ -147,11 +147,11 @@ impl Qr {
     }
 
     /// The payment that `payment-info` reports.
-    pub fn decisive_payment(&self) -> Option<&Payment> {
+    pub(super) fn decisive_payment(&self) -> Option<&Payment> {
         self.payments.iter().rev().find(|payment| payment.success).or(self.payments.last())
     }
 
-    pub fn has_succeeded(&self) -> bool {
+    pub(super) fn has_succeeded(&self) -> bool {
         self.payments.iter().any(|payment| payment.success)
     }
 
@@ -159,7 +159,12 @@ impl Qr {
     ///
     /// # Errors
     /// Why the code cannot be paid.
-    pub fn record_attempt(&mut self, attempt: PaymentAttempt, id: u64, now: Timestamp) -> Result<&Payment, String> {
+    pub(super) fn record_attempt(
+        &mut self,
+        attempt: PaymentAttempt,
+        id: u64,
+        now: Timestamp,
+    ) -> Result<&Payment, String> {
         if self.registration.kind == QrType::Dynamic && self.has_succeeded() {
             return Err("This dynamic QR code is already paid.".to_owned());
         }
@@ -187,7 +192,7 @@ impl Qr {
     ///
     /// # Errors
     /// The status that forbids it.
-    pub fn start_payment(&mut self) -> Result<(), String> {
+    pub(super) fn start_payment(&mut self) -> Result<(), String> {
         match self.status {
             QrStatus::New | QrStatus::InProgress => self.status = QrStatus::InProgress,
             status => return Err(format!("The QR code is {}.", status.as_str())),
@@ -199,7 +204,7 @@ impl Qr {
     ///
     /// # Errors
     /// The status that forbids it.
-    pub fn expire(&mut self, force: bool) -> Result<(), String> {
+    pub(super) fn expire(&mut self, force: bool) -> Result<(), String> {
         match self.status {
             QrStatus::New | QrStatus::Inactive | QrStatus::Expired => self.status = QrStatus::Expired,
             QrStatus::InProgress if force => self.status = QrStatus::Expired,
@@ -212,7 +217,7 @@ impl Qr {
     ///
     /// # Errors
     /// The status that forbids it.
-    pub fn cancel(&mut self) -> Result<(), QrStatus> {
+    pub(super) fn cancel(&mut self) -> Result<(), QrStatus> {
         match self.status {
             QrStatus::New | QrStatus::Inactive => self.status = QrStatus::Cancelled,
             status => return Err(status),

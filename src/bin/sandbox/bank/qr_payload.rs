@@ -16,7 +16,7 @@ const MARGIN_MODULES: usize = 4;
 
 /// `AD100004BAL7227F9BNP6KNE007J9B3K`: D or S for the kind, `1000`, and 128 random bits in 26 digits of base32hex (RFC
 /// 4648).
-pub fn id(kind: QrType) -> String {
+pub(super) fn id(kind: QrType) -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
     id_of(kind, u128::from_be_bytes(bytes))
@@ -31,7 +31,7 @@ fn id_of(kind: QrType, bits: u128) -> String {
 }
 
 /// `https://qr.nspk.ru/AD10…?type=02&bank=100000000007&sum=111000&cur=RUB&crc=AB75`.
-pub fn url(kind: QrType, id: &str, amount: Option<Amount>) -> String {
+pub(super) fn url(kind: QrType, id: &str, amount: Option<Amount>) -> String {
     let kind = if kind == QrType::Dynamic { "02" } else { "01" };
     let sum = amount.map(|amount| format!("&sum={}&cur=RUB", amount.kopecks())).unwrap_or_default();
     let url = format!("https://qr.nspk.ru/{id}?type={kind}&bank={MEMBER}{sum}");
@@ -50,7 +50,7 @@ fn crc(bytes: &[u8]) -> u16 {
 }
 
 /// The QR code as a PNG.
-pub fn image(payload: &str) -> Bytes {
+pub(super) fn image(payload: &str) -> Bytes {
     let code = QRBuilder::new(payload).build().expect("a URL of a hundred characters fits into a QR code");
     let modules = code.size + 2 * MARGIN_MODULES;
     let inside = |position: usize| position.checked_sub(MARGIN_MODULES).filter(|position| *position < code.size);

@@ -22,7 +22,7 @@ const PROCESSING_TIME: Duration = Duration::from_millis(500);
 /// `refundStatus`: the enumeration of `responeRefund` in `sbp.yaml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum RefundStatus {
+pub(super) enum RefundStatus {
     InProgress,
     Completed,
     Declined,
@@ -41,7 +41,7 @@ struct RefundRequest {
 
 /// An accepted refund.
 #[derive(Debug, Clone)]
-pub struct Refund {
+pub(super) struct Refund {
     pub merchant: String,
     pub id: String,
     pub order: String,
@@ -56,7 +56,7 @@ pub struct Refund {
 /// `{"code":"SUCCESS","amount":150,"refundStatus":"IN_PROGRESS"}`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RefundResponse {
+pub(super) struct RefundResponse {
     code: &'static str,
     amount: Amount,
     refund_status: RefundStatus,
@@ -65,7 +65,7 @@ pub struct RefundResponse {
 /// A refund in `GET /bank/refunds`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RefundView {
+pub(super) struct RefundView {
     refund_id: String,
     merchant: String,
     order: String,
@@ -81,7 +81,7 @@ impl Refund {
     ///
     /// # Errors
     /// The error that the bank would return.
-    pub fn parse(body: &[u8], merchant: &str, now: Timestamp) -> Result<Refund, BankError> {
+    pub(super) fn parse(body: &[u8], merchant: &str, now: Timestamp) -> Result<Refund, BankError> {
         let request: RefundRequest = serde_json::from_slice(body)
             .map_err(|error| BankError::invalid(format!("Тело запроса не соответствует формату: {error}")))?;
         let amount = request.amount.ok_or_else(|| fields::missing("amount"))?;
@@ -106,7 +106,7 @@ impl Refund {
     ///
     /// # Errors
     /// No such order, no payment, or a static code without a `transactionId`.
-    pub fn paid_amount(&self, codes: &[Qr]) -> Result<Amount, BankError> {
+    pub(super) fn paid_amount(&self, codes: &[Qr]) -> Result<Amount, BankError> {
         let same_order = |code: &&Qr| {
             code.registration.merchant == self.merchant
                 && code.registration.order.as_deref() == Some(self.order.as_str())
@@ -125,17 +125,17 @@ impl Refund {
         paid.ok_or_else(BankError::qr_not_found)
     }
 
-    pub fn status(&self, now: Timestamp) -> RefundStatus {
+    pub(super) fn status(&self, now: Timestamp) -> RefundStatus {
         let done = Duration::try_from(now.duration_since(self.at)).is_ok_and(|age| age >= PROCESSING_TIME);
         let by_clock = if done { RefundStatus::Completed } else { RefundStatus::InProgress };
         self.forced_status.unwrap_or(by_clock)
     }
 
-    pub fn response(&self, now: Timestamp) -> RefundResponse {
+    pub(super) fn response(&self, now: Timestamp) -> RefundResponse {
         RefundResponse { code: "SUCCESS", amount: self.amount, refund_status: self.status(now) }
     }
 
-    pub fn view(&self, now: Timestamp) -> RefundView {
+    pub(super) fn view(&self, now: Timestamp) -> RefundView {
         RefundView {
             refund_id: self.id.clone(),
             merchant: self.merchant.clone(),
@@ -153,7 +153,7 @@ impl Refund {
 ///
 /// # Errors
 /// The error that the bank would return.
-pub fn accept(refund: Refund, refunds: &mut Vec<Refund>, codes: &[Qr]) -> Result<Refund, BankError> {
+pub(super) fn accept(refund: Refund, refunds: &mut Vec<Refund>, codes: &[Qr]) -> Result<Refund, BankError> {
     let known = refunds.iter().find(|known| known.merchant == refund.merchant && known.id == refund.id);
     match known {
         Some(known) if known.order == refund.order && known.amount == refund.amount => return Ok(known.clone()),

@@ -38,7 +38,7 @@ struct Subscription {
 ///
 /// # Errors
 /// The error that the bank would return.
-pub fn parse(body: &[u8], version: ApiVersion, now: Timestamp) -> Result<Registration, BankError> {
+pub(super) fn parse(body: &[u8], version: ApiVersion, now: Timestamp) -> Result<Registration, BankError> {
     let request: RegistrationRequest = serde_json::from_slice(body)
         .map_err(|error| BankError::invalid(format!("Тело запроса не соответствует формату: {error}")))?;
     let merchant = request.sbp_merchant_id.filter(|id| !id.is_empty());

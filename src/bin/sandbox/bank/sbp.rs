@@ -107,7 +107,7 @@ struct DemoPaymentResponse {
 ///
 /// # Errors
 /// The error that the bank would return.
-pub async fn execute(
+pub(super) async fn execute(
     state: &Arc<BankState>,
     call: &ApiCall,
     request: &WebRequest,

@@ -24,7 +24,7 @@ use super::refund::Refund;
 use crate::settings::Settings;
 
 /// A merchant's account at the bank.
-pub struct MerchantAccount {
+pub(super) struct MerchantAccount {
     /// `sbpMerchantId`.
     pub id: String,
     /// `merchantId`: the bank's internal number.
@@ -36,7 +36,7 @@ pub struct MerchantAccount {
 
 /// Everything that `POST /bank/reset` clears.
 #[derive(Default)]
-pub struct BankData {
+pub(super) struct BankData {
     codes: Vec<Qr>,
     /// The index of a code in `codes`, by its id.
     index_by_id: HashMap<String, usize>,
@@ -49,7 +49,7 @@ pub struct BankData {
     pub callbacks: HashMap<String, String>,
 }
 
-pub struct BankState {
+pub(super) struct BankState {
     /// The base URL of links.
     url: String,
     accounts: Vec<MerchantAccount>,
@@ -61,7 +61,7 @@ pub struct BankState {
 }
 
 impl BankState {
-    pub fn new(settings: &Settings) -> BankState {
+    pub(super) fn new(settings: &Settings) -> BankState {
         let accounts = settings.merchants.iter().zip(1_780_672_001..).map(|(merchant, number)| MerchantAccount {
             id: merchant.id.clone(),
             number,
@@ -82,7 +82,7 @@ impl BankState {
     }
 
     /// Locks the data, after codes whose time is over have expired.
-    pub fn data(&self) -> MutexGuard<'_, BankData> {
+    pub(super) fn data(&self) -> MutexGuard<'_, BankData> {
         let mut data = self.data.lock().expect("no panic while locked");
         let now = Timestamp::now();
         data.codes.iter_mut().for_each(|code| code.expire_if_due(now));
@@ -90,22 +90,22 @@ impl BankState {
     }
 
     /// Clears everything except the merchants.
-    pub fn reset(&self) {
+    pub(super) fn reset(&self) {
         *self.data() = BankData { callbacks: self.callbacks.clone(), ..BankData::default() };
         self.publish_change();
     }
 
     /// Notifies the open pages.
-    pub fn publish_change(&self) {
+    pub(super) fn publish_change(&self) {
         // Fails only when no page is open.
         drop(self.changes.send(()));
     }
 
-    pub fn subscribe(&self) -> broadcast::Receiver<()> {
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<()> {
         self.changes.subscribe()
     }
 
-    pub fn account(&self, id: &str) -> Option<&MerchantAccount> {
+    pub(super) fn account(&self, id: &str) -> Option<&MerchantAccount> {
         self.accounts.iter().find(|account| account.id == id)
     }
 
@@ -113,7 +113,7 @@ impl BankState {
     ///
     /// # Errors
     /// 401 Unauthorized.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<&MerchantAccount, BankError> {
+    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<&MerchantAccount, BankError> {
         let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let key = header.strip_prefix("Bearer ").map(str::trim);
         let account = self.accounts.iter().find(|account| Some(account.key.as_str()) == key);
@@ -121,27 +121,27 @@ impl BankState {
     }
 
     /// `transactionId`.
-    pub fn next_transaction(&self) -> u64 {
+    pub(super) fn next_transaction(&self) -> u64 {
         self.last_transaction.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// `qrUrl`.
-    pub fn image_url(&self, qr: &str) -> String {
+    pub(super) fn image_url(&self, qr: &str) -> String {
         format!("{}/api/sbp/v1/qr/{qr}/image", self.url)
     }
 }
 
 impl BankData {
     /// In the order of their registration.
-    pub fn codes(&self) -> &[Qr] {
+    pub(super) fn codes(&self) -> &[Qr] {
         &self.codes
     }
 
-    pub fn code(&self, id: &str) -> Option<&Qr> {
+    pub(super) fn code(&self, id: &str) -> Option<&Qr> {
         self.index_by_id.get(id).map(|index| &self.codes[*index])
     }
 
-    pub fn code_mut(&mut self, id: &str) -> Option<&mut Qr> {
+    pub(super) fn code_mut(&mut self, id: &str) -> Option<&mut Qr> {
         self.index_by_id.get(id).map(|index| &mut self.codes[*index])
     }
 
@@ -149,7 +149,7 @@ impl BankData {
     ///
     /// # Errors
     /// `ERROR.NOT_FOUND`.
-    pub fn own_code(&mut self, account: &MerchantAccount, id: &str) -> Result<&mut Qr, BankError> {
+    pub(super) fn own_code(&mut self, account: &MerchantAccount, id: &str) -> Result<&mut Qr, BankError> {
         self.code_mut(id).filter(|code| code.registration.merchant == account.id).ok_or_else(BankError::qr_not_found)
     }
 
@@ -157,7 +157,7 @@ impl BankData {
     ///
     /// # Errors
     /// `ERROR.ORDER_NUMBER_ALREADY_REGISTERED`.
-    pub fn register(&mut self, registration: Registration, now: Timestamp) -> Result<&Qr, BankError> {
+    pub(super) fn register(&mut self, registration: Registration, now: Timestamp) -> Result<&Qr, BankError> {
         let same = |code: &&Qr| {
             code.registration.merchant == registration.merchant && code.registration.order == registration.order
         };

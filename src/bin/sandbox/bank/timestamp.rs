@@ -9,12 +9,12 @@ fn moscow(at: Timestamp) -> Zoned {
 }
 
 /// `2020-01-31T09:14:38.107227+03:00`: `createDate` and `transactionDate` in `sbp.yaml`.
-pub fn format_micros(at: Timestamp) -> String {
+pub(super) fn format_micros(at: Timestamp) -> String {
     moscow(at).strftime("%Y-%m-%dT%H:%M:%S.%6f%:z").to_string()
 }
 
 /// `2023-07-22T09:14:38+03:00`: `qrExpirationDate` in `sbp.yaml`; with a fraction if there is one.
-pub fn format_seconds(at: Timestamp) -> String {
+pub(super) fn format_seconds(at: Timestamp) -> String {
     match at.subsec_nanosecond() {
         0 => moscow(at).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         _ => format_micros(at),
@@ -22,13 +22,13 @@ pub fn format_seconds(at: Timestamp) -> String {
 }
 
 /// `2026-11-24T06:31:10.123+00:00`: `timestamp` of Spring's error attributes.
-pub fn format_spring(at: Timestamp) -> String {
+pub(super) fn format_spring(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%3f+00:00").to_string()
 }
 
 /// Parses `qrExpirationDate`: RFC 3339 with an offset, or `+1d5m` relative to now (`M` month, `d` day, `H` hour,
 /// `m` minute, `s` second, as in the bank's Java SDK).
-pub fn parse_expiration(text: &str, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn parse_expiration(text: &str, now: Timestamp) -> Option<Timestamp> {
     let Some(relative) = text.strip_prefix('+') else { return text.parse().ok() };
     let mut at = moscow(now);
     let mut rest = relative;

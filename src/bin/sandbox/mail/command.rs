@@ -2,7 +2,7 @@
 
 /// An SMTP command.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Command {
+pub(super) enum Command {
     Helo,
     Ehlo,
     StartTls,
@@ -18,7 +18,7 @@ pub enum Command {
 }
 
 /// The reply to an invalid command.
-pub type ErrorReply = &'static str;
+pub(super) type ErrorReply = &'static str;
 
 const SYNTAX: ErrorReply = "501 5.5.4 Syntax error in parameters or arguments";
 
@@ -26,7 +26,7 @@ const SYNTAX: ErrorReply = "501 5.5.4 Syntax error in parameters or arguments";
 ///
 /// # Errors
 /// The reply to an invalid command.
-pub fn parse(line: &[u8]) -> Result<Command, ErrorReply> {
+pub(super) fn parse(line: &[u8]) -> Result<Command, ErrorReply> {
     let line = std::str::from_utf8(line).map_err(|_| "500 5.5.2 Invalid UTF-8")?;
     let line = line.trim_end_matches(' ');
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -115,7 +115,7 @@ fn is_mailbox(address: &str) -> bool {
 }
 
 /// Decodes padded Base64 (RFC 4648, 4).
-pub fn base64(text: &str) -> Option<Vec<u8>> {
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     let value = |byte: u8| match byte {
         b'A'..=b'Z' => Some(byte - b'A'),
         b'a'..=b'z' => Some(byte - b'a' + 26),
@@ -143,7 +143,7 @@ pub fn base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// The user and the password of an AUTH PLAIN message: `authzid NUL authcid NUL password` (RFC 4616).
-pub fn plain_login(message: &[u8]) -> Option<(String, String)> {
+pub(super) fn plain_login(message: &[u8]) -> Option<(String, String)> {
     let mut parts = std::str::from_utf8(message).ok()?.split('\0');
     let (_, user, password) = (parts.next()?, parts.next()?, parts.next()?);
     (parts.next().is_none() && !user.is_empty()).then(|| (user.to_owned(), password.to_owned()))

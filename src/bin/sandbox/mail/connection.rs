@@ -16,7 +16,7 @@ const MAX_TEXT_LINE_BYTES: usize = 998;
 
 /// A line without its CRLF.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Line {
+pub(super) struct Line {
     /// Truncated to the maximum length.
     pub bytes: Vec<u8>,
     pub too_long: bool,
@@ -25,16 +25,16 @@ pub struct Line {
 }
 
 /// TCP or TLS over TCP.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-pub struct SmtpConnection {
+pub(super) struct SmtpConnection {
     stream: BufReader<Box<dyn Stream>>,
 }
 
 impl SmtpConnection {
-    pub fn new(stream: impl Stream + 'static) -> SmtpConnection {
+    pub(super) fn new(stream: impl Stream + 'static) -> SmtpConnection {
         SmtpConnection { stream: BufReader::new(Box::new(stream)) }
     }
 
@@ -42,7 +42,7 @@ impl SmtpConnection {
     ///
     /// # Errors
     /// The handshake failed.
-    pub async fn encrypt(self, tls: &TlsAcceptor) -> io::Result<SmtpConnection> {
+    pub(super) async fn encrypt(self, tls: &TlsAcceptor) -> io::Result<SmtpConnection> {
         let handshake = tls.accept(self.stream.into_inner());
         let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
         Ok(SmtpConnection::new(tokio::time::timeout(READ_TIMEOUT, handshake).await.map_err(timed_out)??))
@@ -52,7 +52,7 @@ impl SmtpConnection {
     ///
     /// # Errors
     /// The connection failed or timed out.
-    pub async fn line(&mut self, max_bytes: usize) -> io::Result<Option<Line>> {
+    pub(super) async fn line(&mut self, max_bytes: usize) -> io::Result<Option<Line>> {
         let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
         tokio::time::timeout(READ_TIMEOUT, self.next_line(max_bytes)).await.map_err(timed_out)?
     }
@@ -94,7 +94,7 @@ impl SmtpConnection {
     ///
     /// # Errors
     /// The connection failed or timed out.
-    pub async fn text(&mut self, max_bytes: usize) -> io::Result<Option<Text>> {
+    pub(super) async fn text(&mut self, max_bytes: usize) -> io::Result<Option<Text>> {
         let mut text = Text::default();
         // Dot stuffing may make a line one byte longer.
         while let Some(line) = self.line(MAX_TEXT_LINE_BYTES + 1).await? {
@@ -109,7 +109,7 @@ impl SmtpConnection {
     ///
     /// # Errors
     /// The connection failed.
-    pub async fn send(&mut self, reply: &str) -> io::Result<()> {
+    pub(super) async fn send(&mut self, reply: &str) -> io::Result<()> {
         self.stream.write_all(format!("{reply}\r\n").as_bytes()).await?;
         self.stream.flush().await
     }
@@ -126,7 +126,7 @@ impl Line {
 
 /// The text of a message, without dot stuffing, and errors of its transfer.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Text {
+pub(super) struct Text {
     pub bytes: Vec<u8>,
     pub line_too_long: bool,
     pub too_big: bool,

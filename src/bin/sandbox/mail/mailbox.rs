@@ -14,7 +14,7 @@ use super::message::EmailMessage;
 /// How the server fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum MailFaultKind {
+pub(super) enum MailFaultKind {
     /// Connections are closed before the greeting.
     Down,
     /// Recipients are rejected temporarily.
@@ -34,7 +34,7 @@ pub enum MailFaultKind {
 
 /// A fault of the next sessions.
 #[derive(Debug, Clone, Serialize)]
-pub struct MailFault {
+pub(super) struct MailFault {
     #[serde(rename = "how")]
     pub kind: MailFaultKind,
     times: u64,
@@ -43,7 +43,7 @@ pub struct MailFault {
 }
 
 impl MailFault {
-    pub fn delay(&self) -> Duration {
+    pub(super) fn delay(&self) -> Duration {
         Duration::from_millis(self.delay_ms.unwrap_or(3_000))
     }
 }
@@ -51,7 +51,7 @@ impl MailFault {
 /// The body of `POST /mail/misbehave`; `"times":0` removes all faults, or those of a kind.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MailFaultRequest {
+pub(super) struct MailFaultRequest {
     #[serde(rename = "how")]
     kind: Option<MailFaultKind>,
     times: Option<u64>,
@@ -66,7 +66,7 @@ struct Contents {
     faults: Vec<MailFault>,
 }
 
-pub struct Mailbox {
+pub(super) struct Mailbox {
     contents: Mutex<Contents>,
     changes: broadcast::Sender<()>,
 }
@@ -87,21 +87,21 @@ impl Mailbox {
         drop(self.changes.send(()));
     }
 
-    pub fn subscribe(&self) -> broadcast::Receiver<()> {
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<()> {
         self.changes.subscribe()
     }
 
     /// Oldest first.
-    pub fn messages(&self) -> Vec<EmailMessage> {
+    pub(super) fn messages(&self) -> Vec<EmailMessage> {
         self.contents().messages.iter().map(|(message, _)| message.clone()).collect()
     }
 
     /// A message as it was received.
-    pub fn raw(&self, id: u64) -> Option<Vec<u8>> {
+    pub(super) fn raw(&self, id: u64) -> Option<Vec<u8>> {
         self.contents().messages.iter().find(|(message, _)| message.id == id).map(|(_, raw)| raw.clone())
     }
 
-    pub fn store(&self, mut message: EmailMessage, raw: Vec<u8>) {
+    pub(super) fn store(&self, mut message: EmailMessage, raw: Vec<u8>) {
         let mut contents = self.contents();
         contents.last_id += 1;
         message.id = contents.last_id;
@@ -110,13 +110,13 @@ impl Mailbox {
         self.publish_change();
     }
 
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.contents().messages.clear();
         self.publish_change();
     }
 
     /// Waits until the mailbox holds `count` messages, or until the timeout.
-    pub async fn wait_for_count(&self, count: usize, timeout: Duration) {
+    pub(super) async fn wait_for_count(&self, count: usize, timeout: Duration) {
         let mut changes = self.subscribe();
         let enough = async {
             while self.contents().messages.len() < count {
@@ -132,7 +132,7 @@ impl Mailbox {
     ///
     /// # Errors
     /// What is wrong with the request.
-    pub fn inject(&self, request: MailFaultRequest) -> Result<Vec<MailFault>, &'static str> {
+    pub(super) fn inject(&self, request: MailFaultRequest) -> Result<Vec<MailFault>, &'static str> {
         let mut contents = self.contents();
         match (request.times.unwrap_or(1), request.kind) {
             (0, kind) => contents.faults.retain(|fault| kind.is_some_and(|kind| fault.kind != kind)),
@@ -142,12 +142,12 @@ impl Mailbox {
         Ok(contents.faults.clone())
     }
 
-    pub fn faults(&self) -> Vec<MailFault> {
+    pub(super) fn faults(&self) -> Vec<MailFault> {
         self.contents().faults.clone()
     }
 
     /// Takes the next fault of these kinds.
-    pub fn take_fault(&self, kinds: &[MailFaultKind]) -> Option<MailFault> {
+    pub(super) fn take_fault(&self, kinds: &[MailFaultKind]) -> Option<MailFault> {
         let mut contents = self.contents();
         let index = contents.faults.iter().position(|fault| kinds.contains(&fault.kind))?;
         let fault = contents.faults[index].clone();

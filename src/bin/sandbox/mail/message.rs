@@ -7,7 +7,7 @@ use serde::Serialize;
 /// An email in `GET /mail`.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EmailMessage {
+pub(super) struct EmailMessage {
     pub id: u64,
     /// The `From` header, decoded: `Dexar <shop@dexar.example>`.
     from: String,
@@ -35,7 +35,7 @@ pub struct EmailMessage {
 
 /// What the SMTP session adds to the message.
 #[derive(Debug, Clone, Default)]
-pub struct Envelope {
+pub(super) struct Envelope {
     pub from: String,
     pub to: Vec<String>,
     pub user: Option<String>,
@@ -43,7 +43,7 @@ pub struct Envelope {
 }
 
 impl EmailMessage {
-    pub fn new(envelope: Envelope, raw: &[u8]) -> EmailMessage {
+    pub(super) fn new(envelope: Envelope, raw: &[u8]) -> EmailMessage {
         let received_at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
         let Envelope { from: envelope_from, to, user, tls } = envelope;
         let mut message = EmailMessage { to, received_at, envelope_from, user, tls, ..EmailMessage::default() };

@@ -28,7 +28,7 @@ enum Encryption {
 ///
 /// # Errors
 /// An address that is in use, or an invalid certificate.
-pub async fn start(settings: &Settings, mailbox: &Arc<Mailbox>) -> Result<(), String> {
+pub(super) async fn start(settings: &Settings, mailbox: &Arc<Mailbox>) -> Result<(), String> {
     let tls = match (&settings.smtp_certificate, &settings.smtp_key) {
         (Some(certificate), Some(key)) => Some(acceptor(certificate, key)?),
         (None, None) => None,

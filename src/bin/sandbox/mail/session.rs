@@ -38,7 +38,7 @@ struct Session {
 ///
 /// # Errors
 /// The connection failed.
-pub async fn serve(mut connection: SmtpConnection, encrypted: bool, state: &ServerState) -> io::Result<()> {
+pub(super) async fn serve(mut connection: SmtpConnection, encrypted: bool, state: &ServerState) -> io::Result<()> {
     let mailbox: &Mailbox = &state.mailbox;
     let mut session = Session { encrypted, ..Session::default() };
     connection.send("220 localhost ESMTP sandbox").await?;

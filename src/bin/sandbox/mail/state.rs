@@ -6,7 +6,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::mailbox::Mailbox;
 
-pub struct ServerState {
+pub(super) struct ServerState {
     pub mailbox: Arc<Mailbox>,
     pub tls: Option<TlsAcceptor>,
     /// User and password; `None`: any login succeeds and none is required.

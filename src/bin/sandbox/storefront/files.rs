@@ -1,7 +1,7 @@
 //! The embedded files of `shop/`, with their paths and content types.
 
 /// An embedded file.
-pub struct File {
+pub(super) struct File {
     pub content_type: &'static str,
     pub bytes: &'static [u8],
 }
@@ -45,7 +45,7 @@ const FILES: &[(&str, &[u8])] = embedded![
 const PAGE: &str = "index.html";
 
 /// The file of a path. A path whose last segment has no dot is a route of the page.
-pub fn find(path: &str) -> Option<File> {
+pub(super) fn find(path: &str) -> Option<File> {
     let name = path.strip_prefix('/').unwrap_or(path);
     let is_route = !name.rsplit('/').next().unwrap_or_default().contains('.');
     let name = if is_route { PAGE } else { name };

@@ -19,7 +19,7 @@ use super::updates::{Conflict, GetUpdates};
 use crate::web::{self, WebRequest, WebResponse};
 
 /// The supported methods. Their names are case-insensitive.
-pub const METHODS: [&str; 8] = [
+pub(super) const METHODS: [&str; 8] = [
     "getMe",
     "deleteWebhook",
     "getUpdates",
@@ -91,7 +91,7 @@ impl Parameters {
 }
 
 /// Responds to a call.
-pub async fn respond(bots: &[Arc<Bot>], request: &WebRequest) -> WebResponse {
+pub(super) async fn respond(bots: &[Arc<Bot>], request: &WebRequest) -> WebResponse {
     let segments = request.segments();
     let decoded = |segment: &&str| percent_decode_str(segment).decode_utf8_lossy().into_owned();
     let segments: Vec<String> = segments.iter().map(decoded).collect();

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::keyboard::Keyboard;
 
 /// Of a message, in characters.
-pub const MAX_TEXT_CHARS: usize = 4_096;
+pub(super) const MAX_TEXT_CHARS: usize = 4_096;
 
 /// Of the text of answerCallbackQuery, in characters.
 const MAX_ANSWER_CHARS: usize = 200;
@@ -28,7 +28,7 @@ const FIRST_MESSAGE: i64 = 1_790_000_000;
 /// A user or a bot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct User {
+pub(super) struct User {
     pub id: i64,
     #[serde(default)]
     pub is_bot: bool,
@@ -43,7 +43,7 @@ pub struct User {
 
 /// A private chat, named after its user, or a group.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Chat {
+pub(super) struct Chat {
     pub id: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
@@ -58,7 +58,7 @@ pub struct Chat {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Message {
+pub(super) struct Message {
     pub message_id: i64,
     pub from: User,
     pub chat: Chat,
@@ -73,7 +73,7 @@ pub struct Message {
 }
 
 /// An edit of a bot's message.
-pub struct MessageEdit {
+pub(super) struct MessageEdit {
     /// `None`: unchanged.
     pub text: Option<String>,
     /// `None`: no keyboard.
@@ -81,7 +81,7 @@ pub struct MessageEdit {
 }
 
 /// A press of a button.
-pub struct ButtonPress {
+pub(super) struct ButtonPress {
     pub from: User,
     pub data: String,
     /// `None`: the newest message with such a button, in the user's own chat if possible.
@@ -94,7 +94,7 @@ pub struct ButtonPress {
 
 /// A call of answerCallbackQuery.
 #[derive(Debug, Clone, Serialize)]
-pub struct CallbackAnswer {
+pub(super) struct CallbackAnswer {
     pub callback_query_id: String,
     pub from: User,
     pub text: Option<String>,
@@ -120,7 +120,7 @@ struct CallbackQuery {
 
 /// The chats of a bot.
 #[derive(Default)]
-pub struct Chats {
+pub(super) struct Chats {
     known: BTreeMap<i64, Chat>,
     messages: Vec<StoredMessage>,
     queries: Vec<CallbackQuery>,
@@ -129,7 +129,7 @@ pub struct Chats {
 }
 
 impl Chat {
-    pub fn private(with: &User) -> Chat {
+    pub(super) fn private(with: &User) -> Chat {
         let User { id, first_name, last_name, username, .. } = with.clone();
         Chat { id, first_name: Some(first_name), last_name, username, kind: "private", ..Chat::default() }
     }
@@ -137,7 +137,7 @@ impl Chat {
 
 impl Chats {
     /// A user sends a message. From now on the bot may send messages to this chat.
-    pub fn receive(&mut self, from: User, chat: Chat, text: String) -> Message {
+    pub(super) fn receive(&mut self, from: User, chat: Chat, text: String) -> Message {
         self.known.insert(chat.id, chat.clone());
         let entities = bot_commands(&text);
         self.store(from, chat, text, entities, None)
@@ -147,7 +147,7 @@ impl Chats {
     ///
     /// # Errors
     /// The chat is unknown, or the text is empty or too long.
-    pub fn send(
+    pub(super) fn send(
         &mut self,
         bot: &User,
         chat: Option<i64>,
@@ -163,7 +163,12 @@ impl Chats {
     ///
     /// # Errors
     /// The message is unknown, not the bot's, or would not change.
-    pub fn edit(&mut self, chat: Option<i64>, message_id: Option<i64>, edit: MessageEdit) -> Result<Message, ApiError> {
+    pub(super) fn edit(
+        &mut self,
+        chat: Option<i64>,
+        message_id: Option<i64>,
+        edit: MessageEdit,
+    ) -> Result<Message, ApiError> {
         let text = edit.text.map(|text| validate_text(&text)).transpose()?;
         let chat = self.known.get(&chat.unwrap_or_default()).ok_or(ApiError::bad_request("chat not found"))?.id;
         let mut stored = self.messages.iter_mut();
@@ -188,7 +193,7 @@ impl Chats {
     }
 
     /// A user presses a button: the id and the JSON of the callback query, or `None` without such a button.
-    pub fn press(&mut self, press: ButtonPress) -> Option<(String, Value)> {
+    pub(super) fn press(&mut self, press: ButtonPress) -> Option<(String, Value)> {
         let ButtonPress { from, data, message_id, include_removed, expired } = press;
         let matches_id = |stored: &&StoredMessage| message_id.is_none_or(|id| stored.message.message_id == id);
         let has = |stored: &&StoredMessage| {
@@ -214,7 +219,12 @@ impl Chats {
     ///
     /// # Errors
     /// The query is unknown, answered or too old, or the text is too long.
-    pub fn answer(&mut self, id: &str, text: Option<String>, show_alert: bool) -> Result<CallbackAnswer, ApiError> {
+    pub(super) fn answer(
+        &mut self,
+        id: &str,
+        text: Option<String>,
+        show_alert: bool,
+    ) -> Result<CallbackAnswer, ApiError> {
         if text.as_ref().is_some_and(|text| text.chars().count() > MAX_ANSWER_CHARS) {
             return Err(ApiError::bad_request("MESSAGE_TOO_LONG"));
         }
@@ -231,13 +241,13 @@ impl Chats {
     }
 
     /// All messages of a chat, or of all chats, oldest first.
-    pub fn messages(&self, chat: Option<i64>) -> impl Iterator<Item = &Message> {
+    pub(super) fn messages(&self, chat: Option<i64>) -> impl Iterator<Item = &Message> {
         let messages = self.messages.iter().map(|stored| &stored.message);
         messages.filter(move |message| chat.is_none_or(|chat| message.chat.id == chat))
     }
 
     /// The answers to callback queries of a chat or by its user, oldest first.
-    pub fn answers(&self, chat: Option<i64>) -> impl Iterator<Item = &CallbackAnswer> {
+    pub(super) fn answers(&self, chat: Option<i64>) -> impl Iterator<Item = &CallbackAnswer> {
         self.answers.iter().filter(move |answer| chat.is_none_or(|chat| [answer.chat, answer.from.id].contains(&chat)))
     }
 
@@ -264,7 +274,7 @@ impl Chats {
 ///
 /// # Errors
 /// The text is empty or too long.
-pub fn validate_text(text: &str) -> Result<String, ApiError> {
+pub(super) fn validate_text(text: &str) -> Result<String, ApiError> {
     let text = text.trim();
     match text.chars().count() {
         0 => Err(ApiError::bad_request("message text is empty")),

@@ -76,7 +76,7 @@ fn default_retry_after_s() -> u32 {
 type ControlResult = Result<Value, (StatusCode, String)>;
 
 /// Responds to everything below `/telegram`.
-pub fn respond(bots: &[Arc<Bot>], request: &WebRequest) -> WebResponse {
+pub(super) fn respond(bots: &[Arc<Bot>], request: &WebRequest) -> WebResponse {
     let segments = request.segments();
     let Some(name) = segments.get(1) else { return page(bots) };
     let Some(bot) = bots.iter().find(|bot| bot.username().eq_ignore_ascii_case(name)) else {

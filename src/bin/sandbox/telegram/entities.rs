@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// The `bot_command` entities of a text: `/start`, `/start@some_bot`.
-pub fn bot_commands(text: &str) -> Vec<Value> {
+pub(super) fn bot_commands(text: &str) -> Vec<Value> {
     let mut entities = Vec::new();
     let mut offset = 0;
     for word in text.split_inclusive(char::is_whitespace) {

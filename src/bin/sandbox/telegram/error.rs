@@ -7,27 +7,27 @@ use crate::web::{self, WebResponse};
 
 /// An error response: `{"ok":false,"error_code":…,"description":…}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiError {
+pub(super) struct ApiError {
     code: u16,
     pub description: String,
     retry_after_s: Option<u32>,
 }
 
 impl ApiError {
-    pub fn new(code: u16, description: String) -> ApiError {
+    pub(super) fn new(code: u16, description: String) -> ApiError {
         ApiError { code, description, retry_after_s: None }
     }
 
-    pub fn bad_request(reason: &str) -> ApiError {
+    pub(super) fn bad_request(reason: &str) -> ApiError {
         ApiError::new(400, format!("Bad Request: {reason}"))
     }
 
-    pub fn too_many_requests(retry_after_s: u32) -> ApiError {
+    pub(super) fn too_many_requests(retry_after_s: u32) -> ApiError {
         let description = format!("Too Many Requests: retry after {retry_after_s}");
         ApiError { retry_after_s: Some(retry_after_s), ..ApiError::new(429, description) }
     }
 
-    pub fn response(&self) -> WebResponse {
+    pub(super) fn response(&self) -> WebResponse {
         let mut body = json!({ "ok": false, "error_code": self.code, "description": self.description });
         if let Some(seconds) = self.retry_after_s {
             body["parameters"] = json!({ "retry_after": seconds });

@@ -14,7 +14,7 @@ const GATEWAY_PAGE: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum TelegramFaultKind {
+pub(super) enum TelegramFaultKind {
     #[serde(rename = "403")]
     Blocked,
     #[serde(rename = "429")]
@@ -35,7 +35,7 @@ pub enum TelegramFaultKind {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct TelegramFault {
+pub(super) struct TelegramFault {
     pub kind: TelegramFaultKind,
     pub times: u32,
     /// In seconds, for 429.
@@ -44,16 +44,16 @@ pub struct TelegramFault {
 
 /// The faults of a bot by method; `*` is for methods without a fault.
 #[derive(Default)]
-pub struct TelegramFaults(Mutex<HashMap<String, TelegramFault>>);
+pub(super) struct TelegramFaults(Mutex<HashMap<String, TelegramFault>>);
 
 impl TelegramFaults {
     /// Sets or replaces the fault of a method.
-    pub fn set(&self, method: &str, fault: TelegramFault) {
+    pub(super) fn set(&self, method: &str, fault: TelegramFault) {
         self.faults().insert(method.to_owned(), fault);
     }
 
     /// Removes the fault of a method, or all faults.
-    pub fn clear(&self, method: Option<&str>) {
+    pub(super) fn clear(&self, method: Option<&str>) {
         match method {
             Some(method) => drop(self.faults().remove(method)),
             None => self.faults().clear(),
@@ -61,7 +61,7 @@ impl TelegramFaults {
     }
 
     /// Takes the fault of this call, if there is one.
-    pub fn next(&self, method: &str) -> Option<TelegramFault> {
+    pub(super) fn next(&self, method: &str) -> Option<TelegramFault> {
         let mut faults = self.faults();
         let key = [method, "*"].into_iter().find(|key| faults.contains_key(*key))?;
         let fault = faults.get_mut(key)?;
@@ -80,7 +80,7 @@ impl TelegramFaults {
 
 impl TelegramFault {
     /// The faulty response.
-    pub async fn response(self) -> WebResponse {
+    pub(super) async fn response(self) -> WebResponse {
         let error = |code, description: &str| ApiError::new(code, description.to_owned()).response();
         match self.kind {
             TelegramFaultKind::Blocked => error(403, "Forbidden: bot was blocked by the user"),

@@ -11,7 +11,7 @@ const MAX_CALLBACK_DATA_BYTES: usize = 64;
 const MAX_BUTTONS: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Keyboard {
+pub(super) struct Keyboard {
     inline_keyboard: Vec<Vec<Button>>,
 }
 
@@ -34,7 +34,7 @@ impl Keyboard {
     ///
     /// # Errors
     /// The error that Telegram would return.
-    pub fn parse(markup: Option<&str>) -> Result<Option<Keyboard>, ApiError> {
+    pub(super) fn parse(markup: Option<&str>) -> Result<Option<Keyboard>, ApiError> {
         let Some(markup) = markup.filter(|markup| !markup.is_empty()) else { return Ok(None) };
         let value: Value = serde_json::from_str(markup)
             .map_err(|_| ApiError::bad_request("can't parse reply keyboard markup JSON object"))?;
@@ -61,7 +61,7 @@ impl Keyboard {
     }
 
     /// The callback data of its buttons.
-    pub fn data(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn data(&self) -> impl Iterator<Item = &str> {
         self.buttons().filter_map(|button| match &button.action {
             Action::CallbackData(data) => Some(data.as_str()),
             Action::Url(_) => None,

@@ -16,7 +16,7 @@ const MAX_OFFSET_AHEAD: i64 = 10;
 
 /// The parameters of getUpdates.
 #[derive(Debug, Clone, Default)]
-pub struct GetUpdates {
+pub(super) struct GetUpdates {
     /// Positive: confirms all updates before it. Negative: drops all but the last `-offset`. 0: confirms nothing.
     pub offset: i64,
     pub limit: usize,
@@ -28,10 +28,10 @@ pub struct GetUpdates {
 
 /// A later getUpdates call has replaced this one.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Conflict;
+pub(super) struct Conflict;
 
 /// The queue of a bot.
-pub struct Updates {
+pub(super) struct Updates {
     queue: Mutex<Queue>,
     changed: watch::Sender<()>,
 }
@@ -46,21 +46,21 @@ struct Queue {
 
 impl Updates {
     /// `first` is the id of the first update. It should grow across restarts, as pollers may store their offset.
-    pub fn new(first: i64) -> Updates {
+    pub(super) fn new(first: i64) -> Updates {
         let queue = Queue { next: first, pending: VecDeque::new(), allowed: Vec::new(), poll: 0 };
         Updates { queue: Mutex::new(queue), changed: watch::Sender::new(()) }
     }
 
     /// Adds an update of a kind (`message`, `callback_query`) and wakes the poller. Its id, or `None` if the bot does not
     /// want this kind.
-    pub fn push(&self, kind: &str, content: &impl serde::Serialize) -> Option<i64> {
+    pub(super) fn push(&self, kind: &str, content: &impl serde::Serialize) -> Option<i64> {
         let number = self.queue().push(kind, content)?;
         self.changed.send_replace(());
         Some(number)
     }
 
     /// Drops all updates.
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.queue().pending.clear();
     }
 
@@ -68,7 +68,7 @@ impl Updates {
     ///
     /// # Errors
     /// A later call of the same bot started before there was an update.
-    pub async fn get(&self, request: GetUpdates) -> Result<Vec<Value>, Conflict> {
+    pub(super) async fn get(&self, request: GetUpdates) -> Result<Vec<Value>, Conflict> {
         let until = Instant::now() + request.timeout;
         let mut changed = self.changed.subscribe();
         let limit = request.limit;

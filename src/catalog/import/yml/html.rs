@@ -7,7 +7,7 @@
 use super::text;
 
 /// The text of `html`, truncated to `max_chars`. Input without a tag that breaks lines keeps its line breaks.
-pub fn plain(html: &str, max_chars: usize) -> String {
+pub(super) fn plain(html: &str, max_chars: usize) -> String {
     let mut text = PlainText {
         out: String::with_capacity(html.len().min(max_chars * 2)),
         chars_left: max_chars,

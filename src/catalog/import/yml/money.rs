@@ -8,7 +8,7 @@ use super::super::record::MAX_PRICE;
 ///
 /// # Errors
 /// The reason why it is not a price.
-pub fn price(text: &str) -> Result<Decimal, &'static str> {
+pub(super) fn price(text: &str) -> Result<Decimal, &'static str> {
     const NOT_A_NUMBER: &str = "price is not a number";
     let text = text.trim();
     if text.is_empty() {
@@ -59,14 +59,14 @@ fn joined_thousands(whole: &str) -> Option<String> {
 }
 
 /// By how many percent `price` is below `old` (the larger one), rounded half up to a whole percent.
-pub fn discount(old: Decimal, price: Decimal) -> Decimal {
+pub(super) fn discount(old: Decimal, price: Decimal) -> Decimal {
     ((old - price) * Decimal::ONE_HUNDRED / old).round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero)
 }
 
 /// The list price that yields exactly `price` after the discount: `old` if it does.
 ///
 /// Whole percents are coarse. Customers must pay the price of the feed, so the crossed-out price is adjusted.
-pub fn list_price(old: Decimal, price: Decimal, discount: Decimal) -> Decimal {
+pub(super) fn list_price(old: Decimal, price: Decimal, discount: Decimal) -> Decimal {
     let rest = Decimal::ONE_HUNDRED - discount;
     let kopecks = |value: Decimal| value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
     if kopecks(old * rest / Decimal::ONE_HUNDRED) == price { old } else { kopecks(price * Decimal::ONE_HUNDRED / rest) }

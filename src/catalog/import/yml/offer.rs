@@ -20,7 +20,7 @@ const MAX_FIELDS: usize = 200;
 
 /// The children of `<offer>` that are imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
+pub(super) enum Field {
     Name,
     TypePrefix,
     Vendor,
@@ -46,7 +46,7 @@ pub enum Field {
 
 impl Field {
     /// The field of an element.
-    pub fn of(element: &str) -> Option<Field> {
+    pub(super) fn of(element: &str) -> Option<Field> {
         Some(match element {
             "name" => Field::Name,
             "typePrefix" => Field::TypePrefix,
@@ -76,7 +76,7 @@ impl Field {
 
 /// The elements of an offer.
 #[derive(Debug, Default)]
-pub struct Offer {
+pub(super) struct Offer {
     /// The attribute `available`, if it is true or false.
     pub available: Option<bool>,
     /// In the order of the feed, with references decoded and otherwise unchanged.
@@ -87,11 +87,11 @@ pub struct Offer {
 }
 
 impl Offer {
-    pub fn add(&mut self, field: Field, text: String) {
+    pub(super) fn add(&mut self, field: Field, text: String) {
         self.texts.push((field, text));
     }
 
-    pub fn add_param(&mut self, name: &str, unit: &str, value: &str) {
+    pub(super) fn add_param(&mut self, name: &str, unit: &str, value: &str) {
         if self.params.len() < MAX_FIELDS {
             let (value, unit) = (text::line(value), text::line(unit));
             let value = if value.is_empty() || unit.is_empty() { value } else { format!("{value} {unit}") };
@@ -100,7 +100,7 @@ impl Offer {
     }
 
     /// Adds the attribute `instock` of an outlet.
-    pub fn add_outlet(&mut self, instock: &str) {
+    pub(super) fn add_outlet(&mut self, instock: &str) {
         if let Some(count) = units(instock) {
             self.outlet_stock = Some(self.outlet_stock.unwrap_or(0) + i64::from(count));
         }
@@ -110,7 +110,7 @@ impl Offer {
     ///
     /// # Errors
     /// The reason why the offer is rejected.
-    pub fn into_record(self, id: &str, corrections: &mut Vec<&'static str>) -> Result<ItemRecord, &'static str> {
+    pub(super) fn into_record(self, id: &str, corrections: &mut Vec<&'static str>) -> Result<ItemRecord, &'static str> {
         let (price, discount) = self.price(corrections)?;
         let description = self.description();
         Ok(ItemRecord {

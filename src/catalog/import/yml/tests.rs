@@ -7,7 +7,7 @@ use super::super::record::ItemRecord;
 use super::*;
 
 #[derive(Default)]
-pub struct FeedRecords {
+pub(super) struct FeedRecords {
     pub categories: Vec<CategoryRecord>,
     pub items: Vec<ItemRecord>,
     /// `record: reason`.
@@ -55,7 +55,7 @@ fn feed_of(xml: &str) -> FeedRecords {
     outcome
 }
 
-pub fn offers(xml: &str) -> FeedRecords {
+pub(super) fn offers(xml: &str) -> FeedRecords {
     feed_of(&format!("<yml_catalog date='2024-01-01'><shop><offers>{xml}</offers></shop></yml_catalog>"))
 }
 

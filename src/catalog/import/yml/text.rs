@@ -7,7 +7,7 @@
 use quick_xml::escape::resolve_html5_entity;
 
 /// Appends the text of `&body;`; an unknown name stays as it is.
-pub fn push_reference(out: &mut String, body: &str) {
+pub(super) fn push_reference(out: &mut String, body: &str) {
     if let Some(number) = body.strip_prefix('#') {
         match character(number) {
             Some(c) => out.push(c),
@@ -61,7 +61,7 @@ fn reference_length(text: &str) -> Option<usize> {
 }
 
 /// Decodes the references of an attribute value or of HTML.
-pub fn decode(raw: &str) -> String {
+pub(super) fn decode(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw;
     while let Some(at) = rest.find('&') {
@@ -80,7 +80,7 @@ pub fn decode(raw: &str) -> String {
 }
 
 /// One line: without control characters, with white space collapsed and trimmed.
-pub fn line(text: &str) -> String {
+pub(super) fn line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut is_space_pending = false;
     for c in text.chars() {
@@ -98,21 +98,21 @@ pub fn line(text: &str) -> String {
 }
 
 /// As [`line`], truncated to `max_chars`; `None` when it is empty.
-pub fn non_empty_line(text: &str, max_chars: usize) -> Option<String> {
+pub(super) fn non_empty_line(text: &str, max_chars: usize) -> Option<String> {
     let mut out = line(text);
     truncate(&mut out, max_chars);
     (!out.is_empty()).then_some(out)
 }
 
 /// Truncates to `max_chars`, without trailing white space.
-pub fn truncate(text: &mut String, max_chars: usize) {
+pub(super) fn truncate(text: &mut String, max_chars: usize) {
     if let Some((end, _)) = text.char_indices().nth(max_chars) {
         text.truncate(text[..end].trim_end().len());
     }
 }
 
 /// The first paragraph of a plain text, truncated at a word to `max_chars` including the `…`.
-pub fn first_paragraph(plain: &str, max_chars: usize) -> Option<String> {
+pub(super) fn first_paragraph(plain: &str, max_chars: usize) -> Option<String> {
     let paragraph = plain.lines().map(str::trim).find(|line| !line.is_empty())?;
     if paragraph.char_indices().nth(max_chars).is_none() {
         return Some(paragraph.to_owned());
@@ -126,7 +126,7 @@ pub fn first_paragraph(plain: &str, max_chars: usize) -> Option<String> {
 }
 
 /// Whether `text` contains `word` as a whole word or starts with it, ignoring case.
-pub fn has_word(text: &str, word: &str) -> bool {
+pub(super) fn has_word(text: &str, word: &str) -> bool {
     let (text, word) = (text.to_lowercase(), word.to_lowercase());
     if text.starts_with(&word) {
         return true;
