@@ -1,12 +1,12 @@
-# Developer commands. `make help` lists them; each installs what it needs from Debian packages (tests/env/packages.sh). Rust is the only
-# prerequisite.
+# Developer commands; `make help` lists them. Each installs the Debian packages that it needs (tests/env/packages.sh). Rust is the
+# only prerequisite.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# rustup's directory is not on every shell's PATH.
+# The directory of rustup is not on the PATH of every shell.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -17,57 +17,57 @@ CARGO_DEB := .dev/tools/bin/cargo-deb
 
 .PHONY: help run build test browser-test screenshots systemd-test reference deb deb-test lint bench clean-dev
 
-help: ## list the commands
+help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: build ## build and run both brands with their own PostgreSQL and Redis until Ctrl-C
+run: build ## Build and run both brands with a private PostgreSQL and Redis until Ctrl-C
 	@exec tests/env/run.sh "$(TARGET_DIR)/release"
 
-build: ## build the release binary
+build: ## Build the release binaries
 	@tests/env/packages.sh rust cc ca
 	@cargo build --release --locked
 
-test: ## run all tests, on private services; the units under systemd, and both shops in Chromium
+test: ## Run all tests: Rust tests on private services, the units under systemd, both shops in Chromium
 	@tests/env/packages.sh rust cc ca postgresql redis openssl curl ss chromium node certutil emoji systemd
 	@cargo test --locked
 	@tests/systemd/run.sh "$(TARGET_DIR)/debug"
 	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh
-	@echo 'make test: everything passed, in Rust, under systemd and in the browser'
+	@echo 'make test: all tests passed'
 
-browser-test: ## test the shops in Chromium, beside make run
+browser-test: ## Test the shops in Chromium, against make run
 	@exec tests/browser/run.sh
 
-screenshots: ## take the pictures of the README again
+screenshots: ## Take the screenshots of the README
 	@tests/env/packages.sh rust cc ca
 	@cargo build --locked
 	@exec tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh tests/browser/screenshots.mjs
 
-systemd-test: ## test the units under a real systemd in its own namespaces (root)
+systemd-test: ## Test the units with a real systemd in namespaces of its own (root)
 	@tests/env/packages.sh rust cc ca
 	@cargo build --locked
 	@exec tests/systemd/run.sh "$(TARGET_DIR)/debug"
 
-reference: ## regenerate brands/README.md from the configuration code
+reference: ## Regenerate brands/README.md from the configuration code
 	@tests/env/packages.sh rust cc ca
 	@rm -rf .dev/package
 	@cargo run --quiet --locked --bin brandgate -- docs .dev/package
 	@cp -- .dev/package/configuration.md brands/README.md
 
-deb: $(CARGO_DEB) ## the Debian package, in target/debian
+deb: $(CARGO_DEB) ## Build the Debian package in target/debian
 	@tests/env/packages.sh rust cc ca dpkg-dev
 	@rm -rf .dev/package
 	@cargo run --quiet --locked --bin brandgate -- docs .dev/package
 	@cargo build --locked --profile dist --no-default-features --bin brandgate
 	@$(CARGO_DEB) --quiet --no-build --locked --profile dist $(DEB)
 
-deb-test: $(CARGO_DEB) ## install, upgrade, roll back and remove the package on a bare Debian (root, takes minutes)
+deb-test: $(CARGO_DEB) ## Install, upgrade and remove the package on a bare Debian (root, takes minutes)
 	@rm -rf .dev/deb-test
 	@tests/systemd/former.sh .dev/deb-test/former
 	@CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) $(MAKE) -C .dev/deb-test/former deb CARGO_DEB=$(abspath $(CARGO_DEB)) DEB='--deb-version 0.0.1-1 -o ../0.0.1-1.deb'
 	@$(MAKE) deb DEB='--deb-version 0.0.2-1 -o .dev/deb-test/0.0.2-1.deb'
 	@exec tests/systemd/package.sh .dev/deb-test
 
-lint: $(MACHETE) ## check formatting, clippy, unused dependencies, shell scripts, alerts
+lint: $(MACHETE) ## Check formatting, clippy, unused dependencies, shell scripts and alerts
 	@tests/env/packages.sh rust cc ca shellcheck promtool
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	@cargo fmt --check
@@ -78,7 +78,7 @@ lint: $(MACHETE) ## check formatting, clippy, unused dependencies, shell scripts
 	@promtool test rules systemd/monitoring/alerts_test.yml >/dev/null
 	@shellcheck tests/env/*.sh tests/browser/*.sh tests/systemd/*.sh systemd/deb/* systemd/certbot/* .ci/run $(wildcard bench/*.sh)
 
-# Not phony: built once, and rebuilt when the version above changes.
+# A file target: rebuilt when the version above changes.
 $(MACHETE): Makefile
 	@tests/env/packages.sh rust cc ca
 	@[[ -x $@ && "$$($@ --version 2>/dev/null)" == "$(MACHETE_VERSION)" ]] || \
@@ -91,15 +91,15 @@ $(CARGO_DEB): Makefile
 	  cargo install --quiet --locked --root .dev/tools cargo-deb@$(CARGO_DEB_VERSION)
 	@touch $@
 
-bench: ## measure speed and size beside nginx, pgbench and Fastify (tens of minutes; ONLY=hot for a part)
+bench: ## Measure speeds and sizes, compared with nginx, pgbench and Fastify (tens of minutes; ONLY=hot for a part)
 	@bench/run.sh check
 	@tests/env/packages.sh rust cc ca postgresql redis openssl curl nginx wrk h2load python3 node
 	@cargo build --locked --profile dist --no-default-features --bin brandgate --example handshakes
 	@exec bench/run.sh
 
-clean-dev: ## stop the services of .dev and delete .dev with all its data
+clean-dev: ## Stop the services of .dev and remove it with all its data
 	@[[ -d .dev ]] || exit 0; \
 	exec 9>>.dev/run.lock; \
-	flock -n 9 || { echo 'clean-dev: make run is running here; stop it first' >&2; exit 1; }; \
+	flock -n 9 || { echo 'clean-dev: make run is active; stop it first' >&2; exit 1; }; \
 	tests/env/services.sh discard .dev; \
 	rm -rf .dev

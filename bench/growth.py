@@ -1,7 +1,6 @@
-"""Median latencies of uncached reads.
+"""Median latencies of uncached reads, as JSON: name of the request to milliseconds.
 
-One connection with one request at a time, so that only the read is measured; the kinds of requests alternate, so that a disturbance
-affects all of them. Prints JSON: kind of request to median in milliseconds.
+Requests are sequential on one connection. The kinds of requests alternate, so that a disturbance affects all of them.
 """
 
 import http.client
@@ -14,66 +13,66 @@ import time
 import urllib.parse
 
 PORT, CA, ITEMS, CATEGORY = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-FIRST, TIMES, PAGE, DEEP = 1_000_000, 150, 50, 10_000
+FIRST, REPETITIONS, PAGE_SIZE, DEEP_OFFSET = 1_000_000, 150, 50, 10_000
 random.seed(7)
 
 
 def connect():
     context = ssl.create_default_context(cafile=CA)
-    give_up = time.monotonic() + 30
+    deadline = time.monotonic() + 30
     while True:
         connection = http.client.HTTPSConnection("localhost", PORT, context=context, timeout=60)
         try:
             connection.request("GET", "/regions")
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status == 200:
+            response = connection.getresponse()
+            response.read()
+            if response.status == 200:
                 return connection
         except OSError:
             pass
-        if time.monotonic() > give_up:
-            sys.exit("bench: the shop is not ready")
+        if time.monotonic() > deadline:
+            sys.exit("bench: failed to connect to the shop")
         time.sleep(0.05)
 
 
-def ask(connection, path):
-    begun = time.perf_counter()
+def fetch(connection, path):
+    started = time.perf_counter()
     connection.request("GET", path)
-    answer = connection.getresponse()
-    body = json.loads(answer.read())
-    took_ms = (time.perf_counter() - begun) * 1000
-    if answer.status != 200:
-        sys.exit(f"bench: {path}: {answer.status} {body}")
-    return body, took_ms
+    response = connection.getresponse()
+    body = json.loads(response.read())
+    duration_ms = (time.perf_counter() - started) * 1000
+    if response.status != 200:
+        sys.exit(f"bench: {path}: {response.status} {body}")
+    return body, duration_ms
 
 
 def last_full_page(connection):
-    """The offset of the page at DEEP, or of the last full page of a smaller category."""
-    tree, _ = ask(connection, "/category")
+    """The offset DEEP_OFFSET, or that of the last full page of a smaller category."""
+    tree, _ = fetch(connection, "/category")
     count = next(category["itemCount"] for category in tree if category["categoryID"] == int(CATEGORY))
-    return min(DEEP, count - PAGE)
+    return min(DEEP_OFFSET, count - PAGE_SIZE)
 
 
 def main():
     connection = connect()
     deep = last_full_page(connection)
-    some = lambda: FIRST + random.randrange(ITEMS)
+    random_id = lambda: FIRST + random.randrange(ITEMS)
     names = {}
-    for _ in range(TIMES):
-        item, _ = ask(connection, f"/item/{some()}")
+    for _ in range(REPETITIONS):
+        item, _ = fetch(connection, f"/item/{random_id()}")
         names[item["itemID"]] = item["name"]
     names = list(names.values())
     kinds = {
-        "item": lambda: f"/item/{some()}",
-        "category page, the first": lambda: f"/category/{CATEGORY}?count={PAGE}",
-        f"category page, offset {DEEP:,}": lambda: f"/category/{CATEGORY}?count={PAGE}&skip={deep}",
+        "item": lambda: f"/item/{random_id()}",
+        "category page, the first": lambda: f"/category/{CATEGORY}?count={PAGE_SIZE}",
+        f"category page, offset {DEEP_OFFSET:,}": lambda: f"/category/{CATEGORY}?count={PAGE_SIZE}&skip={deep}",
         "search for a model": lambda: f"/searchitems?search={urllib.parse.quote(random.choice(names))}",
     }
-    took = {kind: [] for kind in kinds}
-    for _ in range(TIMES):
+    durations = {kind: [] for kind in kinds}
+    for _ in range(REPETITIONS):
         for kind, path in kinds.items():
-            took[kind].append(ask(connection, path())[1])
-    print(json.dumps({kind: statistics.median(values) for kind, values in took.items()}))
+            durations[kind].append(fetch(connection, path())[1])
+    print(json.dumps({kind: statistics.median(values) for kind, values in durations.items()}))
 
 
 main()

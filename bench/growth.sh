@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2154
-# growth.sh: latency of uncached reads with a hundred times as many items. Sourced by run.sh.
+# Compares the latency of database reads in a shop and in one with a hundred times as many items. Sourced by run.sh.
 #
-# Both shops are generated alike: names of the demonstration's items with a model number, spread over its food categories.
+# Items have names of the demonstration catalogue with a model number, and are spread over its food categories. The cache is off.
 
 readonly FEWER=${FEWER:-10000} MORE=${MORE:-1000000}
 
 make_models() { # items file, number of items
-  # Only food, so that one category contains all items.
+  # Food only, so that one category contains all items.
   grep -E '"categoryID":1[1-8][0-9]?,"name"' tests/data/demo/dexar/catalog.jsonl |
     sed -n 's/.*"categoryID":\([0-9]*\),"name":"\([^"\\]*\)".*/\1\t\2/p' |
     awk -F '\t' -v items="$2" '
@@ -20,20 +20,20 @@ make_models() { # items file, number of items
     }' >"$1"
 }
 
-grow() { # number of items, file for the results
-  say "growth: a shop of $1 items"
+measure_shop() { # number of items, results file
+  log "growth: a shop with $1 items"
   empty_shop
   make_models "$work/models.jsonl" "$1"
   "$BINARY" catalog import --brand dexar "$work/models.jsonl" >/dev/null
-  # While an old snapshot is open, a vacuum cannot mark pages as all-visible, and index-only scans read the table too.
+  # An open snapshot keeps vacuum from marking pages all-visible, and index-only scans would then read the table.
   until [[ $(psql_admin -c "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()") == 0 ]]; do sleep 0.1; done
   psql_admin -c 'vacuum analyze' -c checkpoint
   local port pid
   port=$(free_port)
-  mkdir -p "$work/growing"
-  brand_file dexar "127.0.0.1:$port" >"$work/growing/dexar.toml"
-  printf '[cache]\nmebibytes = 0\n' >>"$work/growing/dexar.toml"
-  BRANDGATE_BRANDS=$work/growing BRANDGATE_ADMIN=127.0.0.1:0 "$BINARY" serve &
+  mkdir -p "$work/growth"
+  brand_file dexar "127.0.0.1:$port" >"$work/growth/dexar.toml"
+  printf '[cache]\nmebibytes = 0\n' >>"$work/growth/dexar.toml"
+  BRANDGATE_BRANDS=$work/growth BRANDGATE_ADMIN=127.0.0.1:0 "$BINARY" serve &
   pid=$!
   python3 bench/growth.py "$port" "$work/certs/ca.pem" "$1" 1 >"$2"
   kill "$pid"
@@ -43,12 +43,12 @@ grow() { # number of items, file for the results
 
 make_items "$work/items.jsonl" "$work/categories.jsonl" 1
 "$BINARY" catalog import --brand dexar tests/data/demo/regions.jsonl "$work/categories.jsonl" >/dev/null
-grow "$FEWER" "$work/growth.fewer"
-grow "$MORE" "$work/growth.more"
+measure_shop "$FEWER" "$work/growth.fewer"
+measure_shop "$MORE" "$work/growth.more"
 empty_shop
 python3 - "$work/growth.fewer" "$work/growth.more" <<'PYTHON'
 import json, sys
 fewer, more = (json.load(open(path)) for path in sys.argv[1:])
-for what in fewer:
-    print(f"{what}: {fewer[what]:.2f} ms, with a hundred times the items {more[what]:.2f} ms: {more[what] / fewer[what]:.2f}, goal 2", file=sys.stderr)
+for name in fewer:
+    print(f"{name}: {fewer[name]:.2f} ms, with a hundred times the items {more[name]:.2f} ms: {more[name] / fewer[name]:.2f}, goal 2", file=sys.stderr)
 PYTHON

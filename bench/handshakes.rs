@@ -1,10 +1,11 @@
-//! A load generator for TLS handshakes and idle connections.
+//! Load generator for TLS handshakes: new connections in parallel tasks, or many idle connections.
 //!
-//! `handshakes ADDRESS CA_FILE PATH full|resumed SECONDS` prints connections per second, the 99th percentile in milliseconds, and how
-//! many were resumed. `handshakes ADDRESS CA_FILE PATH idle COUNT` opens COUNT connections, sends one request on each, prints `open` and
-//! holds them until end of input. TLS 1.3 with X25519, so that every server does the same work. The certificate is verified once before
-//! the measurement and, as in wrk and h2load, not during it: on cores that client and server share, the client's verification of two
-//! signatures would weigh more than the server's signing of one.
+//! `handshakes ADDRESS CA_FILE PATH full|resumed SECONDS` prints connections per second, the 99th percentile in milliseconds, and the
+//! numbers of resumed and of failed connections. `handshakes ADDRESS CA_FILE PATH idle COUNT` opens connections, sends a request
+//! on each, prints `open` and keeps them open until the end of its input.
+//!
+//! TLS 1.3 with X25519, so that every server does the same work. The certificate is verified once before the measurement and not
+//! during it, as with wrk and h2load: the client shares its cores with the server, and verification costs more than signing.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,27 +22,27 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-const AT_ONCE: usize = 32;
+const TASKS: usize = 32;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("threads can be started").block_on(run());
+    runtime.expect("the runtime starts").block_on(run());
 }
 
 async fn run() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, authority, path, how, amount] = arguments.as_slice() else {
+    let [address, ca_file, path, mode, amount] = arguments.as_slice() else {
         return eprintln!("handshakes: ADDRESS CA_FILE PATH full|resumed|idle SECONDS|COUNT");
     };
     let address: SocketAddr = address.parse().expect("an address");
     let amount: u64 = amount.parse().expect("a number");
-    let verifier = verifier(authority);
-    let verifying = TlsConnector::from(config(verifier.clone(), false));
-    connect(address, &verifying).await.expect("a certificate of this authority");
-    let trusting = |resumes| config(Arc::new(Verified(verifier.clone())), resumes);
-    match how.as_str() {
-        "idle" => hold(address, trusting(false), path, amount).await,
-        how => shake(address, trusting(how == "resumed"), path, Duration::from_secs(amount)).await,
+    let verifier = verifier(ca_file);
+    let verified = TlsConnector::from(config(verifier.clone(), false));
+    connect(address, &verified).await.expect("a certificate signed by the CA");
+    let unverified = |resumes| config(Arc::new(AcceptAny(verifier.clone())), resumes);
+    match mode.as_str() {
+        "idle" => hold_idle(address, unverified(false), path, amount).await,
+        mode => measure(address, unverified(mode == "resumed"), path, Duration::from_secs(amount)).await,
     }
 }
 
@@ -49,17 +50,17 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519], ..aws_lc_rs::default_provider() })
 }
 
-fn verifier(authority: &str) -> Arc<WebPkiServerVerifier> {
+fn verifier(ca_file: &str) -> Arc<WebPkiServerVerifier> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(authority).expect("a certificate")).expect("an authority");
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().expect("there is a root")
+    roots.add(CertificateDer::from_pem_file(ca_file).expect("a certificate")).expect("a CA certificate");
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().expect("a root certificate")
 }
 
-/// Accepts any certificate: the server's has been verified before the measurement.
+/// Accepts any certificate: that of the server was verified before.
 #[derive(Debug)]
-struct Verified(Arc<WebPkiServerVerifier>);
+struct AcceptAny(Arc<WebPkiServerVerifier>);
 
-impl ServerCertVerifier for Verified {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -96,7 +97,7 @@ impl ServerCertVerifier for Verified {
 
 fn config(verifier: Arc<dyn ServerCertVerifier>, resumes: bool) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider());
-    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).expect("the provider has it");
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).expect("the provider supports TLS 1.3");
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.resumption = if resumes { Resumption::in_memory_sessions(1_024) } else { Resumption::disabled() };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -110,8 +111,8 @@ async fn connect(address: SocketAddr, connector: &TlsConnector) -> std::io::Resu
     connector.connect(name, stream).await
 }
 
-async fn ask(stream: &mut TlsStream<TcpStream>, path: &str, closes: bool) -> std::io::Result<usize> {
-    let connection = if closes { "close" } else { "keep-alive" };
+async fn send_request(stream: &mut TlsStream<TcpStream>, path: &str, close: bool) -> std::io::Result<usize> {
+    let connection = if close { "close" } else { "keep-alive" };
     let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     let mut buffer = vec![0; 16_384];
@@ -119,65 +120,65 @@ async fn ask(stream: &mut TlsStream<TcpStream>, path: &str, closes: bool) -> std
     loop {
         let read = match stream.read(&mut buffer).await {
             // A server may close the socket without a close_notify alert.
-            Err(error) if closes && bytes > 0 && error.kind() == std::io::ErrorKind::UnexpectedEof => 0,
+            Err(error) if close && bytes > 0 && error.kind() == std::io::ErrorKind::UnexpectedEof => 0,
             read => read?,
         };
         bytes += read;
-        if read == 0 || !closes {
+        if read == 0 || !close {
             return Ok(bytes);
         }
     }
 }
 
-async fn shake(address: SocketAddr, config: Arc<ClientConfig>, path: &str, lasting: Duration) {
-    let end = Instant::now() + lasting;
-    let tasks = (0..AT_ONCE).map(|_| {
+async fn measure(address: SocketAddr, config: Arc<ClientConfig>, path: &str, duration: Duration) {
+    let end = Instant::now() + duration;
+    let tasks = (0..TASKS).map(|_| {
         let (connector, path) = (TlsConnector::from(config.clone()), path.to_owned());
         tokio::spawn(async move {
-            let (mut took, mut resumed, mut failed) = (Vec::new(), 0_u64, 0_u64);
+            let (mut durations, mut resumed, mut failed) = (Vec::new(), 0_u64, 0_u64);
             while Instant::now() < end {
-                let begun = Instant::now();
+                let started_at = Instant::now();
                 let exchange = async {
                     let mut stream = connect(address, &connector).await?;
                     let kind = stream.get_ref().1.handshake_kind();
-                    let bytes = ask(&mut stream, &path, true).await?;
+                    let bytes = send_request(&mut stream, &path, true).await?;
                     Ok::<_, std::io::Error>((kind == Some(HandshakeKind::Resumed), bytes))
                 };
                 match exchange.await {
                     Ok((was_resumed, bytes)) if bytes > 0 => {
-                        took.push(begun.elapsed());
+                        durations.push(started_at.elapsed());
                         resumed += u64::from(was_resumed);
                     }
                     _ => failed += 1,
                 }
             }
-            (took, resumed, failed)
+            (durations, resumed, failed)
         })
     });
-    let (mut took, mut resumed, mut failed) = (Vec::new(), 0, 0);
+    let (mut durations, mut resumed, mut failed) = (Vec::new(), 0, 0);
     for task in tasks.collect::<Vec<_>>() {
         let (more, more_resumed, more_failed) = task.await.expect("no task panics");
-        took.extend(more);
+        durations.extend(more);
         resumed += more_resumed;
         failed += more_failed;
     }
-    took.sort_unstable();
-    let p99_ms = took.get(took.len() * 99 / 100).map_or(0.0, |took| took.as_secs_f64() * 1e3);
-    println!("{:.0} {p99_ms:.2} {resumed} {failed}", took.len() as f64 / lasting.as_secs_f64());
+    durations.sort_unstable();
+    let p99_ms = durations.get(durations.len() * 99 / 100).map_or(0.0, |p99| p99.as_secs_f64() * 1e3);
+    println!("{:.0} {p99_ms:.2} {resumed} {failed}", durations.len() as f64 / duration.as_secs_f64());
 }
 
-async fn hold(address: SocketAddr, config: Arc<ClientConfig>, path: &str, count: u64) {
+async fn hold_idle(address: SocketAddr, config: Arc<ClientConfig>, path: &str, count: u64) {
     let connector = TlsConnector::from(config);
     let mut held = Vec::new();
     for _ in 0..count {
-        let mut stream = connect(address, &connector).await.expect("it accepts");
-        ask(&mut stream, path, false).await.expect("it answers");
+        let mut stream = connect(address, &connector).await.expect("a connection");
+        send_request(&mut stream, path, false).await.expect("a response");
         held.push(stream);
     }
     println!("open");
     tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()))
         .await
-        .expect("it ends")
-        .expect("it is read");
+        .expect("the task completes")
+        .expect("standard input is readable");
     drop(held);
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154
-# items.sh: generates shops of any size from the demonstration catalogue or from a table of products. Sourced by run.sh.
+# Generates shops of any size from the demonstration catalogue or from a table of products. Sourced by run.sh.
 
 # Writes distinct items, each with a number after its name, to one file and their categories to another.
 make_items() { # items file, categories file, number of items
@@ -10,19 +10,19 @@ make_items() { # items file, categories file, number of items
   grep -v '"itemID"' tests/data/demo/dexar/catalog.jsonl >"$2"
   grep '"itemID"' tests/data/demo/dexar/catalog.jsonl |
     awk -v items="$3" '
-      # Each record is split once at the places of its numbers; joining the parts is cheap.
+      # Records are split once at the places of the number, so that generating an item is cheap.
       {
         sub(/"name":"[^"\\]*/, "& \001")
         sub(/"itemID":[0-9]+/, "\"itemID\":\001"); sub(/"id":"item_[^"]*"/, "\"id\":\"item_\001\"")
         gsub(/"id":"cmt_/, "\"id\":\"cmt_\001_")
-        pieces[NR] = split($0, cut, "\001")
-        for (i = 1; i <= pieces[NR]; i++) piece[NR, i] = cut[i]
+        part_count[NR] = split($0, cut, "\001")
+        for (i = 1; i <= part_count[NR]; i++) part[NR, i] = cut[i]
       }
       END {
         for (n = 0; n < items; n++) {
           record = n % NR + 1; number = 1000000 + n
-          printf "%s", piece[record, 1]
-          for (i = 2; i <= pieces[record]; i++) printf "%d%s", number, piece[record, i]
+          printf "%s", part[record, 1]
+          for (i = 2; i <= part_count[record]; i++) printf "%d%s", number, part[record, i]
           print ""
         }
       }' >"$1"
@@ -46,7 +46,7 @@ make_items_from_table() {
 }
 
 empty_shop() {
-  psql_admin -c 'set search_path = dexar' -c 'drop table if exists rival' \
+  psql_admin -c 'set search_path = dexar' -c 'drop table if exists reference' \
     -c 'truncate item, item_region, review, cart_line' -c 'checkpoint'
 }
 

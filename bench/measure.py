@@ -1,8 +1,8 @@
-"""Measures brandgate beside its rivals in one run, round by round, and prints the table.
+"""Measures brandgate and its references, round by round, and writes the table and the plot.
 
-speed.sh has started the servers and filled a shop; its parameters are environment variables. Every round runs each contestant once, in
-an order that alternates. A round in which other processes used much of the machine is dropped and repeated, a limited number of
-times. CPU time comes from /proc; it is the steadier measure, because the load generators share the same cores.
+bench/speed.sh passes the servers and the test data in environment variables. Every round runs each contestant once, in
+alternating order. A round in which other processes used much CPU is repeated, a limited number of times. CPU times are those of
+the server's processes in /proc; they vary less than rates, because the load generators share the same cores.
 """
 
 import json
@@ -14,20 +14,20 @@ import sys
 import time
 from pathlib import Path
 
-from table import absolute, plot, row, say, table
+from table import absolute, log, plot, row, table
 
 WORK = Path(os.environ["WORK"])
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = int(os.environ.get("SECONDS_A_RUN", "2"))
 ONLY = [part for part in os.environ.get("ONLY", "").split(",") if part]
 TICKS = os.sysconf("SC_CLK_TCK")
-MOST_DISTURBED = 0.15
-MOST_TRIES = 3
+MAX_FOREIGN_CPU = 0.15
+MAX_ROUNDS_FACTOR = 3
 PREPARED_REQUESTS = 50_000
 
 
 class Server:
-    """A server process with its children."""
+    """A server process and its descendants."""
 
     def __init__(self, name, pid):
         self.name, self.pid = name, pid
@@ -56,7 +56,7 @@ class Server:
             except OSError:
                 continue
             total += int(fields[11]) + int(fields[12])
-            # Of children that have exited: PostgreSQL has one per connection.
+            # The CPU time of exited children: PostgreSQL has a process per connection.
             total += int(fields[13]) + int(fields[14])
         return total / TICKS
 
@@ -78,11 +78,11 @@ def children_s():
     return times.children_user + times.children_system
 
 
-def run(command, **more):
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
-    if done.returncode != 0:
-        sys.exit(f"bench: {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
-    return done.stdout
+def run(command, **options):
+    process = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    if process.returncode != 0:
+        sys.exit(f"bench: {' '.join(map(str, command))}\n{process.stdout}{process.stderr}")
+    return process.stdout
 
 
 # ---- load generators: requests per second and the 99th percentile in milliseconds --------------------------------------
@@ -96,7 +96,7 @@ def wrk(url, connections=64, script=None, headers=()):
     text = run(command + [url], env={**os.environ, "SEED": str(secrets.randbelow(1 << 30))})
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     if bad:
-        sys.exit(f"bench: {url}: {bad.group(1)} responses failed\n{text}")
+        sys.exit(f"bench: {url}: {bad.group(1)} responses were errors\n{text}")
     amount, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
     return float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1)), float(amount) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
 
@@ -134,7 +134,7 @@ def redis_benchmark(arguments):
 
 
 def measure(contestants):
-    """`contestants`: name → (server or None, what to run). Returns name → list of (rate, cpu_us, p99_ms), one per valid round."""
+    """`contestants`: name → (server or None, load). Returns name → list of (rate, cpu_us, p99_ms), one per kept round."""
     kept, dropped = {name: [] for name in contestants}, []
     round_number = 0
     while len(next(iter(kept.values()))) < ROUNDS:
@@ -144,48 +144,48 @@ def measure(contestants):
         found, disturbed = {}, 0.0
         for name in names:
             server, load = contestants[name]
-            begun, busy, own, ours = time.monotonic(), busy_s(), server.cpu_s() if server else 0, children_s()
-            helpers = [other.cpu_s() for other in BEHIND]
+            started, busy, own, ours = time.monotonic(), busy_s(), server.cpu_s() if server else 0, children_s()
+            backends_before_s = [other.cpu_s() for other in BACKENDS]
             rate, p99_ms = load()
-            took = time.monotonic() - begun
+            elapsed_s = time.monotonic() - started
             server_s = server.cpu_s() - own if server else 0
-            behind_s = sum(other.cpu_s() for other in BEHIND) - sum(helpers)
-            others = (busy_s() - busy - server_s - behind_s - (children_s() - ours)) / took
+            backends_s = sum(other.cpu_s() for other in BACKENDS) - sum(backends_before_s)
+            others = (busy_s() - busy - server_s - backends_s - (children_s() - ours)) / elapsed_s
             found[name] = (rate, server_s / max(rate * SECONDS, 1) * 1e6, p99_ms)
             disturbed = max(disturbed, others)
         round_number += 1
-        if disturbed > MOST_DISTURBED and round_number < ROUNDS * MOST_TRIES:
+        if disturbed > MAX_FOREIGN_CPU and round_number < ROUNDS * MAX_ROUNDS_FACTOR:
             dropped.append((disturbed, found))
-            if round_number + ROUNDS - len(next(iter(kept.values()))) <= ROUNDS * MOST_TRIES:
+            if round_number + ROUNDS - len(next(iter(kept.values()))) <= ROUNDS * MAX_ROUNDS_FACTOR:
                 continue
-        for name, figures in found.items():
-            kept[name].append(figures)
-    say(f"  {round_number} rounds, {len(dropped)} of them dropped as disturbed")
+        for name, results in found.items():
+            kept[name].append(results)
+    log(f"  {round_number} rounds, {len(dropped)} of them disturbed")
     return kept
 
 
-def column(figures, index):
-    return [figure[index] for figure in figures]
+def column(results, index):
+    return [result[index] for result in results]
 
 
-def rates(what, kept, ours, rival, goal):
-    row(what, column(kept[ours], 0), column(kept[rival], 0), goal, unit="1/s")
+def rates(what, kept, ours, reference, goal):
+    row(what, column(kept[ours], 0), column(kept[reference], 0), goal, unit="1/s")
 
 
-def cpu(what, kept, ours, rival, goal):
-    row(what, column(kept[ours], 1), column(kept[rival], 1), goal, at_least=False, unit="µs")
+def cpu(what, kept, ours, reference, goal):
+    row(what, column(kept[ours], 1), column(kept[reference], 1), goal, at_least=False, unit="µs")
 
 
 # ---- parts -------------------------------------------------------------------------------------------------------------
 
-GATE = Server("brandgate", int(os.environ["GATE_PID"]))
-COLD = Server("brandgate without memory", int(os.environ["COLD_PID"]))
+GATEWAY = Server("brandgate", int(os.environ["GATEWAY_PID"]))
+COLD = Server("brandgate without cache", int(os.environ["COLD_PID"]))
 NGINX = Server("nginx", int(os.environ["NGINX_PID"]))
 FASTIFY = Server("fastify", int(os.environ["FASTIFY_PID"])) if os.environ.get("FASTIFY_PID") else None
 POSTGRES, REDIS = Server("postgres", int(os.environ["POSTGRES_PID"])), Server("redis", int(os.environ["REDIS_PID"]))
-BEHIND = [POSTGRES, REDIS]
+BACKENDS = [POSTGRES, REDIS]
 PG = {"PGHOST": os.environ["PG_HOST"], "PGPORT": os.environ["PG_PORT"], "PGDATABASE": "brandgate", "PGUSER": "dexar", "PGPASSWORD": "bench"}
-ADDRESS = {GATE: os.environ["GATE"], COLD: os.environ["COLD"], NGINX: os.environ["NGINX"], FASTIFY: os.environ.get("FASTIFY")}
+ADDRESS = {GATEWAY: os.environ["GATEWAY"], COLD: os.environ["COLD"], NGINX: os.environ["NGINX"], FASTIFY: os.environ.get("FASTIFY")}
 ITEM, PAGE = os.environ["ITEM_PATH"], os.environ["PAGE_PATH"]
 ITEMS, CATEGORY = int(os.environ["ITEMS"]), os.environ["CATEGORY"]
 
@@ -195,14 +195,14 @@ def url(server, path):
 
 
 def hot():
-    kept = measure({"ours": (GATE, lambda: wrk(url(GATE, ITEM))), "nginx": (NGINX, lambda: wrk(url(NGINX, ITEM)))})
+    kept = measure({"ours": (GATEWAY, lambda: wrk(url(GATEWAY, ITEM))), "nginx": (NGINX, lambda: wrk(url(NGINX, ITEM)))})
     rates("hot item, HTTP/1.1: rate ÷ nginx", kept, "ours", "nginx", 1.10)
     cpu("the same: CPU per request ÷ nginx", kept, "ours", "nginx", 0.82)
     row("the same: 99th percentile ÷ nginx", column(kept["ours"], 2), column(kept["nginx"], 2), 0.4, at_least=False, unit="ms")
 
 
 def h2():
-    kept = measure({"ours": (GATE, lambda: h2load(url(GATE, ITEM))), "nginx": (NGINX, lambda: h2load(url(NGINX, ITEM)))})
+    kept = measure({"ours": (GATEWAY, lambda: h2load(url(GATEWAY, ITEM))), "nginx": (NGINX, lambda: h2load(url(NGINX, ITEM)))})
     rates("hot item, HTTP/2: rate ÷ nginx", kept, "ours", "nginx", 1.10)
     cpu("the same: CPU per request ÷ nginx", kept, "ours", "nginx", 0.97)
 
@@ -211,7 +211,7 @@ def category():
     brotli = ["Accept-Encoding: br"]
     kept = measure(
         {
-            "ours": (GATE, lambda: wrk(url(GATE, PAGE), 32, headers=brotli)),
+            "ours": (GATEWAY, lambda: wrk(url(GATEWAY, PAGE), 32, headers=brotli)),
             "nginx": (NGINX, lambda: wrk(url(NGINX, "/page"), 32, headers=brotli)),
             "plain": (NGINX, lambda: wrk(url(NGINX, "/page"), 32)),
         }
@@ -220,11 +220,11 @@ def category():
     rates("the same ÷ nginx sending it plain", kept, "ours", "plain", None)
 
 
-def shake():
+def handshake():
     for how, goal in (("full", 1.6), ("resumed", 1.4)):
         kept = measure(
             {
-                "ours": (GATE, lambda: handshakes(ADDRESS[GATE], ITEM, how)),
+                "ours": (GATEWAY, lambda: handshakes(ADDRESS[GATEWAY], ITEM, how)),
                 "nginx": (NGINX, lambda: handshakes(ADDRESS[NGINX], ITEM, how)),
             }
         )
@@ -233,7 +233,7 @@ def shake():
 
 
 def statement(file, function, values):
-    """The SQL of a function of the gateway, word for word, with values in the places of its parameters."""
+    """The SQL of a function of the gateway, verbatim, with values in place of its parameters."""
     source = Path(file).read_text()
     body = source[re.search(rf"fn {function}\(", source).start():]
     in_file = re.search(r'include_str!\("(.*?)"\)', body)
@@ -256,9 +256,9 @@ def script(name, text):
 
 
 def lua(body, words="/dev/null"):
-    """A script for wrk that sends random requests of a list. `body` generates one, with `some()` for a line of the file `words`.
+    """A wrk script that sends random requests. `body` defines `one()`, which builds a request with `some()`, a line of `words`.
 
-    They are generated in advance: on cores shared with the server, generating each when it is sent would be measured too.
+    Requests are built in advance, because building them during the measurement would take CPU from the server.
     """
     return script(
         f"load-{abs(hash(body))}.lua",
@@ -284,10 +284,10 @@ def cold():
         contestants["fastify"] = (FASTIFY, lambda: wrk(url(FASTIFY, ""), script=by_number))
     kept = measure(contestants)
     rates("item, not cached: rate ÷ pgbench of the same select", kept, "ours", "pgbench", 0.60)
-    against_fastify("the same ÷ Fastify, one process", kept, 2.8)
+    rates_fastify("the same ÷ Fastify, one process", kept, 2.8)
 
 
-def against_fastify(what, kept, goal):
+def rates_fastify(what, kept, goal):
     if FASTIFY:
         rates(what, kept, "ours", "fastify", goal)
 
@@ -310,11 +310,11 @@ def cart():
         contestants["fastify"] = (FASTIFY, lambda: wrk(url(FASTIFY, ""), script=posting))
     kept = measure(contestants)
     rates("POST /cart: rate ÷ pgbench of the same statement", kept, "ours", "pgbench", 0.70)
-    against_fastify("the same ÷ Fastify", kept, 1.9)
+    rates_fastify("the same ÷ Fastify", kept, 1.9)
 
 
 def session():
-    # A returning browser sends both of its cookies.
+    # A returning browser sends both cookies.
     cookie = [f"Cookie: __Host-dexar_session={os.environ['SESSION_SECRET']}; __Host-dexar_visitor={secrets.token_hex(32)}"]
     now_ms = str(int(time.time() * 1000))
     command = ["evalsha", os.environ["CHECK_SHA"], "1", os.environ["SESSION_KEY"], now_ms, "72000000", "14400000"]
@@ -326,13 +326,13 @@ def session():
         contestants["fastify"] = (FASTIFY, lambda: wrk(url(FASTIFY, "/auth/session"), headers=cookie))
     kept = measure(contestants)
     rates("GET /auth/session: rate ÷ redis-benchmark of the same script", kept, "ours", "redis", 0.50)
-    against_fastify("the same ÷ Fastify", kept, 1.8)
+    rates_fastify("the same ÷ Fastify", kept, 1.8)
 
 
 def lists():
     if not FASTIFY:
         return
-    # Requests differ; otherwise concurrent ones would share a response.
+    # Requests differ, because concurrent equal requests would be coalesced.
     pages = lua(f"local function one() return wrk.format('GET', '/category/{CATEGORY}?count=50&skip=' .. math.random(0, 900)) end")
     searches = lua("local function one() return wrk.format('GET', some()) end", os.environ["SEARCHES"])
     for what, asking in (("category page of 50", pages), ("search for a product", searches)):
@@ -346,24 +346,24 @@ def lists():
 
 
 def idle():
-    ours, rivals = [], []
-    for server, into in ((GATE, ours), (NGINX, rivals)):
+    ours, reference = [], []
+    for server, values in ((GATEWAY, ours), (NGINX, reference)):
         before = server.pss_bytes()
-        holding = subprocess.Popen(
+        client = subprocess.Popen(
             [os.environ["HANDSHAKES"], ADDRESS[server], os.environ["CA"], ITEM, "idle", "2000"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
-        if holding.stdout.readline() != "open\n":
-            sys.exit("bench: 2,000 connections could not be opened")
+        if client.stdout.readline() != "open\n":
+            sys.exit("bench: failed to open 2,000 connections")
         time.sleep(1)
-        into.append((server.pss_bytes() - before) / 2000)
-        holding.stdin.close()
-        holding.wait()
-    row("memory per idle TLS connection ÷ nginx", ours, rivals, 1.3, at_least=False, unit="B")
+        values.append((server.pss_bytes() - before) / 2000)
+        client.stdin.close()
+        client.wait()
+    row("memory per idle TLS connection ÷ nginx", ours, reference, 1.3, at_least=False, unit="B")
 
 
 def growth():
-    """The results of growth.sh, if it ran."""
+    """Adds the results of growth.sh, if there are any."""
     if (WORK / "growth.more").exists():
         fewer, more = (json.loads((WORK / name).read_text()) for name in ("growth.fewer", "growth.more"))
         for what in fewer:
@@ -371,20 +371,20 @@ def growth():
 
 
 def start():
-    """The results of start.py, if it ran."""
+    """Adds the results of start.py, if there are any."""
     if (WORK / "start.json").exists():
-        told = json.loads((WORK / "start.json").read_text())
-        absolute("start, from exec to a response of both brands", told["start_ms"], 100, "ms")
-        absolute("idle gateway, both brands, nothing cached", told["idle_mb"], 35, "MB PSS")
+        results = json.loads((WORK / "start.json").read_text())
+        absolute("start, from exec to a response of both brands", results["start_ms"], 100, "ms")
+        absolute("idle gateway, both brands, nothing cached", results["idle_mb"], 35, "MB PSS")
 
 
-PARTS = {"hot": hot, "h2": h2, "category": category, "handshakes": shake, "idle": idle, "cold": cold, "cart": cart, "session": session, "lists": lists}
+PARTS = {"hot": hot, "h2": h2, "category": category, "handshakes": handshake, "idle": idle, "cold": cold, "cart": cart, "session": session, "lists": lists}
 FIRST = int(os.environ.get("FIRST_ITEM", "1000000"))
 
 
 for name, part in PARTS.items():
     if not ONLY or name in ONLY:
-        say(f"{name}:")
+        log(f"{name}:")
         part()
 growth()
 start()

@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
-# run.sh: measures brandgate beside its rivals. Entry point of `make bench`, which builds the binary; README.md has the method and the
-# variables ONLY, ROUNDS, SAVE, ITEMS and DATA.
+# Measures speeds and sizes. `make bench` builds the binaries and runs it.
 #
-# Everything runs on private servers in a temporary directory; they are stopped and deleted at exit.
+# Each value is measured alternately with a reference in the same run, on a private PostgreSQL with full durability. Environment
+# variables: ONLY=hot,cold runs some PARTS; ROUNDS=1 is quick; SAVE=1 stores the table and the plot in bench/. ITEMS is the number
+# of imported items; DATA=FILE.tsv[.xz] takes their names from a table with the columns row, id, upcean, name, category_id,
+# category_path, brand_id, brand_name.
+#
+# It writes to a temporary directory and to .dev/bench only, and stops what it started.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,13 +18,13 @@ export ONLY
 export PYTHONDONTWRITEBYTECODE=1
 export ROUNDS=${ROUNDS:-5}
 for number in ROUNDS ITEMS; do
-  [[ ${!number} =~ ^[1-9][0-9]*$ ]] || { echo "bench: $number: expected a whole number from 1, not ${!number}" >&2; exit 2; }
+  [[ ${!number} =~ ^[1-9][0-9]*$ ]] || { echo "bench: $number: expected a positive integer, not ${!number}" >&2; exit 2; }
 done
 for part in ${ONLY//,/ }; do
-  [[ " ${PARTS[*]} " == *" $part "* ]] || { echo "bench: ONLY: no part is called $part; there are ${PARTS[*]}" >&2; exit 2; }
+  [[ " ${PARTS[*]} " == *" $part "* ]] || { echo "bench: ONLY: unknown part $part; expected ${PARTS[*]}" >&2; exit 2; }
 done
-[[ $ONLY != *[[:space:]]* ]] || { echo 'bench: ONLY: parts are separated by commas, without blanks' >&2; exit 2; }
-# `make bench` validates the variables before it builds.
+[[ $ONLY != *[[:space:]]* ]] || { echo 'bench: ONLY: separate parts with commas, without spaces' >&2; exit 2; }
+# `make bench` checks the variables before it builds.
 [[ ${1:-} != check ]] || exit 0
 BINARY=$(realpath "${BRANDGATE_BIN:-${CARGO_TARGET_DIR:-target}/dist/brandgate}")
 HANDSHAKES=$(realpath "${CARGO_TARGET_DIR:-target}/dist/examples/handshakes")
@@ -29,16 +33,16 @@ readonly BINARY HANDSHAKES
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/brandgate-bench.XXXXXX")
 chmod 0755 "$work"
 companions=()
-end_companions() { :; }
+stop_companions() { :; }
 cleanup() {
-  end_companions
+  stop_companions
   tests/env/services.sh discard "$work/services" >/dev/null 2>&1 || true
   rm -rf "$work"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-say() { printf '%s\n' "$*" >&2; }
+log() { printf '%s\n' "$*" >&2; }
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 mkdir -p "$work/services" "$work/brands" "$work/credentials"
@@ -82,7 +86,7 @@ if [[ ,${ONLY:-start}, == *,start,* ]]; then
   done
   mapfile -t ports < <(sed -n 's/^listen.*:\([0-9]*\)"]$/\1/p' "$work/two"/*.toml)
   BRANDGATE_BRANDS=$work/two "$BINARY" migrate --admin-url "$ADMIN_URL" >/dev/null
-  say "start"
+  log "start"
   BRANDGATE_BRANDS=$work/two python3 bench/start.py "$BINARY" "$work/certs/ca.pem" /regions "${ports[@]}" >"$work/start.json"
 fi
 if [[ ,${ONLY:-import}, == *,import,* ]]; then

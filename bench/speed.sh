@@ -1,19 +1,19 @@
 # shellcheck shell=bash disable=SC2154
-# speed.sh: serves a shop of 100,000 items with the gateway, nginx and Fastify at the same time, and runs measure.py. Sourced by run.sh.
+# Starts brandgate, nginx and Fastify with a shop of 100,000 items and measures them with measure.py. Sourced by run.sh.
 #
-# Two gateways run: one with the default configuration and one without a cache, for uncached reads. All servers use the same
-# certificate, and nginx serves the same bytes with the same headers that the gateway sent.
+# Two gateways run, one of them without a cache. All servers use the same certificate, and nginx serves the bytes and headers of a
+# response of the gateway.
 
 readonly SHOP_ITEMS=${SHOP_ITEMS:-100000}
 companions=()
 
-await_port() { # port, name of the server
+await_port() { # port, name
   local tries
   for ((tries = 0; tries < 400; tries++)); do
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
     sleep 0.05
   done
-  say "$2 does not listen on $1"
+  log "failed to connect to $2 on port $1"
   exit 1
 }
 
@@ -25,8 +25,8 @@ start_gateway() { # brands directory, port, admin port
   until curl -sf "http://127.0.0.1:$3/readyz" >/dev/null; do sleep 0.1; done
 }
 
-# The response's headers as nginx directives, without those that nginx adds itself.
-headers_for_nginx() { # file with the headers
+# Prints response headers as nginx directives, except those that nginx sets itself.
+headers_for_nginx() { # file with the response head
   tr -d '\r' <"$1" | sed -n 's/^\([A-Za-z-]*\): \(.*\)$/\1\t\2/p' | grep -Eiv '^(content-length|content-type|content-encoding|date|etag)' |
     while IFS=$'\t' read -r name value; do printf 'add_header %s "%s" always;\n' "$name" "${value//\"/\\\"}"; done
 }
@@ -34,11 +34,11 @@ headers_for_nginx() { # file with the headers
 start_nginx() { # port
   local www=$work/www
   mkdir -p "$www" "$work/nginx"
-  local ask=(curl -s --cacert "$work/certs/ca.pem") at=https://localhost:$gate_port
-  "${ask[@]}" "$at$ITEM_PATH" -D "$work/item.head" -o "$www/item"
-  "${ask[@]}" "$at$PAGE_PATH" -o "$www/page"
-  "${ask[@]}" "$at$PAGE_PATH" -H 'Accept-Encoding: br' -o "$www/page.br"
-  say "the item has $(stat -c %s "$www/item") bytes, the page $(stat -c %s "$www/page"), by brotli $(stat -c %s "$www/page.br")"
+  local fetch=(curl -s --cacert "$work/certs/ca.pem") origin=https://localhost:$gateway_port
+  "${fetch[@]}" "$origin$ITEM_PATH" -D "$work/item.head" -o "$www/item"
+  "${fetch[@]}" "$origin$PAGE_PATH" -o "$www/page"
+  "${fetch[@]}" "$origin$PAGE_PATH" -H 'Accept-Encoding: br' -o "$www/page.br"
+  log "item: $(stat -c %s "$www/item") bytes, page: $(stat -c %s "$www/page") bytes, with brotli $(stat -c %s "$www/page.br") bytes"
   headers_for_nginx "$work/item.head" >"$work/nginx/headers.conf"
   chmod -R a+rX "$www"
   cat >"$work/nginx/nginx.conf" <<NGINX
@@ -85,22 +85,22 @@ start_fastify() { # port
   await_port "$1" Fastify
 }
 
-end_companions() {
+stop_companions() {
   local pid
   for pid in "${companions[@]}"; do kill "$pid" 2>/dev/null || true; done
   for pid in "${companions[@]}"; do wait "$pid" 2>/dev/null || true; done
   companions=()
 }
 
-say "a shop of $SHOP_ITEMS items"
+log "importing a shop with $SHOP_ITEMS items"
 empty_shop
 make_items "$work/items.jsonl" "$work/categories.jsonl" "$SHOP_ITEMS"
 "$BINARY" catalog import --brand dexar tests/data/demo/regions.jsonl "$work/categories.jsonl" >/dev/null
 "$BINARY" catalog import --brand dexar "$work/items.jsonl" >/dev/null
 psql_admin -c 'vacuum analyze' -c checkpoint
 redis_socket=${REDIS_URL#unix://}
-gate_port=$(free_port) cold_port=$(free_port) nginx_port=$(free_port) fastify_port=$(free_port)
-for kind in gate cold; do
+gateway_port=$(free_port) cold_port=$(free_port) nginx_port=$(free_port) fastify_port=$(free_port)
+for kind in gateway cold; do
   port=${kind}_port
   mkdir -p "$work/$kind"
   sed "s/127.0.0.1:0/127.0.0.1:${!port}/" "$work/brands/dexar.toml" >"$work/$kind/dexar.toml"
@@ -111,13 +111,13 @@ cart_writes_per_visitor = 1000000000
 TOML
 done
 printf '[cache]\nmebibytes = 0\n' >>"$work/cold/dexar.toml"
-start_gateway "$work/gate" "$gate_port" "$(free_port)"
-gate_pid=$started
+start_gateway "$work/gateway" "$gateway_port" "$(free_port)"
+gateway_pid=$started
 start_gateway "$work/cold" "$cold_port" "$(free_port)"
 cold_pid=$started
 CATEGORY=$(psql_admin -c 'select node_id from dexar.item group by 1 order by count(*) desc limit 1')
 ITEM_PATH=/item/$(psql_admin -c "select item_id from dexar.item order by abs(length(description) + length(photos::text) + length(questions::text) - 600), 1 limit 1")
-# Items that are listed and in stock.
+# Items that are visible and in stock.
 psql_admin -c "select item_id from dexar.listed_item join dexar.item i using (item_id) where coalesce(i.quantity, 99) > 20" >"$work/ids"
 PAGE_PATH="/category/$CATEGORY?count=50"
 psql_admin -c "select name from dexar.listed_item order by random() limit 5000" |
@@ -133,24 +133,20 @@ SESSION_KEY="dexar:{$(printf %s "$secret" | sha256sum | cut -c1-64)}:session"
 now_ms=$(date +%s%3N)
 redis-cli -s "$redis_socket" hset "$SESSION_KEY" id sess_bench user \
   '{"id":1,"username":null,"display_name":"Bench"}' expires_ms $((now_ms + 72000000)) ends_ms $((now_ms + 2592000000)) >/dev/null
-# The first request makes the gateway load its script into Redis; redis-benchmark calls it by its hash.
+# The first request makes the gateway load its script, which EVALSHA finds by its hash.
 curl -s --cacert "$work/certs/ca.pem" "https://localhost:$cold_port/auth/session" -b "__Host-dexar_session=$secret" >"$work/session.json"
 grep -q '"active":true' "$work/session.json" || {
-  say "the session is not active: $(cat "$work/session.json")"
+  log "failed to create a session: $(cat "$work/session.json")"
   exit 1
 }
-CHECK_SHA=$(python3 - <<'PYTHON'
-import hashlib, re
-source = open("src/session/store.rs").read()
-text = re.search(r'static CHECK.*?Script::new\(\s*"(.*?)",\s*\)', source, re.S).group(1)
-print(hashlib.sha1(re.sub(r"\\\n\s*", "", text).encode()).hexdigest())
-PYTHON
+CHECK_SHA=$(
+  sha1sum src/session/check.lua | cut -d ' ' -f 1
 )
-say "measuring"
+log "measuring"
 env WORK="$work" IDS="$work/ids" CA="$work/certs/ca.pem" HANDSHAKES="$HANDSHAKES" PG_BIN="$PG_BIN" PG_HOST="$PG_HOST" PG_PORT="$PG_PORT" \
-  REDIS_SOCKET="$redis_socket" GATE_PID="$gate_pid" COLD_PID="$cold_pid" NGINX_PID="$nginx_pid" FASTIFY_PID="$fastify_pid" \
+  REDIS_SOCKET="$redis_socket" GATEWAY_PID="$gateway_pid" COLD_PID="$cold_pid" NGINX_PID="$nginx_pid" FASTIFY_PID="$fastify_pid" \
   POSTGRES_PID="$(head -1 "$PG_DATA/postmaster.pid")" REDIS_PID="$(redis-cli -s "$redis_socket" info server | tr -d '\r' | sed -n 's/^process_id://p')" \
-  GATE="127.0.0.1:$gate_port" COLD="127.0.0.1:$cold_port" NGINX="127.0.0.1:$nginx_port" FASTIFY="127.0.0.1:$fastify_port" \
+  GATEWAY="127.0.0.1:$gateway_port" COLD="127.0.0.1:$cold_port" NGINX="127.0.0.1:$nginx_port" FASTIFY="127.0.0.1:$fastify_port" \
   ITEM_PATH="$ITEM_PATH" PAGE_PATH="$PAGE_PATH" SEARCHES="$work/searches" CATEGORY="$CATEGORY" ITEMS="$SHOP_ITEMS" \
   SESSION_SECRET="$secret" SESSION_KEY="$SESSION_KEY" CHECK_SHA="$CHECK_SHA" python3 bench/measure.py
 mkdir -p .dev/bench

@@ -1,7 +1,7 @@
-"""Time from start to the first response, and memory of an idle gateway with two brands and an empty cache.
+"""Measures the start-up time and the memory of an idle gateway with two brands and an empty cache.
 
-Arguments: the binary, the CA's certificate, a path, and the two brands' ports. Each start is a new process with warm files, as after an
-upgrade; the time ends with the last byte of a TLS response from both brands.
+The files are in the page cache, as after an upgrade. The time is from before the process is created to the last byte of a
+response over TLS from both brands.
 """
 
 import http.client
@@ -15,17 +15,17 @@ import sys
 import time
 from pathlib import Path
 
-BINARY, CA, PATH_ASKED = sys.argv[1], sys.argv[2], sys.argv[3]
+BINARY, CA, REQUEST_PATH = sys.argv[1], sys.argv[2], sys.argv[3]
 PORTS = [int(port) for port in sys.argv[4:]]
 STARTS = int(os.environ.get("ROUNDS", "5")) * 2 + 1
-LONGEST_S = 10
+TIMEOUT_S = 10
 
 
-def ask(port, context, give_up):
+def await_response(port, context, deadline):
     while True:
-        connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=LONGEST_S)
+        connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=TIMEOUT_S)
         try:
-            connection.request("GET", PATH_ASKED)
+            connection.request("GET", REQUEST_PATH)
             response = connection.getresponse()
             response.read()
             if response.status == 200:
@@ -34,7 +34,7 @@ def ask(port, context, give_up):
             pass
         finally:
             connection.close()
-        if time.monotonic() > give_up:
+        if time.monotonic() > deadline:
             sys.exit(f"bench: no response on port {port}")
         time.sleep(0.001)
 
@@ -46,21 +46,21 @@ def pss_mb(pid):
 
 def main():
     context = ssl.create_default_context(cafile=CA)
-    took_ms, memory_mb = [], []
+    start_ms, memory_mb = [], []
     for _ in range(STARTS):
-        begun = time.monotonic()
+        started = time.monotonic()
         process = subprocess.Popen([BINARY, "serve"], env={**os.environ, "BRANDGATE_ADMIN": "127.0.0.1:0"})
         for port in PORTS:
-            ask(port, context, begun + LONGEST_S)
-        took_ms.append((time.monotonic() - begun) * 1000)
-        # Temporary allocations of the start are freed within a second.
+            await_response(port, context, started + TIMEOUT_S)
+        start_ms.append((time.monotonic() - started) * 1000)
+        # Memory that is used during the start only is released by then.
         time.sleep(1)
         memory_mb.append(pss_mb(process.pid))
         process.terminate()
-        process.wait(LONGEST_S)
-    print(json.dumps({"start_ms": took_ms, "idle_mb": memory_mb}))
-    for what, values, goal in (("from exec to a response of both brands, ms", took_ms, 100), ("idle, both brands, nothing cached, MB PSS", memory_mb, 35)):
-        print(f"{what}: {statistics.median(values):.0f} [{min(values):.0f}-{max(values):.0f}], goal {goal}", file=sys.stderr)
+        process.wait(TIMEOUT_S)
+    print(json.dumps({"start_ms": start_ms, "idle_mb": memory_mb}))
+    for name, values, goal in (("from exec to a response of both brands, ms", start_ms, 100), ("idle, both brands, nothing cached, MB PSS", memory_mb, 35)):
+        print(f"{name}: {statistics.median(values):.0f} [{min(values):.0f}-{max(values):.0f}], goal {goal}", file=sys.stderr)
 
 
 main()

@@ -43,7 +43,7 @@ async fn query(brand: &Brand) {
     let metrics = &brand.metrics;
     let (unavailable, mail, payments) = tokio::join!(
         brand.unavailable_dependencies(),
-        tokio::time::timeout(QUERY_TIMEOUT, mail::figures(brand)),
+        tokio::time::timeout(QUERY_TIMEOUT, mail::queue_metrics(brand)),
         tokio::time::timeout(QUERY_TIMEOUT, payments::counts(brand)),
     );
     for part in ["postgresql", "redis"] {

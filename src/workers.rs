@@ -68,7 +68,7 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
     for job in JOBS {
         tasks.spawn(run_job(job, brand.clone(), stop.clone()));
     }
-    mail::tell_whether_it_is_sent(&brand);
+    mail::log_delivery_config(&brand);
     tasks.spawn(telegram::worker::run(brand, stop));
     tasks.close();
     tasks.wait().await;

@@ -27,7 +27,7 @@ const ITEM = statement('catalog/store.rs', 'item')
 const CATEGORY = statement('catalog/store.rs', 'category_items')
 const SEARCH = statement('search/store.rs', 'find')
 const ADD = statement('cart/store.rs', 'add')
-const CHECK = /static CHECK[^]*?Script::new\(\s*"([^]*?)",\s*\)/.exec(readFileSync(`${SOURCES}/session/store.rs`, 'utf8'))[1]
+const CHECK = readFileSync(`${SOURCES}/session/check.lua`, 'utf8')
   .replace(/\\\n\s*/g, '')
 
 const pool = new pg.Pool({ host: PG_HOST, port: Number(PG_PORT), user: 'dexar', password: 'bench', database: 'brandgate', max: 24 })

@@ -1,7 +1,7 @@
-//! A login attempt: what the browser that began it and the person in the chat are shown, and what a press decides.
+//! A login attempt, started in a browser and approved in the chat with the bot.
 //!
-//! The browser holds a secret, the link to the bot a token that is made from it and does not lead back. START alone logs nobody
-//! in (RFC 8628, 5.4: somebody else may have sent the link): the person presses the number that the page of the browser shows.
+//! The browser holds a secret; the link to the bot carries a token that is derived from it one way. START alone logs no browser
+//! in, because the link may have come from an attacker (RFC 8628, 5.4): the user presses the number that the browser shows.
 
 use jiff::Timestamp;
 
@@ -13,11 +13,11 @@ const CHOICES: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// The part of the link: 32 hexadecimal digits.
+    /// The parameter of the link: 32 hexadecimal digits.
     pub token: String,
-    /// The two digits that the page shows.
+    /// The two digits that the browser shows.
     pub code: String,
-    /// The numbers that the chat offers, the right one among them.
+    /// The numbers that the chat offers, `code` among them.
     pub choices: Vec<String>,
     /// "Firefox, Windows".
     pub browser: String,
@@ -26,7 +26,7 @@ pub struct Attempt {
     pub created_at: Timestamp,
 }
 
-/// How far an attempt got, for the browser that holds its secret.
+/// The state of an attempt, for the browser that holds its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptState {
     Pending,
@@ -34,70 +34,69 @@ pub enum AttemptState {
     Approved { user: User, session_id: String, is_claimed: bool },
 }
 
-/// What became of a step in the chat.
+/// The result of a step in the chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    /// The question stands and waits for a press.
-    Asked,
-    /// The right number: approve it.
-    Right,
-    /// A wrong number ended the attempt just now.
-    Wrong,
-    /// No ended it just now.
-    Refused,
-    /// It was approved, now or before.
+pub enum AttemptOutcome {
+    /// The user has yet to press a number.
+    AwaitingCode,
+    /// The right number: the attempt may be approved.
+    CodeMatched,
+    /// A wrong number has just denied the attempt.
+    CodeMismatched,
+    /// The button No has just denied the attempt.
+    Declined,
+    /// Approved, now or before.
     Approved,
-    /// It was ended before.
-    Denied,
-    /// Another user has the question.
-    Foreign,
-    /// There is no such attempt any more.
-    Gone,
+    /// Denied before.
+    AlreadyDenied,
+    /// The attempt belongs to another Telegram user.
+    OtherUser,
+    /// Expired or unknown.
+    Expired,
 }
 
-impl Decision {
-    /// The word of a script.
-    pub(super) fn of(word: &str) -> Result<Decision> {
+impl AttemptOutcome {
+    /// Parses the word that a Redis script returns.
+    pub(super) fn parse(word: &str) -> Result<AttemptOutcome> {
         Ok(match word {
-            "asked" => Decision::Asked,
-            "right" => Decision::Right,
-            "wrong" => Decision::Wrong,
-            "refused" => Decision::Refused,
-            "approved" | "claimed" => Decision::Approved,
-            "denied" => Decision::Denied,
-            "foreign" | "taken" => Decision::Foreign,
-            "gone" => Decision::Gone,
-            _ => return Err(Error::internal(format!("a script said {word:?}"))),
+            "asked" => AttemptOutcome::AwaitingCode,
+            "right" => AttemptOutcome::CodeMatched,
+            "wrong" => AttemptOutcome::CodeMismatched,
+            "refused" => AttemptOutcome::Declined,
+            "approved" | "claimed" => AttemptOutcome::Approved,
+            "denied" => AttemptOutcome::AlreadyDenied,
+            "foreign" | "taken" => AttemptOutcome::OtherUser,
+            "gone" => AttemptOutcome::Expired,
+            _ => return Err(Error::internal(format!("a Redis script returned {word:?}"))),
         })
     }
 }
 
 impl Attempt {
-    /// A new one with numbers drawn by the operating system.
     pub fn new(token: String, browser: String, address: String, created_at: Timestamp) -> Result<Attempt> {
         let mut choices: Vec<String> = Vec::with_capacity(CHOICES);
         while choices.len() < CHOICES {
-            let choice = (10 + draw(90)?).to_string();
+            let choice = (10 + random_below(90)?).to_string();
             if !choices.contains(&choice) {
                 choices.push(choice);
             }
         }
-        let code = choices[draw(CHOICES as u32)? as usize].clone();
+        let code = choices[random_below(CHOICES as u32)? as usize].clone();
         Ok(Attempt { token, code, choices, browser, address, created_at })
     }
 }
 
-/// A number below `end`; the bias of a 32-bit remainder is below one in ten million.
-fn draw(end: u32) -> Result<u32> {
-    getrandom::u32().map(|number| number % end).map_err(|error| Error::internal(error.to_string()))
+/// From the operating system; the bias of a 32-bit remainder is below one in ten million.
+fn random_below(limit: u32) -> Result<u32> {
+    getrandom::u32().map(|number| number % limit).map_err(|error| Error::internal(error.to_string()))
 }
 
-/// A browser's name and system, as far as its `User-Agent` tells. Only words of ours: what a client sends is shown to nobody.
-pub fn describe(user_agent: &str) -> String {
-    let first = |words: &[(&str, &'static str)]| {
-        words.iter().find(|(sign, _)| user_agent.contains(sign)).map(|(_, name)| *name)
+/// The browser and the system that a `User-Agent` names, in words of ours: the header's own text is never shown.
+pub fn describe_user_agent(user_agent: &str) -> String {
+    let first_match = |names: &[(&str, &'static str)]| {
+        names.iter().find(|(product, _)| user_agent.contains(product)).map(|(_, name)| *name)
     };
-    let browser = first(&[
+    let browser = first_match(&[
         ("YaBrowser/", "Yandex Browser"),
         ("Edg", "Edge"),
         ("OPR/", "Opera"),
@@ -109,7 +108,7 @@ pub fn describe(user_agent: &str) -> String {
         ("Safari/", "Safari"),
         ("curl/", "curl"),
     ]);
-    let system = first(&[
+    let system = first_match(&[
         ("iPhone", "iPhone"),
         ("iPad", "iPad"),
         ("Android", "Android"),
@@ -126,28 +125,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_different_numbers_of_two_digits_and_one_is_right() {
-        let mut places = [0; CHOICES];
+    fn an_attempt_offers_three_distinct_numbers_with_the_code_at_a_random_position() {
+        let mut positions = [0; CHOICES];
         for _ in 0..300 {
             let attempt =
                 Attempt::new("t".into(), String::new(), String::new(), Timestamp::UNIX_EPOCH).expect("random");
             let mut choices = attempt.choices.clone();
-            places[choices.iter().position(|choice| *choice == attempt.code).expect("among them")] += 1;
+            positions[choices.iter().position(|choice| *choice == attempt.code).expect("the code is offered")] += 1;
             choices.sort_unstable();
             choices.dedup();
             assert!(choices.len() == CHOICES && choices.iter().all(|choice| choice.len() == 2), "{choices:?}");
         }
-        assert!(places.iter().all(|count| *count > 30), "the right one stands anywhere: {places:?}");
+        assert!(positions.iter().all(|count| *count > 30), "every position occurs: {positions:?}");
     }
 
     #[test]
-    fn a_browser_is_told_in_words_of_ours() {
+    fn a_user_agent_is_described_in_fixed_words() {
         let windows = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0 Safari/537.36";
-        assert_eq!(describe(windows), "Chrome, Windows");
+        assert_eq!(describe_user_agent(windows), "Chrome, Windows");
         let iphone =
             "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Safari/604.1";
-        assert_eq!(describe(iphone), "Safari, iPhone");
-        assert_eq!(describe("Firefox/133.0\nPress 42!"), "Firefox");
-        assert_eq!(describe("<b>hello</b>"), "");
+        assert_eq!(describe_user_agent(iphone), "Safari, iPhone");
+        assert_eq!(describe_user_agent("Firefox/133.0\nPress 42!"), "Firefox");
+        assert_eq!(describe_user_agent("<b>hello</b>"), "");
     }
 }

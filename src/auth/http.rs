@@ -1,4 +1,4 @@
-//! The endpoints of sessions and of logging in (contract section 7).
+//! The endpoints of sessions and logins (contract section 7).
 
 use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, USER_AGENT};
 use jiff::Timestamp;
@@ -15,37 +15,38 @@ use crate::http::response::ApiResponse;
 use crate::session::{RequestCookies, Session};
 use crate::tenant::context::RequestContext;
 
-use super::page::{self, Links, LoginPage};
+use super::page::{self, AttemptLinks, LoginPage};
 use super::{Attempt, LoggedIn, SessionState, SignedData};
 
-/// `GET /auth/session`: who is logged in here. Prolongs a living session and its cookie; claims the session of an attempt.
+/// `GET /auth/session`: the caller's session. Extends an active one and its cookie; claims the session of an approved attempt.
 pub async fn session(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
-    let browser = RequestCookies::of(&cx.brand, &req);
-    match super::recognise(&cx.brand, &browser).await? {
-        SessionState::Session { session, secret, is_pending } => {
-            // Whose session has ended is a visitor from now on.
-            let cookie = match session.is_active {
-                true => browser.set_session(&secret),
-                false => browser.issue_visitor()?,
+    let cookies = RequestCookies::from_request(&cx.brand, &req);
+    match super::session_state(&cx.brand, &cookies).await? {
+        SessionState::Found { session, secret, has_pending_attempt } => {
+            let caller = match session.is_active {
+                true => cookies.set_session(&secret),
+                false => cookies.issue_visitor()?,
             };
-            let forgotten = if is_pending { None } else { browser.clear_attempt() };
-            Ok(ApiResponse::json(&Told::of(&session))?.with_cookies([cookie].into_iter().chain(forgotten)))
+            let attempt = if has_pending_attempt { None } else { cookies.clear_attempt() };
+            let body = SessionResponse::from(&session);
+            Ok(ApiResponse::json(&body)?.with_cookies([caller].into_iter().chain(attempt)))
         }
-        nobody => {
-            let attempt = if matches!(nobody, SessionState::Pending) { None } else { browser.clear_attempt() };
-            let cookies = [Some(browser.issue_visitor()?), browser.clear_session(), attempt];
-            let error = Error::unauthorized("no_session", "No active session");
-            // The document prints this body, so there is nothing else in it.
-            let body = json!({ "error": error.public });
-            Ok(ApiResponse::json(&body)?.with_status_of(&error).with_cookies(cookies.into_iter().flatten()))
-        }
+        SessionState::AttemptPending => no_session(&cookies, None),
+        SessionState::Anonymous => no_session(&cookies, cookies.clear_attempt()),
     }
 }
 
-/// A session as the document has it.
+/// 401 with the visitor's cookie; the body is the documented one, without a code.
+fn no_session(cookies: &RequestCookies, attempt: Option<SetCookie>) -> Result<ApiResponse> {
+    let error = Error::unauthorized("no_session", "No active session");
+    let set_cookies = [Some(cookies.issue_visitor()?), cookies.clear_session(), attempt];
+    let response = ApiResponse::json(&json!({ "error": error.public }))?;
+    Ok(response.with_status_of(&error).with_cookies(set_cookies.into_iter().flatten()))
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told<'s> {
+struct SessionResponse<'s> {
     session_id: &'s str,
     telegram_user_id: i64,
     username: Option<&'s str>,
@@ -54,9 +55,9 @@ struct Told<'s> {
     expires_at: String,
 }
 
-impl Told<'_> {
-    fn of(session: &Session) -> Told<'_> {
-        Told {
+impl<'s> From<&'s Session> for SessionResponse<'s> {
+    fn from(session: &'s Session) -> SessionResponse<'s> {
+        SessionResponse {
             session_id: &session.id,
             telegram_user_id: session.user.id,
             username: session.user.username.as_deref(),
@@ -67,102 +68,185 @@ impl Told<'_> {
     }
 }
 
-/// `POST /auth/logout`: ends this session everywhere; the browser begins anew as another visitor.
+/// `POST /auth/logout`: ends the session everywhere; the browser continues as a new visitor.
 pub async fn log_out(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
-    let browser = RequestCookies::of(&cx.brand, &req);
-    super::log_out(&cx.brand, &browser).await?;
-    let visitor = browser.set_visitor(&CookieSecret::new()?);
-    let cookies = [Some(visitor), browser.clear_session(), browser.clear_attempt()];
-    Ok(ApiResponse::message("Logged out")?.with_cookies(cookies.into_iter().flatten()))
+    let cookies = RequestCookies::from_request(&cx.brand, &req);
+    super::log_out(&cx.brand, &cookies).await?;
+    let visitor = cookies.set_visitor(&CookieSecret::new()?);
+    let set_cookies = [Some(visitor), cookies.clear_session(), cookies.clear_attempt()];
+    Ok(ApiResponse::message("Logged out")?.with_cookies(set_cookies.into_iter().flatten()))
 }
 
-/// `POST /auth/telegram/start`: begins an attempt, for a front end that shows the number itself.
+/// `POST /auth/telegram/start`: starts an attempt, for a front end that shows the number itself.
 pub async fn start(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
-    let (attempt, secret) = begin(&cx, &req).await?;
-    let links = links(&cx, &attempt)?;
+    let (attempt, secret) = start_attempt(&cx, &req).await?;
+    let links = attempt_links(&cx, &attempt)?;
     let body = json!({
         "url": links.url,
         "tgUrl": links.tg_url,
         "command": links.command,
         "code": attempt.code,
-        "expiresAt": whole_seconds(expiry(&cx, &attempt)),
+        "expiresAt": whole_seconds(expires_at(&cx, &attempt)),
     });
     Ok(ApiResponse::json(&body)?.with_cookies([attempt_cookie(&cx, &req, &secret)]))
 }
 
-/// `GET /auth/telegram/start`: the same as a page, for a front end that can only link. A browser that holds a waiting attempt
-/// is shown that one again.
+/// `GET /auth/telegram/start`: the same as a page, for a front end that can only link. A browser with a pending attempt gets
+/// that one again.
 pub async fn start_page(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
-    or_sorry(&cx, &req, waiting_page(&cx, &req).await)
+    let response = attempt_page(&cx, &req).await;
+    or_error_page(&cx, &req, response)
 }
 
-async fn waiting_page(cx: &RequestContext, req: &ApiRequest) -> Result<ApiResponse> {
-    let browser = RequestCookies::of(&cx.brand, req);
-    if req.header("sec-fetch-dest").is_some_and(|what| what != "document") {
-        return Err(Error::forbidden("not_for_browsers", "This page is to be opened, not loaded by another page."));
+async fn attempt_page(cx: &RequestContext, req: &ApiRequest) -> Result<ApiResponse> {
+    if req.header("sec-fetch-dest").is_some_and(|destination| destination != "document") {
+        return Err(Error::forbidden(
+            "not_for_browsers",
+            "This page must be opened directly, not embedded or fetched.",
+        ));
     }
-    // Approved while the page stood open: the reload is the way back to the shop.
-    if browser.attempt.is_some()
-        && let SessionState::Session { session, secret, is_pending: false } =
-            super::recognise(&cx.brand, &browser).await?
-        && session.is_active
-        && browser.session.as_ref() != Some(&secret)
-    {
-        let cookies = [Some(browser.set_session(&secret)), browser.clear_attempt()];
-        return Ok(ApiResponse::see_other(&cx.brand.config.storefront_url).with_cookies(cookies.into_iter().flatten()));
+    let cookies = RequestCookies::from_request(&cx.brand, req);
+    if let Some(redirect) = claimed_redirect(cx, &cookies).await? {
+        return Ok(redirect);
     }
-    let held = match &browser.attempt {
-        Some(secret) => super::pending(&cx.brand, secret).await?,
+    let pending = match &cookies.attempt {
+        Some(secret) => super::pending_attempt(&cx.brand, secret).await?,
         None => None,
     };
-    let (attempt, fresh) = match held {
+    let (attempt, new_secret) = match pending {
         Some(attempt) => (attempt, None),
-        None => begin(cx, req).await.map(|(attempt, secret)| (attempt, Some(secret)))?,
+        None => start_attempt(cx, req).await.map(|(attempt, secret)| (attempt, Some(secret)))?,
     };
-    let (links, bot) = (links(cx, &attempt)?, &super::telegram(&cx.brand)?.bot);
-    let page = page::waiting(&cx.brand.config, language(cx, req), &attempt, &links, bot, expiry(cx, &attempt))?;
-    Ok(reply(cx, page).with_cookies(fresh.map(|secret| attempt_cookie(cx, req, &secret))))
+    let links = attempt_links(cx, &attempt)?;
+    let page = page::attempt_page(&cx.brand.config, language(cx, req), &attempt, &links, expires_at(cx, &attempt))?;
+    Ok(page_response(cx, page).with_cookies(new_secret.map(|secret| attempt_cookie(cx, req, &secret))))
 }
 
-async fn begin(cx: &RequestContext, req: &ApiRequest) -> Result<(Attempt, CookieSecret)> {
-    super::start(
-        &cx.brand,
-        &RequestCookies::of(&cx.brand, req),
-        req.header(USER_AGENT).unwrap_or_default(),
-        cx.address.to_string(),
-    )
-    .await
+/// When the attempt was approved while its page was open, reloading the page leads back to the shop.
+async fn claimed_redirect(cx: &RequestContext, cookies: &RequestCookies) -> Result<Option<ApiResponse>> {
+    if cookies.attempt.is_some()
+        && let SessionState::Found { session, secret, has_pending_attempt: false } =
+            super::session_state(&cx.brand, cookies).await?
+        && session.is_active
+        && cookies.session.as_ref() != Some(&secret)
+    {
+        let set_cookies = [Some(cookies.set_session(&secret)), cookies.clear_attempt()];
+        let redirect = ApiResponse::see_other(&cx.brand.config.storefront_url);
+        return Ok(Some(redirect.with_cookies(set_cookies.into_iter().flatten())));
+    }
+    Ok(None)
 }
 
-fn expiry(cx: &RequestContext, attempt: &Attempt) -> Timestamp {
+async fn start_attempt(cx: &RequestContext, req: &ApiRequest) -> Result<(Attempt, CookieSecret)> {
+    let cookies = RequestCookies::from_request(&cx.brand, req);
+    let user_agent = req.header(USER_AGENT).unwrap_or_default();
+    super::start_attempt(&cx.brand, &cookies, user_agent, cx.address.to_string()).await
+}
+
+fn expires_at(cx: &RequestContext, attempt: &Attempt) -> Timestamp {
     attempt.created_at + cx.brand.config.session.attempt_lifetime
 }
 
 fn attempt_cookie(cx: &RequestContext, req: &ApiRequest, secret: &CookieSecret) -> SetCookie {
     let max_age_s = u32::try_from(cx.brand.config.session.attempt_lifetime.as_secs()).unwrap_or(u32::MAX);
-    RequestCookies::of(&cx.brand, req).set_attempt(secret, max_age_s)
+    RequestCookies::from_request(&cx.brand, req).set_attempt(secret, max_age_s)
 }
 
-fn links(cx: &RequestContext, attempt: &Attempt) -> Result<Links> {
-    let telegram = super::telegram(&cx.brand)?;
+fn attempt_links(cx: &RequestContext, attempt: &Attempt) -> Result<AttemptLinks> {
+    let telegram = super::telegram_config(&cx.brand)?;
     let (bot, start) = (&telegram.bot, format!("auth_{}", attempt.token));
-    Ok(Links {
+    Ok(AttemptLinks {
+        bot: format!("@{bot}"),
         url: format!("{}/{bot}?start={start}", telegram.link_url),
         tg_url: format!("tg://resolve?domain={bot}&start={start}"),
         command: format!("/start {start}"),
     })
 }
 
-/// Whether a person's browser opens a link, as opposed to a program that calls an API.
+/// `GET /auth/telegram/callback`: signed data in the query or as JSON. A navigation gets the confirmation page.
+pub async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+    if is_navigation(&req) {
+        let response = confirmation_page(&cx, &req).await;
+        return or_error_page(&cx, &req, response);
+    }
+    match req.query_pairs() {
+        [] if req.media_type().is_empty() => Err(Error::malformed("bad_login", "Expected Telegram's login data.")),
+        [] => log_in_with_json(&cx, &mut req).await,
+        pairs => {
+            let data = SignedData::from_pairs(pairs.to_vec())?;
+            log_in(&cx, &req, &data).await
+        }
+    }
+}
+
+/// `POST /auth/telegram/callback`: signed data as JSON, or the form of the confirmation page.
+pub async fn callback_post(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+    if req.media_type() == "application/x-www-form-urlencoded" {
+        let response = confirm_form(&cx, &mut req).await;
+        return or_error_page(&cx, &req, response);
+    }
+    log_in_with_json(&cx, &mut req).await
+}
+
+async fn log_in_with_json(cx: &RequestContext, req: &mut ApiRequest) -> Result<ApiResponse> {
+    let data = SignedData::from_json(&req.json().await?)?;
+    log_in(cx, req, &data).await
+}
+
+async fn log_in(cx: &RequestContext, req: &ApiRequest, data: &SignedData) -> Result<ApiResponse> {
+    check_fetch_metadata(cx, req)?;
+    let cookies = RequestCookies::from_request(&cx.brand, req);
+    let logged_in = super::log_in(&cx.brand, data, &cookies).await?;
+    let body = json!({ "sessionId": logged_in.session_id(), "message": "Authenticated successfully" });
+    Ok(ApiResponse::json(&body)?.with_cookies(login_cookies(&logged_in, &cookies)))
+}
+
+async fn confirmation_page(cx: &RequestContext, req: &ApiRequest) -> Result<ApiResponse> {
+    let data = SignedData::from_pairs(req.query_pairs().to_vec())?;
+    if data.attempt().is_some() {
+        return Err(Error::forbidden("not_for_browsers", "An attempt is approved in the chat, not by a link."));
+    }
+    let cookies = RequestCookies::from_request(&cx.brand, req);
+    let visitor = cookies.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
+    let token = super::issue_form_token(&cx.brand, &visitor, &data).await?;
+    let page = page::confirmation_page(&cx.brand.config, language(cx, req), &data, &token)?;
+    Ok(page_response(cx, page).with_cookies([cookies.set_visitor(&visitor)]))
+}
+
+async fn confirm_form(cx: &RequestContext, req: &mut ApiRequest) -> Result<ApiResponse> {
+    if origin(cx, req).is_allowed() {
+        return Err(Error::forbidden("origin_not_allowed", "Only our own page can send this form."));
+    }
+    let mut pairs = req.form().await?;
+    let position = pairs.iter().position(|(name, _)| name == "form_token");
+    let token = position.map(|position| pairs.remove(position).1).unwrap_or_default();
+    let data = SignedData::from_pairs(pairs)?;
+    let cookies = RequestCookies::from_request(&cx.brand, req);
+    let logged_in = super::confirm_form(&cx.brand, &token, &data, &cookies).await?;
+    let redirect = ApiResponse::see_other(&cx.brand.config.storefront_url);
+    Ok(redirect.with_cookies(login_cookies(&logged_in, &cookies)))
+}
+
+/// The new session, which replaces a pending attempt; none when another browser's attempt was approved.
+fn login_cookies(logged_in: &LoggedIn, cookies: &RequestCookies) -> Vec<SetCookie> {
+    match logged_in {
+        LoggedIn::ThisBrowser { secret, .. } => {
+            cookies.clear_attempt().into_iter().chain([cookies.set_session(secret)]).collect()
+        }
+        LoggedIn::OtherBrowser { .. } => Vec::new(),
+    }
+}
+
+/// Whether a browser opens a link, as opposed to a script or a program that calls the API.
 fn is_navigation(req: &ApiRequest) -> bool {
     req.header(ACCEPT).is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// What browsers say of themselves in `Sec-Fetch-*`, no script of theirs can change (Fetch Metadata Request Headers).
+/// Accepts scripts of the storefront and programs. Scripts cannot forge `Sec-Fetch-*` (Fetch Metadata Request Headers).
 ///
 /// # Errors
-/// 403 for a browser that runs no script of the storefront: a page of another site would log its visitor in.
-fn check_program(cx: &RequestContext, req: &ApiRequest) -> Result<()> {
+/// 403 for a request that another site's page makes: it would log its visitor in.
+fn check_fetch_metadata(cx: &RequestContext, req: &ApiRequest) -> Result<()> {
     let from_browser = req.headers().keys().any(|name| name.as_str().starts_with("sec-fetch-"));
     match origin(cx, req) {
         Origin::Allowed(_) => Ok(()),
@@ -175,102 +259,26 @@ fn origin(cx: &RequestContext, req: &ApiRequest) -> Origin {
     Origin::from_headers(req.headers(), &cx.brand.config.origins, cx.brand.config.own_origin())
 }
 
-/// `GET /auth/telegram/callback`: signed data in the query or as JSON. A person's browser is asked first.
-pub async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    if is_navigation(&req) {
-        let page = question_page(&cx, &req).await;
-        return or_sorry(&cx, &req, page);
-    }
-    match req.query_pairs() {
-        [] if req.media_type().is_empty() => Err(Error::malformed("bad_login", "Expected Telegram's login data.")),
-        [] => accept(&cx, &mut req).await,
-        pairs => {
-            let data = SignedData::from_pairs(pairs.to_vec())?;
-            log_in(&cx, &req, &data).await
-        }
-    }
-}
-
-/// `POST /auth/telegram/callback`: signed data as JSON, or the form of our own page.
-pub async fn callback_post(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    if req.media_type() == "application/x-www-form-urlencoded" {
-        let confirmed = confirm(&cx, &mut req).await;
-        return or_sorry(&cx, &req, confirmed);
-    }
-    accept(&cx, &mut req).await
-}
-
-async fn accept(cx: &RequestContext, req: &mut ApiRequest) -> Result<ApiResponse> {
-    let data = SignedData::from_json(&req.json().await?)?;
-    log_in(cx, req, &data).await
-}
-
-/// Direct: logs in whoever presents the data.
-async fn log_in(cx: &RequestContext, req: &ApiRequest, data: &SignedData) -> Result<ApiResponse> {
-    check_program(cx, req)?;
-    let browser = RequestCookies::of(&cx.brand, req);
-    let done = super::log_in(&cx.brand, data, &browser).await?;
-    let body = json!({ "sessionId": done.session_id(), "message": "Authenticated successfully" });
-    Ok(ApiResponse::json(&body)?.with_cookies(cookies_of(&done, &browser)))
-}
-
-async fn question_page(cx: &RequestContext, req: &ApiRequest) -> Result<ApiResponse> {
-    let data = SignedData::from_pairs(req.query_pairs().to_vec())?;
-    if data.attempt().is_some() {
-        return Err(Error::forbidden("not_for_browsers", "An attempt is approved in the chat, not by a link."));
-    }
-    let browser = RequestCookies::of(&cx.brand, req);
-    let visitor = browser.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
-    let token = super::begin_form(&cx.brand, &visitor, &data).await?;
-    let page = page::question(&cx.brand.config, language(cx, req), &data, &token)?;
-    Ok(reply(cx, page).with_cookies([browser.set_visitor(&visitor)]))
-}
-
-async fn confirm(cx: &RequestContext, req: &mut ApiRequest) -> Result<ApiResponse> {
-    if origin(cx, req).is_allowed() {
-        return Err(Error::forbidden("origin_not_allowed", "This form is for our own page alone."));
-    }
-    let mut pairs = req.form().await?;
-    let place = pairs.iter().position(|(name, _)| name == "form_token");
-    let token = place.map(|place| pairs.remove(place).1).unwrap_or_default();
-    let data = SignedData::from_pairs(pairs)?;
-    let browser = RequestCookies::of(&cx.brand, req);
-    let done = super::confirm(&cx.brand, &token, &data, &browser).await?;
-    Ok(ApiResponse::see_other(&cx.brand.config.storefront_url).with_cookies(cookies_of(&done, &browser)))
-}
-
-/// The session for who logged in here, in the place of an attempt; nothing for who approved another browser's.
-fn cookies_of(done: &LoggedIn, browser: &RequestCookies) -> Vec<SetCookie> {
-    match done {
-        LoggedIn::Here { secret, .. } => {
-            browser.clear_attempt().into_iter().chain([browser.set_session(secret)]).collect()
-        }
-        LoggedIn::Elsewhere { .. } => Vec::new(),
-    }
-}
-
-fn reply(cx: &RequestContext, page: LoginPage) -> ApiResponse {
+fn page_response(cx: &RequestContext, page: LoginPage) -> ApiResponse {
     ApiResponse::page(page.html, &page.nonce, &cx.brand.config.storefront_url)
 }
 
-/// A person reads why it did not work; what is our own fault goes on to the log as well.
-fn or_sorry(cx: &RequestContext, req: &ApiRequest, done: Result<ApiResponse>) -> Result<ApiResponse> {
-    done.or_else(|error| {
-        if error.kind == Kind::Internal {
-            return Err(error);
+/// Turns an error into a page for the visitor. Internal errors stay errors, so that they are logged as such.
+fn or_error_page(cx: &RequestContext, req: &ApiRequest, response: Result<ApiResponse>) -> Result<ApiResponse> {
+    let Err(error) = response else { return response };
+    let brand = cx.brand.name();
+    match error.kind {
+        Kind::Internal => return Err(error),
+        Kind::Unavailable { .. } | Kind::Timeout => {
+            tracing::warn!(brand, %error, "login failed; showing an error page")
         }
-        match error.kind {
-            Kind::Unavailable { .. } | Kind::Timeout => {
-                tracing::warn!(brand = cx.brand.name(), %error, "a page says why not")
-            }
-            _ => tracing::debug!(brand = cx.brand.name(), %error, "a page says why not"),
-        }
-        let page = page::sorry(&cx.brand.config, language(cx, req), &error)?;
-        Ok(reply(cx, page).with_status_of(&error))
-    })
+        _ => tracing::debug!(brand, %error, "login rejected; showing an error page"),
+    }
+    let page = page::error_page(&cx.brand.config, language(cx, req), &error)?;
+    Ok(page_response(cx, page).with_status_of(&error))
 }
 
-/// Navigations cannot send `X-Language`; their browser's own languages speak for them.
+/// Navigations cannot send `X-Language`: for them the browser's own languages count.
 fn language(cx: &RequestContext, req: &ApiRequest) -> Language {
     match req.headers().contains_key("x-language") {
         true => cx.language,

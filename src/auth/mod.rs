@@ -1,15 +1,16 @@
-//! Logging in with Telegram (contract section 7): three ways that end in the same session.
+//! Login with Telegram (contract section 7): three flows that end in the same kind of session.
 //!
-//! Called by `auth::http` for browsers and by `telegram` for the bot. What must never happen: a browser is logged in that did
-//! not hold the attempt's cookie, confirm a page of ours, or present fresh data signed by this brand's bot; or one signature
-//! makes two sessions.
+//! # Invariants
+//!
+//! - A browser gets a session only if it holds the cookie of an approved attempt, confirmed our page, or presented fresh data
+//!   signed by this brand's bot.
+//! - One signature creates at most one session.
 
 mod attempt;
 pub mod http;
 mod page;
 mod signed;
 mod store;
-mod texts;
 
 use std::time::Duration;
 
@@ -26,272 +27,275 @@ use crate::session::{self, Owner, RequestCookies, Session};
 use crate::tenant::brand::Brand;
 
 use attempt::AttemptState;
-pub use attempt::{Attempt, Decision};
-pub use signed::{SignedData, Signer, callback_url};
+pub use attempt::{Attempt, AttemptOutcome};
+pub use signed::{LoginIdentity, SignedData, callback_url};
 
-/// What a browser needs to come back with an attempt that was just approved.
+/// An attempt expires this much before its cookie, so that a browser can still claim one that was approved at the last moment.
 const CLAIM_MARGIN: Duration = Duration::from_secs(5);
 
-/// What the token in a link is derived for, and what the session of an approved attempt is.
+/// Purposes for which secrets are derived from an attempt's: the token of its link, and its session.
 const LINK: &str = "link";
 const SESSION: &str = "session";
 
-/// Whom `GET /auth/session` recognises.
+/// What a browser's cookies stand for.
 pub enum SessionState {
-    /// A session; the secret is the cookie that the browser keeps from now on. `is_pending`: beside it, an attempt waits.
-    Session {
+    /// A session, active or expired. `secret` is its cookie from now on.
+    Found {
         session: Session,
         secret: CookieSecret,
-        is_pending: bool,
+        has_pending_attempt: bool,
     },
-    /// An attempt that nobody decided yet.
-    Pending,
-    Nobody,
+    /// No session, and an attempt that awaits its approval.
+    AttemptPending,
+    Anonymous,
 }
 
-/// What a callback came to.
+/// The result of a login callback.
 pub enum LoggedIn {
-    /// A session of whoever called.
-    Here { session: Session, secret: CookieSecret },
-    /// An attempt is approved: the browser that began it gets the session of this id.
-    Elsewhere { session_id: String },
+    /// The calling browser has a new session.
+    ThisBrowser { session: Session, secret: CookieSecret },
+    /// An attempt is approved: the browser that started it will get the session of this id.
+    OtherBrowser { session_id: String },
 }
 
 impl LoggedIn {
     pub fn session_id(&self) -> &str {
         match self {
-            LoggedIn::Here { session, .. } => &session.id,
-            LoggedIn::Elsewhere { session_id } => session_id,
+            LoggedIn::ThisBrowser { session, .. } => &session.id,
+            LoggedIn::OtherBrowser { session_id } => session_id,
         }
     }
 }
 
-/// The brand's bot.
-///
 /// # Errors
-/// 503 for a brand whose file names none.
-pub fn telegram(brand: &Brand) -> Result<&TelegramConfig> {
+/// 503 for a brand without a bot.
+pub fn telegram_config(brand: &Brand) -> Result<&TelegramConfig> {
     brand.config.telegram.as_ref().ok_or_else(|| Error::unavailable("the brand's file has no [telegram]"))
 }
 
-/// Begins an attempt; its secret is for the browser's cookie alone.
-/// One that the browser held before is ended: its cookie is about to be replaced.
-pub async fn start(
+/// Starts an attempt and ends the browser's previous one. The secret is for the browser's cookie only.
+pub async fn start_attempt(
     brand: &Brand,
-    browser: &RequestCookies,
+    cookies: &RequestCookies,
     user_agent: &str,
     address: String,
 ) -> Result<(Attempt, CookieSecret)> {
-    telegram(brand)?;
-    if let Some(before) = &browser.attempt {
-        store::end(&brand.redis, &before.name(LINK)).await?;
+    telegram_config(brand)?;
+    if let Some(previous) = &cookies.attempt {
+        store::delete(&brand.redis, &previous.name(LINK)).await?;
     }
     let secret = CookieSecret::new()?;
-    let user_agent = attempt::describe(user_agent);
-    let attempt = Attempt::new(secret.name(LINK), user_agent, address, brand.clock.now())?;
-    // Whoever presses in the last moment must still find a browser that holds its cookie.
+    let browser = attempt::describe_user_agent(user_agent);
+    let attempt = Attempt::new(secret.name(LINK), browser, address, brand.clock.now())?;
     let lifetime = brand.config.session.attempt_lifetime;
-    store::begin(&brand.redis, &attempt, lifetime - CLAIM_MARGIN.min(lifetime / 4)).await?;
+    store::create(&brand.redis, &attempt, lifetime - CLAIM_MARGIN.min(lifetime / 4)).await?;
     Ok((attempt, secret))
 }
 
-/// The attempt that a browser holds, while it waits for its press.
-pub async fn pending(brand: &Brand, secret: &CookieSecret) -> Result<Option<Attempt>> {
-    let found = store::look(&brand.redis, &secret.name(LINK)).await?;
-    Ok(found.and_then(|(attempt, progress)| (progress == AttemptState::Pending).then_some(attempt)))
+/// The attempt of a secret, while it is pending.
+pub async fn pending_attempt(brand: &Brand, secret: &CookieSecret) -> Result<Option<Attempt>> {
+    let found = store::find(&brand.redis, &secret.name(LINK)).await?;
+    Ok(found.and_then(|(attempt, state)| (state == AttemptState::Pending).then_some(attempt)))
 }
 
-/// Who a browser is: the session of an attempt that was approved, else the session of its cookie.
+/// The session of an approved attempt if there is one, else the session of the session cookie.
 ///
 /// # Errors
-/// 503 while Redis is away, or PostgreSQL when a cart is to be merged; asking again goes on where it stopped.
-pub async fn recognise(brand: &Brand, browser: &RequestCookies) -> Result<SessionState> {
-    let mut pending = false;
-    if let Some(secret) = &browser.attempt {
-        match store::look(&brand.redis, &secret.name(LINK)).await? {
+/// 503 when Redis is unavailable, or PostgreSQL when a cart is to be merged. A retry continues where this stopped.
+pub async fn session_state(brand: &Brand, cookies: &RequestCookies) -> Result<SessionState> {
+    let mut has_pending_attempt = false;
+    if let Some(secret) = &cookies.attempt {
+        match store::find(&brand.redis, &secret.name(LINK)).await? {
             Some((_, AttemptState::Approved { user, session_id, is_claimed })) => {
-                if let Some(found) = claim(brand, browser, secret, &user, &session_id, is_claimed).await? {
+                if let Some(found) = claim_session(brand, cookies, secret, &user, &session_id, is_claimed).await? {
                     return Ok(found);
                 }
             }
-            Some((_, AttemptState::Pending)) => pending = true,
+            Some((_, AttemptState::Pending)) => has_pending_attempt = true,
             Some((_, AttemptState::Denied)) | None => {}
         }
     }
-    if let Some(secret) = &browser.session
+    if let Some(secret) = &cookies.session
         && let Some(session) = session::check(brand, secret).await?
     {
-        return Ok(SessionState::Session { session, secret: secret.clone(), is_pending: pending });
+        return Ok(SessionState::Found { session, secret: secret.clone(), has_pending_attempt });
     }
-    Ok(if pending { SessionState::Pending } else { SessionState::Nobody })
+    Ok(if has_pending_attempt { SessionState::AttemptPending } else { SessionState::Anonymous })
 }
 
-/// Gives the browser the session of its approved attempt. The session's secret is derived from the attempt's, and every step
-/// may be done twice: two polls at once get one session, and a poll after a kill goes on where the last one stopped.
-async fn claim(
+/// Gives the browser the session of its approved attempt. The session's secret is derived from the attempt's and every step is
+/// idempotent: concurrent polls get one session, and a poll after a crash completes the claim.
+async fn claim_session(
     brand: &Brand,
-    browser: &RequestCookies,
+    cookies: &RequestCookies,
     attempt: &CookieSecret,
     user: &session::User,
     session_id: &str,
     is_claimed: bool,
 ) -> Result<Option<SessionState>> {
     let secret = attempt.derive(SESSION);
-    if is_claimed {
-        let session = session::check(brand, &secret).await?;
-        if session.is_some() {
-            end_previous(brand, browser, &secret).await?;
-        }
-        return Ok(session.map(|session| SessionState::Session { session, secret, is_pending: false }));
+    let session = if is_claimed {
+        session::check(brand, &secret).await?
+    } else {
+        join_visitor(brand, cookies, user.id).await?;
+        session::create(brand, &secret, session_id, user).await?
+    };
+    let Some(session) = session else { return Ok(None) };
+    if !is_claimed {
+        store::mark_claimed(&brand.redis, &attempt.name(LINK)).await?;
     }
-    join_visitor(brand, browser, user.id).await?;
-    let Some(session) = session::begin(brand, &secret, session_id, user).await? else { return Ok(None) };
-    store::mark_claimed(&brand.redis, &attempt.name(LINK)).await?;
-    end_previous(brand, browser, &secret).await?;
-    Ok(Some(SessionState::Session { session, secret, is_pending: false }))
+    end_previous_session(brand, cookies, &secret).await?;
+    Ok(Some(SessionState::Found { session, secret, has_pending_attempt: false }))
 }
 
-/// What the visitor had is the user's from now on, all of it at once: a payment that completes meanwhile finds its cart. Doing
-/// it again does nothing.
-async fn join_visitor(brand: &Brand, browser: &RequestCookies, user_id: i64) -> Result<()> {
-    let Some(visitor) = &browser.visitor else { return Ok(()) };
+/// Moves the visitor's payments, reviews and cart to the user. One transaction, so that a payment that completes meanwhile finds
+/// its cart; idempotent.
+async fn join_visitor(brand: &Brand, cookies: &RequestCookies, user_id: i64) -> Result<()> {
+    let Some(visitor) = &cookies.visitor else { return Ok(()) };
     let (visitor, user) = (Owner::visitor(visitor), Owner::User(user_id));
     let transaction = brand.transaction().await?;
     payments::reassign_owner(&transaction, brand, &visitor, &user).await?;
-    let reviewed = reviews::merge(&transaction, &visitor, &user).await?;
+    let reviewed_items = reviews::merge(&transaction, &visitor, &user).await?;
     cart::merge(&transaction, &visitor, &user, brand.clock.now()).await?;
     transaction.commit().await?;
-    brand.cache.items_changed(reviewed);
+    brand.cache.items_changed(reviewed_items);
     Ok(())
 }
 
-/// A browser has one session: a fresh one ends the one before.
-async fn end_previous(brand: &Brand, browser: &RequestCookies, fresh: &CookieSecret) -> Result<()> {
-    match &browser.session {
-        Some(previous) if previous != fresh => session::end(brand, previous).await,
+/// A browser has one session: a new one ends the previous one.
+async fn end_previous_session(brand: &Brand, cookies: &RequestCookies, new: &CookieSecret) -> Result<()> {
+    match &cookies.session {
+        Some(previous) if previous != new => session::end(brand, previous).await,
         _ => Ok(()),
     }
 }
 
-/// Logs in whoever the data is about: in the attempt that it names, else here. Uses the data up.
+/// Uses up login data: approves the attempt that it names, or else logs the calling browser in.
 ///
 /// # Errors
-/// 401 for data that this bot did not sign, that is stale or was used before; 409 for an attempt that cannot be approved.
-pub async fn log_in(brand: &Brand, data: &SignedData, browser: &RequestCookies) -> Result<LoggedIn> {
+/// 401 for data that this bot did not sign, that is too old or was used before; 409 for an attempt that cannot be approved.
+pub async fn log_in(brand: &Brand, data: &SignedData, cookies: &RequestCookies) -> Result<LoggedIn> {
     let lifetime = verify(brand, data)?;
-    if !store::use_hash(&brand.redis, &data.name(), lifetime).await? {
-        return Err(used());
+    if !store::use_hash(&brand.redis, &data.hash_hex(), lifetime).await? {
+        return Err(already_used());
     }
-    let done = match data.attempt() {
+    let logged_in = match data.attempt() {
         Some(token) => approve_attempt(brand, token, data).await,
-        None => log_in_here(brand, data, browser).await,
+        None => log_in_browser(brand, data, cookies).await,
     };
-    if done.is_err() {
-        store::spare_hash(&brand.redis, &data.name()).await?;
+    if logged_in.is_err() {
+        store::release_hash(&brand.redis, &data.hash_hex()).await?;
     }
-    done
+    logged_in
 }
 
-/// Looks at the data without using it up; returns for how long it could be presented.
+/// Verifies login data without using it up; returns how long its hash has to be stored.
 ///
 /// # Errors
-/// 401 for data that this bot did not sign or that is stale.
+/// 401 for data that this bot did not sign or that is too old.
 pub fn verify(brand: &Brand, data: &SignedData) -> Result<Duration> {
-    let age = SignedDuration::try_from(brand.config.session.max_login_age).or_internal()?;
-    data.verify(&telegram(brand)?.token, brand.clock.now(), age)?;
-    Ok(data.lifetime(age).unsigned_abs())
+    let max_age = SignedDuration::try_from(brand.config.session.max_login_age).or_internal()?;
+    data.verify(&telegram_config(brand)?.token, brand.clock.now(), max_age)?;
+    Ok(SignedData::lifetime(max_age).unsigned_abs())
 }
 
-/// The bot's part: presents what it signed for the person who pressed the right number. The same as a callback with an
-/// `attempt`, whose browser is another one.
+/// Approves the attempt that data signed by our own bot names.
 ///
 /// # Errors
 /// As [`log_in`].
 pub async fn approve(brand: &Brand, data: &SignedData) -> Result<LoggedIn> {
     verify(brand, data)?;
-    let token = data.attempt().ok_or_else(|| Error::internal("the bot signed for no attempt"))?;
+    let token = data.attempt().ok_or_else(|| Error::internal("the signed data names no attempt"))?;
     approve_attempt(brand, token, data).await
 }
 
 async fn approve_attempt(brand: &Brand, token: &str, data: &SignedData) -> Result<LoggedIn> {
     let user = data.user();
-    let (decision, session_id) = store::approve(&brand.redis, token, &user, &session::new_id()?).await?;
-    match decision {
-        Decision::Approved => Ok(LoggedIn::Elsewhere { session_id }),
-        Decision::Gone => Err(Error::conflict("attempt_gone", "This login attempt has expired; please start again.")),
-        Decision::Foreign => Err(Error::conflict("attempt_taken", "Another person has answered this login attempt.")),
+    let (outcome, session_id) = store::approve(&brand.redis, token, &user, &session::new_id()?).await?;
+    match outcome {
+        AttemptOutcome::Approved => Ok(LoggedIn::OtherBrowser { session_id }),
+        AttemptOutcome::Expired => {
+            Err(Error::conflict("attempt_gone", "This login attempt has expired; please start again."))
+        }
+        AttemptOutcome::OtherUser => {
+            Err(Error::conflict("attempt_taken", "Another person has answered this login attempt."))
+        }
         _ => Err(Error::conflict("attempt_denied", "This login attempt was refused; please start again.")),
     }
 }
 
-async fn log_in_here(brand: &Brand, data: &SignedData, browser: &RequestCookies) -> Result<LoggedIn> {
+async fn log_in_browser(brand: &Brand, data: &SignedData, cookies: &RequestCookies) -> Result<LoggedIn> {
     let user = data.user();
     let secret = CookieSecret::new()?;
-    join_visitor(brand, browser, user.id).await?;
-    let session = session::begin(brand, &secret, &session::new_id()?, &user).await?;
-    let session = session.ok_or_else(|| Error::internal("a session of a new secret was there before"))?;
-    end_previous(brand, browser, &secret).await?;
-    // An older attempt of this browser must not take its place.
-    if let Some(attempt) = &browser.attempt {
-        store::end(&brand.redis, &attempt.name(LINK)).await?;
+    join_visitor(brand, cookies, user.id).await?;
+    let session = session::create(brand, &secret, &session::new_id()?, &user).await?;
+    let session = session.ok_or_else(|| Error::internal("a new secret has an ended session"))?;
+    end_previous_session(brand, cookies, &secret).await?;
+    // A pending attempt of this browser must not replace the new session later.
+    if let Some(attempt) = &cookies.attempt {
+        store::delete(&brand.redis, &attempt.name(LINK)).await?;
     }
-    Ok(LoggedIn::Here { session, secret })
+    Ok(LoggedIn::ThisBrowser { session, secret })
 }
 
-/// Makes the one-time token of the page that asks a browser whether to log in; it is good for this visitor's cookie alone.
-pub async fn begin_form(brand: &Brand, visitor: &CookieSecret, data: &SignedData) -> Result<String> {
+/// Issues the one-time token of the confirmation page, bound to the visitor's cookie and the data.
+pub async fn issue_form_token(brand: &Brand, visitor: &CookieSecret, data: &SignedData) -> Result<String> {
     let lifetime = verify(brand, data)?;
-    if store::is_used(&brand.redis, &data.name()).await? {
-        return Err(used());
+    if store::is_hash_used(&brand.redis, &data.hash_hex()).await? {
+        return Err(already_used());
     }
     let token = hex::random_name()?;
-    store::begin_form(&brand.redis, &token, &whose(visitor, data), lifetime).await?;
+    store::create_form_token(&brand.redis, &token, &form_binding(visitor, data), lifetime).await?;
     Ok(token)
 }
 
 /// Logs in the browser that confirmed the page.
 ///
 /// # Errors
-/// 403 for a token that was not made for this browser and this data, or was used; the rest as [`log_in`].
-pub async fn confirm(brand: &Brand, token: &str, data: &SignedData, browser: &RequestCookies) -> Result<LoggedIn> {
-    let is_theirs = match &browser.visitor {
-        Some(visitor) => store::use_form(&brand.redis, token, &whose(visitor, data)).await?,
+/// 403 for a token that was issued to another browser, for other data, or was used; otherwise as [`log_in`].
+pub async fn confirm_form(brand: &Brand, token: &str, data: &SignedData, cookies: &RequestCookies) -> Result<LoggedIn> {
+    let is_valid = match &cookies.visitor {
+        Some(visitor) => store::use_form_token(&brand.redis, token, &form_binding(visitor, data)).await?,
         None => false,
     };
-    if !is_theirs {
+    if !is_valid {
         return Err(Error::forbidden("bad_form_token", "This page is out of date; please open the link again."));
     }
-    log_in(brand, data, browser).await
+    log_in(brand, data, cookies).await
 }
 
 #[track_caller]
-fn used() -> Error {
+fn already_used() -> Error {
     Error::unauthorized("used_login", "This login was used already; please start again in Telegram.")
 }
 
-fn whose(visitor: &CookieSecret, data: &SignedData) -> String {
-    format!("{} {}", visitor.hash(), data.name())
+fn form_binding(visitor: &CookieSecret, data: &SignedData) -> String {
+    format!("{} {}", visitor.hash(), data.hash_hex())
 }
 
-/// Ends whatever the browser holds: its session on every instance, and a login that has begun.
-pub async fn log_out(brand: &Brand, browser: &RequestCookies) -> Result<()> {
-    if let Some(secret) = &browser.session {
+/// Ends the browser's session on every instance, and its login attempt.
+pub async fn log_out(brand: &Brand, cookies: &RequestCookies) -> Result<()> {
+    if let Some(secret) = &cookies.session {
         session::end(brand, secret).await?;
     }
-    if let Some(secret) = &browser.attempt {
-        store::end(&brand.redis, &secret.name(LINK)).await?;
-        // A poll at the same moment may just be claiming it.
+    if let Some(secret) = &cookies.attempt {
+        store::delete(&brand.redis, &secret.name(LINK)).await?;
+        // A concurrent poll may be claiming the attempt.
         session::end(brand, &secret.derive(SESSION)).await?;
     }
     Ok(())
 }
 
-/// The bot's part: somebody pressed START on an attempt's link. `None`: there is no such attempt any more.
-pub async fn ask(brand: &Brand, token: &str, user_id: i64) -> Result<Option<(Decision, Option<Attempt>)>> {
-    store::ask(&brand.redis, token, user_id).await
+/// Binds an attempt to the user who pressed START on its link. `None` when the attempt has expired.
+pub async fn bind_attempt(
+    brand: &Brand,
+    token: &str,
+    user_id: i64,
+) -> Result<Option<(AttemptOutcome, Option<Attempt>)>> {
+    store::bind(&brand.redis, token, user_id).await
 }
 
-/// The bot's part: somebody pressed a number, or No (`None`). A right number still has to be approved with [`log_in`].
-pub async fn press(brand: &Brand, token: &str, user_id: i64, code: Option<&str>) -> Result<Decision> {
-    store::press(&brand.redis, token, user_id, code).await
+/// Checks the number that a user pressed, `None` for No. A matching one must still be approved with [`approve`].
+pub async fn submit_code(brand: &Brand, token: &str, user_id: i64, code: Option<&str>) -> Result<AttemptOutcome> {
+    store::submit_code(&brand.redis, token, user_id, code).await
 }

@@ -1,19 +1,18 @@
-//! Our own few pages: the login that waits for its press, the question before a link logs a browser in, and what went wrong.
+//! The login pages: the started attempt, the confirmation before a link logs a browser in, and errors.
 //!
-//! Made by `auth::http`. They work without scripts, load nothing, and are in the visitor's language and the brand's colour.
-//! Everything from outside goes through maud, which escapes it.
+//! They work without scripts, load nothing, and use the visitor's language and the brand's colour. maud escapes every value.
 
 use fast_qr::QRBuilder;
 use fast_qr::convert::svg::SvgBuilder;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::texts::{LoginTexts, with_shop};
 use super::{Attempt, SignedData};
 use crate::config::BrandConfig;
 use crate::foundation::error::{Error, Kind, Result};
 use crate::foundation::hex;
 use crate::foundation::language::Language;
+use crate::foundation::texts::{Texts, fill};
 
 /// A page and the nonce of its style sheet.
 pub struct LoginPage {
@@ -21,8 +20,10 @@ pub struct LoginPage {
     pub nonce: String,
 }
 
-/// The links to the bot that an attempt has.
-pub struct Links {
+/// The ways from an attempt to the bot.
+pub struct AttemptLinks {
+    /// `@BOT`
+    pub bot: String,
     /// `https://t.me/BOT?start=auth_TOKEN`
     pub url: String,
     /// `tg://resolve?domain=BOT&start=auth_TOKEN`
@@ -31,45 +32,47 @@ pub struct Links {
     pub command: String,
 }
 
-/// The login that waits: the number, the ways to the bot.
-pub fn waiting(
+/// The page of a pending attempt: the number, and the links to the bot.
+pub fn attempt_page(
     brand: &BrandConfig,
     language: Language,
     attempt: &Attempt,
-    links: &Links,
-    bot: &str,
+    links: &AttemptLinks,
     expires_at: Timestamp,
 ) -> Result<LoginPage> {
-    let texts = LoginTexts::of(language);
-    let bot = format!("@{bot}");
-    let (before, after) = texts.or_send.split_once("{bot}").unwrap_or((texts.or_send, ""));
-    let until = texts.valid.replace("{time}", &expires_at.strftime("%H:%M UTC").to_string());
+    let texts = &Texts::of(language).login_page;
+    let (before_bot, after_bot) = texts.send_command.split_once("{bot}").unwrap_or((texts.send_command, ""));
+    let valid_until = fill(texts.valid_until, &[("time", &expires_at.strftime("%H:%M UTC").to_string())]);
     let body = html! {
-        p { (texts.start_steps) }
-        p.label { (texts.start_code) }
+        p { (texts.attempt_steps) }
+        p.label { (texts.attempt_code) }
         p.code { (attempt.code) }
         p { a.button href=(links.url) { (texts.open_telegram) } " " a.second href=(links.tg_url) { (texts.open_app) } }
-        p { (texts.scan) }
-        div.qr role="img" aria-label=(links.url) { (PreEscaped(qr_picture(&links.url)?)) }
-        p { (before) b { (bot) } (after) }
+        p { (texts.scan_qr) }
+        div.qr role="img" aria-label=(links.url) { (PreEscaped(qr_svg(&links.url)?)) }
+        p { (before_bot) b { (links.bot) } (after_bot) }
         p { code { (links.command) } }
-        p.small { (until) }
-        p { a href=(brand.storefront_url) { (texts.back) } }
+        p.small { (valid_until) }
+        p { a href=(brand.storefront_url) { (texts.back_to_shop) } }
     };
-    page(brand, language, &with_shop(texts.start_title, &brand.title), body)
+    page(brand, language, &fill(texts.attempt_title, &[("shop", &brand.title)]), body)
 }
 
-/// "Log in to Dexar as Anna?": nothing has happened yet, and nothing happens without the press of the button.
-pub fn question(brand: &BrandConfig, language: Language, data: &SignedData, form_token: &str) -> Result<LoginPage> {
-    let texts = LoginTexts::of(language);
+/// "Log in to Dexar as Anna?": only the button of this page logs the browser in.
+pub fn confirmation_page(
+    brand: &BrandConfig,
+    language: Language,
+    data: &SignedData,
+    form_token: &str,
+) -> Result<LoginPage> {
+    let texts = &Texts::of(language).login_page;
     let user = data.user();
     let name = match &user.username {
         Some(username) => format!("{} (@{username})", user.display_name),
         None => user.display_name.clone(),
     };
-    let sentence = with_shop(texts.confirm_question, &brand.title).replace("{name}", &name);
     let body = html! {
-        p.question { (sentence) }
+        p.question { (fill(texts.confirm_question, &[("shop", &brand.title), ("name", &name)])) }
         p { (texts.confirm_warning) }
         form method="post" action="/auth/telegram/callback" {
             @for (name, value) in data.pairs() {
@@ -78,26 +81,26 @@ pub fn question(brand: &BrandConfig, language: Language, data: &SignedData, form
             input type="hidden" name="form_token" value=(form_token);
             button type="submit" { (texts.confirm_button) }
         }
-        p { a href=(brand.storefront_url) { (texts.confirm_no) } }
+        p { a href=(brand.storefront_url) { (texts.confirm_cancel) } }
     };
-    page(brand, language, &with_shop(texts.confirm_title, &brand.title), body)
+    page(brand, language, &fill(texts.confirm_title, &[("shop", &brand.title)]), body)
 }
 
-/// What went wrong, in words for a visitor.
-pub fn sorry(brand: &BrandConfig, language: Language, error: &Error) -> Result<LoginPage> {
-    let texts = LoginTexts::of(language);
-    let sentence = match (&error.kind, error.code) {
-        (_, "stale_login") => texts.sorry_stale,
-        (_, "used_login") => texts.sorry_used,
-        (Kind::Malformed, _) | (_, "bad_hash") => texts.sorry_wrong,
-        (Kind::Forbidden, _) => texts.sorry_page,
-        _ => texts.sorry_away,
+/// An error in words for the visitor.
+pub fn error_page(brand: &BrandConfig, language: Language, error: &Error) -> Result<LoginPage> {
+    let texts = &Texts::of(language).login_page;
+    let message = match (&error.kind, error.code) {
+        (_, "stale_login") => texts.error_stale,
+        (_, "used_login") => texts.error_used,
+        (Kind::Malformed, _) | (_, "bad_hash") => texts.error_not_signed,
+        (Kind::Forbidden, _) => texts.error_page_expired,
+        _ => texts.error_unavailable,
     };
     let body = html! {
-        p { (sentence) }
-        p { a href=(brand.storefront_url) { (texts.back) } }
+        p { (message) }
+        p { a href=(brand.storefront_url) { (texts.back_to_shop) } }
     };
-    page(brand, language, texts.sorry_title, body)
+    page(brand, language, texts.error_title, body)
 }
 
 fn page(brand: &BrandConfig, language: Language, title: &str, body: Markup) -> Result<LoginPage> {
@@ -126,8 +129,8 @@ fn page(brand: &BrandConfig, language: Language, title: &str, body: Markup) -> R
 }
 
 /// # Errors
-/// Only for a text longer than a QR code takes, which no configured URL is.
-fn qr_picture(text: &str) -> Result<String> {
+/// For a text that exceeds the capacity of a QR code, which no configured URL does.
+fn qr_svg(text: &str) -> Result<String> {
     let code = QRBuilder::new(text).build().map_err(|error| Error::internal(error.to_string()))?;
     Ok(SvgBuilder::default().to_str(&code))
 }
@@ -157,8 +160,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_qr_code_is_a_picture() {
-        let picture = qr_picture("https://t.me/dexarmarket_bot?start=auth_0123").expect("short enough");
-        assert!(picture.starts_with("<svg") && picture.ends_with("</svg>"), "{picture}");
+    fn a_qr_code_is_an_svg_element() {
+        let svg = qr_svg("https://t.me/dexarmarket_bot?start=auth_0123").expect("short enough");
+        assert!(svg.starts_with("<svg") && svg.ends_with("</svg>"), "{svg}");
     }
 }

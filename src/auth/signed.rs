@@ -1,8 +1,11 @@
-//! Login data signed by Telegram's rule: read, verified, and made.
+//! Login data with Telegram's signature: parsing, verification and signing.
 //!
-//! The rule (core.telegram.org/widgets/login-legacy): the hash is HMAC-SHA256 over the sorted `key=value` lines of all fields
-//! but `hash`, with SHA-256 of the bot's token as the key. Used by `auth` for what comes in and for what the bot sends. What
-//! must never happen: a field that is not covered by the hash is believed, or a comparison that tells how far it got.
+//! The signature (core.telegram.org/widgets/login-legacy) is HMAC-SHA256 over the sorted `key=value` lines of all fields but
+//! `hash`, keyed with SHA-256 of the bot's token.
+//!
+//! # Invariants
+//!
+//! The hash covers every accepted field, and is compared in constant time.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +22,9 @@ use crate::http::request::MAX_SAFE_INTEGER;
 use crate::session::User;
 
 /// How far Telegram's clock may be ahead of ours.
-const LARGEST_SKEW: SignedDuration = SignedDuration::from_mins(1);
+const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(1);
 
-/// Every field there is, and the most characters it may have.
+/// The known fields and their maximum lengths in characters.
 const FIELDS: [(&str, usize); 8] = [
     ("id", 16),
     ("first_name", 256),
@@ -33,7 +36,7 @@ const FIELDS: [(&str, usize); 8] = [
     ("attempt", 64),
 ];
 
-/// Login data whose shape is right and whose signature was not looked at yet.
+/// Well-formed login data; only [`SignedData::verify`] checks the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedData {
     /// Every received field but `hash`, as text.
@@ -44,7 +47,7 @@ pub struct SignedData {
 }
 
 impl SignedData {
-    /// From the members of a JSON object. Absent and `null` are the same; a number counts by its digits.
+    /// Parses a JSON object. `null` is the same as absent; a number is the same as its digits.
     ///
     /// # Errors
     /// 400 that names the field.
@@ -56,77 +59,82 @@ impl SignedData {
                 Value::Null => {}
                 Value::String(text) => pairs.push((name.clone(), text.clone())),
                 Value::Number(number) if number.is_i64() => pairs.push((name.clone(), number.to_string())),
-                _ => return Err(wrong(name, "a text or a whole number")),
+                _ => return Err(invalid(name, "a text or a whole number")),
             }
         }
         SignedData::from_pairs(pairs)
     }
 
-    /// From a query or a form.
+    /// Parses the pairs of a query or a form.
     ///
     /// # Errors
     /// 400 that names the field.
     pub fn from_pairs(pairs: Vec<(String, String)>) -> Result<SignedData> {
         let mut fields = BTreeMap::new();
         for (name, value) in pairs {
-            let Some((_, longest)) = FIELDS.iter().find(|(known, _)| *known == name) else {
-                let shown: String = name.chars().take(40).collect();
-                return Err(Error::malformed("bad_login", format!("{shown:?} is no field of Telegram's login data.")));
+            let Some((_, max_chars)) = FIELDS.iter().find(|(known, _)| *known == name) else {
+                return Err(Error::malformed(
+                    "bad_login",
+                    format!("{:?} is not a field of Telegram's login data.", truncated(&name)),
+                ));
             };
-            // A line feed would let one field's value be read as another field.
-            if value.chars().count() > *longest || value.chars().any(char::is_control) {
-                return Err(wrong(&name, &format!("at most {longest} characters, none of them a control character")));
+            // The signed text separates fields by line feeds: one inside a value could forge another field.
+            if value.chars().count() > *max_chars || value.chars().any(char::is_control) {
+                return Err(invalid(
+                    &name,
+                    &format!("at most {max_chars} characters, none of them a control character"),
+                ));
             }
             if fields.insert(name.clone(), value).is_some() {
-                return Err(wrong(&name, "one value"));
+                return Err(invalid(&name, "one value"));
             }
         }
-        let required = |name: &str| fields.get(name).cloned().ok_or_else(|| wrong(name, "a value"));
+        let required = |name: &str| fields.get(name).cloned().ok_or_else(|| invalid(name, "a value"));
         let user_id =
-            digits(&required("id")?).filter(|id| *id >= 1).ok_or_else(|| wrong("id", "a positive integer"))?;
+            parse_digits(&required("id")?).filter(|id| *id >= 1).ok_or_else(|| invalid("id", "a positive integer"))?;
         required("first_name")?;
-        let auth_date = digits(&required("auth_date")?).and_then(|seconds| Timestamp::from_second(seconds).ok());
-        let signed_at = auth_date.ok_or_else(|| wrong("auth_date", "seconds since 1970"))?;
-        let hash = hex::decode_32(&required("hash")?).ok_or_else(|| wrong("hash", "64 hexadecimal digits"))?;
+        let auth_date = parse_digits(&required("auth_date")?).and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let signed_at = auth_date.ok_or_else(|| invalid("auth_date", "seconds since 1970"))?;
+        let hash = hex::decode_32(&required("hash")?).ok_or_else(|| invalid("hash", "64 hexadecimal digits"))?;
         fields.remove("hash");
         Ok(SignedData { fields, hash, user_id, signed_at })
     }
 
-    /// Signs data the way Telegram does, with one more field that names a login attempt. What a person is called may hold
-    /// anything; control characters become spaces, so that no name looks like further fields.
-    pub fn sign(user: &Signer<'_>, attempt: Option<&str>, now: Timestamp, token: &Secret) -> SignedData {
+    /// Signs login data as Telegram does, with `attempt` as a further field. Control characters in names become spaces, so that
+    /// no name can forge further fields.
+    pub fn sign(user: &LoginIdentity<'_>, attempt: Option<&str>, now: Timestamp, token: &Secret) -> SignedData {
         let mut fields = BTreeMap::from([
             ("id".to_owned(), user.id.to_string()),
-            ("first_name".to_owned(), one_line(user.first_name)),
+            ("first_name".to_owned(), without_controls(user.first_name)),
             ("auth_date".to_owned(), now.as_second().to_string()),
         ]);
         for (name, value) in [("last_name", user.last_name), ("username", user.username), ("attempt", attempt)] {
-            value.map(|value| fields.insert(name.to_owned(), one_line(value)));
+            value.map(|value| fields.insert(name.to_owned(), without_controls(value)));
         }
-        let hash = mac(&fields, token).finalize().into_bytes().into();
+        let hash = signature(&fields, token).finalize().into_bytes().into();
         SignedData { fields, hash, user_id: user.id, signed_at: now }
     }
 
     /// # Errors
-    /// 401 for a hash that this bot did not make, and for data older than `age` or from the future.
-    pub fn verify(&self, token: &Secret, now: Timestamp, age: SignedDuration) -> Result<()> {
-        if mac(&self.fields, token).verify_slice(&self.hash).is_err() {
+    /// 401 for a signature that is not this bot's, and for data older than `max_age` or dated in the future.
+    pub fn verify(&self, token: &Secret, now: Timestamp, max_age: SignedDuration) -> Result<()> {
+        if signature(&self.fields, token).verify_slice(&self.hash).is_err() {
             return Err(Error::unauthorized("bad_hash", "This login was not signed by the bot of this shop."));
         }
-        let old = now.duration_since(self.signed_at);
-        if old > age || old < -LARGEST_SKEW {
+        let age = now.duration_since(self.signed_at);
+        if age > max_age || age < -MAX_CLOCK_SKEW {
             return Err(Error::unauthorized("stale_login", "This login is too old; please start again in Telegram."));
         }
         Ok(())
     }
 
-    /// For how long the data could still be presented.
-    pub fn lifetime(&self, age: SignedDuration) -> SignedDuration {
-        age + LARGEST_SKEW
+    /// For how long data is accepted at most, which is how long a used hash has to be stored.
+    pub fn lifetime(max_age: SignedDuration) -> SignedDuration {
+        max_age + MAX_CLOCK_SKEW
     }
 
-    /// The hash as a name.
-    pub fn name(&self) -> String {
+    /// The hash in hexadecimal.
+    pub fn hash_hex(&self) -> String {
         hex::encode(&self.hash)
     }
 
@@ -135,20 +143,20 @@ impl SignedData {
     }
 
     pub fn user(&self) -> User {
-        let of = |name: &str| self.fields.get(name).map(String::as_str).unwrap_or_default();
-        let username = Some(of("username")).filter(|name| !name.is_empty()).map(str::to_owned);
-        let display_name = format!("{} {}", of("first_name"), of("last_name")).trim().to_owned();
+        let field = |name: &str| self.fields.get(name).map(String::as_str).unwrap_or_default();
+        let username = Some(field("username")).filter(|name| !name.is_empty()).map(str::to_owned);
+        let display_name = format!("{} {}", field("first_name"), field("last_name")).trim().to_owned();
         User { id: self.user_id, username, display_name }
     }
 
-    /// All fields, `hash` included, in their order: for the query of a link and for the form of a page.
+    /// All fields and `hash`, for a query or a form.
     pub fn pairs(&self) -> Vec<(&str, String)> {
         let fields = self.fields.iter().map(|(name, value)| (name.as_str(), value.clone()));
-        fields.chain([("hash", self.name())]).collect()
+        fields.chain([("hash", self.hash_hex())]).collect()
     }
 }
 
-/// The link that logs a browser in, after a question: signed data in a query.
+/// The link that logs a browser in after a confirmation: signed data in a query.
 pub fn callback_url(public_url: &str, data: &SignedData) -> String {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let pairs = data.pairs();
@@ -156,20 +164,20 @@ pub fn callback_url(public_url: &str, data: &SignedData) -> String {
     format!("{public_url}/auth/telegram/callback?{query}")
 }
 
-/// Whom the bot signs for, as its update names them.
+/// The user that the bot signs for, as named by a Telegram update.
 #[derive(Debug, Clone, Copy)]
-pub struct Signer<'a> {
+pub struct LoginIdentity<'a> {
     pub id: i64,
     pub first_name: &'a str,
     pub last_name: Option<&'a str>,
     pub username: Option<&'a str>,
 }
 
-fn one_line(text: &str) -> String {
+fn without_controls(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-fn mac(fields: &BTreeMap<String, String>, token: &Secret) -> Hmac<Sha256> {
+fn signature(fields: &BTreeMap<String, String>, token: &Secret) -> Hmac<Sha256> {
     let key = Sha256::digest(token.reveal().as_bytes());
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes keys of any length");
     for (number, (name, value)) in fields.iter().enumerate() {
@@ -179,14 +187,18 @@ fn mac(fields: &BTreeMap<String, String>, token: &Secret) -> Hmac<Sha256> {
     mac
 }
 
-fn wrong(name: &str, expected: &str) -> Error {
-    let shown: String = name.chars().take(40).collect();
-    Error::malformed("bad_login", format!("{shown}: expected {expected}"))
+fn invalid(name: &str, expected: &str) -> Error {
+    Error::malformed("bad_login", format!("{}: expected {expected}", truncated(name)))
 }
 
-fn digits(text: &str) -> Option<i64> {
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    text.parse().ok().filter(|number| plain && *number <= MAX_SAFE_INTEGER)
+fn truncated(name: &str) -> String {
+    name.chars().take(40).collect()
+}
+
+fn parse_digits(text: &str) -> Option<i64> {
+    let is_canonical =
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|number| is_canonical && *number <= MAX_SAFE_INTEGER)
 }
 
 #[cfg(test)]
@@ -199,7 +211,7 @@ mod tests {
     }
 
     fn signed_by(token: &Secret) -> SignedData {
-        let user = Signer { id: 42, first_name: "Анна", last_name: Some("К."), username: None };
+        let user = LoginIdentity { id: 42, first_name: "Анна", last_name: Some("К."), username: None };
         SignedData::sign(&user, None, Timestamp::from_second(1_709_100_000).expect("2024"), token)
     }
 
@@ -207,28 +219,29 @@ mod tests {
     const HASH: &str = "bd34b8c7dcd7e2b73f5aeeadc10f4a3134a092cf8b423391083d258d96822802";
 
     #[test]
-    fn the_hash_is_telegrams() {
-        assert_eq!(signed_by(&token()).name(), HASH);
+    fn the_signature_is_telegrams() {
+        assert_eq!(signed_by(&token()).hash_hex(), HASH);
         let body = json!({"id": 42, "first_name": "Анна", "last_name": "К.", "username": null,
                           "auth_date": 1_709_100_000, "hash": HASH});
-        assert_eq!(SignedData::from_json(&body).expect("good"), signed_by(&token()));
+        assert_eq!(SignedData::from_json(&body).expect("well-formed"), signed_by(&token()));
     }
 
     #[test]
-    fn no_name_passes_for_another_field() {
-        let mallory = Signer { id: 666, first_name: "M\nid=42\nlast_name=X", last_name: Some("\r\n"), username: None };
+    fn a_name_cannot_forge_another_field() {
+        let mallory =
+            LoginIdentity { id: 666, first_name: "M\nid=42\nlast_name=X", last_name: Some("\r\n"), username: None };
         let signed = SignedData::sign(&mallory, None, Timestamp::UNIX_EPOCH, &token());
         assert!(signed.pairs().iter().all(|(_, value)| !value.contains(char::is_control)));
-        // What the lines of the old form would have been, read as the fields that they name.
+        // Without the replacement of control characters the signature would cover these fields.
         let forged =
-            json!({"id": 42, "first_name": "M", "last_name": "X id=666", "auth_date": 0, "hash": signed.name()});
-        let forged = SignedData::from_json(&forged).expect("its shape is right");
+            json!({"id": 42, "first_name": "M", "last_name": "X id=666", "auth_date": 0, "hash": signed.hash_hex()});
+        let forged = SignedData::from_json(&forged).expect("it is well-formed");
         let verified = forged.verify(&token(), Timestamp::UNIX_EPOCH, SignedDuration::from_mins(5));
-        assert_eq!(verified.expect_err("another user").code, "bad_hash");
+        assert_eq!(verified.expect_err("forged").code, "bad_hash");
     }
 
     #[test]
-    fn only_this_bots_fresh_signature_counts() {
+    fn only_a_fresh_signature_of_this_bot_is_accepted() {
         let (data, age) = (signed_by(&token()), SignedDuration::from_mins(5));
         let at = |seconds: i64| Timestamp::from_second(1_709_100_000 + seconds).expect("2024");
         assert!(data.verify(&token(), at(0), age).is_ok());
@@ -242,10 +255,10 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_the_right_shape_is_named() {
+    fn a_malformed_field_is_named() {
         let good =
             || -> Value { json!({"id": 42, "first_name": "A", "auth_date": 1_709_100_000, "hash": "ab".repeat(32)}) };
-        let spoilt = |name: &str, value: Value| {
+        let with_field = |name: &str, value: Value| {
             let mut body = good();
             body[name] = value;
             SignedData::from_json(&body)
@@ -267,7 +280,7 @@ mod tests {
             ("last_name", json!("X\nid=6660001")),
             ("first_name", json!("A\0")),
         ] {
-            let error = spoilt(name, value.clone()).expect_err("wrong");
+            let error = with_field(name, value.clone()).expect_err("malformed");
             assert!(error.public.contains(name), "{name} {value}: {}", error.public);
         }
         assert!(SignedData::from_pairs(vec![("id".into(), "1".into()), ("id".into(), "2".into())]).is_err());

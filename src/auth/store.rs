@@ -1,8 +1,7 @@
-//! Login attempts in Redis, and what may be used once: hashes of login data, tokens of forms.
+//! Login attempts and one-time tokens in Redis.
 //!
-//! An attempt is one key, named by its public token; every step is one script, so that two presses, two polls or two
-//! instances at the same moment agree. Its states: `new`, `asked` (somebody pressed START), `approved`, `claimed` (a browser
-//! has the session), `denied`.
+//! An attempt is a hash under its public token. Its states: `new`, `asked` (a user pressed START), `approved`, `claimed` (the
+//! browser has the session), `denied`. Every step is one script, so that concurrent steps cannot race.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -11,166 +10,187 @@ use std::time::Duration;
 use jiff::Timestamp;
 use redis::Script;
 
-use super::attempt::{Attempt, AttemptState, Decision};
+use super::attempt::{Attempt, AttemptOutcome, AttemptState};
 use crate::foundation::error::{Result, ResultExt};
 use crate::platform::redis::{Redis, RedisKey};
 use crate::session::User;
 
 /// After an approval the browser has at least this long to claim its session.
-const LEAST_CLAIM_MS: u64 = 60_000;
+const MIN_CLAIM_MS: u64 = 60_000;
 
-/// user → {word, code, choices, browser, address, created_ms}
-static ASK: LazyLock<Script> = LazyLock::new(|| {
+/// Binds an attempt to the user who pressed START. ARGV: user id. Returns {word, code, choices, browser, address, created_ms}.
+static BIND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "local a = redis.call('hmget', KEYS[1], 'state', 'asked_by', 'code', 'choices', 'browser', 'address', 'created_ms') \
-         if not a[1] then return false end \
-         if a[2] and a[2] ~= ARGV[1] then return {'taken', '', '', '', '', 0} end \
-         if a[1] == 'new' then redis.call('hset', KEYS[1], 'state', 'asked', 'asked_by', ARGV[1]) a[1] = 'asked' end \
-         return {a[1], a[3], a[4], a[5], a[6], tonumber(a[7])}",
+        r"local a = redis.call('hmget', KEYS[1], 'state', 'asked_by', 'code', 'choices', 'browser', 'address', 'created_ms')
+          if not a[1] then return false end
+          if a[2] and a[2] ~= ARGV[1] then return {'taken', '', '', '', '', 0} end
+          if a[1] == 'new' then redis.call('hset', KEYS[1], 'state', 'asked', 'asked_by', ARGV[1]) a[1] = 'asked' end
+          return {a[1], a[3], a[4], a[5], a[6], tonumber(a[7])}",
     )
 });
 
-/// user, code ('' is No) → word
-static PRESS: LazyLock<Script> = LazyLock::new(|| {
+/// Checks the pressed number; a wrong one denies the attempt. ARGV: user id, code (empty: No). Returns the word.
+static SUBMIT_CODE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "local a = redis.call('hmget', KEYS[1], 'state', 'asked_by', 'code') \
-         if not a[1] then return 'gone' end \
-         if a[2] ~= ARGV[1] then return 'foreign' end \
-         if a[1] ~= 'asked' then return a[1] end \
-         if ARGV[2] == a[3] then return 'right' end \
-         redis.call('hset', KEYS[1], 'state', 'denied') \
-         if ARGV[2] == '' then return 'refused' end \
-         return 'wrong'",
+        r"local a = redis.call('hmget', KEYS[1], 'state', 'asked_by', 'code')
+          if not a[1] then return 'gone' end
+          if a[2] ~= ARGV[1] then return 'foreign' end
+          if a[1] ~= 'asked' then return a[1] end
+          if ARGV[2] == a[3] then return 'right' end
+          redis.call('hset', KEYS[1], 'state', 'denied')
+          if ARGV[2] == '' then return 'refused' end
+          return 'wrong'",
     )
 });
 
-/// user, user as JSON, session id, least milliseconds → {word, session id}
+/// Approves an attempt once. ARGV: user id, user (JSON), session id, minimum lifetime (ms). Returns {word, session id}.
 static APPROVE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "local a = redis.call('hmget', KEYS[1], 'state', 'asked_by', 'session_id') \
-         if not a[1] then return {'gone', ''} end \
-         if a[1] == 'denied' then return {'denied', ''} end \
-         if a[2] and a[2] ~= ARGV[1] then return {'foreign', ''} end \
-         if a[3] then return {'approved', a[3]} end \
-         redis.call('hset', KEYS[1], 'state', 'approved', 'asked_by', ARGV[1], 'user', ARGV[2], 'session_id', ARGV[3]) \
-         if redis.call('pttl', KEYS[1]) < tonumber(ARGV[4]) then redis.call('pexpire', KEYS[1], ARGV[4]) end \
-         return {'approved', ARGV[3]}",
+        r"local a = redis.call('hmget', KEYS[1], 'state', 'asked_by', 'session_id')
+          if not a[1] then return {'gone', ''} end
+          if a[1] == 'denied' then return {'denied', ''} end
+          if a[2] and a[2] ~= ARGV[1] then return {'foreign', ''} end
+          if a[3] then return {'approved', a[3]} end
+          redis.call('hset', KEYS[1], 'state', 'approved', 'asked_by', ARGV[1], 'user', ARGV[2], 'session_id', ARGV[3])
+          if redis.call('pttl', KEYS[1]) < tonumber(ARGV[4]) then redis.call('pexpire', KEYS[1], ARGV[4]) end
+          return {'approved', ARGV[3]}",
     )
 });
 
-/// → nothing
-static CLAIMED: LazyLock<Script> = LazyLock::new(|| {
+/// Unlike a bare HSET it does not create an attempt that has expired.
+static MARK_CLAIMED: LazyLock<Script> = LazyLock::new(|| {
     Script::new("if redis.call('exists', KEYS[1]) == 1 then redis.call('hset', KEYS[1], 'state', 'claimed') end")
 });
 
-/// whose → whether it was
-static USE_FORM: LazyLock<Script> = LazyLock::new(|| {
+/// Deletes a token if it has the expected binding. ARGV: binding. Returns the number of deleted keys.
+static USE_FORM_TOKEN: LazyLock<Script> = LazyLock::new(|| {
     Script::new("if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('del', KEYS[1])")
 });
 
-fn key(kv: &Redis, token: &str) -> RedisKey {
-    kv.key(token, "attempt")
-}
-
-pub(super) async fn begin(kv: &Redis, attempt: &Attempt, lifetime: Duration) -> Result<()> {
+pub(super) async fn create(redis: &Redis, attempt: &Attempt, lifetime: Duration) -> Result<()> {
     let choices = serde_json::to_string(&attempt.choices).or_internal()?;
-    let key = key(kv, &attempt.token);
+    let key = attempt_key(redis, &attempt.token);
     let mut set = redis::cmd("HSET");
     set.arg(&key).arg("state").arg("new").arg("code").arg(&attempt.code).arg("choices").arg(choices);
     set.arg("browser").arg(&attempt.browser).arg("address").arg(&attempt.address);
     set.arg("created_ms").arg(attempt.created_at.as_millisecond());
     let mut expire = redis::cmd("PEXPIRE");
     expire.arg(&key).arg(ms(lifetime));
-    kv.run_atomically(&set, &expire).await
+    redis.run_atomically(&set, &expire).await
 }
 
-/// The attempt as a page shows it, with how far it got.
-pub(super) async fn look(kv: &Redis, token: &str) -> Result<Option<(Attempt, AttemptState)>> {
-    let mut row: HashMap<String, String> = kv.run(redis::cmd("HGETALL").arg(key(kv, token))).await?;
+pub(super) async fn find(redis: &Redis, token: &str) -> Result<Option<(Attempt, AttemptState)>> {
+    let mut row: HashMap<String, String> = redis.run(redis::cmd("HGETALL").arg(attempt_key(redis, token))).await?;
     if row.is_empty() {
         return Ok(None);
     }
-    let mut of = |name: &str| row.remove(name).unwrap_or_default();
-    let created_ms = of("created_ms").parse().or_internal()?;
-    let attempt = attempt(token, of("code"), &of("choices"), of("browser"), of("address"), created_ms)?;
-    let state = of("state");
-    let progress = match state.as_str() {
+    let mut field = |name: &str| row.remove(name).unwrap_or_default();
+    let created_ms = field("created_ms").parse().or_internal()?;
+    let attempt = from_fields(token, field("code"), &field("choices"), field("browser"), field("address"), created_ms)?;
+    let word = field("state");
+    let state = match word.as_str() {
         "denied" => AttemptState::Denied,
         "approved" | "claimed" => {
-            let user = serde_json::from_str(&of("user")).or_internal()?;
-            AttemptState::Approved { user, session_id: of("session_id"), is_claimed: state == "claimed" }
+            let user = serde_json::from_str(&field("user")).or_internal()?;
+            AttemptState::Approved { user, session_id: field("session_id"), is_claimed: word == "claimed" }
         }
         _ => AttemptState::Pending,
     };
-    Ok(Some((attempt, progress)))
+    Ok(Some((attempt, state)))
 }
 
-/// Marks that this user was asked; `Ok(None)` when there is no such attempt any more.
-pub(super) async fn ask(kv: &Redis, token: &str, user_id: i64) -> Result<Option<(Decision, Option<Attempt>)>> {
+/// Binds an attempt to a user. The outer `None`: expired; the inner one: bound to another user.
+pub(super) async fn bind(
+    redis: &Redis,
+    token: &str,
+    user_id: i64,
+) -> Result<Option<(AttemptOutcome, Option<Attempt>)>> {
     type Row = Option<(String, String, String, String, String, i64)>;
-    let row: Row = kv.run_script(ASK.key(key(kv, token)).arg(user_id)).await?;
+    let row: Row = redis.run_script(BIND.key(attempt_key(redis, token)).arg(user_id)).await?;
     let Some((word, code, choices, browser, address, created_ms)) = row else { return Ok(None) };
-    let decision = Decision::of(&word)?;
-    let attempt = match decision {
-        Decision::Foreign => None,
-        _ => Some(attempt(token, code, &choices, browser, address, created_ms)?),
+    let outcome = AttemptOutcome::parse(&word)?;
+    let attempt = match outcome {
+        AttemptOutcome::OtherUser => None,
+        _ => Some(from_fields(token, code, &choices, browser, address, created_ms)?),
     };
-    Ok(Some((decision, attempt)))
+    Ok(Some((outcome, attempt)))
 }
 
-/// `code` is what was pressed, `None` for No.
-pub(super) async fn press(kv: &Redis, token: &str, user_id: i64, code: Option<&str>) -> Result<Decision> {
-    let word: String = kv.run_script(PRESS.key(key(kv, token)).arg(user_id).arg(code.unwrap_or_default())).await?;
-    Decision::of(&word)
+/// `code` is `None` for the button No.
+pub(super) async fn submit_code(
+    redis: &Redis,
+    token: &str,
+    user_id: i64,
+    code: Option<&str>,
+) -> Result<AttemptOutcome> {
+    let mut script = SUBMIT_CODE.key(attempt_key(redis, token));
+    let word: String = redis.run_script(script.arg(user_id).arg(code.unwrap_or_default())).await?;
+    AttemptOutcome::parse(&word)
 }
 
-/// Returns what became of it, and the session's id, which an earlier approval decided.
-pub(super) async fn approve(kv: &Redis, token: &str, user: &User, session_id: &str) -> Result<(Decision, String)> {
+/// Returns the outcome and the session id: that of an earlier approval if there was one.
+pub(super) async fn approve(
+    redis: &Redis,
+    token: &str,
+    user: &User,
+    session_id: &str,
+) -> Result<(AttemptOutcome, String)> {
     let json = serde_json::to_string(user).or_internal()?;
-    let mut script = APPROVE.key(key(kv, token));
-    let row: (String, String) =
-        kv.run_script(script.arg(user.id).arg(json).arg(session_id).arg(LEAST_CLAIM_MS)).await?;
-    Ok((Decision::of(&row.0)?, row.1))
+    let mut script = APPROVE.key(attempt_key(redis, token));
+    let (word, session_id): (String, String) =
+        redis.run_script(script.arg(user.id).arg(json).arg(session_id).arg(MIN_CLAIM_MS)).await?;
+    Ok((AttemptOutcome::parse(&word)?, session_id))
 }
 
-pub(super) async fn mark_claimed(kv: &Redis, token: &str) -> Result<()> {
-    kv.run_script(&CLAIMED.key(key(kv, token))).await
+pub(super) async fn mark_claimed(redis: &Redis, token: &str) -> Result<()> {
+    redis.run_script(&MARK_CLAIMED.key(attempt_key(redis, token))).await
 }
 
-/// Ends an attempt, whatever its state.
-pub(super) async fn end(kv: &Redis, token: &str) -> Result<()> {
-    kv.run(redis::cmd("DEL").arg(key(kv, token))).await
+/// Deletes an attempt in any state.
+pub(super) async fn delete(redis: &Redis, token: &str) -> Result<()> {
+    redis.run(redis::cmd("DEL").arg(attempt_key(redis, token))).await
 }
 
-/// Uses up the hash of login data; `false` when it was used before.
-pub(super) async fn use_hash(kv: &Redis, hash: &str, lifetime: Duration) -> Result<bool> {
+/// Marks the hash of login data as used; `false` when it was used before.
+pub(super) async fn use_hash(redis: &Redis, hash: &str, lifetime: Duration) -> Result<bool> {
     let mut set = redis::cmd("SET");
-    let done: Option<String> =
-        kv.run(set.arg(kv.key(hash, "login")).arg(1).arg("NX").arg("PX").arg(ms(lifetime))).await?;
-    Ok(done.is_some())
+    let set: Option<String> =
+        redis.run(set.arg(hash_key(redis, hash)).arg(1).arg("NX").arg("PX").arg(ms(lifetime))).await?;
+    Ok(set.is_some())
 }
 
-/// Whether login data was used up.
-pub(super) async fn is_used(kv: &Redis, hash: &str) -> Result<bool> {
-    kv.run(redis::cmd("EXISTS").arg(kv.key(hash, "login"))).await
+pub(super) async fn is_hash_used(redis: &Redis, hash: &str) -> Result<bool> {
+    redis.run(redis::cmd("EXISTS").arg(hash_key(redis, hash))).await
 }
 
-/// Takes that back: nothing came of it.
-pub(super) async fn spare_hash(kv: &Redis, hash: &str) -> Result<()> {
-    kv.run(redis::cmd("DEL").arg(kv.key(hash, "login"))).await
+/// Undoes [`use_hash`] after a login that failed.
+pub(super) async fn release_hash(redis: &Redis, hash: &str) -> Result<()> {
+    redis.run(redis::cmd("DEL").arg(hash_key(redis, hash))).await
 }
 
-/// Notes the token of a form and whose browser it was made for.
-pub(super) async fn begin_form(kv: &Redis, token: &str, whose: &str, lifetime: Duration) -> Result<()> {
-    kv.run(redis::cmd("SET").arg(kv.key(token, "form")).arg(whose).arg("PX").arg(ms(lifetime))).await
+/// Stores the one-time token of a form with the browser and the data it is bound to.
+pub(super) async fn create_form_token(redis: &Redis, token: &str, binding: &str, lifetime: Duration) -> Result<()> {
+    redis.run(redis::cmd("SET").arg(form_key(redis, token)).arg(binding).arg("PX").arg(ms(lifetime))).await
 }
 
-/// Uses up the token of a form when it is this browser's; another's try leaves it.
-pub(super) async fn use_form(kv: &Redis, token: &str, whose: &str) -> Result<bool> {
-    kv.run_script(USE_FORM.key(kv.key(token, "form")).arg(whose)).await
+/// Uses up a form token; `false`, and no effect, when its binding is another one.
+pub(super) async fn use_form_token(redis: &Redis, token: &str, binding: &str) -> Result<bool> {
+    redis.run_script(USE_FORM_TOKEN.key(form_key(redis, token)).arg(binding)).await
 }
 
-fn attempt(
+fn attempt_key(redis: &Redis, token: &str) -> RedisKey {
+    redis.key(token, "attempt")
+}
+
+fn hash_key(redis: &Redis, hash: &str) -> RedisKey {
+    redis.key(hash, "login")
+}
+
+fn form_key(redis: &Redis, token: &str) -> RedisKey {
+    redis.key(token, "form")
+}
+
+fn from_fields(
     token: &str,
     code: String,
     choices: &str,

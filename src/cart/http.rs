@@ -10,7 +10,7 @@ use super::body;
 
 /// `GET /cart`: lists the lines. Sets the visitor cookie of a new visitor.
 pub async fn get(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
-    let caller = Caller::of(&cx, &req).await?;
+    let caller = Caller::from_request(&cx, &req).await?;
     let (items, language) = super::list(&cx, &caller).await?;
     Ok(ApiResponse::json(&items)?.in_language(language))
 }
@@ -18,7 +18,7 @@ pub async fn get(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
 /// `PATCH /cart`: sets the quantity of a line.
 pub async fn patch(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let (item_id, quantity) = body::parse_patch(&req.json().await?)?;
-    let caller = Caller::of(&cx, &req).await?;
+    let caller = Caller::from_request(&cx, &req).await?;
     super::set_quantity(&cx, &caller.owner(), item_id, quantity).await?;
     ApiResponse::message("Updated")
 }
@@ -26,7 +26,7 @@ pub async fn patch(cx: RequestContext, mut req: ApiRequest) -> Result<ApiRespons
 /// `DELETE /cart`: removes items.
 pub async fn delete(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let item_ids = body::parse_delete(&req.json().await?)?;
-    let caller = Caller::of(&cx, &req).await?;
+    let caller = Caller::from_request(&cx, &req).await?;
     super::remove(&cx, &caller.owner(), &item_ids).await?;
     ApiResponse::message("Removed")
 }

@@ -1,45 +1,54 @@
-//! The three languages of the shops.
-//!
-//! What `X-Language` means is decided here and nowhere else (contract section 3): anything unknown is Russian, never an error.
+//! The languages of the shops, and how `X-Language` and `Accept-Language` select one.
 
-/// A language that a visitor can ask for. Russian is what the data is written in; the others are translations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Language {
-    Ru,
-    En,
-    Hy,
+macro_rules! languages {
+    ($($(#[$doc:meta])* $language:ident = $tag:literal),+ $(,)?) => {
+        /// A language that a visitor can select.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Language {
+            $($(#[$doc])* $language),+
+        }
+
+        impl Language {
+            pub const ALL: &[Language] = &[$(Language::$language),+];
+
+            /// The BCP 47 tag, as in `Content-Language` and in the keys of `translations`.
+            pub const fn tag(self) -> &'static str {
+                match self {
+                    $(Language::$language => $tag),+
+                }
+            }
+        }
+    };
+}
+
+languages! {
+    /// The language that the catalogue is written in; the others are translations.
+    Ru = "ru",
+    En = "en",
+    Hy = "hy",
 }
 
 impl Language {
-    /// The value of an `X-Language` header: its primary subtag counts (`en-US` is English).
+    /// Used when a request selects no known language, which is never an error.
+    pub const DEFAULT: Language = Language::Ru;
+
+    /// Selects by the value of an `X-Language` header. Only the primary subtag counts: `en-US` is English.
     pub fn from_header(value: &[u8]) -> Language {
         let end = value.iter().position(|b| b"-_,; ".contains(b)).unwrap_or(value.len());
-        match value[..end].to_ascii_lowercase().as_slice() {
-            b"en" => Language::En,
-            b"hy" => Language::Hy,
-            _ => Language::Ru,
-        }
+        Language::from_primary_subtag(&value[..end]).unwrap_or(Language::DEFAULT)
     }
 
-    /// The first of ours that an `Accept-Language` header names; browsers list the best one first. Russian when there is none.
-    pub fn preferred(accepted: &str) -> Language {
-        let primary = |tag: &str| tag.split([';', '-', '_']).next().unwrap_or_default().trim().to_ascii_lowercase();
-        let known = accepted.split(',').find_map(|tag| match primary(tag).as_str() {
-            "ru" => Some(Language::Ru),
-            "en" => Some(Language::En),
-            "hy" => Some(Language::Hy),
-            _ => None,
-        });
-        known.unwrap_or(Language::Ru)
+    /// Selects the first known language of an `Accept-Language` header; browsers list the preferred one first.
+    pub fn preferred(accept_language: &str) -> Language {
+        let primary_subtag = |tag: &str| tag.split([';', '-', '_']).next().unwrap_or_default().trim().to_owned();
+        accept_language
+            .split(',')
+            .find_map(|tag| Language::from_primary_subtag(primary_subtag(tag).as_bytes()))
+            .unwrap_or(Language::DEFAULT)
     }
 
-    /// The BCP 47 tag, as in `Content-Language` and in the keys of `translations`.
-    pub fn tag(self) -> &'static str {
-        match self {
-            Language::Ru => "ru",
-            Language::En => "en",
-            Language::Hy => "hy",
-        }
+    fn from_primary_subtag(subtag: &[u8]) -> Option<Language> {
+        Language::ALL.iter().copied().find(|language| language.tag().as_bytes().eq_ignore_ascii_case(subtag))
     }
 }
 
@@ -48,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_primary_subtag_counts_and_the_unknown_is_russian() {
+    fn x_language_selects_by_primary_subtag_and_defaults_to_russian() {
         for (header, language) in [
             ("en", Language::En),
             ("EN-us", Language::En),
@@ -62,6 +71,10 @@ mod tests {
             assert_eq!(Language::from_header(header.as_bytes()), language, "{header}");
         }
         assert_eq!(Language::from_header(b"\xff\xfe"), Language::Ru);
+    }
+
+    #[test]
+    fn accept_language_selects_the_first_known_language() {
         assert_eq!(Language::preferred("de-DE,de;q=0.9,en-US;q=0.8,ru;q=0.7"), Language::En);
         assert_eq!(Language::preferred("hy"), Language::Hy);
         assert_eq!(Language::preferred("fr, *;q=0.5"), Language::Ru);

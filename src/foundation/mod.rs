@@ -6,3 +6,4 @@ pub mod hex;
 pub mod language;
 pub mod money;
 pub mod secret;
+pub mod texts;

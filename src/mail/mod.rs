@@ -1,9 +1,11 @@
-//! Mail: an outbox in PostgreSQL, and the worker that hands it to the brand's SMTP server.
+//! Email: an outbox in PostgreSQL, and the job that delivers it to the brand's SMTP server.
 //!
-//! Whoever has something to tell calls [`queue`] in the transaction of the fact itself; `workers` calls [`send_due`], the
-//! command line [`list`] and [`retry`]. What must never happen: a mail that was queued and is lost, two mails about one
-//! thing to one address (a Message-ID may arrive twice when a server takes it and says nothing), or a recipient, a
-//! subject or a text that puts a header of its own into a mail.
+//! # Invariants
+//!
+//! - A queued email is delivered or reported as failed, never lost.
+//! - One email per subject key and recipient. Its Message-ID may arrive twice only when the server accepted it and its response
+//!   was lost.
+//! - Neither the recipient nor the subject nor the text can add a header.
 
 mod smtp;
 mod store;
@@ -12,7 +14,6 @@ mod worker;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 use lettre::Address;
 
@@ -20,88 +21,94 @@ use crate::config::{BrandConfig, MailConfig, MailTls};
 use crate::foundation::error::{Error, Result};
 use crate::foundation::hex;
 use crate::foundation::language::Language;
+use crate::platform::postgres::Executor;
 use crate::telemetry::metrics::Queue;
 use crate::tenant::brand::Brand;
 
 pub use worker::send_due;
 
-/// The longest address (RFC 5321, 4.5.3.1.3, without its angle brackets).
-const LONGEST_ADDRESS: usize = 254;
+/// RFC 5321, 4.5.3.1.3, without the angle brackets.
+const MAX_ADDRESS_BYTES: usize = 254;
 
-/// The longest subject in characters; encoded, it still fits the lines of a header.
-const LONGEST_SUBJECT: usize = 200;
+/// Encoded, such a subject still fits the lines of a header.
+const MAX_SUBJECT_CHARS: usize = 200;
 
-/// A mail as somebody wants it sent.
+/// An email to be queued.
 #[derive(Debug, Clone)]
-pub struct Draft {
-    /// What it is about: `payment:123`. One mail for each of these and address, for ever.
-    pub about: String,
-    /// As [`address`] returns it.
+pub struct EmailDraft {
+    /// What the email is about: `payment:123`. Each recipient gets one email per key.
+    pub subject_key: String,
+    /// As [`parse_address`] returns it.
     pub to: String,
     pub language: Language,
-    /// One line; it is cut after 200 characters.
+    /// One line; truncated to 200 characters.
     pub subject: String,
     pub text: String,
     pub html: String,
 }
 
-/// Whether a mail is in the outbox because of this call.
+/// The result of [`queue`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Queued {
-    Now,
-    /// One about this to this address was queued earlier; nothing was changed.
-    Before,
+pub enum QueueOutcome {
+    Queued,
+    /// An email with this key and recipient was queued before; nothing has changed.
+    AlreadyQueued,
 }
 
-/// Puts a mail into the outbox; it is sent after the transaction of `client` commits, and not before.
+/// Puts an email into the outbox; it is sent once the transaction of `client` has committed.
 ///
-/// `message_id_host` stands behind the @ of its Message-ID: the host of the brand's public URL.
+/// `message_id_host` is the part of the Message-ID after the @: the host of the brand's public URL.
 ///
 /// # Errors
-/// 503 while PostgreSQL is away.
-pub async fn queue(client: &impl Executor, draft: &Draft, now: Timestamp, message_id_host: &str) -> Result<Queued> {
+/// 503 when PostgreSQL is unavailable.
+pub async fn queue(
+    client: &impl Executor,
+    draft: &EmailDraft,
+    now: Timestamp,
+    message_id_host: &str,
+) -> Result<QueueOutcome> {
     let subject: String = draft.subject.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let subject: String = subject.trim().chars().take(LONGEST_SUBJECT).collect();
+    let subject: String = subject.trim().chars().take(MAX_SUBJECT_CHARS).collect();
     let host = match message_id_host.parse::<IpAddr>() {
         // RFC 5322, 3.6.4: a domain-literal.
         Ok(address) => format!("[{address}]"),
         Err(_) => message_id_host.to_owned(),
     };
     let message_id = format!("<{}@{host}>", hex::random_name()?);
-    let new = store::insert(client, draft, &subject, &message_id, now).await?;
-    Ok(if new { Queued::Now } else { Queued::Before })
+    let is_new = store::insert(client, draft, &subject, &message_id, now).await?;
+    Ok(if is_new { QueueOutcome::Queued } else { QueueOutcome::AlreadyQueued })
 }
 
-/// To whom mails about each of these were queued, sent or not; what has none is left out.
+/// The recipients of all emails, sent or not, by subject key. Keys without an email are left out.
 ///
-/// A rule such as "at most three addresses an order" holds only if the caller locks the order's row first.
+/// A rule such as "at most three addresses per order" holds only if the caller locks the order's row first.
 ///
 /// # Errors
-/// 503 while PostgreSQL is away.
-pub async fn recipients(client: &impl Executor, abouts: &[String]) -> Result<HashMap<String, Vec<String>>> {
+/// 503 when PostgreSQL is unavailable.
+pub async fn recipients(client: &impl Executor, subject_keys: &[String]) -> Result<HashMap<String, Vec<String>>> {
     let mut recipients: HashMap<String, Vec<String>> = HashMap::new();
-    for (about, recipient) in store::recipients(client, abouts).await? {
-        recipients.entry(about).or_default().push(recipient);
+    for (subject_key, recipient) in store::recipients(client, subject_keys).await? {
+        recipients.entry(subject_key).or_default().push(recipient);
     }
     Ok(recipients)
 }
 
-/// How many addresses mails about this were queued for, sent or not.
+/// The number of recipients of emails with this key, sent or not.
 ///
 /// # Errors
-/// 503 while PostgreSQL is away.
-pub async fn count_addresses(client: &impl Executor, about: &str) -> Result<i64> {
-    store::count_addresses(client, about).await
+/// 503 when PostgreSQL is unavailable.
+pub async fn count_recipients(client: &impl Executor, subject_key: &str) -> Result<i64> {
+    store::count_recipients(client, subject_key).await
 }
 
-/// An address that a mail can be sent to: its domain in lower case, letters beyond ASCII as DNS writes them (RFC 5890).
+/// Parses an address that an email can be sent to. The domain is returned in lower case and in ASCII (RFC 5890).
 ///
 /// # Errors
 /// 400 `bad_email`.
-pub fn address(text: &str) -> Result<String> {
+pub fn parse_address(text: &str) -> Result<String> {
     let bad = || Error::malformed("bad_email", "email: expected an address such as anna@example.com");
-    // Before anything else looks at it: what is too long is read by nobody.
-    if text.len() > 4 * LONGEST_ADDRESS || text.chars().any(char::is_control) {
+    // Bounds the work of the parsers below.
+    if text.len() > 4 * MAX_ADDRESS_BYTES || text.chars().any(char::is_control) {
         return Err(bad());
     }
     let (user, domain) = text.trim().rsplit_once('@').ok_or_else(bad)?;
@@ -110,111 +117,108 @@ pub fn address(text: &str) -> Result<String> {
         false => idna::domain_to_ascii(domain).map_err(|_| bad())?,
     };
     let address = Address::new(user, domain).map_err(|_| bad())?.to_string();
-    // For a header and an SMTP command alike; a quoted name may hold what neither has any use for.
-    // A mail that leaves this machine goes to a domain with a dot in it, and not to a number.
+    // Neither an address literal nor a host of the local network can be a customer's.
     let (_, domain) = address.rsplit_once('@').ok_or_else(bad)?;
     if domain.starts_with('[') || !domain.contains('.') {
         return Err(bad());
     }
-    let clean = !address.chars().any(|c| c.is_whitespace() || "<>\"\\,;:()".contains(c));
-    if address.len() > LONGEST_ADDRESS || !clean { Err(bad()) } else { Ok(address) }
+    // A quoted local part may hold characters that separate headers or SMTP parameters.
+    let has_specials = address.chars().any(|c| c.is_whitespace() || "<>\"\\,;:()".contains(c));
+    if address.len() > MAX_ADDRESS_BYTES || has_specials { Err(bad()) } else { Ok(address) }
 }
 
-/// Says once, when the workers begin, that a brand's mails go nowhere.
-pub fn tell_whether_it_is_sent(brand: &Brand) {
+/// Logs at start whether the brand's emails are sent.
+pub fn log_delivery_config(brand: &Brand) {
     match &brand.config.mail {
-        Some(mail) => tracing::info!(brand = brand.name(), server = server(mail), "sending mail"),
-        None => tracing::warn!(brand = brand.name(), "no section [mail]: mails are queued, and nobody sends them"),
+        Some(mail) => tracing::info!(brand = brand.name(), server = server(mail), "sending email"),
+        None => tracing::warn!(brand = brand.name(), "no section [mail]: email is queued but not sent"),
     }
 }
 
-/// Connects and logs in to the brand's SMTP server and sends nothing; says how that went. `None`: no server is configured.
-pub async fn greet(config: &BrandConfig) -> Option<Result<String, String>> {
+/// Connects and logs in to the brand's SMTP server without sending anything. `None` for a brand without a server.
+pub async fn health_check(config: &BrandConfig) -> Option<Result<String, String>> {
     let mail = config.mail.as_ref()?;
-    let line = match smtp::SmtpSession::open(mail, config.host()).await {
-        Ok(line) => line,
-        Err(sentence) => return Some(Err(format!("{}: {sentence}", server(mail)))),
+    let session = match smtp::SmtpSession::open(mail, config.host()).await {
+        Ok(session) => session,
+        Err(message) => return Some(Err(format!("{}: {message}", server(mail)))),
     };
-    line.close().await;
+    session.close().await;
     let tls = match mail.tls {
         MailTls::None => "without TLS",
-        MailTls::StartTls => "TLS after STARTTLS",
+        MailTls::StartTls => "TLS by STARTTLS",
         MailTls::Tls => "TLS",
     };
     let login = mail.login.as_ref().map_or(String::new(), |login| format!(", logged in as {}", login.user));
-    Some(Ok(format!("{} answers, {tls}{login}; mails are from {}", server(mail), mail.from)))
+    Some(Ok(format!("{} answers, {tls}{login}; sender {}", server(mail), mail.from)))
 }
 
 fn server(config: &MailConfig) -> String {
     format!("{}:{}", config.host, config.port)
 }
 
-/// A mail that waits, or that was given up.
+/// An email that is queued or has failed.
 #[derive(Debug, Clone)]
-pub struct Waiting {
+pub struct OutboxEntry {
     pub id: i64,
-    pub about: String,
+    pub subject_key: String,
     pub to: String,
-    pub failed: bool,
-    pub tries: i32,
-    pub next_try_at: Timestamp,
+    pub is_failed: bool,
+    pub attempts: i32,
+    pub next_attempt_at: Timestamp,
     pub last_error: Option<String>,
 }
 
-/// What is queued or was given up, oldest first, at most so many; and how many there are of each.
+/// The outbox: the oldest entries, and the total numbers of each state.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    pub waiting: Vec<Waiting>,
+    pub entries: Vec<OutboxEntry>,
     pub queued: i64,
     pub failed: i64,
 }
 
-/// Looks into the outbox; `failed` leaves out what is still tried.
+/// Lists at most `limit` entries, oldest first; `failed_only` leaves out queued ones.
 ///
 /// # Errors
-/// 503 while PostgreSQL is away.
-pub async fn list(brand: &Brand, failed: bool, count: i64) -> Result<Outbox> {
+/// 503 when PostgreSQL is unavailable.
+pub async fn list(brand: &Brand, failed_only: bool, limit: i64) -> Result<Outbox> {
     let client = brand.postgres().await?;
-    let waiting = store::waiting(&client, failed, count).await?;
+    let entries = store::list(&client, failed_only, limit).await?;
     let (queued, failed) = store::counts(&client).await?;
-    Ok(Outbox { waiting, queued, failed })
+    Ok(Outbox { entries, queued, failed })
 }
 
-/// How long the outbox is.
+/// The length and the age of the queue.
 ///
 /// # Errors
-/// 503 while PostgreSQL is away.
-pub async fn figures(brand: &Brand) -> Result<Queue> {
-    let queue = store::figures(&brand.postgres().await?, brand.clock.now()).await?;
-    Ok(queue)
+/// 503 when PostgreSQL is unavailable.
+pub async fn queue_metrics(brand: &Brand) -> Result<Queue> {
+    store::queue_metrics(&brand.postgres().await?, brand.clock.now()).await
 }
 
-/// What came of [`retry`].
+/// The result of [`retry`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retried {
-    /// It is due now, and its tries begin anew.
+pub enum RetryOutcome {
+    /// Due now, with its attempts reset.
     Due,
-    /// It was sent, and no mail is sent twice.
-    Sent,
+    /// Sent before, and not sent again.
+    AlreadySent,
     Unknown,
 }
 
-/// Makes a mail due now, whether it waits or was given up.
+/// Makes a queued or failed email due now.
 ///
 /// # Errors
-/// 503 while PostgreSQL is away.
-pub async fn retry(brand: &Brand, id: i64) -> Result<Retried> {
-    let retried = store::retry(&brand.postgres().await?, id, brand.clock.now()).await?;
-    Ok(retried)
+/// 503 when PostgreSQL is unavailable.
+pub async fn retry(brand: &Brand, id: i64) -> Result<RetryOutcome> {
+    store::retry(&brand.postgres().await?, id, brand.clock.now()).await
 }
 
-/// Makes due now whatever was given up; returns how many.
+/// Makes all failed emails due now; returns their number.
 ///
 /// # Errors
-/// 503 while PostgreSQL is away.
+/// 503 when PostgreSQL is unavailable.
 pub async fn retry_all_failed(brand: &Brand) -> Result<u64> {
-    let retried = store::retry_all_failed(&brand.postgres().await?, brand.clock.now()).await?;
-    Ok(retried)
+    store::retry_all_failed(&brand.postgres().await?, brand.clock.now()).await
 }
 
 #[cfg(test)]
@@ -222,14 +226,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_put_into_one_form_or_refused() {
+    fn addresses_are_normalized_or_rejected() {
         for (text, expected) in [
             ("Anna@Example.COM", "Anna@example.com"),
             (" anna+shop@example.com ", "anna+shop@example.com"),
             ("anna@почта.рф", "anna@xn--80a1acny.xn--p1ai"),
             ("почта@example.com", "почта@example.com"),
         ] {
-            assert_eq!(address(text).expect(text), expected);
+            assert_eq!(parse_address(text).expect(text), expected);
         }
         let long = format!("{}@example.com", "a".repeat(65));
         let longer = format!("anna@{}example.com", "abcdefghi.".repeat(25));
@@ -252,9 +256,9 @@ mod tests {
             &long,
             &longer,
         ] {
-            let refused = address(text).expect_err(text);
-            assert_eq!(refused.code, "bad_email", "{text:?}");
-            assert!(refused.public.starts_with("email: expected"), "{text:?}");
+            let error = parse_address(text).expect_err(text);
+            assert_eq!(error.code, "bad_email", "{text:?}");
+            assert!(error.public.starts_with("email: expected"), "{text:?}");
         }
     }
 }

@@ -1,8 +1,10 @@
-//! The conversation with an SMTP server (RFC 5321), and the mail as it goes over the line (RFC 5322, MIME).
+//! SMTP delivery (RFC 5321), and the composition of an email (RFC 5322, MIME).
 //!
-//! Called by the worker and, without a mail, by `check`. What must never happen: a mail or a password on a line that should
-//! be encrypted and is not, a step without a deadline, or a refusal taken for the wrong kind: the server's trouble and ours
-//! passes, a recipient who does not exist does not.
+//! # Invariants
+//!
+//! - Neither an email nor a password is sent over a connection that lacks the configured encryption.
+//! - Every step has a deadline.
+//! - A failure of the server or of our configuration is transient for the email; only a rejection of the email itself is not.
 
 use std::time::SystemTime;
 
@@ -19,10 +21,9 @@ use lettre::transport::smtp::{Error, extension};
 
 use crate::config::{MailConfig, MailTls};
 
-/// The longest sentence about a failure that is kept.
-const LONGEST_SENTENCE: usize = 300;
+/// Longer messages are truncated before they are stored.
+const MAX_ERROR_CHARS: usize = 300;
 
-/// What a mail is made of.
 pub(super) struct Email<'a> {
     pub from: &'a Mailbox,
     pub reply_to: Option<&'a Mailbox>,
@@ -35,7 +36,7 @@ pub(super) struct Email<'a> {
     pub html: &'a str,
 }
 
-/// `Auto-Submitted: auto-generated` (RFC 3834): no holiday notice comes back.
+/// `Auto-Submitted: auto-generated` (RFC 3834) prevents automatic replies.
 #[derive(Clone)]
 struct AutoSubmitted;
 
@@ -53,91 +54,91 @@ impl Header for AutoSubmitted {
     }
 }
 
-/// The mail itself. The same letter is the same mail at every try, but for the boundary of its parts.
+/// Composes the message; the same for every attempt but for the MIME boundary.
 ///
 /// # Errors
-/// A sentence: what can never be sent.
-pub(super) fn compose(letter: &Email<'_>) -> Result<Message, String> {
-    let to: Address = letter.to.parse().map_err(|_| "the recipient is no address".to_owned())?;
-    if [letter.to, letter.message_id, letter.subject].iter().any(|text| text.chars().any(char::is_control)) {
-        return Err("a line break in a header".to_owned());
+/// A message when the email can never be sent.
+pub(super) fn compose(email: &Email<'_>) -> Result<Message, String> {
+    let to: Address = email.to.parse().map_err(|_| "invalid recipient address".to_owned())?;
+    if [email.to, email.message_id, email.subject].iter().any(|text| text.chars().any(char::is_control)) {
+        return Err("control character in a header".to_owned());
     }
     let mut message = Message::builder()
-        .from(letter.from.clone())
+        .from(email.from.clone())
         .to(Mailbox::new(None, to))
-        .subject(letter.subject)
-        .date(SystemTime::from(letter.date))
-        .message_id(Some(letter.message_id.to_owned()))
+        .subject(email.subject)
+        .date(SystemTime::from(email.date))
+        .message_id(Some(email.message_id.to_owned()))
         .header(AutoSubmitted);
-    if let Some(reply_to) = letter.reply_to {
+    if let Some(reply_to) = email.reply_to {
         message = message.reply_to(reply_to.clone());
     }
-    let parts = MultiPart::alternative_plain_html(letter.text.to_owned(), letter.html.to_owned());
+    let parts = MultiPart::alternative_plain_html(email.text.to_owned(), email.html.to_owned());
     message.multipart(parts).map_err(|error| error.to_string())
 }
 
-/// Why a mail was not taken, as a sentence that may be shown to a sysadmin.
+/// Why an email was not delivered, as a message for the operator.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DeliveryError {
-    /// The server takes nothing from us now: no answer, no TLS, no login, or it refuses the sender.
-    Server(String),
-    /// Not this mail, not now.
-    Later(String),
-    /// Not this mail, ever.
-    Never(String),
+    /// The server accepts no email at present: unreachable, no TLS, no login, or the sender is rejected.
+    ServerUnavailable(String),
+    /// This email was not accepted; a retry may succeed.
+    Transient(String),
+    /// This email will never be accepted.
+    Permanent(String),
 }
 
-/// An open connection, greeted and logged in.
+/// A connection to an SMTP server, encrypted and logged in as configured.
 pub(super) struct SmtpSession<'a> {
     config: &'a MailConfig,
     connection: AsyncSmtpConnection,
-    usable: bool,
+    is_idle: bool,
 }
 
 impl<'a> SmtpSession<'a> {
-    /// Connects, greets as `own_host`, encrypts and logs in, within the configured timeout in all.
+    /// Connects as `own_host`, encrypts and logs in, within the configured timeout in all.
     ///
     /// # Errors
-    /// A sentence that names the step.
+    /// A message that names the step.
     pub async fn open(config: &'a MailConfig, own_host: &str) -> Result<SmtpSession<'a>, String> {
-        match tokio::time::timeout(config.timeout, open(config, own_host)).await {
-            Ok(connection) => Ok(SmtpSession { config, connection: connection?, usable: true }),
-            Err(_) => Err(format!("no connection within {} ms", config.timeout.as_millis())),
+        match tokio::time::timeout(config.timeout, connect(config, own_host)).await {
+            Ok(connection) => Ok(SmtpSession { config, connection: connection?, is_idle: true }),
+            Err(_) => Err(format!("connection failed: timeout after {} ms", config.timeout.as_millis())),
         }
     }
 
-    /// Whether another mail may follow.
+    /// Whether another email can be sent over this connection.
     pub fn is_usable(&self) -> bool {
-        self.usable && !self.connection.has_broken()
+        self.is_idle && !self.connection.has_broken()
     }
 
-    /// Hands over one mail, within the configured timeout in all.
+    /// Sends one email, within the configured timeout in all.
     ///
     /// # Errors
-    /// What the server said, by what it means for this mail. Without an answer to the mail's end it may have been taken.
-    pub async fn hand_over(&mut self, message: &Message) -> Result<(), DeliveryError> {
-        // Until it is known what the server thinks: whoever leaves in the middle leaves the line unusable.
-        self.usable = false;
+    /// The server's response, classified. When the response to the content is missing, the server may have accepted the email.
+    pub async fn send(&mut self, message: &Message) -> Result<(), DeliveryError> {
+        // Stays false when this future is dropped in the middle of the dialogue.
+        self.is_idle = false;
         let bytes = message.formatted();
-        let conversation = converse(&mut self.connection, message.envelope(), &bytes);
-        let Ok(said) = tokio::time::timeout(self.config.timeout, conversation).await else {
-            return Err(DeliveryError::Later(format!("no answer within {} ms", self.config.timeout.as_millis())));
+        let dialogue = send_message(&mut self.connection, message.envelope(), &bytes);
+        let Ok(result) = tokio::time::timeout(self.config.timeout, dialogue).await else {
+            let timeout_ms = self.config.timeout.as_millis();
+            return Err(DeliveryError::Transient(format!("no response within {timeout_ms} ms")));
         };
-        let Err((step, error)) = said else {
-            self.usable = true;
+        let Err((step, error)) = result else {
+            self.is_idle = true;
             return Ok(());
         };
-        let goes_on = error.status().is_some_and(|code| u16::from(code) != CLOSING);
-        if goes_on {
+        let stays_open = error.status().is_some_and(|code| u16::from(code) != CLOSING);
+        if stays_open {
             let reset = tokio::time::timeout(self.config.timeout, self.connection.command(Rset)).await;
-            self.usable = reset.is_ok_and(|answer| answer.is_ok());
+            self.is_idle = reset.is_ok_and(|response| response.is_ok());
         }
-        Err(judge(step, &error))
+        Err(classify(step, &error))
     }
 
-    /// Takes leave, politely but without waiting for long.
     pub async fn close(mut self) {
-        // The mails are handed over; how the line ends changes nothing.
+        // Every email has its result by now: a failed QUIT changes nothing.
         drop(tokio::time::timeout(self.config.timeout, self.connection.quit()).await);
     }
 }
@@ -145,21 +146,25 @@ impl<'a> SmtpSession<'a> {
 /// "Service not available, closing transmission channel" (RFC 5321, 4.2.2).
 const CLOSING: u16 = 421;
 
-/// Where in the conversation about a mail.
+/// The step of the dialogue that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Sender,
     Recipient,
     Data,
-    /// From the first byte of the mail to the answer to its end.
+    /// From the first byte of the content to the response to its end.
     Content,
 }
 
-async fn converse(connection: &mut AsyncSmtpConnection, envelope: &Envelope, mail: &[u8]) -> Result<(), (Step, Error)> {
+async fn send_message(
+    connection: &mut AsyncSmtpConnection,
+    envelope: &Envelope,
+    content: &[u8],
+) -> Result<(), (Step, Error)> {
     let features: &extension::ServerInfo = connection.server_info();
     let mut parameters = Vec::new();
-    if !mail.is_ascii() {
-        // Only an address can be what is not ASCII: all else is encoded. A server without these refuses it in words.
+    if !content.is_ascii() {
+        // Only addresses are not encoded as ASCII. A server without these extensions rejects such an email.
         if features.supports_feature(Extension::SmtpUtfEight) {
             parameters.push(MailParameter::SmtpUtfEight);
         }
@@ -167,50 +172,51 @@ async fn converse(connection: &mut AsyncSmtpConnection, envelope: &Envelope, mai
             parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
         }
     }
-    let at = |step: Step| move |error: Error| (step, error);
-    connection.command(Mail::new(envelope.from().cloned(), parameters)).await.map_err(at(Step::Sender))?;
+    let failed_at = |step: Step| move |error: Error| (step, error);
+    connection.command(Mail::new(envelope.from().cloned(), parameters)).await.map_err(failed_at(Step::Sender))?;
     for to in envelope.to() {
-        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(at(Step::Recipient))?;
+        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(failed_at(Step::Recipient))?;
     }
-    connection.command(Data).await.map_err(at(Step::Data))?;
-    connection.message(mail).await.map_err(at(Step::Content))?;
+    connection.command(Data).await.map_err(failed_at(Step::Data))?;
+    connection.message(content).await.map_err(failed_at(Step::Content))?;
     Ok(())
 }
 
-/// What a refusal or a broken line at this step means for the mail.
-fn judge(step: Step, error: &Error) -> DeliveryError {
-    let sentence = sentence(error);
+/// Classifies a rejection or a broken connection by its step.
+fn classify(step: Step, error: &Error) -> DeliveryError {
+    let reason = describe(error);
     let code = error.status().map(u16::from);
-    let place = match step {
-        Step::Sender => "the sender",
-        Step::Recipient => "the recipient",
+    let subject = match step {
+        Step::Sender => "sender",
+        Step::Recipient => "recipient",
         Step::Data => "DATA",
-        Step::Content => "the mail",
+        Step::Content => "content",
     };
-    let told = match code {
-        Some(_) => format!("{place} was refused: {sentence}"),
-        None => format!("the conversation broke at {place}: {sentence}"),
+    let message = match code {
+        Some(_) => format!("{subject} rejected: {reason}"),
+        None => format!("connection lost at {subject}: {reason}"),
     };
     match (step, code) {
-        // It is about us, or the server, and every other mail would meet the same.
-        (Step::Sender, _) | (_, Some(CLOSING)) => DeliveryError::Server(told),
-        // A login is wanted, or a policy is in the way (RFC 3463, 3.8): that is mended by a person, on our side or on theirs.
-        (Step::Recipient, Some(530 | 535 | 538)) => DeliveryError::Later(told),
-        (Step::Recipient, Some(500..)) if is_policy(&sentence) => DeliveryError::Later(told),
-        (_, Some(500..)) => DeliveryError::Never(told),
-        _ => DeliveryError::Later(told),
+        // Every other email would fail in the same way.
+        (Step::Sender, _) | (_, Some(CLOSING)) => DeliveryError::ServerUnavailable(message),
+        // A missing login or a policy (RFC 3463, 3.8) is a matter of configuration, here or at the server.
+        (Step::Recipient, Some(530 | 535 | 538)) => DeliveryError::Transient(message),
+        (Step::Recipient, Some(500..)) if is_policy(&reason) => DeliveryError::Transient(message),
+        (_, Some(500..)) => DeliveryError::Permanent(message),
+        _ => DeliveryError::Transient(message),
     }
 }
 
-fn is_policy(sentence: &str) -> bool {
-    sentence.split(' ').nth(1).is_some_and(|status| status.starts_with("5.7."))
+/// Whether the enhanced status code (RFC 3463) of a response is in the class of policies.
+fn is_policy(response: &str) -> bool {
+    response.split(' ').nth(1).is_some_and(|status| status.starts_with("5.7."))
 }
 
-/// `550 5.1.1 No such mailbox`, or the whole chain of causes; one line, of limited length.
-fn sentence(error: &Error) -> String {
+/// `550 5.1.1 No such mailbox`, or the chain of causes, on one line of limited length.
+fn describe(error: &Error) -> String {
     use std::error::Error as _;
     let mut text = match (error.status(), error.source()) {
-        (Some(code), Some(said)) => format!("{code} {said}"),
+        (Some(code), Some(response)) => format!("{code} {response}"),
         (Some(code), None) => code.to_string(),
         (None, _) => error.to_string(),
     };
@@ -219,10 +225,10 @@ fn sentence(error: &Error) -> String {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_SENTENCE).collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_ERROR_CHARS).collect()
 }
 
-async fn open(config: &MailConfig, own_host: &str) -> Result<AsyncSmtpConnection, String> {
+async fn connect(config: &MailConfig, own_host: &str) -> Result<AsyncSmtpConnection, String> {
     let own_name = match own_host.parse() {
         Ok(std::net::IpAddr::V4(address)) => ClientId::Ipv4(address),
         Ok(std::net::IpAddr::V6(address)) => ClientId::Ipv6(address),
@@ -233,22 +239,22 @@ async fn open(config: &MailConfig, own_host: &str) -> Result<AsyncSmtpConnection
         MailTls::StartTls | MailTls::Tls => Some(tls_parameters(config)?),
     };
     let server = (config.host.as_str(), config.port);
-    let (at_once, later) = match config.tls {
+    let (implicit_tls, starttls) = match config.tls {
         MailTls::StartTls => (None, tls),
         MailTls::Tls | MailTls::None => (tls, None),
     };
-    let connected = AsyncSmtpConnection::connect_tokio1(server, None, &own_name, at_once, None).await;
-    let mut connection = connected.map_err(|error| format!("no connection: {}", sentence(&error)))?;
-    if let Some(tls) = later {
-        let upgraded = connection.starttls(tls, &own_name).await;
-        upgraded.map_err(|error| format!("no STARTTLS: {}", sentence(&error)))?;
+    let connection = AsyncSmtpConnection::connect_tokio1(server, None, &own_name, implicit_tls, None).await;
+    let mut connection = connection.map_err(|error| format!("connection failed: {}", describe(&error)))?;
+    if let Some(tls) = starttls {
+        let upgrade = connection.starttls(tls, &own_name).await;
+        upgrade.map_err(|error| format!("STARTTLS failed: {}", describe(&error)))?;
     }
     if let Some(login) = &config.login {
         let credentials = Credentials::new(login.user.clone(), login.password.reveal().to_owned());
-        let answered = connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await;
-        if let Err(error) = answered {
+        let response = connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await;
+        if let Err(error) = response {
             connection.abort().await;
-            return Err(format!("no login as {}: {}", login.user, sentence(&error)));
+            return Err(format!("login as {} failed: {}", login.user, describe(&error)));
         }
     }
     Ok(connection)
@@ -261,14 +267,14 @@ fn tls_parameters(config: &MailConfig) -> Result<TlsParameters, String> {
         let authority = Certificate::from_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))?;
         parameters = parameters.add_root_certificate(authority);
     }
-    parameters.build().map_err(|error| sentence(&error))
+    parameters.build().map_err(|error| describe(&error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn letter<'a>(from: &'a Mailbox, to: &'a str, subject: &'a str) -> Email<'a> {
+    fn email<'a>(from: &'a Mailbox, to: &'a str, subject: &'a str) -> Email<'a> {
         let date = "2026-02-28T12:00:00Z".parse().expect("a time");
         Email {
             from,
@@ -283,9 +289,9 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_has_its_headers_and_nothing_but_ascii() {
+    fn a_message_has_its_headers_and_is_ascii() {
         let from: Mailbox = "Дексар <shop@dexar.example>".parse().expect("a sender");
-        let message = compose(&letter(&from, "anna@example.org", "Заказ №1")).expect("a mail");
+        let message = compose(&email(&from, "anna@example.org", "Заказ №1")).expect("valid");
         let text = String::from_utf8(message.formatted()).expect("UTF-8");
         assert!(text.is_ascii(), "{text}");
         for line in [
@@ -302,16 +308,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_puts_a_header_of_its_own_into_a_mail() {
+    fn no_field_can_add_a_header() {
         let from: Mailbox = "Dexar <shop@dexar.example>".parse().expect("a sender");
         for (to, subject) in [
             ("anna@example.org", "Order\r\nBcc: eve@example.org"),
             ("anna@example.org", "Order\nBcc: eve@example.org"),
             ("anna@example.org\r\nBcc: eve@example.org", "Order"),
             ("anna@example.org>\r\nRCPT TO:<eve@example.org", "Order"),
-            ("nobody", "Order"),
+            ("not an address", "Order"),
         ] {
-            assert!(compose(&letter(&from, to, subject)).is_err(), "{to:?} {subject:?}");
+            assert!(compose(&email(&from, to, subject)).is_err(), "{to:?} {subject:?}");
         }
     }
 }

@@ -1,8 +1,10 @@
-//! The outbox at work: what is due is handed to the brand's SMTP server, as often as it takes.
+//! The delivery job: sends due emails to the brand's SMTP server, with retries.
 //!
-//! Registered in `workers`, on as many instances as there are. A mail is claimed by a lease, sent outside any transaction,
-//! and its result written by whoever holds that very lease. What must never happen: two instances in a conversation about
-//! one mail, or a mail that is tried for ever without anybody seeing it.
+//! # Invariants
+//!
+//! - At most one instance sends an email at a time: a lease claims it, the dialogue takes place outside of any transaction, and
+//!   only the holder of the lease records the result.
+//! - No email is retried forever: after `give_up_after_s` it has failed, which is logged as an error and counted.
 
 use std::time::Duration;
 
@@ -10,171 +12,179 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::smtp::{self, DeliveryError, Email, SmtpSession};
-use super::store::{self, Claimed};
+use super::store::{self, ClaimedEmail};
 use crate::config::MailConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
+use crate::platform::postgres::is_unavailable;
 use crate::tenant::brand::Brand;
 
-/// How often writing down a result is tried again while PostgreSQL is away.
-const NOTE_AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// Between two attempts to record a result while PostgreSQL is unavailable.
+const RECORD_RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// Sends what is due, over one connection, for as long as `timeout_ms` at most; the next pass goes on. Returns how many were sent.
+/// Sends due emails over one connection for at most `timeout_ms`, and returns how many were sent; the next run continues.
 ///
 /// # Errors
-/// PostgreSQL is away; nothing is lost.
+/// 503 when PostgreSQL is unavailable; no email is lost.
 pub async fn send_due(brand: &Brand) -> Result<u64> {
     let Some(config) = &brand.config.mail else { return Ok(0) };
-    let begun = Instant::now();
-    let mut line = None;
+    let started_at = Instant::now();
+    let mut session = None;
     let mut sent = 0;
-    while begun.elapsed() < config.timeout {
+    while started_at.elapsed() < config.timeout {
         let claimed = store::claim(&brand.postgres().await?, brand.clock.now(), config.lease).await?;
-        let Some(mail) = claimed else { break };
+        let Some(email) = claimed else { break };
         let claimed_at = Instant::now();
-        let said = deliver(brand, config, &mut line, &mail).await;
-        sent += u64::from(said.is_ok());
-        let server_takes_nothing = matches!(said, Err(DeliveryError::Server(_)));
-        note(brand, config, &mail, said, claimed_at).await?;
-        if server_takes_nothing {
+        let result = deliver(brand, config, &mut session, &email).await;
+        sent += u64::from(result.is_ok());
+        let is_server_unavailable = matches!(result, Err(DeliveryError::ServerUnavailable(_)));
+        record_result(brand, config, &email, result, claimed_at).await?;
+        if is_server_unavailable {
             break;
         }
     }
-    if let Some(line) = line {
-        line.close().await;
+    if let Some(session) = session {
+        session.close().await;
     }
     Ok(sent)
 }
 
-/// One conversation about one mail, on the line that is open or on a new one.
+/// Sends one email over the open session or a new one.
 async fn deliver<'a>(
     brand: &Brand,
     config: &'a MailConfig,
-    line: &mut Option<SmtpSession<'a>>,
-    mail: &Claimed,
+    session: &mut Option<SmtpSession<'a>>,
+    email: &ClaimedEmail,
 ) -> Result<(), DeliveryError> {
-    let letter = Email {
+    let message = smtp::compose(&Email {
         from: &config.from,
         reply_to: config.reply_to.as_ref(),
-        to: &mail.recipient,
-        message_id: &mail.message_id,
-        subject: &mail.subject,
-        date: mail.queued_at,
-        text: &mail.text,
-        html: &mail.html,
-    };
-    let message = smtp::compose(&letter).map_err(DeliveryError::Never)?;
-    if let Some(mut open) = line.take() {
-        match open.hand_over(&message).await {
-            // A server may end a line between two mails; nothing was said of this one yet.
-            Err(DeliveryError::Server(_)) if !open.is_usable() => {}
-            said => {
-                *line = open.is_usable().then_some(open);
-                return said;
+        to: &email.recipient,
+        message_id: &email.message_id,
+        subject: &email.subject,
+        date: email.queued_at,
+        text: &email.text,
+        html: &email.html,
+    })
+    .map_err(DeliveryError::Permanent)?;
+    if let Some(mut open) = session.take() {
+        match open.send(&message).await {
+            // Servers may close a session between two emails: this one was not rejected.
+            Err(DeliveryError::ServerUnavailable(_)) if !open.is_usable() => {}
+            result => {
+                *session = open.is_usable().then_some(open);
+                return result;
             }
         }
     }
-    let mut open = SmtpSession::open(config, brand.config.host()).await.map_err(DeliveryError::Server)?;
-    let said = open.hand_over(&message).await;
-    *line = open.is_usable().then_some(open);
-    said
+    let new = SmtpSession::open(config, brand.config.host()).await;
+    let mut new = new.map_err(DeliveryError::ServerUnavailable)?;
+    let result = new.send(&message).await;
+    *session = new.is_usable().then_some(new);
+    result
 }
 
-/// Writes down what came of it. While PostgreSQL is away this goes on until the lease ends: a mail that was sent and is not
-/// written down would be sent again.
-async fn note(
+/// Records the result of a delivery. While PostgreSQL is unavailable this retries until the lease expires: an email that was sent
+/// and is not recorded would be sent again.
+async fn record_result(
     brand: &Brand,
     config: &MailConfig,
-    mail: &Claimed,
-    said: Result<(), DeliveryError>,
+    email: &ClaimedEmail,
+    result: Result<(), DeliveryError>,
     claimed_at: Instant,
 ) -> Result<()> {
     let now = brand.clock.now();
-    let outcome = Outcome::of(config, mail, said, now)?;
-    outcome.tell(brand, mail);
+    let outcome = DeliveryOutcome::new(config, email, result, now)?;
+    outcome.log(brand, email);
     loop {
-        match write(brand, mail, &outcome, now).await {
+        match outcome.save(brand, email, now).await {
             Ok(true) => return Ok(()),
             Ok(false) => {
-                tracing::warn!(brand = brand.name(), mail = mail.id, "the lease of a mail ran out while it was sent");
+                let brand = brand.name();
+                tracing::warn!(brand, mail = email.id, "email lease expired while sending; it may be sent twice");
                 return Ok(());
             }
-            Err(error) if crate::platform::postgres::is_unavailable(&error) && claimed_at.elapsed() < config.lease => {
-                tokio::time::sleep(NOTE_AGAIN_AFTER).await;
+            Err(error) if is_unavailable(&error) && claimed_at.elapsed() < config.lease => {
+                tokio::time::sleep(RECORD_RETRY_DELAY).await;
             }
             Err(error) => return Err(error),
         }
     }
 }
 
-enum Outcome {
+enum DeliveryOutcome {
     Sent,
-    /// Tried again then; `all` waits with it where the server takes nothing at all.
-    Later {
-        until: Timestamp,
+    Retry {
+        at: Timestamp,
         error: String,
-        all: bool,
+        /// All due emails wait for this retry.
+        is_server_unavailable: bool,
     },
-    GivenUp {
+    Failed {
         error: String,
     },
 }
 
-impl Outcome {
-    fn of(config: &MailConfig, mail: &Claimed, said: Result<(), DeliveryError>, now: Timestamp) -> Result<Outcome> {
-        let (error, all) = match said {
-            Ok(()) => return Ok(Outcome::Sent),
-            Err(DeliveryError::Never(error)) => return Ok(Outcome::GivenUp { error }),
-            Err(DeliveryError::Later(error)) => (error, false),
-            Err(DeliveryError::Server(error)) => (error, true),
+impl DeliveryOutcome {
+    fn new(
+        config: &MailConfig,
+        email: &ClaimedEmail,
+        result: Result<(), DeliveryError>,
+        now: Timestamp,
+    ) -> Result<DeliveryOutcome> {
+        let (error, is_server_unavailable) = match result {
+            Ok(()) => return Ok(DeliveryOutcome::Sent),
+            Err(DeliveryError::Permanent(error)) => return Ok(DeliveryOutcome::Failed { error }),
+            Err(DeliveryError::Transient(error)) => (error, false),
+            Err(DeliveryError::ServerUnavailable(error)) => (error, true),
         };
-        let tried_for = now.duration_since(mail.tried_since);
-        if tried_for >= signed(config.give_up_after) {
-            let error = format!("given up after {} s and {} tries: {error}", tried_for.as_secs(), mail.tries);
-            return Ok(Outcome::GivenUp { error });
+        let tried_for = now.duration_since(email.first_attempt_at);
+        if tried_for >= to_signed(config.give_up_after) {
+            let error = format!("gave up after {} s and {} attempts: {error}", tried_for.as_secs(), email.attempts);
+            return Ok(DeliveryOutcome::Failed { error });
         }
-        let until = now.checked_add(signed(delay(config, mail.tries)?)).or_internal()?;
-        Ok(Outcome::Later { until, error, all })
+        let at = now.checked_add(to_signed(retry_delay(config, email.attempts)?)).or_internal()?;
+        Ok(DeliveryOutcome::Retry { at, error, is_server_unavailable })
     }
 
-    fn tell(&self, brand: &Brand, mail: &Claimed) {
-        let (brand, id, about, tries) = (brand.name(), mail.id, &mail.about, mail.tries);
+    fn log(&self, brand: &Brand, email: &ClaimedEmail) {
+        let (brand, mail, about, attempts) = (brand.name(), email.id, &email.subject_key, email.attempts);
         match self {
-            Outcome::Sent => tracing::debug!(brand, mail = id, about, tries, "a mail was sent"),
-            Outcome::Later { until, error, .. } => {
-                tracing::warn!(brand, mail = id, about, tries, error, %until, "a mail is tried again later");
+            DeliveryOutcome::Sent => tracing::debug!(brand, mail, about, attempts, "email sent"),
+            DeliveryOutcome::Retry { at, error, .. } => {
+                tracing::warn!(brand, mail, about, attempts, error, next_attempt_at = %at, "failed to send email; will retry");
             }
-            Outcome::GivenUp { error } => {
-                tracing::error!(brand, mail = id, about, tries, error, "a mail was given up: brandgate outbox list");
+            DeliveryOutcome::Failed { error } => {
+                tracing::error!(brand, mail, about, attempts, error, "failed to send email; see brandgate outbox list");
+            }
+        }
+    }
+
+    /// `false` when the lease has expired and the email was claimed again.
+    async fn save(&self, brand: &Brand, email: &ClaimedEmail, now: Timestamp) -> Result<bool> {
+        let client = brand.postgres().await?;
+        match self {
+            DeliveryOutcome::Sent => store::mark_sent(&client, email, now).await,
+            DeliveryOutcome::Failed { error } => store::mark_not_sent(&client, email, None, error).await,
+            DeliveryOutcome::Retry { at, error, is_server_unavailable } => {
+                let is_holder = store::mark_not_sent(&client, email, Some(*at), error).await?;
+                if *is_server_unavailable {
+                    store::postpone_due(&client, now, *at, error).await?;
+                }
+                Ok(is_holder)
             }
         }
     }
 }
 
-async fn write(brand: &Brand, mail: &Claimed, outcome: &Outcome, now: Timestamp) -> Result<bool> {
-    let client = brand.postgres().await?;
-    let written = match outcome {
-        Outcome::Sent => store::sent(&client, mail, now).await?,
-        Outcome::GivenUp { error } => store::not_sent(&client, mail, None, error).await?,
-        Outcome::Later { until, error, all } => {
-            let written = store::not_sent(&client, mail, Some(*until), error).await?;
-            if *all {
-                store::postpone_due(&client, now, *until, error).await?;
-            }
-            written
-        }
-    };
-    Ok(written)
-}
-
-/// Doubled with every try up to the longest; a random part of its second half is left out, so that mails that failed
-/// together do not come back together.
-fn delay(config: &MailConfig, tries: i32) -> Result<Duration> {
-    let doublings = u32::try_from(tries - 1).unwrap_or(0).min(20);
-    let longest = config.first_retry_delay.saturating_mul(1 << doublings).min(config.max_retry_delay);
+/// Exponential backoff with jitter over the second half of the delay, so that emails that failed together are not retried
+/// together.
+fn retry_delay(config: &MailConfig, attempts: i32) -> Result<Duration> {
+    let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(20);
+    let max = config.first_retry_delay.saturating_mul(1 << doublings).min(config.max_retry_delay);
     let random = getrandom::u32().map_err(|error| Error::internal(error.to_string()))?;
-    Ok(longest.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX)))
+    Ok(max.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX)))
 }
 
-fn signed(duration: Duration) -> SignedDuration {
+fn to_signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }

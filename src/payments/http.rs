@@ -19,7 +19,7 @@ pub async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiRe
     let body = req.json_bytes().await?;
     match cart::parse_post(&body)? {
         cart::CartPost::Add { item_id, quantity } => {
-            let caller = Caller::of(&cx, &req).await?;
+            let caller = Caller::from_request(&cx, &req).await?;
             cart::add(&cx, &caller.owner(), item_id, quantity).await?;
             ApiResponse::message("Added to cart")
         }
@@ -30,7 +30,7 @@ pub async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiRe
 
 async fn pay(cx: RequestContext, req: &ApiRequest, body: &[u8]) -> Result<ApiResponse> {
     let order = Order::parse(body)?;
-    let caller = Caller::of(&cx, req).await?;
+    let caller = Caller::from_request(&cx, req).await?;
     cx.check_rate_limit(Quota::Payments, req.headers()).await?;
     let payment = super::open(&cx, &caller.owner(), &order).await?;
     ApiResponse::json(&QrCodeBody::new(&payment))
@@ -45,9 +45,9 @@ pub async fn status(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> 
 /// `POST /purchase-email`: queues the email about a paid order. A front end that sends no cookies names its user in the body.
 pub async fn purchase_email(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let purchase = Purchase::parse(&req.json().await?)?;
-    let cookies = RequestCookies::of(&cx.brand, &req);
+    let cookies = RequestCookies::from_request(&cx.brand, &req);
     let owner = match cookies.session.is_some() || cookies.visitor.is_some() {
-        true => Some(Caller::of(&cx, &req).await?.owner()),
+        true => Some(Caller::from_request(&cx, &req).await?.owner()),
         false => None,
     };
     super::send_receipt_email(&cx, owner.as_ref(), &purchase).await?;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::receipt_email::{self, PaidOrder};
 use crate::foundation::error::{Error, Result};
 use crate::http::request::MAX_SAFE_INTEGER;
-use crate::mail::{self, Draft};
+use crate::mail::{self, EmailDraft};
 use crate::payments::history_store;
 use crate::session::Owner;
 use crate::tenant::context::RequestContext;
@@ -54,7 +54,7 @@ impl Purchase {
             ids.ok_or_else(|| Error::malformed("bad_items", "items: expected a list of {\"itemID\", …}"))?;
         item_ids.sort_unstable();
         item_ids.dedup();
-        Ok(Purchase { email: mail::address(email)?, telegram_user_id, item_ids })
+        Ok(Purchase { email: mail::parse_address(email)?, telegram_user_id, item_ids })
     }
 
     /// The spellings of the user's id that the front end may have sent with the order: with `tg_` and without.
@@ -101,8 +101,8 @@ pub async fn send_receipt_email(cx: &RequestContext, owner: Option<&Owner>, purc
     let paid_at = payment.completed_at.unwrap_or(now);
     let order = PaidOrder { number: &payment.site_order_id, lines: &lines, amount: payment.amount, paid_at };
     let email = receipt_email::write(&cx.brand.config, cx.language, &order);
-    let draft = Draft {
-        about: mail_key(payment.id),
+    let draft = EmailDraft {
+        subject_key: mail_key(payment.id),
         to: purchase.email.clone(),
         language: cx.language,
         subject: email.subject,

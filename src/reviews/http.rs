@@ -11,7 +11,7 @@ use super::body;
 /// `POST /comment`: writes the caller's review of an item. Sets the visitor cookie of a new visitor.
 pub async fn post(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
     let review = body::parse(&req.json().await?)?;
-    let caller = Caller::of(&cx, &req).await?;
+    let caller = Caller::from_request(&cx, &req).await?;
     super::write(&cx, &caller.owner(), &review).await?;
     ApiResponse::message("Review submitted")
 }

@@ -4,7 +4,11 @@ use tokio_postgres::Row;
 
 use crate::catalog::Page;
 use crate::foundation::error::Result;
+use crate::foundation::language::Language;
 use crate::platform::postgres::Executor;
+
+// A language needs its text search configuration in `find`, and in the column `item.search` by a migration.
+const _: () = assert!(Language::ALL.len() == 3);
 
 /// A page of matching rows of `item_card`, and the number of all matches.
 pub(super) async fn find(

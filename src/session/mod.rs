@@ -1,9 +1,9 @@
-//! Who is asking: the visitor's cookie, the session of somebody who logged in, and whom a cart, a payment or a review belongs
-//! to.
+//! The caller of a request: the visitor's cookie, the session after a login, and the owner of carts, payments and reviews.
 //!
-//! Called by every domain that knows people. Sessions live in Redis under the hash of their cookie (contract section 7);
-//! logging in is `auth`'s. What must never happen: an ended session opens anything, or Redis being away turns somebody who is
-//! logged in into a stranger with an empty cart.
+//! # Invariants
+//!
+//! - A session that has expired or was ended grants nothing.
+//! - While Redis is unavailable, a request with a session cookie fails; it never continues as an anonymous visitor.
 
 mod store;
 
@@ -17,13 +17,13 @@ use crate::http::request::ApiRequest;
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
-/// The visitor's cookie lives a year from its last use.
+/// A year, counted from the last use.
 const VISITOR_MAX_AGE_S: u32 = 31_536_000;
 
-/// The session's cookie outlives the session, so that a browser can be told that it ended.
+/// Longer than the idle timeout, so that an expired session can be reported once more.
 const SESSION_MAX_AGE_S: u32 = 86_400;
 
-/// A person as Telegram knows them.
+/// A Telegram user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     pub id: i64,
@@ -32,22 +32,22 @@ pub struct User {
     pub display_name: String,
 }
 
-/// A login that was made, ended or not.
+/// A session, active or expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// `sess_…`: a name, never the cookie's secret.
+    /// `sess_…`: public, unlike the secret in the cookie.
     pub id: String,
     pub user: User,
     pub is_active: bool,
     pub expires_at: Timestamp,
 }
 
-/// Whose cart, payment or review it is.
+/// The owner of a cart, a payment or a review.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// The hash of the visitor's cookie.
     Visitor(String),
-    /// The Telegram user's id.
+    /// The Telegram user id.
     User(i64),
 }
 
@@ -56,7 +56,7 @@ impl Owner {
         Owner::Visitor(secret.hash())
     }
 
-    /// As the database has it: `visitor:…`, `user:…`.
+    /// As stored in the database: `visitor:…`, `user:…`.
     pub fn key(&self) -> String {
         match self {
             Owner::Visitor(hash) => format!("visitor:{hash}"),
@@ -65,7 +65,7 @@ impl Owner {
     }
 }
 
-/// The cookies of ours that a browser sent.
+/// The brand's cookies that a request carries.
 pub struct RequestCookies {
     brand: String,
     pub visitor: Option<CookieSecret>,
@@ -74,8 +74,8 @@ pub struct RequestCookies {
 }
 
 impl RequestCookies {
-    pub fn of(brand: &Brand, req: &ApiRequest) -> RequestCookies {
-        let cookie = |what| req.cookie(&cookie::name(brand.name(), what));
+    pub fn from_request(brand: &Brand, req: &ApiRequest) -> RequestCookies {
+        let cookie = |name| req.cookie(&cookie::name(brand.name(), name));
         RequestCookies {
             visitor: cookie(cookie::VISITOR),
             session: cookie(cookie::SESSION),
@@ -88,7 +88,7 @@ impl RequestCookies {
         secret.set_cookie(&cookie::name(&self.brand, cookie::VISITOR), VISITOR_MAX_AGE_S)
     }
 
-    /// The visitor's cookie for another year, or one for who has none.
+    /// Renews the visitor's cookie, or issues one.
     pub fn issue_visitor(&self) -> Result<SetCookie> {
         let visitor = self.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
         Ok(self.set_visitor(&visitor))
@@ -102,38 +102,38 @@ impl RequestCookies {
         secret.set_cookie(&cookie::name(&self.brand, cookie::ATTEMPT), max_age_s)
     }
 
-    /// Takes the session's cookie away; `None` when none was sent.
+    /// Deletes the session cookie; `None` when the request carries none.
     pub fn clear_session(&self) -> Option<SetCookie> {
         self.session.as_ref().map(|_| cookie::remove(&cookie::name(&self.brand, cookie::SESSION)))
     }
 
-    /// Takes the attempt's cookie away; `None` when none was sent.
+    /// Deletes the attempt cookie; `None` when the request carries none.
     pub fn clear_attempt(&self) -> Option<SetCookie> {
         self.attempt.as_ref().map(|_| cookie::remove(&cookie::name(&self.brand, cookie::ATTEMPT)))
     }
 }
 
-/// Who is asking: somebody with a session, or the visitor of a cookie, which is made here when there is none.
+/// The caller of a request: a user with an active session, or an anonymous visitor.
 pub struct Caller {
     pub session: Option<Session>,
     visitor: CookieSecret,
 }
 
 impl Caller {
-    /// Asks Redis only when a session's cookie was sent; using a session prolongs it. A visitor is handed their cookie with
-    /// whatever is answered, so that a request that failed is tried again by the same visitor.
+    /// Queries Redis only when the request carries a session cookie, and extends that session. An anonymous visitor gets their
+    /// cookie with every response, failed ones included, so that a retry comes from the same visitor.
     ///
     /// # Errors
-    /// 503 while Redis is away and a session's cookie was sent.
-    pub async fn of(cx: &RequestContext, req: &ApiRequest) -> Result<Caller> {
-        let browser = RequestCookies::of(&cx.brand, req);
-        let session = match &browser.session {
+    /// 503 when Redis is unavailable and the request carries a session cookie.
+    pub async fn from_request(cx: &RequestContext, req: &ApiRequest) -> Result<Caller> {
+        let cookies = RequestCookies::from_request(&cx.brand, req);
+        let session = match &cookies.session {
             Some(secret) => check(&cx.brand, secret).await?.filter(|session| session.is_active),
             None => None,
         };
-        let visitor = browser.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
+        let visitor = cookies.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
         if session.is_none() {
-            cx.set_cookie(browser.set_visitor(&visitor));
+            cx.set_cookie(cookies.set_visitor(&visitor));
         }
         Ok(Caller { session, visitor })
     }
@@ -145,22 +145,21 @@ impl Caller {
         }
     }
 
-    /// The visitor that somebody with a session was before, or is in another tab that does not know of the login yet.
+    /// The visitor that a user was before the login, or still is in a tab that was opened before it.
     pub fn previous_visitor(&self) -> Option<Owner> {
         self.session.as_ref().map(|_| Owner::visitor(&self.visitor))
     }
 }
 
-/// The session of this secret: a living one is prolonged, one that ended is told and left alone, and one that ended long ago
-/// is unknown. One round trip.
+/// The session of a secret. An active one is extended, an expired one is returned unchanged until Redis drops it. One round
+/// trip.
 pub async fn check(brand: &Brand, secret: &CookieSecret) -> Result<Option<Session>> {
     store::check(&brand.redis, secret, brand.clock.now(), &brand.config.session).await
 }
 
-/// Begins a session under this secret and this `id`. When there is one already, it stays and is given back; `None` when it was
-/// ended by a logout.
-pub async fn begin(brand: &Brand, secret: &CookieSecret, id: &str, user: &User) -> Result<Option<Session>> {
-    store::begin(&brand.redis, secret, id, user, brand.clock.now(), &brand.config.session).await
+/// Creates the session of a secret. An existing one is returned unchanged; `None` when a logout has ended it.
+pub async fn create(brand: &Brand, secret: &CookieSecret, id: &str, user: &User) -> Result<Option<Session>> {
+    store::create(&brand.redis, secret, id, user, brand.clock.now(), &brand.config.session).await
 }
 
 /// Ends a session on every instance at once.
@@ -168,10 +167,10 @@ pub async fn end(brand: &Brand, secret: &CookieSecret) -> Result<()> {
     store::end(&brand.redis, secret, &brand.config.session).await
 }
 
-/// A name for a new session.
+/// A new session id.
 ///
 /// # Errors
-/// Only when the operating system has no randomness to give.
+/// 500 when the operating system's random source fails.
 pub fn new_id() -> Result<String> {
     Ok(format!("sess_{}", hex::random_name()?))
 }

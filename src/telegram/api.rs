@@ -1,7 +1,8 @@
-//! The Bot API, the six methods that the bot needs (core.telegram.org/bots/api).
+//! A client of the Bot API, for the six methods that the bot needs (core.telegram.org/bots/api).
 //!
-//! Used by `telegram`. What must never happen: the token in an error or a log line. It stands in every URL, so no error here
-//! names one.
+//! # Invariants
+//!
+//! The token never appears in an error or a log line. Every URL contains it, so no error contains a URL.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,24 +15,23 @@ use crate::config::TelegramConfig;
 use crate::foundation::secret::Secret;
 use crate::platform::http_client::{HttpClient, HttpError, HttpRequest};
 
-/// How much longer than Telegram's own deadline an answer may take on its way.
+/// Added to the long-polling timeout for the network.
 const POLL_MARGIN: Duration = Duration::from_secs(10);
 
-/// Why a call did not do what it should.
 #[derive(Debug)]
 pub enum BotApiError {
-    /// Telegram said no; 429 says for how long.
-    Refused { code: i64, description: String, retry_after_s: Option<u64> },
-    /// Nothing, or nothing that can be understood, came back.
-    HttpError(String),
+    /// Telegram rejected the call.
+    Rejected { code: i64, description: String, retry_after_s: Option<u64> },
+    /// No response, or one that is not the Bot API's.
+    NoResponse(String),
 }
 
 impl BotApiError {
-    /// Whether the same call may succeed a little later.
-    pub fn may_pass(&self) -> bool {
+    /// Whether a retry may succeed.
+    pub fn is_retryable(&self) -> bool {
         match self {
-            BotApiError::Refused { code, .. } => *code == 429 || *code >= 500,
-            BotApiError::HttpError(_) => true,
+            BotApiError::Rejected { code, .. } => *code == 429 || *code >= 500,
+            BotApiError::NoResponse(_) => true,
         }
     }
 }
@@ -39,24 +39,24 @@ impl BotApiError {
 impl fmt::Display for BotApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BotApiError::Refused { code, description, .. } => write!(f, "Telegram answered {code}: {description}"),
-            BotApiError::HttpError(why) => write!(f, "Telegram did not answer: {why}"),
+            BotApiError::Rejected { code, description, .. } => write!(f, "Telegram responded {code}: {description}"),
+            BotApiError::NoResponse(reason) => write!(f, "no response from Telegram: {reason}"),
         }
     }
 }
 
-/// A bot's way to Telegram.
-pub struct Api {
-    outgoing: HttpClient,
+/// The Bot API as one bot.
+pub struct BotApi {
+    http: HttpClient,
     /// `https://api.telegram.org/bot123:ABC`
-    base: Secret,
+    base_url: Secret,
     timeout: Duration,
-    poll: Duration,
+    poll_timeout: Duration,
 }
 
-/// A person (`User`).
+/// `User`.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Person {
+pub struct TelegramUser {
     pub id: i64,
     #[serde(default)]
     pub first_name: String,
@@ -65,7 +65,7 @@ pub struct Person {
     pub language_code: Option<String>,
 }
 
-/// A chat (`Chat`).
+/// `Chat`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Chat {
     pub id: i64,
@@ -73,61 +73,61 @@ pub struct Chat {
     pub r#type: String,
 }
 
-/// A message (`Message`), as far as the bot looks at it.
+/// `Message`, with the members that the bot uses.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Message {
     pub message_id: i64,
     /// Absent in channels.
-    pub from: Option<Person>,
+    pub from: Option<TelegramUser>,
     pub chat: Chat,
-    /// Absent for pictures and the like.
+    /// Absent for photos and service messages.
     pub text: Option<String>,
 }
 
-/// A press of a button (`CallbackQuery`).
+/// `CallbackQuery`: a user pressed a button.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Press {
+pub struct CallbackQuery {
     pub id: String,
-    pub from: Person,
+    pub from: TelegramUser,
     /// Absent for very old messages.
     pub message: Option<Message>,
     pub data: Option<String>,
 }
 
-/// A piece of news (`Update`).
+/// `Update`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Update {
     pub message: Option<Message>,
-    pub callback_query: Option<Press>,
+    pub callback_query: Option<CallbackQuery>,
 }
 
-/// A button under a message.
+/// `InlineKeyboardButton`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Button {
-    /// Sends 1-64 bytes back to the bot.
+pub enum InlineButton {
+    /// Sends `data`, 1 to 64 bytes, to the bot.
     Data { text: String, data: String },
-    /// Opens a page.
+    /// Opens a URL.
     Url { text: String, url: String },
 }
 
-impl Button {
-    fn json(&self) -> Value {
+impl InlineButton {
+    fn to_json(&self) -> Value {
         match self {
-            Button::Data { text, data } => json!({ "text": text, "callback_data": data }),
-            Button::Url { text, url } => json!({ "text": text, "url": url }),
+            InlineButton::Data { text, data } => json!({ "text": text, "callback_data": data }),
+            InlineButton::Url { text, url } => json!({ "text": text, "url": url }),
         }
     }
 }
 
-impl Api {
+impl BotApi {
     /// # Errors
-    /// A sentence: a proxy that is no URL.
-    pub fn new(config: &TelegramConfig) -> Result<Api, String> {
-        Ok(Api {
-            outgoing: HttpClient::new(config.proxy.as_deref(), None, config.timeout)?,
-            base: Secret::new("telegram-bot-url", format!("{}/bot{}", config.api_url, config.token.reveal())),
+    /// A message when the proxy is not a URL.
+    pub fn new(config: &TelegramConfig) -> Result<BotApi, String> {
+        Ok(BotApi {
+            http: HttpClient::new(config.proxy.as_deref(), None, config.timeout)?,
+            base_url: Secret::new("telegram-bot-url", format!("{}/bot{}", config.api_url, config.token.reveal())),
             timeout: config.timeout,
-            poll: config.poll_timeout,
+            poll_timeout: config.poll_timeout,
         })
     }
 
@@ -145,81 +145,86 @@ impl Api {
         struct Parameters {
             retry_after: Option<u64>,
         }
-        let asking = HttpRequest::post(format!("{}/{method}", self.base.reveal())).json(&body);
-        let answered = self.outgoing.send(asking, timeout).await;
-        let answered = answered.map_err(|why: HttpError| BotApiError::HttpError(why.to_string()))?;
-        let nonsense =
-            || BotApiError::HttpError(format!("status {} with a body that is not the Bot API's", answered.status));
-        let envelope: Envelope<T> = serde_json::from_slice(&answered.body).map_err(|_| nonsense())?;
+        let request = HttpRequest::post(format!("{}/{method}", self.base_url.reveal())).json(&body);
+        let response = self.http.send(request, timeout).await;
+        let response = response.map_err(|error: HttpError| BotApiError::NoResponse(error.to_string()))?;
+        let invalid = || BotApiError::NoResponse(format!("status {} with an invalid body", response.status));
+        let envelope: Envelope<T> = serde_json::from_slice(&response.body).map_err(|_| invalid())?;
         match envelope {
             Envelope { ok: true, result: Some(result), .. } => Ok(result),
-            Envelope { ok: false, error_code, description, parameters, .. } => Err(BotApiError::Refused {
-                code: error_code.unwrap_or(i64::from(answered.status)),
+            Envelope { ok: false, error_code, description, parameters, .. } => Err(BotApiError::Rejected {
+                code: error_code.unwrap_or(i64::from(response.status)),
                 description,
                 retry_after_s: parameters.and_then(|parameters| parameters.retry_after),
             }),
-            _ => Err(nonsense()),
+            _ => Err(invalid()),
         }
     }
 
-    /// The username of the bot whose token this is.
-    pub async fn username(&self) -> Result<String, BotApiError> {
-        let me: Person = self.call("getMe", json!({}), self.timeout).await?;
+    /// `getMe`: the username of the token's bot.
+    pub async fn bot_username(&self) -> Result<String, BotApiError> {
+        let me: TelegramUser = self.call("getMe", json!({}), self.timeout).await?;
         Ok(me.username.unwrap_or_default())
     }
 
-    /// Makes Telegram keep news for `updates` instead of sending it somewhere.
+    /// Switches to long polling; pending updates stay queued.
     pub async fn delete_webhook(&self) -> Result<bool, BotApiError> {
         self.call("deleteWebhook", json!({ "drop_pending_updates": false }), self.timeout).await
     }
 
-    /// News from `offset` on, which confirms everything before; hangs for a while when there is none. Each piece comes as it
-    /// is, so that one that cannot be read does not hide the others.
-    pub async fn updates(&self, offset: Option<i64>) -> Result<Vec<Value>, BotApiError> {
-        let mut body = json!({ "timeout": self.poll.as_secs(), "allowed_updates": ["message", "callback_query"] });
+    /// Long-polls for updates from `offset` on, which confirms all earlier ones. Updates are returned unparsed, so that an
+    /// invalid one does not hide the others.
+    pub async fn get_updates(&self, offset: Option<i64>) -> Result<Vec<Value>, BotApiError> {
+        let mut body =
+            json!({ "timeout": self.poll_timeout.as_secs(), "allowed_updates": ["message", "callback_query"] });
         if let Some(offset) = offset {
             body["offset"] = offset.into();
         }
-        self.call("getUpdates", body, self.poll + POLL_MARGIN).await
+        self.call("getUpdates", body, self.poll_timeout + POLL_MARGIN).await
     }
 
-    /// Sends a text without formatting, at most 4,096 characters.
-    pub async fn send(&self, chat_id: i64, text: &str, buttons: &[Vec<Button>]) -> Result<(), BotApiError> {
+    /// Sends plain text of at most 4,096 characters.
+    pub async fn send_message(
+        &self,
+        chat_id: i64,
+        text: &str,
+        buttons: &[Vec<InlineButton>],
+    ) -> Result<(), BotApiError> {
         let body = json!({
             "chat_id": chat_id,
             "text": text,
-            "reply_markup": keyboard(buttons),
+            "reply_markup": inline_keyboard(buttons),
             "link_preview_options": { "is_disabled": true },
         });
         self.call::<Value>("sendMessage", body, self.timeout).await.map(drop)
     }
 
-    /// Puts another text, and these buttons, in the place of a message's.
-    pub async fn edit(
+    /// Replaces the text and the buttons of a message.
+    pub async fn edit_message_text(
         &self,
         chat_id: i64,
         message_id: i64,
         text: &str,
-        buttons: &[Vec<Button>],
+        buttons: &[Vec<InlineButton>],
     ) -> Result<(), BotApiError> {
         let body = json!({
             "chat_id": chat_id,
             "message_id": message_id,
             "text": text,
-            "reply_markup": keyboard(buttons),
+            "reply_markup": inline_keyboard(buttons),
             "link_preview_options": { "is_disabled": true },
         });
         self.call::<Value>("editMessageText", body, self.timeout).await.map(drop)
     }
 
-    /// Ends the waiting of a pressed button, with a note of at most 200 characters.
-    pub async fn answer_press(&self, press_id: &str, note: &str) -> Result<(), BotApiError> {
-        let body = json!({ "callback_query_id": press_id, "text": note });
+    /// Acknowledges a pressed button and shows a text of at most 200 characters.
+    pub async fn answer_callback_query(&self, query_id: &str, text: &str) -> Result<(), BotApiError> {
+        let body = json!({ "callback_query_id": query_id, "text": text });
         self.call::<Value>("answerCallbackQuery", body, self.timeout).await.map(drop)
     }
 }
 
-fn keyboard(buttons: &[Vec<Button>]) -> Value {
-    let rows: Vec<Vec<Value>> = buttons.iter().map(|row| row.iter().map(Button::json).collect()).collect();
+fn inline_keyboard(buttons: &[Vec<InlineButton>]) -> Value {
+    let rows: Vec<Vec<Value>> = buttons.iter().map(|row| row.iter().map(InlineButton::to_json).collect()).collect();
     json!({ "inline_keyboard": rows })
 }

@@ -1,9 +1,8 @@
-//! The bot at work: one poller a bot over any number of instances, and no update lost.
+//! The bot's poller: one per bot across all instances, and no update is lost.
 //!
-//! Registered in `workers`. A lease in PostgreSQL says who polls; how far the updates were handled is noted there after each
-//! one, so that whoever comes next goes on at the next. An update that cannot be handled because something is away waits. What
-//! it decides is decided once; its message is sent again only when we died between Telegram's yes and our note of it, which
-//! nobody can tell from dying before.
+//! A lease in PostgreSQL decides which instance polls. The offset is saved there after each update, so that the next holder
+//! continues where the previous one stopped. While a dependency is unavailable, the update waits. The decision about an update
+//! is made once; its messages are sent again only when the process dies between Telegram's response and the saved offset.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,281 +12,325 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Update;
-use super::{Api, BotApiError, Say, respond, store};
+use super::{BotAction, BotApi, BotApiError, handle_update, store};
 use crate::config::TelegramConfig;
 use crate::foundation::error::{Error, Result};
+use crate::platform::postgres::is_unavailable;
 use crate::tenant::brand::Brand;
 use crate::tenant::lease::Lease;
 
 const LEASE: &str = "telegram-bot";
 
-/// What a question for news and the handling of it are called among the workers' passes.
-const PASS: &str = "telegram";
+/// The name of the poller among the jobs' metrics.
+const JOB: &str = "telegram";
 
-/// Telegram holds a second poller back for this long; we do not come sooner after a 409 (Bot API server, Client.cpp).
-const AFTER_CONFLICT: Duration = Duration::from_secs(3);
+/// Telegram keeps rejecting a second poller for this long after a 409 (Bot API server, Client.cpp).
+const CONFLICT_DELAY: Duration = Duration::from_secs(3);
 
-/// Between two tries of what failed: doubled from the first to the second number.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// How often one message is tried before it is given up for good: about eight minutes of a Telegram that takes our questions
-/// and none of our answers.
-const MOST_TRIES: u32 = 20;
+/// After about eight minutes a message is dropped, so that it does not hold up all later updates.
+const MAX_SEND_ATTEMPTS: u32 = 20;
 
-/// What PostgreSQL may take to answer before the poller tries again.
-const DATABASE_PATIENCE: Duration = Duration::from_secs(5);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So many texts of one person are answered in so long; what is beyond is read and left, so that nobody holds up the others.
-const ANSWERS: (u32, Duration) = (20, Duration::from_secs(60));
+/// The rate limit of a user's messages; further ones in the window are skipped, so that no user holds up the others.
+const MAX_REPLIES_PER_USER: u32 = 20;
+const REPLY_WINDOW: Duration = Duration::from_secs(60);
 
-/// Speaks for the brand's bot whenever this instance holds the lease, until `stop`.
-pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
+/// Polls for the brand's bot whenever this instance holds the lease, until `shutdown`.
+pub async fn run(brand: Arc<Brand>, shutdown: CancellationToken) {
     let Some(config) = brand.config.telegram.clone() else { return };
-    let api = match Api::new(&config) {
+    let api = match BotApi::new(&config) {
         Ok(api) => api,
-        Err(sentence) => return tracing::error!(brand = brand.name(), sentence, "the bot cannot be reached"),
-    };
-    brand.metrics.register_job(PASS);
-    while !stop.is_cancelled() {
-        match Lease::take(&brand, LEASE, config.lease).await {
-            Ok(Some(lease)) => {
-                let ended = stop.child_token();
-                let lost = lease.lost().clone();
-                let mut poller = Poller {
-                    brand: &brand,
-                    config: &config,
-                    api: &api,
-                    lease: &lease,
-                    stop: &ended,
-                    answered: HashMap::new(),
-                };
-                let gave_up = tokio::select! {
-                    gave_up = poller.run() => gave_up,
-                    () = lost.cancelled() => false,
-                };
-                // Whoever is stuck with PostgreSQL or Telegram must not hold up the end, nor another instance.
-                drop(tokio::time::timeout(DATABASE_PATIENCE, lease.release()).await);
-                if gave_up {
-                    pause(config.lease, &stop).await;
-                }
-            }
-            Ok(None) => {}
-            Err(error) => tracing::debug!(brand = brand.name(), %error, "the bot waits for PostgreSQL"),
+        Err(error) => {
+            return tracing::error!(brand = brand.name(), error, "failed to create the Telegram client; bot disabled");
         }
-        pause(config.lease / 3, &stop).await;
+    };
+    brand.metrics.register_job(JOB);
+    while !shutdown.is_cancelled() {
+        match Lease::take(&brand, LEASE, config.lease).await {
+            Ok(Some(lease)) => poll_with_lease(&brand, &config, &api, lease, &shutdown).await,
+            Ok(None) => {}
+            Err(error) => tracing::debug!(brand = brand.name(), %error, "failed to take the bot's lease; will retry"),
+        }
+        pause(config.lease / 3, &shutdown).await;
     }
 }
 
-/// Waits, unless it is time to stop.
-async fn pause(length: Duration, stop: &CancellationToken) {
+/// Polls until shutdown, until the lease is lost, or until Telegram is unreachable from this instance.
+async fn poll_with_lease(
+    brand: &Brand,
+    config: &TelegramConfig,
+    api: &BotApi,
+    lease: Lease,
+    shutdown: &CancellationToken,
+) {
+    let lost = lease.lost().clone();
+    let mut poller =
+        Poller { brand, config, api, lease: &lease, shutdown, is_verified: false, replies: HashMap::new() };
+    let stopped = tokio::select! {
+        stopped = poller.run() => Some(stopped),
+        () = lost.cancelled() => None,
+    };
+    // Bounded: neither shutdown nor another instance waits for a slow PostgreSQL.
+    drop(tokio::time::timeout(DATABASE_TIMEOUT, lease.release()).await);
+    if stopped == Some(Stopped::Unreachable) {
+        pause(config.lease, shutdown).await;
+    }
+}
+
+/// Sleeps, unless shutdown begins.
+async fn pause(duration: Duration, shutdown: &CancellationToken) {
     tokio::select! {
-        () = tokio::time::sleep(length) => {}
-        () = stop.cancelled() => {}
+        () = tokio::time::sleep(duration) => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    Shutdown,
+    /// Another instance may reach Telegram.
+    Unreachable,
+}
+
+/// Polling is to be retried: after Telegram's `retry_after` where there is one, else after the backoff's delay.
+struct Retry {
+    after: Option<Duration>,
+}
+
+impl Retry {
+    const WITH_BACKOFF: Retry = Retry { after: None };
+
+    fn after(delay: Duration) -> Retry {
+        Retry { after: Some(delay) }
+    }
+}
+
+struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    fn new() -> Backoff {
+        Backoff { next: MIN_BACKOFF }
+    }
+
+    /// The delay before the next attempt; doubles up to [`MAX_BACKOFF`].
+    fn next_delay(&mut self) -> Duration {
+        let delay = self.next;
+        self.next = (delay * 2).min(MAX_BACKOFF);
+        delay
     }
 }
 
 struct Poller<'a> {
     brand: &'a Brand,
     config: &'a TelegramConfig,
-    api: &'a Api,
+    api: &'a BotApi,
     lease: &'a Lease,
-    stop: &'a CancellationToken,
-    /// How many texts of a person were answered, and since when they are counted.
-    answered: HashMap<i64, (Instant, u32)>,
+    shutdown: &'a CancellationToken,
+    is_verified: bool,
+    /// Per user: the start of the window, and the messages in it.
+    replies: HashMap<i64, (Instant, u32)>,
 }
 
 impl Poller<'_> {
-    /// Polls until it is time to stop, or until Telegram could not be reached for the length of a lease: another instance may
-    /// reach it (`true`).
-    async fn run(&mut self) -> bool {
-        let mut back_off = BACK_OFF.0;
-        let mut introduced = false;
-        let mut heard_at = Instant::now();
-        while !self.stop.is_cancelled() {
-            if heard_at.elapsed() > self.config.lease.max(self.config.poll_timeout) * 2 {
-                tracing::warn!(
-                    brand = self.brand.name(),
-                    "the bot cannot be heard from here; another instance may try"
-                );
-                return true;
+    async fn run(&mut self) -> Stopped {
+        let max_silence = self.config.lease.max(self.config.poll_timeout) * 2;
+        let mut backoff = Backoff::new();
+        let mut last_response_at = Instant::now();
+        while !self.shutdown.is_cancelled() {
+            if last_response_at.elapsed() > max_silence {
+                let brand = self.brand.name();
+                tracing::warn!(brand, "Telegram is unreachable; releasing the bot's lease to another instance");
+                return Stopped::Unreachable;
             }
-            if !introduced {
-                let begun = Instant::now();
-                introduced = self.introduce().await;
-                if !introduced {
-                    self.brand.metrics.job_finished(PASS, false, begun.elapsed());
-                    pause(back_off, self.stop).await;
-                    back_off = (back_off * 2).min(BACK_OFF.1);
-                    continue;
-                }
-            }
-            let begun = Instant::now();
-            let ended = self.round().await;
-            self.brand.metrics.job_finished(PASS, ended.is_ok(), begun.elapsed());
-            match ended {
+            let started_at = Instant::now();
+            let result = self.poll_once().await;
+            self.brand.metrics.job_finished(JOB, result.is_ok(), started_at.elapsed());
+            match result {
                 Ok(()) => {
-                    back_off = BACK_OFF.0;
-                    heard_at = Instant::now();
+                    backoff = Backoff::new();
+                    last_response_at = Instant::now();
                 }
-                Err(wait) => {
-                    // Told to wait is heard.
-                    heard_at = if wait.is_some() { Instant::now() } else { heard_at };
-                    pause(wait.unwrap_or(back_off), self.stop).await;
-                    back_off = (back_off * 2).min(BACK_OFF.1);
+                Err(Retry { after }) => {
+                    // A response that says when to retry is a response.
+                    if after.is_some() {
+                        last_response_at = Instant::now();
+                    }
+                    let delay = backoff.next_delay();
+                    pause(after.unwrap_or(delay), self.shutdown).await;
                 }
             }
         }
-        false
+        Stopped::Shutdown
     }
 
-    /// Whether the token is the configured bot's, and nobody else gets its news.
-    async fn introduce(&self) -> bool {
-        let name = self.brand.name();
-        let asked = async {
-            let username = self.api.username().await?;
+    /// Verifies the token once; then polls for updates and handles them.
+    async fn poll_once(&mut self) -> Result<(), Retry> {
+        if !self.is_verified {
+            self.verify_token().await?;
+            self.is_verified = true;
+        }
+        for update in self.get_updates().await? {
+            if self.shutdown.is_cancelled() {
+                return Ok(());
+            }
+            self.process(update).await?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the token is the configured bot's, and disables a webhook that would receive its updates.
+    async fn verify_token(&self) -> Result<(), Retry> {
+        let brand = self.brand.name();
+        let verification = async {
+            let username = self.api.bot_username().await?;
             self.api.delete_webhook().await?;
             Ok::<_, BotApiError>(username)
         };
-        let asked = tokio::select! {
-            asked = asked => asked,
-            () = self.stop.cancelled() => return false,
+        let username = tokio::select! {
+            username = verification => username,
+            () = self.shutdown.cancelled() => return Err(Retry::WITH_BACKOFF),
         };
-        match asked {
+        match username {
             Ok(username) if username.eq_ignore_ascii_case(&self.config.bot) => {
-                tracing::info!(brand = name, bot = username, "speaking for the bot");
-                true
+                tracing::info!(brand, bot = username, "polling for bot updates");
+                Ok(())
             }
             Ok(username) => {
-                tracing::error!(brand = name, token_of = username, bot = self.config.bot, "the token is another bot's");
-                false
+                let expected = &self.config.bot;
+                tracing::error!(brand, actual = username, expected, "the Telegram token belongs to another bot");
+                Err(Retry::WITH_BACKOFF)
             }
-            Err(failure) => {
-                tracing::warn!(brand = name, %failure, "the bot could not introduce itself yet");
-                false
+            Err(error) => {
+                tracing::warn!(brand, %error, "failed to verify the Telegram token; will retry");
+                Err(Retry::WITH_BACKOFF)
             }
         }
     }
 
-    /// One question for news and the handling of it. An error is how long to wait before the next, if it is known.
-    async fn round(&mut self) -> Result<(), Option<Duration>> {
-        let offset = self.patiently(self.offset()).await.map_err(|error| self.later(&error))?;
-        let news = tokio::select! {
-            news = self.api.updates(offset) => news,
-            () = self.stop.cancelled() => return Ok(()),
+    /// Empty when shutdown begins.
+    async fn get_updates(&self) -> Result<Vec<Value>, Retry> {
+        let offset = self.offset().await.map_err(|error| self.retry(&error, "failed to read the bot's offset"))?;
+        let updates = tokio::select! {
+            updates = self.api.get_updates(offset) => updates,
+            () = self.shutdown.cancelled() => return Ok(Vec::new()),
         };
-        let news = news.map_err(|failure| {
-            tracing::warn!(brand = self.brand.name(), %failure, "no news of the bot");
-            match failure {
-                BotApiError::Refused { code: 409, .. } => Some(AFTER_CONFLICT),
-                BotApiError::Refused { retry_after_s: Some(seconds), .. } => Some(Duration::from_secs(seconds)),
-                _ => None,
+        updates.map_err(|error| {
+            tracing::warn!(brand = self.brand.name(), %error, "failed to poll for bot updates; will retry");
+            match error {
+                BotApiError::Rejected { code: 409, .. } => Retry::after(CONFLICT_DELAY),
+                BotApiError::Rejected { retry_after_s: Some(seconds), .. } => {
+                    Retry::after(Duration::from_secs(seconds))
+                }
+                _ => Retry::WITH_BACKOFF,
             }
-        })?;
-        for update in news {
-            if self.stop.is_cancelled() {
-                return Ok(());
-            }
-            self.handle(update).await?;
-        }
-        Ok(())
-    }
-
-    /// A call of the database's that neither a silent server nor the end holds up.
-    async fn patiently<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::select! {
-            answered = tokio::time::timeout(DATABASE_PATIENCE, call) => answered.unwrap_or_else(|late| Err(Error::timeout(late))),
-            () = self.stop.cancelled() => Err(Error::unavailable("it is time to stop")),
-        }
-    }
-
-    fn later(&self, error: &crate::foundation::error::Error) -> Option<Duration> {
-        tracing::warn!(brand = self.brand.name(), %error, "the bot waits");
-        None
+        })
     }
 
     async fn offset(&self) -> Result<Option<i64>> {
-        let next = store::next_update_id(&self.brand.postgres().await?, &self.config.bot).await?;
-        Ok(next)
+        let query = async { store::next_update_id(&self.brand.postgres().await?, &self.config.bot).await };
+        tokio::select! {
+            offset = with_timeout(query) => offset,
+            () = self.shutdown.cancelled() => Err(Error::unavailable("shutting down")),
+        }
     }
 
-    async fn handle(&mut self, update: Value) -> Result<(), Option<Duration>> {
+    fn retry(&self, error: &Error, message: &'static str) -> Retry {
+        tracing::warn!(brand = self.brand.name(), %error, "{message}; will retry");
+        Retry::WITH_BACKOFF
+    }
+
+    /// Handles one update and saves the offset after it.
+    async fn process(&mut self, update: Value) -> Result<(), Retry> {
         let Some(id) = update["update_id"].as_i64() else { return Ok(()) };
         match serde_json::from_value::<Update>(update) {
-            Ok(update) if self.is_too_much(&update) => {}
+            Ok(update) if self.exceeds_rate_limit(&update) => {}
             Ok(update) => {
-                let says = respond(self.brand, update).await.or_else(|error| self.skip_or_wait(error))?;
-                for say in says {
-                    self.carry_out(say).await?;
+                for action in self.actions_for(update).await? {
+                    self.perform_with_retries(action).await?;
                 }
             }
-            Err(error) => tracing::warn!(brand = self.brand.name(), id, %error, "an update cannot be read; skipped"),
+            Err(error) => {
+                tracing::warn!(brand = self.brand.name(), id, %error, "skipped a bot update that cannot be parsed");
+            }
         }
-        let note = async {
-            let noted =
-                store::note_progress(&self.brand.postgres().await?, &self.config.bot, id + 1, self.lease.holder())
-                    .await?;
-            Ok(noted)
+        // Not cut short by shutdown: an update whose offset is lost is handled again.
+        let save = async {
+            let client = self.brand.postgres().await?;
+            store::save_next_update_id(&client, &self.config.bot, id + 1, self.lease.holder()).await
         };
-        match tokio::time::timeout(DATABASE_PATIENCE, note).await.unwrap_or_else(|late| Err(Error::timeout(late))) {
+        match with_timeout(save).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Some(self.config.lease)),
-            Err(error) => Err(self.later(&error)),
+            Ok(false) => Err(Retry::after(self.config.lease)),
+            Err(error) => Err(self.retry(&error, "failed to save the bot's offset")),
         }
     }
 
-    /// Whether a person writes more than the bot answers; presses always count.
-    fn is_too_much(&mut self, update: &Update) -> bool {
-        let Some(person) = update.message.as_ref().and_then(|message| message.from.as_ref()) else { return false };
-        self.answered.retain(|_, (since, _)| since.elapsed() < ANSWERS.1);
-        let (_, count) = self.answered.entry(person.id).or_insert((Instant::now(), 0));
+    /// Applies to messages only; pressed buttons are always handled.
+    fn exceeds_rate_limit(&mut self, update: &Update) -> bool {
+        let Some(user) = update.message.as_ref().and_then(|message| message.from.as_ref()) else { return false };
+        self.replies.retain(|_, (since, _)| since.elapsed() < REPLY_WINDOW);
+        let (_, count) = self.replies.entry(user.id).or_insert((Instant::now(), 0));
         *count += 1;
-        *count > ANSWERS.0
+        *count > MAX_REPLIES_PER_USER
     }
 
-    /// What is away comes back; a fault of ours would only be repeated.
-    fn skip_or_wait(&self, error: crate::foundation::error::Error) -> Result<Vec<Say>, Option<Duration>> {
-        if crate::platform::postgres::is_unavailable(&error) {
-            return Err(self.later(&error));
+    /// Waits out an unavailable dependency; skips an update that fails otherwise, because it would fail again.
+    async fn actions_for(&self, update: Update) -> Result<Vec<BotAction>, Retry> {
+        match handle_update(self.brand, update).await {
+            Ok(actions) => Ok(actions),
+            Err(error) if is_unavailable(&error) => Err(self.retry(&error, "failed to handle a bot update")),
+            Err(error) => {
+                tracing::error!(brand = self.brand.name(), %error, "failed to handle a bot update; skipped it");
+                Ok(Vec::new())
+            }
         }
-        tracing::error!(brand = self.brand.name(), %error, "an update could not be handled; skipped");
-        Ok(Vec::new())
     }
 
-    /// Says one thing, trying again while that may help. What Telegram refuses for good (a person who blocked the bot, a
-    /// message that is gone) is no error of ours.
+    /// Drops an action that Telegram rejects for good: the user blocked the bot, or the message was deleted.
     ///
     /// # Errors
-    /// It is time to stop before it was said: the update is not done with.
-    async fn carry_out(&self, say: Say) -> Result<(), Option<Duration>> {
-        let mut back_off = BACK_OFF.0;
-        for tried in 1..=MOST_TRIES {
-            let said = tokio::select! {
-                said = self.say(&say) => said,
-                () = self.stop.cancelled() => return Err(None),
+    /// When shutdown begins first: the update is not handled yet.
+    async fn perform_with_retries(&self, action: BotAction) -> Result<(), Retry> {
+        let brand = self.brand.name();
+        let mut backoff = Backoff::new();
+        for attempt in 1..=MAX_SEND_ATTEMPTS {
+            let result = tokio::select! {
+                result = self.perform(&action) => result,
+                () = self.shutdown.cancelled() => return Err(Retry::WITH_BACKOFF),
             };
-            let Err(failure) = said else { return Ok(()) };
-            if !failure.may_pass() || tried == MOST_TRIES {
-                tracing::info!(brand = self.brand.name(), %failure, "the bot could not say something");
+            let Err(error) = result else { return Ok(()) };
+            if !error.is_retryable() || attempt == MAX_SEND_ATTEMPTS {
+                tracing::info!(brand, %error, attempt, "failed to send a bot message; dropped it");
                 return Ok(());
             }
-            tracing::warn!(brand = self.brand.name(), %failure, tried, "the bot tries to say it again");
-            let wait = match failure {
-                BotApiError::Refused { retry_after_s: Some(seconds), .. } => Duration::from_secs(seconds),
-                _ => back_off,
+            tracing::warn!(brand, %error, attempt, "failed to send a bot message; will retry");
+            let delay = backoff.next_delay();
+            let delay = match error {
+                BotApiError::Rejected { retry_after_s: Some(seconds), .. } => Duration::from_secs(seconds),
+                _ => delay,
             };
-            pause(wait, self.stop).await;
-            back_off = (back_off * 2).min(BACK_OFF.1);
+            pause(delay, self.shutdown).await;
         }
         Ok(())
     }
 
-    async fn say(&self, say: &Say) -> Result<(), BotApiError> {
-        match say {
-            Say::Send { chat_id, text, buttons } => self.api.send(*chat_id, text, buttons).await,
-            Say::Edit { chat_id, message_id, text, buttons } => {
-                self.api.edit(*chat_id, *message_id, text, buttons).await
+    async fn perform(&self, action: &BotAction) -> Result<(), BotApiError> {
+        match action {
+            BotAction::SendMessage { chat_id, text, buttons } => self.api.send_message(*chat_id, text, buttons).await,
+            BotAction::EditMessage { chat_id, message_id, text, buttons } => {
+                self.api.edit_message_text(*chat_id, *message_id, text, buttons).await
             }
-            Say::Answer { press_id, note } => self.api.answer_press(press_id, note).await,
+            BotAction::AnswerCallbackQuery { query_id, text } => self.api.answer_callback_query(query_id, text).await,
         }
     }
+}
+
+async fn with_timeout<T>(query: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(DATABASE_TIMEOUT, query).await.unwrap_or_else(|elapsed| Err(Error::timeout(elapsed)))
 }

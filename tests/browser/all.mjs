@@ -1,4 +1,4 @@
-// The tests of the files on the command line, in one process: Node's runner would start a process, and so a browser, for each.
+// Runs the given test files in one process: the test runner of Node would start a process, and so a browser, per file.
 
 import { pathToFileURL } from 'node:url';
 

@@ -1,8 +1,7 @@
-// The browser of the tests: Debian's Chromium with a fresh home, which trusts the development authority and nothing else of
-// this machine, and people in it, each of whom notes what a visitor must never meet.
+// Chromium with a fresh profile that trusts the development CA, and visitors that record problems of a page.
 //
-// Used by every *.test.mjs. Verification is never switched off. Every problem that was not allowed fails the test: console
-// errors, exceptions, failed requests, blocked cookies, CORS, mixed content, the policy of the page.
+// Certificates are always verified. Any problem that a test does not allow fails it: console errors, exceptions, failed
+// requests, blocked cookies, CORS, mixed content, violations of the content security policy.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -13,10 +12,10 @@ import { after } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
-import { CA, SANDBOX, SCREENSHOTS } from './places.mjs';
+import { CA, SANDBOX, SCREENSHOTS } from './environment.mjs';
 
 const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const PATIENCE_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 const ARGUMENTS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--no-proxy-server',
   '--disable-background-networking', '--disable-component-update', '--disable-sync',
@@ -25,14 +24,14 @@ const ARGUMENTS = [
 let started;
 after(async () => (await started)?.close());
 
-/** Somebody with a browser profile of their own in front of a shop; the first one starts Chromium. */
+/** A visitor of a shop, with a browser context of their own. The first call starts Chromium. */
 export async function visitorOf(shop, options = {}) {
   started ??= startBrowser();
   const { browser } = await started;
   return Visitor.arrive(browser, shop, options);
 }
 
-/** Starts Chromium; `close` ends it and removes its home. */
+/** Starts Chromium; `close` stops it and removes its home directory. */
 async function startBrowser() {
   const home = mkdtempSync(join(tmpdir(), 'brandgate-browser.'));
   const nssdb = join(home, '.pki/nssdb');
@@ -51,25 +50,25 @@ async function startBrowser() {
   };
 }
 
-/** Somebody in front of a shop. */
+/** A visitor of a shop. */
 export class Visitor {
   static async arrive(browser, shop, { width = 1280, height = 900, dark = false } = {}) {
     const visitor = new Visitor();
     visitor.shop = shop;
     visitor.problems = [];
-    visitor.allowed = [isQuestionWhoThisIs];
+    visitor.allowed = [isAnonymousSession];
     visitor.context = await browser.newContext({
       viewport: { width, height },
       colorScheme: dark ? 'dark' : 'light',
       locale: 'ru-RU',
       permissions: [],
     });
-    visitor.context.setDefaultTimeout(PATIENCE_MS);
+    visitor.context.setDefaultTimeout(TIMEOUT_MS);
     visitor.page = await visitor.open();
     return visitor;
   }
 
-  /** Another tab, watched like the first. */
+  /** Opens another tab, also watched for problems. */
   async open() {
     const page = await this.context.newPage();
     await this.watch(page);
@@ -83,7 +82,7 @@ export class Visitor {
     });
     page.on('pageerror', (error) => note('exception', String(error)));
     page.on('requestfailed', (request) => {
-      // A page that is left, or a search that is typed on, aborts what it asked for.
+      // Navigation and further typing abort requests.
       const text = request.failure().errorText;
       if (text !== 'net::ERR_ABORTED') note('request', text, request.url());
     });
@@ -104,7 +103,7 @@ export class Visitor {
     await devtools.send('Audits.enable');
   }
 
-  /** From here on these problems are part of the story: `({ kind, text, url }) => …`. */
+  /** Allows the problems that match `({ kind, text, url }) => …`. */
   allow(isExpected) {
     this.allowed.push(isExpected);
   }
@@ -120,13 +119,13 @@ export class Visitor {
     await this.settled();
   }
 
-  /** Goes somewhere in the shop by its address, as a bookmark does. */
+  /** Loads a path of the shop. */
   async visit(path) {
     await this.page.goto(this.shop.url + path);
     await this.settled();
   }
 
-  /** The page has come. */
+  /** Waits until the page is rendered. */
   async settled() {
     await this.page.locator('main:not([aria-busy]) h1').first().waitFor();
   }
@@ -135,45 +134,45 @@ export class Visitor {
     return this.page.locator('main h1').innerText();
   }
 
-  /** Waits until somebody is told this in passing. */
-  async isTold(text) {
+  /** Waits for a temporary message with this text. */
+  async seesMessage(text) {
     await this.page.locator('#messages .message', { hasText: text }).first().waitFor();
   }
 
-  /** Nothing stands out of the page to the right. */
-  async fits() {
-    const { wide, page } = await this.page.evaluate(() => ({ wide: document.documentElement.scrollWidth, page: innerWidth }));
-    assert.ok(wide <= page, `${this.page.url()} is ${wide} px wide in a window of ${page}`);
+  /** Checks that the page does not scroll horizontally. */
+  async hasNoOverflow() {
+    const { width, page } = await this.page.evaluate(() => ({ width: document.documentElement.scrollWidth, page: innerWidth }));
+    assert.ok(width <= page, `${this.page.url()} is ${width} px wide in a window of ${page}`);
   }
 
-  /** A picture for people, where SCREENSHOTS names a directory. */
-  async picture(name) {
+  /** Saves a screenshot if SCREENSHOTS names a directory. */
+  async screenshot(name) {
     if (SCREENSHOTS) await this.page.screenshot({ path: join(SCREENSHOTS, `${this.shop.brand}-${name}.png`) });
   }
 
-  /** Fails on everything that nobody allowed; ends this visit. */
+  /** Closes the context and fails on problems that are not allowed. */
   async leave() {
     await this.context.close();
     const problems = this.problems.filter((problem) => !this.allowed.some((isExpected) => isExpected(problem)));
-    assert.deepEqual(problems, [], `what ${this.shop.title} did to its visitor`);
+    assert.deepEqual(problems, [], `problems of ${this.shop.title}`);
   }
 }
 
-/** Chromium writes every status from 400 up to the console. The answer to a visitor without a session is 401. */
-function isQuestionWhoThisIs({ kind, text, url }) {
+/** Chromium logs every status from 400 to the console. The response to a visitor without a session is 401. */
+function isAnonymousSession({ kind, text, url }) {
   return kind === 'console' && text.includes('status of 401') && url.endsWith('/auth/session');
 }
 
-/** Chromium's line about an answer with this status from this path. */
-export function answered(status, path) {
+/** Matches Chromium's console message about a response with this status from this path. */
+export function isStatus(status, path) {
   return ({ kind, text, url }) => kind === 'console' && text.includes(`status of ${status}`) && url.includes(path);
 }
 
 /**
- * The sandbox is plain http on another port of the same host: it must not see the API's cookies, and Chromium remarks that the
- * picture of the bank's code comes over http, which it shows because it comes from this machine.
+ * Matches the problems of the sandbox, which uses plain HTTP on another port of the same host: it does not receive the cookies of
+ * the API, and Chromium warns about the QR code image over HTTP.
  */
-export function atSandbox({ kind, text, url }) {
+export function isSandboxProblem({ kind, text, url }) {
   if (kind === 'cookie not sent') return SANDBOX.endsWith(url);
   return /Mixed ?Content/.test(text) && text.includes(SANDBOX);
 }

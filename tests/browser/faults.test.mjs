@@ -1,55 +1,55 @@
-// The shop in bad times: the bank goes, the database goes, Redis goes; the page says so and recovers by itself.
+// The shop during outages of the bank, the database and Redis: it reports them and recovers by itself.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { answered, visitorOf } from './browser.mjs';
-import { bank, withSomething } from './paying.mjs';
-import { SANDBOX, SHOPS, STATE, ask } from './places.mjs';
-import { logIn, somebody } from './telegram.mjs';
+import { isStatus, visitorOf } from './browser.mjs';
+import { bankAction, visitorWithCart } from './checkout.mjs';
+import { SANDBOX, SHOPS, STATE, fetchJson } from './environment.mjs';
+import { logIn, newUser } from './telegram.mjs';
 
 const SERVICES = fileURLToPath(new URL('../env/services.sh', import.meta.url));
-const AWAY = 'The shop is taking a short break.';
+const OUTAGE_TEXT = 'The shop is taking a short break.';
 const RECOVERY_MS = 40_000;
 
 for (const shop of SHOPS) {
-  test(`${shop.title}: the bank is away, then there again`, async () => {
-    const { visitor } = await withSomething(shop, 'en');
+  test(`${shop.title}: the bank is unavailable, then recovers`, async () => {
+    const { visitor } = await visitorWithCart(shop, 'en');
     const { page } = visitor;
-    visitor.allow(answered(502, '/cart'));
-    await ask(`${SANDBOX}/bank/misbehave`, { call: 'register', how: '502', times: 100 });
+    visitor.allow(isStatus(502, '/cart'));
+    await fetchJson(`${SANDBOX}/bank/misbehave`, { call: 'register', how: '502', times: 100 });
     try {
       await page.locator('.summary .primary').click();
       await page.getByText('The bank does not answer right now.').waitFor();
-      await visitor.picture('bank-away');
+      await visitor.screenshot('bank-unavailable');
     } finally {
-      await ask(`${SANDBOX}/bank/misbehave`, { call: 'register', times: 0 });
+      await fetchJson(`${SANDBOX}/bank/misbehave`, { call: 'register', times: 0 });
     }
     await page.getByRole('button', { name: 'Try again' }).click();
     await page.locator('#payment-state').waitFor();
-    await bank(await page.locator('img.qr').getAttribute('data-qr'), 'pay');
+    await bankAction(await page.locator('img.qr').getAttribute('data-qr'), 'pay');
     await page.getByRole('heading', { level: 1, name: 'Paid. Thank you!' }).waitFor();
     await visitor.leave();
   });
 }
 
-test('the database stops and starts again while people browse', async () => {
+test('the database is restarted while visitors browse', async () => {
   const [visitor, other] = await Promise.all(SHOPS.map((shop) => visitorOf(shop)));
   for (const person of [visitor, other]) {
     await person.enter('en');
     person.allow(isUnavailable);
   }
-  service('stop', 'pg');
+  controlService('stop', 'pg');
   try {
     for (const { page } of [visitor, other]) {
       await page.getByRole('searchbox').fill('unseen words');
-      await page.locator('#outage').getByText(AWAY).waitFor();
+      await page.locator('#outage').getByText(OUTAGE_TEXT).waitFor();
     }
-    await visitor.picture('outage');
+    await visitor.screenshot('outage');
   } finally {
-    service('start', 'pg');
+    controlService('start', 'pg');
   }
   for (const person of [visitor, other]) {
     await person.page.getByRole('heading', { level: 1, name: 'unseen words' }).waitFor({ timeout: RECOVERY_MS });
@@ -61,34 +61,34 @@ test('the database stops and starts again while people browse', async () => {
   }
 });
 
-test('sessions are away: the catalogue is there all the same, and nobody is logged out', async () => {
+test('Redis is unavailable: the catalogue is available, and sessions survive', async () => {
   const visitor = await visitorOf(SHOPS[0]);
   const { page } = visitor;
   await visitor.enter('en');
-  await logIn(visitor, somebody('Elena'));
+  await logIn(visitor, newUser('Elena'));
   visitor.allow(isUnavailable);
-  service('stop', 'redis');
+  controlService('stop', 'redis');
   try {
     await page.reload();
     await visitor.settled();
-    await page.locator('#outage').getByText(AWAY).waitFor();
+    await page.locator('#outage').getByText(OUTAGE_TEXT).waitFor();
     await page.locator('.tile').first().click();
     await page.locator('.trail').waitFor();
     assert.ok((await page.locator('.card').count()) > 0);
   } finally {
-    service('start', 'redis');
+    controlService('start', 'redis');
   }
   await page.getByRole('banner').getByRole('button', { name: 'Elena' }).waitFor({ timeout: RECOVERY_MS });
   await page.locator('#outage').waitFor({ state: 'hidden' });
   await visitor.leave();
 });
 
-/** Takes a service of the environment away, or brings it back. */
-function service(what, name) {
-  execFileSync(SERVICES, [what, STATE, name], { stdio: 'inherit' });
+/** Stops or starts a service of the environment. */
+function controlService(command, name) {
+  execFileSync(SERVICES, [command, STATE, name], { stdio: 'inherit' });
 }
 
-/** Chromium's line about a 503. */
+/** Matches Chromium's console message about a 503. */
 function isUnavailable({ kind, text }) {
   return kind === 'console' && text.includes('status of 503');
 }

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# run.sh: the shops' journeys in Debian's Chromium, against an environment that is up.
+# Runs the browser tests in Debian's Chromium, against a running environment.
 #
-#   tests/browser/run.sh [--OPTION…] [FILE…]      all *.test.mjs unless some are named; options are node's
+#   tests/browser/run.sh [--OPTION…] [FILE…]      all *.test.mjs by default; options are those of node
 #
-# Called by `make test` in an environment of its own (tests/env/throwaway.sh), and by `make browser-test` beside `make run`.
-# Where things are: STATE (.dev unless told otherwise), DEXAR_SHOP, DEXAR_API, NOVO_SHOP, NOVO_API, SANDBOX; SCREENSHOTS names
-# a directory for pictures of the pages. The journeys of both shops run beside each other. Then, alone, faults.test.mjs takes
-# the bank, the database and Redis of STATE away for a moment and brings them back.
+# `make test` runs it in a throwaway environment, `make browser-test` against `make run`. Environment variables: STATE (the state
+# directory, .dev by default), DEXAR_SHOP, DEXAR_API, NOVO_SHOP, NOVO_API, SANDBOX; SCREENSHOTS names a directory for
+# screenshots. The journeys of both shops run in parallel, then faults.test.mjs, which stops and starts the services of STATE.
 #
-# It must never switch off the verification of certificates, and never run a script of a package.
+# Certificates are always verified, and no install script of a package is run.
 
 set -euo pipefail
 
@@ -24,9 +23,9 @@ export CA=${CA:-$STATE/ca.pem}
 export NODE_EXTRA_CA_CERTS=$CA
 
 "$here/../env/packages.sh" chromium node certutil emoji curl
-[[ -r $CA ]] || fail "$CA is missing: make run makes it, and has to be up"
+[[ -r $CA ]] || fail "$CA is missing; start the environment with make run"
 for url in "${DEXAR_SHOP:-https://localhost:4200}" "${NOVO_SHOP:-https://localhost:4201}"; do
-  curl -sS --noproxy '*' --max-time 5 --cacert "$CA" -o /dev/null "$url/" || fail "nobody serves $url: make run has to be up"
+  curl -sS --noproxy '*' --max-time 5 --cacert "$CA" -o /dev/null "$url/" || fail "failed to reach $url; start the environment with make run"
 done
 
 files=() options=()
@@ -54,7 +53,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# journey FILE…: in one process with one browser.
+# journey FILE…: runs test files in one process with one browser.
 journey() {
   node --test-reporter=spec "${options[@]}" all.mjs "$@" &
   jobs+=($!)

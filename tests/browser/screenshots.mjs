@@ -1,43 +1,43 @@
-// The pictures of the README: a front page, a payment, a login with the chat beside it. Called by `make screenshots`.
+// The screenshots of the README: a home page, a payment, and a login beside the chat (`make screenshots`).
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { atSandbox, visitorOf } from './browser.mjs';
-import { checkOut } from './paying.mjs';
-import { ALL_SHOPS, SANDBOX, ask } from './places.mjs';
-import { logIn, somebody } from './telegram.mjs';
+import { isSandboxProblem, visitorOf } from './browser.mjs';
+import { checkOut } from './checkout.mjs';
+import { ALL_SHOPS, SANDBOX, fetchJson } from './environment.mjs';
+import { logIn, newUser } from './telegram.mjs';
 
 const DIRECTORY = fileURLToPath(new URL('screenshots/', import.meta.url));
 const WIDTH = 1280;
 const HEIGHT = 800;
-/** Down to the names and prices below the first row of things. */
+/** Includes the names and prices of the first row of items. */
 const SHOP_HEIGHT = 1065;
 const CHAT_WIDTH = 420;
 const GAP = 12;
 const QUALITY = 80;
-/** One of the people of the chat page. */
+/** The id of a user of the chat page. */
 const JOHN = '100200302';
 
 const [dexar, novo] = ALL_SHOPS;
 mkdirSync(DIRECTORY, { recursive: true });
 
-test('the front page of Dexar', async () => {
+test('the home page of Dexar', async () => {
   const visitor = await visitorOf(dexar, { width: WIDTH, height: SHOP_HEIGHT });
   await visitor.enter('en');
-  await photograph(visitor.page, 'shop');
+  await screenshot(visitor.page, 'shop');
   await visitor.leave();
 });
 
-test('a payment in Novo, in the dark', async () => {
+test('a payment in Novo, in dark mode', async () => {
   const visitor = await visitorOf(novo, { width: WIDTH, height: HEIGHT, dark: true });
   const { page } = visitor;
-  visitor.allow(atSandbox);
+  visitor.allow(isSandboxProblem);
   await visitor.enter('en');
-  await logIn(visitor, somebody('Anna'));
-  const [category] = await ask(`${novo.api}/category`);
-  const items = await ask(`${novo.api}/category/${category.id}?count=200`);
+  await logIn(visitor, newUser('Anna'));
+  const [category] = await fetchJson(`${novo.api}/category`);
+  const items = await fetchJson(`${novo.api}/category/${category.id}?count=200`);
   for (const { itemID } of items.filter(({ quantity }) => quantity >= 50).slice(0, 3)) {
     await visitor.visit(`/item/${itemID}`);
     await page.locator('.about .add').click();
@@ -46,13 +46,13 @@ test('a payment in Novo, in the dark', async () => {
   await page.locator('.basket').click();
   await page.locator('.line').first().waitFor();
   await checkOut(visitor);
-  await photograph(page, 'payment');
+  await screenshot(page, 'payment');
   await visitor.leave();
 });
 
 test('a login to Dexar beside the chat', async () => {
   const visitor = await visitorOf(dexar, { width: WIDTH - CHAT_WIDTH - GAP, height: HEIGHT });
-  visitor.allow(atSandbox);
+  visitor.allow(isSandboxProblem);
   await visitor.enter('en');
   await visitor.page.getByRole('button', { name: 'Log in' }).click();
   await visitor.page.getByRole('button', { name: 'Log in with a number' }).click();
@@ -73,19 +73,19 @@ test('a login to Dexar beside the chat', async () => {
   const both = await visitor.context.newPage();
   await both.setViewportSize({ width: WIDTH, height: HEIGHT });
   await both.setContent(`<body style="margin:0;display:flex;gap:${GAP}px;background:#8a94a6">${halves.join('')}`);
-  await photograph(both, 'login');
+  await screenshot(both, 'login');
   await visitor.leave();
 });
 
-/** Playwright knows no WebP, which is a third of a PNG. */
-async function photograph(page, name) {
+/** Saves a WebP, which Playwright cannot, at a third of the size of a PNG. */
+async function screenshot(page, name) {
   await settle(page);
   const devtools = await page.context().newCDPSession(page);
   const { data } = await devtools.send('Page.captureScreenshot', { format: 'webp', quality: QUALITY });
   writeFileSync(`${DIRECTORY}${name}.webp`, Buffer.from(data, 'base64'));
 }
 
-/** All pictures of the page are there, nothing is told in passing, and nothing is pointed at. */
+/** Waits until images are loaded and messages are gone, with the pointer out of the way. */
 async function settle(page) {
   await page.mouse.move(0, 0);
   await page.waitForFunction(() => !document.querySelector('.message') && [...document.images].every((image) => image.loading === 'lazy' || image.complete));

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# certs.sh: a certificate authority of this directory's own and P-256 server certificates signed by it.
+# Creates a certificate authority and P-256 server certificates signed by it, for development and tests.
 #
 #   certs.sh DIR NAME[=HOST,HOST…]…
 #
-# Called by run.sh and by the Rust tests. Makes DIR/ca.pem and DIR/ca.key, and for each name DIR/NAME.pem (the leaf,
-# then the authority) and DIR/NAME.key (0600), valid for localhost, 127.0.0.1, ::1 and the hosts given. What is there
-# stays while it is good: the authority for 30 more days, a leaf for 7, with all its names.
+# Creates DIR/ca.pem and DIR/ca.key, and for each name DIR/NAME.pem (leaf and CA) and DIR/NAME.key (0600), valid for localhost,
+# 127.0.0.1, ::1 and the given hosts. Existing files are kept while they are valid: the CA for 30 more days, a leaf for 7 more
+# days and for all its hosts.
 #
-# These are for development and tests. It must never be pointed at the directory of production certificates, and the
-# key of the authority must never leave DIR: whoever has it can pose as any host to a browser that trusts ca.pem.
+# DIR must not be a directory of production certificates. The key of the CA must not leave DIR: it can impersonate any host to a
+# browser that trusts ca.pem.
 
 set -euo pipefail
 
@@ -22,10 +22,10 @@ fail() {
   exit 1
 }
 
-# openssl tells its progress on stderr; it matters only when it fails.
+# Runs a command and shows its output only on failure.
 quietly() {
   local output
-  output=$("$@" 2>&1 >/dev/null) || fail "$* failed: $output"
+  output=$("$@" 2>&1 >/dev/null) || fail "failed to run $*: $output"
 }
 
 same_key() {
@@ -85,19 +85,19 @@ make_leaf() {
 }
 dir=$1
 shift
-command -v openssl >/dev/null || fail 'openssl is missing: tests/env/packages.sh openssl'
+command -v openssl >/dev/null || fail 'openssl is not installed; run tests/env/packages.sh openssl'
 umask 022
 mkdir -p -- "$dir"
 dir=$(cd -- "$dir" && pwd -P)
-# One call at a time, and work beside the result, so that a file is whole or not there.
+# Calls are serialised, and files are renamed into place, so that no file is ever incomplete.
 exec 9<"$dir"
-flock -w 60 9 || fail "another call for $dir does not end"
+flock -w 60 9 || fail "timed out waiting for another run on $dir"
 umask 077
 work=$(mktemp -d "$dir/.work.XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-# The machine's own openssl.cnf has no say.
+# Do not use the system's openssl.cnf.
 printf '%s\n' '[req]' 'distinguished_name = subject' 'prompt = no' '[subject]' >"$work/openssl.cnf"
 
 ca_is_good || make_ca
@@ -105,10 +105,10 @@ for argument in "$@"; do
   name=${argument%%=*}
   hosts=''
   if [[ $argument == *=* ]]; then hosts=${argument#*=}; fi
-  [[ $name =~ ^[a-z0-9][a-z0-9_-]*$ && $name != ca ]] || fail "\"$name\" is not a name for a certificate"
+  [[ $name =~ ^[a-z0-9][a-z0-9_-]*$ && $name != ca ]] || fail "\"$name\" is not a valid certificate name"
   IFS=, read -r -a dns <<<"localhost${hosts:+,$hosts}"
   for host in "${dns[@]}"; do
-    [[ $host =~ ^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$ ]] || fail "\"$host\" is not a host name"
+    [[ $host =~ ^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$ ]] || fail "\"$host\" is not a valid host name"
   done
   leaf_is_good "$name" "${dns[@]}" || make_leaf "$name" "${dns[@]}"
 done

@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# packages.sh: installs from Debian's packages what the development environment needs and the machine lacks.
+# Installs missing Debian packages of the development environment.
 #
 #   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool|nginx|wrk|h2load|python3|debootstrap|dpkg-dev]…
 #
-# Called by the Makefile and by run.sh; as root it acts directly, as an ordinary user through sudo. When everything is
-# there it only looks at files: no apt, no sudo, a few milliseconds.
+# As root it runs apt itself, else through sudo. When nothing is missing it runs neither and takes a few milliseconds.
 #
-# It must never create a PostgreSQL cluster, and never start a service of the machine's own or leave one that starts
-# at the next boot because of us; what it sets up for that while a package is being installed it takes away again.
+# It never creates a PostgreSQL cluster, and never starts or enables a system service. The settings that prevent this during the
+# installation are removed afterwards.
 
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
@@ -23,7 +22,7 @@ fail() {
   exit 1
 }
 
-# Whether what this name stands for is on the machine.
+# Whether the software of this name is installed.
 present() {
   case $1 in
     rust) command -v cargo >/dev/null ;;
@@ -49,11 +48,11 @@ present() {
     dpkg-dev) command -v dpkg-shlibdeps >/dev/null ;;
     debootstrap) command -v debootstrap >/dev/null && command -v dpkg-deb >/dev/null ;;
     promtool) command -v promtool >/dev/null ;;
-    *) fail "does not know \"$1\"" ;;
+    *) fail "unknown name \"$1\"" ;;
   esac
 }
 
-# The Debian packages that bring it.
+# The Debian packages of a name.
 packages_of() {
   case $1 in
     postgresql) printf 'postgresql-%s\n' "$PG_VERSION" ;;
@@ -79,23 +78,23 @@ packages_of() {
   esac
 }
 
-# postgresql-common makes a cluster named "main" at the first installation unless its configuration says no.
+# postgresql-common creates a cluster "main" at its first installation unless it is configured not to.
 forbid_main_cluster() {
   made_cluster_dir=no
   [[ -d $CLUSTER_DIR ]] || made_cluster_dir=yes
   mkdir -p "$CLUSTER_DIR"
-  printf '%s\n' "# for the time of one installation; made and removed by brandgate's tests/env/packages.sh" \
+  printf '%s\n' "# temporary; created and removed by brandgate's tests/env/packages.sh" \
     'create_main_cluster = false' >"$CLUSTER_FILE"
   local conf=/etc/postgresql-common/createcluster.conf
   if [[ -e $conf ]] && command -v pg_conftool >/dev/null &&
     [[ $(pg_conftool "$conf" show -bs create_main_cluster 2>/dev/null || true) != off ]]; then
     fail "$conf does not include $CLUSTER_DIR, so installing postgresql-$PG_VERSION would create a cluster;" \
-      "set create_main_cluster = false there and run this again"
+      "set create_main_cluster = false there and retry"
   fi
 }
 
-# Maintainer scripts ask policy-rc.d before they start a service. Ours says no while this process lives, so that even
-# one left behind by a power cut forbids nothing.
+# Maintainer scripts consult policy-rc.d before they start a service. This one denies while this process runs, so that a leftover
+# file has no effect.
 forbid_service_start() {
   if [[ -e $POLICY_FILE ]]; then
     if grep -q 'brandgate' "$POLICY_FILE" 2>/dev/null; then
@@ -104,13 +103,13 @@ forbid_service_start() {
       local answer=0
       "$POLICY_FILE" redis-server start >/dev/null 2>&1 || answer=$?
       [[ $answer == 101 ]] ||
-        fail "$POLICY_FILE of this machine would let a newly installed service start;" \
-          "install these packages yourself and run this again: ${packages[*]}"
+        fail "$POLICY_FILE of this machine would start new services;" \
+          "install these packages manually and retry: ${packages[*]}"
       return
     fi
   fi
   made_policy=yes
-  printf '%s\n' '#!/bin/sh' "# for the time of one installation; made and removed by brandgate's tests/env/packages.sh" \
+  printf '%s\n' '#!/bin/sh' "# temporary; created and removed by brandgate's tests/env/packages.sh" \
     "[ -d /proc/$$ ] && exit 101" 'exit 0' >"$POLICY_FILE"
   chmod 0755 "$POLICY_FILE"
 }
@@ -128,7 +127,7 @@ apt() {
 }
 
 install_as_root() {
-  command -v apt-get >/dev/null || fail "this is not Debian (no apt-get); install yourself: ${packages[*]}"
+  command -v apt-get >/dev/null || fail "apt-get is missing; install manually: ${packages[*]}"
   made_policy=no
   made_cluster_dir=''
   trap restore EXIT
@@ -143,14 +142,14 @@ install_as_root() {
   if [[ " ${packages[*]} " == *' postgresql-'* ]]; then forbid_main_cluster; fi
   forbid_service_start
   printf 'packages: installing %s\n' "${packages[*]}"
-  # Without lists no package has a candidate; with old ones a download may fail. Either way the lists come first then.
+  # Without package lists there are no candidates, and with old ones downloads fail: refresh them and retry.
   if ! apt-cache policy "${packages[@]}" 2>/dev/null | grep -q 'Candidate: [^(]' ||
     ! apt install --no-install-recommends "${packages[@]}"; then
-    printf 'packages: refreshing the lists of packages\n'
+    printf 'packages: refreshing the package lists\n'
     apt update
     apt install --no-install-recommends "${packages[@]}"
   fi
-  # A freshly installed service would start with the machine. Ours are private; the machine's own stay off.
+  # New services are enabled by default. The environment starts private instances instead.
   for service in "${new_services[@]}"; do
     update-rc.d "$service" disable >/dev/null 2>&1 || true
     deb-systemd-helper disable "$service.service" >/dev/null 2>&1 || true
@@ -166,8 +165,8 @@ done
 packages=()
 for name in "${missing[@]}"; do
   if [[ $name == rust ]]; then
-    fail 'cargo was not found. Rust is the one thing you have to install yourself:' \
-      "with rustup, or from your distribution if it has the version that Cargo.toml names (rust-version)."
+    fail 'cargo is not installed; install Rust with rustup,' \
+      "or from your distribution if it has the rust-version of Cargo.toml"
   fi
   while IFS= read -r package; do packages+=("$package"); done < <(packages_of "$name")
 done
@@ -175,10 +174,10 @@ done
 if ((EUID == 0)); then
   install_as_root
 elif command -v sudo >/dev/null; then
-  printf 'packages: %s missing; installing through sudo\n' "${packages[*]}"
+  printf 'packages: %s missing; installing with sudo\n' "${packages[*]}"
   sudo -- "$BASH" "$(realpath "${BASH_SOURCE[0]}")" "${missing[@]}"
 else
-  fail "neither root nor sudo; as root: apt-get install --no-install-recommends ${packages[*]}"
+  fail "neither root nor sudo; run as root: apt-get install --no-install-recommends ${packages[*]}"
 fi
 
 for name in "${missing[@]}"; do

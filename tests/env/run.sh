@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
-# run.sh: both brands on this machine, for development, until Ctrl-C.
+# Runs both brands on this machine for development, until Ctrl-C.
 #
-#   tests/env/run.sh [DIRECTORY]      with brandgate and sandbox in it (target/release unless told otherwise)
+#   tests/env/run.sh [DIRECTORY]      with brandgate and sandbox in it (default: target/release)
 #
-# Called by `make run` after the build. In this order: missing packages, a look at the ports, a private PostgreSQL and
-# Redis (services.sh), certificates (certs.sh), secrets, brand files, the database, migrations, the demonstration
-# catalogue, the sandbox (Telegram, the bank, a mailbox and the shops), the workers, the gateway. State is under .dev/ and is
-# kept; the second start finds everything done. The last line, when all is up, begins with `ready`.
+# Steps: missing packages, port checks, a private PostgreSQL and Redis (services.sh), certificates (certs.sh), secrets, brand
+# files, the database, migrations, the demonstration catalogue, the sandbox, the workers, the gateway. State is kept in .dev/, so
+# that the second start is quick. The last line, once everything is up, starts with `ready`.
 #
-# throwaway.sh starts a second one of these beside it: BRANDGATE_STATE names another directory than .dev, which is removed at
-# the end, BRANDGATE_PORTS eight other ports in the order of PORTS, BRANDGATE_POLL_MS how often the shops ask.
+# Environment variables, used by throwaway.sh: BRANDGATE_STATE, a state directory that is removed on exit; BRANDGATE_PORTS, eight
+# ports in the order of PORTS; BRANDGATE_POLL_MS, the polling interval of the shops.
 #
-# It ends what it started, the gateway first, however it ends itself. It must never end anything else, never write
-# outside that directory (services.sh names its own exceptions), and never change a setting of the machine.
+# On exit it stops everything that it started, the gateway first, and nothing else. It writes only to the state directory
+# (services.sh documents its exceptions) and changes no system setting.
 
 set -euo pipefail
 
@@ -22,8 +21,8 @@ readonly ADMIN=127.0.0.1:${PORTS[2]} SANDBOX_PORT=${PORTS[5]} SMTP_PORT=${PORTS[
 readonly WORK_ADMIN=127.0.0.1:${PORTS[7]}
 readonly LOWEST_PORT=$((API_PORTS[dexar] < API_PORTS[novo] ? API_PORTS[dexar] : API_PORTS[novo]))
 declare -rA ACCENTS=([dexar]='#1f5fbf' [novo]='#0f7a4d')
-readonly READY_DEADLINE_SECONDS=60
-readonly DRAIN_DEADLINE_SECONDS=40
+readonly READY_TIMEOUT_SECONDS=60
+readonly DRAIN_TIMEOUT_SECONDS=40
 readonly POLL_SECONDS=0.05
 
 repo=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -35,13 +34,13 @@ binaries=$(realpath -m -- "${1:-$repo/target/release}")
 binary=$binaries/brandgate
 started_us=${EPOCHREALTIME//[^0-9]/}
 
-say() { printf 'run: %s\n' "$*"; }
+log() { printf 'run: %s\n' "$*"; }
 fail() {
   printf 'run: %s\n' "$*" >&2
   exit 1
 }
 
-# ---- the end ---------------------------------------------------------------------------------------------------------
+# ---- shutdown --------------------------------------------------------------------------------------------------------
 
 services_started=no step='' gateway_job='' signal='' companions=()
 
@@ -52,29 +51,29 @@ gateway_pid() {
   printf '%s' "$pid"
 }
 
-# The gateway drains at SIGTERM; a second Ctrl-C, or too long a wait, ends it at once.
+# The gateway drains on SIGTERM; a second Ctrl-C or the timeout kills it.
 # shellcheck disable=SC2317 # reached through the trap
-end_gateway() {
-  local pid deadline=$((SECONDS + DRAIN_DEADLINE_SECONDS)) hurry=no asked=no
+stop_gateway() {
+  local pid deadline=$((SECONDS + DRAIN_TIMEOUT_SECONDS)) force=no term_sent=no
   [[ -n $gateway_job ]] || return 0
-  trap 'hurry=yes' INT TERM HUP
+  trap 'force=yes' INT TERM HUP
   while [[ -d /proc/$gateway_job ]]; do
     pid=$(gateway_pid)
-    if [[ -n $pid && $asked == no ]]; then
+    if [[ -n $pid && $term_sent == no ]]; then
       kill -TERM "$pid"
-      asked=yes
+      term_sent=yes
     fi
-    if [[ -n $pid ]] && { [[ $hurry == yes ]] || ((SECONDS >= deadline)); }; then kill -KILL "$pid"; fi
+    if [[ -n $pid ]] && { [[ $force == yes ]] || ((SECONDS >= deadline)); }; then kill -KILL "$pid"; fi
     sleep "$POLL_SECONDS"
   done 2>/dev/null
   wait "$gateway_job" 2>/dev/null
   trap '' INT TERM HUP
 }
 
-# The workers finish what they have begun; the sandbox has nothing to lose.
+# The workers finish their current jobs.
 # shellcheck disable=SC2317 # reached through the trap
-end_companions() {
-  local job deadline=$((SECONDS + DRAIN_DEADLINE_SECONDS))
+stop_companions() {
+  local job deadline=$((SECONDS + DRAIN_TIMEOUT_SECONDS))
   for job in "${companions[@]}"; do kill -TERM "$job" 2>/dev/null; done
   for job in "${companions[@]}"; do
     while [[ -d /proc/$job ]] && ((SECONDS < deadline)); do sleep "$POLL_SECONDS"; done
@@ -86,7 +85,7 @@ end_companions() {
 # shellcheck disable=SC2317 # reached through the trap
 finish() {
   local status=$?
-  # from here on nothing, not even a terminal that is gone, may keep the rest from being ended
+  # the cleanup must complete, even without a terminal
   set +e
   trap '' INT TERM HUP PIPE
   trap - EXIT
@@ -96,10 +95,10 @@ finish() {
   fi
   if [[ -n $signal ]]; then
     printf '\n' 2>/dev/null
-    say 'ending' 2>/dev/null
+    log 'shutting down' 2>/dev/null
   fi
-  end_gateway
-  end_companions
+  stop_gateway
+  stop_companions
   rm -f -- "$dev/gateway.pid"
   if [[ $services_started == yes ]]; then
     if [[ $is_kept == yes ]]; then
@@ -110,7 +109,7 @@ finish() {
       status=1
     fi
   fi
-  # Ctrl-C is how it is meant to end.
+  # Ctrl-C is the regular way to stop.
   if [[ $signal == INT ]]; then exit 0; fi
   if [[ -n $signal ]]; then
     trap - "$signal"
@@ -119,7 +118,7 @@ finish() {
   exit "$status"
 }
 
-# Runs one step so that a signal is heard while it runs; the step then gets SIGTERM.
+# Runs a step in the background, so that a signal is handled at once; the step then gets SIGTERM.
 run_step() {
   "$@" 9>&- &
   step=$!
@@ -129,9 +128,9 @@ run_step() {
   return "$status"
 }
 
-# ---- before anything is started --------------------------------------------------------------------------------------
+# ---- preconditions ---------------------------------------------------------------------------------------------------
 
-# Who listens on a port of an address that the gateway wants, in words; nothing when it is free.
+# Prints the process that listens on a port, if any.
 listener_of() {
   local port=$1 line='' words
   words=$(ss -Hltnp "sport = :$port" | awk '$4 ~ /^(0\.0\.0\.0|127\.0\.0\.1|\*|\[::\]|\[::1\]|\[::ffff:127\.0\.0\.1\])(%[^:]+)?:/')
@@ -143,39 +142,38 @@ listener_of() {
   if [[ $words =~ \(\"([^\"]+)\",pid=([0-9]+) ]]; then
     printf '%s (pid %s)' "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
   else
-    printf 'a process that only root can name (sudo ss -ltnp)'
+    printf 'a process of another user (sudo ss -ltnp)'
   fi
 }
 
 check_ports() {
-  local port who taken=no
+  local port listener taken=no
   for port in "${PORTS[@]}"; do
-    who=$(listener_of "$port")
-    if [[ -n $who ]]; then
-      printf 'run: port %s is taken by %s\n' "$port" "$who" >&2
+    listener=$(listener_of "$port")
+    if [[ -n $listener ]]; then
+      printf 'run: port %s is taken by %s\n' "$port" "$listener" >&2
       taken=yes
     fi
   done
-  [[ $taken == no ]] || fail 'nothing was started'
+  [[ $taken == no ]] || fail 'ports are in use; nothing was started'
 }
 
-# Ports below 1024 want a capability, which sudo can hand to the gateway alone. Asked for here, while a question for
-# the password can still be answered.
+# Ports below 1024 need a capability, which sudo grants to the gateway only. Checked here, while sudo can ask for a password.
 through_sudo=no
 check_low_ports() {
-  local first_free
-  first_free=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || printf 1024)
-  if ((EUID == 0 || first_free <= LOWEST_PORT)); then return; fi
+  local first_unprivileged
+  first_unprivileged=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || printf 1024)
+  if ((EUID == 0 || first_unprivileged <= LOWEST_PORT)); then return; fi
   command -v sudo >/dev/null ||
-    fail "ports ${PORTS[0]} and ${PORTS[1]} are for root here, and there is no sudo; or allow them: sysctl net.ipv4.ip_unprivileged_port_start=$LOWEST_PORT"
+    fail "ports ${PORTS[0]} and ${PORTS[1]} need root or sudo; or allow them with sysctl net.ipv4.ip_unprivileged_port_start=$LOWEST_PORT"
   through_sudo=yes
   if ! sudo -n true 2>/dev/null; then
-    say "the gateway needs sudo for ports ${PORTS[0]} and ${PORTS[1]}; it runs as you, with that one capability"
-    sudo -v || fail "no sudo, so no ports ${PORTS[0]} and ${PORTS[1]}"
+    log "the gateway needs sudo for ports ${PORTS[0]} and ${PORTS[1]}; it runs as you, with that capability only"
+    sudo -v || fail "failed to run sudo; ports ${PORTS[0]} and ${PORTS[1]} are not available"
   fi
 }
 
-# ---- what the gateway reads ------------------------------------------------------------------------------------------
+# ---- configuration ---------------------------------------------------------------------------------------------------
 
 make_secrets() {
   mkdir -p -- "$dev/credentials"
@@ -188,7 +186,7 @@ make_secrets() {
   done
 }
 
-# secret NAME COMMAND…: keeps what the command prints, unless there is such a secret already.
+# secret NAME COMMAND…: stores the output of the command, unless the secret exists.
 secret() {
   local file=$dev/credentials/$1
   shift
@@ -200,7 +198,7 @@ secret() {
 # shellcheck disable=SC2317 # called by name
 random_hex() { od -An -tx1 -N"$1" /dev/urandom | tr -d ' \n'; }
 
-# The merchants' names at the simulated bank.
+# The merchant ids at the simulated bank.
 merchant_of() {
   case $1 in
     dexar) printf 'MA0000000445' ;;
@@ -208,7 +206,7 @@ merchant_of() {
   esac
 }
 
-# bank_key MERCHANT: as the bank makes them, a JSON Web Token whose `sub` is the merchant.
+# bank_key MERCHANT: a key like those of the bank: a JSON Web Token whose `sub` is the merchant.
 # shellcheck disable=SC2317 # called by name
 bank_key() {
   printf '%s.%s.%s' "$(printf '{"alg":"HS256"}' | url64)" "$(printf '{"sub":"%s"}' "$1" | url64)" "$(random_hex 32)"
@@ -217,7 +215,7 @@ bank_key() {
 # shellcheck disable=SC2317 # called by bank_key
 url64() { base64 -w0 | tr +/ -_ | tr -d '='; }
 
-# As BotFather makes them: the bot's id, a colon, 35 characters.
+# A token like those of BotFather: the bot's id, a colon, 35 characters.
 # shellcheck disable=SC2317 # called by name
 bot_token() {
   local id
@@ -227,14 +225,14 @@ bot_token() {
 
 has_ipv6() { grep -Eq '^0{31}1 .* lo$' /proc/net/if_inet6 2>/dev/null; }
 
-# What the sandbox plays: the bots with their owners' tokens, the merchants with their keys, and the storefronts.
+# The settings of the sandbox: bots with their tokens, merchants with their keys, storefronts.
 write_sandbox() {
   local listen="\"127.0.0.1:$SANDBOX_PORT\"" name title
   if has_ipv6; then listen+=", \"[::1]:$SANDBOX_PORT\""; fi
   (
     umask 077
     {
-      printf '# written by tests/env/run.sh at every start\n'
+      printf '# generated by tests/env/run.sh at every start\n'
       printf 'listen = [%s]\nurl = "http://localhost:%s"\nsmtp = "127.0.0.1:%s"\n' "$listen" "$SANDBOX_PORT" "$SMTP_PORT"
       for name in dexar novo; do
         title=${name^}
@@ -252,7 +250,7 @@ write_sandbox() {
   mv -- "$dev/sandbox.toml.new" "$dev/sandbox.toml"
 }
 
-# shop NAME TITLE ACCENT: a storefront of the sandbox.
+# shop NAME TITLE ACCENT: the settings of a storefront.
 shop() {
   local name=$1 port=${SHOP_PORTS[$1]} listen
   listen="\"127.0.0.1:$port\""
@@ -264,7 +262,7 @@ shop() {
   printf 'certificate = "%s/certs/shops.pem"\nkey = "%s/certs/shops.key"\n' "$(toml "$dev")" "$(toml "$dev")"
 }
 
-# A string between the quotes of TOML.
+# Escapes a TOML string.
 toml() {
   local text=${1//\\/\\\\}
   printf '%s' "${text//\"/\\\"}"
@@ -276,13 +274,13 @@ write_brand() {
   listen="\"127.0.0.1:$port\""
   if has_ipv6; then listen+=", \"[::1]:$port\""; fi
   here=$(toml "$dev")
-  # Tests share a machine with much else; a service that is slow for that is no outage.
+  # On a busy test machine a slow service is not an outage.
   if [[ $is_kept == no ]]; then
     database=$'connect_timeout_ms = 8000\npool_wait_ms = 8000'
     redis=$'connect_timeout_ms = 4000\nresponse_timeout_ms = 4000'
   fi
   cat >"$dev/brands/$name.toml.new" <<TOML
-# written by tests/env/run.sh at every start
+# generated by tests/env/run.sh at every start
 accent = "$accent"
 name = "$name"
 title = "$title"
@@ -352,17 +350,17 @@ admin_sql() {
 make_database() {
   if [[ $(admin_sql "SELECT 1 FROM pg_database WHERE datname = 'brandgate'") != 1 ]]; then
     admin_sql "CREATE DATABASE brandgate TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
-    # an empty database has no demonstration data, whatever was noted about an earlier one
+    # the new database is empty, so the imports of an earlier one do not count
     rm -f -- "$dev"/demo.*.sha256
   fi
 }
 
-# import_demo BRAND ARGUMENT… [-- ARGUMENT…]…: one import for each list, unless these very files were imported before.
+# import_demo BRAND ARGUMENT… [-- ARGUMENT…]…: one import per list, unless the same files were imported before.
 import_demo() {
   local brand=$1 argument hash note=$dev/demo.$1.sha256 list=()
   shift
   for argument in "$@"; do
-    [[ $argument == -- || -r $repo/${argument#*=} ]] || fail "the demonstration data ${argument#*=} is missing"
+    [[ $argument == -- || -r $repo/${argument#*=} ]] || fail "demonstration data ${argument#*=} is missing"
   done
   hash=$(
     {
@@ -371,11 +369,11 @@ import_demo() {
     } | sha256sum
   )
   if [[ -e $note && $(<"$note") == "$hash" ]]; then return; fi
-  say "importing the demonstration catalogue of $brand"
+  log "importing the demonstration catalogue of $brand"
   for argument in "$@" --; do
     if [[ $argument == -- ]]; then
       run_step "$binary" catalog import --brands "$dev/brands" --brand "$brand" "${list[@]}" ||
-        fail "the import of ${list[*]} into $brand failed"
+        fail "failed to import ${list[*]} into $brand"
       list=()
     elif [[ $argument == *=* ]]; then
       list+=("${argument%%=*}=$repo/${argument#*=}")
@@ -388,7 +386,7 @@ import_demo() {
 
 # ---- the sandbox and the workers ---------------------------------------------------------------------------------------
 
-# start_companion NAME COMMAND…: beside the gateway, in a process group of its own, gone when this script is.
+# start_companion NAME COMMAND…: starts a process in its own process group, which gets SIGTERM when this script exits.
 start_companion() {
   local name=$1
   shift
@@ -399,21 +397,21 @@ start_companion() {
 }
 
 await_sandbox() {
-  local deadline=$((SECONDS + READY_DEADLINE_SECONDS))
+  local deadline=$((SECONDS + READY_TIMEOUT_SECONDS))
   until curl -sS --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$SANDBOX_PORT/" 2>/dev/null; do
-    [[ -d /proc/${companions[0]} ]] || fail 'the sandbox ended by itself'
-    ((SECONDS < deadline)) || fail "the sandbox is not ready after $READY_DEADLINE_SECONDS s"
+    [[ -d /proc/${companions[0]} ]] || fail 'the sandbox exited unexpectedly'
+    ((SECONDS < deadline)) || fail "the sandbox is not ready after $READY_TIMEOUT_SECONDS s"
     sleep "$POLL_SECONDS"
   done
 }
 
-# The bots answer from now on; nothing of the workers' beginnings comes after `ready`.
+# Waits until the bots poll for updates, so that `ready` is the last line.
 await_bots() {
-  local deadline=$((SECONDS + READY_DEADLINE_SECONDS)) name
+  local deadline=$((SECONDS + READY_TIMEOUT_SECONDS)) name
   for name in dexar novo; do
-    until grep -q "speaking for the bot brand=\"$name\"" "$dev/workers.log" 2>/dev/null; do
-      [[ -d /proc/${companions[1]} ]] || fail 'the workers ended by themselves'
-      ((SECONDS < deadline)) || fail "the bot of $name does not speak after $READY_DEADLINE_SECONDS s"
+    until grep -q "polling for bot updates brand=\"$name\"" "$dev/workers.log" 2>/dev/null; do
+      [[ -d /proc/${companions[1]} ]] || fail 'the workers exited unexpectedly'
+      ((SECONDS < deadline)) || fail "the bot of $name is not ready after $READY_TIMEOUT_SECONDS s"
       sleep "$POLL_SECONDS"
     done
   done
@@ -421,8 +419,8 @@ await_bots() {
 
 # ---- the gateway -----------------------------------------------------------------------------------------------------
 
-# In a process group of its own: a Ctrl-C on the terminal reaches this script only, which then asks the gateway to
-# drain. Should this script be killed outright, the gateway gets SIGTERM all the same.
+# Starts the gateway in its own process group, so that Ctrl-C reaches this script only, which then drains the gateway. If this
+# script is killed, the gateway gets SIGTERM.
 start_gateway() {
   rm -f -- "$dev/gateway.pid"
   local serve=("$binary" serve --brands "$dev/brands" --admin "$ADMIN") kept=() name
@@ -430,7 +428,7 @@ start_gateway() {
     for name in RUST_LOG RUST_BACKTRACE NO_COLOR TERM LANG; do
       if [[ -n ${!name:-} ]]; then kept+=("$name=${!name}"); fi
     done
-    # The process of sudo belongs to root; the pid of the gateway itself is what this script may signal.
+    # The sudo process belongs to root, so this script signals the gateway by its own pid.
     # shellcheck disable=SC2016
     local inner='
       cd -- "$1" && printf "%s\n" $$ >"$2" || exit
@@ -457,7 +455,7 @@ start_gateway() {
   fi
 }
 
-# A line of the table for each brand that somebody has put beside the two.
+# Table lines of further brands.
 other_brands() {
   local file name
   for file in "$dev"/brands/*.toml; do
@@ -466,34 +464,34 @@ other_brands() {
   done
 }
 
-gateway_ended() {
+gateway_exited() {
   local status=0
   wait "$gateway_job" || status=$?
-  printf 'run: the gateway ended by itself with status %s\n' "$status" >&2
+  printf 'run: the gateway exited unexpectedly with status %s\n' "$status" >&2
   ((status != 0)) || status=1
   exit "$status"
 }
 
 await_ready() {
-  local deadline=$((SECONDS + READY_DEADLINE_SECONDS)) answer
+  local deadline=$((SECONDS + READY_TIMEOUT_SECONDS)) answer
   until answer=$(curl -sS --noproxy '*' --max-time 2 -w '\n%{http_code}' "http://$ADMIN/readyz" 2>&1) && [[ ${answer##*$'\n'} == 200 ]]; do
-    [[ -d /proc/$gateway_job ]] || gateway_ended
-    ((SECONDS < deadline)) || fail "not ready after $READY_DEADLINE_SECONDS s; http://$ADMIN/readyz: $answer"
+    [[ -d /proc/$gateway_job ]] || gateway_exited
+    ((SECONDS < deadline)) || fail "not ready after $READY_TIMEOUT_SECONDS s; http://$ADMIN/readyz: $answer"
     sleep "$POLL_SECONDS"
   done
 }
 
-# ---- all of it -------------------------------------------------------------------------------------------------------
+# ---- main ------------------------------------------------------------------------------------------------------------
 
 cd -- "$repo"
-[[ -x $binary && -x $binaries/sandbox ]] || fail "$binary or $binaries/sandbox is missing: cargo build --release --locked"
+[[ -x $binary && -x $binaries/sandbox ]] || fail "$binary or $binaries/sandbox is missing; run cargo build --release --locked"
 "$env_scripts/packages.sh" postgresql redis openssl curl ss
-if [[ $is_kept == no && -n $(ls -A -- "$dev" 2>/dev/null) ]]; then fail "$dev is not empty, and would be removed at the end"; fi
+if [[ $is_kept == no && -n $(ls -A -- "$dev" 2>/dev/null) ]]; then fail "$dev is not empty, and would be removed on exit"; fi
 mkdir -p -- "$dev"
 [[ -w $dev ]] || fail "$dev belongs to $(stat -c %U -- "$dev"), not to $(id -un)"
 check_ports
 exec 9>>"$dev/run.lock"
-flock -n 9 || fail 'another make run of this directory is on its way up or down; nothing was started'
+flock -n 9 || fail 'another make run is active in this directory; nothing was started'
 check_low_ports
 
 trap finish EXIT
@@ -503,7 +501,7 @@ trap 'signal=HUP; exit 129' HUP
 
 services_started=yes fast=()
 if [[ $is_kept == no ]]; then fast=(--fast --discard); fi
-run_step "$env_scripts/services.sh" start "$dev" --owner $$ "${fast[@]}" || fail 'PostgreSQL or Redis did not start'
+run_step "$env_scripts/services.sh" start "$dev" --owner $$ "${fast[@]}" || fail 'failed to start PostgreSQL or Redis'
 # shellcheck source=/dev/null
 source "$dev/services.env"
 "$env_scripts/certs.sh" "$dev/certs" dexar=api.dexarmarket.ru novo=api.novo.market shops
@@ -515,7 +513,7 @@ write_brand dexar Dexar https://dexarmarket.ru "${ACCENTS[dexar]}"
 write_brand novo Novo https://novo.market "${ACCENTS[novo]}"
 write_sandbox
 make_database
-run_step "$binary" migrate --brands "$dev/brands" --admin-url "${PG_ADMIN_URL%/*}/brandgate" || fail 'the migration failed (if the data in .dev is of another version: make clean-dev forgets it)'
+run_step "$binary" migrate --brands "$dev/brands" --admin-url "${PG_ADMIN_URL%/*}/brandgate" || fail 'failed to migrate the database; if .dev has data of another version, run make clean-dev'
 
 demo=tests/data/demo
 import_demo dexar $demo/regions.jsonl $demo/dexar/catalog.jsonl
@@ -537,12 +535,12 @@ cat <<TABLE
 $others  shops          https://localhost:${PORTS[3]} (Dexar), https://localhost:${PORTS[4]} (Novo)
   sandbox        http://localhost:$SANDBOX_PORT  /telegram: chats with both bots; /bank; /mail
   admin          http://$ADMIN  /metrics /readyz /healthz; the workers: http://$WORK_ADMIN
-  authority      ${dev#"$repo/"}/ca.pem
+  CA             ${dev#"$repo/"}/ca.pem
   PostgreSQL     . ${dev#"$repo/"}/services.env && \$PG_BIN/psql "\$PG_ADMIN_URL"
   Redis          redis-cli -s ${REDIS_URL#unix://}
 
 TABLE
 elapsed_ms=$(((${EPOCHREALTIME//[^0-9]/} - started_us) / 1000))
-printf 'ready in %d.%d s: Dexar on https://localhost:%s, Novo on https://localhost:%s; Ctrl-C ends it\n' \
+printf 'ready in %d.%d s: Dexar on https://localhost:%s, Novo on https://localhost:%s; press Ctrl-C to stop\n' \
   $((elapsed_ms / 1000)) $((elapsed_ms % 1000 / 100)) "${PORTS[0]}" "${PORTS[1]}"
-gateway_ended
+gateway_exited

@@ -1,37 +1,35 @@
 #!/usr/bin/env bash
-# services.sh: a private PostgreSQL and a private Redis for development and for the tests.
+# Starts and stops a private PostgreSQL and Redis for development and tests.
 #
 #   services.sh start DIR [pg|redis|all] [--fast] [--owner PID [--discard]]
 #   services.sh stop DIR [pg|redis|all]
 #   services.sh discard DIR
 #
-# Called by run.sh with .dev, by the Rust tests with a directory of each run, and by hand. `start` returns when both
-# accept connections and writes DIR/services.env (PG_HOST, PG_PORT, PG_ADMIN_URL, PG_BIN, PG_DATA, REDIS_URL); started
-# again it changes nothing. `stop` keeps the data, `discard` removes everything that this script made. --fast gives up
-# durability for speed. With --owner the servers end when that process has ended, however it ended; with --discard
-# their data goes too.
+# `start` returns once both accept connections and writes DIR/services.env (PG_HOST, PG_PORT, PG_ADMIN_URL, PG_BIN, PG_DATA,
+# REDIS_URL); it is idempotent. `stop` keeps the data, `discard` removes everything that this script created. --fast trades
+# durability for speed. With --owner the servers stop when that process exits; with --discard their data is removed then.
 #
 # Both servers listen on unix sockets only. PostgreSQL refuses root: as root it runs as `postgres`, with its data in
 # DIR/pg if that user can reach it, else in a directory under /var/tmp (named in DIR/pg.path).
 #
-# It must never listen on TCP, and never touch a server that it did not start for this DIR: every process is
-# recognised by its command line, which names this DIR's data, before a signal is sent.
+# It never touches a server that it did not start for this DIR: before a signal is sent, the process is recognised by its command
+# line, which names the data of DIR.
 
 set -euo pipefail
 
 readonly PG_BIN=/usr/lib/postgresql/15/bin
 readonly PG_PORT=5432
 readonly PG_MAJOR=15
-readonly START_DEADLINE_SECONDS=30
-readonly STOP_DEADLINE_SECONDS=30
-readonly LOCK_DEADLINE_SECONDS=90
+readonly START_TIMEOUT_SECONDS=30
+readonly STOP_TIMEOUT_SECONDS=30
+readonly LOCK_TIMEOUT_SECONDS=90
 readonly POLL_SECONDS=0.03
 readonly SOCKET_PATH_MAX_BYTES=107
 readonly LOG_MAX_BYTES=10000000
 
-say() { printf 'services: %s\n' "$*" >&2; }
+log() { printf 'services: %s\n' "$*" >&2; }
 fail() {
-  say "$*"
+  log "$*"
   exit 1
 }
 
@@ -40,18 +38,18 @@ usage() {
   exit 2
 }
 
-# ---- where things are ------------------------------------------------------------------------------------------------
+# ---- directories -----------------------------------------------------------------------------------------------------
 
 random_hex() { od -An -tx1 -N24 /dev/urandom | tr -d ' \n'; }
 
-# Runs a command as the user that owns a path; plainly unless we are root and the owner is somebody else.
+# Runs a command as the owner of a path, if that is another user and this one is root.
 as_owner_of() {
   local owner
   owner=$(stat -c %u -- "$1")
   shift
   if ((EUID == 0 && owner != 0)); then
     local group
-    group=$(id -g -- "$owner" 2>/dev/null) || fail "the data belongs to user $owner, whom this machine does not know"
+    group=$(id -g -- "$owner" 2>/dev/null) || fail "the data belongs to the unknown user $owner"
     exec setpriv --reuid="$owner" --regid="$group" --init-groups -- "$@"
   fi
   exec "$@"
@@ -61,13 +59,13 @@ can_postgres_enter() {
   setpriv --reuid=postgres --regid=postgres --init-groups -- test -x "$1" 2>/dev/null
 }
 
-# The directory of the sockets: DIR/run, or one under /tmp when DIR is too long for a socket's address, has characters
-# that would need quoting in an address, or is closed to the user `postgres`.
+# The directory of the sockets: DIR/run, or one under /tmp if DIR is too long for a socket address, has characters that need
+# quoting in one, or is not accessible to the user `postgres`.
 find_sockets() {
   sockets=$dir/run
   if [[ -s $dir/sockets.path ]]; then
     sockets=$(<"$dir/sockets.path")
-    [[ $sockets == "$dir/run" || $sockets == /tmp/brandgate.* ]] || fail "$dir/sockets.path is not ours: $sockets"
+    [[ $sockets == "$dir/run" || $sockets == /tmp/brandgate.* ]] || fail "$dir/sockets.path was not written by this script: $sockets"
     [[ ! -d $sockets || -O $sockets || $(stat -c %u -- "$sockets") == 0 ]] || ((EUID == 0)) || fail "$sockets belongs to another user"
   fi
 }
@@ -95,7 +93,7 @@ find_data() {
   data=$dir/pg
   if [[ -s $dir/pg.path ]]; then
     data=$(<"$dir/pg.path")
-    [[ $data == "$dir/pg" || $data == /var/tmp/brandgate.*/pg ]] || fail "$dir/pg.path is not ours: $data"
+    [[ $data == "$dir/pg" || $data == /var/tmp/brandgate.*/pg ]] || fail "$dir/pg.path was not written by this script: $data"
   fi
 }
 
@@ -104,22 +102,22 @@ choose_data() {
   if [[ -s $dir/pg.path && -d $data ]]; then return; fi
   data=$dir/pg
   if ((EUID == 0)) && [[ ! -d $data ]] && ! can_postgres_enter "$dir"; then
-    local hash outside
+    local hash fallback
     hash=$(printf '%s' "$dir" | sha256sum)
-    outside=/var/tmp/brandgate.${hash:0:12}
-    # One that is there belongs to a DIR of this name that was deleted: its password is lost, so its data is too.
-    if [[ -d $outside && ! -L $outside && $(stat -c %U -- "$outside") == postgres ]]; then
-      stop_one postgres "$outside/pg"
-      rm -rf -- "$outside"
+    fallback=/var/tmp/brandgate.${hash:0:12}
+    # An existing one belongs to a deleted DIR of the same name. Its password is lost, so its data is useless.
+    if [[ -d $fallback && ! -L $fallback && $(stat -c %U -- "$fallback") == postgres ]]; then
+      stop_one postgres "$fallback/pg"
+      rm -rf -- "$fallback"
     fi
-    mkdir -m 0700 -- "$outside" 2>/dev/null || outside=$(mktemp -d /var/tmp/brandgate.XXXXXX)
-    chown postgres:postgres -- "$outside"
-    data=$outside/pg
+    mkdir -m 0700 -- "$fallback" 2>/dev/null || fallback=$(mktemp -d /var/tmp/brandgate.XXXXXX)
+    chown postgres:postgres -- "$fallback"
+    data=$fallback/pg
   fi
   printf '%s\n' "$data" >"$dir/pg.path"
 }
 
-# ---- which process is which ------------------------------------------------------------------------------------------
+# ---- processes -------------------------------------------------------------------------------------------------------
 
 # Whether PID is the server NAME whose command line has MARK as one argument. A zombie has no command line.
 is_server() {
@@ -133,7 +131,7 @@ is_server() {
   return 1
 }
 
-# The pid of the server NAME with MARK: from its pid file, else (the file is stale or gone) among all processes.
+# The pid of the server NAME with MARK: from its pid file, or from all processes if the file is stale or missing.
 server_pid() {
   local name=$1 mark=$2 pid='' path
   case $name in
@@ -157,40 +155,40 @@ server_pid() {
 make_cluster() {
   if [[ -e $data ]]; then
     local major=''
-    { read -r major <"$data/PG_VERSION"; } 2>/dev/null || fail "$data is not a PostgreSQL data directory or is closed to $(id -un)"
-    [[ $major == "$PG_MAJOR" ]] || fail "$data was made by PostgreSQL $major; this needs $PG_MAJOR: discard it"
-    [[ -s $dir/pg.password ]] || fail "$dir/pg.password is gone, so $data cannot be administered: discard it"
+    { read -r major <"$data/PG_VERSION"; } 2>/dev/null || fail "$data is not a PostgreSQL data directory, or not readable for $(id -un)"
+    [[ $major == "$PG_MAJOR" ]] || fail "$data was created by PostgreSQL $major, not $PG_MAJOR; discard it"
+    [[ -s $dir/pg.password ]] || fail "$dir/pg.password is missing, so $data cannot be administered; discard it"
     return
   fi
   if [[ ! -s $dir/pg.password ]]; then
     (umask 077 && random_hex >"$dir/pg.password")
   fi
-  # Made beside its place and renamed, so that an interruption leaves nothing half made.
-  local new=$data.new words=$sockets/pg/initdb.password sync=()
+  # Renamed into place, so that an interruption leaves nothing incomplete.
+  local new=$data.new password_file=$sockets/pg/initdb.password sync=()
   if [[ $fast == yes ]]; then sync=(--no-sync); fi
   rm -rf -- "$new"
   mkdir -m 0700 -- "$new"
-  (umask 077 && cp -- "$dir/pg.password" "$words")
-  if ((EUID == 0)); then chown postgres:postgres -- "$new" "$words"; fi
+  (umask 077 && cp -- "$dir/pg.password" "$password_file")
+  if ((EUID == 0)); then chown postgres:postgres -- "$new" "$password_file"; fi
   local output
-  output=$(cd / && LC_ALL=C.UTF-8 as_owner_of "$new" "$PG_BIN/initdb" --pgdata="$new" --username=postgres --pwfile="$words" \
+  output=$(cd / && LC_ALL=C.UTF-8 as_owner_of "$new" "$PG_BIN/initdb" --pgdata="$new" --username=postgres --pwfile="$password_file" \
     --auth-local=scram-sha-256 --auth-host=reject --encoding=UTF8 --locale=C.UTF-8 "${sync[@]}" 2>&1 9>&-) ||
-    fail "initdb failed: $output"
-  rm -f -- "$words"
+    fail "failed to run initdb: $output"
+  rm -f -- "$password_file"
   mv -T -- "$new" "$data"
 }
 
-# A lock file whose pid is a process that is no PostgreSQL (any more) would keep PostgreSQL from starting. It goes only
-# when no process is attached to the shared memory that it names: children of a killed server need a moment to end.
+# A stale lock file whose pid belongs to another process would keep PostgreSQL from starting. It is removed once no process uses
+# the shared memory that it names: children of a killed server need a moment to exit.
 clear_stale_locks() {
-  local file=$data/postmaster.pid pid='' shmid='' deadline=$((SECONDS + START_DEADLINE_SECONDS))
+  local file=$data/postmaster.pid pid='' shmid='' deadline=$((SECONDS + START_TIMEOUT_SECONDS))
   if { read -r pid <"$file"; } 2>/dev/null && [[ -d /proc/$pid ]]; then
     read -r _ shmid < <(sed -n 7p "$file") || true
     while [[ -n $shmid ]] && awk -v id="$shmid" '$2 == id && $7 > 0 { found = 1 } END { exit !found }' /proc/sysvipc/shm; do
       ((SECONDS < deadline)) || fail "processes of a killed PostgreSQL still use $data"
       sleep 0.1
     done
-    say "removing the lock file of a PostgreSQL that did not end properly (pid $pid)"
+    log "removing the stale lock file of a crashed PostgreSQL (pid $pid)"
     rm -f -- "$file"
   fi
   file=$sockets/pg/.s.PGSQL.$PG_PORT.lock
@@ -223,7 +221,7 @@ spawn_redis() {
   (
     umask 077
     cat >"$redis/redis.conf.new" <<CONF
-# written by tests/env/services.sh at every start
+# generated by tests/env/services.sh at every start
 port 0
 unixsocket $sockets/redis/redis.sock
 unixsocketperm 700
@@ -253,11 +251,11 @@ trim_log() {
 }
 
 show_log() {
-  say "the end of $1:"
+  log "last lines of $1:"
   tail -n 20 -- "$1" >&2 || true
 }
 
-# Ends what this very call started, when it is interrupted or cannot finish.
+# Stops what this call started, after an interruption or a failure.
 abandon() {
   trap '' INT TERM HUP
   if [[ -n $pg_child ]]; then kill -QUIT "$pg_child" 2>/dev/null || true; fi
@@ -266,19 +264,19 @@ abandon() {
 }
 
 await_servers() {
-  local deadline=$((SECONDS + START_DEADLINE_SECONDS)) pg_ready=$1 redis_ready=$2
+  local deadline=$((SECONDS + START_TIMEOUT_SECONDS)) pg_ready=$1 redis_ready=$2
   while [[ $pg_ready == no || $redis_ready == no ]]; do
     if [[ $pg_ready == no ]]; then
       if pg_accepts; then
         pg_ready=yes
       elif ! kill -0 "$pg_child" 2>/dev/null; then
-        # The children of a killed server need a moment to go; until then their shared memory keeps a new one out.
+        # Children of a killed server need a moment to exit; until then their shared memory blocks a new server.
         if tail -n 5 -- "$dir/pg.log" | grep -q 'pre-existing shared memory block' && ((SECONDS < deadline)); then
           sleep 0.2
           spawn_postgres
         else
           show_log "$dir/pg.log"
-          fail 'PostgreSQL did not start'
+          fail 'failed to start PostgreSQL'
         fi
       fi
     fi
@@ -287,21 +285,21 @@ await_servers() {
         redis_ready=yes
       elif ! kill -0 "$redis_child" 2>/dev/null; then
         show_log "$dir/redis.log"
-        fail 'Redis did not start'
+        fail 'failed to start Redis'
       fi
     fi
     if [[ $pg_ready == no || $redis_ready == no ]]; then
       if ((SECONDS >= deadline)); then
         [[ $pg_ready == yes ]] || show_log "$dir/pg.log"
         [[ $redis_ready == yes ]] || show_log "$dir/redis.log"
-        fail "not ready after $START_DEADLINE_SECONDS s"
+        fail "not ready after $START_TIMEOUT_SECONDS s"
       fi
       sleep "$POLL_SECONDS"
     fi
   done
 }
 
-# Whether the server runs and has its socket. One without it is left over from a DIR that was deleted: it ends here.
+# Whether the server runs and has its socket. One without a socket is left over from a deleted DIR and is stopped.
 is_up() {
   [[ -n $(server_pid "$1" "$2") ]] || return 1
   [[ ! -S $3 ]] || return 0
@@ -326,8 +324,8 @@ ENV
 }
 
 start() {
-  if [[ $what != redis && ! -x $PG_BIN/postgres ]]; then fail "$PG_BIN/postgres is missing: tests/env/packages.sh postgresql"; fi
-  if [[ $what != pg ]] && ! command -v redis-server >/dev/null; then fail 'redis-server is missing: tests/env/packages.sh redis'; fi
+  if [[ $what != redis && ! -x $PG_BIN/postgres ]]; then fail "$PG_BIN/postgres is missing; run tests/env/packages.sh postgresql"; fi
+  if [[ $what != pg ]] && ! command -v redis-server >/dev/null; then fail 'redis-server is missing; run tests/env/packages.sh redis'; fi
   pg_child='' redis_child=''
   trap abandon EXIT
   trap 'exit 130' INT
@@ -343,7 +341,7 @@ start() {
   [[ -d $redis ]] || mkdir -m 0700 -- "$redis"
   [[ -d $sockets/redis ]] || mkdir -m 0700 -- "$sockets/redis"
   if ((EUID == 0)); then
-    # data made by an ordinary user stays that user's when root starts the servers
+    # data of an ordinary user keeps its owner when root starts the servers
     chown --reference="$redis" -- "$sockets/redis"
   fi
   trim_log "$dir/pg.log"
@@ -367,21 +365,21 @@ start() {
 
 # ---- stop ------------------------------------------------------------------------------------------------------------
 
-# Asks one server to end and waits for it; PostgreSQL's SIGINT is the fast shutdown, SIGQUIT the immediate one.
+# Stops a server and waits for it. For PostgreSQL SIGINT is the fast shutdown, SIGQUIT the immediate one.
 stop_one() {
-  local name=$1 mark=$2 pid gentle=TERM hard=KILL
+  local name=$1 mark=$2 pid stop_signal=TERM kill_signal=KILL
   pid=$(server_pid "$name" "$mark")
   [[ -n $pid ]] || return 0
-  if [[ $name == postgres ]]; then gentle=INT hard=QUIT; fi
-  kill -"$gentle" "$pid" 2>/dev/null || ! is_server "$pid" "$name" "$mark" || fail "may not end $name (pid $pid) as $(id -un)"
-  local deadline=$((SECONDS + STOP_DEADLINE_SECONDS)) asked_hard=no
+  if [[ $name == postgres ]]; then stop_signal=INT kill_signal=QUIT; fi
+  kill -"$stop_signal" "$pid" 2>/dev/null || ! is_server "$pid" "$name" "$mark" || fail "failed to stop $name (pid $pid) as $(id -un)"
+  local deadline=$((SECONDS + STOP_TIMEOUT_SECONDS)) killed=no
   while is_server "$pid" "$name" "$mark"; do
     if ((SECONDS >= deadline)); then
-      [[ $asked_hard == no ]] || fail "$name (pid $pid) does not end"
-      say "$name (pid $pid) did not end in $STOP_DEADLINE_SECONDS s; SIG$hard"
-      kill -"$hard" "$pid" 2>/dev/null || true
-      asked_hard=yes
-      deadline=$((SECONDS + STOP_DEADLINE_SECONDS))
+      [[ $killed == no ]] || fail "failed to stop $name (pid $pid)"
+      log "$name (pid $pid) did not stop within $STOP_TIMEOUT_SECONDS s; sending SIG$kill_signal"
+      kill -"$kill_signal" "$pid" 2>/dev/null || true
+      killed=yes
+      deadline=$((SECONDS + STOP_TIMEOUT_SECONDS))
     fi
     sleep "$POLL_SECONDS"
   done
@@ -416,7 +414,7 @@ discard() {
 
 # ---- the owner -------------------------------------------------------------------------------------------------------
 
-# Leaves a small process that waits for the owner's end. DIR/owner names the last one; the others give way.
+# Starts a process that waits until the owner exits. DIR/owner names the latest one; earlier ones do nothing.
 watch_owner() {
   local token
   token=$owner-$(random_hex)
@@ -448,10 +446,10 @@ watch() {
 
 # ---- the command line ------------------------------------------------------------------------------------------------
 
-# One call at a time for one DIR. The servers must not inherit the lock: they are started with 9 closed.
+# Serialises calls for a DIR. Servers are started with descriptor 9 closed, so that they do not inherit the lock.
 lock() {
   exec 9<"$dir"
-  flock -w "$LOCK_DEADLINE_SECONDS" 9 || fail "another call for $dir did not end in $LOCK_DEADLINE_SECONDS s"
+  flock -w "$LOCK_TIMEOUT_SECONDS" 9 || fail "timed out after $LOCK_TIMEOUT_SECONDS s waiting for another call for $dir"
 }
 
 command=${1:-}
@@ -479,7 +477,7 @@ while (($#)); do
   shift
 done
 case $command in start | stop | discard) ;; *) usage ;; esac
-[[ $dir != *$'\n'* ]] || fail 'a directory with a line break in its name will not do'
+[[ $dir != *$'\n'* ]] || fail 'the name of the directory contains a line break'
 if [[ ! -d $dir ]]; then
   [[ $command == start ]] || exit 0
   mkdir -p -- "$dir"

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# throwaway.sh: runs one command with an environment of its own, which is gone afterwards.
+# Runs a command in a temporary environment, which is removed afterwards.
 #
 #   tests/env/throwaway.sh DIRECTORY COMMAND…      with brandgate and sandbox in DIRECTORY
 #
-# Called by `make test` and `make screenshots`. The environment is that of `make run` (run.sh) on free ports, with its state
-# in a new directory; COMMAND is told where things are by the variables of tests/browser/places.mjs. It runs beside `make run`
-# and beside another one of itself. When COMMAND fails, what the environment said is kept as DIRECTORY/throwaway.log.
+# The environment is that of `make run` (run.sh) on free ports, with its state in a temporary directory. COMMAND gets the
+# addresses in the variables of tests/browser/environment.mjs. Several environments can run at the same time. If COMMAND fails,
+# the output of the environment is kept as DIRECTORY/throwaway.log.
 #
-# Whatever happens to COMMAND or to this script, no process and no state may stay; a SIGKILL leaves a log in TMPDIR, no more.
+# No process and no state outlives this script; after SIGKILL a log stays in TMPDIR.
 
 set -euo pipefail
 
-readonly READY_DEADLINE_SECONDS=120
-readonly END_DEADLINE_SECONDS=60
+readonly READY_TIMEOUT_SECONDS=120
+readonly STOP_TIMEOUT_SECONDS=60
 readonly POLL_SECONDS=0.1
 readonly POLL_MS=300
-readonly TRIES=5
+readonly MAX_ATTEMPTS=5
 readonly PORT_COUNT=8
-# Below the ports that Linux gives to outgoing connections.
+# Below Linux's range of ephemeral ports.
 readonly FIRST_PORT=20000 PORT_BLOCKS=1200
 
 fail() {
@@ -29,12 +29,12 @@ fail() {
 env_scripts=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 binaries=$(realpath -- "$1")
 shift
-environment='' command='' place=''
+environment='' command='' directory=''
 
-# end PID SIGNAL: asks a job's process group, waits, insists.
+# stop PID PREFIX: sends SIGTERM to a process or, with the prefix -, to its process group; kills the group after the timeout.
 # shellcheck disable=SC2317 # reached through the trap
-end() {
-  local deadline=$((SECONDS + END_DEADLINE_SECONDS))
+stop() {
+  local deadline=$((SECONDS + STOP_TIMEOUT_SECONDS))
   [[ -n $1 ]] || return 0
   kill -TERM -- "$2$1" 2>/dev/null
   while [[ -d /proc/$1 ]] && ((SECONDS < deadline)); do sleep "$POLL_SECONDS"; done
@@ -48,14 +48,14 @@ finish() {
   set +e
   trap '' INT TERM HUP PIPE
   trap - EXIT
-  end "$command" -
-  # run.sh ends what it started in the right order, so it alone is asked
-  end "$environment" ''
-  if [[ -n $place ]]; then
+  stop "$command" -
+  # run.sh stops its processes itself, in the right order
+  stop "$environment" ''
+  if [[ -n $directory ]]; then
     if ((status != 0)) && cp -- "$log" "$binaries/throwaway.log" 2>/dev/null; then
-      printf 'throwaway: what the environment said is in %s\n' "$binaries/throwaway.log" >&2
+      printf 'throwaway: the output of the environment is in %s\n' "$binaries/throwaway.log" >&2
     fi
-    rm -rf -- "$place"
+    rm -rf -- "$directory"
   fi
   exit "$status"
 }
@@ -64,7 +64,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# Eight ports in a row that nobody listens on.
+# Finds consecutive free ports.
 free_ports() {
   local taken first port
   taken=$(ss -Hltn | awk '{ sub(/.*:/, "", $4); print $4 }')
@@ -78,7 +78,7 @@ free_ports() {
   done
 }
 
-# In a process group of its own, so that a Ctrl-C reaches this script alone; should this be killed outright, it gets SIGTERM.
+# Starts the environment in its own process group, so that Ctrl-C reaches this script only. If this is killed, it gets SIGTERM.
 start() {
   free_ports
   : >"$log"
@@ -87,7 +87,7 @@ start() {
     setpriv --pdeathsig TERM -- "$env_scripts/run.sh" "$binaries" </dev/null >"$log" 2>&1 &
   environment=$!
   set +m
-  local deadline=$((SECONDS + READY_DEADLINE_SECONDS))
+  local deadline=$((SECONDS + READY_TIMEOUT_SECONDS))
   until grep -q '^ready ' "$log"; do
     [[ -d /proc/$environment ]] || return 1
     ((SECONDS < deadline)) || return 1
@@ -96,16 +96,16 @@ start() {
 }
 
 "$env_scripts/packages.sh" ss
-place=$(mktemp -d "${TMPDIR:-/tmp}/brandgate-env.XXXXXX")
-state=$place/state log=$place/log
-# PostgreSQL runs as another user where root starts it
-chmod 0755 -- "$place"
-# A port may be taken between the look and the start.
-for ((try = 1; try <= TRIES; try++)); do
+directory=$(mktemp -d "${TMPDIR:-/tmp}/brandgate-env.XXXXXX")
+state=$directory/state log=$directory/log
+# root starts PostgreSQL as another user
+chmod 0755 -- "$directory"
+# A port may be taken between the check and the start.
+for ((attempt = 1; attempt <= MAX_ATTEMPTS; attempt++)); do
   if start; then break; fi
-  if ((try == TRIES)) || ! grep -q '^run: port .* is taken' "$log"; then
+  if ((attempt == MAX_ATTEMPTS)) || ! grep -q '^run: port .* is taken' "$log"; then
     tail -n 30 -- "$log" >&2
-    fail 'the environment did not come up'
+    fail 'failed to start the environment'
   fi
 done
 

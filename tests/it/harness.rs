@@ -1,4 +1,4 @@
-//! What the tests stand on: private servers, installations of their own, the real program, and clients over real TLS.
+//! Test harness: private services, installations, the programs under test, and TLS clients.
 
 pub mod api_document;
 mod brand_file;
@@ -30,7 +30,7 @@ pub use services::{Services, certificates, eventually, eventually_async, psql};
 pub use site::{CommandOutput, Site, data, demo};
 pub use table_lock::TableLock;
 
-/// Both brands with the demonstration catalogue, for all tests that only read.
+/// Both brands with the demonstration catalogue, shared by all read-only tests.
 pub struct Demo {
     pub site: Site,
     pub gateway: Gateway,

@@ -1,4 +1,4 @@
-//! Logging in by an attempt: on the same device or with the phone beside the desktop, denied, raced, expired, killed.
+//! Login attempts: on one or two devices, denied, concurrent, expired, and interrupted by a crash.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 {"itemID":12,"categoryID":1,"name":"Лампа","price":20,"quantity":5}
 "#;
 
-/// Both brands with their bots at work.
+/// Both brands with running workers.
 struct Setup {
     site: Site,
     sandbox: Sandbox,
@@ -44,22 +44,22 @@ fn anna() -> TelegramUser {
 }
 
 #[tokio::test]
-async fn the_phone_beside_the_desktop_logs_the_desktop_in_and_brings_the_cart() {
+async fn a_phone_logs_the_desktop_in_and_the_cart_follows_the_user() {
     let setup = Setup::new();
     let desktop = setup.browser();
     desktop.add_to_cart(11, 2).await;
-    let begun = start_login(&desktop).await;
-    assert_eq!(desktop.get("/auth/session").await.status, 401, "START was not even pressed");
+    let started = start_login(&desktop).await;
+    assert_eq!(desktop.get("/auth/session").await.status, 401, "START is not pressed yet");
 
-    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &started).await;
     let text = question["text"].as_str().expect("a text");
     assert!(text.contains("Shop dexar") && text.contains("127.0.0.1") && text.contains("UTC"), "{text}");
     let labels: Vec<String> = buttons(&question).into_iter().map(|(label, _)| label).collect();
     assert_eq!(labels.len(), 4, "three numbers and No: {labels:?}");
     assert!(labels[..3].iter().all(|label| label.len() == 2 && label.parse::<u8>().is_ok()), "{labels:?}");
-    assert_eq!(desktop.get("/auth/session").await.status, 401, "START alone logs nobody in");
+    assert_eq!(desktop.get("/auth/session").await.status, 401, "START alone logs no browser in");
 
-    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &started.code)).await;
     setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
     let answer = desktop.get("/auth/session").await;
     let session = answer.ok_json();
@@ -70,106 +70,106 @@ async fn the_phone_beside_the_desktop_logs_the_desktop_in_and_brings_the_cart() 
     let cookies: Vec<&str> = answer.headers.get_all("set-cookie").iter().map(|c| c.to_str().expect("ASCII")).collect();
     let [session_cookie, attempt_cookie] = cookies[..] else { panic!("{cookies:?}") };
     let (pair, attributes) = session_cookie.split_once("; ").expect("attributes");
-    let secret = pair.strip_prefix("__Host-dexar_session=").expect("the brand's own name");
+    let secret = pair.strip_prefix("__Host-dexar_session=").expect("the brand's cookie");
     assert!(secret.len() == 64 && !session.to_string().contains(secret));
     assert_eq!(attributes, "Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=None");
     assert_eq!(attempt_cookie, "__Host-dexar_attempt=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=None");
-    assert_eq!(desktop.cart().await, [(11, 2)], "what the visitor had chosen is there");
+    assert_eq!(desktop.cart().await, [(11, 2)], "the visitor's cart is kept");
 
     let phone = setup.browser();
     log_in(&setup.sandbox, "dexar", &phone, &anna()).await;
-    assert_eq!(phone.cart().await, [(11, 2)], "and on another device too");
+    assert_eq!(phone.cart().await, [(11, 2)], "the user's cart is on every device");
     phone.add_to_cart(12, 1).await;
     assert_eq!(desktop.cart().await, [(11, 2), (12, 1)]);
-    assert_eq!(setup.browser().get("/auth/session").await.status, 401, "nobody else is logged in");
+    assert_eq!(setup.browser().get("/auth/session").await.status, 401, "no other browser is logged in");
 }
 
 #[tokio::test]
-async fn the_start_cookie_and_answer_have_what_the_contract_says() {
+async fn the_started_attempt_has_the_documented_cookie_and_body() {
     let setup = Setup::new();
     let answer = setup.browser().post("/auth/telegram/start", &json!({})).await;
-    let begun = answer.ok_json();
+    let started = answer.ok_json();
     let cookie = answer.header("set-cookie").expect("a cookie");
     let (pair, attributes) = cookie.split_once("; ").expect("attributes");
-    let secret = pair.strip_prefix("__Host-dexar_attempt=").expect("the brand's own name");
+    let secret = pair.strip_prefix("__Host-dexar_attempt=").expect("the brand's cookie");
     assert_eq!(attributes, "Max-Age=300; Path=/; Secure; HttpOnly; SameSite=None");
-    let url = begun["url"].as_str().expect("a text");
+    let url = started["url"].as_str().expect("a text");
     let (_, parameter) = url.split_once("/dexarmarket_bot?start=").expect("the bot's link");
     assert!(parameter.len() <= 64 && parameter.starts_with("auth_") && !url.contains(secret), "{url}");
-    assert_eq!(begun["tgUrl"], format!("tg://resolve?domain=dexarmarket_bot&start={parameter}"));
-    assert_eq!(begun["command"], format!("/start {parameter}"));
-    let expires: jiff::Timestamp = begun["expiresAt"].as_str().expect("a text").parse().expect("RFC 3339");
+    assert_eq!(started["tgUrl"], format!("tg://resolve?domain=dexarmarket_bot&start={parameter}"));
+    assert_eq!(started["command"], format!("/start {parameter}"));
+    let expires: jiff::Timestamp = started["expiresAt"].as_str().expect("a text").parse().expect("RFC 3339");
     let left = expires.duration_since(jiff::Timestamp::now()).as_secs();
     assert!((290..=300).contains(&left), "{left} s");
 }
 
 #[tokio::test]
-async fn no_and_a_wrong_number_end_the_attempt_for_good() {
+async fn no_and_a_wrong_number_deny_the_attempt_for_good() {
     let setup = Setup::new();
     for wrong in [true, false] {
         let browser = setup.browser();
-        let begun = start_login(&browser).await;
-        let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
+        let started = start_login(&browser).await;
+        let question = press_start(&setup.sandbox, "dexar", &anna(), &started).await;
         let choices = buttons(&question);
         let (_, data) = match wrong {
-            true => choices.iter().find(|(label, _)| label.len() == 2 && *label != begun.code),
+            true => choices.iter().find(|(label, _)| label.len() == 2 && *label != started.code),
             false => choices.iter().find(|(label, _)| label.len() > 2),
         }
         .expect("a wrong number, and No");
         setup.sandbox.press_button("dexar", &anna(), data).await;
         setup.sandbox.await_text("dexar", anna().id(), if wrong { "Число не совпало" } else { "Вход отменён" }).await;
-        // The right one afterwards comes too late.
-        setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+        // The right number is too late now.
+        setup.sandbox.press_button("dexar", &anna(), &button(&question, &started.code)).await;
         setup.sandbox.await_text("dexar", anna().id(), "уже отменён").await;
         assert_eq!(browser.get("/auth/session").await.status, 401);
     }
 }
 
 #[tokio::test]
-async fn another_persons_press_changes_nothing() {
+async fn a_button_pressed_by_another_user_changes_nothing() {
     let setup = Setup::new();
     let (browser, mallory) = (setup.browser(), TelegramUser::new(666, "Mallory", "en"));
-    let begun = start_login(&browser).await;
-    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
-    setup.sandbox.press_button("dexar", &mallory, &button(&question, &begun.code)).await;
+    let started = start_login(&browser).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &started).await;
+    setup.sandbox.press_button("dexar", &mallory, &button(&question, &started.code)).await;
     let note = async || setup.sandbox.callback_answers("dexar", mallory.id()).await.pop();
     let note = eventually_async("a note", 20, note).await;
     assert_eq!(note, "This button is not for you.");
     assert_eq!(browser.get("/auth/session").await.status, 401);
-    setup.sandbox.send_message("dexar", &mallory, &begun.command).await;
+    setup.sandbox.send_message("dexar", &mallory, &started.command).await;
     setup.sandbox.await_text("dexar", mallory.id(), "Somebody else is answering").await;
 
-    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &started.code)).await;
     setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
 }
 
 #[tokio::test]
-async fn an_attempt_ends_after_its_time() {
+async fn an_attempt_expires() {
     let setup = Setup::with("[session]\nattempt_s = 8\n");
     let browser = setup.browser();
-    let begun = start_login(&browser).await;
-    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
-    eventually_async("the attempt ends", 20, async || {
-        let look = setup.site.redis(&["exists", &format!("dexar:{{{}}}:attempt", &begun.command[12..])]);
-        (look == "0").then_some(())
+    let started = start_login(&browser).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &started).await;
+    eventually_async("the attempt expires", 20, async || {
+        let exists = setup.site.redis(&["exists", &format!("dexar:{{{}}}:attempt", &started.command[12..])]);
+        (exists == "0").then_some(())
     })
     .await;
-    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &started.code)).await;
     setup.sandbox.await_text("dexar", anna().id(), "Время этого входа истекло").await;
-    setup.sandbox.send_message("dexar", &anna(), &begun.command).await;
+    setup.sandbox.send_message("dexar", &anna(), &started.command).await;
     setup.sandbox.await_message("dexar", anna().id(), 2).await;
     assert_eq!(browser.get("/auth/session").await.status, 401);
 }
 
 #[tokio::test]
-async fn two_presses_and_many_polls_make_one_session() {
+async fn concurrent_presses_and_polls_create_one_session() {
     let setup = Setup::new();
     let browser = setup.browser();
     browser.add_to_cart(12, 4).await;
-    let begun = start_login(&browser).await;
-    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
-    let data = button(&question, &begun.code);
+    let started = start_login(&browser).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &started).await;
+    let data = button(&question, &started.code);
     let anna = anna();
     tokio::join!(setup.sandbox.press_button("dexar", &anna, &data), setup.sandbox.press_button("dexar", &anna, &data));
     setup.sandbox.await_text("dexar", anna.id(), "Вы вошли").await;
@@ -204,13 +204,13 @@ async fn logins_on_two_devices_merge_both_carts_up_to_the_stock() {
 }
 
 #[tokio::test]
-async fn a_gateway_killed_between_approval_and_claim_loses_nothing() {
+async fn a_crash_between_approval_and_claim_loses_nothing() {
     let setup = Setup::new();
     let browser = setup.browser();
     browser.add_to_cart(11, 1).await;
-    let begun = start_login(&browser).await;
-    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
-    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    let started = start_login(&browser).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &started).await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &started.code)).await;
     setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
     setup.gateway.kill();
     let gateway = setup.site.start();
@@ -223,20 +223,20 @@ async fn a_gateway_killed_between_approval_and_claim_loses_nothing() {
     let again = browser.get("/auth/session").await.ok_json();
     assert_eq!(again["sessionId"], session["sessionId"], "a restart loses no session");
     assert_eq!(browser.cart().await, [(11, 1)]);
-    // The answer with the session's cookie may have been lost: the attempt still gives it.
+    // The response with the session cookie may be lost: the attempt cookie can claim it again.
     let lost = BrowserClient::new(gateway.client("dexar"));
     lost.set_cookie("__Host-dexar_attempt", &browser.cookie("__Host-dexar_attempt").unwrap_or_default());
-    assert_eq!(lost.get("/auth/session").await.status, 401, "an attempt that was given up is worth nothing");
+    assert_eq!(lost.get("/auth/session").await.status, 401, "an empty attempt cookie claims nothing");
 }
 
 #[tokio::test]
-async fn one_brand_knows_nothing_of_the_others_logins() {
+async fn a_login_of_one_brand_is_unknown_to_the_other() {
     let setup = Setup::new();
     let browser = setup.browser();
-    let begun = start_login(&browser).await;
+    let started = start_login(&browser).await;
     let person = TelegramUser::new(5, "John", "en");
-    // The other brand's bot does not know the token.
-    setup.sandbox.send_message("novo", &person, &begun.command).await;
+    // The token is unknown to the other brand's bot.
+    setup.sandbox.send_message("novo", &person, &started.command).await;
     setup.sandbox.await_text("novo", person.id(), "This login has expired").await;
     log_in(&setup.sandbox, "dexar", &browser, &anna()).await;
     let secret = browser.cookie("__Host-dexar_session").expect("logged in");
@@ -248,7 +248,7 @@ async fn one_brand_knows_nothing_of_the_others_logins() {
 }
 
 #[tokio::test]
-async fn the_page_shows_the_same_attempt_again_and_works_without_scripts() {
+async fn the_login_page_shows_a_pending_attempt_again_and_works_without_scripts() {
     let setup = Setup::new();
     let browser = setup.browser();
     let page = |language: &'static str| {
@@ -271,7 +271,7 @@ async fn the_page_shows_the_same_attempt_again_and_works_without_scripts() {
     setup.sandbox.press_button("dexar", &anna(), &button(&question, &code)).await;
     setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
-    assert!(setup.workers.log().contains("speaking for the bot"));
+    assert!(setup.workers.log().contains("polling for bot updates"));
     let head = browser.send(crate::harness::request("/auth/telegram/start").method("HEAD")).await;
     assert_eq!((head.status, head.header("allow")), (405, Some("GET, POST, OPTIONS")));
     let sessions: Value = browser.get("/auth/session").await.ok_json();
@@ -279,7 +279,7 @@ async fn the_page_shows_the_same_attempt_again_and_works_without_scripts() {
 }
 
 #[tokio::test]
-async fn a_name_made_of_lines_is_a_name() {
+async fn a_user_name_with_line_breaks_cannot_forge_fields() {
     let setup = Setup::new();
     let person = json!({"id": 6_660_001, "first_name": "Mallory\nid=42\nlast_name=X", "language_code": "en"});
     let body = json!({"from": person, "text": "/start"});
@@ -287,7 +287,7 @@ async fn a_name_made_of_lines_is_a_name() {
     let message = setup.sandbox.await_message("dexar", 6_660_001, 1).await;
     let (_, url) = buttons(&message).pop().expect("a link");
     let part = |name: &str| {
-        url.split(&format!("{name}=")).nth(1).and_then(|rest| rest.split('&').next()).expect("it is there")
+        url.split(&format!("{name}=")).nth(1).and_then(|rest| rest.split('&').next()).expect("the parameter is present")
     };
     let forged = format!(
         "/auth/telegram/callback?auth_date={}&first_name=Mallory&id=42&last_name=X%0Aid%3D6660001&hash={}",
@@ -300,40 +300,44 @@ async fn a_name_made_of_lines_is_a_name() {
 }
 
 #[tokio::test]
-async fn an_attempt_approved_while_its_page_is_open_is_claimed_by_the_reload() {
+async fn reloading_the_page_of_an_approved_attempt_claims_the_session() {
     let setup = Setup::new();
     let browser = setup.browser();
-    let begun = start_login(&browser).await;
-    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
-    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    let started = start_login(&browser).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &started).await;
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &started.code)).await;
     setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
     let open = || crate::harness::request("/auth/telegram/start").header("accept", "text/html");
     let image = browser.send(open().header("sec-fetch-dest", "image")).await;
-    assert_eq!((image.status, image.header("set-cookie")), (403, None), "a picture of another page changes nothing");
+    assert_eq!(
+        (image.status, image.header("set-cookie")),
+        (403, None),
+        "an image request of another page changes nothing"
+    );
     let reload = browser.send(open().header("sec-fetch-dest", "document")).await;
     assert_eq!((reload.status, reload.header("location")), (303, Some("https://dexarmarket.ru")));
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
 }
 
 #[tokio::test]
-async fn a_browser_ends_with_the_login_that_was_made_last() {
+async fn the_last_login_replaces_the_browsers_session() {
     let setup = Setup::new();
     let browser = setup.browser();
     let first = TelegramUser::new(1, "First", "en");
     log_in(&setup.sandbox, "dexar", &browser, &first).await;
     let old = browser.cookie("__Host-dexar_session").expect("logged in");
-    // While logged in, another person's attempt waits through a poll, and then replaces the first one's session.
-    let begun = start_login(&browser).await;
+    // A pending attempt survives polls of the current session, and replaces it when it is approved.
+    let started = start_login(&browser).await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], 1);
-    let question = press_start(&setup.sandbox, "dexar", &anna(), &begun).await;
-    let approved = browser.cookie("__Host-dexar_attempt").expect("it waits");
-    setup.sandbox.press_button("dexar", &anna(), &button(&question, &begun.code)).await;
+    let question = press_start(&setup.sandbox, "dexar", &anna(), &started).await;
+    let approved = browser.cookie("__Host-dexar_attempt").expect("pending");
+    setup.sandbox.press_button("dexar", &anna(), &button(&question, &started.code)).await;
     setup.sandbox.await_text("dexar", anna().id(), "Вы вошли").await;
     assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], anna().id());
     let stale = setup.browser();
     stale.set_cookie("__Host-dexar_session", &old);
-    assert_eq!(stale.get("/auth/session").await.status, 401, "one browser, one session");
-    // A logout in a tab that still holds the attempt ends what another tab has just claimed.
+    assert_eq!(stale.get("/auth/session").await.status, 401, "a browser has one session");
+    // A logout in a tab that still holds the attempt ends the session that another tab has claimed.
     let tab = setup.browser();
     tab.set_cookie("__Host-dexar_attempt", &approved);
     tab.post("/auth/logout", &json!({})).await.ok_json();
@@ -341,7 +345,7 @@ async fn a_browser_ends_with_the_login_that_was_made_last() {
 }
 
 #[tokio::test]
-async fn what_is_added_while_another_tab_logs_in_is_the_users() {
+async fn an_item_added_by_a_tab_from_before_the_login_is_the_users() {
     let setup = Setup::new();
     let browser = setup.browser();
     browser.add_to_cart(11, 1).await;
@@ -349,7 +353,7 @@ async fn what_is_added_while_another_tab_logs_in_is_the_users() {
     log_in(&setup.sandbox, "dexar", &browser, &anna()).await;
     late_tab.add_to_cart(12, 2).await;
     assert_eq!(browser.cart().await, [(11, 1), (12, 2)]);
-    // Other cookies of the domain may hold anything.
+    // Other cookies of the domain may hold any bytes.
     let secret = browser.cookie("__Host-dexar_session").expect("logged in");
     let cookies = format!("city=Москва; __Host-dexar_session={secret}");
     let answer =

@@ -1,4 +1,4 @@
-//! The callback: signed data presented directly, by a person's browser, or by somebody who has no right to.
+//! The login callback: signed data sent directly, by a navigation, or by an attacker.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn setup() -> (Site, Sandbox, Gateway) {
     (site, sandbox, gateway)
 }
 
-/// What Telegram says of Anna, signed for dexar at this moment.
+/// Login data of Anna, signed now by the bot of dexar.
 fn anna(last_name: &str) -> Value {
     let data = json!({"id": 42, "first_name": "Анна", "last_name": last_name, "username": "anna", "auth_date": now_s(),
                       "photo_url": "https://t.me/i/userpic/320/a.jpg"});
@@ -27,10 +27,10 @@ fn json_body(method: &str, data: &Value) -> TestRequest {
     request(CALLBACK).method(method).header("content-type", "application/json").body(data.to_string())
 }
 
-/// A person's browser opens a link.
+/// A browser opens a link.
 fn navigation(path: &str) -> TestRequest {
-    let request = request(path).header("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
-    request.header("sec-fetch-mode", "navigate").header("sec-fetch-site", "cross-site").header("accept-language", "en")
+    let ask = request(path).header("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    ask.header("sec-fetch-mode", "navigate").header("sec-fetch-site", "cross-site").header("accept-language", "en")
 }
 
 #[track_caller]
@@ -39,13 +39,13 @@ fn logs_in(answer: &TestResponse) -> String {
     assert_eq!(body["message"], "Authenticated successfully");
     let cookie = answer.header("set-cookie").expect("a cookie");
     assert!(cookie.starts_with("__Host-dexar_session=") && cookie.contains("Max-Age=86400"), "{cookie}");
-    let id = body["sessionId"].as_str().expect("a name");
-    assert!(id.starts_with("sess_") && !cookie.contains(id), "the id is no secret");
+    let id = body["sessionId"].as_str().expect("an id");
+    assert!(id.starts_with("sess_") && !cookie.contains(id), "the id is not the secret");
     id.to_owned()
 }
 
 #[tokio::test]
-async fn the_document_s_forms_all_log_in_and_none_twice() {
+async fn every_documented_form_logs_in_once() {
     let (_site, _sandbox, gateway) = setup();
     let forms: [&dyn Fn(&Value) -> TestRequest; 3] =
         [&|data| json_body("GET", data), &|data| json_body("POST", data), &|data| {
@@ -68,7 +68,7 @@ async fn the_document_s_forms_all_log_in_and_none_twice() {
 }
 
 #[tokio::test]
-async fn a_hash_presented_by_many_at_once_makes_one_session() {
+async fn concurrent_requests_with_one_hash_create_one_session() {
     let (site, _sandbox, gateway) = setup();
     let data = anna("raced");
     let present = || async { BrowserClient::new(gateway.client("dexar")).send(json_body("POST", &data)).await.status };
@@ -79,7 +79,7 @@ async fn a_hash_presented_by_many_at_once_makes_one_session() {
 }
 
 #[tokio::test]
-async fn what_is_forged_stale_foreign_or_half_filled_logs_nobody_in() {
+async fn forged_stale_foreign_or_incomplete_data_is_rejected() {
     let (_site, _sandbox, gateway) = setup();
     let client = gateway.client("dexar");
     let signed = |change: &dyn Fn(&mut Value), token: &str| {
@@ -121,13 +121,13 @@ async fn what_is_forged_stale_foreign_or_half_filled_logs_nobody_in() {
     let foreign_page = request(&format!("{CALLBACK}?{}", query(&anna("old browser")))).origin("https://evil.example");
     assert_eq!(client.send(foreign_page).await.error_code(403), "not_for_browsers");
     assert_eq!(client.send(request(CALLBACK).method("HEAD")).await.status, 405);
-    // What another brand's bot signed is good there, and only there.
+    // Data signed by the other brand's bot is valid there, and only there.
     let novo = gateway.client("novo").send(json_body("POST", &signed(&|_| {}, &foreign))).await;
     assert!(novo.header("set-cookie").expect("a cookie").starts_with("__Host-novo_session="));
 }
 
 #[tokio::test]
-async fn a_link_logs_a_browser_in_only_after_its_press_of_the_button() {
+async fn a_link_logs_a_browser_in_only_after_its_confirmation() {
     let (_site, _sandbox, gateway) = setup();
     let browser = BrowserClient::new(gateway.client("dexar"));
     let link = format!("{CALLBACK}?{}", query(&anna("<b>К.</b>")));
@@ -138,7 +138,7 @@ async fn a_link_logs_a_browser_in_only_after_its_press_of_the_button() {
     assert_eq!(page.header("referrer-policy"), Some("same-origin"));
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.contains("frame-ancestors 'none'") && policy.contains("form-action 'self' https://dexarmarket.ru"));
-    assert_eq!(browser.get("/auth/session").await.status, 401, "a look at the page is no login");
+    assert_eq!(browser.get("/auth/session").await.status, 401, "opening the page is not a login");
 
     let own = format!("https://localhost:{}", gateway.address("dexar").port());
     let send = |form: String| {
@@ -148,7 +148,7 @@ async fn a_link_logs_a_browser_in_only_after_its_press_of_the_button() {
     let token = html.split("name=\"form_token\" value=\"").nth(1).expect("a token").get(..32).expect("32 digits");
     let (_, pairs) = link.split_once('?').expect("a query");
     let form = format!("{pairs}&form_token={token}");
-    // Somebody else's browser, which was shown another page or none.
+    // The token is bound to the browser that opened the page.
     let other = BrowserClient::new(gateway.client("dexar"));
     assert_eq!(other.send(send(form.clone())).await.status, 403);
 
@@ -186,7 +186,7 @@ async fn pages_of_other_sites_cannot_log_a_browser_in() {
     for origin in ["https://evil.example", "null", "https://novo.market", &own] {
         let answer = client.send(json_body("POST", &anna("planted")).origin(origin)).await;
         match origin == own {
-            // Our own pages send forms, nothing else.
+            // Our own pages may send forms only.
             true => assert_eq!(answer.status, 403, "{origin}"),
             false => assert_eq!(answer.error_code(403), "origin_not_allowed", "{origin}"),
         }
@@ -195,8 +195,8 @@ async fn pages_of_other_sites_cannot_log_a_browser_in() {
     logs_in(&client.send(storefront).await);
     let form = request(CALLBACK).method("POST").origin("https://dexarmarket.ru").body(query(&anna("form")));
     let form = client.send(form.header("content-type", "application/x-www-form-urlencoded")).await;
-    assert_eq!(form.status, 403, "the form is our own page's");
-    // No other path takes a request from our own pages.
+    assert_eq!(form.status, 403, "only our own page may send the form");
+    // No other path accepts the API's own origin.
     let cart = request("/cart").method("POST").origin(&own).header("content-type", "application/json").body("{}");
     assert_eq!(client.send(cart).await.error_code(403), "origin_not_allowed");
 }
@@ -205,8 +205,8 @@ async fn pages_of_other_sites_cannot_log_a_browser_in() {
 async fn signed_data_with_an_attempt_approves_that_attempt_and_no_other_browser() {
     let (_site, _sandbox, gateway) = setup();
     let desktop = BrowserClient::new(gateway.client("dexar"));
-    let begun = start_login(&desktop).await;
-    let token = begun.command.trim_start_matches("/start auth_");
+    let started = start_login(&desktop).await;
+    let token = started.command.trim_start_matches("/start auth_");
     let data = |token: &str| {
         let data = json!({"id": 42, "first_name": "Анна", "auth_date": now_s(), "attempt": token});
         sign(data, &bot_token_of("dexar"))
@@ -215,7 +215,7 @@ async fn signed_data_with_an_attempt_approves_that_attempt_and_no_other_browser(
     let answer = bot.send(json_body("GET", &data(token))).await;
     let approved = answer.ok_json();
     assert_eq!((&approved["message"], answer.header("set-cookie")), (&json!("Authenticated successfully"), None));
-    assert_eq!(bot.get("/auth/session").await.status, 401, "the bot is not logged in");
+    assert_eq!(bot.get("/auth/session").await.status, 401, "the caller is not logged in");
     assert_eq!(desktop.get("/auth/session").await.ok_json()["sessionId"], approved["sessionId"]);
     let unknown = bot.send(json_body("GET", &data(&"0".repeat(32)))).await;
     assert_eq!(unknown.error_code(409), "attempt_gone");
@@ -224,7 +224,7 @@ async fn signed_data_with_an_attempt_approves_that_attempt_and_no_other_browser(
 }
 
 #[tokio::test]
-async fn the_bots_link_of_a_bare_start_leads_to_the_page() {
+async fn the_link_in_reply_to_a_bare_start_opens_the_confirmation_page() {
     let (site, sandbox, gateway) = setup();
     let _workers = site.start_workers();
     let person = TelegramUser::new(9, "Արամ", "hy");

@@ -1,55 +1,55 @@
-//! Mail as it should go: what a customer gets, each brand under its own sender, and nothing twice.
+//! Email delivery: content and headers, the sender of each brand, and one email per subject key and recipient.
 
 use brandgate::config;
 use brandgate::foundation::language::Language;
-use brandgate::mail::{self, Draft, Queued};
+use brandgate::mail::{self, EmailDraft, QueueOutcome};
 use brandgate::platform::postgres::{self, Connection, Purpose};
 use serde_json::Value;
 
 use crate::harness::{Sandbox, Site, eventually};
 
-/// Two brands and their outside; nobody works yet.
+/// Two brands and their external systems, without workers.
 pub fn setup() -> (Site, Sandbox) {
     let mut site = Site::new(&["dexar", "novo"]);
     let sandbox = Sandbox::start(&mut site);
     (site, sandbox)
 }
 
-/// Puts a mail into a brand's outbox, as a domain would.
-pub fn queue(site: &Site, brand: &str, about: &str, to: &str, subject: &str, text: &str) {
+/// Inserts an email into a brand's outbox.
+pub fn queue(site: &Site, brand: &str, subject_key: &str, to: &str, subject: &str, text: &str) {
     let sql = format!(
-        "insert into mail_outbox (subject_key, recipient, message_id, language, subject, body_text, body_html, \
-                                  queued_at, tried_since, next_try_at) \
-         values ('{about}', '{to}', '<{about}.{to}>', 'ru', '{subject}', '{text}', '<p>{text}</p>', now(), now(), now())",
-        about = about.replace(':', "."),
+        r"insert into mail_outbox (subject_key, recipient, message_id, language, subject, body_text, body_html,
+                                   queued_at, tried_since, next_try_at)
+          values ('{key}', '{to}', '<{key}.{to}>', 'ru', '{subject}', '{text}', '<p>{text}</p>', now(), now(), now())",
+        key = subject_key.replace(':', "."),
     );
     site.sql_as(brand, &sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-/// What one column of a brand's outbox says, in the order of queueing.
+/// The values of a column of a brand's outbox, oldest first.
 pub fn column(site: &Site, brand: &str, column: &str) -> String {
     let sql = format!("select string_agg({column}::text, ' ' order by mail_id) from mail_outbox");
-    site.sql_as(brand, &sql).expect("its own table")
+    site.sql_as(brand, &sql).expect("the table exists")
 }
 
 pub fn await_all_sent(site: &Site, brand: &str) {
-    eventually("everything was sent", 30, || {
+    eventually("all emails are sent", 30, || {
         let unsent = "select count(*) from mail_outbox where status <> 'SENT'";
-        (site.sql_as(brand, unsent).expect("its own table") == "0").then_some(())
+        (site.sql_as(brand, unsent).expect("the table exists") == "0").then_some(())
     });
 }
 
-/// How often each Message-ID arrived.
+/// The number of arrivals of each Message-ID.
 pub fn arrivals(mails: &[Value]) -> std::collections::HashMap<String, usize> {
     let mut arrivals = std::collections::HashMap::new();
     for mail in mails {
-        *arrivals.entry(mail["messageId"].as_str().expect("every mail has one").to_owned()).or_default() += 1;
+        *arrivals.entry(mail["messageId"].as_str().expect("a Message-ID").to_owned()).or_default() += 1;
     }
     arrivals
 }
 
 #[tokio::test]
-async fn a_customer_gets_both_parts_in_any_script_with_every_header() {
+async fn a_delivered_email_has_both_parts_and_all_headers_in_any_script() {
     let (site, sandbox) = setup();
     let workers = site.start_workers();
     queue(&site, "dexar", "payment:1", "anna@example.org", "Заказ №1: Շնորհակալություն", "Спасибо!\n.\nՑտեսություն");
@@ -79,7 +79,7 @@ async fn a_customer_gets_both_parts_in_any_script_with_every_header() {
 }
 
 #[tokio::test]
-async fn every_mail_goes_out_under_the_sender_of_its_own_brand() {
+async fn every_email_has_the_sender_of_its_brand() {
     let (mut site, sandbox) = setup();
     site.change_brand("novo", |file| file.mail += "reply_to = \"Помощь <help@novo.example>\"\n");
     for number in 1..=5 {
@@ -101,7 +101,7 @@ async fn every_mail_goes_out_under_the_sender_of_its_own_brand() {
 }
 
 #[tokio::test]
-async fn two_workers_send_thirty_mails_once_each() {
+async fn two_workers_send_every_email_once() {
     let (site, sandbox) = setup();
     for number in 1..=30 {
         queue(&site, "dexar", &format!("payment:{number}"), "anna@example.org", "Заказ", "Спасибо");
@@ -112,12 +112,12 @@ async fn two_workers_send_thirty_mails_once_each() {
     assert_eq!((arrivals.len(), arrivals.values().sum::<usize>()), (30, 30), "{arrivals:?}");
     assert_eq!(site.sql_as("dexar", "select sum(tries) from mail_outbox"), Ok("30".to_owned()));
     for worker in workers {
-        assert!(!worker.log().contains("ran out"), "{}", worker.log());
+        assert!(!worker.log().contains("lease expired"), "{}", worker.log());
     }
 }
 
 #[test]
-fn the_outbox_takes_one_mail_for_each_thing_and_address_and_no_header_of_a_strangers() {
+fn the_outbox_rejects_duplicates_and_injected_headers() {
     let site = Site::new(&["dexar"]);
     queue(&site, "dexar", "payment:1", "Anna@example.org", "Заказ", "Спасибо");
     let try_queue = |id: &str, to: &str, subject: &str| {
@@ -126,7 +126,7 @@ fn the_outbox_takes_one_mail_for_each_thing_and_address_and_no_header_of_a_stran
                                       queued_at, tried_since, next_try_at) \
              values ('payment.1', E'{to}', E'{id}', 'ru', E'{subject}', '', '', now(), now(), now())"
         );
-        site.sql_as("dexar", &sql).expect_err("it is refused")
+        site.sql_as("dexar", &sql).expect_err("it is rejected")
     };
     for (id, to, subject, constraint) in [
         ("<2@dexar.example>", "anna@example.org", "Order", "mail_outbox_subject_key_recipient_key"),
@@ -135,54 +135,57 @@ fn the_outbox_takes_one_mail_for_each_thing_and_address_and_no_header_of_a_stran
         ("<2@dexar.example>\\r\\nBcc: <a@b>", "eve@example.org", "Order", "mail_outbox_message_id_check"),
         ("<payment.1.Anna@example.org>", "eve@example.org", "Order", "mail_outbox_message_id_key"),
     ] {
-        let refused = try_queue(id, to, subject);
-        assert!(refused.contains(constraint), "{constraint}: {refused}");
+        let error = try_queue(id, to, subject);
+        assert!(error.contains(constraint), "{constraint}: {error}");
     }
 }
 
 #[tokio::test]
-async fn a_domain_queues_a_mail_in_its_own_transaction() {
+async fn an_email_is_queued_in_the_callers_transaction() {
     let site = Site::new(&["dexar"]);
     let credentials = site.directory.path().join("credentials");
-    let config = config::load_file(&site.brand_path("dexar"), Some(&credentials)).expect("no fault");
+    let config = config::load_file(&site.brand_path("dexar"), Some(&credentials)).expect("a valid file");
     let pool = postgres::pool(&config.database, 2, Purpose::Work);
     let connection = async || Connection::new(pool.get().await.expect("a connection"));
-    let draft = Draft {
-        about: "payment:1".to_owned(),
-        to: mail::address("Anna@Example.org").expect("an address"),
+    let draft = EmailDraft {
+        subject_key: "payment:1".to_owned(),
+        to: mail::parse_address("Anna@Example.org").expect("an address"),
         language: Language::Hy,
         subject: "Պատվեր\r\nBcc: eve@example.org".to_owned(),
         text: "first".to_owned(),
         html: "<p>first</p>".to_owned(),
     };
-    let again = Draft { to: "anna@example.org".to_owned(), text: "second".to_owned(), ..draft.clone() };
+    let again = EmailDraft { to: "anna@example.org".to_owned(), text: "second".to_owned(), ..draft.clone() };
     let (now, host) = (jiff::Timestamp::now(), config.host());
 
     let transaction = connection().await.begin();
-    assert_eq!(mail::queue(&transaction, &draft, now, host).await.expect("it is queued"), Queued::Now);
-    assert_eq!(mail::queue(&transaction, &again, now, host).await.expect("it is known"), Queued::Before);
-    transaction.rollback().await.expect("it ends");
+    assert_eq!(mail::queue(&transaction, &draft, now, host).await.expect("it is queued"), QueueOutcome::Queued);
+    assert_eq!(
+        mail::queue(&transaction, &again, now, host).await.expect("it was queued before"),
+        QueueOutcome::AlreadyQueued
+    );
+    transaction.rollback().await.expect("it is rolled back");
     let client = connection().await;
-    assert_eq!(mail::count_addresses(&client, "payment:1").await.expect("a count"), 0);
+    assert_eq!(mail::count_recipients(&client, "payment:1").await.expect("a count"), 0);
     drop(client);
 
-    // Both at once: the one waits for the other.
+    // Concurrent transactions: the second waits for the first.
     let (one, two) = (connection().await.begin(), connection().await.begin());
-    assert_eq!(mail::queue(&one, &draft, now, host).await.expect("it is queued"), Queued::Now);
+    assert_eq!(mail::queue(&one, &draft, now, host).await.expect("it is queued"), QueueOutcome::Queued);
     let (second, committed) = tokio::join!(mail::queue(&two, &again, now, host), async {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         one.commit().await
     });
     committed.expect("it is committed");
-    assert_eq!(second.expect("it is known"), Queued::Before);
+    assert_eq!(second.expect("it was queued before"), QueueOutcome::AlreadyQueued);
     two.commit().await.expect("it is committed");
     let client = connection().await;
-    let eve = Draft { to: "eve@example.org".to_owned(), ..draft.clone() };
-    assert_eq!(mail::queue(&client, &eve, now, host).await.expect("it is queued"), Queued::Now);
+    let eve = EmailDraft { to: "eve@example.org".to_owned(), ..draft.clone() };
+    assert_eq!(mail::queue(&client, &eve, now, host).await.expect("it is queued"), QueueOutcome::Queued);
 
-    assert_eq!(mail::count_addresses(&client, "payment:1").await.expect("a count"), 2);
-    let abouts = ["payment:1", "payment:2"].map(str::to_owned);
-    let recipients = mail::recipients(&client, &abouts).await.expect("a list");
+    assert_eq!(mail::count_recipients(&client, "payment:1").await.expect("a count"), 2);
+    let keys = ["payment:1", "payment:2"].map(str::to_owned);
+    let recipients = mail::recipients(&client, &keys).await.expect("a list");
     assert_eq!(recipients["payment:1"], ["Anna@example.org", "eve@example.org"]);
     assert_eq!(recipients.len(), 1);
     assert_eq!(column(&site, "dexar", "body_text"), "first first");
@@ -193,14 +196,14 @@ async fn a_domain_queues_a_mail_in_its_own_transaction() {
 }
 
 #[test]
-fn without_a_server_mails_are_kept_and_a_sysadmin_is_told() {
+fn without_a_server_email_is_queued_and_reported() {
     let site = Site::new(&["dexar"]);
     queue(&site, "dexar", "payment:1", "anna@example.org", "Заказ", "Спасибо");
     let workers = site.start_workers();
     let line = workers.await_log("no section [mail]");
     assert!(line.contains("dexar") && line.contains("WARN"), "{line}");
-    let said = site.run(&["check"]).success();
-    assert!(said.lines().any(|line| line.contains("mail") && line.contains("warn")), "{said}");
-    let said = site.run(&["outbox", "list", "--brand", "dexar"]).success();
-    assert!(said.contains("mail-1") && said.contains("1 mails queued"), "{said}");
+    let output = site.run(&["check"]).success();
+    assert!(output.lines().any(|line| line.contains("mail") && line.contains("warn")), "{output}");
+    let output = site.run(&["outbox", "list", "--brand", "dexar"]).success();
+    assert!(output.contains("mail-1") && output.contains("1 mails queued"), "{output}");
 }

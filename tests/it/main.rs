@@ -29,7 +29,7 @@ mod listing;
 mod login;
 mod login_callback;
 mod mail;
-mod mail_faults;
+mod mail_failures;
 mod mail_server;
 mod metrics;
 mod migrations;

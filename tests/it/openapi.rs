@@ -125,7 +125,7 @@ async fn examples_match_their_schemas() {
         let named = holder["examples"].as_object().into_iter().flatten();
         let examples = named.map(|(_, example)| &description.resolve(example)["value"]);
         for example in holder.get("example").into_iter().chain(examples) {
-            let faults = description.faults(schema, example);
+            let faults = description.validation_errors(schema, example);
             assert!(faults.is_empty(), "{place}: {faults:#?}");
             seen += 1;
         }
@@ -152,7 +152,7 @@ async fn examples_match_their_schemas() {
     }
     for (name, example) in description.0["components"]["examples"].as_object().expect("examples") {
         let error = json!({"$ref": "#/components/schemas/Error"});
-        assert_eq!(description.faults(&error, &example["value"]), Vec::<String>::new(), "{name}");
+        assert_eq!(description.validation_errors(&error, &example["value"]), Vec::<String>::new(), "{name}");
     }
     assert!(seen > 150, "only {seen} examples were found");
 }

@@ -33,7 +33,7 @@ pub fn with_body(path: &str, body: &Value) -> TestRequest {
 fn assert_takes(description: &ApiDocument, method: &str, pattern: &str, body: &Value) {
     let operation = &description.0["paths"][pattern][method.to_lowercase()];
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-    assert_eq!(description.faults(schema, body), Vec::<String>::new(), "{method} {pattern} {body}");
+    assert_eq!(description.validation_errors(schema, body), Vec::<String>::new(), "{method} {pattern} {body}");
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn login_responses_match_the_description() {
     let as_texts = linked.as_object().expect("an object").iter();
     let as_texts: Value = as_texts.map(|(k, v)| (k.clone(), v.as_str().map_or(v.to_string(), str::to_owned))).collect();
     let schema = &schema["application/x-www-form-urlencoded"]["schema"];
-    assert_eq!(description.faults(schema, &as_texts), Vec::<String>::new());
+    assert_eq!(description.validation_errors(schema, &as_texts), Vec::<String>::new());
     let form = request(CALLBACK).header("content-type", "application/x-www-form-urlencoded").body(query(&linked));
     assert_eq!(visit("POST", CALLBACK, form).await.status, 303);
 }

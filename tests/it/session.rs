@@ -1,4 +1,4 @@
-//! Sessions: how long they live, how they end, and what goes on while Redis is away.
+//! Sessions: expiry, logout, and an unavailable Redis.
 
 use serde_json::{Value, json};
 
@@ -6,10 +6,10 @@ use crate::harness::login::{now_s, sign};
 use crate::harness::{BrowserClient, Gateway, Sandbox, Services, Site, bot_token_of, eventually_async, request};
 
 fn setup(session: &str) -> (Site, Sandbox, Gateway) {
-    town_on(Services::shared(), session)
+    setup_on(Services::shared(), session)
 }
 
-fn town_on(services: std::sync::Arc<Services>, session: &str) -> (Site, Sandbox, Gateway) {
+fn setup_on(services: std::sync::Arc<Services>, session: &str) -> (Site, Sandbox, Gateway) {
     let mut site = Site::on(services, &["dexar", "novo"]);
     site.migrate().success();
     let sandbox = Sandbox::start(&mut site);
@@ -20,7 +20,7 @@ fn town_on(services: std::sync::Arc<Services>, session: &str) -> (Site, Sandbox,
     (site, sandbox, gateway)
 }
 
-/// Presents data that the bot would have signed.
+/// Logs in with data that the test signs as the bot.
 async fn log_in(browser: &BrowserClient, id: i64) -> Value {
     let data = sign(json!({"id": id, "first_name": "Анна", "auth_date": now_s()}), &bot_token_of("dexar"));
     browser.post("/auth/telegram/callback", &data).await.ok_json()
@@ -31,7 +31,7 @@ fn expiry(session: &Value) -> jiff::Timestamp {
 }
 
 #[tokio::test]
-async fn without_a_session_the_answer_is_the_documents_and_hands_out_a_visitor() {
+async fn without_a_session_the_documented_401_issues_a_visitor_cookie() {
     let (_site, _sandbox, gateway) = setup("");
     let browser = BrowserClient::new(gateway.client("dexar"));
     let answer = browser.get("/auth/session").await;
@@ -39,7 +39,7 @@ async fn without_a_session_the_answer_is_the_documents_and_hands_out_a_visitor()
     let cookie = answer.header("set-cookie").expect("a visitor's cookie");
     assert!(cookie.starts_with("__Host-dexar_visitor=") && cookie.contains("Max-Age=31536000"), "{cookie}");
     let visitor = browser.cookie("__Host-dexar_visitor");
-    // Two first adds at the same moment end in the cart of that cookie.
+    // Two concurrent first additions end up in the cart of that cookie.
     let tabs = [browser.at(gateway.client("dexar")), browser.at(gateway.client("dexar"))];
     tokio::join!(tabs[0].add_to_cart(11, 1), tabs[1].add_to_cart(11, 1));
     assert_eq!(browser.cart().await, [(11, 2)]);
@@ -49,19 +49,19 @@ async fn without_a_session_the_answer_is_the_documents_and_hands_out_a_visitor()
 }
 
 #[tokio::test]
-async fn use_prolongs_a_session_but_not_beyond_its_lifetime() {
+async fn use_extends_a_session_up_to_its_lifetime() {
     let (_site, _sandbox, gateway) = setup("idle_s = 100\nlifetime_s = 101\n");
     let browser = BrowserClient::new(gateway.client("dexar"));
     log_in(&browser, 1).await;
     let first = expiry(&browser.get("/auth/session").await.ok_json());
-    let last = eventually_async("use prolongs it", 20, async || {
+    let last = eventually_async("use extends it", 20, async || {
         let answer = browser.get("/auth/session").await;
         assert!(answer.header("set-cookie").expect("the cookie slides").contains("_session="));
         let now = expiry(&answer.ok_json());
         (now > first).then_some(now)
     });
     let last = last.await;
-    eventually_async("its lifetime ends it", 20, async || {
+    eventually_async("its lifetime expires", 20, async || {
         let now = expiry(&browser.get("/auth/session").await.ok_json());
         assert!(now.duration_since(first).as_secs() <= 2, "{first} → {now}");
         (jiff::Timestamp::now().duration_since(last).as_secs() >= -98).then_some(())
@@ -70,39 +70,39 @@ async fn use_prolongs_a_session_but_not_beyond_its_lifetime() {
 }
 
 #[tokio::test]
-async fn an_ended_session_is_told_untouched_and_then_unknown() {
+async fn an_expired_session_is_reported_unchanged_and_then_unknown() {
     let (_site, _sandbox, gateway) = setup("idle_s = 1\ntold_s = 3\n");
     let browser = BrowserClient::new(gateway.client("dexar"));
     let id = log_in(&browser, 1).await["sessionId"].clone();
     browser.add_to_cart(11, 1).await;
-    let ended = eventually_async("the end", 20, async || {
+    let expired = eventually_async("it expires", 20, async || {
         let stale = browser.at(gateway.client("dexar"));
         tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
         let answer = stale.get("/auth/session").await;
-        let handed_out = answer.header("set-cookie").expect("whose session has ended is a visitor");
-        assert!(handed_out.starts_with("__Host-dexar_visitor="), "no poll prolongs it: {handed_out}");
+        let set_cookie = answer.header("set-cookie").expect("a visitor cookie");
+        assert!(set_cookie.starts_with("__Host-dexar_visitor="), "no poll extends it: {set_cookie}");
         (answer.ok_json()["active"] == false).then(|| answer.ok_json())
     });
-    let ended = ended.await;
-    assert_eq!((&ended["sessionId"], &ended["telegramUserId"]), (&id, &json!(1)));
-    assert_eq!(browser.cart().await, [], "an ended session opens no cart");
-    let gone = eventually_async("it is forgotten", 20, async || {
+    let expired = expired.await;
+    assert_eq!((&expired["sessionId"], &expired["telegramUserId"]), (&id, &json!(1)));
+    assert_eq!(browser.cart().await, [], "an expired session grants no cart");
+    let unknown = eventually_async("it becomes unknown", 20, async || {
         let answer = browser.get("/auth/session").await;
         match answer.status {
             200 => {
-                assert_eq!(answer.ok_json(), ended, "asking again changes nothing");
+                assert_eq!(answer.ok_json(), expired, "polling changes nothing");
                 None
             }
             _ => Some(answer),
         }
     });
-    let gone = gone.await;
-    assert_eq!((gone.status, &gone.body[..]), (401, &br#"{"error":"No active session"}"#[..]));
-    assert_eq!(browser.cookie("__Host-dexar_session"), None, "and its cookie is taken away");
+    let unknown = unknown.await;
+    assert_eq!((unknown.status, &unknown.body[..]), (401, &br#"{"error":"No active session"}"#[..]));
+    assert_eq!(browser.cookie("__Host-dexar_session"), None, "its cookie is deleted");
 }
 
 #[tokio::test]
-async fn logging_out_ends_the_session_on_every_instance_at_once() {
+async fn logout_ends_the_session_on_every_instance_at_once() {
     let (site, _sandbox, gateway) = setup("");
     let mut other_site = site.replica();
     other_site.change_brand("dexar", |_| {});
@@ -115,10 +115,10 @@ async fn logging_out_ends_the_session_on_every_instance_at_once() {
     let visitor = browser.cookie("__Host-dexar_visitor");
     let answer = browser.post("/auth/logout", &json!({})).await;
     assert_eq!(answer.ok_json(), json!({"message": "Logged out"}));
-    assert_ne!(browser.cookie("__Host-dexar_visitor"), visitor, "another visitor from now on");
+    assert_ne!(browser.cookie("__Host-dexar_visitor"), visitor, "a new visitor");
     assert_eq!(browser.cookie("__Host-dexar_session"), None);
     assert_eq!(elsewhere.get("/auth/session").await.status, 401);
-    assert_eq!(elsewhere.cart().await, [], "the user's cart is closed");
+    assert_eq!(elsewhere.cart().await, [], "the user's cart is not accessible");
     assert_eq!(browser.cart().await, []);
     let stranger = BrowserClient::new(gateway.client("dexar"));
     assert_eq!(stranger.post("/auth/logout", &json!({})).await.ok_json(), json!({"message": "Logged out"}));
@@ -127,7 +127,7 @@ async fn logging_out_ends_the_session_on_every_instance_at_once() {
 }
 
 #[tokio::test]
-async fn cookies_that_are_nobodys_are_nobody() {
+async fn invalid_cookies_are_ignored() {
     let (_site, _sandbox, gateway) = setup("");
     for value in ["", "x", &"a".repeat(4_096), &"0".repeat(64), "%00", "deadbeef; __Host-dexar_session=cafe"] {
         let browser = BrowserClient::new(gateway.client("dexar"));
@@ -141,9 +141,9 @@ async fn cookies_that_are_nobodys_are_nobody() {
 }
 
 #[tokio::test]
-async fn redis_holds_no_secret_and_every_key_is_the_brands() {
+async fn redis_stores_no_secret_and_every_key_has_the_brands_prefix() {
     let services = Services::dedicated("session-keys");
-    let (site, _sandbox, gateway) = town_on(services, "");
+    let (site, _sandbox, gateway) = setup_on(services, "");
     let browser = BrowserClient::new(gateway.client("dexar"));
     browser.add_to_cart(11, 1).await;
     log_in(&browser, 1).await;
@@ -157,17 +157,17 @@ async fn redis_holds_no_secret_and_every_key_is_the_brands() {
     assert_eq!(secrets.len(), 3);
     for key in keys.lines() {
         assert!(key.starts_with("dexar:{"), "{key}");
-        let held = format!("{key} {}", site.redis(&["--raw", "hgetall", key]));
-        assert!(secrets.iter().all(|secret| !held.contains(secret)), "{held}");
+        let stored = format!("{key} {}", site.redis(&["--raw", "hgetall", key]));
+        assert!(secrets.iter().all(|secret| !stored.contains(secret)), "{stored}");
         let ttl: i64 = site.redis(&["ttl", key]).trim().parse().expect("a number");
-        assert!(ttl > 0, "{key} is kept for ever");
+        assert!(ttl > 0, "{key} never expires");
     }
 }
 
 #[tokio::test]
-async fn without_redis_the_shop_sells_on_and_sessions_come_back() {
+async fn without_redis_anonymous_carts_work_and_sessions_survive() {
     let services = Services::dedicated("session-redis");
-    let (_site, _sandbox, gateway) = town_on(services.clone(), "");
+    let (_site, _sandbox, gateway) = setup_on(services.clone(), "");
     let (member, visitor) = (BrowserClient::new(gateway.client("dexar")), BrowserClient::new(gateway.client("dexar")));
     log_in(&member, 1).await;
     member.add_to_cart(11, 2).await;
@@ -175,7 +175,7 @@ async fn without_redis_the_shop_sells_on_and_sessions_come_back() {
     services.stop("redis");
     visitor.get("/category").await.ok_json();
     visitor.add_to_cart(11, 1).await;
-    assert_eq!(visitor.cart().await, [(11, 2)], "anonymous carts go on");
+    assert_eq!(visitor.cart().await, [(11, 2)], "anonymous carts work");
     for answer in [
         member.get("/auth/session").await,
         member.get("/cart").await,
@@ -186,7 +186,9 @@ async fn without_redis_the_shop_sells_on_and_sessions_come_back() {
         assert!(answer.header("retry-after").is_some());
     }
     services.restart("redis");
-    eventually_async("sessions are back", 20, async || (member.get("/auth/session").await.status == 200).then_some(()))
-        .await;
-    assert_eq!(member.cart().await, [(11, 2)], "nobody was logged out");
+    eventually_async("sessions work again", 20, async || {
+        (member.get("/auth/session").await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(member.cart().await, [(11, 2)], "the user is still logged in");
 }

@@ -1,31 +1,30 @@
 # shellcheck shell=bash
-# machine.sh: a real systemd in namespaces of its own, for run.sh and package.sh, which source this.
+# Boots a real systemd in namespaces of its own. Sourced by run.sh and package.sh.
 #
 #   repo=…                  the repository, set by the caller; it is /repo inside, read-only
-#   machine_alone ARGUMENT… runs the script anew in a mount namespace of its own, unless it is in one
-#   machine_start LOWER     boots systemd on an overlay of the directory LOWER (/ or a bare Debian); changes are in memory
+#   machine_alone ARGUMENT… re-executes the script in its own mount namespace, unless it is in one
+#   machine_start LOWER     boots systemd on an overlay of the directory LOWER (/ or a bare Debian), with changes in memory
 #   machine_run COMMAND…    runs a command inside
-#   machine_stop            ends all of it; also at the exit of the script, however that comes
+#   machine_stop            stops it; also runs when the script exits
 #
-# It needs root, and may mount. Nothing that happens inside reaches the machine outside: mounts, processes, host name, IPC,
-# network and control groups are its own, and what is written stays in memory. No process, mount
-# or control group may stay when the script ends. If the script is killed outright the kernel ends processes and mounts; an empty
-# directory stays in TMPDIR, and an empty control group until the next run.
+# It needs root. Nothing inside affects the host: mounts, processes, host name, IPC, network and control groups are its own, and
+# writes stay in memory. No process, mount or control group outlives the script. If it is killed, the kernel removes processes and
+# mounts; an empty directory stays in TMPDIR, and an empty control group until the next run.
 
-readonly BOOT_DEADLINE_SECONDS=60 STOP_DEADLINE_SECONDS=20
+readonly BOOT_TIMEOUT_SECONDS=60 STOP_TIMEOUT_SECONDS=20
 readonly MACHINE_POLL_SECONDS=0.05
 
-machine_pid='' machine_place='' machine_group='' machine_job=''
+machine_pid='' machine_directory='' machine_group='' machine_job=''
 
 machine_fail() {
   printf 'machine: %s\n' "$*" >&2
   exit 1
 }
 
-# Whether this user and kernel can do it; else says why not.
+# Whether this user and kernel can boot it; prints why not.
 machine_is_possible() {
   if ((EUID != 0)); then
-    printf 'it needs root, and sudo asks for a password here'
+    printf 'it needs root, and sudo asks for a password'
     return 1
   fi
   [[ -x /lib/systemd/systemd ]] || {
@@ -33,33 +32,33 @@ machine_is_possible() {
     return 1
   }
   unshare --mount --pid --uts --ipc --cgroup --net --fork true 2>/dev/null || {
-    printf 'this kernel or container lets root make no namespaces'
+    printf 'this kernel or container does not allow namespaces'
     return 1
   }
 }
 
-# What this script mounts goes with it, even when it is killed.
+# Mounts of this script vanish with it, even if it is killed.
 machine_alone() {
-  if [[ ${MACHINE_ALONE:-} != "$$" ]]; then
-    MACHINE_ALONE=$$ exec unshare --mount --propagation slave -- "$BASH" "$0" "$@"
+  if [[ ${MACHINE_NAMESPACE_PID:-} != "$$" ]]; then
+    MACHINE_NAMESPACE_PID=$$ exec unshare --mount --propagation slave -- "$BASH" "$0" "$@"
   fi
 }
 
-# A control group of its own under the one of this shell, so that systemd inside finds a root without processes.
+# Creates a control group below the one of this shell, so that the root group of systemd inside has no processes.
 machine_make_group() {
   local own stale
-  mkdir -p -- "$machine_place/cgroup"
-  mount -t cgroup2 none "$machine_place/cgroup" || machine_fail 'cannot mount cgroup2'
+  mkdir -p -- "$machine_directory/cgroup"
+  mount -t cgroup2 none "$machine_directory/cgroup" || machine_fail 'failed to mount cgroup2'
   own=$(sed -n 's/^0:://p' /proc/self/cgroup)
-  machine_group=$machine_place/cgroup${own%/}/brandgate-test
+  machine_group=$machine_directory/cgroup${own%/}/brandgate-test
   for stale in "$machine_group".*; do
     if [[ -d $stale && ! -d /proc/${stale##*.} ]]; then machine_remove_group "$stale" || true; fi
   done
   machine_group+=.$$
-  mkdir -- "$machine_group" || machine_fail "cannot make $machine_group"
+  mkdir -- "$machine_group" || machine_fail "failed to create $machine_group"
 }
 
-# machine_remove_group GROUP: with all below it; fails while a process is in one.
+# machine_remove_group GROUP: removes a group and its subgroups; fails while they have processes.
 machine_remove_group() {
   local group
   while IFS= read -r group; do rmdir -- "$group" 2>/dev/null || true; done < <(find "$1" -depth -type d 2>/dev/null)
@@ -67,30 +66,30 @@ machine_remove_group() {
 }
 
 machine_start() {
-  local lower=$1 deadline=$((SECONDS + BOOT_DEADLINE_SECONDS)) state=''
-  machine_place=$(mktemp -d "${TMPDIR:-/tmp}/brandgate-machine.XXXXXX")
+  local lower=$1 deadline=$((SECONDS + BOOT_TIMEOUT_SECONDS)) state=''
+  machine_directory=$(mktemp -d "${TMPDIR:-/tmp}/brandgate-machine.XXXXXX")
   trap machine_finish EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
   trap 'exit 129' HUP
   machine_make_group
-  # In its control group before it unshares: that becomes the root of the new cgroup namespace.
+  # Its control group at the time of unshare becomes the root of the cgroup namespace.
   # shellcheck disable=SC2016
   setpriv --pdeathsig KILL -- "$BASH" -c 'printf "%s\n" $$ >"$1/cgroup.procs" && shift && exec "$@"' machine "$machine_group" \
     unshare --mount --propagation private --pid --uts --ipc --cgroup --net --fork --kill-child=KILL -- \
-    "$BASH" "${BASH_SOURCE[0]}" --boot "$lower" "$machine_place" "${repo:?}" </dev/null >"$machine_place/console" 2>&1 &
+    "$BASH" "${BASH_SOURCE[0]}" --boot "$lower" "$machine_directory" "${repo:?}" </dev/null >"$machine_directory/console" 2>&1 &
   machine_job=$!
   until machine_pid=$(cat "/proc/$machine_job/task/$machine_job/children" 2>/dev/null) && machine_pid=${machine_pid%% *} &&
     [[ -n $machine_pid && $(cat "/proc/$machine_pid/comm" 2>/dev/null) == systemd ]]; do
     if [[ ! -d /proc/$machine_job ]] || ((SECONDS >= deadline)); then
-      cat -- "$machine_place/console" >&2
-      machine_fail 'systemd did not come up'
+      cat -- "$machine_directory/console" >&2
+      machine_fail 'failed to boot systemd'
     fi
     sleep "$MACHINE_POLL_SECONDS"
   done
   until state=$(machine_run systemctl is-system-running 2>/dev/null) || [[ $state == degraded ]]; do
-    [[ -d /proc/$machine_pid ]] || machine_fail "systemd ended by itself: $(tail -n 20 "$machine_place/console")"
-    ((SECONDS < deadline)) || machine_fail "systemd is $state after $BOOT_DEADLINE_SECONDS s: $(tail -n 20 "$machine_place/console")"
+    [[ -d /proc/$machine_pid ]] || machine_fail "systemd exited unexpectedly: $(tail -n 20 "$machine_directory/console")"
+    ((SECONDS < deadline)) || machine_fail "systemd is $state after $BOOT_TIMEOUT_SECONDS s: $(tail -n 20 "$machine_directory/console")"
     sleep "$MACHINE_POLL_SECONDS"
   done
 }
@@ -101,9 +100,9 @@ machine_run() {
 }
 
 machine_stop() {
-  local deadline=$((SECONDS + STOP_DEADLINE_SECONDS))
-  [[ -n $machine_place ]] || return 0
-  # The end of its process 1 is the end of all its processes, and the mounts go with the last of them.
+  local deadline=$((SECONDS + STOP_TIMEOUT_SECONDS))
+  [[ -n $machine_directory ]] || return 0
+  # Killing its process 1 kills all its processes, and with the last one the mounts vanish.
   [[ -z $machine_pid ]] || kill -KILL "$machine_pid" 2>/dev/null || true
   if [[ -n $machine_job ]]; then
     kill -KILL "$machine_job" 2>/dev/null || true
@@ -111,11 +110,11 @@ machine_stop() {
   fi
   if [[ -n $machine_group ]]; then
     until machine_remove_group "$machine_group" || ((SECONDS >= deadline)); do sleep "$MACHINE_POLL_SECONDS"; done
-    [[ ! -d $machine_group ]] || printf 'machine: the control group %s stays\n' "$machine_group" >&2
-    umount -- "$machine_place/cgroup"
+    [[ ! -d $machine_group ]] || printf 'machine: failed to remove the control group %s\n' "$machine_group" >&2
+    umount -- "$machine_directory/cgroup"
   fi
-  rm -rf --one-file-system -- "$machine_place"
-  machine_place='' machine_pid='' machine_job='' machine_group=''
+  rm -rf --one-file-system -- "$machine_directory"
+  machine_directory='' machine_pid='' machine_job='' machine_group=''
 }
 
 # shellcheck disable=SC2317 # reached through the trap
@@ -124,24 +123,24 @@ machine_finish() {
   set +e
   trap '' INT TERM HUP PIPE
   trap - EXIT
-  if ((status != 0)) && [[ -s $machine_place/console ]]; then
-    printf 'machine: what systemd said last:\n' >&2
-    tail -n 15 -- "$machine_place/console" >&2
+  if ((status != 0)) && [[ -s $machine_directory/console ]]; then
+    printf 'machine: last console output:\n' >&2
+    tail -n 15 -- "$machine_directory/console" >&2
   fi
   machine_stop
   exit "$status"
 }
 
-# --boot LOWER PLACE REPOSITORY, inside the new namespaces: builds the root and becomes systemd.
+# --boot LOWER DIRECTORY REPOSITORY, inside the new namespaces: sets up the root file system and executes systemd.
 machine_boot() {
-  local lower=$1 place=$2 repository=$3 root node unit
-  mount -t tmpfs -o mode=0755 tmpfs "$place"
-  mkdir -- "$place"/{upper,work,root}
-  root=$place/root
-  mount -t overlay -o "lowerdir=$lower,upperdir=$place/upper,workdir=$place/work" overlay "$root"
+  local lower=$1 directory=$2 repository=$3 root node unit
+  mount -t tmpfs -o mode=0755 tmpfs "$directory"
+  mkdir -- "$directory"/{upper,work,root}
+  root=$directory/root
+  mount -t overlay -o "lowerdir=$lower,upperdir=$directory/upper,workdir=$directory/work" overlay "$root"
   mkdir -p -- "$root"/{proc,sys,dev,run,tmp,repo,old}
   mount -t proc proc "$root/proc"
-  # The kernel's settings are the outer machine's: nobody in here may change one.
+  # Kernel settings belong to the host and are read-only.
   mount --bind "$root/proc/sys" "$root/proc/sys"
   mount -o remount,bind,ro "$root/proc/sys"
   mount -t sysfs -o ro sysfs "$root/sys"
@@ -161,7 +160,7 @@ machine_boot() {
   mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
   mount --bind "$repository" "$root/repo"
   mount -o remount,bind,ro "$root/repo"
-  # A machine of its own: no name, no file systems to check, and nothing of the outer machine's that would start with it.
+  # No file systems to check, a machine id of its own, and no enabled units of the host.
   : >"$root/etc/fstab"
   tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
   rm -rf -- "$root"/etc/systemd/system/*.wants
@@ -176,10 +175,10 @@ machine_boot() {
   printf 'brandgate-test\n' >"$root/etc/hostname"
   cd -- "$root"
   pivot_root . old
-  # The old root is let go of; what is open stays until it is closed.
+  # Files that are open keep the old root until they are closed.
   umount -l /old
   rmdir /old
-  # LoadCredential= hands its directories over by propagation.
+  # LoadCredential= relies on mount propagation.
   mount --make-rshared /
   exec env -i container=brandgate-test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=brandgate-test.target --log-target=journal --show-status=no
 }

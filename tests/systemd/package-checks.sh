@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# package-checks.sh: installs, upgrades and removes the package as a sysadmin would.
+# Installs, upgrades, removes and purges the package as an operator does.
 #
 #   package-checks.sh DIRECTORY      with 0.0.1-1.deb and 0.0.2-1.deb; inside the machine of machine.sh, called by package.sh
 #
-# The commands between the marks `page` are those of systemd/README.md, in its order. It must never run anywhere else.
+# The commands between the `page` marks are those of systemd/README.md, in the same order. It runs only inside that machine.
 
 set -euo pipefail
 [[ $(hostname) == brandgate-test && -d /repo/systemd ]] || {
-  echo 'package-checks.sh: only inside the machine of tests/systemd/package.sh' >&2
+  echo 'package-checks.sh runs only inside the machine of tests/systemd/package.sh' >&2
   exit 2
 }
 cd /repo/tests/systemd
@@ -31,28 +31,28 @@ installed() { dpkg-query -W -f='${Status} ${Version}' brandgate 2>/dev/null; }
 install_package() {
   DEBIAN_FRONTEND=noninteractive dpkg --force-confold -i "$DEBS/$1.deb" >"$WORK/dpkg.log" 2>&1 || {
     cat "$WORK/dpkg.log" >&2
-    fail "dpkg -i $1"
+    fail "failed to install $1"
   }
 }
 
 last_ms=$(now_ms)
 mkdir -p -- "$WORK"
 systemctl start postgresql.service redis-server.service
-within 30 as_postgres psql -Atc 'select 1' || fail 'PostgreSQL of Debian does not start'
+within 30 as_postgres psql -Atc 'select 1' || fail 'failed to start PostgreSQL'
 redis-cli config set appendonly yes >/dev/null
 ok 'a bare Debian with its own PostgreSQL and Redis'
 
 install_package 0.0.1-1
-[[ $(installed) == 'install ok installed 0.0.1-1' ]] || fail "dpkg says: $(installed)"
-[[ $(systemctl is-active brandgate.service) == inactive ]] || fail 'a first installation starts something'
-[[ $(stat -c '%a %U %G' /etc/brandgate) == '750 root brandgate' ]] || fail 'the mode of /etc/brandgate'
-[[ $(stat -c '%a %U' /etc/brandgate/credentials) == '700 root' ]] || fail 'the mode of /etc/brandgate/credentials'
+[[ $(installed) == 'install ok installed 0.0.1-1' ]] || fail "the package status is: $(installed)"
+[[ $(systemctl is-active brandgate.service) == inactive ]] || fail 'the first installation started the gateway'
+[[ $(stat -c '%a %U %G' /etc/brandgate) == '750 root brandgate' ]] || fail 'wrong mode of /etc/brandgate'
+[[ $(stat -c '%a %U' /etc/brandgate/credentials) == '700 root' ]] || fail 'wrong mode of /etc/brandgate/credentials'
 said=$(systemd-analyze verify /usr/lib/systemd/system/brandgate*.service brandgate@dexar.socket brandgate@novo.socket 2>&1 >/dev/null || true)
 [[ -z $said ]] || fail "systemd-analyze verify: $said"
-[[ -s /usr/share/doc/brandgate/operations.md ]] || fail 'no operations page'
-grep -q 'BRANDS' <<<"$(man brandgate 2>/dev/null)" || fail 'no manual page'
-bash -c 'source /usr/share/bash-completion/completions/brandgate && complete -p brandgate >/dev/null' || fail 'no completion'
-ok 'installed: nothing runs, modes are right, the units have no fault, manual page and completion are there'
+[[ -s /usr/share/doc/brandgate/operations.md ]] || fail 'operations.md is missing'
+grep -q 'BRANDS' <<<"$(man brandgate 2>/dev/null)" || fail 'the manual page is missing'
+bash -c 'source /usr/share/bash-completion/completions/brandgate && complete -p brandgate >/dev/null' || fail 'the bash completion is missing'
+ok 'installed: nothing runs; modes, units, manual page and completion are correct'
 
 # page: the steps of systemd/README.md, `Install`
 make_secrets
@@ -65,18 +65,18 @@ import_catalogues
 systemctl enable -q --now brandgate@dexar.socket brandgate@novo.socket brandgate brandgate-work
 # page: end
 for brand in dexar novo; do
-  answers "$brand" || fail "$brand does not answer"
+  answers "$brand" || fail "$brand does not respond"
 done
 [[ $(property brandgate.service ActiveState) == active ]] || fail 'brandgate.service is not active'
-ok 'the steps of the page: both shops answer'
+ok 'the documented steps: both shops respond'
 pss_kb=$(awk '/^Pss:/ { print $2 }' "/proc/$(property brandgate.service MainPID)/smaps_rollup")
 ok "the gateway after its first requests: $pss_kb kB PSS"
 
-# The first package knows one migration less.
+# The first package has one migration less.
 schema_version() { as_postgres psql -Atc 'select max(version) from dexar.refinery_schema_history' brandgate; }
 version_before=$(schema_version)
 
-# An upgrade with an edited brand file, under a load that would notice a refused connection.
+# Upgrades with an edited brand file, under load, which detects a refused connection.
 sed -i 's|^title = "Dexar"|title = "Dexar the Shop"|' /etc/brandgate/brands/dexar.toml
 sum=$(md5sum </etc/brandgate/brands/dexar.toml)
 before=$(property brandgate.service MainPID)
@@ -87,46 +87,46 @@ before=$(property brandgate.service MainPID)
   done
 ) &
 load_job=$!
-within 10 grep -q 200 "$WORK/answers" || fail 'the load does not begin'
+within 10 grep -q 200 "$WORK/answers" || fail 'failed to start the load'
 install_package 0.0.2-1
-within 10 answers dexar || fail 'no answer after the upgrade'
+within 10 answers dexar || fail 'no response after the upgrade'
 touch "$WORK/enough"
 wait "$load_job"
-[[ $(installed) == 'install ok installed 0.0.2-1' ]] || fail "dpkg says: $(installed)"
+[[ $(installed) == 'install ok installed 0.0.2-1' ]] || fail "the package status is: $(installed)"
 [[ $(md5sum </etc/brandgate/brands/dexar.toml) == "$sum" ]] || fail 'the upgrade changed an edited brand file'
 [[ $(property brandgate.service MainPID) != "$before" ]] || fail 'the upgrade did not restart the gateway'
-[[ $(schema_version) -eq $((version_before + 1)) ]] || fail "the schema is $(schema_version), it was $version_before"
+[[ $(schema_version) -eq $((version_before + 1)) ]] || fail "the schema version is $(schema_version), not $((version_before + 1))"
 if grep -v '^200 ' "$WORK/answers" >&2; then fail 'requests failed during the upgrade'; fi
-ok "upgraded: the edited file stays; $(wc -l <"$WORK/answers") requests meanwhile, none failed, the longest took $(sort -k2 -n "$WORK/answers" | tail -n 1 | cut -d' ' -f2) s"
+ok "upgraded: the edited file stays; $(wc -l <"$WORK/answers") requests meanwhile, none failed, maximum latency $(sort -k2 -n "$WORK/answers" | tail -n 1 | cut -d' ' -f2) s"
 
-# An upgrade whose migration cannot be made: the former process goes on serving.
+# An upgrade whose migration fails: the running process keeps serving.
 systemctl stop postgresql@15-main.service
 before=$(property brandgate.service MainPID)
 if dpkg --force-confold -i "$DEBS/0.0.1-1.deb" >"$WORK/dpkg.log" 2>&1; then fail 'an upgrade without a database succeeded'; fi
 grep -q 'previous version keeps serving' "$WORK/dpkg.log" || fail "dpkg did not say so: $(<"$WORK/dpkg.log")"
-[[ $(property brandgate.service MainPID) == "$before" ]] || fail 'the gateway was restarted all the same'
+[[ $(property brandgate.service MainPID) == "$before" ]] || fail 'the gateway was restarted'
 systemctl start postgresql@15-main.service
-within 20 as_postgres psql -Atc 'select 1' || fail 'PostgreSQL does not come back'
+within 20 as_postgres psql -Atc 'select 1' || fail 'failed to restart PostgreSQL'
 dpkg --configure brandgate >"$WORK/dpkg.log" 2>&1 || fail "dpkg --configure: $(<"$WORK/dpkg.log")"
-within 20 answers dexar || fail 'no answer after dpkg --configure'
-[[ $(schema_version) -eq $((version_before + 1)) ]] || fail 'a roll back changed the schema'
-ok 'an upgrade without a database is refused and serves on; dpkg --configure finishes it (that was also a roll back: the former version serves from the newer schema)'
+within 20 answers dexar || fail 'no response after dpkg --configure'
+[[ $(schema_version) -eq $((version_before + 1)) ]] || fail 'the rollback changed the schema'
+ok 'an upgrade without a database fails and the gateway keeps serving; dpkg --configure completes it (also a rollback: the previous version serves the newer schema)'
 
 dpkg -r brandgate >"$WORK/dpkg.log" 2>&1 || fail "dpkg -r: $(<"$WORK/dpkg.log")"
-[[ ! -e /usr/bin/brandgate && -z $(ss -Hltn 'sport = :445') ]] || fail 'something is left running'
+[[ ! -e /usr/bin/brandgate && -z $(ss -Hltn 'sport = :445') ]] || fail 'something is still running'
 [[ -s /etc/brandgate/certs/dexar/privkey.pem && -s /etc/brandgate/credentials/novo.bank-key && -s /etc/brandgate/brands/novo.toml ]] ||
-  fail 'removing took data with it'
-[[ $(as_postgres psql -Atc 'select count(*) > 0 from dexar.item' brandgate) == t ]] || fail 'removing took the database'
+  fail 'the removal deleted data'
+[[ $(as_postgres psql -Atc 'select count(*) > 0 from dexar.item' brandgate) == t ]] || fail 'the removal deleted the database'
 install_package 0.0.2-1
-[[ $(md5sum </etc/brandgate/brands/dexar.toml) == "$sum" ]] || fail 'removing and installing lost an edited file'
+[[ $(md5sum </etc/brandgate/brands/dexar.toml) == "$sum" ]] || fail 'the reinstallation lost an edited file'
 systemctl start brandgate@dexar.socket brandgate@novo.socket
-within 10 answers dexar || fail 'no answer after installing again'
-ok 'removed: nothing runs, all data is there; installed again: serves'
+within 10 answers dexar || fail 'no response after the reinstallation'
+ok 'removed: nothing runs, all data is kept; reinstalled: serves'
 
 touch /etc/brandgate/brands/third.toml
 dpkg -P brandgate >"$WORK/dpkg.log" 2>&1 || fail "dpkg -P: $(<"$WORK/dpkg.log")"
 [[ -s /etc/brandgate/certs/dexar/privkey.pem && -s /etc/brandgate/credentials/novo.bank-key && -e /etc/brandgate/brands/third.toml ]] ||
-  fail 'a purge took certificates, secrets or another brand with it'
-[[ $(md5sum </etc/brandgate/brands/dexar.toml.kept) == "$sum" ]] || fail 'a purge lost an edited brand file'
-[[ ! -e /etc/brandgate/brands/novo.toml && ! -e /etc/brandgate/brands/novo.toml.kept ]] || fail 'a file as it was shipped stays'
-ok 'purged: certificates, secrets, other brands and edited files stay'
+  fail 'the purge deleted certificates, secrets or another brand'
+[[ $(md5sum </etc/brandgate/brands/dexar.toml.kept) == "$sum" ]] || fail 'the purge lost an edited brand file'
+[[ ! -e /etc/brandgate/brands/novo.toml && ! -e /etc/brandgate/brands/novo.toml.kept ]] || fail 'the purge kept an unmodified file'
+ok 'purged: certificates, secrets, other brands and edited files are kept'

@@ -1,23 +1,22 @@
 # shellcheck shell=bash
-# restore.sh: a backup, the loss of the whole database, and the way back, by the steps of the operations page.
+# Tests a backup, the loss of the database and the restore, as documented in systemd/README.md.
 #
-# Sourced by checks.sh inside the machine. It replaces PostgreSQL's cluster by an empty one; what was there is kept until the
-# machine ends, and never looked at again.
+# Sourced by checks.sh inside the machine. It replaces the PostgreSQL cluster with an empty one.
 
-# A visitor's cart is what a backup must bring back, beside the catalogue.
+# The restore must bring back the catalogue and a visitor's cart.
 check_restore() {
   local jar=$WORK/cookies item before after brand
   item=$(fetch dexar '/randomitems?count=1' | grep -o '"itemID":[0-9]*' | head -n 1 | cut -d: -f2)
-  [[ -n $item ]] || fail 'no item to put into a cart'
+  [[ -n $item ]] || fail 'the catalogue has no item'
   fetch dexar /cart -c "$jar" -o /dev/null
   fetch dexar /cart -b "$jar" -c "$jar" -o /dev/null --fail -H 'Content-Type: application/json' -d "{\"itemID\":$item,\"quantity\":1}" ||
-    fail 'nothing can be put into a cart'
+    fail 'failed to add an item to the cart'
   before=$(contents "$jar")
   [[ $before == *"\"itemID\":$item"* ]] || fail "the cart is $before"
 
   as_postgres pg_dumpall --roles-only --no-role-passwords >"$WORK/roles.sql"
   as_postgres pg_dump --format=custom brandgate >"$WORK/brandgate.dump"
-  if grep -q SCRAM "$WORK/roles.sql"; then fail 'the backup of the roles has passwords'; fi
+  if grep -q SCRAM "$WORK/roles.sql"; then fail 'the backup of the roles contains passwords'; fi
 
   systemctl stop brandgate@dexar.socket brandgate@novo.socket brandgate-admin.socket brandgate-work-admin.socket \
     brandgate.service brandgate-work.service brandgate-migrate.service test-postgresql.service
@@ -26,19 +25,19 @@ check_restore() {
   systemctl start test-postgresql.service
 
   as_postgres psql -X -q -f "$WORK/roles.sql" postgres >"$WORK/psql.log" 2>&1 || fail "psql: $(<"$WORK/psql.log")"
-  as_postgres pg_restore --create --exit-on-error --dbname=postgres "$WORK/brandgate.dump" || fail 'pg_restore'
-  systemctl start brandgate-prepare.service || fail 'brandgate-prepare'
+  as_postgres pg_restore --create --exit-on-error --dbname=postgres "$WORK/brandgate.dump" || fail 'failed to run pg_restore'
+  systemctl start brandgate-prepare.service || fail 'failed to start brandgate-prepare'
   systemctl start brandgate@dexar.socket brandgate@novo.socket brandgate.service brandgate-work.service
 
   after=$(contents "$jar")
   [[ $after == "$before" ]] || fail "before: $before, after: $after"
   for brand in dexar novo; do
-    grep -q ' ok .*was tried and refused' <<<"$(brandgate check 2>&1)" || fail "the walls of $brand are down: $(brandgate check 2>&1)"
+    grep -q ' ok .*was tried and refused' <<<"$(brandgate check 2>&1)" || fail "$brand is not isolated: $(brandgate check 2>&1)"
   done
-  ok 'a backup restored into an empty PostgreSQL: the same catalogue, the same cart, the walls stand'
+  ok 'a backup restored into an empty PostgreSQL: the same catalogue and cart, isolated brands'
 }
 
-# What a visitor sees.
+# The cart and the catalogue as a visitor sees them.
 contents() {
   fetch dexar /cart -b "$1"
   fetch dexar /category

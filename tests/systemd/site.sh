@@ -1,22 +1,21 @@
 # shellcheck shell=bash
-# site.sh: what a sysadmin has before brandgate is there, for scripts inside the machine of machine.sh.
+# The prerequisites of an installation: secrets, certificates, catalogues. For scripts inside the machine of machine.sh.
 #
-# Sourced by checks.sh and package-checks.sh. The steps that are the operations page's own (users, directories, secrets, the
-# certificates' copies) are done here as it says them. Secrets are random; nothing of it outlives the machine.
+# Sourced by checks.sh and package-checks.sh. The steps are those of systemd/README.md.
 
 readonly WORK=/run/brandgate-test
 
 random_hex() { od -An -tx1 -N"$1" /dev/urandom | tr -d ' \n'; }
 url64() { base64 -w0 | tr +/ -_ | tr -d '='; }
 
-# The reason is told by the trap at the end of whoever sources this.
+# The exit trap of the caller prints the reason.
 fail() {
   # shellcheck disable=SC2034
   reason=$*
   exit 1
 }
 
-# A step that took place, with the time since the last one.
+# Prints a passed step with the time since the last one.
 last_ms=0
 now_ms() { printf '%s' $((${EPOCHREALTIME//[^0-9]/} / 1000)); }
 ok() {
@@ -26,7 +25,7 @@ ok() {
   last_ms=$now
 }
 
-# within SECONDS COMMAND…: waits until it succeeds.
+# within SECONDS COMMAND…: retries a command until it succeeds.
 within() {
   local deadline=$((SECONDS + $1))
   shift
@@ -40,7 +39,7 @@ within() {
 port_of() { if [[ $1 == dexar ]]; then printf 445; else printf 444; fi; }
 host_of() { if [[ $1 == dexar ]]; then printf api.dexarmarket.ru; else printf api.novo.market; fi; }
 
-# fetch BRAND PATH [CURL-ARGUMENT…]: as a browser would, by name.
+# fetch BRAND PATH [CURL-ARGUMENT…]: sends a request to the host name of the brand.
 fetch() {
   local brand=$1 path=$2
   shift 2
@@ -49,13 +48,13 @@ fetch() {
     "$@" "https://$(host_of "$brand"):$(port_of "$brand")$path"
 }
 
-# The status of an answer.
+# status_of BRAND PATH: the status of a response.
 status_of() { fetch "$1" "$2" -o /dev/null -w '%{http_code}'; }
 answers() { [[ $(status_of "$1" "${2:-/category}") == 200 ]]; }
 
 property() { systemctl show -P "$2" "$1"; }
 
-# As PostgreSQL's administrator, with the programs of its newest version.
+# Runs a program of the newest PostgreSQL as its administrator.
 as_postgres() {
   local program
   program=$(printf '%s\n' /usr/lib/postgresql/*/bin/"$1" | tail -n 1)
@@ -67,7 +66,7 @@ make_certificates() {
   /repo/tests/env/certs.sh "$WORK/certs" dexar=api.dexarmarket.ru novo=api.novo.market
 }
 
-# As certbot keeps them, and handed over by its hook.
+# Stores the certificate as certbot does and runs its hook.
 hand_over_certificate() {
   local lineage=$WORK/live/$1
   mkdir -p -- "$lineage"
@@ -92,15 +91,15 @@ make_secrets() {
   )
 }
 
-# What the import of a catalogue is for a sysadmin: root, with the secrets where they are.
+# Imports the catalogues as root.
 import_catalogues() {
   local demo=/repo/tests/data/demo
   brandgate catalog import --brand dexar $demo/regions.jsonl $demo/dexar/catalog.jsonl >"$WORK/import.log" 2>&1 || {
     cat "$WORK/import.log" >&2
-    fail 'the import of dexar'
+    fail 'failed to import the catalogue of dexar'
   }
   brandgate catalog import --brand novo $demo/regions.jsonl moscow=$demo/novo/moscow.xml >"$WORK/import.log" 2>&1 || {
     cat "$WORK/import.log" >&2
-    fail 'the import of novo'
+    fail 'failed to import the catalogue of novo'
   }
 }

@@ -75,9 +75,9 @@ async fn check_brand(brand: &BrandConfig, all: &[BrandConfig], is_offline: bool)
     }
     let (online, telegram, bank, mail) = tokio::join!(
         check::online(brand, all, &clock),
-        verdict(telegram::greet(brand), "no section [telegram]: logins are disabled"),
+        verdict(telegram::health_check(brand), "no section [telegram]: logins are disabled"),
         verdict(payments::health_check(brand), "no section [bank]: payments are disabled"),
-        verdict(mail::greet(brand), "no section [mail]: email is queued but not sent"),
+        verdict(mail::health_check(brand), "no section [mail]: email is queued but not sent"),
     );
     findings.extend(online);
     findings.push(Finding::new("telegram", telegram));

@@ -5,7 +5,7 @@
 use std::str::FromStr;
 
 use brandgate::config::BrandConfig;
-use brandgate::mail::{self, Outbox, Retried, Waiting};
+use brandgate::mail::{self, Outbox, OutboxEntry, RetryOutcome};
 use brandgate::payments::receipt::{self, Receipt};
 use brandgate::tenant::brand::Brand;
 use serde::Serialize;
@@ -85,10 +85,10 @@ pub async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String>
 
 async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
     let with_brand = |error| format!("{}: {error}", brand.name());
-    let Outbox { waiting, queued, failed } =
+    let Outbox { entries, queued, failed } =
         mail::list(brand, arguments.failed, arguments.count).await.map_err(with_brand)?;
     let receipts = receipt::list(brand, arguments.failed).await.map_err(with_brand)?;
-    let mails = waiting.iter().map(OutboxRow::of_mail);
+    let mails = entries.iter().map(OutboxRow::of_mail);
     let rows: Vec<OutboxRow<'_>> = mails.chain(receipts.iter().map(OutboxRow::of_receipt)).collect();
     list::print(&rows, arguments.json);
     if arguments.json {
@@ -120,14 +120,14 @@ struct OutboxRow<'a> {
 }
 
 impl OutboxRow<'_> {
-    fn of_mail(mail: &Waiting) -> OutboxRow<'_> {
+    fn of_mail(mail: &OutboxEntry) -> OutboxRow<'_> {
         OutboxRow {
             id: format!("mail-{}", mail.id),
-            status: status(mail.failed),
+            status: status(mail.is_failed),
             to: Some(&mail.to),
-            about: mail.about.clone(),
-            tries: mail.tries.into(),
-            next_try_at: (!mail.failed).then(|| list::time(mail.next_try_at)),
+            about: mail.subject_key.clone(),
+            tries: mail.attempts.into(),
+            next_try_at: (!mail.is_failed).then(|| list::time(mail.next_attempt_at)),
             last_error: mail.last_error.as_deref(),
         }
     }
@@ -178,9 +178,11 @@ async fn retry(brand: &Brand, arguments: &Retry) -> Result<(), String> {
     let with_brand = |error| format!("{}: {error}", brand.name());
     match arguments.id {
         Some(Id::Mail(id)) => match mail::retry(brand, id).await.map_err(with_brand)? {
-            Retried::Due => say!("{}: mail-{id} is due now", brand.name()),
-            Retried::Sent => return Err(format!("{}: mail-{id} was sent and cannot be sent again", brand.name())),
-            Retried::Unknown => return Err(format!("{}: there is no mail-{id}", brand.name())),
+            RetryOutcome::Due => say!("{}: mail-{id} is due now", brand.name()),
+            RetryOutcome::AlreadySent => {
+                return Err(format!("{}: mail-{id} was sent and cannot be sent again", brand.name()));
+            }
+            RetryOutcome::Unknown => return Err(format!("{}: there is no mail-{id}", brand.name())),
         },
         Some(Id::Receipt(payment_id)) => match receipt::retry(brand, payment_id).await.map_err(with_brand)? {
             true => say!("{}: receipt-{payment_id} is due now", brand.name()),

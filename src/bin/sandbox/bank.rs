@@ -1,23 +1,23 @@
-//! The bank: Raiffeisenbank's SBP and fiscal APIs as its documents have them, and the payer's side on a page.
-//!
-//! Called by `main` with the paths `/api`, `/pay` and `/bank`. The gateway speaks the API, people use the page, tests
-//! both. What must never happen: an answer that is kinder than the real bank's.
+//! The bank simulator: Raiffeisenbank's SBP and fiscal APIs, and a page with the payer's side.
 
-mod calls;
+mod amount;
+mod call;
+mod control;
+mod delivery;
+mod error;
+mod fault;
+mod fields;
 mod fiscal;
-mod moment;
-mod notify;
-mod office;
+mod notification;
+mod notification_body;
 mod payer;
-mod payload;
-mod problem;
 mod qr;
+mod qr_payload;
 mod refund;
-mod register;
-mod roubles;
+mod registration;
 mod sbp;
-mod script;
-mod trouble;
+mod state;
+mod timestamp;
 
 use std::sync::Arc;
 
@@ -27,86 +27,88 @@ use hyper::{Method, StatusCode};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::settings::Settings;
-use crate::web::{self, Answer, Asked};
-use calls::{Call, Route};
-use office::Office;
-use problem::Problem;
-use trouble::{How, Trouble};
+use crate::web::{self, WebRequest, WebResponse};
+use call::{ApiCall, Route};
+use error::BankError;
+use fault::{BankFault, BankFaultKind};
+use state::BankState;
 
 pub struct Bank {
-    office: Arc<Office>,
+    state: Arc<BankState>,
 }
 
 impl Bank {
     pub fn new(settings: &Settings) -> Bank {
-        Bank { office: Arc::new(Office::new(settings)) }
+        Bank { state: Arc::new(BankState::new(settings)) }
     }
 
-    /// `/bank`: the page with the open codes, its events, and what scripts ask for.
-    pub async fn page(&self, asked: Asked) -> Answer {
-        match (&asked.method, &asked.segments()[1..]) {
+    /// `/bank`: the page with the open codes, its events and the control interface.
+    pub async fn page(&self, request: WebRequest) -> WebResponse {
+        match (&request.method, &request.segments()[1..]) {
             (&Method::GET, []) => web::html(include_str!("pages/bank.html")),
             (&Method::GET, ["events"]) => self.events(),
-            _ => script::answer(&self.office, &asked).await,
+            _ => control::respond(&self.state, &request).await,
         }
     }
 
-    /// `/api`: the bank's API. `/pay`: where a payer with a link to a code comes in.
-    pub async fn api(&self, asked: Asked) -> Answer {
-        let segments = asked.segments();
+    /// `/api`: the bank's API. `/pay`: the link of a code that a payer opens.
+    pub async fn api(&self, request: WebRequest) -> WebResponse {
+        let segments = request.segments();
         let call = match &segments[..] {
-            ["pay", id] if self.office.ledger().code(id).is_some() => return go_to(&format!("/bank?qr={id}")),
-            ["pay", ..] => return go_to("/bank"),
-            [_, below @ ..] => Call::route(&asked.method, below),
-            [] => Route::Nowhere,
+            ["pay", id] if self.state.data().code(id).is_some() => return redirect(&format!("/bank?qr={id}")),
+            ["pay", ..] => return redirect("/bank"),
+            [_, below @ ..] => ApiCall::route(&request.method, below),
+            [] => Route::NotFound,
         };
         let call = match call {
-            Route::To(call) => call,
-            Route::OtherMethod => return Problem::Spring(StatusCode::METHOD_NOT_ALLOWED).plain_answer(&asked.path),
-            Route::Nowhere => return Problem::Spring(StatusCode::NOT_FOUND).plain_answer(&asked.path),
+            Route::Call(call) => call,
+            Route::MethodNotAllowed => {
+                return BankError::Spring(StatusCode::METHOD_NOT_ALLOWED).response(&request.path);
+            }
+            Route::NotFound => return BankError::Spring(StatusCode::NOT_FOUND).response(&request.path),
         };
-        let trouble = {
-            let mut ledger = self.office.ledger();
-            ledger.calls.count(&call);
-            ledger.troubles.strike(&call)
+        let fault = {
+            let mut data = self.state.data();
+            data.calls.count(&call);
+            data.faults.take(&call)
         };
-        match trouble {
-            None => self.carry_out(&call, &asked, false).await,
-            Some(trouble) => self.run_into(&trouble, &call, &asked).await,
+        match fault {
+            None => self.execute(&call, &request, false).await,
+            Some(fault) => self.respond_with_fault(&fault, &call, &request).await,
         }
     }
 
-    async fn run_into(&self, trouble: &Trouble, call: &Call, asked: &Asked) -> Answer {
-        let right = match trouble.how.works() {
-            true => Some(self.carry_out(call, asked, trouble.how == How::NotifyFirst).await),
+    async fn respond_with_fault(&self, fault: &BankFault, call: &ApiCall, request: &WebRequest) -> WebResponse {
+        let regular = match fault.kind.is_carried_out() {
+            true => Some(self.execute(call, request, fault.kind == BankFaultKind::NotifyFirst).await),
             false => None,
         };
-        trouble.answer(right).await
+        fault.response(regular).await
     }
 
-    async fn carry_out(&self, call: &Call, asked: &Asked, notify_first: bool) -> Answer {
-        let style = self.office.ledger().style;
-        match sbp::carry_out(&self.office, call, asked, notify_first).await {
-            Ok(answer) => answer,
-            Err(problem) if call.is_fiscal() || matches!(call, Call::Image(_)) => problem.plain_answer(&asked.path),
-            Err(problem) => problem.sbp_answer(style, call.is_v1(), &asked.path),
+    async fn execute(&self, call: &ApiCall, request: &WebRequest, notify_first: bool) -> WebResponse {
+        let style = self.state.data().style;
+        match sbp::execute(&self.state, call, request, notify_first).await {
+            Ok(response) => response,
+            Err(error) if call.is_fiscal() || matches!(call, ApiCall::Image(_)) => error.response(&request.path),
+            Err(error) => error.sbp_response(style, call.is_v1(), &request.path),
         }
     }
 
-    /// An event for every change, and one at the beginning: the page then reads the codes anew.
-    fn events(&self) -> Answer {
-        let changes = self.office.changes();
+    /// An event for every change and one at the start, on which the page loads the codes.
+    fn events(&self) -> WebResponse {
+        let changes = self.state.subscribe();
         web::events(stream::unfold((changes, true), |(mut changes, first)| async move {
-            // Whoever was too slow for all changes still has to look once.
+            // A page that lagged behind reloads once.
             let more = first || !matches!(changes.recv().await, Err(RecvError::Closed));
             more.then(|| ("{\"changed\":true}".to_owned(), (changes, false)))
         }))
     }
 }
 
-fn go_to(path: &str) -> Answer {
-    let mut answer = web::text(StatusCode::SEE_OTHER, "");
-    let path = HeaderValue::try_from(path).expect("ids that were found are ASCII");
-    answer.headers_mut().insert(LOCATION, path);
-    answer
+fn redirect(path: &str) -> WebResponse {
+    let mut response = web::text(StatusCode::SEE_OTHER, "");
+    let path = HeaderValue::try_from(path).expect("known ids are ASCII");
+    response.headers_mut().insert(LOCATION, path);
+    response
 }

@@ -1,14 +1,12 @@
-//! The mail server: takes in what the brands send over SMTP, and shows it in a mailbox.
-//!
-//! Called by `main` at the start and with everything below `/mail`. What must never happen: a mail that is passed on to
-//! anybody.
+//! The mail simulator: an SMTP server whose mail stays in a mailbox, and the mailbox's page and API.
 
 mod command;
-mod letter;
+mod connection;
 mod mailbox;
+mod message;
 mod server;
 mod session;
-mod wire;
+mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,71 +18,71 @@ use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::settings::Settings;
-use crate::web::{self, Answer, Asked};
+use crate::web::{self, WebRequest, WebResponse};
 use mailbox::Mailbox;
 
-/// How long `?atLeast=` waits where it is not told.
-const WAIT: Duration = Duration::from_secs(10);
+/// How long `?atLeast=` waits by default.
+const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 
 pub struct Mail {
     mailbox: Arc<Mailbox>,
 }
 
 impl Mail {
-    /// Takes mail in from now on.
+    /// Starts the SMTP listeners.
     ///
     /// # Errors
-    /// A sentence: an address that is taken, a certificate that cannot be used.
+    /// An address that is in use, or an invalid certificate.
     pub async fn start(settings: &Settings) -> Result<Mail, String> {
         let mailbox = Arc::new(Mailbox::default());
         server::start(settings, &mailbox).await?;
         Ok(Mail { mailbox })
     }
 
-    /// `/mail`: the mailbox for people and for scripts.
-    pub async fn page(&self, asked: Asked) -> Answer {
-        let accepts = asked.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        match (&asked.method, &asked.segments()[1..]) {
+    /// `/mail`: the page and the API of the mailbox.
+    pub async fn page(&self, request: WebRequest) -> WebResponse {
+        let accepts = request.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match (&request.method, &request.segments()[1..]) {
             (&Method::GET, []) if accepts.contains("text/html") => web::html(include_str!("pages/mail.html")),
             (&Method::GET, []) => {
-                if let Some(count) = asked.query("atLeast").and_then(|count| count.parse().ok()) {
-                    let ms = asked.query("ms").and_then(|ms| ms.parse().ok());
-                    self.mailbox.at_least(count, ms.map_or(WAIT, Duration::from_millis)).await;
+                if let Some(count) = request.query("atLeast").and_then(|count| count.parse().ok()) {
+                    let ms = request.query("ms").and_then(|ms| ms.parse().ok());
+                    self.mailbox.wait_for_count(count, ms.map_or(DEFAULT_WAIT, Duration::from_millis)).await;
                 }
-                web::json(StatusCode::OK, &self.mailbox.letters())
+                web::json(StatusCode::OK, &self.mailbox.messages())
             }
             (&Method::DELETE, []) => {
-                self.mailbox.empty();
+                self.mailbox.clear();
                 web::json(StatusCode::OK, &json!([]))
             }
             (&Method::GET, ["events"]) => self.events(),
             (&Method::GET, [id, "raw"]) => match id.parse().ok().and_then(|id| self.mailbox.raw(id)) {
                 Some(raw) => web::bytes(StatusCode::OK, "text/plain; charset=utf-8", raw),
-                None => refused(StatusCode::NOT_FOUND, "There is no such mail."),
+                None => error_response(StatusCode::NOT_FOUND, "unknown message"),
             },
-            (&Method::GET, ["misbehave"]) => web::json(StatusCode::OK, &self.mailbox.troubles()),
-            (&Method::POST, ["misbehave"]) => match serde_json::from_slice(&asked.body) {
-                Ok(wanted) => match self.mailbox.plan(wanted) {
-                    Ok(troubles) => web::json(StatusCode::OK, &troubles),
-                    Err(sentence) => refused(StatusCode::BAD_REQUEST, sentence),
+            (&Method::GET, ["misbehave"]) => web::json(StatusCode::OK, &self.mailbox.faults()),
+            (&Method::POST, ["misbehave"]) => match serde_json::from_slice(&request.body) {
+                Ok(request) => match self.mailbox.inject(request) {
+                    Ok(faults) => web::json(StatusCode::OK, &faults),
+                    Err(message) => error_response(StatusCode::BAD_REQUEST, message),
                 },
-                Err(error) => refused(StatusCode::BAD_REQUEST, &error.to_string()),
+                Err(error) => error_response(StatusCode::BAD_REQUEST, &error.to_string()),
             },
-            _ => refused(StatusCode::NOT_FOUND, "The mail server has no such page."),
+            _ => error_response(StatusCode::NOT_FOUND, "not found"),
         }
     }
 
-    /// An event for every change, and one at the beginning: the page then reads the mailbox anew.
-    fn events(&self) -> Answer {
-        let changes = self.mailbox.changes();
+    /// An event for every change and one at the start, on which the page loads the mailbox.
+    fn events(&self) -> WebResponse {
+        let changes = self.mailbox.subscribe();
         web::events(stream::unfold((changes, true), |(mut changes, first)| async move {
-            // Whoever was too slow for all changes still has to look once.
+            // A page that lagged behind reloads once.
             let more = first || !matches!(changes.recv().await, Err(RecvError::Closed));
             more.then(|| ("{\"changed\":true}".to_owned(), (changes, false)))
         }))
     }
 }
 
-fn refused(status: StatusCode, sentence: &str) -> Answer {
-    web::json(status, &json!({ "error": sentence }))
+fn error_response(status: StatusCode, message: &str) -> WebResponse {
+    web::json(status, &json!({ "error": message }))
 }

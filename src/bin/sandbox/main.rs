@@ -1,9 +1,10 @@
-//! The sandbox: the brands' outside on a developer's machine. Telegram's Bot API with a chat page, the bank's API with a page
-//! of open codes, a mail server with a mailbox, and the two demonstration storefronts.
+//! The sandbox: simulators of the services that brandgate depends on, for development and tests.
 //!
-//! A separate program, started by `make run` and by the tests, that speaks the other sides' protocols as their documents have
-//! them; it shares no type with the gateway. What must never happen: it is installed on a server, or listens beyond
-//! loopback.
+//! Telegram's Bot API with a chat page, the bank's API with a page of open QR codes, a mail server with a mailbox, and two
+//! demonstration storefronts. It shares no types with brandgate.
+//!
+//! # Invariants
+//! - The sandbox listens on loopback addresses only, and is not part of an installation.
 
 mod bank;
 mod mail;
@@ -21,16 +22,16 @@ use hyper::StatusCode;
 use tokio::net::TcpListener;
 
 use settings::Settings;
-use web::{Answer, Asked};
+use web::{WebRequest, WebResponse};
 
 #[derive(Parser)]
-#[command(version, about = "Telegram, the bank, a mailbox and two storefronts for development; loopback only")]
+#[command(version, about = "Simulate Telegram, the bank, a mail server and two storefronts, on loopback only")]
 struct Arguments {
-    /// A TOML file: addresses, bots, merchants, shops
+    /// Read addresses, bots, merchants and shops from this TOML file
     settings: PathBuf,
 }
 
-/// Everything that is simulated.
+/// The simulators.
 struct Sandbox {
     telegram: telegram::Telegram,
     bank: bank::Bank,
@@ -38,16 +39,16 @@ struct Sandbox {
 }
 
 impl Sandbox {
-    async fn answer(&self, asked: Asked) -> Answer {
-        let first = asked.segments().first().map_or("", |segment| *segment).to_owned();
+    async fn respond(&self, request: WebRequest) -> WebResponse {
+        let first = request.segments().first().map_or("", |segment| *segment).to_owned();
         match first.as_str() {
             "" => web::html(include_str!("pages/index.html")),
-            "telegram" => self.telegram.page(asked).await,
-            bot if bot.starts_with("bot") => self.telegram.api(asked).await,
-            "bank" => self.bank.page(asked).await,
-            "api" | "pay" => self.bank.api(asked).await,
-            "mail" => self.mail.page(asked).await,
-            _ => web::text(StatusCode::NOT_FOUND, "There is no such page in the sandbox."),
+            "telegram" => self.telegram.page(request).await,
+            bot if bot.starts_with("bot") => self.telegram.api(request).await,
+            "bank" => self.bank.page(request).await,
+            "api" | "pay" => self.bank.api(request).await,
+            "mail" => self.mail.page(request).await,
+            _ => web::text(StatusCode::NOT_FOUND, "not found"),
         }
     }
 }
@@ -56,8 +57,8 @@ impl Sandbox {
 async fn main() -> ExitCode {
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
-            eprintln!("sandbox: {sentence}");
+        Err(message) => {
+            eprintln!("sandbox: {message}");
             ExitCode::FAILURE
         }
     }
@@ -76,9 +77,9 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     });
     for listener in listeners {
         let sandbox = sandbox.clone();
-        tokio::spawn(web::serve(listener, move |asked| {
+        tokio::spawn(web::serve(listener, move |request| {
             let sandbox = sandbox.clone();
-            async move { sandbox.answer(asked).await }
+            async move { sandbox.respond(request).await }
         }));
     }
     for shop in &settings.shops {

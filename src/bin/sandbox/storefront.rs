@@ -1,8 +1,7 @@
-//! The demonstration storefronts: the pages under `shop/`, served to browsers over TLS, one listener set a brand.
+//! The demonstration storefronts: the pages of `shop/` over TLS, one set of listeners per brand.
 //!
-//! Started by `main` for each shop of the settings. The pages use the brand's public API alone and know nothing of the
-//! sandbox. Plain http on the same port is sent on to https, because a page over plain http is another site than its API
-//! and would lose its cookies. What must never happen: a file from disk, or anything of a visitor's, in an answer.
+//! The pages use the public API of their brand only. Plain HTTP on the same port is redirected to HTTPS: a page over plain
+//! HTTP is cross-site to its HTTPS API and would lose its cookies.
 
 mod files;
 
@@ -30,29 +29,29 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::settings::Shop;
+use crate::settings::ShopSettings;
 
-/// The first byte of a TLS connection: a handshake record (RFC 8446, section 5.1). No HTTP method begins with it.
+/// The first byte of a TLS connection: a handshake record (RFC 8446, 5.1). No HTTP method starts with it.
 const TLS_HANDSHAKE: u8 = 0x16;
-const FIRST_BYTE_DEADLINE: Duration = Duration::from_secs(10);
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// What every connection of a shop shares.
+/// State that the connections of a shop share.
 struct Storefront {
     tls: TlsAcceptor,
-    /// What `GET /config.json` answers: all that the pages are told about their brand.
+    /// The body of `GET /config.json`: the settings of the pages.
     config: String,
     policy: HeaderValue,
 }
 
-type Answer = Response<Full<Bytes>>;
+type FileResponse = Response<Full<Bytes>>;
 
-/// Opens a shop on all its addresses; it is served for as long as the program lives.
+/// Serves a shop on all its addresses until the process exits.
 ///
 /// # Errors
-/// A sentence that names the shop, the file or the address.
-pub async fn open(shop: &Shop) -> Result<(), String> {
+/// A message that names the shop, the file or the address.
+pub async fn open(shop: &ShopSettings) -> Result<(), String> {
     let storefront = Arc::new(Storefront::new(shop).map_err(|error| format!("shop {}: {error}", shop.brand))?);
     for address in &shop.listen {
         let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
@@ -62,7 +61,7 @@ pub async fn open(shop: &Shop) -> Result<(), String> {
 }
 
 impl Storefront {
-    fn new(shop: &Shop) -> Result<Storefront, String> {
+    fn new(shop: &ShopSettings) -> Result<Storefront, String> {
         let config = json!({
             "brand": shop.brand,
             "title": shop.title,
@@ -71,30 +70,30 @@ impl Storefront {
             "bot": shop.bot,
             "pollMs": shop.poll_ms,
         });
-        let policy = HeaderValue::from_str(&policy(&shop.api)).map_err(|_| format!("{:?} is no URL", shop.api))?;
+        let policy = HeaderValue::from_str(&policy(&shop.api)).map_err(|_| format!("{:?} is not a URL", shop.api))?;
         Ok(Storefront { tls: tls(shop)?, config: config.to_string(), policy })
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Answer {
+    fn respond(&self, request: &Request<Incoming>) -> FileResponse {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
-            let refused = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "The shop's pages can only be read.");
-            return with(refused, ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let rejected = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed");
+            return with_header(rejected, ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         let found = match request.uri().path() {
-            "/config.json" => answer(StatusCode::OK, "application/json", self.config.clone()),
+            "/config.json" => response(StatusCode::OK, "application/json", self.config.clone()),
             path => match files::find(path) {
-                Some(file) => answer(StatusCode::OK, file.content_type, file.bytes),
-                None => answer(StatusCode::NOT_FOUND, TEXT, "The shop has no such file."),
+                Some(file) => response(StatusCode::OK, file.content_type, file.bytes),
+                None => response(StatusCode::NOT_FOUND, TEXT, "not found"),
             },
         };
-        with(found, CONTENT_SECURITY_POLICY, self.policy.clone())
+        with_header(found, CONTENT_SECURITY_POLICY, self.policy.clone())
     }
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Nothing but the shop's own files and its API; pictures may come from anywhere that a catalogue or a bank names, in
-/// development from this machine too.
+/// The Content-Security-Policy: the shop's own files and its API; images from any host that a catalogue or the bank names, in
+/// development also from this machine.
 fn policy(api: &str) -> String {
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' {api}; \
@@ -103,7 +102,7 @@ fn policy(api: &str) -> String {
     )
 }
 
-fn tls(shop: &Shop) -> Result<TlsAcceptor, String> {
+fn tls(shop: &ShopSettings) -> Result<TlsAcceptor, String> {
     let chain = CertificateDer::pem_file_iter(&shop.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| format!("{}: {error}", shop.certificate.display()))?;
@@ -121,64 +120,64 @@ fn tls(shop: &Shop) -> Result<TlsAcceptor, String> {
 async fn serve(listener: TcpListener, address: SocketAddr, storefront: Arc<Storefront>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
         tokio::spawn(connection(stream, address, storefront.clone()));
     }
 }
 
-/// Whoever goes away, says nothing or speaks neither of the two protocols is no event here.
+/// Connections that fail, time out or speak neither protocol are dropped silently.
 async fn connection(stream: TcpStream, address: SocketAddr, storefront: Arc<Storefront>) {
     let mut first = [0];
-    let Ok(Ok(1)) = tokio::time::timeout(FIRST_BYTE_DEADLINE, stream.peek(&mut first)).await else { return };
+    let Ok(Ok(1)) = tokio::time::timeout(FIRST_BYTE_TIMEOUT, stream.peek(&mut first)).await else { return };
     if first != [TLS_HANDSHAKE] {
         return http(stream, move |request| to_https(&request, address)).await;
     }
-    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_DEADLINE, storefront.tls.accept(stream)).await {
-        http(stream, move |request| storefront.answer(&request)).await;
+    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, storefront.tls.accept(stream)).await {
+        http(stream, move |request| storefront.respond(&request)).await;
     }
 }
 
 async fn http<S, H>(stream: S, handle: H)
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    H: Fn(Request<Incoming>) -> Answer,
+    H: Fn(Request<Incoming>) -> FileResponse,
 {
     let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(handle(request))));
     let builder = hyper::server::conn::http1::Builder::new();
     drop({ builder }.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await);
 }
 
-/// The same address over https, under the name that the browser used.
-fn to_https(request: &Request<Incoming>, address: SocketAddr) -> Answer {
+/// Redirects to the same URL over HTTPS, with the host name that the browser used.
+fn to_https(request: &Request<Incoming>, address: SocketAddr) -> FileResponse {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
     let host = host.filter(|host| !host.is_empty()).unwrap_or_else(|| format!("localhost:{}", address.port()));
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     match HeaderValue::try_from(format!("https://{host}{path}")) {
         Ok(location) => {
-            let sent_on = answer(StatusCode::PERMANENT_REDIRECT, TEXT, "The shop is served over https.");
-            with(sent_on, LOCATION, location)
+            let redirect = response(StatusCode::PERMANENT_REDIRECT, TEXT, "use https");
+            with_header(redirect, LOCATION, location)
         }
-        Err(_) => answer(StatusCode::BAD_REQUEST, TEXT, "The shop is served over https."),
+        Err(_) => response(StatusCode::BAD_REQUEST, TEXT, "use https"),
     }
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
+fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> FileResponse {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
     for (name, value) in [
         (CONTENT_TYPE, content_type),
         (CACHE_CONTROL, "no-cache"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "strict-origin-when-cross-origin"),
     ] {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    answer
+    response
 }
 
-fn with(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
-    answer.headers_mut().insert(name, value);
-    answer
+fn with_header(mut response: FileResponse, name: HeaderName, value: HeaderValue) -> FileResponse {
+    response.headers_mut().insert(name, value);
+    response
 }

@@ -1,16 +1,16 @@
-//! Telegram: its Bot API for the bots of the settings, and what its apps do for people: a chat page, and the same for
-//! scripts.
+//! The Telegram simulator: the Bot API for the bots of the settings, and a chat page.
 //!
-//! Called by the sandbox's front alone: [`Telegram::api`] for `/bot<TOKEN>/…`, [`Telegram::page`] for `/telegram…`.
-//! Written from Telegram's own documents. What must never happen: an update is lost that no later getUpdates has
-//! confirmed, or the gateway is let through with what the real Telegram refuses.
+//! # Invariants
+//! - An update is kept until a later getUpdates confirms it.
+//! - What Telegram rejects is rejected here.
 
 mod api;
 mod chats;
-mod commands;
-mod faults;
+mod control;
+mod entities;
+mod error;
+mod fault;
 mod keyboard;
-mod script;
 mod updates;
 
 use std::collections::BTreeMap;
@@ -21,13 +21,13 @@ use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
 
 use crate::settings::{self, Settings};
-use crate::web::{Answer, Asked};
+use crate::web::{WebRequest, WebResponse};
 use chats::{Chats, User};
-use faults::Faults;
+use fault::TelegramFaults;
 use updates::Updates;
 
-/// Events that a page may fall behind before it is told the whole chat anew.
-const LIVE_BACKLOG: usize = 256;
+/// How many events a page may lag behind before it receives the whole chat again.
+const EVENT_BUFFER: usize = 256;
 
 /// All bots.
 pub struct Telegram {
@@ -39,33 +39,33 @@ impl Telegram {
         Telegram { bots: settings.bots.iter().map(|bot| Arc::new(Bot::new(bot))).collect() }
     }
 
-    /// Everything under `/telegram`: the chat page and the interface for scripts.
-    pub async fn page(&self, asked: Asked) -> Answer {
-        script::answer(&self.bots, &asked)
+    /// `/telegram…`: the chat page and the control interface.
+    pub async fn page(&self, request: WebRequest) -> WebResponse {
+        control::respond(&self.bots, &request)
     }
 
-    /// The Bot API: everything whose first path segment begins with `bot`.
-    pub async fn api(&self, asked: Asked) -> Answer {
-        api::answer(&self.bots, &asked).await
+    /// `/bot<TOKEN>/…`: the Bot API.
+    pub async fn api(&self, request: WebRequest) -> WebResponse {
+        api::respond(&self.bots, &request).await
     }
 }
 
-/// One bot with everything that Telegram keeps for it.
+/// A bot and its state at Telegram.
 struct Bot {
     token: String,
-    /// As messages and getMe show it.
+    /// The user object in messages and in getMe.
     user: User,
     chats: Mutex<Chats>,
     updates: Updates,
-    faults: Faults,
+    faults: TelegramFaults,
     calls: Mutex<BTreeMap<String, u64>>,
-    live: broadcast::Sender<Live>,
+    live: broadcast::Sender<LiveEvent>,
 }
 
 impl Bot {
-    fn new(settings: &settings::Bot) -> Bot {
+    fn new(settings: &settings::BotSettings) -> Bot {
         let user = User {
-            id: identity(&settings.token, &settings.username),
+            id: bot_id(&settings.token, &settings.username),
             is_bot: true,
             first_name: settings.title.clone(),
             last_name: None,
@@ -77,9 +77,9 @@ impl Bot {
             user,
             chats: Mutex::default(),
             updates: Updates::new(now()),
-            faults: Faults::default(),
+            faults: TelegramFaults::default(),
             calls: Mutex::default(),
-            live: broadcast::Sender::new(LIVE_BACKLOG),
+            live: broadcast::Sender::new(EVENT_BUFFER),
         }
     }
 
@@ -88,7 +88,7 @@ impl Bot {
     }
 
     fn chats(&self) -> MutexGuard<'_, Chats> {
-        self.chats.lock().expect("nobody panics with the chats in hand")
+        self.chats.lock().expect("no panic while locked")
     }
 
     /// Counts a call of a method.
@@ -97,32 +97,32 @@ impl Bot {
     }
 
     fn calls(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
-        self.calls.lock().expect("nobody panics while counting")
+        self.calls.lock().expect("no panic while locked")
     }
 
-    /// Shows a new or edited message on the pages of its chat.
-    fn show(&self, message: &chats::Message) {
+    /// Publishes a new or edited message to the pages of its chat.
+    fn publish(&self, message: &chats::Message) {
         let json = json!({ "type": "message", "message": message }).to_string();
-        // Nobody may be looking.
-        drop(self.live.send(Live { chats: [message.chat.id; 2], json }));
+        // Fails only when no page is open.
+        drop(self.live.send(LiveEvent { chats: [message.chat.id; 2], json }));
     }
 
-    /// Shows what the bot answered to a press, to whoever pressed.
-    fn show_answer(&self, answer: &chats::Answered) {
+    /// Publishes the answer to a callback query to the pages of its chat and of its user.
+    fn publish_answer(&self, answer: &chats::CallbackAnswer) {
         let json = json!({ "type": "answer", "answer": answer }).to_string();
-        drop(self.live.send(Live { chats: [answer.chat, answer.from.id], json }));
+        drop(self.live.send(LiveEvent { chats: [answer.chat, answer.from.id], json }));
     }
 }
 
 /// An event for the pages that show one of these chats.
 #[derive(Clone)]
-struct Live {
+struct LiveEvent {
     chats: [i64; 2],
     json: String,
 }
 
-/// The digits before a token's colon; without them, a number that stays the same from start to start.
-fn identity(token: &str, username: &str) -> i64 {
+/// The id in a token, `ID:SECRET`; without one, an id derived from the username.
+fn bot_id(token: &str, username: &str) -> i64 {
     let digits = token.split(':').next().and_then(|digits| digits.parse().ok()).filter(|id: &i64| *id > 0);
     digits.unwrap_or_else(|| {
         let hash = Sha256::digest(username);
@@ -140,9 +140,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bots_id_is_what_its_token_begins_with() {
-        assert_eq!(identity("7000000001:AAE-x", "some_bot"), 7_000_000_001);
-        let made_up = identity("no-number", "some_bot");
-        assert!(made_up > 0 && made_up == identity("other", "some_bot") && made_up != identity("other", "other_bot"));
+    fn bot_id_is_the_first_part_of_its_token() {
+        assert_eq!(bot_id("7000000001:AAE-x", "some_bot"), 7_000_000_001);
+        let derived = bot_id("no-number", "some_bot");
+        assert!(derived > 0 && derived == bot_id("other", "some_bot") && derived != bot_id("other", "other_bot"));
     }
 }

@@ -1,4 +1,4 @@
-//! Plain HTTP for the sandbox: what was asked, what is answered, and live events for its pages.
+//! HTTP/1.1 server of the sandbox: requests, responses and server-sent events.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -16,22 +16,22 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-/// An answer; its body is whole or a stream of events.
-pub type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+/// A response; its body is a buffer or a stream of events.
+pub type WebResponse = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// A request with its whole body.
-pub struct Asked {
+/// A request with its complete body.
+pub struct WebRequest {
     pub method: Method,
-    /// With its leading slash, not decoded.
+    /// With the leading slash, not percent-decoded.
     pub path: String,
-    /// Decoded pairs.
+    /// Percent-decoded pairs.
     pub query: Vec<(String, String)>,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-impl Asked {
-    /// The parts of the path between slashes: `["bank", "qrs", "AD10…", "pay"]`.
+impl WebRequest {
+    /// The non-empty segments of the path: `["bank", "qrs", "AD10…", "pay"]`.
     pub fn segments(&self) -> Vec<&str> {
         self.path.split('/').filter(|segment| !segment.is_empty()).collect()
     }
@@ -42,11 +42,11 @@ impl Asked {
     }
 }
 
-/// Serves a listener for as long as the program lives.
+/// Serves a listener until the process exits.
 pub async fn serve<H, F>(listener: TcpListener, handle: H)
 where
-    H: Fn(Asked) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
+    H: Fn(WebRequest) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = WebResponse> + Send + 'static,
 {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -59,59 +59,59 @@ where
                 let handle = handle.clone();
                 async move {
                     let (parts, body) = request.into_parts();
-                    // Whoever breaks off in the middle of a body gets no answer.
+                    // An incomplete body gets no response.
                     let body = body.collect().await?.to_bytes();
-                    let query = pairs(parts.uri.query().unwrap_or_default());
+                    let query = parse_pairs(parts.uri.query().unwrap_or_default());
                     let path = parts.uri.path().to_owned();
-                    let asked = Asked { method: parts.method, path, query, headers: parts.headers, body };
-                    Ok::<_, hyper::Error>(handle(asked).await)
+                    let request = WebRequest { method: parts.method, path, query, headers: parts.headers, body };
+                    Ok::<_, hyper::Error>(handle(request).await)
                 }
             });
             let http = hyper::server::conn::http1::Builder::new();
             let connection = { http }.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-            // A client that goes away is no event here.
+            // A broken connection needs no action.
             drop(connection.await);
         });
     }
 }
 
-/// `a=1&b=2`, decoded; also a form's body.
-pub fn pairs(text: &str) -> Vec<(String, String)> {
+/// Parses `a=1&b=2`: a query or a form body.
+pub fn parse_pairs(text: &str) -> Vec<(String, String)> {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (decode(k), decode(v))).collect()
 }
 
-/// An answer with this type and body.
-pub fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()).boxed_unsync());
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
+/// A response with this content type and body.
+pub fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> WebResponse {
+    let mut response = Response::new(Full::new(body.into()).boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
-pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    let body = serde_json::to_vec(value).expect("values of the sandbox serialise");
+pub fn json(status: StatusCode, value: &impl Serialize) -> WebResponse {
+    let body = serde_json::to_vec(value).expect("the value serialises");
     bytes(status, "application/json; charset=utf-8", body)
 }
 
-pub fn html(page: impl Into<Bytes>) -> Answer {
+pub fn html(page: impl Into<Bytes>) -> WebResponse {
     bytes(StatusCode::OK, "text/html; charset=utf-8", page)
 }
 
-pub fn text(status: StatusCode, sentence: &'static str) -> Answer {
-    bytes(status, "text/plain; charset=utf-8", sentence)
+pub fn text(status: StatusCode, message: &'static str) -> WebResponse {
+    bytes(status, "text/plain; charset=utf-8", message)
 }
 
-/// Server-sent events (`text/event-stream`), one for each JSON text that the stream yields.
-pub fn events<S>(stream: S) -> Answer
+/// Server-sent events (`text/event-stream`), one for each JSON text of the stream.
+pub fn events<S>(stream: S) -> WebResponse
 where
     S: futures_util::Stream<Item = String> + Send + 'static,
 {
     let frames = stream.map(|json| Ok(Frame::data(Bytes::from(format!("data: {json}\n\n")))));
-    let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

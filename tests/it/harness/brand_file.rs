@@ -1,4 +1,4 @@
-//! A brand's file as a test wants it, good unless the test spoils it.
+//! A brand's configuration file, valid by default.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::services::{Services, certificates};
 
-/// A busy machine is no fault: nothing here may time out because the program under test is an unoptimised one.
-const PATIENT: &str =
+/// Timeouts for a slow build on a busy machine.
+const LONG_TIMEOUTS: &str =
     "pool_wait_ms = 20000\nconnect_timeout_ms = 10000\nstatement_timeout_ms = 14000\nlock_timeout_ms = 10000\n";
 
-/// Every password of a brand's role: roles belong to the whole server, so all databases of a run share them.
+/// The password of a brand's role, the same for all databases of a run: roles belong to the server.
 pub fn password_of(brand: &str) -> String {
     format!("{brand}-s3cret'\"")
 }
@@ -25,20 +25,20 @@ pub struct BrandFile {
     pub key: PathBuf,
     pub database_url: String,
     pub redis_url: String,
-    /// Further lines of `[tls]`.
+    /// Additional lines of `[tls]`.
     pub tls: String,
-    /// Further lines of `[database]`.
+    /// Additional lines of `[database]`.
     pub pool: String,
-    /// Further lines of `[limits]` and `[timeouts]`.
+    /// Additional lines of `[limits]` and `[timeouts]`.
     pub limits: String,
     pub timeouts: String,
-    /// The whole section `[telegram]`.
+    /// The section `[telegram]`.
     pub telegram: String,
-    /// The whole section `[mail]`.
+    /// The section `[mail]`.
     pub mail: String,
-    /// The whole section `[bank]`.
+    /// The section `[bank]`.
     pub bank: String,
-    /// Further sections.
+    /// Additional sections.
     pub more: String,
 }
 
@@ -95,14 +95,13 @@ impl BrandFile {
             "name = \"{name}\"\ntitle = \"Shop {name}\"\nlisten = [\"127.0.0.1:{port}\"]\n\
              public_url = \"{public_url}\"\nstorefront_url = \"{storefront}\"\norigins = {origins:?}\n\n\
              [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n{tls}\n\
-             [database]\nurl = \"{database_url}\"\npassword = \"{name}.database-password\"\n{PATIENT}{pool}\n\
+             [database]\nurl = \"{database_url}\"\npassword = \"{name}.database-password\"\n{LONG_TIMEOUTS}{pool}\n\
              [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{telegram}\n{bank}\n{mail}\n{more}\n"
         )
     }
 }
 
-/// A port of 127.0.0.1 that was free a moment ago and that no other test of this run is given. Below the range from which
-/// the kernel takes the ports of outgoing connections.
+/// A free port of 127.0.0.1 that no other test of this run uses, below the range of ephemeral ports.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + (std::process::id() % 100) as u16 * 100;

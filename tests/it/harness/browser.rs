@@ -1,4 +1,4 @@
-//! One browser at one shop: it keeps and sends the cookies that it is given, as browsers do.
+//! An HTTP client with a cookie jar, which acts as one browser at one shop.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -17,39 +17,40 @@ impl BrowserClient {
         BrowserClient { client, cookies: Mutex::default() }
     }
 
-    /// The same browser at another instance, with the same cookies.
+    /// A client of another instance with a copy of the cookies.
     pub fn at(&self, client: Client) -> BrowserClient {
         BrowserClient { client, cookies: Mutex::new(self.jar().clone()) }
     }
 
     fn jar(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
-        self.cookies.lock().expect("no test panics in here")
+        self.cookies.lock().expect("no panic while locked")
     }
 
-    /// The value of a cookie that it holds.
+    /// The value of a cookie.
     pub fn cookie(&self, name: &str) -> Option<String> {
         self.jar().get(name).cloned()
     }
 
-    /// Takes a cookie that it was given by nobody.
+    /// Sets a cookie that no response has set.
     pub fn set_cookie(&self, name: &str, value: &str) {
         self.jar().insert(name.to_owned(), value.to_owned());
     }
 
     pub async fn send(&self, request: TestRequest) -> TestResponse {
-        let answer = self.client.send(self.with_cookies(request)).await;
-        for set in answer.headers.get_all("set-cookie") {
-            let set = set.to_str().expect("ASCII");
-            let (name, value) = set.split(';').next().and_then(|pair| pair.split_once('=')).expect("a pair");
-            match set.contains("Max-Age=0;") {
+        let response = self.client.send(self.with_cookies(request)).await;
+        for set_cookie in response.headers.get_all("set-cookie") {
+            let set_cookie = set_cookie.to_str().expect("ASCII");
+            let (name, value) =
+                set_cookie.split(';').next().and_then(|pair| pair.split_once('=')).expect("a cookie pair");
+            match set_cookie.contains("Max-Age=0;") {
                 true => self.jar().remove(name),
                 false => self.jar().insert(name.to_owned(), value.to_owned()),
             };
         }
-        answer
+        response
     }
 
-    /// The request with the cookies of this moment.
+    /// The request with the current cookies.
     pub fn with_cookies(&self, request: TestRequest) -> TestRequest {
         let pairs: Vec<String> = self.jar().iter().map(|(name, value)| format!("{name}={value}")).collect();
         if pairs.is_empty() { request } else { request.header("cookie", pairs.join("; ")) }
@@ -71,7 +72,7 @@ impl BrowserClient {
         self.post("/cart", &json!({"itemID": item_id, "quantity": quantity})).await.ok_json();
     }
 
-    /// `(itemID, quantity)` of every line of its cart.
+    /// `(itemID, quantity)` of every line of the cart.
     pub async fn cart(&self) -> Vec<(u64, u64)> {
         let cart = self.get("/cart").await.ok_json();
         let number = |line: &Value, name: &str| line[name].as_u64().expect("a number");

@@ -1,4 +1,4 @@
-//! An HTTPS client that trusts the tests' authority and nobody else, and says what it got byte by byte.
+//! An HTTPS client that trusts the test CA only, and exposes responses byte by byte.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -22,19 +22,19 @@ use tokio_rustls::client::TlsStream;
 
 use super::services::certificates;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// No test waits longer for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
 static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
-    let authority = CertificateDer::from_pem_file(certificates().join("ca.pem")).expect("certs.sh made it");
+    let authority = CertificateDer::from_pem_file(certificates().join("ca.pem")).expect("certs.sh created it");
     let mut roots = RootCertStore::empty();
-    roots.add(authority).expect("it is a certificate");
+    roots.add(authority).expect("a valid certificate");
     Arc::new(roots)
 });
 
-/// What a client that trusts the tests' authority shakes hands with.
+/// The TLS configuration of a client that trusts the test CA.
 pub fn trusting_client_config(alpn: &[&str]) -> Arc<ClientConfig> {
     client_config(alpn, rustls::ALL_VERSIONS)
 }
@@ -48,7 +48,7 @@ fn client_config(alpn: &[&str], versions: &[&'static SupportedProtocolVersion]) 
     Arc::new(config)
 }
 
-/// A TLS connection to the gateway: these ALPN names, this SNI, these versions.
+/// A TLS connection to the gateway.
 pub async fn connect_tls(
     address: SocketAddr,
     alpn: &[&str],
@@ -61,26 +61,27 @@ pub async fn connect_tls(
     TlsConnector::from(client_config(alpn, versions)).connect(name, stream).await
 }
 
-/// Sends bytes as they are over HTTP/1.1's TLS and returns what comes back until the gateway closes.
+/// Sends raw bytes over TLS with ALPN `http/1.1` and returns everything up to the end of the stream.
 pub async fn send_raw(address: SocketAddr, bytes: &[u8]) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = connect_tls(address, &["http/1.1"], "localhost", rustls::ALL_VERSIONS).await.expect("a handshake");
-    let mut got = Vec::new();
-    let conversation = async {
-        // The gateway may close before it has read everything; what it said until then counts.
+    let mut stream =
+        connect_tls(address, &["http/1.1"], "localhost", rustls::ALL_VERSIONS).await.expect("a TLS handshake");
+    let mut received = Vec::new();
+    let exchange = async {
+        // The gateway may respond and close before it has read everything.
         let _ = stream.write_all(bytes).await;
-        let _ = stream.read_to_end(&mut got).await;
+        let _ = stream.read_to_end(&mut received).await;
     };
-    tokio::time::timeout(PATIENCE, conversation).await.expect("the gateway closes");
-    String::from_utf8_lossy(&got).into_owned()
+    tokio::time::timeout(RESPONSE_TIMEOUT, exchange).await.expect("the gateway closes the connection");
+    String::from_utf8_lossy(&received).into_owned()
 }
 
 enum Sender {
-    One(http1::SendRequest<Full<Bytes>>),
-    Two(http2::SendRequest<Full<Bytes>>),
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// One connection, made when it is first needed and made again when it was closed.
+/// A client with one connection, opened on demand and again after it was closed.
 pub struct Client {
     address: SocketAddr,
     version: Version,
@@ -97,7 +98,7 @@ impl Client {
         Client { version: Version::HTTP_11, ..self }
     }
 
-    /// What the client names in SNI (and checks the certificate against).
+    /// The host name in SNI, for which the certificate must be valid.
     pub fn sni(self, server_name: &'static str) -> Client {
         Client { server_name, ..self }
     }
@@ -106,7 +107,7 @@ impl Client {
         self.send(request(path)).await
     }
 
-    /// JSON of a 200.
+    /// The JSON of a 200 response.
     pub async fn json(&self, path: &str) -> Value {
         self.get(path).await.ok_json()
     }
@@ -118,58 +119,58 @@ impl Client {
     }
 
     /// # Errors
-    /// A connection that could not be made, or broke before the answer was whole.
-    pub async fn try_send(&self, request: TestRequest) -> Result<TestResponse, Failure> {
-        let patient = async |request| {
-            tokio::time::timeout(PATIENCE, self.exchange(request))
+    /// The connection failed before the response was complete.
+    pub async fn try_send(&self, request: TestRequest) -> Result<TestResponse, BoxError> {
+        let with_timeout = async |request| {
+            tokio::time::timeout(RESPONSE_TIMEOUT, self.exchange(request))
                 .await
-                .unwrap_or_else(|_| Err("no answer in time".into()))
+                .unwrap_or_else(|_| Err("response timeout".into()))
         };
-        match patient(request.clone()).await {
-            // The gateway closed the connection before any of this request was sent on it.
+        match with_timeout(request.clone()).await {
+            // The gateway closed the idle connection before the request was sent.
             Err(error) if error.downcast_ref().is_some_and(|e: &hyper::Error| e.is_canceled() || e.is_closed()) => {
-                patient(request).await
+                with_timeout(request).await
             }
             other => other,
         }
     }
 
-    async fn exchange(&self, request: TestRequest) -> Result<TestResponse, Failure> {
-        let answering = {
+    async fn exchange(&self, request: TestRequest) -> Result<TestResponse, BoxError> {
+        let response = {
             let mut sender = self.sender.lock().await;
             let closed = match &*sender {
                 None => true,
-                Some(Sender::One(one)) => one.is_closed(),
-                Some(Sender::Two(two)) => two.is_closed(),
+                Some(Sender::Http1(http1)) => http1.is_closed(),
+                Some(Sender::Http2(two)) => two.is_closed(),
             };
             if closed {
                 *sender = Some(self.connect().await?);
             }
             let request = request.request(self.version, self.address)?;
             match sender.as_mut().expect("just connected") {
-                Sender::Two(two) => two.send_request(request),
-                // HTTP/1.1 carries one request at a time, so the lock is held until its answer is whole.
-                Sender::One(one) => {
-                    one.ready().await?;
-                    return TestResponse::read(one.send_request(request).await?).await;
+                Sender::Http2(http2) => http2.send_request(request),
+                // HTTP/1.1 has one request at a time: the lock is held until the response is complete.
+                Sender::Http1(http1) => {
+                    http1.ready().await?;
+                    return TestResponse::read(http1.send_request(request).await?).await;
                 }
             }
         };
-        TestResponse::read(answering.await?).await
+        TestResponse::read(response.await?).await
     }
 
-    async fn connect(&self) -> Result<Sender, Failure> {
+    async fn connect(&self) -> Result<Sender, BoxError> {
         let alpn = if self.version == Version::HTTP_2 { "h2" } else { "http/1.1" };
         let stream = TokioIo::new(connect_tls(self.address, &[alpn], self.server_name, rustls::ALL_VERSIONS).await?);
-        // The end of a connection is seen by whoever sends on it next.
+        // The next request notices a closed connection.
         if self.version == Version::HTTP_2 {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
             tokio::spawn(async move { drop(connection.await) });
-            return Ok(Sender::Two(sender));
+            return Ok(Sender::Http2(sender));
         }
         let (sender, connection) = http1::handshake(stream).await?;
         tokio::spawn(async move { drop(connection.await) });
-        Ok(Sender::One(sender))
+        Ok(Sender::Http1(sender))
     }
 }
 
@@ -240,7 +241,7 @@ pub struct TestResponse {
 }
 
 impl TestResponse {
-    async fn read(response: Response<Incoming>) -> Result<TestResponse, Failure> {
+    async fn read(response: Response<Incoming>) -> Result<TestResponse, BoxError> {
         let (parts, body) = response.into_parts();
         Ok(TestResponse {
             status: parts.status.as_u16(),
@@ -249,16 +250,16 @@ impl TestResponse {
         })
     }
 
-    /// A header that stands once or not at all.
+    /// The value of a header that occurs at most once.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?;
-        assert!(values.next().is_none(), "{name} stands twice: {:#?}", self.headers);
+        assert!(values.next().is_none(), "{name} occurs twice: {:#?}", self.headers);
         Some(value.to_str().expect("ASCII"))
     }
 
-    /// The body without its content coding.
+    /// The body without its content encoding.
     pub fn decoded(&self) -> Vec<u8> {
         let mut plain = Vec::new();
         match self.header("content-encoding") {
@@ -281,17 +282,17 @@ impl TestResponse {
         serde_json::from_slice(&self.decoded()).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// Checks that this is an error of ours with this status, and returns its `code`.
+    /// Checks that this is a JSON error with this status, and returns its `code`.
     #[track_caller]
     pub fn error_code(&self, status: u16) -> String {
         let text = String::from_utf8_lossy(&self.body);
         assert_eq!(self.status, status, "{text} {:#?}", StatusCode::from_u16(self.status));
         let json: Value = serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {text}"));
-        let sentence = json["error"].as_str().unwrap_or_else(|| panic!("no error in {json}"));
-        assert!(sentence.len() > 10 && sentence.contains(' '), "{sentence:?} is no sentence");
-        for inside in ["src/", ".rs", "select ", "postgres", "relation", "panicked", "redis", "tokio"] {
-            assert!(!text.to_lowercase().contains(inside), "{text} shows {inside:?}");
+        let message = json["error"].as_str().unwrap_or_else(|| panic!("{json} has no error"));
+        assert!(message.len() > 10 && message.contains(' '), "{message:?} is not a message");
+        for internal in ["src/", ".rs", "select ", "postgres", "relation", "panicked", "redis", "tokio"] {
+            assert!(!text.to_lowercase().contains(internal), "{text} contains {internal:?}");
         }
-        json["code"].as_str().unwrap_or_else(|| panic!("no code in {json}")).to_owned()
+        json["code"].as_str().unwrap_or_else(|| panic!("{json} has no code")).to_owned()
     }
 }

@@ -1,4 +1,4 @@
-//! Where a run keeps its files: a directory under cargo's `target/tmp`, named by the process, and one in it for each test.
+//! The directories of a run and its tests, under cargo's `target/tmp`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static RUN: LazyLock<PathBuf> = LazyLock::new(|| {
-    let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    remove_those_of_dead_runs(all);
-    let own = all.join(format!("it-{}", std::process::id()));
-    std::fs::create_dir_all(&own).expect("cargo's own directory is writable");
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    remove_stale_runs(parent);
+    let own = parent.join(format!("it-{}", std::process::id()));
+    std::fs::create_dir_all(&own).expect("cargo's directory is writable");
     own
 });
 
@@ -17,19 +17,19 @@ pub fn run_directory() -> &'static Path {
     &RUN
 }
 
-/// A run cannot clear up behind itself when it is killed, so the next one does.
-fn remove_those_of_dead_runs(all: &Path) {
-    for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
+/// Removes the directories of killed runs.
+fn remove_stale_runs(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|name| name.strip_prefix("it-"));
         if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // Two runs may clear up at once; whoever comes second finds nothing.
+            // Another run may have removed it.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }
 
-/// A directory that goes with the test.
+/// A directory that is removed after a successful test.
 pub struct TestDirectory(PathBuf);
 
 impl TestDirectory {
@@ -44,13 +44,13 @@ impl TestDirectory {
         &self.0
     }
 
-    /// Writes a file and returns its path; credentials are private.
+    /// Writes a file and returns its path; credentials get mode 0600.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
-        std::fs::create_dir_all(path.parent().expect("it is in a directory")).expect("writable");
+        std::fs::create_dir_all(path.parent().expect("a parent directory")).expect("writable");
         std::fs::write(&path, content).expect("writable");
         if name.starts_with("credentials/") {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("the test owns the file");
         }
         path
     }

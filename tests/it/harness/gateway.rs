@@ -1,4 +1,4 @@
-//! The running gateway.
+//! A running gateway.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -19,7 +19,7 @@ pub struct Gateway {
     process: Process,
     ports: HashMap<String, u16>,
     admin_port: u16,
-    /// As `RuntimeDirectory=` makes one.
+    /// The runtime directory, as `RuntimeDirectory=` creates it.
     pub runtime_directory: PathBuf,
 }
 
@@ -58,12 +58,12 @@ impl Gateway {
         self.admin_port
     }
 
-    /// What Prometheus is told.
+    /// The text of `/metrics`.
     pub fn metrics(&self) -> String {
         plain_http_get(self.admin_port, "/metrics").expect("the admin listener answers").1
     }
 
-    /// How many answers of the brand came out of memory, were asked of the database, and left without it.
+    /// The counts of cache hits, misses and stale hits of a brand.
     pub fn cache_lookups(&self, brand: &str) -> [u64; 3] {
         let text = self.metrics();
         ["hit", "miss", "stale"].map(|result| {
@@ -73,11 +73,11 @@ impl Gateway {
         })
     }
 
-    /// Asks until the answer comes out of memory, held against the database. The first look over a new connection makes
-    /// everything be asked again, so what was answered before it does not stay.
+    /// Requests a path until it is a cache hit. The first check over a new invalidation connection clears the cache, so earlier
+    /// entries are lost.
     pub async fn await_cached(&self, brand: &str, path: &str) {
         let client = self.client(brand);
-        eventually_async("it is remembered", 20, async || {
+        eventually_async("the response is cached", 20, async || {
             let hits = self.cache_lookups(brand)[0];
             client.get(path).await;
             (self.cache_lookups(brand)[0] > hits).then_some(())
@@ -85,28 +85,28 @@ impl Gateway {
         .await;
     }
 
-    /// Until every brand's socket takes connections, whatever else is missing.
+    /// Waits until every brand accepts connections, ready or not.
     pub fn await_listening(&self) {
-        eventually("every brand listens", 20, || {
-            assert!(self.exit_status().is_none(), "the gateway ended by itself:\n{}", self.log());
+        eventually("every brand accepts connections", 20, || {
+            assert!(self.exit_status().is_none(), "the gateway exited unexpectedly:\n{}", self.log());
             self.ports.values().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()).then_some(())
         });
     }
 
-    /// Lets the second pass that the contract allows between a change by another process and its sight here.
+    /// Waits one second, the limit for the propagation of a change by another process.
     pub async fn await_propagation(&self) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
     pub fn await_ready(&self) {
         eventually("the gateway is ready", 20, || {
-            assert!(self.exit_status().is_none(), "the gateway ended by itself:\n{}", self.log());
+            assert!(self.exit_status().is_none(), "the gateway exited unexpectedly:\n{}", self.log());
             self.admin("/readyz").ok().filter(|(status, _)| *status == 200)
         });
     }
 }
 
-/// Head and body of what a path of an admin listener answers.
+/// The head and the body of a response of an admin listener.
 pub fn plain_http_get(port: u16, path: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;

@@ -1,4 +1,4 @@
-//! Answers as they were read and found right once, kept under `tests/data/golden`.
+//! Golden files: reviewed responses in `tests/data/golden`.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::site::data;
 
-/// Compares with the file, member by member in the same order; `UPDATE_GOLDEN=1` writes it instead, to be read by a person.
+/// Compares a value with a golden file, including the order of members. `UPDATE_GOLDEN=1` writes the file instead, for review.
 #[track_caller]
 pub fn assert_golden(name: &str, value: &Value) {
     let path = data(&format!("golden/{name}.json"));
@@ -16,11 +16,11 @@ pub fn assert_golden(name: &str, value: &Value) {
         return std::fs::write(&path, text).expect("writable");
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let (mut wanted, mut got) = (golden.lines(), text.lines());
+    let (mut expected, mut actual) = (golden.lines(), text.lines());
     for line in 1.. {
-        match (wanted.next(), got.next()) {
+        match (expected.next(), actual.next()) {
             (None, None) => return,
-            (wanted, got) => assert_eq!(got, wanted, "{path}:{line} (left: what the gateway answered)"),
+            (expected, actual) => assert_eq!(actual, expected, "{path}:{line} (left: response, right: golden file)"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A program under test as a process that cannot outlive the tests.
+//! Child processes that cannot outlive the tests.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use super::services::eventually;
 
 type Job = (Command, mpsc::Sender<std::io::Result<Child>>);
 
-/// Starts processes on a thread that lives as long as this process: a child gets its SIGKILL when the thread that started
-/// it ends, and a test's own thread ends with the test.
+/// Starts processes on a thread that lives as long as this process: `--pdeathsig` fires when the parent thread exits, and the
+/// thread of a test exits with the test.
 static STARTER: LazyLock<mpsc::Sender<Job>> = LazyLock::new(|| {
     let (jobs, queue) = mpsc::channel::<Job>();
     std::thread::spawn(move || {
-        for (mut command, answer) in queue {
-            // Whoever asked and went away does not want the child; the end of this process ends it.
-            let _ = answer.send(command.spawn());
+        for (mut command, reply) in queue {
+            // Without a receiver the test has failed; the child dies with this process.
+            let _ = reply.send(command.spawn());
         }
     });
     jobs
@@ -38,11 +38,11 @@ impl Process {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let log = directory.join(format!("{name}-{}.log", NEXT.fetch_add(1, Ordering::Relaxed)));
         let file = File::create(&log).expect("the test's directory is writable");
-        let again = file.try_clone().expect("one more descriptor");
-        command.stdin(Stdio::null()).stdout(again).stderr(file);
-        let (answer, answered) = mpsc::channel();
-        STARTER.send((command, answer)).expect("the starter lives for ever");
-        let child = answered.recv().expect("the starter answers").expect("setpriv is on the machine");
+        let stdout = file.try_clone().expect("a duplicate descriptor");
+        command.stdin(Stdio::null()).stdout(stdout).stderr(file);
+        let (reply, replies) = mpsc::channel();
+        STARTER.send((command, reply)).expect("the starter thread is running");
+        let child = replies.recv().expect("the starter thread replies").expect("setpriv is installed");
         Process { name, child: Mutex::new(child), log }
     }
 
@@ -50,17 +50,17 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Waits for a line of the log with this in it.
+    /// Waits for a log line that contains these words.
     pub fn await_log(&self, words: &str) -> String {
         let find = || self.log().lines().find(|line| line.contains(words)).map(str::to_owned);
         eventually(&format!("a log line with {words:?}"), 10, find)
     }
 
     pub fn signal(&self, name: &str) {
-        let pid = self.child.lock().expect("no test panics in here").id().to_string();
-        // The shell's own: not every machine has kill as a program.
+        let pid = self.child.lock().expect("no panic while locked").id().to_string();
+        // The shell builtin: kill is not installed everywhere.
         let sent = Command::new("sh").args(["-c", "kill \"$1\" \"$2\"", "sh", name, &pid]).status().expect("sh runs");
-        assert!(sent.success(), "{} is gone already:\n{}", self.name, self.log());
+        assert!(sent.success(), "{} has exited already:\n{}", self.name, self.log());
     }
 
     pub fn terminate(&self) {
@@ -68,17 +68,17 @@ impl Process {
     }
 
     pub fn exit_status(&self) -> Option<ExitStatus> {
-        self.child.lock().expect("no test panics in here").try_wait().expect("it is our child")
+        self.child.lock().expect("no panic while locked").try_wait().expect("a child of this process")
     }
 
     pub fn await_exit(&self) -> ExitStatus {
-        eventually(&format!("the end of {}", self.name), 20, || self.exit_status())
+        eventually(&format!("the exit of {}", self.name), 20, || self.exit_status())
     }
 
-    /// SIGKILL, and gone when this returns.
+    /// Sends SIGKILL and waits for the exit.
     pub fn kill(&self) {
-        let mut child = self.child.lock().expect("no test panics in here");
-        // Fails only when it has ended already.
+        let mut child = self.child.lock().expect("no panic while locked");
+        // Fails only if it has exited.
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -89,7 +89,7 @@ impl Drop for Process {
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(30).collect();
-            eprintln!("the end of the log of {}, newest first:\n{}", self.name, tail.join("\n"));
+            eprintln!("last log lines of {}, newest first:\n{}", self.name, tail.join("\n"));
         }
         self.kill();
     }

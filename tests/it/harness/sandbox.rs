@@ -1,4 +1,4 @@
-//! The brands' outside in a test: the sandbox program with a bot for each brand and a mail server for all.
+//! The sandbox process, which simulates Telegram, the bank and the mail server for the brands of a site.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use super::process::Process;
 use super::services::{certificates, eventually, eventually_async};
 use super::site::Site;
 
-/// The sandbox, playing Telegram and the mail server for the brands of a site.
+/// A running sandbox.
 pub struct Sandbox {
     process: Process,
     port: u16,
-    /// Where mail is taken in: in the clear with STARTTLS, and over TLS from the first byte.
+    /// The ports of SMTP with STARTTLS and of SMTP over implicit TLS.
     pub smtp: u16,
     pub smtps: u16,
 }
 
-/// Somebody with a Telegram account.
+/// A Telegram user.
 #[derive(Clone)]
 pub struct TelegramUser(Value);
 
@@ -46,26 +46,26 @@ pub fn bot_of(brand: &str) -> String {
     format!("{brand}market_bot")
 }
 
-/// The section `[mail]` of a brand, with these lines for the way to its server.
-pub fn mail_section(brand: &str, way: &str) -> String {
+/// The section `[mail]` of a brand, with these lines about its server.
+pub fn mail_section(brand: &str, server: &str) -> String {
     format!(
-        "[mail]\n{way}\nfrom = \"Shop {brand} <shop@{brand}.example>\"\ntimeout_ms = 1500\nfirst_retry_ms = 100\n\
+        "[mail]\n{server}\nfrom = \"Shop {brand} <shop@{brand}.example>\"\ntimeout_ms = 1500\nfirst_retry_ms = 100\n\
          longest_retry_ms = 1000\nlease_ms = 4000\n"
     )
 }
 
-/// The token of a brand's bot, as BotFather would have made it.
+/// The token of a brand's bot.
 pub fn bot_token_of(brand: &str) -> String {
     let id = 1_000_000_000 + brand.bytes().map(u32::from).sum::<u32>();
     format!("{id}:AA{brand:_<33}")
 }
 
-/// A brand's name at the bank.
+/// The merchant id of a brand at the bank.
 pub fn merchant_of(brand: &str) -> String {
     format!("MA{:07}", brand.bytes().map(u32::from).sum::<u32>())
 }
 
-/// The key that the bank gave a brand: a JSON Web Token whose `sub` is the merchant.
+/// The bank key of a brand: a JSON Web Token whose `sub` is the merchant.
 pub fn bank_key_of(brand: &str) -> String {
     let encode = |text: String| URL_SAFE_NO_PAD.encode(text);
     let header = encode("{\"alg\":\"HS256\"}".to_owned());
@@ -73,18 +73,18 @@ pub fn bank_key_of(brand: &str) -> String {
 }
 
 impl Sandbox {
-    /// Starts the sandbox and tells the brands' files where it is. Before the gateway, which reads them once.
+    /// Starts the sandbox and adds it to the brand files. Must be called before the gateway starts.
     pub fn start(site: &mut Site) -> Sandbox {
         Sandbox::start_with(site, "")
     }
 
-    /// The same with further settings of the sandbox.
+    /// Like [`Sandbox::start`], with additional settings of the sandbox.
     pub fn start_with(site: &mut Site, more: &str) -> Sandbox {
         let (port, smtp, smtps) = (free_port(), free_port(), free_port());
-        let place = certificates().display();
+        let certificate_directory = certificates().display();
         let mut settings = format!(
             "listen = [\"127.0.0.1:{port}\"]\nurl = \"http://localhost:{port}\"\nsmtp = \"127.0.0.1:{smtp}\"\n\
-             smtps = \"127.0.0.1:{smtps}\"\nsmtp_certificate = \"{place}/third.pem\"\nsmtp_key = \"{place}/third.key\"\n\
+             smtps = \"127.0.0.1:{smtps}\"\nsmtp_certificate = \"{certificate_directory}/third.pem\"\nsmtp_key = \"{certificate_directory}/third.key\"\n\
              {more}\n"
         );
         let names: Vec<String> = site.brands.iter().map(|brand| brand.name.clone()).collect();
@@ -122,7 +122,7 @@ impl Sandbox {
         Sandbox { process, port, smtp, smtps }
     }
 
-    /// What the sandbox answers on a path.
+    /// Sends a request to the sandbox; returns the status and the JSON.
     pub async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the sandbox listens");
         let (mut sender, connection) =
@@ -132,9 +132,9 @@ impl Sandbox {
         let request = request.header("content-type", "application/json").header("accept", "application/json");
         let request = request.body(Full::new(Bytes::from(body.to_string()))).expect("a request");
         let answer = tokio::time::timeout(Duration::from_secs(20), sender.send_request(request));
-        let answer = answer.await.expect("the sandbox answers").expect("a whole answer");
+        let answer = answer.await.expect("the sandbox responds").expect("a complete response");
         let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.expect("a whole body").to_bytes();
+        let body = answer.into_body().collect().await.expect("a complete body").to_bytes();
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
@@ -144,53 +144,53 @@ impl Sandbox {
         answer
     }
 
-    /// A person types into the private chat with a brand's bot; returns the number of the update that this makes.
-    pub async fn send_message(&self, brand: &str, person: &TelegramUser, text: &str) -> i64 {
-        let said =
-            self.post(format!("/telegram/{}/send", bot_of(brand)), json!({"from": person.0, "text": text})).await;
-        said["update_id"].as_i64().expect("a number")
+    /// Sends a message in the private chat with a brand's bot; returns the update id.
+    pub async fn send_message(&self, brand: &str, user: &TelegramUser, text: &str) -> i64 {
+        let response =
+            self.post(format!("/telegram/{}/send", bot_of(brand)), json!({"from": user.0, "text": text})).await;
+        response["update_id"].as_i64().expect("a number")
     }
 
-    /// A person types into a group that the bot is in.
-    pub async fn send_group_message(&self, brand: &str, person: &TelegramUser, text: &str) {
+    /// Sends a message in a group with the bot.
+    pub async fn send_group_message(&self, brand: &str, user: &TelegramUser, text: &str) {
         let chat = json!({"id": -100, "type": "group", "title": "Friends"});
-        let body = json!({"from": person.0, "text": text, "chat": chat});
+        let body = json!({"from": user.0, "text": text, "chat": chat});
         self.post(format!("/telegram/{}/send", bot_of(brand)), body).await;
     }
 
-    /// A person presses a button, also one that is not shown any more.
-    pub async fn press_button(&self, brand: &str, person: &TelegramUser, data: &str) {
-        let body = json!({"from": person.0, "data": data, "force": true});
+    /// Presses a button, also one that was removed.
+    pub async fn press_button(&self, brand: &str, user: &TelegramUser, data: &str) {
+        let body = json!({"from": user.0, "data": data, "force": true});
         self.post(format!("/telegram/{}/press", bot_of(brand)), body).await;
     }
 
-    /// The next calls of a method fail in this way.
+    /// Makes the next calls of a Bot API method fail.
     pub async fn inject_telegram_fault(&self, brand: &str, fault: Value) {
         self.post(format!("/telegram/{}/misbehave", bot_of(brand)), fault).await;
     }
 
-    /// A person does something with a QR code: `pay`, `decline`, `expire`, `progress`, `cancel`.
-    pub async fn bank_action(&self, qr_id: &str, what: &str, how: Value) -> Value {
-        self.post(format!("/bank/qrs/{qr_id}/{what}"), how).await
+    /// Performs an operation on a QR code: `pay`, `decline`, `expire`, `progress`, `cancel`.
+    pub async fn bank_action(&self, qr_id: &str, operation: &str, options: Value) -> Value {
+        self.post(format!("/bank/qrs/{qr_id}/{operation}"), options).await
     }
 
-    /// The next calls of the bank's fail in this way.
+    /// Makes the next calls of the bank fail.
     pub async fn inject_bank_fault(&self, fault: Value) {
         self.post("/bank/misbehave".to_owned(), fault).await;
     }
 
-    /// Every code that was registered, newest first.
+    /// All registered QR codes, newest first.
     pub async fn qrs(&self) -> Vec<Value> {
         let (_, qrs) = self.call(Method::GET, "/bank/qrs", &Value::Null).await;
         qrs.as_array().expect("a list").clone()
     }
 
-    /// How often the bank was asked, by kind.
+    /// The numbers of bank calls, by kind.
     pub async fn bank_calls(&self) -> Value {
         self.call(Method::GET, "/bank/calls", &Value::Null).await.1
     }
 
-    /// What the bot has said in a chat, oldest first.
+    /// The bot's messages in a chat, oldest first.
     pub async fn messages(&self, brand: &str, chat: i64) -> Vec<Value> {
         let path = format!("/telegram/{}/messages?chat={chat}", bot_of(brand));
         let (status, messages) = self.call(Method::GET, &path, &Value::Null).await;
@@ -198,7 +198,7 @@ impl Sandbox {
         messages.as_array().expect("a list").clone()
     }
 
-    /// Waits until the bot has said so many things in a chat, and returns the newest.
+    /// Waits until the bot has sent `count` messages to a chat, and returns that message.
     pub async fn await_message(&self, brand: &str, chat: i64, count: usize) -> Value {
         let what = format!("message {count} of the bot of {brand} to {chat}");
         let newest = async || {
@@ -208,7 +208,7 @@ impl Sandbox {
         eventually_async(&what, 20, newest).await
     }
 
-    /// Waits until the newest message of a chat is about this.
+    /// Waits until the newest message of a chat contains these words.
     pub async fn await_text(&self, brand: &str, chat: i64, words: &str) -> Value {
         let found = async || {
             let newest = self.messages(brand, chat).await.pop()?;
@@ -217,7 +217,7 @@ impl Sandbox {
         eventually_async(&format!("{words:?} in the chat {chat}"), 20, found).await
     }
 
-    /// What presses in a chat were answered with.
+    /// The texts of the answers to callback queries in a chat.
     pub async fn callback_answers(&self, brand: &str, chat: i64) -> Vec<String> {
         let path = format!("/telegram/{}/answers?chat={chat}", bot_of(brand));
         let (_, answers) = self.call(Method::GET, &path, &Value::Null).await;
@@ -227,7 +227,7 @@ impl Sandbox {
 }
 
 impl Sandbox {
-    /// What the mail server has taken in, oldest first.
+    /// The received emails, oldest first.
     pub async fn emails(&self) -> Vec<Value> {
         let (status, mails) = self.call(Method::GET, "/mail", &Value::Null).await;
         assert_eq!(status, 200, "{mails}");
@@ -235,13 +235,13 @@ impl Sandbox {
         mails.as_array().expect("a list").clone()
     }
 
-    /// Waits until it has taken in so many.
+    /// Waits until `count` emails are received.
     pub async fn await_emails(&self, count: usize) -> Vec<Value> {
         let enough = async || Some(self.emails().await).filter(|mails| mails.len() >= count);
-        eventually_async(&format!("{count} mails"), 30, enough).await
+        eventually_async(&format!("{count} emails"), 30, enough).await
     }
 
-    /// A mail as it came over the line.
+    /// The source of an email.
     pub async fn raw_email(&self, mail: &Value) -> String {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the sandbox listens");
         let (mut sender, connection) =
@@ -249,11 +249,11 @@ impl Sandbox {
         tokio::spawn(async move { drop(connection.await) });
         let request = Request::get(format!("/mail/{}/raw", mail["id"])).header("host", "localhost");
         let answer = sender.send_request(request.body(Full::new(Bytes::new())).expect("a request"));
-        let body = answer.await.expect("the sandbox answers").into_body().collect().await.expect("a whole body");
+        let body = answer.await.expect("the sandbox responds").into_body().collect().await.expect("a complete body");
         String::from_utf8(body.to_bytes().to_vec()).expect("UTF-8")
     }
 
-    /// The mail server's next conversations go wrong in this way.
+    /// Makes the next SMTP sessions fail.
     pub async fn inject_mail_fault(&self, fault: Value) {
         self.post("/mail/misbehave".to_owned(), fault).await;
     }
@@ -264,5 +264,7 @@ pub fn buttons(message: &Value) -> Vec<(String, String)> {
     let rows = message["reply_markup"]["inline_keyboard"].as_array();
     let buttons = rows.into_iter().flatten().flat_map(|row| row.as_array().expect("a row"));
     let target = |button: &Value| button["callback_data"].as_str().or(button["url"].as_str()).map(str::to_owned);
-    buttons.map(|button| (button["text"].as_str().expect("a text").to_owned(), target(button).expect("one"))).collect()
+    buttons
+        .map(|button| (button["text"].as_str().expect("a text").to_owned(), target(button).expect("a target")))
+        .collect()
 }

@@ -1,6 +1,6 @@
-//! A private PostgreSQL and Redis, started by `tests/env/services.sh`, and the certificates of the tests' own authority.
+//! A private PostgreSQL and Redis, started by `tests/env/services.sh`, and certificates of the test CA.
 //!
-//! One set serves the whole test binary; a test that stops a server starts a set of its own. They end with this process.
+//! The tests share one set of servers; a test that stops a server uses a dedicated set. All stop with this process.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use super::directory::run_directory;
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The servers of all tests that leave them running.
+/// The shared servers.
 static SHARED: LazyLock<Arc<Services>> = LazyLock::new(|| Services::start("services"));
 
-/// The authority and the leaves that all brand files use unless a test says otherwise.
+/// The CA and the default certificates of the brands.
 static CERTIFICATES: LazyLock<PathBuf> = LazyLock::new(|| {
     let directory = run_directory().join("certs");
     let leaves = ["dexar=api.dexarmarket.ru", "novo=api.novo.market", "third=api.third.example"];
@@ -32,7 +32,7 @@ pub fn certificates() -> &'static Path {
 pub struct Services {
     directory: PathBuf,
     settings: HashMap<String, String>,
-    /// Roles belong to the whole server, so no two tests may alter one at the same moment.
+    /// Serialises changes of roles, which belong to the whole server.
     pub roles: Mutex<()>,
     dedicated: bool,
     postgres_paused: AtomicBool,
@@ -43,7 +43,7 @@ impl Services {
         SHARED.clone()
     }
 
-    /// A set for one test, which may stop it.
+    /// A set of servers for one test, which may stop them.
     pub fn dedicated(name: &str) -> Arc<Services> {
         Services::start(name)
     }
@@ -65,7 +65,7 @@ impl Services {
     }
 
     fn setting(&self, name: &str) -> &str {
-        self.settings.get(name).unwrap_or_else(|| panic!("services.env names no {name}"))
+        self.settings.get(name).unwrap_or_else(|| panic!("services.env has no {name}"))
     }
 
     /// `what` is `pg`, `redis` or `all`.
@@ -102,13 +102,13 @@ impl Services {
         Command::new("sh").args(["-c", "kill \"$@\"", "sh", signal]).args(all).status().expect("sh runs").success()
     }
 
-    /// The URL of an administrator in a database.
+    /// The administrator's URL of a database.
     pub fn admin_url(&self, database: &str) -> String {
         let url = self.setting("PG_ADMIN_URL");
-        format!("{}/{database}", url.rsplit_once('/').expect("it ends with a database").0)
+        format!("{}/{database}", url.rsplit_once('/').expect("the URL has a database").0)
     }
 
-    /// The URL of a brand's file, without a user.
+    /// The URL of a database without a user, as in brand files.
     pub fn brand_url(&self, database: &str) -> String {
         let host = self.setting("PG_HOST").replace('/', "%2F");
         format!("postgresql://{host}:{}/{database}", self.setting("PG_PORT"))
@@ -135,14 +135,14 @@ impl Services {
         command
     }
 
-    /// The same as the administrator.
+    /// A client program as the administrator.
     pub fn admin_program(&self, name: &str, database: &str) -> Command {
         let url = self.setting("PG_ADMIN_URL");
         let password = url.split([':', '@']).nth(2).expect("postgresql://postgres:PASSWORD@…");
         self.program(name, "postgres", password, database)
     }
 
-    /// Runs SQL as the administrator and returns what psql prints, unaligned.
+    /// Runs SQL as the administrator and returns the unaligned output of psql.
     pub fn admin_sql(&self, database: &str, sql: &str) -> String {
         psql(self.admin_program("psql", database), sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
@@ -164,7 +164,10 @@ impl Drop for Services {
     }
 }
 
-/// Runs SQL through a psql that was prepared by [`Services::program`]; errors are what psql said.
+/// Runs SQL with a psql of [`Services::program`].
+///
+/// # Errors
+/// The error output of psql.
 pub fn psql(mut program: Command, sql: &str) -> Result<String, String> {
     let output = program.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).output().expect("psql runs");
     match output.status.success() {
@@ -178,26 +181,26 @@ fn script(name: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Asks again and again, without holding up the runtime, until there is an answer; panics when none came in time.
-pub async fn eventually_async<T>(what: &str, seconds: u64, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+/// Polls, without blocking the runtime, until there is a value; panics after the timeout.
+pub async fn eventually_async<T>(what: &str, seconds: u64, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
-        if let Some(found) = look().await {
+        if let Some(found) = poll().await {
             return found;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {seconds} s");
+        assert!(Instant::now() < deadline, "{what}: timed out after {seconds} s");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// Asks again and again until there is an answer; panics when none came in time.
-pub fn eventually<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Option<T>) -> T {
+/// Polls until there is a value; panics after the timeout.
+pub fn eventually<T>(what: &str, seconds: u64, mut poll: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = poll() {
             return found;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {seconds} s");
+        assert!(Instant::now() < deadline, "{what}: timed out after {seconds} s");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

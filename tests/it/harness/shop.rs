@@ -1,4 +1,4 @@
-//! A shop in which everything can be bought: both brands, the sandbox, the gateway, and workers when a test starts them.
+//! A shop where items can be bought: both brands, the sandbox and the gateway, without workers.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::sandbox::Sandbox;
 use super::services::Services;
 use super::site::Site;
 
-/// Chairs (plenty, a tenth off), lamps (five), rugs (sold out), mugs (nobody counts), a hidden thing, a last piece.
+/// Chairs (2000, 10 % off), lamps (five), rugs (sold out), mugs (unlimited stock), a hidden item, a last unit.
 const ITEMS: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 {"itemID":11,"categoryID":1,"name":"Стул","price":100.50,"discount":10,"quantity":2000}
 {"itemID":12,"categoryID":1,"name":"Лампа","price":20,"quantity":5,"translations":{"hy":{"name":"Լամպ"}}}
@@ -29,12 +29,12 @@ impl Shop {
         Shop::with_config("")
     }
 
-    /// With further sections in the file of dexar.
+    /// With additional sections in the brand file of dexar.
     pub fn with_config(more: &str) -> Shop {
         Shop::on(Services::shared(), more)
     }
 
-    /// On servers that the test may stop.
+    /// On dedicated servers, which the test may stop.
     pub fn on(services: std::sync::Arc<Services>, more: &str) -> Shop {
         let mut site = Site::on(services, &["dexar", "novo"]);
         site.migrate().success();
@@ -49,19 +49,19 @@ impl Shop {
         BrowserClient::new(self.gateway.client("dexar"))
     }
 
-    /// An item as everybody sees it.
+    /// The JSON of an item.
     pub async fn item(&self, id: u64) -> Value {
         self.gateway.client("dexar").json(&format!("/item/{id}")).await
     }
 
-    /// A number out of dexar's database.
+    /// The number that a query returns in dexar's schema.
     pub fn count(&self, sql: &str) -> i64 {
         let text = self.site.sql_as("dexar", sql).expect("the statement runs");
         text.trim().parse().unwrap_or_else(|_| panic!("{sql}: {text}"))
     }
 }
 
-/// The body that pays: an order's name, its amount, and item, price and quantity of every line.
+/// The body of a payment: the order id, the amount, and item id, price and quantity of every line.
 pub fn order(name: &str, amount: &str, items: &[(u64, &str, Option<u32>)]) -> Value {
     let number = |text: &str| serde_json::from_str::<Value>(text).expect("a number");
     let item = |(id, price, quantity): &(u64, &str, Option<u32>)| {

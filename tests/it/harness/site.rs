@@ -1,4 +1,4 @@
-//! One installation: a database, brand files, credentials, and the `brandgate` program run on them.
+//! An installation: a database, brand files, credentials, and the `brandgate` program that runs on them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,11 +16,11 @@ pub struct Site {
     pub directory: TestDirectory,
     pub database: String,
     pub brands: Vec<BrandFile>,
-    /// The number of the site's own database in Redis.
+    /// The number of the Redis database of this site.
     redis_number: u32,
 }
 
-/// What a run of the program came to.
+/// The result of a command.
 #[derive(Debug)]
 pub struct CommandOutput {
     pub status: Option<i32>,
@@ -29,14 +29,14 @@ pub struct CommandOutput {
 }
 
 impl CommandOutput {
-    /// Standard output of a run that must have succeeded.
+    /// The standard output of a command that must succeed.
     #[track_caller]
     pub fn success(self) -> String {
         assert_eq!(self.status, Some(0), "{self:#?}");
         self.stdout
     }
 
-    /// Both outputs of a run that must have failed with this status.
+    /// Both outputs of a command that must exit with this status.
     #[track_caller]
     pub fn failure(self, status: i32) -> String {
         assert_eq!(self.status, Some(status), "{self:#?}");
@@ -45,19 +45,19 @@ impl CommandOutput {
 }
 
 impl Site {
-    /// A fresh database with migrated schemas of these brands on the shared servers.
+    /// A new database with migrated schemas of these brands, on the shared servers.
     pub fn new(brands: &[&str]) -> Site {
         let site = Site::unmigrated(brands);
         site.migrate().success();
         site
     }
 
-    /// A fresh, empty database and the files, nothing else.
+    /// A new, empty database and the files.
     pub fn unmigrated(brands: &[&str]) -> Site {
         Site::on(Services::shared(), brands)
     }
 
-    /// The same on servers that the test may stop.
+    /// Like [`Site::unmigrated`], on other servers.
     pub fn on(services: Arc<Services>, brands: &[&str]) -> Site {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -76,7 +76,7 @@ impl Site {
         site
     }
 
-    /// One more brand: its file and its credential.
+    /// Adds a brand: its file and its credential.
     pub fn add_brand(&mut self, name: &str) {
         self.directory.write(&format!("credentials/{name}.database-password"), password_of(name) + "\n");
         let redis_url = format!("{}?db={}", self.services.redis_url(), self.redis_number);
@@ -85,12 +85,12 @@ impl Site {
     }
 
     pub fn brand(&self, name: &str) -> &BrandFile {
-        self.brands.iter().find(|brand| brand.name == name).expect("the site has this brand")
+        self.brands.iter().find(|brand| brand.name == name).expect("a brand of the site")
     }
 
-    /// Changes a brand's file.
+    /// Changes the file of a brand.
     pub fn change_brand(&mut self, name: &str, change: impl FnOnce(&mut BrandFile)) {
-        change(self.brands.iter_mut().find(|brand| brand.name == name).expect("the site has this brand"));
+        change(self.brands.iter_mut().find(|brand| brand.name == name).expect("a brand of the site"));
         self.write_brands();
     }
 
@@ -104,7 +104,7 @@ impl Site {
         self.directory.path().join(format!("brands/{name}.toml"))
     }
 
-    /// `brandgate ARGUMENTS --brands …`, not run yet.
+    /// The command `brandgate ARGUMENTS`.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_brandgate"));
         command.args(arguments);
@@ -112,7 +112,7 @@ impl Site {
         command
     }
 
-    /// The environment that every run of the program has, and no other.
+    /// Replaces the environment of a command.
     pub fn set_environment(&self, command: &mut Command) {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("CREDENTIALS_DIRECTORY", self.directory.path().join("credentials"));
@@ -120,7 +120,7 @@ impl Site {
         command.env("BRANDGATE_WORK_ADMIN", "127.0.0.1:0");
     }
 
-    /// Runs `brandgate ARGUMENTS` to its end.
+    /// Runs `brandgate ARGUMENTS` until it exits.
     pub fn run(&self, arguments: &[&str]) -> CommandOutput {
         let output = self.command(arguments).stdin(Stdio::null()).output().expect("the program runs");
         CommandOutput {
@@ -130,7 +130,7 @@ impl Site {
         }
     }
 
-    /// Starts `brandgate ARGUMENTS`, its output thrown away.
+    /// Starts `brandgate ARGUMENTS` and discards its output.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         let null = Stdio::null;
         self.command(arguments).stdin(null()).stdout(null()).stderr(null()).spawn().expect("the program runs")
@@ -138,8 +138,8 @@ impl Site {
 
     /// `brandgate migrate` with an administrator's URL.
     pub fn migrate(&self) -> CommandOutput {
-        // A test that failed while it held the lock has harmed nothing that the lock protects.
-        let _alone = self.services.roles.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // A panic of another test does not invalidate the roles.
+        let _guard = self.services.roles.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.run(&["migrate", "--admin-url", &self.services.admin_url(&self.database)])
     }
 
@@ -148,18 +148,18 @@ impl Site {
         self.run(&[&["catalog", "import", "--brand", brand], arguments].concat())
     }
 
-    /// Imports one text as a file of that name.
+    /// Imports a text from a file of this name.
     pub fn import_text(&self, brand: &str, name: &str, text: impl AsRef<[u8]>, arguments: &[&str]) -> CommandOutput {
         let path = self.directory.write(name, text);
         self.import(brand, &[&[path.to_str().expect("UTF-8")], arguments].concat())
     }
 
-    /// `brandgate catalog export`, as text.
+    /// The output of `brandgate catalog export`.
     pub fn export(&self, brand: &str) -> String {
         self.run(&["catalog", "export", "--brand", brand]).success()
     }
 
-    /// The demonstration catalogue, the way `make run` loads it.
+    /// Imports the demonstration catalogue as `make run` does.
     pub fn import_demo(&self, brand: &str) {
         let regions = demo("regions.jsonl");
         if brand == "dexar" {
@@ -172,7 +172,7 @@ impl Site {
         self.import(brand, &[&demo("novo/delta.jsonl")]).success();
     }
 
-    /// A second machine with the same database and secrets: its own ports, its own copies of the files.
+    /// A second host with the same database and credentials, other ports and copies of the files.
     pub fn replica(&self) -> Site {
         let directory = TestDirectory::new(&self.database);
         let copied =
@@ -189,7 +189,7 @@ impl Site {
         self.redis_number
     }
 
-    /// What redis-cli prints.
+    /// The output of redis-cli.
     pub fn redis(&self, arguments: &[&str]) -> String {
         let socket = self.services.redis_url().trim_start_matches("unix://");
         let number = self.redis_number.to_string();
@@ -201,18 +201,21 @@ impl Site {
         String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
     }
 
-    /// Runs SQL as a brand's role; errors are what PostgreSQL said.
+    /// Runs SQL as the role of a brand.
+    ///
+    /// # Errors
+    /// The error output of psql.
     pub fn sql_as(&self, brand: &str, sql: &str) -> Result<String, String> {
         let password = password_of(brand);
         super::services::psql(self.services.program("psql", brand, &password, &self.database), sql)
     }
 
-    /// A connection as a brand's role, for who wants a transaction.
+    /// A connection as the role of a brand.
     pub async fn connect_as(&self, brand: &str) -> tokio_postgres::Client {
         let mut postgres: tokio_postgres::Config =
-            self.services.brand_url(&self.database).parse().expect("a URL that the brands use too");
+            self.services.brand_url(&self.database).parse().expect("a valid URL");
         postgres.user(brand).password(password_of(brand));
-        let (client, connection) = postgres.connect(tokio_postgres::NoTls).await.expect("the server is up");
+        let (client, connection) = postgres.connect(tokio_postgres::NoTls).await.expect("a connection");
         tokio::spawn(async move { drop(connection.await) });
         client
     }
@@ -223,7 +226,7 @@ impl Site {
         gateway
     }
 
-    /// Starts the workers and waits until they work.
+    /// Starts the workers and waits until they are ready.
     pub fn start_workers(&self) -> Process {
         let process = Process::start("workers", env!("CARGO_BIN_EXE_brandgate"), self.directory.path(), |command| {
             command.arg("work");
@@ -233,7 +236,7 @@ impl Site {
         process
     }
 
-    /// Starts the gateway and waits for nothing.
+    /// Starts the gateway without waiting.
     pub fn start_without_waiting(&self) -> Gateway {
         Gateway::start(self)
     }

@@ -1,11 +1,11 @@
-//! A transaction that keeps everybody else waiting.
+//! A table lock that makes statements wait.
 
 use tokio_postgres::NoTls;
 
 use super::services::eventually_async;
 use super::site::Site;
 
-/// Holds the items of a brand, so that every question about them waits.
+/// A transaction that locks a table exclusively.
 pub struct TableLock(tokio_postgres::Client);
 
 impl TableLock {
@@ -13,24 +13,27 @@ impl TableLock {
         let url = site.services.admin_url(&site.database);
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("the server is up");
         tokio::spawn(async move { drop(connection.await) });
-        client.batch_execute(&format!("begin; lock table {brand}.item in access exclusive mode")).await.expect("free");
+        client
+            .batch_execute(&format!("begin; lock table {brand}.item in access exclusive mode"))
+            .await
+            .expect("the lock is free");
         TableLock(client)
     }
 
-    /// How many statements wait for it.
+    /// The number of waiting statements.
     pub async fn waiting(&self) -> i64 {
         let waiting = "select count(*) from pg_locks where not granted and database = (select oid from pg_database \
                        where datname = current_database())";
-        self.0.query_one(waiting, &[]).await.expect("the holder's connection is good").get(0)
+        self.0.query_one(waiting, &[]).await.expect("the connection is open").get(0)
     }
 
-    /// Until so many wait.
+    /// Waits until `count` statements wait.
     pub async fn await_waiting(&self, count: i64) {
         let enough = async || (self.waiting().await >= count).then_some(());
         eventually_async("statements wait for the lock", 10, enough).await;
     }
 
     pub async fn release(self) {
-        self.0.batch_execute("commit").await.expect("the holder's connection is good");
+        self.0.batch_execute("commit").await.expect("the connection is open");
     }
 }

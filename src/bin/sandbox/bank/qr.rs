@@ -1,24 +1,24 @@
-//! One QR code at the bank: what it was registered for, where it stands, and how that may change.
+//! A QR code: its registration, its status and the transitions between statuses.
 //!
-//! Kept by `office`; changed by the merchant's calls, by the payer (the page, scripts) and by the clock. What must
-//! never happen: a dynamic code that is paid twice.
+//! # Invariants
+//! - A dynamic code is paid at most once.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::notify::Notice;
-use super::roubles::Roubles;
+use super::amount::Amount;
+use super::notification::Notification;
 
-/// `qrType` of the bank.
+/// `qrType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Kind {
+pub enum QrType {
     /// One payment of a fixed amount.
     #[serde(rename = "QRDynamic")]
     Dynamic,
     /// Any number of payments.
     #[serde(rename = "QRStatic")]
     Static,
-    /// The link of a till, idle until an order is tied to it.
+    /// The link of a point of sale, inactive until an order is assigned to it.
     #[serde(rename = "QRVariable")]
     Variable,
 }
@@ -36,7 +36,7 @@ pub enum QrStatus {
 }
 
 impl QrStatus {
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             QrStatus::New => "NEW",
             QrStatus::InProgress => "IN_PROGRESS",
@@ -59,7 +59,7 @@ pub enum PaymentStatus {
 }
 
 impl PaymentStatus {
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             PaymentStatus::Success => "SUCCESS",
             PaymentStatus::Declined => "DECLINED",
@@ -69,15 +69,15 @@ impl PaymentStatus {
     }
 }
 
-/// What a registration asked for, once it was found to be in order.
+/// A validated registration.
 #[derive(Debug, Clone)]
-pub struct Ordered {
-    pub kind: Kind,
+pub struct Registration {
+    pub kind: QrType,
     /// `sbpMerchantId`.
     pub merchant: String,
-    /// Only a `QRVariable` may have none.
+    /// Required, except for a `QRVariable`.
     pub order: Option<String>,
-    pub amount: Option<Roubles>,
+    pub amount: Option<Amount>,
     pub expires: Option<Timestamp>,
     pub additional_info: Option<String>,
     pub payment_details: Option<String>,
@@ -85,13 +85,13 @@ pub struct Ordered {
     pub subscription: Option<String>,
 }
 
-/// An attempt to pay that has ended.
+/// A finished payment attempt.
 #[derive(Debug, Clone)]
 pub struct Payment {
     /// `transactionId`.
     pub id: u64,
     pub at: Timestamp,
-    pub amount: Roubles,
+    pub amount: Amount,
     pub success: bool,
 }
 
@@ -106,45 +106,47 @@ impl Payment {
 pub struct Qr {
     pub id: String,
     pub payload: String,
-    pub ordered: Ordered,
+    pub registration: Registration,
     pub created: Timestamp,
     pub status: QrStatus,
     pub payments: Vec<Payment>,
-    pub notices: Vec<Notice>,
+    pub notifications: Vec<Notification>,
 }
 
-/// How a payer's operation ends, and what may be forced.
+/// The result of a payment attempt, and overrides of the rules.
 #[derive(Debug, Clone, Copy)]
-pub struct Attempt {
+pub struct PaymentAttempt {
     pub success: bool,
-    /// Only for a code without an amount of its own.
-    pub amount: Option<Roubles>,
-    /// Late money: also on an expired or cancelled code.
+    /// Only for a code without a fixed amount.
+    pub amount: Option<Amount>,
+    /// Also on an expired or cancelled code: a late payment.
     pub force: bool,
-    /// The code's own status stays what it was: payment and code disagree.
+    /// Leaves the status of the code unchanged, so that it contradicts the payment.
     pub keep_status: bool,
 }
 
 impl Qr {
-    /// The clock's part: a code that nobody is paying ends at its time.
-    pub fn look_at_the_clock(&mut self, now: Timestamp) {
-        let over = self.ordered.expires.is_some_and(|expires| expires <= now);
+    /// Expires the code when its time is over and no payment is in progress.
+    pub fn expire_if_due(&mut self, now: Timestamp) {
+        let over = self.registration.expires.is_some_and(|expires| expires <= now);
         if over && matches!(self.status, QrStatus::New | QrStatus::Inactive) {
             self.status = QrStatus::Expired;
         }
     }
 
-    /// Money wins over what was tried before and after it.
+    /// A successful payment outweighs failed attempts before and after it.
     pub fn payment_status(&self) -> PaymentStatus {
         match (self.status, self.decisive_payment()) {
-            (_, Some(payment)) if payment.success && self.ordered.kind == Kind::Dynamic => PaymentStatus::Success,
+            (_, Some(payment)) if payment.success && self.registration.kind == QrType::Dynamic => {
+                PaymentStatus::Success
+            }
             (QrStatus::InProgress, _) => PaymentStatus::InProgress,
             (_, Some(payment)) => payment.status(),
             (_, None) => PaymentStatus::NoInfo,
         }
     }
 
-    /// The payment that `payment-info` tells about.
+    /// The payment that `payment-info` reports.
     pub fn decisive_payment(&self) -> Option<&Payment> {
         self.payments.iter().rev().find(|payment| payment.success).or(self.payments.last())
     }
@@ -153,60 +155,60 @@ impl Qr {
         self.payments.iter().any(|payment| payment.success)
     }
 
-    /// A payer confirms or gives up.
+    /// Records a payment that succeeded or was declined.
     ///
     /// # Errors
-    /// A sentence that says why it is impossible.
-    pub fn attempt(&mut self, attempt: Attempt, id: u64, now: Timestamp) -> Result<&Payment, String> {
-        if self.ordered.kind == Kind::Dynamic && self.has_succeeded() {
-            return Err("A dynamic QR code is paid once, and this one is paid.".to_owned());
+    /// Why the code cannot be paid.
+    pub fn record_attempt(&mut self, attempt: PaymentAttempt, id: u64, now: Timestamp) -> Result<&Payment, String> {
+        if self.registration.kind == QrType::Dynamic && self.has_succeeded() {
+            return Err("This dynamic QR code is already paid.".to_owned());
         }
         match self.status {
             QrStatus::New | QrStatus::InProgress => {}
             QrStatus::Expired | QrStatus::Cancelled if attempt.force => {}
-            status => return Err(format!("The QR code is {}.", status.word())),
+            status => return Err(format!("The QR code is {}.", status.as_str())),
         }
-        let amount = match (self.ordered.amount, attempt.amount) {
-            (Some(fixed), Some(other)) if fixed != other => Err("The QR code has an amount of its own."),
-            (fixed, other) => fixed.or(other).ok_or("The QR code has no amount: send one."),
+        let amount = match (self.registration.amount, attempt.amount) {
+            (Some(fixed), Some(other)) if fixed != other => Err("The QR code has a fixed amount."),
+            (fixed, other) => fixed.or(other).ok_or("The QR code has no amount; pass one."),
         }?;
         if !attempt.keep_status {
-            self.status = match (self.ordered.kind, attempt.success, self.status) {
-                (Kind::Dynamic, true, _) => QrStatus::Paid,
+            self.status = match (self.registration.kind, attempt.success, self.status) {
+                (QrType::Dynamic, true, _) => QrStatus::Paid,
                 (_, _, QrStatus::InProgress) => QrStatus::New,
                 (_, _, status) => status,
             };
         }
         self.payments.push(Payment { id, at: now, amount, success: attempt.success });
-        Ok(self.payments.last().expect("it was pushed a line above"))
+        Ok(self.payments.last().expect("just pushed"))
     }
 
-    /// A payer has scanned the code and not confirmed yet.
+    /// The payer has scanned the code and not confirmed yet.
     ///
     /// # Errors
-    /// A sentence that says why it is impossible.
-    pub fn hold(&mut self) -> Result<(), String> {
+    /// The status that forbids it.
+    pub fn start_payment(&mut self) -> Result<(), String> {
         match self.status {
             QrStatus::New | QrStatus::InProgress => self.status = QrStatus::InProgress,
-            status => return Err(format!("The QR code is {}.", status.word())),
+            status => return Err(format!("The QR code is {}.", status.as_str())),
         }
         Ok(())
     }
 
-    /// Its time is over, whatever the clock says. A payment in progress is cut off only by force.
+    /// Expires the code early; `force` also while a payment is in progress.
     ///
     /// # Errors
-    /// A sentence that says why it is impossible.
+    /// The status that forbids it.
     pub fn expire(&mut self, force: bool) -> Result<(), String> {
         match self.status {
             QrStatus::New | QrStatus::Inactive | QrStatus::Expired => self.status = QrStatus::Expired,
             QrStatus::InProgress if force => self.status = QrStatus::Expired,
-            status => return Err(format!("The QR code is {}.", status.word())),
+            status => return Err(format!("The QR code is {}.", status.as_str())),
         }
         Ok(())
     }
 
-    /// The merchant's `DELETE`: possible until the payment.
+    /// Cancels the code before its payment, as the merchant does with `DELETE`.
     ///
     /// # Errors
     /// The status that forbids it.
@@ -225,12 +227,12 @@ mod tests {
 
     use super::*;
 
-    fn qr(kind: Kind) -> Qr {
-        let ordered = Ordered {
+    fn qr(kind: QrType) -> Qr {
+        let registration = Registration {
             kind,
             merchant: "MA0000000552".to_owned(),
             order: Some("1".to_owned()),
-            amount: Some(Roubles(Decimal::ONE)),
+            amount: Some(Amount(Decimal::ONE)),
             expires: Some(Timestamp::from_second(100).expect("a time")),
             additional_info: None,
             payment_details: None,
@@ -239,49 +241,50 @@ mod tests {
         };
         let (id, payload) = (String::new(), String::new());
         let (created, status) = (Timestamp::UNIX_EPOCH, QrStatus::New);
-        Qr { id, payload, ordered, created, status, payments: Vec::new(), notices: Vec::new() }
+        Qr { id, payload, registration, created, status, payments: Vec::new(), notifications: Vec::new() }
     }
 
-    const PAID: Attempt = Attempt { success: true, amount: None, force: false, keep_status: false };
+    const PAID: PaymentAttempt = PaymentAttempt { success: true, amount: None, force: false, keep_status: false };
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     #[test]
-    fn a_dynamic_code_is_paid_once() {
-        let mut code = qr(Kind::Dynamic);
+    fn dynamic_code_is_paid_once() {
+        let mut code = qr(QrType::Dynamic);
         assert_eq!(code.payment_status(), PaymentStatus::NoInfo);
-        code.attempt(Attempt { success: false, ..PAID }, 1, NOW).expect("a new code can be declined");
+        code.record_attempt(PaymentAttempt { success: false, ..PAID }, 1, NOW).expect("a new code can be declined");
         assert_eq!((code.status, code.payment_status()), (QrStatus::New, PaymentStatus::Declined));
-        code.hold().expect("and tried again");
+        code.start_payment().expect("a second attempt");
         assert_eq!(code.payment_status(), PaymentStatus::InProgress);
-        code.attempt(PAID, 2, NOW).expect("and paid");
+        code.record_attempt(PAID, 2, NOW).expect("a payment");
         assert_eq!((code.status, code.payment_status()), (QrStatus::Paid, PaymentStatus::Success));
-        assert!(code.attempt(Attempt { force: true, ..PAID }, 3, NOW).is_err());
+        assert!(code.record_attempt(PaymentAttempt { force: true, ..PAID }, 3, NOW).is_err());
         assert_eq!(code.cancel(), Err(QrStatus::Paid));
     }
 
     #[test]
-    fn a_static_code_is_paid_again_and_again() {
-        let mut code = qr(Kind::Static);
+    fn static_code_is_paid_repeatedly() {
+        let mut code = qr(QrType::Static);
         for id in 0..3 {
-            code.attempt(PAID, id, NOW).expect("a static code stays open");
+            code.record_attempt(PAID, id, NOW).expect("a static code stays payable");
         }
         assert_eq!((code.status, code.payments.len()), (QrStatus::New, 3));
     }
 
     #[test]
-    fn the_clock_ends_a_code_unless_it_is_being_paid() {
+    fn code_expires_unless_a_payment_is_in_progress() {
         let late = Timestamp::from_second(100).expect("a time");
-        let mut code = qr(Kind::Dynamic);
-        code.look_at_the_clock(Timestamp::from_second(99).expect("a time"));
+        let mut code = qr(QrType::Dynamic);
+        code.expire_if_due(Timestamp::from_second(99).expect("a time"));
         assert_eq!(code.status, QrStatus::New);
         let mut held = code.clone();
-        held.hold().expect("it is new");
-        held.look_at_the_clock(late);
+        held.start_payment().expect("a new code");
+        held.expire_if_due(late);
         assert_eq!(held.status, QrStatus::InProgress);
-        code.look_at_the_clock(late);
+        code.expire_if_due(late);
         assert_eq!(code.status, QrStatus::Expired);
-        assert!(code.attempt(PAID, 1, late).is_err());
-        code.attempt(Attempt { force: true, keep_status: true, ..PAID }, 1, late).expect("late money is forced");
+        assert!(code.record_attempt(PAID, 1, late).is_err());
+        code.record_attempt(PaymentAttempt { force: true, keep_status: true, ..PAID }, 1, late)
+            .expect("a forced late payment");
         assert_eq!((code.status, code.payment_status()), (QrStatus::Expired, PaymentStatus::Success));
     }
 }

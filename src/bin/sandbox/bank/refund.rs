@@ -1,7 +1,8 @@
-//! Refunds: `POST /api/sbp/v1/refund` and what becomes of them.
+//! Refunds: `POST /api/sbp/v1/refund` and their status.
 //!
-//! Called by `sbp`; kept by `office`. What must never happen: more money back than was paid, or one `refundId` that
-//! pays twice.
+//! # Invariants
+//! - The refunds of an order never exceed its payments.
+//! - A `refundId` is paid at most once.
 
 use std::time::Duration;
 
@@ -9,14 +10,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::moment;
-use super::problem::Problem;
-use super::qr::{Kind, Qr};
-use super::register;
-use super::roubles::{self, Roubles};
+use super::amount::{self, Amount};
+use super::error::BankError;
+use super::fields;
+use super::qr::{Qr, QrType};
+use super::timestamp;
 
-/// How long the bank needs, so that who asks at once sees `IN_PROGRESS`.
-const TAKES: Duration = Duration::from_millis(500);
+/// How long a refund stays `IN_PROGRESS`.
+const PROCESSING_TIME: Duration = Duration::from_millis(500);
 
 /// `refundStatus`: the enumeration of `responeRefund` in `sbp.yaml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ pub enum RefundStatus {
 /// `refundQR` of `sbp.yaml`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wanted {
+struct RefundRequest {
     amount: Option<Box<RawValue>>,
     order: Option<String>,
     refund_id: Option<String>,
@@ -38,37 +39,37 @@ struct Wanted {
     transaction_id: Option<u64>,
 }
 
-/// A refund that was taken in.
+/// An accepted refund.
 #[derive(Debug, Clone)]
 pub struct Refund {
     pub merchant: String,
     pub id: String,
     pub order: String,
-    pub amount: Roubles,
+    pub amount: Amount,
     pub payment_details: Option<String>,
     pub transaction: Option<u64>,
     pub at: Timestamp,
-    /// Set by a script; otherwise the clock decides.
-    pub decided: Option<RefundStatus>,
+    /// Set through `/bank/refunds`; overrides the processing time.
+    pub forced_status: Option<RefundStatus>,
 }
 
 /// `{"code":"SUCCESS","amount":150,"refundStatus":"IN_PROGRESS"}`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RefundAnswer {
+pub struct RefundResponse {
     code: &'static str,
-    amount: Roubles,
+    amount: Amount,
     refund_status: RefundStatus,
 }
 
-/// A refund as scripts see it.
+/// A refund in `GET /bank/refunds`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefundView {
     refund_id: String,
     merchant: String,
     order: String,
-    amount: Roubles,
+    amount: Amount,
     refund_status: RefundStatus,
     payment_details: Option<String>,
     transaction_id: Option<u64>,
@@ -76,62 +77,62 @@ pub struct RefundView {
 }
 
 impl Refund {
-    /// Reads the body of the call.
+    /// Parses the request body.
     ///
     /// # Errors
-    /// The bank's refusal.
-    pub fn read(body: &[u8], merchant: &str, now: Timestamp) -> Result<Refund, Problem> {
-        let wanted: Wanted = serde_json::from_slice(body)
-            .map_err(|error| Problem::invalid(format!("Тело запроса не соответствует формату: {error}")))?;
-        let missing = |field: &str| Problem::invalid(format!("Не передан обязательный параметр {field}"));
-        let amount = wanted.amount.ok_or_else(|| missing("amount"))?;
-        let amount =
-            roubles::sum(&amount).ok_or_else(|| Problem::invalid("Сумма возврата не может быть меньше 1 копейки"))?;
-        let id = wanted.refund_id.filter(|id| !id.is_empty()).ok_or_else(|| missing("refundId"))?;
-        register::at_most(Some(&id), 40, "refundId")?;
-        register::at_most(wanted.payment_details.as_deref(), 140, "paymentDetails")?;
+    /// The error that the bank would return.
+    pub fn parse(body: &[u8], merchant: &str, now: Timestamp) -> Result<Refund, BankError> {
+        let request: RefundRequest = serde_json::from_slice(body)
+            .map_err(|error| BankError::invalid(format!("Тело запроса не соответствует формату: {error}")))?;
+        let amount = request.amount.ok_or_else(|| fields::missing("amount"))?;
+        let amount = amount::parse_positive(&amount)
+            .ok_or_else(|| BankError::invalid("Сумма возврата не может быть меньше 1 копейки"))?;
+        let id = request.refund_id.filter(|id| !id.is_empty()).ok_or_else(|| fields::missing("refundId"))?;
+        fields::check_length(Some(&id), 40, "refundId")?;
+        fields::check_length(request.payment_details.as_deref(), 140, "paymentDetails")?;
         Ok(Refund {
             merchant: merchant.to_owned(),
             id,
-            order: wanted.order.ok_or_else(|| missing("order"))?,
+            order: request.order.ok_or_else(|| fields::missing("order"))?,
             amount,
-            payment_details: wanted.payment_details,
-            transaction: wanted.transaction_id,
+            payment_details: request.payment_details,
+            transaction: request.transaction_id,
             at: now,
-            decided: None,
+            forced_status: None,
         })
     }
 
-    /// What was paid for this order and may be given back, other refunds not yet considered.
+    /// The sum of the payments that this refund may draw on, before other refunds are subtracted.
     ///
     /// # Errors
-    /// No such order, or nothing was paid for it, or a static code without the payment's id.
-    pub fn paid(&self, codes: &[Qr]) -> Result<Roubles, Problem> {
+    /// No such order, no payment, or a static code without a `transactionId`.
+    pub fn paid_amount(&self, codes: &[Qr]) -> Result<Amount, BankError> {
         let same_order = |code: &&Qr| {
-            code.ordered.merchant == self.merchant && code.ordered.order.as_deref() == Some(self.order.as_str())
+            code.registration.merchant == self.merchant
+                && code.registration.order.as_deref() == Some(self.order.as_str())
         };
         let mut paid = None;
         for code in codes.iter().filter(same_order) {
-            if code.ordered.kind != Kind::Dynamic && self.transaction.is_none() && code.has_succeeded() {
-                return Err(Problem::invalid("Не передан обязательный параметр transactionId"));
+            if code.registration.kind != QrType::Dynamic && self.transaction.is_none() && code.has_succeeded() {
+                return Err(fields::missing("transactionId"));
             }
-            let meant = |id: u64| self.transaction.is_none_or(|wanted| wanted == id);
-            for payment in code.payments.iter().filter(|payment| payment.success && meant(payment.id)) {
-                let before = paid.map_or_else(Default::default, |Roubles(sum)| sum);
-                paid = Some(Roubles(before + payment.amount.0));
+            let matches = |id: u64| self.transaction.is_none_or(|transaction| transaction == id);
+            for payment in code.payments.iter().filter(|payment| payment.success && matches(payment.id)) {
+                let before = paid.map_or_else(Default::default, |Amount(sum)| sum);
+                paid = Some(Amount(before + payment.amount.0));
             }
         }
-        paid.ok_or_else(Problem::no_such_qr)
+        paid.ok_or_else(BankError::qr_not_found)
     }
 
     pub fn status(&self, now: Timestamp) -> RefundStatus {
-        let done = Duration::try_from(now.duration_since(self.at)).is_ok_and(|age| age >= TAKES);
+        let done = Duration::try_from(now.duration_since(self.at)).is_ok_and(|age| age >= PROCESSING_TIME);
         let by_clock = if done { RefundStatus::Completed } else { RefundStatus::InProgress };
-        self.decided.unwrap_or(by_clock)
+        self.forced_status.unwrap_or(by_clock)
     }
 
-    pub fn answer(&self, now: Timestamp) -> RefundAnswer {
-        RefundAnswer { code: "SUCCESS", amount: self.amount, refund_status: self.status(now) }
+    pub fn response(&self, now: Timestamp) -> RefundResponse {
+        RefundResponse { code: "SUCCESS", amount: self.amount, refund_status: self.status(now) }
     }
 
     pub fn view(&self, now: Timestamp) -> RefundView {
@@ -143,32 +144,32 @@ impl Refund {
             refund_status: self.status(now),
             payment_details: self.payment_details.clone(),
             transaction_id: self.transaction,
-            create_date: moment::with_micros(self.at),
+            create_date: timestamp::format_micros(self.at),
         }
     }
 }
 
-/// Takes a refund in, or finds the one that has its id already.
+/// Accepts a refund, or finds the one with the same `refundId`.
 ///
 /// # Errors
-/// The bank's refusal.
-pub fn place(refund: Refund, refunds: &mut Vec<Refund>, codes: &[Qr]) -> Result<Refund, Problem> {
+/// The error that the bank would return.
+pub fn accept(refund: Refund, refunds: &mut Vec<Refund>, codes: &[Qr]) -> Result<Refund, BankError> {
     let known = refunds.iter().find(|known| known.merchant == refund.merchant && known.id == refund.id);
     match known {
         Some(known) if known.order == refund.order && known.amount == refund.amount => return Ok(known.clone()),
-        Some(_) => return Err(Problem::invalid("Возврат с этим refundId зарегистрирован с другими параметрами")),
+        Some(_) => return Err(BankError::invalid("Возврат с этим refundId зарегистрирован с другими параметрами")),
         None => {}
     }
-    let Roubles(paid) = refund.paid(codes)?;
-    let counted = refunds.iter().filter(|other| {
-        let same = other.merchant == refund.merchant && other.order == refund.order;
-        let meant = refund.transaction.is_none() || other.transaction == refund.transaction;
-        same && meant && other.decided != Some(RefundStatus::Declined)
+    let Amount(paid) = refund.paid_amount(codes)?;
+    let others = refunds.iter().filter(|other| {
+        let same_order = other.merchant == refund.merchant && other.order == refund.order;
+        let same_transaction = refund.transaction.is_none() || other.transaction == refund.transaction;
+        same_order && same_transaction && other.forced_status != Some(RefundStatus::Declined)
     });
-    let given_back: rust_decimal::Decimal = counted.map(|other| other.amount.0).sum();
-    if given_back + refund.amount.0 > paid {
+    let refunded: rust_decimal::Decimal = others.map(|other| other.amount.0).sum();
+    if refunded + refund.amount.0 > paid {
         let message = "Сумма возврата больше суммы остатка по платежу";
-        return Err(Problem::refused("ERROR.REFUND_INSUFFICIENT_FUNDS", message));
+        return Err(BankError::logical("ERROR.REFUND_INSUFFICIENT_FUNDS", message));
     }
     refunds.push(refund.clone());
     Ok(refund)

@@ -1,7 +1,7 @@
-//! The calls of the SBP API: what each does and answers.
+//! The calls of the SBP and fiscal APIs.
 //!
-//! Called by `bank::api` with a call that was routed and counted. What must never happen: a merchant who sees another's
-//! code.
+//! # Invariants
+//! - A merchant never sees another merchant's code.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,23 +12,23 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::calls::{Call, ReceiptType};
+use super::amount::{self, Amount};
+use super::call::{ApiCall, ApiVersion, ReceiptType};
+use super::error::BankError;
 use super::fiscal::{self, Receipt};
-use super::moment;
-use super::office::Office;
-use super::payer::{self, Operation, Refused};
-use super::payload;
-use super::problem::Problem;
+use super::payer::{self, OperationError, PayerOperation};
 use super::qr::{PaymentStatus, Qr, QrStatus};
+use super::qr_payload;
 use super::refund::{self, Refund};
-use super::register::{self, Version};
-use super::roubles::{self, Roubles};
-use crate::web::{self, Answer, Asked};
+use super::registration;
+use super::state::BankState;
+use super::timestamp;
+use crate::web::{self, WebRequest, WebResponse};
 
-/// How long a registration waits for the merchant's answer to a notification that overtakes it.
-const OVERTAKING: Duration = Duration::from_secs(5);
+/// How long a registration waits for the merchant's response to the notification that precedes it.
+const NOTIFY_FIRST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `qrInfov2` of `sbp.yaml`; the answer to a v2 registration has the same fields.
+/// `qrInfov2` of `sbp.yaml`; the response to a v2 registration has the same fields.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct QrInfo<'a> {
@@ -42,7 +42,7 @@ struct QrInfo<'a> {
     subscription_id: Option<&'a str>,
 }
 
-/// `qrStatus` of `sbp.yaml`: what v1 answers about a code.
+/// `qrStatus` of `sbp.yaml`: the response of v1 about a code.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct QrInfoV1<'a> {
@@ -63,7 +63,7 @@ struct PaymentInfo<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_purpose: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    amount: Option<Roubles>,
+    amount: Option<Amount>,
     code: &'static str,
     create_date: String,
     currency: &'static str,
@@ -90,153 +90,192 @@ struct CallbackSettings {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct DemoPayment {
+struct DemoPaymentRequest {
     qr_id: String,
     amount: Option<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct DemoPaid {
+struct DemoPaymentResponse {
     code: &'static str,
     qr_id: String,
     payment_status: PaymentStatus,
 }
 
-/// Carries a call out. `notify_first`: the code is paid and told about before its registration is answered.
+/// Executes a call. `notify_first`: the code is paid and the merchant notified before the response to its registration.
 ///
 /// # Errors
-/// The bank's refusal.
-pub async fn carry_out(
-    office: &Arc<Office>,
-    call: &Call,
-    asked: &Asked,
+/// The error that the bank would return.
+pub async fn execute(
+    state: &Arc<BankState>,
+    call: &ApiCall,
+    request: &WebRequest,
     notify_first: bool,
-) -> Result<Answer, Problem> {
-    let now = Timestamp::now();
+) -> Result<WebResponse, BankError> {
     match call {
-        Call::Register(version) => {
-            is_json(&asked.headers)?;
-            let ordered = register::read(&asked.body, *version, now)?;
-            if office.account(&ordered.merchant).is_none() {
-                let message = format!("Партнер с ID {} не зарегистрирован", ordered.merchant);
-                return Err(Problem::refused("ERROR.MERCHANT_NOT_REGISTERED", message));
-            }
-            let (id, answer) = {
-                let mut ledger = office.ledger();
-                let code = ledger.register(ordered, now)?;
-                (code.id.clone(), code_answer(office, code, *version))
-            };
-            office.changed();
-            if notify_first && let Ok(attempts) = payer::operate(office, &id, &Operation::plain_payment()) {
-                payer::first_attempts(attempts, OVERTAKING).await;
-            }
-            Ok(answer)
+        ApiCall::Register(version) => register(state, request, *version, notify_first).await,
+        ApiCall::Qr(version, id) => {
+            let account = state.authenticate(&request.headers)?;
+            Ok(qr_response(state, state.data().own_code(account, id)?, *version))
         }
-        Call::Qr(version, id) => {
-            let account = office.authorized(&asked.headers)?;
-            Ok(code_answer(office, office.ledger().own_code(account, id)?, *version))
-        }
-        Call::PaymentInfo(id) => payment_info(office, asked, id),
-        Call::Cancel(id) => {
-            let account = office.authorized(&asked.headers)?;
-            office.ledger().own_code(account, id)?.cancel().map_err(|status| {
-                let message = format!("Невозможно изменить статус QR-кода с {} на CANCELLED", status.word());
-                Problem::refused("ERROR.ERROR_WRONG_QR_STATUS", message)
-            })?;
-            office.changed();
-            let mut empty = web::bytes(StatusCode::OK, "application/json", "");
-            empty.headers_mut().remove(CONTENT_TYPE);
-            Ok(empty)
-        }
-        Call::Refund => {
-            let account = office.authorized(&asked.headers)?;
-            is_json(&asked.headers)?;
-            let wanted = Refund::read(&asked.body, &account.id, now)?;
-            let mut ledger = office.ledger();
-            // Codes are read and refunds written, both under the one lock.
-            let mut refunds = std::mem::take(&mut ledger.refunds);
-            let placed = refund::place(wanted, &mut refunds, ledger.codes());
-            ledger.refunds = refunds;
-            drop(ledger);
-            office.changed();
-            Ok(web::json(StatusCode::OK, &placed?.answer(now)))
-        }
-        Call::RefundInfo(id) => {
-            let account = office.authorized(&asked.headers)?;
-            let ledger = office.ledger();
-            let refund = ledger.refunds.iter().find(|refund| refund.merchant == account.id && refund.id == *id);
-            let message = || format!("Возврат с refundId {id} не найден");
-            let refund = refund.ok_or_else(|| Problem::refused("ERROR.REFUND_NOT_FOUND", message()))?;
-            Ok(web::json(StatusCode::OK, &refund.answer(now)))
-        }
-        Call::Callback => {
-            let account = office.authorized(&asked.headers)?;
-            is_json(&asked.headers)?;
-            let wanted: CallbackSettings = serde_json::from_slice(&asked.body)
-                .map_err(|_| Problem::invalid("Не передан обязательный параметр callbackUrl"))?;
-            if wanted.callback_url.parse::<hyper::Uri>().map_or(true, |uri| uri.host().is_none()) {
-                return Err(Problem::invalid("Некорректный callbackUrl"));
-            }
-            office.ledger().callbacks.insert(account.id.clone(), wanted.callback_url.clone());
-            Ok(web::json(StatusCode::OK, &wanted))
-        }
-        Call::ReceiptSave(kind) => {
-            let account = office.authorized(&asked.headers)?;
-            is_json(&asked.headers)?;
-            let receipt = Receipt::read(&asked.body, &account.id, *kind)?;
-            let answer = web::json(StatusCode::OK, &receipt.answer(now));
-            let mut ledger = office.ledger();
-            match receipt_place(&ledger.receipts, &account.id, *kind, &receipt.number) {
-                Some(place) => ledger.receipts[place].replace(receipt, now)?,
-                None => ledger.receipts.push(receipt),
-            }
-            Ok(answer)
-        }
-        Call::ReceiptRegister(kind, number) | Call::ReceiptStatus(kind, number) => {
-            let account = office.authorized(&asked.headers)?;
-            let mut ledger = office.ledger();
-            let place = receipt_place(&ledger.receipts, &account.id, *kind, number);
-            let place = place.ok_or_else(|| fiscal::not_found(number))?;
-            if matches!(call, Call::ReceiptRegister(..)) {
-                ledger.receipts[place].register(now)?;
-                office.changed();
-            }
-            Ok(web::json(StatusCode::OK, &ledger.receipts[place].answer(now)))
-        }
-        Call::Image(id) => match office.ledger().code(id) {
-            Some(code) => Ok(web::bytes(StatusCode::OK, "image/png", payload::picture(&code.payload))),
-            None => Err(Problem::no_such_qr()),
+        ApiCall::PaymentInfo(id) => payment_info(state, request, id),
+        ApiCall::Cancel(id) => cancel(state, request, id),
+        ApiCall::Refund => refund(state, request),
+        ApiCall::RefundInfo(id) => refund_info(state, request, id),
+        ApiCall::Callback => set_callback(state, request),
+        ApiCall::ReceiptSave(kind) => save_receipt(state, request, *kind),
+        ApiCall::ReceiptRegister(kind, number) => register_receipt(state, request, *kind, number),
+        ApiCall::ReceiptStatus(kind, number) => receipt_status(state, request, *kind, number),
+        ApiCall::Image(id) => match state.data().code(id) {
+            Some(code) => Ok(web::bytes(StatusCode::OK, "image/png", qr_payload::image(&code.payload))),
+            None => Err(BankError::qr_not_found()),
         },
-        Call::DemoPay => demo_pay(office, &asked.body),
+        ApiCall::DemoPay => demo_pay(state, &request.body),
     }
 }
 
-/// Spring takes no body whose type it was not told.
-fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+async fn register(
+    state: &Arc<BankState>,
+    request: &WebRequest,
+    version: ApiVersion,
+    notify_first: bool,
+) -> Result<WebResponse, BankError> {
+    require_json(&request.headers)?;
+    let now = Timestamp::now();
+    let registration = registration::parse(&request.body, version, now)?;
+    if state.account(&registration.merchant).is_none() {
+        let message = format!("Партнер с ID {} не зарегистрирован", registration.merchant);
+        return Err(BankError::logical("ERROR.MERCHANT_NOT_REGISTERED", message));
+    }
+    let (id, response) = {
+        let mut data = state.data();
+        let code = data.register(registration, now)?;
+        (code.id.clone(), qr_response(state, code, version))
+    };
+    state.publish_change();
+    if notify_first && let Ok(attempts) = payer::pay_or_decline(state, &id, &PayerOperation::payment()) {
+        payer::await_first_attempts(attempts, NOTIFY_FIRST_TIMEOUT).await;
+    }
+    Ok(response)
+}
+
+fn cancel(state: &BankState, request: &WebRequest, id: &str) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    state.data().own_code(account, id)?.cancel().map_err(|status| {
+        let message = format!("Невозможно изменить статус QR-кода с {} на CANCELLED", status.as_str());
+        BankError::logical("ERROR.ERROR_WRONG_QR_STATUS", message)
+    })?;
+    state.publish_change();
+    let mut empty = web::bytes(StatusCode::OK, "application/json", "");
+    empty.headers_mut().remove(CONTENT_TYPE);
+    Ok(empty)
+}
+
+fn refund(state: &BankState, request: &WebRequest) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    require_json(&request.headers)?;
+    let now = Timestamp::now();
+    let refund = Refund::parse(&request.body, &account.id, now)?;
+    let mut data = state.data();
+    // Taken out so that the codes can be borrowed next to them, under the same lock.
+    let mut refunds = std::mem::take(&mut data.refunds);
+    let accepted = refund::accept(refund, &mut refunds, data.codes());
+    data.refunds = refunds;
+    drop(data);
+    state.publish_change();
+    Ok(web::json(StatusCode::OK, &accepted?.response(now)))
+}
+
+fn refund_info(state: &BankState, request: &WebRequest, id: &str) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    let data = state.data();
+    let refund = data.refunds.iter().find(|refund| refund.merchant == account.id && refund.id == id);
+    let message = || format!("Возврат с refundId {id} не найден");
+    let refund = refund.ok_or_else(|| BankError::logical("ERROR.REFUND_NOT_FOUND", message()))?;
+    Ok(web::json(StatusCode::OK, &refund.response(Timestamp::now())))
+}
+
+fn set_callback(state: &BankState, request: &WebRequest) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    require_json(&request.headers)?;
+    let settings: CallbackSettings = serde_json::from_slice(&request.body)
+        .map_err(|_| BankError::invalid("Не передан обязательный параметр callbackUrl"))?;
+    if settings.callback_url.parse::<hyper::Uri>().map_or(true, |uri| uri.host().is_none()) {
+        return Err(BankError::invalid("Некорректный callbackUrl"));
+    }
+    state.data().callbacks.insert(account.id.clone(), settings.callback_url.clone());
+    Ok(web::json(StatusCode::OK, &settings))
+}
+
+fn save_receipt(state: &BankState, request: &WebRequest, kind: ReceiptType) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    require_json(&request.headers)?;
+    let now = Timestamp::now();
+    let receipt = Receipt::parse(&request.body, &account.id, kind)?;
+    let response = web::json(StatusCode::OK, &receipt.response(now));
+    let mut data = state.data();
+    match receipt_index(&data.receipts, &account.id, kind, &receipt.number) {
+        Some(index) => data.receipts[index].replace(receipt, now)?,
+        None => data.receipts.push(receipt),
+    }
+    Ok(response)
+}
+
+fn register_receipt(
+    state: &BankState,
+    request: &WebRequest,
+    kind: ReceiptType,
+    number: &str,
+) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    let now = Timestamp::now();
+    let mut data = state.data();
+    let index = receipt_index(&data.receipts, &account.id, kind, number);
+    let receipt = &mut data.receipts[index.ok_or_else(|| fiscal::receipt_not_found(number))?];
+    receipt.register(now)?;
+    state.publish_change();
+    Ok(web::json(StatusCode::OK, &receipt.response(now)))
+}
+
+fn receipt_status(
+    state: &BankState,
+    request: &WebRequest,
+    kind: ReceiptType,
+    number: &str,
+) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    let data = state.data();
+    let index = receipt_index(&data.receipts, &account.id, kind, number);
+    let receipt = &data.receipts[index.ok_or_else(|| fiscal::receipt_not_found(number))?];
+    Ok(web::json(StatusCode::OK, &receipt.response(Timestamp::now())))
+}
+
+/// Spring rejects a body without the right `Content-Type`.
+fn require_json(headers: &HeaderMap) -> Result<(), BankError> {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         true => Ok(()),
-        false => Err(Problem::Spring(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
+        false => Err(BankError::Spring(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
     }
 }
 
-fn receipt_place(receipts: &[Receipt], merchant: &str, kind: ReceiptType, number: &str) -> Option<usize> {
+fn receipt_index(receipts: &[Receipt], merchant: &str, kind: ReceiptType, number: &str) -> Option<usize> {
     let same = |receipt: &Receipt| receipt.merchant == merchant && receipt.kind == kind && receipt.number == number;
     receipts.iter().position(same)
 }
 
-fn code_answer(office: &Office, code: &Qr, version: Version) -> Answer {
-    let qr_url = office.picture_url(&code.id);
-    let subscription_id = code.ordered.subscription.as_deref();
+fn qr_response(state: &BankState, code: &Qr, version: ApiVersion) -> WebResponse {
+    let qr_url = state.image_url(&code.id);
+    let subscription_id = code.registration.subscription.as_deref();
     let (qr_id, payload) = (code.id.as_str(), code.payload.as_str());
     match version {
-        Version::V1 => {
+        ApiVersion::V1 => {
             let code = "SUCCESS";
             web::json(StatusCode::OK, &QrInfoV1 { code, qr_id, payload, qr_url, subscription_id })
         }
-        Version::V2 => {
-            let qr_expiration_date = code.ordered.expires.map(moment::to_the_second);
+        ApiVersion::V2 => {
+            let qr_expiration_date = code.registration.expires.map(timestamp::format_seconds);
             let qr_status = code.status;
             web::json(
                 StatusCode::OK,
@@ -246,47 +285,47 @@ fn code_answer(office: &Office, code: &Qr, version: Version) -> Answer {
     }
 }
 
-/// `code` is about the request: it is SUCCESS whatever became of the payment.
-fn payment_info(office: &Office, asked: &Asked, id: &str) -> Result<Answer, Problem> {
-    let account = office.authorized(&asked.headers)?;
-    let mut ledger = office.ledger();
-    let code = ledger.own_code(account, id)?;
+/// `code` is the result of the request: SUCCESS also for a declined payment.
+fn payment_info(state: &BankState, request: &WebRequest, id: &str) -> Result<WebResponse, BankError> {
+    let account = state.authenticate(&request.headers)?;
+    let mut data = state.data();
+    let code = data.own_code(account, id)?;
     let payment = code.decisive_payment();
     let info = PaymentInfo {
-        additional_info: code.ordered.additional_info.as_deref(),
-        payment_purpose: code.ordered.payment_details.as_deref(),
-        amount: payment.map(|payment| payment.amount).or(code.ordered.amount),
+        additional_info: code.registration.additional_info.as_deref(),
+        payment_purpose: code.registration.payment_details.as_deref(),
+        amount: payment.map(|payment| payment.amount).or(code.registration.amount),
         code: "SUCCESS",
-        create_date: moment::with_micros(code.created),
+        create_date: timestamp::format_micros(code.created),
         currency: "RUB",
         merchant_id: account.number,
-        order: code.ordered.order.as_deref(),
+        order: code.registration.order.as_deref(),
         payment_status: code.payment_status(),
         qr_id: &code.id,
         sbp_merchant_id: &account.id,
-        transaction_date: payment.map(|payment| moment::with_micros(payment.at)),
+        transaction_date: payment.map(|payment| timestamp::format_micros(payment.at)),
         transaction_id: payment.map(|payment| payment.id),
-        qr_expiration_date: code.ordered.expires.map(moment::to_the_second),
+        qr_expiration_date: code.registration.expires.map(timestamp::format_seconds),
     };
     Ok(web::json(StatusCode::OK, &info))
 }
 
-/// The bank's demonstration payer, as its SDK's tests call it.
-fn demo_pay(office: &Arc<Office>, body: &[u8]) -> Result<Answer, Problem> {
-    let wanted: DemoPayment =
-        serde_json::from_slice(body).map_err(|_| Problem::invalid("Не передан обязательный параметр"))?;
-    let amount = wanted.amount.as_deref().map(|amount| {
-        let wrong = || Problem::invalid("Передана некорректная сумма платежа");
-        roubles::sum(amount).ok_or_else(wrong)
+/// The bank's demonstration payer, as the tests of its SDK call it.
+fn demo_pay(state: &Arc<BankState>, body: &[u8]) -> Result<WebResponse, BankError> {
+    let request: DemoPaymentRequest =
+        serde_json::from_slice(body).map_err(|_| BankError::invalid("Не передан обязательный параметр"))?;
+    let amount = request.amount.as_deref().map(|amount| {
+        let invalid = || BankError::invalid("Передана некорректная сумма платежа");
+        amount::parse_positive(amount).ok_or_else(invalid)
     });
-    let mut operation = Operation::plain_payment();
+    let mut operation = PayerOperation::payment();
     operation.attempt.amount = amount.transpose()?;
-    match payer::operate(office, &wanted.qr_id, &operation) {
+    match payer::pay_or_decline(state, &request.qr_id, &operation) {
         Ok(_) => {
             let (code, payment_status) = ("SUCCESS", PaymentStatus::Success);
-            Ok(web::json(StatusCode::OK, &DemoPaid { code, qr_id: wanted.qr_id, payment_status }))
+            Ok(web::json(StatusCode::OK, &DemoPaymentResponse { code, qr_id: request.qr_id, payment_status }))
         }
-        Err(Refused::Unknown) => Err(Problem::no_such_qr()),
-        Err(Refused::Conflict(sentence)) => Err(Problem::refused("ERROR.ERROR_WRONG_QR_STATUS", sentence)),
+        Err(OperationError::UnknownQr) => Err(BankError::qr_not_found()),
+        Err(OperationError::Conflict(message)) => Err(BankError::logical("ERROR.ERROR_WRONG_QR_STATUS", message)),
     }
 }

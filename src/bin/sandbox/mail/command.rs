@@ -1,9 +1,6 @@
-//! The commands of SMTP: what a line means (RFC 5321, 4.1; STARTTLS in RFC 3207; AUTH in RFC 4954; SIZE in RFC 1870; SMTPUTF8
-//! in RFC 6531).
-//!
-//! Called by `session`. What must never happen: an address with a line break or a space in it.
+//! Parsing of SMTP commands (RFC 5321, 4.1; STARTTLS: RFC 3207; AUTH: RFC 4954; SIZE: RFC 1870; SMTPUTF8: RFC 6531).
 
-/// What a client wants.
+/// An SMTP command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     Helo,
@@ -20,17 +17,17 @@ pub enum Command {
     Help,
 }
 
-/// The reply to what is no command.
-pub type Refusal = &'static str;
+/// The reply to an invalid command.
+pub type ErrorReply = &'static str;
 
-const SYNTAX: Refusal = "501 5.5.4 Syntax error in parameters or arguments";
+const SYNTAX: ErrorReply = "501 5.5.4 Syntax error in parameters or arguments";
 
-/// Reads a line.
+/// Parses a command line.
 ///
 /// # Errors
-/// The reply.
-pub fn read(line: &[u8]) -> Result<Command, Refusal> {
-    let line = std::str::from_utf8(line).map_err(|_| "500 5.5.2 This is no UTF-8")?;
+/// The reply to an invalid command.
+pub fn parse(line: &[u8]) -> Result<Command, ErrorReply> {
+    let line = std::str::from_utf8(line).map_err(|_| "500 5.5.2 Invalid UTF-8")?;
     let line = line.trim_end_matches(' ');
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     let rest = rest.trim_start();
@@ -60,7 +57,7 @@ pub fn read(line: &[u8]) -> Result<Command, Refusal> {
     }
 }
 
-fn mail(rest: &str) -> Result<Command, Refusal> {
+fn mail(rest: &str) -> Result<Command, ErrorReply> {
     let (from, parameters) = path(rest, "FROM:")?;
     let (mut size, mut utf8) = (0, false);
     for parameter in parameters {
@@ -78,25 +75,25 @@ fn mail(rest: &str) -> Result<Command, Refusal> {
         return Err("553 5.6.7 The address needs SMTPUTF8");
     }
     if !from.is_empty() && !is_mailbox(from) {
-        return Err("553 5.1.7 The sender's address has no proper form");
+        return Err("553 5.1.7 Invalid sender address");
     }
     Ok(Command::Mail { from: from.to_owned(), size })
 }
 
-fn rcpt(rest: &str) -> Result<Command, Refusal> {
+fn rcpt(rest: &str) -> Result<Command, ErrorReply> {
     let (to, mut parameters) = path(rest, "TO:")?;
     if parameters.next().is_some() {
         return Err("555 5.5.4 RCPT TO parameters not recognized");
     }
     if !is_mailbox(to) && !to.eq_ignore_ascii_case("postmaster") {
-        return Err("553 5.1.3 The recipient's address has no proper form");
+        return Err("553 5.1.3 Invalid recipient address");
     }
     Ok(Command::Rcpt { to: to.to_owned() })
 }
 
-/// `FROM:<a@example.org> SIZE=5`: the address and what follows it. A blank after the colon is forbidden and harmless.
-fn path<'a>(rest: &'a str, word: &str) -> Result<(&'a str, impl Iterator<Item = &'a str>), Refusal> {
-    let head = rest.get(..word.len()).filter(|head| head.eq_ignore_ascii_case(word)).ok_or(SYNTAX)?;
+/// `FROM:<a@example.org> SIZE=5`: the address and the parameters. A space after the colon is accepted although it is invalid.
+fn path<'a>(rest: &'a str, keyword: &str) -> Result<(&'a str, impl Iterator<Item = &'a str>), ErrorReply> {
+    let head = rest.get(..keyword.len()).filter(|head| head.eq_ignore_ascii_case(keyword)).ok_or(SYNTAX)?;
     let path = rest[head.len()..].trim_start().strip_prefix('<').ok_or(SYNTAX)?;
     let (address, parameters) = path.split_once('>').ok_or(SYNTAX)?;
     if !parameters.is_empty() && !parameters.starts_with(' ') {
@@ -117,7 +114,7 @@ fn is_mailbox(address: &str) -> bool {
     sizes && dots && clean(local) && (literal || (labels() && clean(domain) && !local.contains('@')))
 }
 
-/// Base64 with its padding (RFC 4648, 4).
+/// Decodes padded Base64 (RFC 4648, 4).
 pub fn base64(text: &str) -> Option<Vec<u8>> {
     let value = |byte: u8| match byte {
         b'A'..=b'Z' => Some(byte - b'A'),
@@ -145,7 +142,7 @@ pub fn base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// User and password of an AUTH PLAIN message: `authzid NUL authcid NUL password` (RFC 4616).
+/// The user and the password of an AUTH PLAIN message: `authzid NUL authcid NUL password` (RFC 4616).
 pub fn plain_login(message: &[u8]) -> Option<(String, String)> {
     let mut parts = std::str::from_utf8(message).ok()?.split('\0');
     let (_, user, password) = (parts.next()?, parts.next()?, parts.next()?);
@@ -157,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_read() {
+    fn commands_are_parsed() {
         let mail = |from: &str, size| Ok(Command::Mail { from: from.to_owned(), size });
         for (line, expected) in [
             ("EHLO localhost", Ok(Command::Ehlo)),
@@ -168,24 +165,24 @@ mod tests {
             ("MAIL FROM:<ж@example.org>", Err("553 5.6.7 The address needs SMTPUTF8")),
             ("MAIL FROM:a@example.org", Err(SYNTAX)),
             ("MAIL FROM:<a@example.org> RET=FULL", Err("555 5.5.4 MAIL FROM parameters not recognized")),
-            ("MAIL FROM:<a b@example.org>", Err("553 5.1.7 The sender's address has no proper form")),
+            ("MAIL FROM:<a b@example.org>", Err("553 5.1.7 Invalid sender address")),
             ("MAIL TO:<a@example.org>", Err(SYNTAX)),
             ("RCPT TO:<Postmaster>", Ok(Command::Rcpt { to: "Postmaster".to_owned() })),
-            ("RCPT TO:<a@b@example.org>", Err("553 5.1.3 The recipient's address has no proper form")),
-            ("RCPT TO:<a@-example.org>", Err("553 5.1.3 The recipient's address has no proper form")),
-            ("RCPT TO:<>", Err("553 5.1.3 The recipient's address has no proper form")),
+            ("RCPT TO:<a@b@example.org>", Err("553 5.1.3 Invalid recipient address")),
+            ("RCPT TO:<a@-example.org>", Err("553 5.1.3 Invalid recipient address")),
+            ("RCPT TO:<>", Err("553 5.1.3 Invalid recipient address")),
             ("DATA now", Err(SYNTAX)),
             ("starttls", Ok(Command::StartTls)),
             ("STARTTLS now", Err(SYNTAX)),
             ("BDAT 5 LAST", Err("502 5.5.1 Command not implemented")),
             ("GET / HTTP/1.1", Err("500 5.5.1 Command unrecognized")),
         ] {
-            assert_eq!(read(line.as_bytes()), expected, "{line}");
+            assert_eq!(parse(line.as_bytes()), expected, "{line}");
         }
     }
 
     #[test]
-    fn a_user_logs_in() {
+    fn auth_plain_message_is_decoded() {
         assert_eq!(base64("AHVzZXIAcGFzcw==").as_deref(), Some(&b"\0user\0pass"[..]));
         assert_eq!(base64("").as_deref(), Some(&b""[..]));
         for wrong in ["A", "AAA", "A===", "AA-A", "AH=z"] {

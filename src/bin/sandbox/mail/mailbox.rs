@@ -1,6 +1,7 @@
-//! The mailbox: what was taken in, and the trouble that the server is in; in memory alone.
+//! The in-memory mailbox and the injected faults of the mail server.
 //!
-//! Shared by the SMTP sessions and the pages. What must never happen: a mail that was accepted and is not here.
+//! # Invariants
+//! - An accepted message is in the mailbox.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -8,58 +9,61 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use super::letter::Letter;
+use super::message::EmailMessage;
 
-/// In which way the server fails.
+/// How the server fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum How {
-    /// Connections end before the greeting.
+pub enum MailFaultKind {
+    /// Connections are closed before the greeting.
     Down,
-    /// Recipients are refused for now.
+    /// Recipients are rejected temporarily.
     #[serde(rename = "451")]
-    Later,
-    /// Recipients are refused for good.
+    RejectTemporarily,
+    /// Recipients are rejected permanently.
     #[serde(rename = "550")]
-    Never,
-    /// Nobody's password is right.
+    RejectPermanently,
+    /// Logins fail.
     #[serde(rename = "535")]
-    Password,
-    /// The mail is taken and kept, and the connection ends without the 250.
+    RejectLogin,
+    /// The message is stored and the connection closed without a reply.
     DropAfterData,
-    /// The mail is taken and kept, and the 250 is late.
+    /// The message is stored and the reply delayed.
     Slow,
 }
 
-/// The next times that this can go wrong, it does.
+/// A fault of the next sessions.
 #[derive(Debug, Clone, Serialize)]
-pub struct Trouble {
-    pub how: How,
+pub struct MailFault {
+    #[serde(rename = "how")]
+    pub kind: MailFaultKind,
     times: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ms: Option<u64>,
+    #[serde(rename = "ms", skip_serializing_if = "Option::is_none")]
+    delay_ms: Option<u64>,
 }
 
-impl Trouble {
-    pub fn wait(&self) -> Duration {
-        Duration::from_millis(self.ms.unwrap_or(3_000))
+impl MailFault {
+    pub fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay_ms.unwrap_or(3_000))
     }
 }
 
-/// The body of `POST /mail/misbehave`; `{"times":0}` ends all trouble, or that of its kind.
+/// The body of `POST /mail/misbehave`; `"times":0` removes all faults, or those of a kind.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TroubleWanted {
-    how: Option<How>,
+pub struct MailFaultRequest {
+    #[serde(rename = "how")]
+    kind: Option<MailFaultKind>,
     times: Option<u64>,
-    ms: Option<u64>,
+    #[serde(rename = "ms")]
+    delay_ms: Option<u64>,
 }
 
 #[derive(Default)]
 struct Contents {
-    letters: Vec<(Letter, Vec<u8>)>,
+    messages: Vec<(EmailMessage, Vec<u8>)>,
     last_id: u64,
-    troubles: Vec<Trouble>,
+    faults: Vec<MailFault>,
 }
 
 pub struct Mailbox {
@@ -75,79 +79,81 @@ impl Default for Mailbox {
 
 impl Mailbox {
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.contents.lock().expect("nobody panics with the mailbox in hand")
+        self.contents.lock().expect("no panic while locked")
     }
 
-    fn changed(&self) {
-        // Without an open page there is nobody to tell.
+    fn publish_change(&self) {
+        // Fails only when no page is open.
         drop(self.changes.send(()));
     }
 
-    pub fn changes(&self) -> broadcast::Receiver<()> {
+    pub fn subscribe(&self) -> broadcast::Receiver<()> {
         self.changes.subscribe()
     }
 
     /// Oldest first.
-    pub fn letters(&self) -> Vec<Letter> {
-        self.contents().letters.iter().map(|(letter, _)| letter.clone()).collect()
+    pub fn messages(&self) -> Vec<EmailMessage> {
+        self.contents().messages.iter().map(|(message, _)| message.clone()).collect()
     }
 
-    /// A mail as it was taken in.
+    /// A message as it was received.
     pub fn raw(&self, id: u64) -> Option<Vec<u8>> {
-        self.contents().letters.iter().find(|(letter, _)| letter.id == id).map(|(_, raw)| raw.clone())
+        self.contents().messages.iter().find(|(message, _)| message.id == id).map(|(_, raw)| raw.clone())
     }
 
-    pub fn keep(&self, mut letter: Letter, raw: Vec<u8>) {
+    pub fn store(&self, mut message: EmailMessage, raw: Vec<u8>) {
         let mut contents = self.contents();
         contents.last_id += 1;
-        letter.id = contents.last_id;
-        contents.letters.push((letter, raw));
+        message.id = contents.last_id;
+        contents.messages.push((message, raw));
         drop(contents);
-        self.changed();
+        self.publish_change();
     }
 
-    pub fn empty(&self) {
-        self.contents().letters.clear();
-        self.changed();
+    pub fn clear(&self) {
+        self.contents().messages.clear();
+        self.publish_change();
     }
 
-    /// Returns once there are so many mails, or when the time is over.
-    pub async fn at_least(&self, count: usize, within: Duration) {
-        let mut changes = self.changes();
+    /// Waits until the mailbox holds `count` messages, or until the timeout.
+    pub async fn wait_for_count(&self, count: usize, timeout: Duration) {
+        let mut changes = self.subscribe();
         let enough = async {
-            while self.contents().letters.len() < count {
-                // A missed change is one more reason to look.
+            while self.contents().messages.len() < count {
+                // An error means missed changes: check again.
                 drop(changes.recv().await);
             }
         };
-        // Whoever asked sees by the number that the time was over.
-        drop(tokio::time::timeout(within, enough).await);
+        // The caller recognises a timeout by the count.
+        drop(tokio::time::timeout(timeout, enough).await);
     }
 
+    /// Adds or removes faults.
+    ///
     /// # Errors
-    /// A sentence about what is missing.
-    pub fn plan(&self, wanted: TroubleWanted) -> Result<Vec<Trouble>, &'static str> {
+    /// What is wrong with the request.
+    pub fn inject(&self, request: MailFaultRequest) -> Result<Vec<MailFault>, &'static str> {
         let mut contents = self.contents();
-        match (wanted.times.unwrap_or(1), wanted.how) {
-            (0, how) => contents.troubles.retain(|trouble| how.is_some_and(|how| trouble.how != how)),
-            (times, Some(how)) => contents.troubles.push(Trouble { how, times, ms: wanted.ms }),
-            (_, None) => return Err("It does not say how."),
+        match (request.times.unwrap_or(1), request.kind) {
+            (0, kind) => contents.faults.retain(|fault| kind.is_some_and(|kind| fault.kind != kind)),
+            (times, Some(kind)) => contents.faults.push(MailFault { kind, times, delay_ms: request.delay_ms }),
+            (_, None) => return Err("how is missing"),
         }
-        Ok(contents.troubles.clone())
+        Ok(contents.faults.clone())
     }
 
-    pub fn troubles(&self) -> Vec<Trouble> {
-        self.contents().troubles.clone()
+    pub fn faults(&self) -> Vec<MailFault> {
+        self.contents().faults.clone()
     }
 
-    /// The trouble that happens now, if it is one of these.
-    pub fn strike(&self, hows: &[How]) -> Option<Trouble> {
+    /// Takes the next fault of these kinds.
+    pub fn take_fault(&self, kinds: &[MailFaultKind]) -> Option<MailFault> {
         let mut contents = self.contents();
-        let place = contents.troubles.iter().position(|trouble| hows.contains(&trouble.how))?;
-        let trouble = contents.troubles[place].clone();
-        contents.troubles[place].times -= 1;
-        contents.troubles.retain(|trouble| trouble.times > 0);
-        Some(trouble)
+        let index = contents.faults.iter().position(|fault| kinds.contains(&fault.kind))?;
+        let fault = contents.faults[index].clone();
+        contents.faults[index].times -= 1;
+        contents.faults.retain(|fault| fault.times > 0);
+        Some(fault)
     }
 }
 
@@ -156,14 +162,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_happens_as_often_as_planned() {
+    fn fault_happens_as_often_as_injected() {
         let mailbox = Mailbox::default();
-        let plan = |json: &str| mailbox.plan(serde_json::from_str(json).expect("it is in order"));
-        plan(r#"{"how":"451","times":2}"#).expect("a plan");
-        plan(r#"{"how":"down","times":9}"#).expect("a plan");
-        assert!(plan(r#"{"times":1}"#).is_err());
-        let strike = || mailbox.strike(&[How::Later, How::Never]).map(|trouble| trouble.how);
-        assert_eq!([strike(), strike(), strike()], [Some(How::Later), Some(How::Later), None]);
-        assert!(plan(r#"{"times":0}"#).expect("an end").is_empty());
+        let inject = |json: &str| mailbox.inject(serde_json::from_str(json).expect("a valid request"));
+        inject(r#"{"how":"451","times":2}"#).expect("a valid fault");
+        inject(r#"{"how":"down","times":9}"#).expect("a valid fault");
+        assert!(inject(r#"{"times":1}"#).is_err());
+        let next = || {
+            mailbox
+                .take_fault(&[MailFaultKind::RejectTemporarily, MailFaultKind::RejectPermanently])
+                .map(|fault| fault.kind)
+        };
+        assert_eq!(
+            [next(), next(), next()],
+            [Some(MailFaultKind::RejectTemporarily), Some(MailFaultKind::RejectTemporarily), None]
+        );
+        assert!(inject(r#"{"times":0}"#).expect("a valid request").is_empty());
     }
 }

@@ -1,26 +1,27 @@
-//! A conversation in SMTP: greeting, log-in, envelope, mail (RFC 5321).
+//! An SMTP session: greeting, login, envelope, message (RFC 5321).
 //!
-//! Started by `mail` for every connection. What must never happen: a 250 for a mail that is not in the mailbox.
+//! # Invariants
+//! - A message is stored before it is confirmed with 250.
 
 use std::io;
 
 use super::command::{self, Command};
-use super::letter::{Envelope, Letter};
-use super::mailbox::{How, Mailbox, Trouble};
-use super::server::Server;
-use super::wire::Wire;
+use super::connection::SmtpConnection;
+use super::mailbox::{MailFault, MailFaultKind, Mailbox};
+use super::message::{EmailMessage, Envelope};
+use super::state::ServerState;
 
 /// RFC 5321, 4.5.3.1.4, without the CRLF; the extensions below lengthen some commands.
-const COMMAND_BYTES: usize = 510 + 26 + 10 + 17;
+const MAX_COMMAND_BYTES: usize = 510 + 26 + 10 + 17;
 /// RFC 4954, 4.5.
-const AUTH_LINE_BYTES: usize = 12_288;
-const MAIL_BYTES: usize = 10 * 1024 * 1024;
-/// The least that a server has to take (RFC 5321, 4.5.3.1.8).
-const RECIPIENTS: usize = 100;
+const MAX_AUTH_LINE_BYTES: usize = 12_288;
+const MAX_MAIL_BYTES: usize = 10 * 1024 * 1024;
+/// The minimum that a server must accept (RFC 5321, 4.5.3.1.8).
+const MAX_RECIPIENTS: usize = 100;
 
 const OUT_OF_SEQUENCE: &str = "503 5.5.1 Bad sequence of commands";
 
-/// What a client has said so far.
+/// The state of a session.
 #[derive(Default)]
 struct Session {
     greeted: bool,
@@ -29,95 +30,95 @@ struct Session {
     user: Option<String>,
     sender: Option<String>,
     recipients: Vec<String>,
-    /// What happens to this mail's recipients.
-    refusal: Option<How>,
+    /// The injected rejection of this message's recipients.
+    rejection: Option<MailFaultKind>,
 }
 
-/// Serves a client until it leaves.
+/// Serves a client until it quits or disconnects.
 ///
 /// # Errors
-/// The connection broke.
-pub async fn serve(mut wire: Wire, encrypted: bool, server: &Server) -> io::Result<()> {
-    let mailbox: &Mailbox = &server.mailbox;
+/// The connection failed.
+pub async fn serve(mut connection: SmtpConnection, encrypted: bool, state: &ServerState) -> io::Result<()> {
+    let mailbox: &Mailbox = &state.mailbox;
     let mut session = Session { encrypted, ..Session::default() };
-    wire.say("220 localhost ESMTP sandbox").await?;
+    connection.send("220 localhost ESMTP sandbox").await?;
     loop {
-        // An initial response of AUTH may fill a longer line than any other command.
-        let Some(line) = wire.line(AUTH_LINE_BYTES).await? else { return Ok(()) };
+        // AUTH with an initial response may be longer than any other command.
+        let Some(line) = connection.line(MAX_AUTH_LINE_BYTES).await? else { return Ok(()) };
         let is_auth = line.bytes.get(..5).is_some_and(|head| head.eq_ignore_ascii_case(b"AUTH "));
-        if line.too_long || (line.bytes.len() > COMMAND_BYTES && !is_auth) {
-            wire.say("500 5.5.2 Line too long").await?;
+        if line.too_long || (line.bytes.len() > MAX_COMMAND_BYTES && !is_auth) {
+            connection.send("500 5.5.2 Line too long").await?;
             continue;
         }
         if line.bare {
-            wire.say("500 5.5.2 Lines end with CRLF").await?;
+            connection.send("500 5.5.2 Lines must end with CRLF").await?;
             continue;
         }
-        match command::read(&line.bytes) {
-            Ok(Command::Quit) => return wire.say("221 2.0.0 Bye").await,
+        match command::parse(&line.bytes) {
+            Ok(Command::Quit) => return connection.send("221 2.0.0 Bye").await,
             Ok(Command::Data) => {
-                if session.data(&mut wire, mailbox).await? == Next::HangUp {
+                if session.data(&mut connection, mailbox).await? == Next::Close {
                     return Ok(());
                 }
             }
             Ok(Command::Auth { mechanism, initial }) => {
-                let reply = session.auth(&mut wire, server, &mechanism, initial).await?;
-                wire.say(reply).await?;
+                let reply = session.auth(&mut connection, state, &mechanism, initial).await?;
+                connection.send(reply).await?;
             }
-            Ok(Command::StartTls) => match &server.tls {
+            Ok(Command::StartTls) => match &state.tls {
                 Some(tls) if !session.encrypted => {
-                    wire.say("220 2.0.0 Ready").await?;
-                    wire = wire.encrypt(tls).await?;
-                    // Whatever was said in the clear is forgotten (RFC 3207, 4.2).
+                    connection.send("220 2.0.0 Ready").await?;
+                    connection = connection.encrypt(tls).await?;
+                    // TLS resets the session (RFC 3207, 4.2).
                     session = Session { encrypted: true, ..Session::default() };
                 }
-                _ => wire.say(OUT_OF_SEQUENCE).await?,
+                _ => connection.send(OUT_OF_SEQUENCE).await?,
             },
-            Ok(command) => wire.say(&session.answer(command, server)).await?,
-            Err(reply) => wire.say(reply).await?,
+            Ok(command) => connection.send(&session.reply(command, state)).await?,
+            Err(reply) => connection.send(reply).await?,
         }
     }
 }
 
 #[derive(PartialEq, Eq)]
 enum Next {
-    GoOn,
-    HangUp,
+    Continue,
+    Close,
 }
 
 impl Session {
-    /// What needs no more than this one line.
-    fn answer(&mut self, command: Command, server: &Server) -> String {
-        let mailbox = &server.mailbox;
+    /// The reply to a command that is complete in one line.
+    fn reply(&mut self, command: Command, state: &ServerState) -> String {
+        let mailbox = &state.mailbox;
         let reply = match command {
             Command::Helo | Command::Ehlo => {
                 self.reset();
                 self.greeted = true;
                 self.extended = command == Command::Ehlo;
                 if self.extended {
-                    let starttls = if server.tls.is_some() && !self.encrypted { "250-STARTTLS\r\n" } else { "" };
+                    let starttls = if state.tls.is_some() && !self.encrypted { "250-STARTTLS\r\n" } else { "" };
                     return format!(
-                        "250-localhost\r\n250-SIZE {MAIL_BYTES}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-PIPELINING\r\n\
+                        "250-localhost\r\n250-SIZE {MAX_MAIL_BYTES}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-PIPELINING\r\n\
                          250-ENHANCEDSTATUSCODES\r\n{starttls}250 AUTH PLAIN LOGIN"
                     );
                 }
                 "250 localhost"
             }
             Command::Mail { .. } if !self.greeted || self.sender.is_some() => OUT_OF_SEQUENCE,
-            Command::Mail { .. } if server.login.is_some() && self.user.is_none() => {
-                "530 5.7.0 Authentication required"
-            }
-            Command::Mail { size, .. } if size > MAIL_BYTES as u64 => "552 5.3.4 The mail is too big",
+            Command::Mail { .. } if state.login.is_some() && self.user.is_none() => "530 5.7.0 Authentication required",
+            Command::Mail { size, .. } if size > MAX_MAIL_BYTES as u64 => "552 5.3.4 Message too big",
             Command::Mail { from, .. } => {
                 self.sender = Some(from);
-                self.refusal = mailbox.strike(&[How::Later, How::Never]).map(|trouble| trouble.how);
+                self.rejection = mailbox
+                    .take_fault(&[MailFaultKind::RejectTemporarily, MailFaultKind::RejectPermanently])
+                    .map(|fault| fault.kind);
                 "250 2.1.0 Sender ok"
             }
             Command::Rcpt { .. } if self.sender.is_none() => OUT_OF_SEQUENCE,
-            Command::Rcpt { to } => match self.refusal {
-                Some(How::Later) => "451 4.3.0 Try again later",
+            Command::Rcpt { to } => match self.rejection {
+                Some(MailFaultKind::RejectTemporarily) => "451 4.3.0 Try again later",
                 Some(_) => "550 5.1.1 No such mailbox",
-                None if self.recipients.len() == RECIPIENTS => "452 4.5.3 Too many recipients",
+                None if self.recipients.len() == MAX_RECIPIENTS => "452 4.5.3 Too many recipients",
                 None => {
                     self.recipients.push(to);
                     "250 2.1.5 Recipient ok"
@@ -128,7 +129,7 @@ impl Session {
                 "250 2.0.0 Reset"
             }
             Command::Noop => "250 2.0.0 Ok",
-            Command::Vrfy => "252 2.5.2 Cannot verify, but will take mail",
+            Command::Vrfy => "252 2.5.2 Cannot verify, but will accept mail",
             Command::Help => "214 2.0.0 RFC 5321",
             Command::Quit | Command::Data | Command::StartTls | Command::Auth { .. } => OUT_OF_SEQUENCE,
         };
@@ -138,48 +139,48 @@ impl Session {
     fn reset(&mut self) {
         self.sender = None;
         self.recipients.clear();
-        self.refusal = None;
+        self.rejection = None;
     }
 
-    async fn data(&mut self, wire: &mut Wire, mailbox: &Mailbox) -> io::Result<Next> {
+    async fn data(&mut self, connection: &mut SmtpConnection, mailbox: &Mailbox) -> io::Result<Next> {
         let Some(sender) = &self.sender else {
-            wire.say(OUT_OF_SEQUENCE).await?;
-            return Ok(Next::GoOn);
+            connection.send(OUT_OF_SEQUENCE).await?;
+            return Ok(Next::Continue);
         };
         if self.recipients.is_empty() {
-            wire.say("554 5.5.1 No valid recipients").await?;
-            return Ok(Next::GoOn);
+            connection.send("554 5.5.1 No valid recipients").await?;
+            return Ok(Next::Continue);
         }
         let (from, to, user) = (sender.clone(), self.recipients.clone(), self.user.clone());
         let envelope = Envelope { from, to, user, tls: self.encrypted };
-        wire.say("354 End with a line that holds one dot").await?;
-        let Some(text) = wire.text(MAIL_BYTES).await? else { return Ok(Next::HangUp) };
+        connection.send("354 End with a line that contains a single dot").await?;
+        let Some(text) = connection.text(MAX_MAIL_BYTES).await? else { return Ok(Next::Close) };
         self.reset();
-        let refusal = match &text {
-            text if text.too_big => Some("552 5.3.4 The mail is too big"),
-            text if text.line_too_long => Some("554 5.6.0 A line of the mail is too long"),
-            text if text.bare => Some("554 5.6.0 Lines of the mail end with CRLF"),
+        let rejection = match &text {
+            text if text.too_big => Some("552 5.3.4 Message too big"),
+            text if text.line_too_long => Some("554 5.6.0 Message line too long"),
+            text if text.bare => Some("554 5.6.0 Message lines must end with CRLF"),
             _ => None,
         };
-        if let Some(refusal) = refusal {
-            wire.say(refusal).await?;
-            return Ok(Next::GoOn);
+        if let Some(rejection) = rejection {
+            connection.send(rejection).await?;
+            return Ok(Next::Continue);
         }
-        mailbox.keep(Letter::new(envelope, &text.bytes), text.bytes);
-        match mailbox.strike(&[How::DropAfterData, How::Slow]) {
-            Some(Trouble { how: How::DropAfterData, .. }) => return Ok(Next::HangUp),
-            Some(slow) => tokio::time::sleep(slow.wait()).await,
+        mailbox.store(EmailMessage::new(envelope, &text.bytes), text.bytes);
+        match mailbox.take_fault(&[MailFaultKind::DropAfterData, MailFaultKind::Slow]) {
+            Some(MailFault { kind: MailFaultKind::DropAfterData, .. }) => return Ok(Next::Close),
+            Some(slow) => tokio::time::sleep(slow.delay()).await,
             None => {}
         }
-        wire.say("250 2.0.0 Kept").await?;
-        Ok(Next::GoOn)
+        connection.send("250 2.0.0 Stored").await?;
+        Ok(Next::Continue)
     }
 
-    /// Every user and every password is right, unless the settings name the one that is (RFC 4954).
+    /// Authenticates the client (RFC 4954). Any login succeeds unless the settings have `smtp_auth`.
     async fn auth(
         &mut self,
-        wire: &mut Wire,
-        server: &Server,
+        connection: &mut SmtpConnection,
+        state: &ServerState,
         mechanism: &str,
         initial: Option<String>,
     ) -> io::Result<&'static str> {
@@ -188,23 +189,23 @@ impl Session {
         }
         let login = match mechanism {
             "PLAIN" => {
-                let message = response(wire, initial, "334 ").await?;
+                let message = response(connection, initial, "334 ").await?;
                 message.and_then(|message| command::plain_login(&message).ok_or(NO_RESPONSE))
             }
-            "LOGIN" => match response(wire, initial, "334 VXNlcm5hbWU6").await? {
+            "LOGIN" => match response(connection, initial, "334 VXNlcm5hbWU6").await? {
                 Ok(user) => {
-                    let password = response(wire, None, "334 UGFzc3dvcmQ6").await?;
+                    let password = response(connection, None, "334 UGFzc3dvcmQ6").await?;
                     let text = |bytes| String::from_utf8(bytes).map_err(|_| NO_RESPONSE);
                     password.and_then(|password| Ok((text(user)?, text(password)?)))
                 }
-                Err(refusal) => Err(refusal),
+                Err(rejection) => Err(rejection),
             },
             _ => Err("504 5.5.4 AUTH PLAIN or LOGIN"),
         };
-        let is_right = |login: &(String, String)| server.login.as_ref().is_none_or(|right| right == login);
+        let is_valid = |login: &(String, String)| state.login.as_ref().is_none_or(|valid| valid == login);
         Ok(match login {
-            Err(refusal) => refusal,
-            Ok(login) if server.mailbox.strike(&[How::Password]).is_some() || !is_right(&login) => {
+            Err(rejection) => rejection,
+            Ok(login) if state.mailbox.take_fault(&[MailFaultKind::RejectLogin]).is_some() || !is_valid(&login) => {
                 "535 5.7.8 Authentication credentials invalid"
             }
             Ok((user, _)) => {
@@ -215,22 +216,22 @@ impl Session {
     }
 }
 
-const NO_RESPONSE: &str = "501 5.5.2 This is no response to the challenge";
+const NO_RESPONSE: &str = "501 5.5.2 Invalid response";
 
-/// The client's response: the one it has sent already, or the answer to the challenge.
+/// The client's response: the initial one, or the response to the challenge.
 async fn response(
-    wire: &mut Wire,
+    connection: &mut SmtpConnection,
     initial: Option<String>,
     challenge: &str,
 ) -> io::Result<Result<Vec<u8>, &'static str>> {
     let text = match initial {
-        // An empty initial response is written as a sign (RFC 4954, 4).
+        // `=` is an empty initial response (RFC 4954, 4).
         Some(text) if text == "=" => String::new(),
         Some(text) => text,
         None => {
-            wire.say(challenge).await?;
-            let gone = || io::Error::from(io::ErrorKind::UnexpectedEof);
-            let line = wire.line(AUTH_LINE_BYTES).await?.ok_or_else(gone)?;
+            connection.send(challenge).await?;
+            let disconnected = || io::Error::from(io::ErrorKind::UnexpectedEof);
+            let line = connection.line(MAX_AUTH_LINE_BYTES).await?.ok_or_else(disconnected)?;
             if line.too_long {
                 return Ok(Err("500 5.5.6 Authentication exchange line is too long"));
             }

@@ -1,35 +1,35 @@
-// The cart: what is in it, the buttons that change it, and its page.
+// The cart: its contents, its page, and the buttons that change it.
 
 import { read, send } from './api.js';
-import { beginCheckout } from './checkout.js';
-import { price } from './catalog.js';
+import { startCheckout } from './checkout.js';
 import { t } from './i18n.js';
 import { requireLogin } from './login.js';
-import { money, pieceKopecks, totalKopecks } from './money.js';
+import { money, totalKopecks, unitKopecks } from './money.js';
+import { priceTag } from './price_tag.js';
 import { go } from './router.js';
 import { sessionKnown } from './session.js';
-import { busy, button, h, picture, say } from './ui.js';
+import { busy, button, h, picture, notify } from './ui.js';
 
-const MOST_PIECES = 999;
+const MAX_QUANTITY = 999;
 const listeners = new Set();
 
-/** Items as the API has them; `quantity` is how many are in the cart. */
+/** Items as the API returns them; `quantity` is the quantity in the cart. */
 export const cart = { items: [] };
 
-/** Reads the cart anew. */
+/** Reloads the cart. */
 export async function loadCart() {
   await sessionKnown;
   cart.items = await read('/cart');
   for (const listener of listeners) listener();
 }
 
-/** Calls `listener` at every change; until the signal says that nobody looks any more. */
+/** Calls `listener` after every change, until the signal aborts. */
 export function onCart(listener, signal) {
   listeners.add(listener);
   signal?.addEventListener('abort', () => listeners.delete(listener));
 }
 
-/** A write, and what became of the cart by it. More than the stock is refused with how many are left. */
+/** Changes the cart and reloads it; also when the item is out of stock, as the stock has changed. */
 async function change(method, body) {
   try {
     await send(method, '/cart', { body });
@@ -40,12 +40,12 @@ async function change(method, body) {
   await loadCart();
 }
 
-/** The button of an item in a list and on its page. */
+/** The button that adds an item to the cart. */
 export function addButton(item) {
   if (item.remainings === 'out') return h('span', { class: 'sold-out' }, t('stock_out'));
   const add = async () => {
     await change('POST', { itemID: item.itemID, quantity: 1 });
-    say(t('added', { name: item.name }));
+    notify(t('added', { name: item.name }));
   };
   return button(t('add'), add, { class: 'add', 'aria-label': t('add_named', { name: item.name }) });
 }
@@ -55,7 +55,7 @@ export async function cartPage({ signal }) {
   await loadCart();
   const content = h('div', {});
   const show = () => {
-    // Whoever works with the keyboard stays at the same button of the same item.
+    // Keyboard focus stays at the same control of the same item.
     const place = document.activeElement?.dataset.place;
     content.replaceChildren(...(cart.items.length > 0 ? filled() : empty()));
     if (place) (content.querySelector(`[data-place="${place}"]`) ?? content.querySelector('h1')).focus();
@@ -73,9 +73,9 @@ function filled() {
   const isPayable = cart.items.every((item) => item.remainings !== 'out');
   const checkout = button(t('checkout'), async () => {
     if (!(await requireLogin())) return;
-    // A login joins this cart with the one that the person had before.
+    // A login merges this cart with the cart of the account.
     await loadCart();
-    beginCheckout(cart.items);
+    startCheckout(cart.items);
     go('/payment');
   }, { class: 'primary', disabled: !isPayable });
   return [
@@ -100,7 +100,7 @@ function line(item) {
     type: 'number',
     name: `quantity-${item.itemID}`,
     min: 1,
-    max: MOST_PIECES,
+    max: MAX_QUANTITY,
     value: item.quantity,
     'aria-label': t('quantity_of', { name: item.name }),
     'data-place': place('number'),
@@ -122,8 +122,8 @@ function line(item) {
   const remove = button(t('remove'), () => change('DELETE', [item.itemID]), { class: 'quiet', 'aria-label': t('remove_named', { name: item.name }) });
   return h('li', { class: 'line', 'data-item': item.itemID },
     h('a', { class: 'photo', href: `/item/${item.itemID}`, tabindex: '-1', 'aria-hidden': 'true' }, picture(item.photos?.[0]?.url)),
-    h('div', { class: 'what' }, h('a', { href: `/item/${item.itemID}` }, item.name), price(item), item.remainings === 'out' && h('span', { class: 'stock out' }, t('line_out'))),
+    h('div', { class: 'what' }, h('a', { href: `/item/${item.itemID}` }, item.name), priceTag(item), item.remainings === 'out' && h('span', { class: 'stock out' }, t('line_out'))),
     h('div', { class: 'stepper' }, step('−', -1, 'one_less'), number, step('+', 1, 'one_more')),
-    h('strong', { class: 'sum' }, money(pieceKopecks(item) * item.quantity)),
+    h('strong', { class: 'sum' }, money(unitKopecks(item) * item.quantity)),
     remove);
 }

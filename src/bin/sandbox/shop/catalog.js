@@ -1,40 +1,40 @@
-// The front page, the tree of categories, a category with its items, and the card of an item that search uses too.
+// The home page, the category tree, category pages and item cards.
 
 import { config, read } from './api.js';
 import { addButton } from './cart.js';
 import { number, t, word } from './i18n.js';
-import { kopecks, money, pieceKopecks } from './money.js';
+import { priceTag } from './price_tag.js';
 import { button, h, picture } from './ui.js';
 
 export const PAGE_SIZE = 24;
 const RANDOM_ITEMS = 8;
-/** A shop with fewer categories than this at the top shows those below them too. */
-const FEW_CATEGORIES = 4;
+/** With fewer top-level categories than this, the home page lists subcategories too. */
+const MIN_CATEGORIES = 4;
 
-/** `/`: all categories and a few things by chance. */
+/** `/`: all categories and random items. */
 export async function homePage({ signal }) {
   const [categories, random] = await Promise.all([
     read('/category', { signal }),
     read(`/randomitems?count=${RANDOM_ITEMS}`, { signal }),
   ]);
-  const surprise = grid(random);
+  const randomItems = grid(random);
   const again = button(t('random_again'), async () => {
-    surprise.replaceChildren(...(await read(`/randomitems?count=${RANDOM_ITEMS}`, { signal })).map(card));
+    randomItems.replaceChildren(...(await read(`/randomitems?count=${RANDOM_ITEMS}`, { signal })).map(card));
   }, { class: 'quiet' });
   const tiles = categories.map((category) => {
     const count = h('span', { class: 'count' }, String(category.itemCount));
     return h('li', {}, h('a', { class: 'tile', href: categoryPath(category) }, picture(category.icon), h('span', { class: 'name' }, category.name), count));
   });
-  const below = categories.length < FEW_CATEGORIES ? descendants(categories).filter((category) => category.itemCount > 0) : [];
+  const below = categories.length < MIN_CATEGORIES ? descendants(categories).filter((category) => category.itemCount > 0) : [];
   const content = [
     h('section', { class: 'hero' }, h('h1', { tabindex: '-1' }, t('home_title', { shop: config.title })), h('p', {}, t('home_text'))),
     h('section', {}, h('h2', {}, t('categories')), h('ul', { class: 'tiles' }, tiles), below.length > 0 && chips(below)),
-    h('section', {}, h('div', { class: 'row' }, h('h2', {}, t('random')), again), surprise),
+    h('section', {}, h('div', { class: 'row' }, h('h2', {}, t('random')), again), randomItems),
   ];
   return { content };
 }
 
-/** `/category/:id`: its place in the tree, its subcategories, its items. */
+/** `/category/:id`: the breadcrumbs, subcategories and items of a category. */
 export async function categoryPage({ parameters: { id }, signal }) {
   const [tree, first] = await Promise.all([read('/category', { signal }), read(itemsPath(id, 0), { signal })]);
   const trail = pathTo(tree, id) ?? [];
@@ -57,17 +57,17 @@ function itemsPath(id, skip) {
   return `/category/${encodeURIComponent(id)}?count=${PAGE_SIZE}&skip=${skip}`;
 }
 
-/** Subcategories have a text id only, categories both. */
+/** Subcategories have a text id only, categories have both ids. */
 function categoryPath(category) {
   return `/category/${encodeURIComponent(category.id ?? category.categoryID)}`;
 }
 
-/** Everything below these categories. */
+/** All subcategories of these categories. */
 function descendants(categories) {
   return categories.flatMap(({ subcategories = [] }) => [...subcategories, ...descendants(subcategories)]);
 }
 
-/** Links to categories, side by side. */
+/** A row of links to categories. */
 function chips(categories) {
   return h('ul', { class: 'chips' }, categories.map((category) => h('li', {}, h('a', { class: 'chip', href: categoryPath(category) }, label(category)))));
 }
@@ -76,14 +76,14 @@ function label(category) {
   return [category.name, ' ', h('span', { class: 'count' }, String(category.itemCount ?? ''))];
 }
 
-/** The way back up: the shop and these categories. */
+/** Breadcrumbs: the home page and these categories. */
 export function breadcrumbs(trail) {
   const steps = [[config.title, '/'], ...trail.map((category) => [category.name, categoryPath(category)])];
   const links = steps.map(([name, href]) => h('li', {}, h('a', { href }, name)));
   return h('nav', { 'aria-label': t('breadcrumbs') }, h('ol', { class: 'trail' }, links));
 }
 
-/** The categories from the top down to this one, or `null` when the tree does not have it. */
+/** The path from the root to a category, or `null` if the tree does not contain it. */
 export function pathTo(categories, id) {
   for (const category of categories) {
     if ([category.id, String(category.categoryID)].includes(id)) return [category];
@@ -93,7 +93,7 @@ export function pathTo(categories, id) {
   return null;
 }
 
-/** The tree, unfolded along the trail. */
+/** The category tree, expanded along the trail. */
 function treeList(categories, trail) {
   const entries = categories.map((category) => {
     const isOpen = trail.includes(category);
@@ -104,7 +104,7 @@ function treeList(categories, trail) {
   return h('ul', { class: 'tree' }, entries);
 }
 
-/** Items page by page: the first ones and a button for more. `total` may be unknown. */
+/** A list of items with a button that loads the next page. `total` is the number of items, if known. */
 export function pages(first, load, total = Infinity) {
   if (first.length === 0) return h('p', { class: 'note' }, t('nothing_here'));
   const list = grid(first);
@@ -126,36 +126,28 @@ function grid(items) {
   return h('ul', { class: 'grid' }, items.map(card));
 }
 
-/** An item in a list. */
+/** The card of an item in a list. */
 function card(item) {
   return h('li', { class: 'card', 'data-item': item.itemID },
     h('a', { href: `/item/${item.itemID}` },
       h('div', { class: 'photo' }, picture(item.photos?.[0]?.url), badges(item)),
       h('span', { class: 'name' }, item.name)),
     h('div', { class: 'facts' }, stars(item.rating), stock(item)),
-    h('div', { class: 'row' }, price(item), addButton(item)));
-}
-
-/** What is paid, and what it was before the discount. */
-export function price(item) {
-  const now = h('strong', {}, money(pieceKopecks(item)));
-  if (item.discount === 0) return h('span', { class: 'price' }, now);
-  const before = h('s', { 'aria-label': t('price_before') }, money(kopecks(item.price)));
-  return h('span', { class: 'price' }, now, before);
+    h('div', { class: 'row' }, priceTag(item), addButton(item)));
 }
 
 export function badges(item) {
-  // How much is taken off says more than that something is.
+  // The badge with the percentage replaces the one without it.
   const named = (item.badges ?? []).filter((badge) => badge !== 'sale' || item.discount === 0);
-  const words = named.map((badge) => h('span', { class: `badge ${badge}` }, word(`badge_${badge}`, badge)));
+  const texts = named.map((badge) => h('span', { class: `badge ${badge}` }, word(`badge_${badge}`, badge)));
   const discount = item.discount > 0 && h('span', { class: 'badge sale' }, `−${item.discount} %`);
-  return h('span', { class: 'badges' }, discount, words);
+  return h('span', { class: 'badges' }, discount, texts);
 }
 
 export function stars(rating) {
   if (!rating) return h('span', { class: 'stars none' }, t('no_rating'));
-  const words = number(rating);
-  return h('span', { class: 'stars', role: 'img', 'aria-label': t('rating_of', { rating: words }) }, h('span', { 'aria-hidden': 'true' }, `★ ${words}`));
+  const text = number(rating);
+  return h('span', { class: 'stars', role: 'img', 'aria-label': t('rating_of', { rating: text }) }, h('span', { 'aria-hidden': 'true' }, `★ ${text}`));
 }
 
 export function stock(item) {

@@ -1,9 +1,9 @@
-// What is being paid for, from the cart to the thanks: kept in sessionStorage, so that a reload or a retry pays the same order.
+// The order being paid, stored in sessionStorage, so that a reload or a retry pays the same order.
 //
-// `orderId` is the document's siteorderID. The API makes one payment of an order however often it is sent, so the same
-// checkout may be sent again whenever an answer got lost; another cart needs another order.
+// `orderId` is `siteorderID` of the API, and its idempotency key: the same checkout may be sent again, another cart needs
+// another order id.
 
-import { pieceKopecks, roubles, totalKopecks } from './money.js';
+import { unitKopecks, roubles, totalKopecks } from './money.js';
 
 const KEY = 'checkout';
 
@@ -12,42 +12,42 @@ export function currentCheckout() {
   return JSON.parse(sessionStorage.getItem(KEY));
 }
 
-/** A checkout of these items of the cart: the one that was begun already if it is still for the same. */
-export function beginCheckout(items) {
+/** Starts a checkout of these items, or continues the current one if its items are the same. */
+export function startCheckout(items) {
   const lines = items.map((item) => ({
     itemID: item.itemID,
     name: item.name,
-    price: roubles(pieceKopecks(item)),
+    price: roubles(unitKopecks(item)),
     currency: item.currency,
     quantity: item.quantity,
   }));
-  const former = currentCheckout();
-  const isSame = former && !former.status && JSON.stringify(former.lines) === JSON.stringify(lines);
-  if (!isSame) keep({ orderId: newOrderId(), amount: roubles(totalKopecks(items)), lines });
+  const previous = currentCheckout();
+  const isSame = previous && !previous.status && JSON.stringify(previous.lines) === JSON.stringify(lines);
+  if (!isSame) store({ orderId: newOrderId(), amount: roubles(totalKopecks(items)), lines });
   return currentCheckout();
 }
 
-/** Notes what became of it. */
-export function noteCheckout(news) {
-  keep({ ...currentCheckout(), ...news });
+/** Updates members of the checkout. */
+export function updateCheckout(changes) {
+  store({ ...currentCheckout(), ...changes });
   return currentCheckout();
 }
 
-/** The same things once more, as a new order: the former one's code is dead. */
+/** Starts a new order of the same items, after the QR code of the previous one has expired. */
 export function renewCheckout() {
   const { amount, lines } = currentCheckout();
-  keep({ orderId: newOrderId(), amount, lines });
+  store({ orderId: newOrderId(), amount, lines });
 }
 
 export function endCheckout() {
   sessionStorage.removeItem(KEY);
 }
 
-function keep(checkout) {
+function store(checkout) {
   sessionStorage.setItem(KEY, JSON.stringify(checkout));
 }
 
-/** At most 40 of A-Z a-z 0-9 _ . - */
+/** At most 40 characters of A-Z a-z 0-9 _ . - */
 function newOrderId() {
   return `order_${crypto.randomUUID().replaceAll('-', '')}`;
 }

@@ -1,4 +1,4 @@
-// The shop's own words in three languages. What the API sends is translated there already.
+// The texts of the shop in three languages. The API translates its own.
 
 import { preferences } from './preferences.js';
 import { ru } from './texts/ru.js';
@@ -13,29 +13,29 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-/** The same for a word that the shop may not know: else as it came. */
+/** The text of a key, or `otherwise` if the shop has no text for it. */
 export function word(key, otherwise) {
   return key in ru ? t(key) : otherwise;
 }
 
-/** Why a request failed, for a person: by the error's code, else by its status. */
+/** The message of a failed request: by error code, else by status. */
 export function reason(error) {
   const texts = TEXTS[preferences.language];
   const keys = [`error_${error.code}`, `error_${error.status}`, 'error_other'];
   return t(keys.find((key) => key in texts), error.body ?? {});
 }
 
-/** 4.5, or 4,5 where people write it so. */
+/** A number in the format of the language: 4.5 or 4,5. */
 export function number(value) {
   return new Intl.NumberFormat(preferences.language).format(value);
 }
 
-/** A moment as people read it: `28.02.2026, 15:00`. */
-export function moment(time) {
+/** A date with its time: `28.02.2026, 15:00`. */
+export function dateTime(time) {
   return new Intl.DateTimeFormat(preferences.language, { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(time));
 }
 
-/** A day as people read it. */
-export function day(time) {
+/** A date: `28.02.2026`. */
+export function date(time) {
   return new Intl.DateTimeFormat(preferences.language, { dateStyle: 'medium' }).format(new Date(time));
 }

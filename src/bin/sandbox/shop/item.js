@@ -1,9 +1,10 @@
-// One item: photos, price, description, fields, reviews, questions.
+// The page of an item: photos, price, description, reviews and questions.
 
 import { read } from './api.js';
 import { addButton } from './cart.js';
-import { badges, breadcrumbs, pathTo, price, stars, stock } from './catalog.js';
-import { day, t } from './i18n.js';
+import { badges, breadcrumbs, pathTo, stars, stock } from './catalog.js';
+import { date, t } from './i18n.js';
+import { priceTag } from './price_tag.js';
 import { reviewForm } from './review.js';
 import { h, picture } from './ui.js';
 
@@ -24,7 +25,7 @@ export async function itemPage({ parameters: { id }, signal }) {
         h('h1', { tabindex: '-1' }, item.name),
         h('div', { class: 'facts' }, stars(item.rating), stock(item)),
         item.simpleDescription && h('p', { class: 'lead' }, item.simpleDescription),
-        h('div', { class: 'row buy' }, price(item), addButton(item)),
+        h('div', { class: 'row buy' }, priceTag(item), addButton(item)),
         fields(item)),
     ),
     item.description && item.description !== item.simpleDescription && section('description', h('p', { class: 'text' }, item.description)),
@@ -38,7 +39,7 @@ function section(key, ...content) {
   return h('section', { class: 'panel', id: key }, h('h2', {}, t(key)), content);
 }
 
-/** A large photo, and a button for each one where there are several. */
+/** A large photo, with thumbnails if there are several. */
 function gallery(item) {
   const urls = (item.photos ?? []).map((photo) => photo.url).filter(Boolean);
   const large = picture(urls[0], item.name);
@@ -59,7 +60,7 @@ function fields(item) {
   return rows.length > 0 && h('dl', { class: 'fields' }, rows);
 }
 
-/** `comments` is the newer of the two spellings: it has a date and an author as well. */
+/** The reviews of an item, from `comments`, which has dates and authors. */
 function reviewList(item) {
   const comments = item.comments ?? [];
   if (comments.length === 0) return [h('p', {}, t('reviews_none'))];
@@ -67,7 +68,7 @@ function reviewList(item) {
     h('div', { class: 'facts' },
       stars(comment.stars),
       comment.author && h('span', { class: 'author' }, comment.author),
-      comment.createdAt && h('time', { datetime: comment.createdAt }, day(comment.createdAt))),
+      comment.createdAt && h('time', { datetime: comment.createdAt }, date(comment.createdAt))),
     h('p', { class: 'text' }, comment.text)));
 }
 

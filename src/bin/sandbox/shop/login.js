@@ -1,25 +1,25 @@
-// Logging in with Telegram, in two ways that end in the same session.
+// Login with Telegram, in two ways.
 //
-// The button opens the brand's bot, whose answer has a link back; it works on the device that has Telegram. The attempt shows a
-// number to be chosen in the chat, which may run on another device. Both are noticed by polling GET /auth/session.
+// The button opens the brand's bot, whose reply has a link back; it works on a device with Telegram. The attempt shows a number
+// to choose in the chat, which may be open on another device. Both are detected by polling GET /auth/session.
 
 import { ApiError, config, send, sleep } from './api.js';
-import { moment, t } from './i18n.js';
+import { dateTime, t } from './i18n.js';
 import { qrPicture } from './qr.js';
 import { logOut, pollSession, session } from './session.js';
-import { busy, button, errorNote, h, openDialog, say } from './ui.js';
+import { busy, button, errorNote, h, openDialog, notify } from './ui.js';
 
-/** Resolves to whether somebody is logged in: at once, or when the dialog is over. */
+/** Resolves to whether the visitor is logged in, after showing the login dialog if necessary. */
 export function requireLogin() {
   if (session.user) return Promise.resolve(true);
   return new Promise((resolve) => {
-    const over = new AbortController();
-    const content = h('div', { class: 'login' }, ways());
+    const closed = new AbortController();
+    const content = h('div', { class: 'login' }, loginOptions());
     const dialog = openDialog(t('login_title', { shop: config.title }), content, () => {
-      over.abort();
+      closed.abort();
       resolve(session.user !== null);
     });
-    poll(dialog, over.signal);
+    poll(dialog, closed.signal);
   });
 }
 
@@ -30,20 +30,20 @@ async function poll(dialog, signal) {
       await pollSession(signal);
     } catch (error) {
       if (signal.aborted) return;
-      // The next question may be answered again.
-      if (!(error instanceof ApiError && error.isPassing)) throw error;
+      // Retried by the next poll.
+      if (!(error instanceof ApiError && error.isTransient)) throw error;
     }
     if (session.user) {
-      say(t('logged_in', { name: session.user.displayName }));
+      notify(t('logged_in', { name: session.user.displayName }));
       dialog.close();
     }
   }
 }
 
-function ways() {
+function loginOptions() {
   const attempt = h('div', { class: 'attempt' });
-  const begin = button(t('login_number'), () => showAttempt(attempt));
-  attempt.append(h('p', {}, t('login_elsewhere')), begin);
+  const start = button(t('login_number'), () => showAttempt(attempt));
+  attempt.append(h('p', {}, t('login_elsewhere')), start);
   return [
     h('p', {}, t('login_here')),
     h('a', { class: 'button primary', href: buttonUrl(), target: '_blank', rel: 'noopener', autofocus: true }, t('open_telegram')),
@@ -53,27 +53,27 @@ function ways() {
   ];
 }
 
-/** What today's front opens. Telegram drops so long a parameter, and the bot answers a bare /start with a link all the same. */
+/** The link that the legacy storefront uses. Telegram drops a parameter this long, and the bot replies to a bare /start with a login link. */
 function buttonUrl() {
   const callback = `${config.api}/auth/telegram/callback`;
   return `${config.bot}?start=auth_${encodeURIComponent(callback)}`;
 }
 
-async function showAttempt(place) {
+async function showAttempt(container) {
   let attempt;
   try {
     attempt = await send('POST', '/auth/telegram/start', { body: {} });
   } catch (error) {
-    place.prepend(errorNote(error));
+    container.prepend(errorNote(error));
     return;
   }
   const { url, command, code, expiresAt } = attempt;
   const copy = button(t('copy'), async () => {
     await navigator.clipboard.writeText(command);
-    say(t('copied'));
+    notify(t('copied'));
   });
-  const again = button(t('login_number_again'), () => showAttempt(place), { class: 'quiet' });
-  place.replaceChildren(
+  const again = button(t('login_number_again'), () => showAttempt(container), { class: 'quiet' });
+  container.replaceChildren(
     h('p', {}, t('attempt_steps')),
     h('p', { class: 'code', tabindex: '-1' }, h('span', { class: 'label' }, t('attempt_code')), ' ', h('strong', { id: 'login-code' }, code)),
     h('div', { class: 'ways' },
@@ -82,12 +82,12 @@ async function showAttempt(place) {
         h('p', {}, h('a', { href: url, id: 'login-link', target: '_blank', rel: 'noopener' }, t('attempt_link'))),
         h('p', {}, t('attempt_command')),
         h('p', { class: 'row' }, h('code', { id: 'login-command' }, command), copy))),
-    h('p', { class: 'hint' }, t('attempt_until', { time: moment(expiresAt) }), ' ', again),
+    h('p', { class: 'hint' }, t('attempt_until', { time: dateTime(expiresAt) }), ' ', again),
   );
-  place.querySelector('.code').focus();
+  container.querySelector('.code').focus();
 }
 
-/** The button of the header: who is logged in, or the way to it. */
+/** The button of the header: the account, or the login. */
 export function accountButton() {
   if (!session.user) return button(t('login'), requireLogin, { class: 'account' });
   const { displayName } = session.user;
@@ -97,15 +97,15 @@ export function accountButton() {
 
 function showAccount() {
   const { displayName, username, expiresAt } = session.user;
-  const leave = h('button', { type: 'button', class: 'primary', onclick: (event) => busy(event.currentTarget, async () => {
+  const logOutButton = h('button', { type: 'button', class: 'primary', onclick: (event) => busy(event.currentTarget, async () => {
     await logOut();
     dialog.close();
-    say(t('logged_out'));
+    notify(t('logged_out'));
   }) }, t('logout'));
   const content = [
     h('p', {}, h('strong', {}, displayName), username && ` @${username}`),
-    h('p', { class: 'hint' }, t('session_until', { time: moment(expiresAt) })),
-    leave,
+    h('p', { class: 'hint' }, t('session_until', { time: dateTime(expiresAt) })),
+    logOutButton,
   ];
   const dialog = openDialog(t('account'), h('div', { class: 'account-panel' }, content));
 }

@@ -1,4 +1,4 @@
-// The shop's beginning: its skin, the frame around every page, and which page is shown.
+// Entry point: the skin, the header and footer, and the current page.
 
 import { ApiError, config, outage, send } from './api.js';
 import { cart, cartPage, loadCart, onCart } from './cart.js';
@@ -9,12 +9,12 @@ import { accountButton } from './login.js';
 import { paymentPage } from './payment.js';
 import { FALLBACK_REGIONS, LANGUAGE_NAMES, preferences } from './preferences.js';
 import { current, route, start } from './router.js';
-import { searchField, searchPage, showWords } from './search.js';
+import { searchField, searchPage, showQuery } from './search.js';
 import { onSession } from './session.js';
-import { errorNote, field, h, openDialog, say } from './ui.js';
+import { errorNote, field, h, openDialog, notify } from './ui.js';
 
 const main = document.getElementById('main');
-let leaving = new AbortController();
+let pageAbort = new AbortController();
 
 route('/', homePage);
 route('/category/:id', categoryPage);
@@ -23,16 +23,16 @@ route('/search', searchPage);
 route('/cart', cartPage);
 route('/payment', paymentPage);
 
-/** Shows the page of the address. What the former one still asked for is aborted. */
+/** Shows the page of the current URL and aborts the requests of the previous one. */
 async function showPage({ quiet = true } = {}) {
-  leaving.abort();
-  leaving = new AbortController();
-  const { signal } = leaving;
-  const place = current();
+  pageAbort.abort();
+  pageAbort = new AbortController();
+  const { signal } = pageAbort;
+  const match = current();
   main.setAttribute('aria-busy', 'true');
-  showWords();
+  showQuery();
   try {
-    const { title, content } = place ? await place.page({ ...place, signal }) : notFound();
+    const { title, content } = match ? await match.page({ ...match, signal }) : notFound();
     if (signal.aborted) return;
     fill(title, content);
   } catch (error) {
@@ -57,7 +57,7 @@ function notFound() {
   return { title: t('not_found'), content };
 }
 
-/** Header, footer and the skip link, in the language of now. */
+/** Header, footer and skip link, in the current language. */
 function showFrame() {
   document.documentElement.lang = preferences.language;
   document.getElementById('skip').textContent = t('skip');
@@ -70,21 +70,21 @@ function showFrame() {
     h('a', { class: 'logo', href: '/' }, config.title), searchField(), h('div', { class: 'tools' }, choice, account, basket)));
   document.getElementById('footer').replaceChildren(h('p', {}, t('footer', { shop: config.title })));
   const showCount = () => {
-    const pieces = cart.items.reduce((sum, item) => sum + item.quantity, 0);
-    count.textContent = pieces || '';
-    basket.setAttribute('aria-label', t('cart_with', { pieces }));
+    const quantity = cart.items.reduce((sum, item) => sum + item.quantity, 0);
+    count.textContent = quantity || '';
+    basket.setAttribute('aria-label', t('cart_with', { pieces: quantity }));
   };
   showCount();
-  onCart(showCount, frame.signal);
+  onCart(showCount, frameAbort.signal);
   showAccount = () => account.replaceChildren(accountButton());
 }
 
-let frame = new AbortController();
+let frameAbort = new AbortController();
 let showAccount = () => {};
 
-/** Language and region; asked at the first visit, later behind the globe. */
+/** The dialog for language and region, shown at the first visit and by the globe button. */
 async function choosePreferences() {
-  // A list that does not come must not keep anybody out of the shop.
+  // The dialog also works while /regions is unavailable.
   const regions = await send('GET', '/regions').catch(() => FALLBACK_REGIONS);
   const language = h('select', { name: 'shop-language', autofocus: true }, Object.entries(LANGUAGE_NAMES).map(([tag, name]) =>
     h('option', { value: tag, selected: tag === preferences.language, lang: tag }, name)));
@@ -95,8 +95,8 @@ async function choosePreferences() {
     event.preventDefault();
     preferences.choose(language.value, region.value);
     dialog.close();
-    frame.abort();
-    frame = new AbortController();
+    frameAbort.abort();
+    frameAbort = new AbortController();
     showFrame();
     showPage({ quiet: false });
     loadCart();
@@ -106,10 +106,10 @@ async function choosePreferences() {
   const dialog = openDialog(t('preferences'), form);
 }
 
-/** The shop or the network is away: said at the top of the page for as long as requests wait. */
+/** Shows a banner while requests wait for the API or the network to recover. */
 function showOutage(error) {
   const banner = document.getElementById('outage');
-  if (error === null) say(t('back_again'), 'success');
+  if (error === null) notify(t('back_again'), 'success');
   else banner.textContent = `${reason(error)} ${t('recovers')}`;
   banner.hidden = error === null;
 }

@@ -1,28 +1,28 @@
-// Sums of money, counted in whole kopecks: 0.1 + 0.2 is not 0.3 in JavaScript, and the API compares to the kopeck.
+// Amounts of money in integer kopecks: floating-point roubles are inexact.
 
 import { preferences } from './preferences.js';
 
-/** 89990.5 roubles, as the API has them, are 8999050 kopecks. */
+/** Roubles of the API in kopecks: 89990.5 is 8999050. */
 export function kopecks(roubles) {
   return Math.round(roubles * 100);
 }
 
-/** What the API wants: roubles, kopecks after the point. */
+/** Kopecks in roubles of the API. */
 export function roubles(sum) {
   return sum / 100;
 }
 
-/** What is paid for one piece: price × (100 − discount) / 100, half a kopeck rounded up. */
-export function pieceKopecks(item) {
+/** The discounted price of one unit: price × (100 − discount) / 100, rounded half up. */
+export function unitKopecks(item) {
   return Math.floor((kopecks(item.price) * (100 - item.discount) + 50) / 100);
 }
 
-/** What is paid for the pieces in a cart. */
+/** The total of the items in a cart. */
 export function totalKopecks(items) {
-  return items.reduce((sum, item) => sum + pieceKopecks(item) * item.quantity, 0);
+  return items.reduce((sum, item) => sum + unitKopecks(item) * item.quantity, 0);
 }
 
-/** `1 234 ₽`; kopecks only where there are any. */
+/** `1 234 ₽`; with kopecks only if there are any. */
 export function money(sum) {
   const digits = sum % 100 === 0 ? 0 : 2;
   const format = { style: 'currency', currency: 'RUB', currencyDisplay: 'narrowSymbol', minimumFractionDigits: digits, maximumFractionDigits: digits };

@@ -1,8 +1,8 @@
-// Paying: makes the payment of the checkout, shows its QR code, asks every three seconds, and says how it ended.
+// Payment of the checkout: registers it, shows its QR code, polls its status and shows the result.
 
 import { ApiError, config, read, send, sleep } from './api.js';
 import { cart, loadCart } from './cart.js';
-import { beginCheckout, currentCheckout, endCheckout, noteCheckout, renewCheckout } from './checkout.js';
+import { currentCheckout, endCheckout, renewCheckout, startCheckout, updateCheckout } from './checkout.js';
 import { emailForm } from './email.js';
 import { t } from './i18n.js';
 import { requireLogin } from './login.js';
@@ -25,7 +25,7 @@ export async function paymentPage({ signal }) {
   return { title: t('payment'), content };
 }
 
-/** A page's worth of the payment, under its heading. */
+/** Replaces the content of the page, with a heading. */
 function show(content, title, ...rest) {
   content.replaceChildren(h('h1', { tabindex: '-1' }, title), ...rest.filter(Boolean));
 }
@@ -38,24 +38,24 @@ function loginButton(content, signal) {
   return button(t('login'), async () => (await requireLogin()) && run(content, signal), { class: 'primary' });
 }
 
-/** From the stored checkout to its end. What fails is shown; leaving the page ends it. */
+/** Runs the stored checkout to its final status. Errors are shown; leaving the page aborts. */
 async function run(content, signal) {
   try {
     const checkout = currentCheckout();
-    const isOver = FINAL.includes(checkout.status);
-    if (!isOver) show(content, t('payment'), h('p', { class: 'note', role: 'status' }, t('payment_begins')));
-    const status = isOver ? checkout.status : await follow(content, await makePayment(checkout, signal), signal);
-    noteCheckout({ status });
-    if (status === 'COMPLETED') await thank(content);
-    else over(content, status, signal);
+    const isFinal = FINAL.includes(checkout.status);
+    if (!isFinal) show(content, t('payment'), h('p', { class: 'note', role: 'status' }, t('payment_begins')));
+    const status = isFinal ? checkout.status : await pollStatus(content, await registerPayment(checkout, signal), signal);
+    updateCheckout({ status });
+    if (status === 'COMPLETED') await showPaid(content);
+    else showUnpaid(content, status, signal);
   } catch (error) {
     if (signal.aborted) return;
     if (!(error instanceof ApiError)) throw error;
-    failed(content, error, signal);
+    showFailure(content, error, signal);
   }
 }
 
-function makePayment({ orderId, amount, lines }, signal) {
+function registerPayment({ orderId, amount, lines }, signal) {
   const body = {
     amount,
     currency: 'RUB',
@@ -68,11 +68,11 @@ function makePayment({ orderId, amount, lines }, signal) {
   return send('POST', '/cart', { body, signal });
 }
 
-/** Shows the code and resolves to the final status. */
-async function follow(content, payment, signal) {
+/** Shows the QR code and polls until the final status. */
+async function pollStatus(content, payment, signal) {
   const state = h('p', { class: 'state', role: 'status', id: 'payment-state' }, t('payment_CREATED'));
-  const left = h('span', { class: 'left', role: 'timer', id: 'payment-left' });
-  const tick = () => (left.textContent = timeLeft(payment.qrExpirationDate));
+  const timer = h('span', { class: 'left', role: 'timer', id: 'payment-left' });
+  const tick = () => (timer.textContent = timeLeft(payment.qrExpirationDate));
   const clock = setInterval(tick, 1_000);
   tick();
   show(content, t('payment'),
@@ -82,7 +82,7 @@ async function follow(content, payment, signal) {
         h('p', { class: 'sum' }, money(kopecks(currentCheckout().amount))),
         h('p', {}, t('payment_steps')),
         h('p', {}, h('a', { class: 'button primary', href: payment.payload, target: '_blank', rel: 'noopener' }, t('payment_link'))),
-        h('p', { class: 'hint' }, t('payment_left'), ' ', left),
+        h('p', { class: 'hint' }, t('payment_left'), ' ', timer),
         state)),
     h('section', { class: 'panel' }, h('h2', {}, t('order')), lineList(currentCheckout())),
     h('p', {}, h('a', { href: '/cart' }, t('to_cart'))));
@@ -99,20 +99,20 @@ async function follow(content, payment, signal) {
   }
 }
 
-/** `14:59` until then. */
+/** The remaining time: `14:59`. */
 function timeLeft(time) {
   const seconds = Math.max(0, Math.round((Date.parse(time) - Date.now()) / 1_000));
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
 }
 
-/** What is paid for, line by line. */
+/** The lines of the order. */
 function lineList({ lines }) {
   return h('ul', { class: 'bought' }, lines.map((line) =>
     h('li', {}, h('span', {}, `${line.name} × ${line.quantity}`), h('strong', {}, money(kopecks(line.price) * line.quantity)))));
 }
 
-/** The code is dead and nothing was paid. */
-function over(content, status, signal) {
+/** The QR code expired or was cancelled without a payment. */
+function showUnpaid(content, status, signal) {
   const again = button(t('payment_again'), async () => {
     renewCheckout();
     await run(content, signal);
@@ -120,28 +120,28 @@ function over(content, status, signal) {
   show(content, t(`payment_${status}`), h('p', { class: 'note', role: 'alert' }, t(`payment_${status}_text`)), h('div', { class: 'row' }, again, toCart()));
 }
 
-/** The payment could not be made. What passes is tried again as the same order, so that nobody pays twice. */
-function failed(content, error, signal) {
-  let way = toCart();
-  if (error.isPassing) way = [button(t('try_again'), () => run(content, signal), { class: 'primary' }), toCart()];
-  else if (error.status === 401) way = loginButton(content, signal);
-  else if (error.status === 422 && error.body.amount) way = [newAmount(content, error.body.amount, signal), toCart()];
+/** The payment could not be registered. A retry sends the same order id, so that the order is never paid twice. */
+function showFailure(content, error, signal) {
+  let actions = toCart();
+  if (error.isTransient) actions = [button(t('try_again'), () => run(content, signal), { class: 'primary' }), toCart()];
+  else if (error.status === 401) actions = loginButton(content, signal);
+  else if (error.status === 422 && error.body.amount) actions = [confirmAmount(content, error.body.amount, signal), toCart()];
   else endCheckout();
-  show(content, t('payment_failed'), errorNote(error), h('div', { class: 'row' }, way));
+  show(content, t('payment_failed'), errorNote(error), h('div', { class: 'row' }, actions));
 }
 
-/** Prices changed since the cart was looked at: nothing is asked of the bank before the person agrees. */
-function newAmount(content, amount, signal) {
+/** Prices have changed: the visitor must confirm the new amount before the payment is registered. */
+function confirmAmount(content, amount, signal) {
   return button(t('payment_new_amount', { amount: money(kopecks(amount)) }), async () => {
     await loadCart();
-    beginCheckout(cart.items);
-    noteCheckout({ amount });
+    startCheckout(cart.items);
+    updateCheckout({ amount });
     await run(content, signal);
   }, { class: 'primary' });
 }
 
-/** Paid: a copy by mail, and a word about what was bought. */
-async function thank(content) {
+/** The order is paid: forms for the receipt email and for reviews. */
+async function showPaid(content) {
   const checkout = currentCheckout();
   const reviews = checkout.lines.map((line) => h('details', { class: 'write' }, h('summary', {}, t('review_of', { name: line.name })), reviewForm(line)));
   const done = button(t('payment_done'), () => {

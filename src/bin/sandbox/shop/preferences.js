@@ -1,13 +1,13 @@
-// Region and language: chosen once, kept in localStorage, sent with every request by api.js.
+// The region and the language of the visitor, stored in localStorage.
 
 const LANGUAGES = ['ru', 'en', 'hy'];
 
-/** What this browser chose. An empty region means everywhere. */
+/** The preferences of this browser. An empty region means all regions. */
 export const preferences = {
-  language: localStorage.getItem('language') ?? spokenLanguage(),
+  language: localStorage.getItem('language') ?? browserLanguage(),
   region: localStorage.getItem('region') ?? '',
 
-  /** Whether the person was asked already. */
+  /** Whether the visitor has chosen before. */
   get isChosen() {
     return localStorage.getItem('language') !== null;
   },
@@ -20,12 +20,12 @@ export const preferences = {
   },
 };
 
-function spokenLanguage() {
-  const spoken = navigator.languages.map((tag) => tag.split('-')[0]);
-  return spoken.find((language) => LANGUAGES.includes(language)) ?? 'ru';
+function browserLanguage() {
+  const languages = navigator.languages.map((tag) => tag.split('-')[0]);
+  return languages.find((language) => LANGUAGES.includes(language)) ?? 'ru';
 }
 
-/** For a shop whose /regions does not answer (section 7 of the API's document). */
+/** Shown when /regions is unavailable. */
 export const FALLBACK_REGIONS = [
   { id: 'moscow', city: 'Москва', country: 'Россия' },
   { id: 'spb', city: 'Санкт-Петербург', country: 'Россия' },
@@ -35,5 +35,5 @@ export const FALLBACK_REGIONS = [
   { id: 'tbilisi', city: 'Тбилиси', country: 'Грузия' },
 ];
 
-/** Each language as it calls itself. */
+/** Native names of the languages. */
 export const LANGUAGE_NAMES = { ru: 'Русский', en: 'English', hy: 'Հայերեն' };

@@ -1,35 +1,35 @@
-// A QR code (ISO/IEC 18004) as an SVG, small enough to read: bytes only, error correction L, versions 1 to 6 (134 bytes).
+// QR codes (ISO/IEC 18004) as SVG: byte mode, error correction level L, versions 1 to 6 (at most 134 bytes).
 
 const SVG = 'http://www.w3.org/2000/svg';
-const QUIET = 4;
+const QUIET_ZONE = 4;
 
-/** Of each version: data codewords, error correction codewords of a block, blocks. */
+/** Per version: data codewords, error correction codewords per block, blocks. */
 const VERSIONS = [null, [19, 7, 1], [34, 10, 1], [55, 15, 1], [80, 20, 1], [108, 26, 1], [136, 18, 2]];
 
-/** A picture of the text for cameras, or `null` when the text is too long: a link stands beside it anyway. */
-export function qrPicture(text, words) {
+/** The QR code of a text, or `null` if the text is too long. */
+export function qrPicture(text, label) {
   const modules = qrModules(text);
   if (!modules) return null;
-  const size = modules.length + 2 * QUIET;
-  const dots = modules.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET} ${y + QUIET}h1v1h-1z` : '')));
+  const size = modules.length + 2 * QUIET_ZONE;
+  const dots = modules.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET_ZONE} ${y + QUIET_ZONE}h1v1h-1z` : '')));
   const svg = document.createElementNS(SVG, 'svg');
   const set = (element, attributes) => Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
   const ground = svg.appendChild(document.createElementNS(SVG, 'path'));
   const code = svg.appendChild(document.createElementNS(SVG, 'path'));
-  set(svg, { class: 'qr', viewBox: `0 0 ${size} ${size}`, role: 'img', 'aria-label': words, 'shape-rendering': 'crispEdges' });
+  set(svg, { class: 'qr', viewBox: `0 0 ${size} ${size}`, role: 'img', 'aria-label': label, 'shape-rendering': 'crispEdges' });
   set(ground, { d: `M0 0h${size}v${size}h-${size}z`, fill: '#fff' });
   set(code, { d: dots.join(''), fill: '#000' });
   return svg;
 }
 
-/** Rows of booleans, dark is true; `null` when the text is too long. */
+/** Rows of booleans, `true` is dark; `null` if the text is too long. */
 export function qrModules(text) {
   const bytes = [...new TextEncoder().encode(text)];
   // Mode and length take 12 bits.
   const version = VERSIONS.findIndex((entry) => entry && bytes.length * 8 + 12 <= entry[0] * 8);
   if (version < 0) return null;
   const bits = codewords(bytes, version).flatMap((word) => binary(word, 8));
-  const candidates = [0, 1, 2, 3, 4, 5, 6, 7].map((mask) => drawn(version, bits, mask));
+  const candidates = [0, 1, 2, 3, 4, 5, 6, 7].map((mask) => draw(version, bits, mask));
   return candidates.reduce((best, next) => (penalty(next) < penalty(best) ? next : best));
 }
 
@@ -37,7 +37,7 @@ function binary(number, length) {
   return Array.from({ length }, (_, index) => (number >> (length - 1 - index)) & 1);
 }
 
-/** Data, padded, with the error correction of each block; blocks interleaved. */
+/** The padded data and the error correction codewords, with interleaved blocks. */
 function codewords(bytes, version) {
   const [capacity, correction, blocks] = VERSIONS[version];
   const bits = [...binary(4, 4), ...binary(bytes.length, 8), ...bytes.flatMap((byte) => binary(byte, 8))];
@@ -48,29 +48,29 @@ function codewords(bytes, version) {
   for (let pad = 0xec; data.length < capacity; pad ^= 0xec ^ 0x11) data.push(pad);
   const length = capacity / blocks;
   const parts = Array.from({ length: blocks }, (_, index) => data.slice(index * length, (index + 1) * length));
-  const woven = (lists) => lists[0].flatMap((_, index) => lists.map((list) => list[index]));
-  return [...woven(parts), ...woven(parts.map((part) => remainder(part, correction)))];
+  const interleave = (lists) => lists[0].flatMap((_, index) => lists.map((list) => list[index]));
+  return [...interleave(parts), ...interleave(parts.map((part) => remainder(part, correction)))];
 }
 
 /** Multiplication in GF(2^8) modulo x^8 + x^4 + x^3 + x^2 + 1. */
-function times(a, b) {
+function multiply(a, b) {
   let product = 0;
   for (let bit = 7; bit >= 0; bit--) product = (product << 1) ^ ((product >> 7) * 0x11d) ^ (((b >> bit) & 1) * a);
   return product;
 }
 
-/** Reed and Solomon's remainder of the data by the generator of this degree. */
+/** The Reed-Solomon error correction codewords of the data. */
 function remainder(data, degree) {
   const generator = Array(degree).fill(0);
   generator[degree - 1] = 1;
-  for (let step = 0, root = 1; step < degree; step++, root = times(root, 2)) {
-    for (let place = 0; place < degree; place++) generator[place] = times(generator[place], root) ^ (generator[place + 1] ?? 0);
+  for (let step = 0, root = 1; step < degree; step++, root = multiply(root, 2)) {
+    for (let place = 0; place < degree; place++) generator[place] = multiply(generator[place], root) ^ (generator[place + 1] ?? 0);
   }
   const rest = Array(degree).fill(0);
   for (const word of data) {
     const factor = word ^ rest.shift();
     rest.push(0);
-    generator.forEach((coefficient, place) => (rest[place] ^= times(coefficient, factor)));
+    generator.forEach((coefficient, place) => (rest[place] ^= multiply(coefficient, factor)));
   }
   return rest;
 }
@@ -86,7 +86,7 @@ const MASKS = [
   (x, y) => (((x + y) % 2) + ((x * y) % 3)) % 2,
 ];
 
-function drawn(version, bits, mask) {
+function draw(version, bits, mask) {
   const size = 17 + 4 * version;
   const modules = Array.from({ length: size }, () => Array(size).fill(null));
   const set = (x, y, dark) => x >= 0 && y >= 0 && x < size && y < size && (modules[y][x] = Boolean(dark));
@@ -106,7 +106,7 @@ function drawn(version, bits, mask) {
   return modules;
 }
 
-/** Level L and the mask, protected by a BCH code, twice. */
+/** Draws both copies of the format information: level L and the mask, with a BCH code. */
 function drawFormat(mask, size, set) {
   const data = (1 << 3) | mask;
   let rest = data;
@@ -123,7 +123,7 @@ function drawFormat(mask, size, set) {
   set(8, size - 8, true);
 }
 
-/** Two columns at a time, from the right, up and down in turn. */
+/** Places the data bits: two columns at a time, from the right, alternately upward and downward. */
 function fillZigzag(modules, bits, mask) {
   const size = modules.length;
   let next = 0;
@@ -139,7 +139,7 @@ function fillZigzag(modules, bits, mask) {
   }
 }
 
-/** How hard a candidate is to read: runs, blocks, false finders, imbalance. */
+/** The penalty score of a mask: runs, blocks, finder-like patterns, imbalance. */
 function penalty(modules) {
   const size = modules.length;
   const columns = modules.map((_, x) => modules.map((row) => row[x]));

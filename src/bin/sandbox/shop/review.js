@@ -1,22 +1,22 @@
-// A review: the form under an item and after a payment. A second one by the same person replaces the first.
+// The review form. A second review of an item by the same user replaces the first.
 
 import { ApiError, send } from './api.js';
 import { t } from './i18n.js';
 import { session } from './session.js';
 import { busy, errorNote, field, h } from './ui.js';
 
-const LONGEST = 4_000;
+const MAX_CHARS = 4_000;
 const RATINGS = [1, 2, 3, 4, 5];
 
-/** A form for an item; `done` runs when the review is in. */
+/** The review form of an item. `done` runs after the review is accepted. */
 export function reviewForm({ itemID }, done = () => {}) {
   const problem = h('div');
   const stars = RATINGS.map((value) => h('label', { class: 'star' },
     h('input', { type: 'radio', name: `rating-${itemID}`, value, required: true, 'aria-label': t('stars', { value }) }),
     h('span', { 'aria-hidden': 'true' }, '★')));
-  const text = h('textarea', { name: 'comment', required: true, maxlength: LONGEST, rows: 3 });
+  const text = h('textarea', { name: 'comment', required: true, maxlength: MAX_CHARS, rows: 3 });
   const submit = h('button', { class: 'primary' }, t('review_send'));
-  const sendIt = async () => {
+  const sendReview = async () => {
     const body = {
       itemID,
       rating: Number(form.querySelector('input:checked').value),
@@ -34,7 +34,7 @@ export function reviewForm({ itemID }, done = () => {}) {
       problem.replaceChildren(errorNote(error));
     }
   };
-  const form = h('form', { onsubmit: (event) => (event.preventDefault(), busy(submit, sendIt)) },
+  const form = h('form', { onsubmit: (event) => (event.preventDefault(), busy(submit, sendReview)) },
     h('fieldset', { class: 'rating' }, h('legend', {}, t('rating')), h('div', { class: 'picks' }, stars)),
     field(t('review_text'), text), problem, submit);
   return form;

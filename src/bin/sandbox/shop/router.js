@@ -1,24 +1,24 @@
-// Which page an address shows. Links inside the shop are ordinary <a href>; this listens to them.
+// Client-side routing. Links inside the shop are ordinary <a href>.
 
-/** The pattern of each page, most particular first; `:id` is a parameter. */
+/** The registered pages, most specific first. */
 const routes = [];
 let listener = () => {};
-/** The address of the page that is shown. What follows its # is a place on it: the skip link's, for one. */
+/** The path and query of the shown page. The fragment is not part of it: the skip link changes it. */
 let shown = '';
 
-function show(how) {
+function show(options) {
   shown = location.pathname + location.search;
-  listener(how);
+  listener(options);
 }
 
-/** Adds a page: `route('/item/:id', itemPage)`. */
+/** Registers a page: `route('/item/:id', itemPage)`. */
 export function route(pattern, page) {
   const names = [...pattern.matchAll(/:(\w+)/g)].map(([, name]) => name);
   const expression = new RegExp(`^${pattern.replace(/:\w+/g, '([^/]+)')}/?$`);
   routes.push({ expression, names, page });
 }
 
-/** The page of the address bar, its parameters and its query; `null` when there is none. */
+/** The page of the current URL, its parameters and its query; `null` if no route matches. */
 export function current() {
   for (const { expression, names, page } of routes) {
     const match = expression.exec(location.pathname);
@@ -31,13 +31,13 @@ export function current() {
   return null;
 }
 
-/** Goes to an address of the shop. `replace` keeps the way back as it was, `quiet` leaves focus where it is. */
+/** Navigates to a path of the shop. `replace` replaces the history entry, `quiet` leaves the focus unchanged. */
 export function go(path, { replace = false, quiet = false } = {}) {
   history[replace ? 'replaceState' : 'pushState'](null, '', path);
   show({ quiet });
 }
 
-/** Calls `showPage` now and at every change of the address. */
+/** Calls `showPage` now and after every navigation. */
 export function start(showPage) {
   listener = showPage;
   addEventListener('popstate', () => {

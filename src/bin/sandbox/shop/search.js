@@ -1,4 +1,4 @@
-// Search as you type: the field in the header and the page of what was found.
+// Search as you type: the field in the header and the page of results.
 
 import { read } from './api.js';
 import { PAGE_SIZE, pages } from './catalog.js';
@@ -7,16 +7,16 @@ import { go } from './router.js';
 import { h } from './ui.js';
 
 const DEBOUNCE_MS = 250;
-const LONGEST_QUERY = 512;
+const MAX_QUERY_CHARS = 512;
 
-/** The field. Every pause in typing shows another page of results in place of the former one. */
+/** The search field. Each pause in typing replaces the page of results. */
 export function searchField() {
   let timer;
   const show = () => {
     clearTimeout(timer);
     const isSearching = location.pathname === '/search';
     const text = input.value.trim();
-    // A new address aborts what the former one was still asking for: see main.js.
+    // Navigation aborts the requests of the previous page.
     if (text) go(`/search?q=${encodeURIComponent(text)}`, { replace: isSearching, quiet: true });
     else if (isSearching) go('/', { replace: true, quiet: true });
   };
@@ -27,7 +27,7 @@ export function searchField() {
     'aria-label': t('search'),
     autocomplete: 'off',
     enterkeyhint: 'search',
-    maxlength: LONGEST_QUERY,
+    maxlength: MAX_QUERY_CHARS,
     oninput: () => {
       clearTimeout(timer);
       timer = setTimeout(show, DEBOUNCE_MS);
@@ -40,22 +40,22 @@ export function searchField() {
   return h('form', { role: 'search', onsubmit: submit }, input);
 }
 
-/** Puts the words of the address into the field, unless somebody is typing there. */
-export function showWords() {
+/** Shows the query of the URL in the search field, unless it has the focus. */
+export function showQuery() {
   const input = document.querySelector('input[type=search]');
   if (input && input !== document.activeElement) input.value = new URLSearchParams(location.search).get('q') ?? '';
 }
 
 /** `/search?q=…` */
 export async function searchPage({ query, signal }) {
-  const words = query.get('q') ?? '';
-  const path = (skip) => `/searchitems?search=${encodeURIComponent(words)}&count=${PAGE_SIZE}&skip=${skip}`;
+  const text = query.get('q') ?? '';
+  const path = (skip) => `/searchitems?search=${encodeURIComponent(text)}&count=${PAGE_SIZE}&skip=${skip}`;
   const { items, total } = await read(path(0), { signal });
   const found = pages(items, async (skip) => (await read(path(skip), { signal })).items, total);
   const content = [
-    h('h1', { tabindex: '-1' }, t('search_title', { words })),
+    h('h1', { tabindex: '-1' }, t('search_title', { words: text })),
     h('p', { role: 'status', class: 'found' }, t('search_total', { total })),
     found,
   ];
-  return { title: words, content };
+  return { title: text, content };
 }

@@ -1,4 +1,4 @@
-// Who is logged in: asked at the start, before the session ends, and every three seconds while somebody logs in.
+// The session: loaded at the start and before it expires, polled during a login.
 
 import { ApiError, read, send } from './api.js';
 
@@ -6,50 +6,50 @@ const REFRESH_BEFORE_MS = 60_000;
 const listeners = new Set();
 let refresh;
 
-/** `user` is the document's AuthSession, or `null` for a visitor. */
+/** `user` is `AuthSession` of the API, or `null` without a login. */
 export const session = { user: null };
 
-/** Calls `listener` whenever somebody came or went. */
+/** Calls `listener` after every login and logout. */
 export function onSession(listener) {
   listeners.add(listener);
 }
 
-/** At the start: waits until the API says who this is. */
+/** Loads the session, waiting until the API is available. */
 export async function loadSession() {
-  await take(() => read('/auth/session'));
+  await update(() => read('/auth/session'));
 }
 
-/** Settled once the API was asked. Its answer hands out the visitor's cookie; a cart asked for meanwhile would be given another. */
+/** Resolves once the session is loaded. The response sets the visitor cookie; a concurrent cart request would receive another one. */
 export const sessionKnown = loadSession();
 
-/** Once, while a login is waited for. The answer also carries the cookie of a login that was approved. */
+/** Polls once during a login. The response sets the session cookie of an approved login. */
 export async function pollSession(signal) {
-  await take(() => send('GET', '/auth/session', { signal }));
+  await update(() => send('GET', '/auth/session', { signal }));
 }
 
 export async function logOut() {
   await send('POST', '/auth/logout', { body: {} });
-  become(null);
+  setUser(null);
 }
 
-async function take(ask) {
+async function update(request) {
   try {
-    const answer = await ask();
-    // A session that ended is answered with `active: false` once more.
-    become(answer.active ? answer : null);
+    const response = await request();
+    // An ended session is reported once with `active: false`.
+    setUser(response.active ? response : null);
   } catch (error) {
     if (!(error instanceof ApiError && error.status === 401)) throw error;
-    become(null);
+    setUser(null);
   }
 }
 
-function become(user) {
-  const isOther = user?.sessionId !== session.user?.sessionId;
+function setUser(user) {
+  const hasChanged = user?.sessionId !== session.user?.sessionId;
   session.user = user;
   clearTimeout(refresh);
   if (user) {
     const inMs = Math.max(Date.parse(user.expiresAt) - Date.now() - REFRESH_BEFORE_MS, REFRESH_BEFORE_MS);
     refresh = setTimeout(loadSession, inMs);
   }
-  if (isOther) for (const listener of listeners) listener();
+  if (hasChanged) for (const listener of listeners) listener();
 }

@@ -1,9 +1,6 @@
-//! The files of `shop/`, embedded: which there are, under which path and with which type.
-//!
-//! Called by `storefront` for each request. What must never happen: a file of `shop/` that is not in the list, so that
-//! the pages work from the sources and not from the program (a test compares the two).
+//! The embedded files of `shop/`, with their paths and content types.
 
-/// A file as it is sent.
+/// An embedded file.
 pub struct File {
     pub content_type: &'static str,
     pub bytes: &'static [u8],
@@ -29,6 +26,7 @@ const FILES: &[(&str, &[u8])] = embedded![
     "texts/en.js",
     "texts/hy.js",
     "money.js",
+    "price_tag.js",
     "ui.js",
     "catalog.js",
     "search.js",
@@ -43,10 +41,10 @@ const FILES: &[(&str, &[u8])] = embedded![
     "review.js",
 ];
 
-/// The page that every route of the shop starts from.
+/// The page of every route of the shop.
 const PAGE: &str = "index.html";
 
-/// What is served under this path. A path whose last part has no dot is a route of the page's own.
+/// The file of a path. A path whose last segment has no dot is a route of the page.
 pub fn find(path: &str) -> Option<File> {
     let name = path.strip_prefix('/').unwrap_or(path);
     let is_route = !name.rsplit('/').next().unwrap_or_default().contains('.');
@@ -71,7 +69,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn routes_get_the_page_and_files_themselves() {
+    fn routes_get_the_page_and_files_their_content() {
         for path in ["/", "/cart", "/category/sub_tableware", "/search"] {
             assert_eq!(find(path).expect("the page").content_type, "text/html; charset=utf-8", "{path}");
         }

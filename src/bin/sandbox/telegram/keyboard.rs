@@ -1,16 +1,14 @@
-//! Inline keyboards under messages: rows of buttons with a URL or with callback data.
+//! Inline keyboards: rows of buttons with a URL or with callback data.
 //!
-//! Read from `reply_markup` by the Bot API, kept and shown by the chats. What must never happen: a keyboard is taken
-//! that Telegram refuses. One difference is meant: Telegram takes no URL whose host is `localhost`.
+//! Accepts what Telegram accepts, and URLs whose host is `localhost`, which Telegram rejects.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::api::Refusal;
+use super::error::ApiError;
 
-/// Bytes.
-const LONGEST_DATA: usize = 64;
-const MOST_BUTTONS: usize = 100;
+const MAX_CALLBACK_DATA_BYTES: usize = 64;
+const MAX_BUTTONS: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Keyboard {
@@ -32,37 +30,37 @@ enum Action {
 }
 
 impl Keyboard {
-    /// Reads `reply_markup`; absent, or without any button, there is no keyboard.
+    /// Parses `reply_markup`; `None` if it is absent or has no buttons.
     ///
     /// # Errors
-    /// What Telegram says to it.
-    pub fn read(markup: Option<&str>) -> Result<Option<Keyboard>, Refusal> {
+    /// The error that Telegram would return.
+    pub fn parse(markup: Option<&str>) -> Result<Option<Keyboard>, ApiError> {
         let Some(markup) = markup.filter(|markup| !markup.is_empty()) else { return Ok(None) };
         let value: Value = serde_json::from_str(markup)
-            .map_err(|_| Refusal::bad_request("can't parse reply keyboard markup JSON object"))?;
-        let object = value.as_object().ok_or(Refusal::bad_request("object expected as reply markup"))?;
+            .map_err(|_| ApiError::bad_request("can't parse reply keyboard markup JSON object"))?;
+        let object = value.as_object().ok_or(ApiError::bad_request("object expected as reply markup"))?;
         let rows = match object.get("inline_keyboard") {
             Some(Value::Array(rows)) => rows,
-            Some(_) => return Err(Refusal::bad_request("field \"inline_keyboard\" must be of type Array")),
+            Some(_) => return Err(ApiError::bad_request("field \"inline_keyboard\" must be of type Array")),
             None if object.is_empty() => return Ok(None),
-            None => return Err(Refusal::bad_request("the sandbox has no keyboards but inline_keyboard")),
+            None => return Err(ApiError::bad_request("the sandbox supports only inline_keyboard")),
         };
         let mut keyboard = Keyboard { inline_keyboard: Vec::new() };
         for row in rows {
-            let no_array = "field \"inline_keyboard\" of the InlineKeyboardMarkup must be an Array of Arrays";
-            let row = row.as_array().ok_or(Refusal::bad_request(no_array))?;
-            let row = row.iter().map(Button::read).collect::<Result<Vec<_>, _>>()?;
+            let not_an_array = "field \"inline_keyboard\" of the InlineKeyboardMarkup must be an Array of Arrays";
+            let row = row.as_array().ok_or(ApiError::bad_request(not_an_array))?;
+            let row = row.iter().map(Button::parse).collect::<Result<Vec<_>, _>>()?;
             if !row.is_empty() {
                 keyboard.inline_keyboard.push(row);
             }
         }
-        if keyboard.buttons().count() > MOST_BUTTONS {
-            return Err(Refusal::bad_request("reply markup is too long"));
+        if keyboard.buttons().count() > MAX_BUTTONS {
+            return Err(ApiError::bad_request("reply markup is too long"));
         }
         Ok(Some(keyboard).filter(|keyboard| !keyboard.inline_keyboard.is_empty()))
     }
 
-    /// The callback data of all its buttons.
+    /// The callback data of its buttons.
     pub fn data(&self) -> impl Iterator<Item = &str> {
         self.buttons().filter_map(|button| match &button.action {
             Action::CallbackData(data) => Some(data.as_str()),
@@ -76,30 +74,30 @@ impl Keyboard {
 }
 
 impl Button {
-    fn read(value: &Value) -> Result<Button, Refusal> {
-        let unreadable = |why: &str| Refusal::bad_request(&format!("can't parse inline keyboard button: {why}"));
-        let object = value.as_object().ok_or_else(|| unreadable("InlineKeyboardButton must be an Object"))?;
-        let text = string(object, "text").map_err(|why| unreadable(&why))?;
-        let text = text.ok_or_else(|| unreadable("Can't find field \"text\""))?.trim().to_owned();
+    fn parse(value: &Value) -> Result<Button, ApiError> {
+        let invalid = |why: &str| ApiError::bad_request(&format!("can't parse inline keyboard button: {why}"));
+        let object = value.as_object().ok_or_else(|| invalid("InlineKeyboardButton must be an Object"))?;
+        let text = string(object, "text").map_err(|why| invalid(&why))?;
+        let text = text.ok_or_else(|| invalid("Can't find field \"text\""))?.trim().to_owned();
         if text.is_empty() {
-            return Err(Refusal::bad_request("inline keyboard button text must be non-empty"));
+            return Err(ApiError::bad_request("inline keyboard button text must be non-empty"));
         }
-        let url = string(object, "url").map_err(|why| unreadable(&why))?.filter(|url| !url.is_empty());
-        let data = string(object, "callback_data").map_err(|why| unreadable(&why))?.filter(|data| !data.is_empty());
+        let url = string(object, "url").map_err(|why| invalid(&why))?.filter(|url| !url.is_empty());
+        let data = string(object, "callback_data").map_err(|why| invalid(&why))?.filter(|data| !data.is_empty());
         let action = match (url, data) {
-            (Some(url), _) if !may_be_opened(url) => return Err(Refusal::bad_request("BUTTON_URL_INVALID")),
+            (Some(url), _) if !is_supported_url(url) => return Err(ApiError::bad_request("BUTTON_URL_INVALID")),
             (Some(url), _) => Action::Url(url.to_owned()),
-            (None, Some(data)) if data.len() > LONGEST_DATA => {
-                return Err(Refusal::bad_request("BUTTON_DATA_INVALID"));
+            (None, Some(data)) if data.len() > MAX_CALLBACK_DATA_BYTES => {
+                return Err(ApiError::bad_request("BUTTON_DATA_INVALID"));
             }
             (None, Some(data)) => Action::CallbackData(data.to_owned()),
             (None, None) if object.contains_key("callback_data") => {
-                return Err(Refusal::bad_request("BUTTON_DATA_INVALID"));
+                return Err(ApiError::bad_request("BUTTON_DATA_INVALID"));
             }
             (None, None) if object.keys().all(|key| ["text", "url"].contains(&key.as_str())) => {
-                return Err(unreadable("Text buttons are unallowed in the inline keyboard"));
+                return Err(invalid("Text buttons are unallowed in the inline keyboard"));
             }
-            (None, None) => return Err(unreadable("the sandbox has no buttons but url and callback_data")),
+            (None, None) => return Err(invalid("the sandbox supports only url and callback_data buttons")),
         };
         Ok(Button { text, action })
     }
@@ -113,7 +111,7 @@ fn string<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Option<&'a s
     }
 }
 
-fn may_be_opened(url: &str) -> bool {
+fn is_supported_url(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let known = ["http", "https", "tg"].contains(&scheme.to_ascii_lowercase().as_str());
@@ -124,10 +122,10 @@ fn may_be_opened(url: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn refused(markup: &str) -> String {
-        match Keyboard::read(Some(markup)) {
-            Ok(keyboard) => panic!("{markup} is taken: {keyboard:?}"),
-            Err(refusal) => refusal.description,
+    fn parse_error(markup: &str) -> String {
+        match Keyboard::parse(Some(markup)) {
+            Ok(keyboard) => panic!("{markup} is accepted: {keyboard:?}"),
+            Err(error) => error.description,
         }
     }
 
@@ -136,45 +134,45 @@ mod tests {
     }
 
     #[test]
-    fn buttons_come_out_as_they_went_in() {
+    fn keyboard_is_serialised_as_received() {
         let markup = one(r#"{"text":"Да","callback_data":"yes"},{"text":"Site","url":"https://localhost:445/x?y=1"}"#);
-        let keyboard = Keyboard::read(Some(&markup)).expect("fine").expect("a keyboard");
+        let keyboard = Keyboard::parse(Some(&markup)).expect("fine").expect("a keyboard");
         assert_eq!(serde_json::to_string(&keyboard).expect("JSON"), markup);
         assert_eq!(keyboard.data().collect::<Vec<_>>(), ["yes"]);
-        assert_eq!(Keyboard::read(None), Ok(None));
-        assert_eq!(Keyboard::read(Some(r#"{"inline_keyboard":[[]]}"#)), Ok(None));
+        assert_eq!(Keyboard::parse(None), Ok(None));
+        assert_eq!(Keyboard::parse(Some(r#"{"inline_keyboard":[[]]}"#)), Ok(None));
     }
 
     #[test]
-    fn data_has_1_to_64_bytes() {
+    fn callback_data_has_1_to_64_bytes() {
         let of = |data: &str| one(&format!(r#"{{"text":"x","callback_data":"{data}"}}"#));
-        assert!(Keyboard::read(Some(&of(&"d".repeat(64)))).is_ok());
-        assert_eq!(refused(&of(&"d".repeat(65))), "Bad Request: BUTTON_DATA_INVALID");
-        assert_eq!(refused(&of(&"д".repeat(33))), "Bad Request: BUTTON_DATA_INVALID");
-        assert_eq!(refused(&of("")), "Bad Request: BUTTON_DATA_INVALID");
+        assert!(Keyboard::parse(Some(&of(&"d".repeat(64)))).is_ok());
+        assert_eq!(parse_error(&of(&"d".repeat(65))), "Bad Request: BUTTON_DATA_INVALID");
+        assert_eq!(parse_error(&of(&"д".repeat(33))), "Bad Request: BUTTON_DATA_INVALID");
+        assert_eq!(parse_error(&of("")), "Bad Request: BUTTON_DATA_INVALID");
     }
 
     #[test]
-    fn a_url_is_one_of_http_https_or_tg() {
+    fn url_scheme_is_http_https_or_tg() {
         let of = |url: &str| one(&format!(r#"{{"text":"x","url":"{url}"}}"#));
         for url in ["http://a.example", "HTTPS://a.example/b", "tg://resolve?domain=x"] {
-            assert!(Keyboard::read(Some(&of(url))).is_ok(), "{url}");
+            assert!(Keyboard::parse(Some(&of(url))).is_ok(), "{url}");
         }
         for url in ["javascript:alert(1)", "ftp://a.example", "https://", "/login", "https://a b"] {
-            assert_eq!(refused(&of(url)), "Bad Request: BUTTON_URL_INVALID", "{url}");
+            assert_eq!(parse_error(&of(url)), "Bad Request: BUTTON_URL_INVALID", "{url}");
         }
     }
 
     #[test]
-    fn what_is_no_keyboard_is_refused() {
+    fn invalid_keyboard_is_rejected() {
         for markup in ["{", "[]", r#"{"inline_keyboard":{}}"#, r#"{"inline_keyboard":[{}]}"#, r#"{"keyboard":[["a"]]}"#]
         {
-            assert!(refused(markup).starts_with("Bad Request: "), "{markup}");
+            assert!(parse_error(markup).starts_with("Bad Request: "), "{markup}");
         }
         for button in ["1", "{}", r#"{"text":1}"#, r#"{"text":"x"}"#, r#"{"text":" ","callback_data":"x"}"#] {
-            assert!(refused(&one(button)).starts_with("Bad Request: "), "{button}");
+            assert!(parse_error(&one(button)).starts_with("Bad Request: "), "{button}");
         }
         let many = vec![r#"{"text":"x","callback_data":"x"}"#; 101].join(",");
-        assert_eq!(refused(&one(&many)), "Bad Request: reply markup is too long");
+        assert_eq!(parse_error(&one(&many)), "Bad Request: reply markup is too long");
     }
 }

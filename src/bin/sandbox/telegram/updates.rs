@@ -1,7 +1,7 @@
-//! What waits for a bot's getUpdates: numbered, kept until confirmed, handed to one poller at a time.
+//! The updates of a bot: numbered, kept until confirmed, returned to one poller at a time.
 //!
-//! Filled by the chats, emptied by the Bot API. What must never happen: an update is forgotten because an answer with
-//! it was sent: only a later offset confirms, so a connection that breaks in the middle costs nothing.
+//! # Invariants
+//! - Only the offset of a later call confirms an update, so that a broken connection loses none.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -11,26 +11,26 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-/// How far ahead of the queue an offset may be; with one further on, Telegram begins at the head.
-const FURTHEST_AHEAD: i64 = 10;
+/// How far ahead of the queue an offset may be. Telegram ignores an offset further ahead.
+const MAX_OFFSET_AHEAD: i64 = 10;
 
-/// What a getUpdates call asks for.
+/// The parameters of getUpdates.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
-    /// Above 0: confirms all before it. Below 0: forgets all but the last so many. 0: from the first that waits.
+pub struct GetUpdates {
+    /// Positive: confirms all updates before it. Negative: drops all but the last `-offset`. 0: confirms nothing.
     pub offset: i64,
     pub limit: usize,
-    /// How long to wait when there is nothing.
+    /// How long to wait for an update.
     pub timeout: Duration,
-    /// The kinds of updates that are collected from now on, none meaning all; absent, it stays as it was.
+    /// The kinds of updates to keep from now on, all if empty; `None`: unchanged.
     pub allowed: Option<Vec<String>>,
 }
 
-/// Another getUpdates call has taken over.
+/// A later getUpdates call has replaced this one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Conflict;
 
-/// A bot's queue.
+/// The queue of a bot.
 pub struct Updates {
     queue: Mutex<Queue>,
     changed: watch::Sender<()>,
@@ -38,48 +38,46 @@ pub struct Updates {
 
 struct Queue {
     next: i64,
-    waiting: VecDeque<(i64, Value)>,
+    pending: VecDeque<(i64, Value)>,
     allowed: Vec<String>,
-    /// The number of the newest getUpdates call.
+    /// The number of the latest getUpdates call.
     poll: u64,
 }
 
 impl Updates {
-    /// `first` is the first update's number. It should grow from start to start of the program, because a poller may
-    /// remember the offset it had reached.
+    /// `first` is the id of the first update. It should grow across restarts, as pollers may store their offset.
     pub fn new(first: i64) -> Updates {
-        let queue = Queue { next: first, waiting: VecDeque::new(), allowed: Vec::new(), poll: 0 };
+        let queue = Queue { next: first, pending: VecDeque::new(), allowed: Vec::new(), poll: 0 };
         Updates { queue: Mutex::new(queue), changed: watch::Sender::new(()) }
     }
 
-    /// Adds an update of a kind (`message`, `callback_query`) and wakes the poller. The update's number, or none when
-    /// the bot does not want this kind.
+    /// Adds an update of a kind (`message`, `callback_query`) and wakes the poller. Its id, or `None` if the bot does not
+    /// want this kind.
     pub fn push(&self, kind: &str, content: &impl serde::Serialize) -> Option<i64> {
         let number = self.queue().push(kind, content)?;
         self.changed.send_replace(());
         Some(number)
     }
 
-    /// Forgets all that wait.
-    pub fn forget(&self) {
-        self.queue().waiting.clear();
+    /// Drops all updates.
+    pub fn clear(&self) {
+        self.queue().pending.clear();
     }
 
-    /// Answers getUpdates: at once when something waits, else as soon as something comes, else nothing when the time is
-    /// over.
+    /// Returns the pending updates, waiting for one until the timeout.
     ///
     /// # Errors
-    /// When a later call of the same bot began before this one had anything to return.
-    pub async fn get(&self, wanted: Wanted) -> Result<Vec<Value>, Conflict> {
-        let until = Instant::now() + wanted.timeout;
+    /// A later call of the same bot started before there was an update.
+    pub async fn get(&self, request: GetUpdates) -> Result<Vec<Value>, Conflict> {
+        let until = Instant::now() + request.timeout;
         let mut changed = self.changed.subscribe();
-        let limit = wanted.limit;
-        let mine = self.queue().begin(wanted);
-        // Tells the one that hangs that it is superseded.
+        let limit = request.limit;
+        let poll = self.queue().start_poll(request);
+        // Wakes the call that this one replaces.
         self.changed.send_replace(());
         loop {
             changed.borrow_and_update();
-            let found = self.queue().peek(mine, limit)?;
+            let found = self.queue().peek(poll, limit)?;
             if !found.is_empty() {
                 return Ok(found);
             }
@@ -90,7 +88,7 @@ impl Updates {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect("nobody panics with the queue in hand")
+        self.queue.lock().expect("no panic while locked")
     }
 }
 
@@ -101,19 +99,19 @@ impl Queue {
         }
         let number = self.next;
         self.next += 1;
-        self.waiting.push_back((number, json!({ "update_id": number, kind: content })));
+        self.pending.push_back((number, json!({ "update_id": number, kind: content })));
         Some(number)
     }
 
-    /// Does what the offset says and makes the call the newest one; its number.
-    fn begin(&mut self, wanted: Wanted) -> u64 {
-        let Wanted { offset, allowed, .. } = wanted;
+    /// Applies the offset and makes this the latest call; its number.
+    fn start_poll(&mut self, request: GetUpdates) -> u64 {
+        let GetUpdates { offset, allowed, .. } = request;
         self.allowed = allowed.unwrap_or(std::mem::take(&mut self.allowed));
         if offset < 0 {
-            let kept = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
-            self.waiting.drain(..self.waiting.len().saturating_sub(kept));
-        } else if offset > 0 && offset <= self.next + FURTHEST_AHEAD {
-            self.waiting.retain(|(number, _)| *number >= offset);
+            let stored = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
+            self.pending.drain(..self.pending.len().saturating_sub(stored));
+        } else if offset > 0 && offset <= self.next + MAX_OFFSET_AHEAD {
+            self.pending.retain(|(number, _)| *number >= offset);
             self.next = self.next.max(offset);
         }
         self.poll += 1;
@@ -122,7 +120,7 @@ impl Queue {
 
     fn peek(&self, poll: u64, limit: usize) -> Result<Vec<Value>, Conflict> {
         match poll == self.poll {
-            true => Ok(self.waiting.iter().take(limit).map(|(_, update)| update.clone()).collect()),
+            true => Ok(self.pending.iter().take(limit).map(|(_, update)| update.clone()).collect()),
             false => Err(Conflict),
         }
     }
@@ -134,20 +132,20 @@ mod tests {
 
     use super::*;
 
-    fn from(offset: i64) -> Wanted {
-        Wanted { offset, limit: 100, ..Wanted::default() }
+    fn at_offset(offset: i64) -> GetUpdates {
+        GetUpdates { offset, limit: 100, ..GetUpdates::default() }
     }
 
-    fn patient(offset: i64) -> Wanted {
-        Wanted { timeout: Duration::from_secs(50), ..from(offset) }
+    fn long_poll(offset: i64) -> GetUpdates {
+        GetUpdates { timeout: Duration::from_secs(50), ..at_offset(offset) }
     }
 
-    async fn numbers(updates: &Updates, wanted: Wanted) -> Vec<i64> {
-        let found = updates.get(wanted).await.expect("no conflict");
+    async fn numbers(updates: &Updates, request: GetUpdates) -> Vec<i64> {
+        let found = updates.get(request).await.expect("no conflict");
         found.iter().map(|update| update["update_id"].as_i64().expect("a number")).collect()
     }
 
-    fn three() -> Updates {
+    fn three_updates() -> Updates {
         let updates = Updates::new(100);
         for text in ["a", "b", "c"] {
             updates.push("message", &json!({ "text": text }));
@@ -156,84 +154,84 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_an_offset_confirms() {
-        let updates = three();
-        assert_eq!(numbers(&updates, from(0)).await, [100, 101, 102]);
-        assert_eq!(numbers(&updates, from(0)).await, [100, 101, 102], "an answer alone confirms nothing");
-        assert_eq!(numbers(&updates, Wanted { limit: 2, ..from(0) }).await, [100, 101]);
-        assert_eq!(numbers(&updates, from(101)).await, [101, 102]);
-        assert_eq!(numbers(&updates, from(100)).await, [101, 102], "what was confirmed does not come back");
-        assert_eq!(numbers(&updates, from(103)).await, [0; 0]);
+    async fn only_an_offset_confirms_updates() {
+        let updates = three_updates();
+        assert_eq!(numbers(&updates, at_offset(0)).await, [100, 101, 102]);
+        assert_eq!(numbers(&updates, at_offset(0)).await, [100, 101, 102], "a response alone confirms nothing");
+        assert_eq!(numbers(&updates, GetUpdates { limit: 2, ..at_offset(0) }).await, [100, 101]);
+        assert_eq!(numbers(&updates, at_offset(101)).await, [101, 102]);
+        assert_eq!(numbers(&updates, at_offset(100)).await, [101, 102], "confirmed updates are not returned again");
+        assert_eq!(numbers(&updates, at_offset(103)).await, [0; 0]);
         assert_eq!(updates.push("message", &json!({})), Some(103));
     }
 
     #[tokio::test]
-    async fn a_negative_offset_keeps_the_last_ones() {
-        let updates = three();
-        assert_eq!(numbers(&updates, from(-2)).await, [101, 102]);
-        assert_eq!(numbers(&updates, from(0)).await, [101, 102]);
-        assert_eq!(numbers(&updates, from(-9)).await, [101, 102]);
+    async fn negative_offset_keeps_the_last_updates() {
+        let updates = three_updates();
+        assert_eq!(numbers(&updates, at_offset(-2)).await, [101, 102]);
+        assert_eq!(numbers(&updates, at_offset(0)).await, [101, 102]);
+        assert_eq!(numbers(&updates, at_offset(-9)).await, [101, 102]);
     }
 
     #[tokio::test]
-    async fn an_offset_from_another_life_begins_at_the_head() {
-        assert_eq!(numbers(&three(), from(5_000)).await, [100, 101, 102]);
+    async fn offset_far_ahead_is_ignored() {
+        assert_eq!(numbers(&three_updates(), at_offset(5_000)).await, [100, 101, 102]);
     }
 
     #[tokio::test]
-    async fn unwanted_kinds_are_not_collected() {
+    async fn unwanted_kinds_are_dropped() {
         let updates = Updates::new(1);
-        let wanted = Wanted { allowed: Some(vec!["message".to_owned()]), ..from(0) };
-        assert_eq!(numbers(&updates, wanted).await, [0; 0]);
+        let request = GetUpdates { allowed: Some(vec!["message".to_owned()]), ..at_offset(0) };
+        assert_eq!(numbers(&updates, request).await, [0; 0]);
         assert_eq!(updates.push("callback_query", &json!({})), None);
         assert_eq!(updates.push("message", &json!({})), Some(1));
-        assert_eq!(numbers(&updates, Wanted { allowed: Some(Vec::new()), ..from(0) }).await, [1]);
-        assert_eq!(updates.push("callback_query", &json!({})), Some(2), "an empty list means all");
+        assert_eq!(numbers(&updates, GetUpdates { allowed: Some(Vec::new()), ..at_offset(0) }).await, [1]);
+        assert_eq!(updates.push("callback_query", &json!({})), Some(2), "an empty list means all kinds");
     }
 
     #[tokio::test]
-    async fn a_poll_ends_with_an_update_or_with_its_time() {
+    async fn poll_ends_with_an_update_or_a_timeout() {
         let updates = Arc::new(Updates::new(1));
-        let hanging = tokio::spawn({
+        let pending_poll = tokio::spawn({
             let updates = updates.clone();
-            async move { numbers(&updates, patient(0)).await }
+            async move { numbers(&updates, long_poll(0)).await }
         });
         tokio::task::yield_now().await;
         updates.push("message", &json!({}));
-        assert_eq!(hanging.await.expect("it ends"), [1]);
-        let began = Instant::now();
+        assert_eq!(pending_poll.await.expect("the poll completes"), [1]);
+        let started = Instant::now();
         let timeout = Duration::from_millis(50);
-        assert_eq!(numbers(&updates, Wanted { timeout, ..from(2) }).await, [0; 0]);
-        assert!(began.elapsed() >= timeout);
+        assert_eq!(numbers(&updates, GetUpdates { timeout, ..at_offset(2) }).await, [0; 0]);
+        assert!(started.elapsed() >= timeout);
     }
 
     #[tokio::test]
-    async fn the_second_poll_ends_the_first() {
+    async fn second_poll_ends_the_first() {
         let updates = Arc::new(Updates::new(1));
         let first = tokio::spawn({
             let updates = updates.clone();
-            async move { updates.get(patient(0)).await }
+            async move { updates.get(long_poll(0)).await }
         });
         tokio::task::yield_now().await;
         let second = tokio::spawn({
             let updates = updates.clone();
-            async move { updates.get(patient(0)).await }
+            async move { updates.get(long_poll(0)).await }
         });
-        assert_eq!(first.await.expect("it ends"), Err(Conflict));
+        assert_eq!(first.await.expect("the poll completes"), Err(Conflict));
         updates.push("message", &json!({}));
-        assert_eq!(second.await.expect("it ends").expect("no conflict").len(), 1);
+        assert_eq!(second.await.expect("the poll completes").expect("no conflict").len(), 1);
     }
 
     #[tokio::test]
-    async fn a_poller_that_goes_away_loses_nothing() {
+    async fn disconnected_poller_loses_no_update() {
         let updates = Arc::new(Updates::new(1));
-        let gone = tokio::spawn({
+        let dropped = tokio::spawn({
             let updates = updates.clone();
-            async move { updates.get(patient(0)).await }
+            async move { updates.get(long_poll(0)).await }
         });
         tokio::task::yield_now().await;
-        gone.abort();
+        dropped.abort();
         updates.push("message", &json!({}));
-        assert_eq!(numbers(&updates, from(0)).await, [1]);
+        assert_eq!(numbers(&updates, at_offset(0)).await, [1]);
     }
 }

@@ -1,4 +1,4 @@
-// The shop's words in English.
+// The texts of the shop in English.
 
 export const en = {
   skip: 'Skip to the content',

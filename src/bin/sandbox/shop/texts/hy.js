@@ -1,4 +1,4 @@
-// The shop's words in Armenian.
+// The texts of the shop in Armenian.
 
 export const hy = {
   skip: 'Անցնել բովանդակությանը',

@@ -1,4 +1,4 @@
-// The shop's words in Russian.
+// The texts of the shop in Russian.
 
 export const ru = {
   skip: 'К содержанию',

@@ -1,4 +1,4 @@
-// Where everything is: the addresses of `make run` unless the environment says otherwise.
+// Addresses of the environment: those of `make run`, unless environment variables override them.
 
 const { env } = process;
 
@@ -20,20 +20,20 @@ export const ALL_SHOPS = [
   },
 ];
 
-/** Those whose journeys are made: one of them where SHOP names it, else both. */
+/** The shops under test: the one that SHOP names, else both. */
 export const SHOPS = ALL_SHOPS.filter(({ brand }) => brand === (env.SHOP ?? brand));
 
 export const SANDBOX = env.SANDBOX ?? 'http://localhost:4210';
 
-/** The state of the environment: its authority, and its services for the tests that take them away. */
+/** The state directory of the environment: its CA, and its services for the tests that stop them. */
 export const STATE = env.STATE ?? new URL('../../.dev', import.meta.url).pathname;
 export const CA = env.CA ?? `${STATE}/ca.pem`;
 
-/** Where pictures of the pages go; none are taken without it. */
+/** The directory of screenshots; without it none are taken. */
 export const SCREENSHOTS = env.SCREENSHOTS;
 
-/** Asks a shop's API or the sandbox from outside of the browser. Needs NODE_EXTRA_CA_CERTS, which run.sh sets. */
-export async function ask(url, body) {
+/** Sends a request to a shop's API or to the sandbox, without a browser. Needs NODE_EXTRA_CA_CERTS, which run.sh sets. */
+export async function fetchJson(url, body) {
   const options = body && { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
   const response = await fetch(url, options || {});
   if (!response.ok) throw new Error(`${url}: ${response.status} ${await response.text()}`);

@@ -1,21 +1,19 @@
-//! A mail, decoded: who, to whom, what (RFC 5322, MIME).
-//!
-//! Made by a session once a mail is complete. What must never happen: a mail that is refused because it cannot be read.
+//! A received email, decoded (RFC 5322, MIME). Also a message that cannot be parsed is kept.
 
 use jiff::Timestamp;
 use mailparse::{DispositionType, MailAddr, MailHeaderMap, ParsedMail};
 use serde::Serialize;
 
-/// As scripts and the page see it.
+/// An email in `GET /mail`.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Letter {
+pub struct EmailMessage {
     pub id: u64,
-    /// The header, decoded: `Dexar <shop@dexar.example>`.
+    /// The `From` header, decoded: `Dexar <shop@dexar.example>`.
     from: String,
-    /// Its bare address.
+    /// The address in `From`.
     from_address: String,
-    /// Everybody whom it was delivered to, bare addresses.
+    /// The addresses of all recipients.
     to: Vec<String>,
     subject: String,
     text: Option<String>,
@@ -23,19 +21,19 @@ pub struct Letter {
     /// With its angle brackets.
     message_id: Option<String>,
     received_at: String,
-    /// `Date:` and `Reply-To:` as they stand there.
+    /// The `Date` and `Reply-To` headers.
     date: Option<String>,
     reply_to: Option<String>,
-    /// Names of the attached files.
+    /// File names of the attachments.
     attachments: Vec<String>,
-    /// The envelope's sender and who had logged in.
+    /// The sender in the envelope, and the authenticated user.
     envelope_from: String,
     user: Option<String>,
-    /// Whether it came over TLS.
+    /// Whether it was received over TLS.
     tls: bool,
 }
 
-/// What a session knows beside the mail itself.
+/// What the SMTP session adds to the message.
 #[derive(Debug, Clone, Default)]
 pub struct Envelope {
     pub from: String,
@@ -44,18 +42,18 @@ pub struct Envelope {
     pub tls: bool,
 }
 
-impl Letter {
-    pub fn new(envelope: Envelope, raw: &[u8]) -> Letter {
+impl EmailMessage {
+    pub fn new(envelope: Envelope, raw: &[u8]) -> EmailMessage {
         let received_at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
         let Envelope { from: envelope_from, to, user, tls } = envelope;
-        let mut letter = Letter { to, received_at, envelope_from, user, tls, ..Letter::default() };
+        let mut message = EmailMessage { to, received_at, envelope_from, user, tls, ..EmailMessage::default() };
         if let Ok(mail) = mailparse::parse_mail(raw) {
-            letter.read(&mail);
+            message.fill_in(&mail);
         }
-        letter
+        message
     }
 
-    fn read(&mut self, mail: &ParsedMail<'_>) {
+    fn fill_in(&mut self, mail: &ParsedMail<'_>) {
         let header = |name: &str| mail.headers.get_first_value(name);
         self.from = header("From").unwrap_or_default();
         self.subject = header("Subject").unwrap_or_default();
@@ -74,14 +72,14 @@ impl Letter {
                 self.attachments.push(name.unwrap_or_else(|| part.ctype.mimetype.clone()));
                 continue;
             }
-            let place = match part.ctype.mimetype.as_str() {
+            let target = match part.ctype.mimetype.as_str() {
                 "text/plain" => &mut self.text,
                 "text/html" => &mut self.html,
                 _ => continue,
             };
-            // The first one of a kind is the mail, what follows is attached to it.
-            if place.is_none() {
-                *place = part.get_body().ok().map(|body| body.replace("\r\n", "\n"));
+            // The first part of a type is the body, later ones are attachments.
+            if target.is_none() {
+                *target = part.get_body().ok().map(|body| body.replace("\r\n", "\n"));
             }
         }
     }
@@ -92,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mail_is_decoded() {
+    fn message_is_decoded() {
         let raw = "From: =?utf-8?B?0JTQtdC60YHQsNGA?= <shop@dexar.example>\r\nTo: <a@example.org>\r\n\
                    Subject: =?utf-8?Q?=D0=97=D0=B0=D0=BA=D0=B0=D0=B7_1?=\r\nMessage-ID: <1@dexar.example>\r\n\
                    Content-Type: multipart/alternative; boundary=b\r\n\r\n\
@@ -101,19 +99,19 @@ mod tests {
                    --b\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
                    <p>=D0=A1</p>\r\n--b--\r\n";
         let envelope = Envelope { to: vec!["a@example.org".to_owned()], ..Envelope::default() };
-        let letter = Letter::new(envelope, raw.as_bytes());
-        assert_eq!(letter.from, "Дексар <shop@dexar.example>");
-        assert_eq!(letter.from_address, "shop@dexar.example");
-        assert_eq!(letter.to, ["a@example.org"]);
-        assert_eq!(letter.subject, "Заказ 1");
-        assert_eq!(letter.message_id.as_deref(), Some("<1@dexar.example>"));
-        assert_eq!(letter.text.as_deref(), Some("Спасибо"));
-        assert_eq!(letter.html.as_deref().map(str::trim), Some("<p>С</p>"));
+        let message = EmailMessage::new(envelope, raw.as_bytes());
+        assert_eq!(message.from, "Дексар <shop@dexar.example>");
+        assert_eq!(message.from_address, "shop@dexar.example");
+        assert_eq!(message.to, ["a@example.org"]);
+        assert_eq!(message.subject, "Заказ 1");
+        assert_eq!(message.message_id.as_deref(), Some("<1@dexar.example>"));
+        assert_eq!(message.text.as_deref(), Some("Спасибо"));
+        assert_eq!(message.html.as_deref().map(str::trim), Some("<p>С</p>"));
     }
 
     #[test]
-    fn what_is_no_mail_is_kept_all_the_same() {
-        let letter = Letter::new(Envelope::default(), b"\xFF\xFE");
-        assert_eq!((letter.subject.as_str(), letter.message_id), ("", None));
+    fn unparsable_message_is_kept() {
+        let message = EmailMessage::new(Envelope::default(), b"\xFF\xFE");
+        assert_eq!((message.subject.as_str(), message.message_id), ("", None));
     }
 }

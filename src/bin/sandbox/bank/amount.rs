@@ -1,7 +1,7 @@
-//! Amounts of the bank: exact decimals, in and out of JSON as the literal that stands there.
+//! Amounts of money in roubles.
 //!
-//! Called by everything of the bank that reads or writes an amount. What must never happen: an amount that passes
-//! through a floating-point number.
+//! # Invariants
+//! - Amounts are exact decimals, never floating-point numbers.
 
 use std::str::FromStr;
 
@@ -9,36 +9,36 @@ use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// An amount that is written as the shortest JSON number: `100`, `10.1`, `1110.11`.
+/// An amount in roubles, serialised as the shortest JSON number: `100`, `10.1`, `1110.11`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Roubles(pub Decimal);
+pub struct Amount(pub Decimal);
 
-impl Roubles {
-    pub fn literal(self) -> Box<RawValue> {
+impl Amount {
+    pub fn to_json(self) -> Box<RawValue> {
         RawValue::from_string(self.0.normalize().to_string()).expect("a decimal is a JSON number")
     }
 
-    /// For the payload of a QR code: 1110.00 roubles are 111000.
+    /// As in the payload of a QR code: 1110.00 roubles are 111000.
     pub fn kopecks(self) -> Decimal {
         (self.0 * Decimal::ONE_HUNDRED).normalize()
     }
 }
 
-impl Serialize for Roubles {
+impl Serialize for Amount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.literal().serialize(serializer)
+        self.to_json().serialize(serializer)
     }
 }
 
-/// The exact value of a JSON number; `None` for every other JSON.
-pub fn number(json: &RawValue) -> Option<Decimal> {
+/// The exact value of a JSON number; `None` for any other JSON.
+pub fn parse_number(json: &RawValue) -> Option<Decimal> {
     let text = json.get();
     Decimal::from_str(text).or_else(|_| Decimal::from_scientific(text)).ok().map(|value| value.normalize())
 }
 
-/// A sum of money: more than nothing, kopecks and no less.
-pub fn sum(json: &RawValue) -> Option<Roubles> {
-    number(json).filter(|value| *value > Decimal::ZERO && value.scale() <= 2).map(Roubles)
+/// A positive amount with at most two decimal places.
+pub fn parse_positive(json: &RawValue) -> Option<Amount> {
+    parse_number(json).filter(|value| *value > Decimal::ZERO && value.scale() <= 2).map(Amount)
 }
 
 #[cfg(test)]
@@ -46,10 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sum_is_read_as_it_stands() {
+    fn positive_amount_is_parsed_exactly() {
         let read = |text: &str| {
             let json = RawValue::from_string(text.to_owned()).expect("JSON");
-            sum(&json).map(|sum| sum.literal().get().to_owned())
+            parse_positive(&json).map(|amount| amount.to_json().get().to_owned())
         };
         for (text, expected) in [
             ("100", "100"),

@@ -1,12 +1,9 @@
-//! Commands in a text, `/start` or `/start@some_bot`, marked as Telegram marks them in a message's `entities`.
-//!
-//! Called for what people type. What must never happen: a mark that cuts a word, or is counted in anything but UTF-16
-//! units.
+//! `bot_command` entities of a message: `/start`, `/start@some_bot`. Offsets are in UTF-16 code units.
 
 use serde_json::{Value, json};
 
 /// The `bot_command` entities of a text: `/start`, `/start@some_bot`.
-pub fn commands(text: &str) -> Vec<Value> {
+pub fn bot_commands(text: &str) -> Vec<Value> {
     let mut entities = Vec::new();
     let mut offset = 0;
     for word in text.split_inclusive(char::is_whitespace) {
@@ -31,9 +28,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_marked() {
+    fn commands_are_found() {
         let marks =
-            |text| commands(text).iter().map(|e| (e["offset"].as_u64(), e["length"].as_u64())).collect::<Vec<_>>();
+            |text| bot_commands(text).iter().map(|e| (e["offset"].as_u64(), e["length"].as_u64())).collect::<Vec<_>>();
         assert_eq!(marks("/start auth_x"), [(Some(0), Some(6))]);
         assert_eq!(marks("🙂 /help@some_bot!"), [(Some(3), Some(14))]);
         assert_eq!(marks("/ a/b /пуск /a/b"), []);

@@ -1,37 +1,34 @@
-//! The bank's times: Moscow's offset, as its samples have them; and the moment until which a QR code lives.
-//!
-//! Called by everything of the bank that shows or reads a time. What must never happen: a time that leaves without an
-//! offset.
+//! Timestamp formats of the bank, in Moscow time, and the expiration formats of a QR code.
 
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 
-/// Moscow is three hours ahead, the whole year.
+/// Moscow is UTC+3 all year.
 fn moscow(at: Timestamp) -> Zoned {
     at.to_zoned(TimeZone::fixed(Offset::constant(3)))
 }
 
 /// `2020-01-31T09:14:38.107227+03:00`: `createDate` and `transactionDate` in `sbp.yaml`.
-pub fn with_micros(at: Timestamp) -> String {
+pub fn format_micros(at: Timestamp) -> String {
     moscow(at).strftime("%Y-%m-%dT%H:%M:%S.%6f%:z").to_string()
 }
 
-/// `2023-07-22T09:14:38+03:00`: `qrExpirationDate` in `sbp.yaml`; a fraction only where there is one.
-pub fn to_the_second(at: Timestamp) -> String {
+/// `2023-07-22T09:14:38+03:00`: `qrExpirationDate` in `sbp.yaml`; with a fraction if there is one.
+pub fn format_seconds(at: Timestamp) -> String {
     match at.subsec_nanosecond() {
         0 => moscow(at).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-        _ => with_micros(at),
+        _ => format_micros(at),
     }
 }
 
-/// `2026-11-24T06:31:10.123+00:00`: the clock of Spring's error answers.
-pub fn spring(at: Timestamp) -> String {
+/// `2026-11-24T06:31:10.123+00:00`: `timestamp` of Spring's error attributes.
+pub fn format_spring(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%3f+00:00").to_string()
 }
 
-/// What `qrExpirationDate` may be: RFC 3339 with an offset, or `+1d5m`, counted from now (`M` month, `d` day, `H` hour,
-/// `m` minute, `s` second, as the bank's Java SDK has it).
-pub fn expiration(text: &str, now: Timestamp) -> Option<Timestamp> {
+/// Parses `qrExpirationDate`: RFC 3339 with an offset, or `+1d5m` relative to now (`M` month, `d` day, `H` hour,
+/// `m` minute, `s` second, as in the bank's Java SDK).
+pub fn parse_expiration(text: &str, now: Timestamp) -> Option<Timestamp> {
     let Some(relative) = text.strip_prefix('+') else { return text.parse().ok() };
     let mut at = moscow(now);
     let mut rest = relative;
@@ -62,19 +59,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_as_the_bank_writes_them() {
-        let at: Timestamp = "2020-01-31T06:14:38.107227Z".parse().expect("a time");
-        assert_eq!(with_micros(at), "2020-01-31T09:14:38.107227+03:00");
-        let whole: Timestamp = "2023-07-22T06:14:38Z".parse().expect("a time");
-        assert_eq!(with_micros(whole), "2023-07-22T09:14:38.000000+03:00");
-        assert_eq!(to_the_second(whole), "2023-07-22T09:14:38+03:00");
-        assert_eq!(spring(at), "2020-01-31T06:14:38.107+00:00");
+    fn timestamps_have_the_formats_of_the_bank() {
+        let at: Timestamp = "2020-01-31T06:14:38.107227Z".parse().expect("a timestamp");
+        assert_eq!(format_micros(at), "2020-01-31T09:14:38.107227+03:00");
+        let whole: Timestamp = "2023-07-22T06:14:38Z".parse().expect("a timestamp");
+        assert_eq!(format_micros(whole), "2023-07-22T09:14:38.000000+03:00");
+        assert_eq!(format_seconds(whole), "2023-07-22T09:14:38+03:00");
+        assert_eq!(format_spring(at), "2020-01-31T06:14:38.107+00:00");
     }
 
     #[test]
-    fn an_expiration_has_an_offset_or_is_counted_from_now() {
-        let now: Timestamp = "2020-01-31T06:00:00Z".parse().expect("a time");
-        let read = |text| expiration(text, now).map(to_the_second);
+    fn expiration_has_an_offset_or_is_relative() {
+        let now: Timestamp = "2020-01-31T06:00:00Z".parse().expect("a timestamp");
+        let read = |text| parse_expiration(text, now).map(format_seconds);
         assert_eq!(read("2023-07-22T09:14:38+03:00").as_deref(), Some("2023-07-22T09:14:38+03:00"));
         assert_eq!(read("2023-07-22T06:14:38Z").as_deref(), Some("2023-07-22T09:14:38+03:00"));
         assert_eq!(read("+5m").as_deref(), Some("2020-01-31T09:05:00+03:00"));

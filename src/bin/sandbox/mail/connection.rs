@@ -1,6 +1,7 @@
-//! Lines of SMTP on a connection, and the text of a mail as it is transferred (RFC 5321, 2.3.8 and 4.5.2).
+//! SMTP lines on a connection, and the transfer of message text (RFC 5321, 2.3.8 and 4.5.2).
 //!
-//! Called by `session`. What must never happen: a bare LF that ends a line, or a dot of a mail's own that is lost.
+//! # Invariants
+//! - Only CRLF ends a line.
 
 use std::io;
 use std::time::Duration;
@@ -9,54 +10,54 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use tokio_rustls::TlsAcceptor;
 
 /// RFC 5321, 4.5.3.2.7.
-const NEXT_LINE_WITHIN: Duration = Duration::from_secs(5 * 60);
+const READ_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// RFC 5321, 4.5.3.1.6, without the CRLF.
-const TEXT_LINE_BYTES: usize = 998;
+const MAX_TEXT_LINE_BYTES: usize = 998;
 
 /// A line without its CRLF.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line {
-    /// At most as much as was allowed.
+    /// Truncated to the maximum length.
     pub bytes: Vec<u8>,
     pub too_long: bool,
-    /// It holds a CR or an LF that belongs to no CRLF.
+    /// Whether it contains a CR or an LF outside of a CRLF.
     pub bare: bool,
 }
 
-/// TCP, or TLS on it.
+/// TCP or TLS over TCP.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-pub struct Wire {
+pub struct SmtpConnection {
     stream: BufReader<Box<dyn Stream>>,
 }
 
-impl Wire {
-    pub fn new(stream: impl Stream + 'static) -> Wire {
-        Wire { stream: BufReader::new(Box::new(stream)) }
+impl SmtpConnection {
+    pub fn new(stream: impl Stream + 'static) -> SmtpConnection {
+        SmtpConnection { stream: BufReader::new(Box::new(stream)) }
     }
 
-    /// Goes on over TLS. What the client sent in the clear before its handshake is forgotten (RFC 3207, 4.2).
+    /// Upgrades to TLS. Plaintext that the client sent before the handshake is discarded (RFC 3207, 4.2).
     ///
     /// # Errors
     /// The handshake failed.
-    pub async fn encrypt(self, tls: &TlsAcceptor) -> io::Result<Wire> {
+    pub async fn encrypt(self, tls: &TlsAcceptor) -> io::Result<SmtpConnection> {
         let handshake = tls.accept(self.stream.into_inner());
-        let silent = |_| io::Error::from(io::ErrorKind::TimedOut);
-        Ok(Wire::new(tokio::time::timeout(NEXT_LINE_WITHIN, handshake).await.map_err(silent)??))
+        let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
+        Ok(SmtpConnection::new(tokio::time::timeout(READ_TIMEOUT, handshake).await.map_err(timed_out)??))
     }
 
-    /// The next line, or `None` when the client has gone.
+    /// The next line, or `None` at the end of the stream.
     ///
     /// # Errors
-    /// The connection broke, or the client says nothing.
-    pub async fn line(&mut self, allowed: usize) -> io::Result<Option<Line>> {
-        let silent = |_| io::Error::from(io::ErrorKind::TimedOut);
-        tokio::time::timeout(NEXT_LINE_WITHIN, self.next_line(allowed)).await.map_err(silent)?
+    /// The connection failed or timed out.
+    pub async fn line(&mut self, max_bytes: usize) -> io::Result<Option<Line>> {
+        let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
+        tokio::time::timeout(READ_TIMEOUT, self.next_line(max_bytes)).await.map_err(timed_out)?
     }
 
-    async fn next_line(&mut self, allowed: usize) -> io::Result<Option<Line>> {
+    async fn next_line(&mut self, max_bytes: usize) -> io::Result<Option<Line>> {
         let mut line = Line { bytes: Vec::new(), too_long: false, bare: false };
         let mut after_cr = false;
         loop {
@@ -73,55 +74,57 @@ impl Wire {
                         return Ok(Some(line));
                     }
                     (b'\n', false) => line.bare = true,
-                    // A CR is kept back until it is known what follows.
+                    // A CR is pending until the next byte is known.
                     (_, true) => {
                         line.bare = true;
-                        line.push(b'\r', allowed);
+                        line.push(b'\r', max_bytes);
                     }
                     _ => {}
                 }
                 after_cr = *byte == b'\r';
                 if !after_cr {
-                    line.push(*byte, allowed);
+                    line.push(*byte, max_bytes);
                 }
             }
             self.stream.consume(used);
         }
     }
 
-    /// The text of a mail, up to the line with the one dot.
+    /// The text of a message, up to the line with a single dot.
     ///
     /// # Errors
-    /// The connection broke, or the client says nothing.
-    pub async fn text(&mut self, allowed: usize) -> io::Result<Option<Text>> {
+    /// The connection failed or timed out.
+    pub async fn text(&mut self, max_bytes: usize) -> io::Result<Option<Text>> {
         let mut text = Text::default();
-        // The dot that was put before a line's own may make it one longer.
-        while let Some(line) = self.line(TEXT_LINE_BYTES + 1).await? {
-            if text.take(line, allowed) {
+        // Dot stuffing may make a line one byte longer.
+        while let Some(line) = self.line(MAX_TEXT_LINE_BYTES + 1).await? {
+            if text.take(line, max_bytes) {
                 return Ok(Some(text));
             }
         }
         Ok(None)
     }
 
+    /// Sends a reply.
+    ///
     /// # Errors
-    /// The connection broke.
-    pub async fn say(&mut self, reply: &str) -> io::Result<()> {
+    /// The connection failed.
+    pub async fn send(&mut self, reply: &str) -> io::Result<()> {
         self.stream.write_all(format!("{reply}\r\n").as_bytes()).await?;
         self.stream.flush().await
     }
 }
 
 impl Line {
-    fn push(&mut self, byte: u8, allowed: usize) {
-        match self.bytes.len() < allowed {
+    fn push(&mut self, byte: u8, max_bytes: usize) {
+        match self.bytes.len() < max_bytes {
             true => self.bytes.push(byte),
             false => self.too_long = true,
         }
     }
 }
 
-/// A mail as it was meant, and what is wrong with how it came.
+/// The text of a message, without dot stuffing, and errors of its transfer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Text {
     pub bytes: Vec<u8>,
@@ -131,17 +134,17 @@ pub struct Text {
 }
 
 impl Text {
-    /// Adds a line; `true` when it was the last.
-    fn take(&mut self, line: Line, allowed: usize) -> bool {
+    /// Adds a line; `true` for the final dot.
+    fn take(&mut self, line: Line, max_bytes: usize) -> bool {
         if line.bytes == b"." && !line.bare {
             return true;
         }
-        let own = line.bytes.strip_prefix(b".").unwrap_or(&line.bytes);
-        self.line_too_long |= line.too_long || own.len() > TEXT_LINE_BYTES;
+        let unstuffed = line.bytes.strip_prefix(b".").unwrap_or(&line.bytes);
+        self.line_too_long |= line.too_long || unstuffed.len() > MAX_TEXT_LINE_BYTES;
         self.bare |= line.bare;
-        self.too_big |= self.bytes.len() + own.len() + 2 > allowed;
+        self.too_big |= self.bytes.len() + unstuffed.len() + 2 > max_bytes;
         if !self.too_big {
-            self.bytes.extend_from_slice(own);
+            self.bytes.extend_from_slice(unstuffed);
             self.bytes.extend_from_slice(b"\r\n");
         }
         false
@@ -164,13 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn one_dot_is_taken_from_every_line_that_begins_with_one() {
+    fn dot_stuffing_is_removed() {
         let text = text(&["a", "..", "...b", ".c", "d.", "", ".", "lost"]);
         assert_eq!(String::from_utf8_lossy(&text.bytes), "a\r\n.\r\n..b\r\nc\r\nd.\r\n\r\n");
     }
 
     #[test]
-    fn what_is_too_long_or_too_big_is_noticed() {
+    fn size_limits_are_checked() {
         let line = "x".repeat(998);
         assert!(!text(&[&line]).line_too_long);
         assert!(!text(&[&format!(".{line}")]).line_too_long);
@@ -186,8 +189,8 @@ mod tests {
         let mut client = tokio::net::TcpStream::connect(address).await.expect("it listens");
         client.write_all(b"one\r\ntwo\nhalf\rand\r\r\nlonger\r\n").await.expect("it is open");
         drop(client);
-        let mut wire = Wire::new(listener.accept().await.expect("a client").0);
-        let mut next = async || wire.line(5).await.expect("it is open");
+        let mut connection = SmtpConnection::new(listener.accept().await.expect("a client").0);
+        let mut next = async || connection.line(5).await.expect("it is open");
         let line = |bytes: &[u8], too_long, bare| Some(Line { bytes: bytes.to_vec(), too_long, bare });
         assert_eq!(next().await, line(b"one", false, false));
         assert_eq!(next().await, line(b"two\nh", true, true));
