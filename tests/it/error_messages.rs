@@ -153,7 +153,7 @@ fn a_missing_secret_or_certificate_is_reported_with_the_remedy() {
     let secret = site.directory.write("credentials/dexar.database-password", "one\ntwo\n");
     error_line(&site, &["check", "--offline"], 2, &["dexar.database-password has more than one line"]);
     std::fs::remove_file(&secret).expect("just written");
-    error_line(&site, &["check", "--offline"], 2, &["dexar.database-password does not exist", "mode 600"]);
+    error_line(&site, &["check", "--offline"], 2, &["there is no file ", "dexar.database-password", "with mode 600"]);
 }
 
 #[test]
