@@ -1,5 +1,7 @@
 //! The routes of the API: every path with its handler, caching and rate limit.
 
+use std::sync::Arc;
+
 use crate::auth;
 use crate::cart;
 use crate::catalog::http::{categories, category_items, item, random_items};
@@ -14,6 +16,9 @@ use crate::regions::http::regions;
 use crate::reviews;
 use crate::search::http::search_items;
 use crate::tenant::context::RequestContext;
+
+/// The routes, shared by all brands.
+pub type SharedRoutes = Arc<Router<RequestContext>>;
 
 /// All routes, grouped by client.
 pub fn routes() -> Router<RequestContext> {

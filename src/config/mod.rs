@@ -92,20 +92,73 @@ impl BrandConfig {
     }
 }
 
+/// How the clients of a brand that cannot be served are answered.
+#[derive(Debug, Clone)]
+pub struct UnavailableConfig {
+    pub tls: TlsConfig,
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// A brand whose file has problems.
+#[derive(Debug, Clone)]
+pub struct InvalidBrand {
+    /// The file's stem.
+    pub name: String,
+    /// At least one.
+    pub problems: Vec<ConfigProblem>,
+    /// `None` if the file names no certificate.
+    pub unavailable: Option<UnavailableConfig>,
+}
+
+/// All brands of a directory, each in the order of the files' names.
+#[derive(Debug, Default)]
+pub struct LoadedBrands {
+    pub valid: Vec<BrandConfig>,
+    pub invalid: Vec<InvalidBrand>,
+}
+
+impl From<&BrandConfig> for UnavailableConfig {
+    fn from(brand: &BrandConfig) -> UnavailableConfig {
+        UnavailableConfig { tls: brand.tls.clone(), proxy_protocol: brand.proxy_protocol.clone() }
+    }
+}
+
 /// Reads every `*.toml` of a directory in the order of their names, except hidden files (an editor's).
 ///
 /// `credentials` is the directory of secrets that are named without a slash (`$CREDENTIALS_DIRECTORY`).
 ///
 /// Returns the brands whose files have no problem, and every problem of the others; a directory without a brand is a problem too.
 pub fn load_each(directory: &Path, credentials: Option<&Path>) -> (Vec<BrandConfig>, Vec<ConfigProblem>) {
-    let of_directory =
-        |message: String| (Vec::new(), vec![ConfigProblem { file: directory.to_owned(), line: 0, message }]);
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(e) => {
-            return of_directory(format!("failed to read: {e}; set the directory of the brand files with --brands"));
-        }
+    let LoadedBrands { valid, invalid } = match read_directory(directory, credentials) {
+        Ok(loaded) => loaded,
+        Err(problem) => return (Vec::new(), vec![problem]),
     };
+    let mut problems: Vec<_> = invalid.into_iter().flat_map(|brand| brand.problems).collect();
+    problems.extend(cross_brand::conflicts(&valid));
+    (valid, problems)
+}
+
+/// Reads the same files as [`load_each`]; a brand that claims the address of an earlier one is invalid.
+///
+/// # Errors
+/// The directory cannot be read, or contains no brand file.
+pub fn load_brands(directory: &Path, credentials: Option<&Path>) -> Result<LoadedBrands, ConfigProblem> {
+    let mut loaded = read_directory(directory, credentials)?;
+    for problem in cross_brand::conflicts(&loaded.valid) {
+        let index = loaded.valid.iter().position(|brand| brand.file == problem.file);
+        if let Some(brand) = index.map(|index| loaded.valid.remove(index)) {
+            let unavailable = Some(UnavailableConfig::from(&brand));
+            loaded.invalid.push(InvalidBrand { name: brand.name, problems: vec![problem], unavailable });
+        }
+    }
+    Ok(loaded)
+}
+
+fn read_directory(directory: &Path, credentials: Option<&Path>) -> Result<LoadedBrands, ConfigProblem> {
+    let of_directory = |message: String| ConfigProblem { file: directory.to_owned(), line: 0, message };
+    let entries = std::fs::read_dir(directory).map_err(|e| {
+        of_directory(format!("failed to read: {e}; set the directory of the brand files with --brands"))
+    })?;
     let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
@@ -113,18 +166,24 @@ pub fn load_each(directory: &Path, credentials: Option<&Path>) -> (Vec<BrandConf
         .collect();
     files.sort();
     if files.is_empty() {
-        return of_directory("contains no brand file; expected one NAME.toml per brand".to_owned());
+        return Err(of_directory("contains no brand file; expected one NAME.toml per brand".to_owned()));
     }
-    let mut brands = Vec::new();
-    let mut problems = Vec::new();
+    let mut loaded = LoadedBrands::default();
     for file in files {
-        match load_file(&file, credentials) {
-            Ok(brand) => brands.push(brand),
-            Err(found) => problems.extend(found),
+        let (brand, problems) = read_file(&file, credentials);
+        match brand {
+            Some(brand) if problems.is_empty() => loaded.valid.push(brand),
+            brand => {
+                let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let names_certificate = |brand: &BrandConfig| {
+                    !brand.tls.certificate.as_os_str().is_empty() && !brand.tls.key.as_os_str().is_empty()
+                };
+                let unavailable = brand.filter(names_certificate).as_ref().map(UnavailableConfig::from);
+                loaded.invalid.push(InvalidBrand { name, problems, unavailable });
+            }
         }
     }
-    problems.extend(cross_brand::conflicts(&brands));
-    (brands, problems)
+    Ok(loaded)
 }
 
 /// Reads one brand file.
@@ -132,20 +191,30 @@ pub fn load_each(directory: &Path, credentials: Option<&Path>) -> (Vec<BrandConf
 /// # Errors
 /// Every problem of the file.
 pub fn load_file(file: &Path, credentials: Option<&Path>) -> Result<BrandConfig, Vec<ConfigProblem>> {
-    let unreadable = |message: String| vec![ConfigProblem { file: file.to_owned(), line: 0, message }];
+    match read_file(file, credentials) {
+        (Some(brand), problems) if problems.is_empty() => Ok(brand),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// With a problem, the settings without a valid value are empty or defaults.
+fn read_file(file: &Path, credentials: Option<&Path>) -> (Option<BrandConfig>, Vec<ConfigProblem>) {
+    let unreadable = |message: String| (None, vec![ConfigProblem { file: file.to_owned(), line: 0, message }]);
     // Reading a pipe would block.
     if std::fs::metadata(file).is_ok_and(|found| !found.is_file()) {
-        return Err(unreadable("is not a regular file".to_owned()));
+        return unreadable("is not a regular file".to_owned());
     }
-    let text = std::fs::read_to_string(file).map_err(|e| unreadable(format!("failed to read: {e}")))?;
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(e) => return unreadable(format!("failed to read: {e}")),
+    };
     let document = Document::new(file, text);
     let (table, syntax_errors) = DeTable::parse_recoverable(document.text());
     for error in &syntax_errors {
         document.problem(error.span().map(|span| span.start), error.message());
     }
     let brand = general::read_brand(file, &document, table.get_ref(), credentials);
-    let problems = document.into_problems();
-    if problems.is_empty() { Ok(brand) } else { Err(problems) }
+    (Some(brand), document.into_problems())
 }
 
 /// Whether a text is `scheme://host` or `scheme://host:port`, as in an `Origin` header.

@@ -5,10 +5,8 @@
 //! - It serves all brands, so no response contains data of a shop.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -21,7 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::collector;
 use crate::telemetry::metrics;
-use crate::tenant::brand::Brand;
+use crate::tenant::brands::{Brands, SharedBrands};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -31,8 +29,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a failed accept.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Serves until the process exits. A reload replaces `brands`.
-pub async fn serve(listener: TcpListener, brands: Arc<ArcSwap<Vec<Arc<Brand>>>>) {
+/// Serves until the process exits.
+pub async fn serve(listener: TcpListener, brands: SharedBrands) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -60,7 +58,7 @@ pub async fn serve(listener: TcpListener, brands: Arc<ArcSwap<Vec<Arc<Brand>>>>)
     }
 }
 
-async fn handle(request: &Request<Incoming>, brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
+async fn handle(request: &Request<Incoming>, brands: &Brands) -> Response<Full<Bytes>> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return respond(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "This path answers only to GET, HEAD." }));
     }
@@ -73,20 +71,29 @@ async fn handle(request: &Request<Incoming>, brands: &[Arc<Brand>]) -> Response<
 }
 
 /// 200 when every brand can serve its catalogue, else 503; both list the unavailable dependencies of each brand. A shop
-/// without Redis can still sell, so Redis alone does not take the instance out of service.
-async fn ready(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
-    let checks = brands.iter().map(|brand| async move { (brand.name(), brand.unavailable_dependencies().await) });
+/// without Redis can still sell, so Redis alone does not take the instance out of service. `serving` lists the brands that
+/// are served; `failed` says why a brand cannot be.
+async fn ready(brands: &Brands) -> Response<Full<Bytes>> {
+    let checks =
+        brands.running.iter().map(|brand| async move { (brand.name(), brand.unavailable_dependencies().await) });
     let results = futures_util::future::join_all(checks).await;
-    let ready = results.iter().all(|(_, lacks)| !lacks.iter().any(|lack| lack == "postgresql"));
-    let brands: serde_json::Map<_, _> =
+    let has_failed = |name: &str| brands.failures.iter().any(|failure| failure.name == name);
+    let is_served = |name: &str, lacks: &[String]| !has_failed(name) && !lacks.iter().any(|lack| lack == "postgresql");
+    let serving: Vec<_> =
+        results.iter().filter(|(name, lacks)| is_served(name, lacks)).map(|(name, _)| (*name).to_owned()).collect();
+    let ready = brands.failures.is_empty() && serving.len() == results.len();
+    let mut by_name: serde_json::Map<_, _> =
         results.into_iter().map(|(name, lacks)| (name.to_owned(), json!({ "lacks": lacks }))).collect();
+    for failure in &brands.failures {
+        by_name.entry(&failure.name).or_insert_with(|| json!({ "lacks": [] }))["failed"] = json!(failure.reason);
+    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    respond(status, &json!({ "ready": ready, "brands": brands }))
+    respond(status, &json!({ "ready": ready, "serving": serving, "brands": by_name }))
 }
 
 /// OpenMetrics text, version 1.0.0.
-async fn metrics(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
-    collector::collect(brands).await;
+async fn metrics(brands: &Brands) -> Response<Full<Bytes>> {
+    collector::collect(&brands.running).await;
     match metrics::render() {
         Ok(text) => {
             let mut response = Response::new(Full::new(Bytes::from(text)));

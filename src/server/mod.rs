@@ -17,3 +17,4 @@ pub(crate) mod service;
 pub mod shutdown;
 pub(crate) mod tls;
 pub(crate) mod tls_tickets;
+pub mod unavailable_listener;

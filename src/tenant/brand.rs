@@ -176,7 +176,7 @@ impl Brand {
                     }
                     tokio::time::sleep(RETRY_INTERVAL).await;
                 }
-                Err(error) => return Err(format!("{}: {error}", self.name())),
+                Err(error) => return Err(error.to_string()),
             }
         }
     }

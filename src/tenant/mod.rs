@@ -1,6 +1,7 @@
 //! A brand at run time: its dependencies, request context, response cache, leases and configuration reload.
 
 pub mod brand;
+pub mod brands;
 pub(crate) mod cache;
 pub(crate) mod context;
 pub(crate) mod lease;

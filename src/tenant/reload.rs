@@ -1,13 +1,13 @@
-//! Configuration reload: reads the brands' files again while the process runs.
+//! The brands' files: read at start, for a reload, and to retry a brand that cannot be served.
 //!
 //! # Invariants
 //!
-//! A configuration takes effect as a whole or not at all: an error in one file keeps the running configuration of all brands.
+//! The configuration of a brand takes effect as a whole or not at all.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{self, BrandConfig};
+use crate::config::{self, BrandConfig, LoadedBrands};
 use crate::tenant::brand::Brand;
 
 /// The directories of the brands' files and secrets.
@@ -15,14 +15,6 @@ use crate::tenant::brand::Brand;
 pub struct ConfigSource {
     pub brands: PathBuf,
     pub credentials: Option<PathBuf>,
-}
-
-/// The brands with their new configuration, which is not in effect yet.
-pub struct Reloaded {
-    /// In the order of the running brands.
-    pub brands: Vec<Arc<Brand>>,
-    /// One message for each change that needs a restart.
-    pub needs_restart: Vec<String>,
 }
 
 impl ConfigSource {
@@ -39,27 +31,21 @@ impl ConfigSource {
         if errors.is_empty() { Ok(brands) } else { Err(errors.join("\n")) }
     }
 
-    /// Reads the configuration of the running brands.
+    /// The brands with valid files, and those with invalid ones.
     ///
     /// # Errors
-    /// As [`ConfigSource::read`].
-    pub fn reload(&self, running: &[Arc<Brand>]) -> Result<Reloaded, String> {
-        let mut configs = self.read()?;
-        let mut reloaded = Reloaded { brands: Vec::new(), needs_restart: Vec::new() };
-        for brand in running {
-            let name = brand.name();
-            let Some(index) = configs.iter().position(|config| config.name == name) else {
-                reloaded.needs_restart.push(format!("{name}: its file was removed; it is served until a restart"));
-                reloaded.brands.push(brand.clone());
-                continue;
-            };
-            let (next, keys) = brand.reconfigured(configs.remove(index)).map_err(|e| format!("{name}: {e}"))?;
-            let messages = keys.iter().map(|key| format!("{name}: {key} changed, which needs a restart"));
-            reloaded.needs_restart.extend(messages);
-            reloaded.brands.push(next);
-        }
-        let added = configs.iter().map(|config| format!("{}: new brand; it is served after a restart", config.name));
-        reloaded.needs_restart.extend(added);
-        Ok(reloaded)
+    /// The directory cannot be read, or contains no brand file.
+    pub fn load(&self) -> Result<LoadedBrands, String> {
+        config::load_brands(&self.brands, self.credentials.as_deref()).map_err(|problem| problem.to_string())
     }
+}
+
+/// A running brand with its new configuration, which is not in effect yet, and one message for each change that needs a restart.
+///
+/// # Errors
+/// Why the configuration cannot be used.
+pub fn reconfigure(brand: &Brand, config: BrandConfig) -> Result<(Arc<Brand>, Vec<String>), String> {
+    let (next, keys) = brand.reconfigured(config).map_err(|error| error.to_string())?;
+    let messages = keys.iter().map(|key| format!("{}: {key} changed, which needs a restart", brand.name()));
+    Ok((next, messages.collect()))
 }

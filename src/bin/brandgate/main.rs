@@ -1,5 +1,6 @@
 //! The command line: arguments, brand files, and one module per command.
 
+mod brand_manager;
 mod catalog;
 mod check;
 #[cfg(feature = "docs")]
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use brandgate::config::BrandConfig;
+use brandgate::config::{BrandConfig, LoadedBrands};
 use brandgate::platform::postgres::Purpose;
 use brandgate::tenant::brand::Brand;
 use brandgate::tenant::reload::ConfigSource;
@@ -52,6 +53,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve all brands until SIGTERM or SIGINT
+    Serve(serve::Arguments),
+    /// Run the background jobs (bots, emails, payments) until SIGTERM or SIGINT
+    Work(work::Arguments),
+    /// Apply the migrations to every brand's schema
+    Migrate(migrate::Arguments),
     #[command(flatten)]
     OfBrands(OfBrands),
     /// Check configuration, certificates, databases, isolation and external systems
@@ -67,12 +74,6 @@ enum Command {
 /// The commands that need valid files of all brands.
 #[derive(Subcommand)]
 enum OfBrands {
-    /// Serve all brands until SIGTERM or SIGINT
-    Serve(serve::Arguments),
-    /// Run the background jobs (bots, emails, payments) until SIGTERM or SIGINT
-    Work(work::Arguments),
-    /// Apply the migrations to every brand's schema
-    Migrate(migrate::Arguments),
     /// List, refund, retry and settle payments
     #[command(subcommand)]
     Payments(payments::Command),
@@ -97,8 +98,20 @@ async fn main() -> ExitCode {
     let installed = Some(PathBuf::from(INSTALLED_CREDENTIALS)).filter(|directory| directory.is_dir());
     let source = ConfigSource { brands: arguments.brands, credentials: arguments.credentials.or(installed) };
     let ended = match arguments.command {
+        Command::Serve(arguments) => match load_some(&source) {
+            Ok(loaded) => serve::run(loaded, source, arguments).await,
+            Err(code) => return code,
+        },
+        Command::Work(arguments) => match load_some(&source) {
+            Ok(loaded) => work::run(loaded, source, arguments).await,
+            Err(code) => return code,
+        },
+        Command::Migrate(arguments) => match load_some(&source) {
+            Ok(loaded) => migrate::run(loaded, arguments).await,
+            Err(code) => return code,
+        },
         Command::OfBrands(command) => match source.read() {
-            Ok(brands) => command.run(brands, source).await,
+            Ok(brands) => command.run(brands).await,
             Err(problems) => {
                 complain!("{problems}");
                 return ExitCode::from(2);
@@ -126,11 +139,8 @@ async fn main() -> ExitCode {
 impl OfBrands {
     /// # Errors
     /// A message for standard error; empty when the command has written its own.
-    async fn run(self, brands: Vec<BrandConfig>, source: ConfigSource) -> Result<(), String> {
+    async fn run(self, brands: Vec<BrandConfig>) -> Result<(), String> {
         match self {
-            OfBrands::Serve(arguments) => serve::run(brands, source, arguments).await,
-            OfBrands::Work(arguments) => work::run(brands, source, arguments).await,
-            OfBrands::Migrate(arguments) => migrate::run(brands, arguments).await,
             OfBrands::Payments(command) => payments::run(&brands, command).await,
             OfBrands::Catalog(command) => catalog::run(&brands, command).await,
             OfBrands::Reviews(command) => reviews::run(&brands, command).await,
@@ -139,9 +149,21 @@ impl OfBrands {
     }
 }
 
-fn build_brands(configs: Vec<BrandConfig>, purpose: Purpose) -> Result<Vec<Arc<Brand>>, String> {
-    let brands = configs.into_iter().map(|config| Brand::new(config, purpose)).collect::<Result<Vec<_>, _>>();
-    brands.map_err(|error| error.to_string())
+/// The brand files, of which at least one is valid.
+///
+/// # Errors
+/// The exit status, after every problem was written to standard error.
+fn load_some(source: &ConfigSource) -> Result<LoadedBrands, ExitCode> {
+    let problems = match source.load() {
+        Ok(loaded) if !loaded.valid.is_empty() => return Ok(loaded),
+        Ok(loaded) => {
+            let problems = loaded.invalid.iter().flat_map(|brand| &brand.problems);
+            problems.map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        }
+        Err(problem) => problem,
+    };
+    complain!("{problems}");
+    Err(ExitCode::from(2))
 }
 
 /// Parses the number of an entry that the command `listed_by` shows.

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use brandgate::config::BrandConfig;
+use brandgate::config::{BrandConfig, LoadedBrands};
 use brandgate::platform::migrations::MigrationReport;
 use brandgate::platform::postgres::Role;
 use brandgate::platform::{migrations, postgres};
@@ -16,13 +16,19 @@ pub(crate) struct Arguments {
     admin_url: Option<String>,
 }
 
+/// Brands with invalid files are reported; the others are migrated.
+///
 /// # Errors
 /// A problem of the administrator's URL; empty when each brand's error was written.
-pub(crate) async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), String> {
+pub(crate) async fn run(loaded: LoadedBrands, arguments: Arguments) -> Result<(), String> {
+    let brands = loaded.valid;
+    for problem in loaded.invalid.iter().flat_map(|brand| &brand.problems) {
+        complain!("{problem}");
+    }
     if let Some(url) = &arguments.admin_url {
         prepare(&brands, url).await?;
     }
-    let (mut all_applied, mut refused) = (true, Vec::new());
+    let (mut all_applied, mut refused) = (loaded.invalid.is_empty(), Vec::new());
     for brand in &brands {
         match migrations::apply(brand).await {
             Ok(report) => say!("{}: {}", brand.name, outcome(&report)),

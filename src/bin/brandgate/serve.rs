@@ -1,22 +1,25 @@
 //! `brandgate serve`: the HTTPS listeners of all brands.
 
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use brandgate::config::BrandConfig;
+use brandgate::config::{LoadedBrands, UnavailableConfig};
 use brandgate::platform::postgres::Purpose;
-use brandgate::routes::routes;
+use brandgate::routes::{SharedRoutes, routes};
 use brandgate::server::brand_listener::BrandListener;
 use brandgate::server::shutdown::Shutdown;
+use brandgate::server::unavailable_listener::UnavailableListener;
 use brandgate::server::{accept, admin};
 use brandgate::telemetry::traces;
 use brandgate::tenant::brand::Brand;
-use brandgate::tenant::reload::{ConfigSource, Reloaded};
+use brandgate::tenant::brands::SharedBrands;
+use brandgate::tenant::reload::ConfigSource;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::supervisor::{ProcessRole, Signals, Supervisor, open_all};
+use crate::brand_manager::ProcessRole;
+use crate::supervisor::{RetryArguments, Signals, Supervisor};
 use crate::systemd::{self, InheritedSockets};
 
 #[derive(clap::Args)]
@@ -24,29 +27,105 @@ pub(crate) struct Arguments {
     /// Answer /metrics, /healthz and /readyz at this loopback address, in plain HTTP
     #[arg(long, env = "BRANDGATE_ADMIN", default_value = "127.0.0.1:9445")]
     admin: SocketAddr,
+    #[command(flatten)]
+    retry: RetryArguments,
 }
 
 struct Gateway {
-    listeners: Vec<BrandListener>,
-    /// Until the start, clients wait in the kernel's accept queue instead of being refused.
-    unserved: Vec<(BrandListener, Vec<TcpListener>)>,
+    router: SharedRoutes,
+    brands: BTreeMap<String, Endpoint>,
+    inherited: InheritedSockets,
     serving: TaskTracker,
     shutdown: Shutdown,
     /// Whether systemd holds the listening sockets.
     has_inherited_sockets: bool,
 }
 
+/// The sockets of a brand and what accepts on them.
+#[derive(Default)]
+struct Endpoint {
+    listener: Option<BrandListener>,
+    /// Whether its cache follows the catalogue.
+    is_following: bool,
+    sockets: Sockets,
+}
+
+#[derive(Default)]
+enum Sockets {
+    #[default]
+    None,
+    /// Until the start, clients wait in the kernel's accept queue instead of being refused.
+    Idle(Vec<TcpListener>),
+    Unavailable(UnavailableListener),
+    Serving,
+}
+
 impl ProcessRole for Gateway {
     const ACTIVITY: &'static str = "serving";
+    const PURPOSE: Purpose = Purpose::Visitors;
 
-    fn start(&mut self, _brands: &[Arc<Brand>], _all_ready: bool) {
-        for (listener, sockets) in self.unserved.drain(..) {
-            self.serving.spawn(listener.serve(sockets));
+    fn prepare(&mut self, brand: &Arc<Brand>) -> Result<(), String> {
+        self.open_sockets(brand)?;
+        let endpoint = self.brands.entry(brand.name().to_owned()).or_default();
+        match &endpoint.listener {
+            Some(listener) => {
+                listener.apply(listener.prepare(brand.clone())?);
+                // Once its database is ready: until then each attempt has a cache of its own.
+                endpoint.is_following = false;
+            }
+            None => {
+                let listener = BrandListener::new(brand.clone(), self.router.clone(), self.shutdown.clone())?;
+                if let Some(problem) = listener.certificate_problem() {
+                    let file = brand.config.tls.certificate.display();
+                    tracing::error!(brand = brand.name(), "{file} {problem}: browsers refuse it");
+                }
+                endpoint.listener = Some(listener);
+                endpoint.is_following = true;
+                brand.follow_catalog_changes();
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, brand: &Arc<Brand>) {
+        let Some(endpoint) = self.brands.get_mut(brand.name()) else { return };
+        let Some(listener) = endpoint.listener.clone() else { return };
+        if brand.is_ready() && !std::mem::replace(&mut endpoint.is_following, true) {
+            brand.follow_catalog_changes();
+        }
+        match std::mem::replace(&mut endpoint.sockets, Sockets::Serving) {
+            Sockets::Idle(sockets) => drop(self.serving.spawn(listener.serve(sockets))),
+            Sockets::Unavailable(unavailable) => {
+                self.serving.spawn(async move { listener.serve(unavailable.stop().await).await });
+            }
+            Sockets::None | Sockets::Serving => {}
+        }
+    }
+
+    fn refuse(&mut self, name: &str, config: Option<&UnavailableConfig>) {
+        let endpoint = self.brands.entry(name.to_owned()).or_default();
+        let sockets = match std::mem::take(&mut endpoint.sockets) {
+            Sockets::None => self.inherited.take_listeners(name).unwrap_or_default(),
+            Sockets::Idle(sockets) => sockets,
+            Sockets::Unavailable(unavailable) => {
+                unavailable.configure(config);
+                endpoint.sockets = Sockets::Unavailable(unavailable);
+                return;
+            }
+            // Its own service answers.
+            Sockets::Serving => {
+                endpoint.sockets = Sockets::Serving;
+                return;
+            }
+        };
+        if !sockets.is_empty() {
+            let unavailable = UnavailableListener::start(name, sockets, config, &self.shutdown);
+            endpoint.sockets = Sockets::Unavailable(unavailable);
         }
     }
 
     fn check_certificates(&mut self) {
-        for listener in &self.listeners {
+        for listener in self.brands.values().filter_map(|endpoint| endpoint.listener.as_ref()) {
             let brand = listener.brand();
             match listener.reload_certificate() {
                 None => {}
@@ -58,49 +137,78 @@ impl ProcessRole for Gateway {
         }
     }
 
-    /// For all listeners or none.
-    fn apply(&mut self, reloaded: &Reloaded) -> Result<(), String> {
-        let prepared = self.listeners.iter().zip(&reloaded.brands);
-        let prepared: Vec<_> =
-            prepared.map(|(listener, brand)| listener.prepare(brand.clone())).collect::<Result<_, _>>()?;
-        for (listener, state) in self.listeners.iter().zip(prepared) {
-            listener.apply(state);
-        }
+    fn reconfigure(&mut self, brand: &Arc<Brand>) -> Result<(), String> {
+        let endpoint = self.brands.get(brand.name());
+        let Some(listener) = endpoint.and_then(|endpoint| endpoint.listener.as_ref()) else { return Ok(()) };
+        listener.apply(listener.prepare(brand.clone())?);
         Ok(())
     }
 
     async fn shut_down(self, brands: &[Arc<Brand>]) {
         // Without a start there are no requests to drain.
-        let is_started = self.unserved.is_empty();
-        let drain = brands.iter().map(|brand| brand.config.timeouts.drain).max().filter(|_| is_started);
-        drop(self.unserved);
+        let is_started = |brand: &&Arc<Brand>| {
+            self.brands.get(brand.name()).is_some_and(|endpoint| matches!(endpoint.sockets, Sockets::Serving))
+        };
+        let drain = brands.iter().filter(is_started).map(|brand| brand.config.timeouts.drain).max();
+        let idle = |endpoint: Endpoint| matches!(endpoint.sockets, Sockets::Idle(_)).then_some(endpoint.sockets);
+        // Closes the sockets that nothing accepts on; the others are closed by their accept loops.
+        drop(self.brands.into_values().filter_map(idle).collect::<Vec<_>>());
         self.shutdown.run(drain.unwrap_or_default(), self.has_inherited_sockets).await;
         self.serving.close();
         self.serving.wait().await;
     }
 }
 
-pub(crate) async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
+impl Gateway {
+    /// Takes the brand's sockets from systemd or binds them, unless it has them.
+    fn open_sockets(&mut self, brand: &Brand) -> Result<(), String> {
+        let name = brand.name();
+        let endpoint = self.brands.entry(name.to_owned()).or_default();
+        if !matches!(endpoint.sockets, Sockets::None) {
+            return Ok(());
+        }
+        let mut sockets = self.inherited.take_listeners(name)?;
+        if sockets.is_empty() {
+            let bound = brand.config.listen.iter().map(|address| accept::bind(*address)).collect::<Result<_, _>>();
+            sockets = bound.map_err(|message| match self.has_inherited_sockets {
+                true => format!(
+                    "{message}; systemd has no socket {name}, run systemctl enable --now brandgate@{name}.socket"
+                ),
+                false => message,
+            })?;
+        }
+        let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok());
+        let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
+        tracing::info!(brand = name, listen = addresses.join(", "), "listening");
+        endpoint.sockets = Sockets::Idle(sockets);
+        Ok(())
+    }
+}
+
+/// # Errors
+/// A socket or option that cannot be used; no brand that can be served.
+pub(crate) async fn run(loaded: LoadedBrands, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
     let signals = Signals::listen();
     traces::start()?;
     let mut inherited = InheritedSockets::from_environment()?;
     let has_inherited_sockets = !inherited.is_empty();
     let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
-    let brands = crate::build_brands(configs, Purpose::Visitors)?;
-    // The databases open while the certificates are loaded: the first use of cryptography is slow.
-    let opening = tokio::spawn(open_all(brands.clone()));
-    brands.iter().for_each(|brand| brand.follow_catalog_changes());
-    let shutdown = Shutdown::default();
-    let (listeners, sockets) = prepare(&brands, &mut inherited, &shutdown)?;
-    for name in inherited.remaining_names() {
+    let known = loaded.valid.iter().map(|config| &config.name).chain(loaded.invalid.iter().map(|brand| &brand.name));
+    for name in inherited.names_except(&known.map(String::as_str).collect::<Vec<_>>()) {
         tracing::warn!("ignoring the socket {name} of systemd: there is no brand of that name");
     }
-    let brands = Arc::new(ArcSwap::from_pointee(brands));
+    let brands = SharedBrands::default();
     tokio::spawn(admin::serve(admin_socket, brands.clone()));
     tokio::spawn(systemd::notify_watchdog());
-    let unserved = listeners.iter().cloned().zip(sockets).collect();
-    let gateway = Gateway { listeners, unserved, serving: TaskTracker::new(), shutdown, has_inherited_sockets };
-    let ended = Supervisor::new(gateway, brands, source, signals, opening).run().await;
+    let gateway = Gateway {
+        router: Arc::new(routes()),
+        brands: BTreeMap::new(),
+        inherited,
+        serving: TaskTracker::new(),
+        shutdown: Shutdown::default(),
+        has_inherited_sockets,
+    };
+    let ended = Supervisor::new(gateway, brands, source, signals, &arguments.retry).run(loaded).await;
     tokio::task::spawn_blocking(traces::flush).await.map_err(|e| e.to_string())?;
     ended
 }
@@ -128,54 +236,4 @@ fn require_loopback(address: SocketAddr) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("--admin {address}: expected a loopback address, because it shows data of all brands")),
     }
-}
-
-/// Takes or binds every brand's sockets and loads its certificate.
-///
-/// # Errors
-/// Every problem of every brand.
-fn prepare(
-    brands: &[Arc<Brand>],
-    inherited: &mut InheritedSockets,
-    shutdown: &Shutdown,
-) -> Result<(Vec<BrandListener>, Vec<Vec<TcpListener>>), String> {
-    let router = Arc::new(routes());
-    let has_inherited_sockets = !inherited.is_empty();
-    let (mut problems, mut listeners, mut all_sockets) = (Vec::new(), Vec::new(), Vec::new());
-    for brand in brands {
-        let name = brand.name();
-        match sockets_of(brand, inherited.take(name)) {
-            Ok(sockets) => {
-                let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok());
-                let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
-                tracing::info!(brand = name, listen = addresses.join(", "), "listening");
-                all_sockets.push(sockets);
-            }
-            Err(message) if has_inherited_sockets => problems.push(format!(
-                "{name}: {message}; systemd has no socket {name}, run systemctl enable --now brandgate@{name}.socket"
-            )),
-            Err(message) => problems.push(format!("{name}: {message}")),
-        }
-    }
-    // After all sockets, because loading a certificate is slow: clients of every brand already wait in the accept queue.
-    for brand in brands {
-        match BrandListener::new(brand.clone(), router.clone(), shutdown.clone()) {
-            Ok(listener) => {
-                if let Some(problem) = listener.certificate_problem() {
-                    let file = brand.config.tls.certificate.display();
-                    tracing::error!(brand = brand.name(), "{file} {problem}: browsers refuse it");
-                }
-                listeners.push(listener);
-            }
-            Err(message) => problems.push(message),
-        }
-    }
-    if problems.is_empty() { Ok((listeners, all_sockets)) } else { Err(problems.join("\nbrandgate: ")) }
-}
-
-fn sockets_of(brand: &Brand, inherited: Vec<StdTcpListener>) -> Result<Vec<TcpListener>, String> {
-    if inherited.is_empty() {
-        return brand.config.listen.iter().map(|address| accept::bind(*address)).collect();
-    }
-    inherited.into_iter().map(|socket| TcpListener::from_std(socket).map_err(|e| e.to_string())).collect()
 }

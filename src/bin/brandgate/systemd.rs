@@ -48,9 +48,20 @@ impl InheritedSockets {
         self.0.remove(name).unwrap_or_default()
     }
 
-    /// The names of the sockets that were not taken.
-    pub(crate) fn remaining_names(&self) -> Vec<&str> {
-        self.0.keys().map(String::as_str).collect()
+    /// Takes all sockets of a name, for an accept loop.
+    ///
+    /// # Errors
+    /// A socket that the runtime cannot use.
+    pub(crate) fn take_listeners(&mut self, name: &str) -> Result<Vec<tokio::net::TcpListener>, String> {
+        self.take(name)
+            .into_iter()
+            .map(|socket| tokio::net::TcpListener::from_std(socket).map_err(|e| e.to_string()))
+            .collect()
+    }
+
+    /// The names of the sockets that were not taken, without these.
+    pub(crate) fn names_except(&self, names: &[&str]) -> Vec<&str> {
+        self.0.keys().map(String::as_str).filter(|name| !names.contains(name)).collect()
     }
 }
 

@@ -1,21 +1,23 @@
 //! `brandgate work`: the background jobs of all brands.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use brandgate::config::BrandConfig;
+use brandgate::config::{LoadedBrands, UnavailableConfig};
 use brandgate::platform::postgres::Purpose;
 use brandgate::server::admin;
 use brandgate::tenant::brand::Brand;
+use brandgate::tenant::brands::SharedBrands;
 use brandgate::tenant::reload::ConfigSource;
 use brandgate::workers;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::brand_manager::ProcessRole;
 use crate::serve::admin_socket;
-use crate::supervisor::{ProcessRole, Signals, Supervisor, open_all};
+use crate::supervisor::{RetryArguments, Signals, Supervisor};
 use crate::systemd::{self, InheritedSockets};
 
 /// How long a shutdown waits for running jobs; a database that does not respond must not delay a restart.
@@ -26,20 +28,20 @@ pub(crate) struct Arguments {
     /// Answer /metrics, /healthz and /readyz at this loopback address, in plain HTTP
     #[arg(long, env = "BRANDGATE_WORK_ADMIN", default_value = "127.0.0.1:9446")]
     admin: SocketAddr,
+    #[command(flatten)]
+    retry: RetryArguments,
 }
 
-/// The jobs of all brands under one configuration.
+/// The jobs of a brand under one configuration.
 struct Jobs {
     stop: CancellationToken,
     running: TaskTracker,
 }
 
 impl Jobs {
-    fn start(brands: &[Arc<Brand>]) -> Jobs {
+    fn start(brand: &Arc<Brand>) -> Jobs {
         let jobs = Jobs { stop: CancellationToken::new(), running: TaskTracker::new() };
-        for brand in brands {
-            jobs.running.spawn(workers::run(brand.clone(), jobs.stop.clone()));
-        }
+        jobs.running.spawn(workers::run(brand.clone(), jobs.stop.clone()));
         jobs.running.close();
         jobs
     }
@@ -53,40 +55,48 @@ impl Jobs {
     }
 }
 
-/// The running jobs; none until all databases are ready.
+/// The running jobs by brand; none of a brand until its database is ready.
 #[derive(Default)]
-struct Worker(Option<Jobs>);
+struct Worker(HashMap<String, Jobs>);
 
 impl ProcessRole for Worker {
     const ACTIVITY: &'static str = "working for";
+    const PURPOSE: Purpose = Purpose::Work;
 
-    fn start(&mut self, brands: &[Arc<Brand>], all_ready: bool) {
-        if all_ready {
-            self.0 = Some(Jobs::start(brands));
+    fn prepare(&mut self, _brand: &Arc<Brand>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn start(&mut self, brand: &Arc<Brand>) {
+        if brand.is_ready() {
+            self.0.entry(brand.name().to_owned()).or_insert_with(|| Jobs::start(brand));
         }
+    }
+
+    fn refuse(&mut self, _name: &str, _config: Option<&UnavailableConfig>) {}
+
+    fn reconfigure(&mut self, _brand: &Arc<Brand>) -> Result<(), String> {
+        Ok(())
     }
 
     async fn reloaded(&mut self, brands: &[Arc<Brand>]) {
-        if let Some(jobs) = self.0.take() {
-            jobs.stop().await;
-            self.0 = Some(Jobs::start(brands));
-        }
+        let former: Vec<Jobs> = brands.iter().filter_map(|brand| self.0.remove(brand.name())).collect();
+        futures_util::future::join_all(former.into_iter().map(Jobs::stop)).await;
+        brands.iter().for_each(|brand| self.start(brand));
     }
 
     async fn shut_down(self, _brands: &[Arc<Brand>]) {
-        if let Some(jobs) = self.0 {
-            jobs.stop().await;
-        }
+        futures_util::future::join_all(self.0.into_values().map(Jobs::stop)).await;
     }
 }
 
-pub(crate) async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
+/// # Errors
+/// A socket or option that cannot be used; no brand that can be served.
+pub(crate) async fn run(loaded: LoadedBrands, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
     let signals = Signals::listen();
     let admin_socket = admin_socket(&mut InheritedSockets::from_environment()?, arguments.admin)?;
-    let brands = crate::build_brands(configs, Purpose::Work)?;
     tokio::spawn(systemd::notify_watchdog());
-    let opening = tokio::spawn(open_all(brands.clone()));
-    let brands = Arc::new(ArcSwap::from_pointee(brands));
+    let brands = SharedBrands::default();
     tokio::spawn(admin::serve(admin_socket, brands.clone()));
-    Supervisor::new(Worker::default(), brands, source, signals, opening).run().await
+    Supervisor::new(Worker::default(), brands, source, signals, &arguments.retry).run(loaded).await
 }

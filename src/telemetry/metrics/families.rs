@@ -134,6 +134,7 @@ metrics! {
     }
     // Of one brand: prefixed with `brandgate_`, and with the first label `brand`.
     brand {
+        brand_up: Gauge [] "Whether the process serves the brand; 0 while its configuration, certificate, listeners or database cannot be used";
         http_requests: Counter [method, route, status: u16] "HTTP responses sent";
         http_request_duration_seconds: Histogram in Seconds [method, route] "Time from the request's headers to its response";
         connections: Gauge [] "Open client connections";

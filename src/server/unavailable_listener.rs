@@ -1,0 +1,164 @@
+//! The listener of a brand that cannot be served: clients are answered with 503, or disconnected at once if no certificate can be loaded.
+//!
+//! # Invariants
+//!
+//! No client waits for the brand's recovery.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use ipnet::IpNet;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::UnavailableConfig;
+use crate::foundation::clock::Clock;
+use crate::server::shutdown::Shutdown;
+use crate::server::{proxy_protocol, tls};
+
+/// From the accept to the end of the connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// More connections than this are closed at once.
+const MAX_CONNECTIONS: usize = 256;
+
+/// What is read of a request's body, so that the client reads the response before it learns that its body was not wanted.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// The pause after a failed accept, such as `EMFILE`.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+const RETRY_AFTER_S: u32 = 5;
+
+/// Answers the clients of a brand until it is stopped.
+pub struct UnavailableListener {
+    brand: Arc<str>,
+    endpoint: Arc<ArcSwapOption<Endpoint>>,
+    stop: CancellationToken,
+    /// One accept loop per socket, which returns its socket.
+    loops: Vec<JoinHandle<TcpListener>>,
+}
+
+struct Endpoint {
+    tls: TlsAcceptor,
+    trusted_proxies: Vec<IpNet>,
+}
+
+impl UnavailableListener {
+    /// Accepts on these sockets from now on; without a certificate that loads, connections are closed at once.
+    pub fn start(
+        brand: &str,
+        sockets: Vec<TcpListener>,
+        config: Option<&UnavailableConfig>,
+        shutdown: &Shutdown,
+    ) -> UnavailableListener {
+        let listener = UnavailableListener {
+            brand: brand.into(),
+            endpoint: Arc::default(),
+            stop: CancellationToken::new(),
+            loops: Vec::new(),
+        };
+        listener.configure(config);
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let loops = sockets.into_iter().map(|socket| {
+            let (endpoint, permits) = (listener.endpoint.clone(), permits.clone());
+            let (stop, shutdown, brand) = (listener.stop.clone(), shutdown.clone(), listener.brand.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = accept(&brand, &socket, &endpoint, &permits) => {}
+                    () = stop.cancelled() => {}
+                    () = shutdown.refusing_new() => {}
+                }
+                socket
+            })
+        });
+        UnavailableListener { loops: loops.collect(), ..listener }
+    }
+
+    /// Loads the certificate again.
+    pub fn configure(&self, config: Option<&UnavailableConfig>) {
+        let endpoint = config.and_then(|config| {
+            let identity = tls::load(&config.tls, &self.brand, &Clock::default()).ok()?;
+            let trusted_proxies = config.proxy_protocol.trusted.clone();
+            Some(Arc::new(Endpoint { tls: TlsAcceptor::from(identity.config), trusted_proxies }))
+        });
+        self.endpoint.store(endpoint);
+    }
+
+    /// Stops accepting and returns the sockets, whose queued clients are still there. Connections in progress are answered.
+    pub async fn stop(self) -> Vec<TcpListener> {
+        self.stop.cancel();
+        let ended = futures_util::future::join_all(self.loops).await;
+        ended.into_iter().filter_map(Result::ok).collect()
+    }
+}
+
+async fn accept(brand: &str, socket: &TcpListener, endpoint: &ArcSwapOption<Endpoint>, permits: &Arc<Semaphore>) {
+    loop {
+        let (stream, peer) = match socket.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(brand, %error, "failed to accept a connection; retrying");
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+                continue;
+            }
+        };
+        // Otherwise the connection is closed here.
+        if let (Some(endpoint), Ok(permit)) = (endpoint.load_full(), permits.clone().try_acquire_owned()) {
+            tokio::spawn(async move {
+                // On timeout the client has had its response, or did not want it.
+                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, serve(stream, peer, &endpoint)).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn serve(mut stream: TcpStream, peer: SocketAddr, endpoint: &Endpoint) {
+    if proxy_protocol::client_address(&mut stream, peer, &endpoint.trusted_proxies).await.is_err() {
+        return;
+    }
+    let Ok(stream) = endpoint.tls.accept(stream).await else { return };
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let (io, service) = (TokioIo::new(stream), service_fn(refuse));
+    let ended = match is_http2 {
+        true => hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await,
+        false => {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.timer(TokioTimer::new()).keep_alive(false);
+            builder.serve_connection(io, service).await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection to an unavailable brand failed");
+    }
+}
+
+async fn refuse(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    // A body that is larger or does not arrive changes nothing about the response.
+    let _ = Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await;
+    let body =
+        json!({ "error": "The shop is unavailable right now; please try again in a moment.", "code": "unavailable" });
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+    Ok(response)
+}
