@@ -42,6 +42,25 @@ fn is_readable_by_others(file: &Path) -> bool {
     }
 }
 
+/// The files in /etc, other than certificate and key, that root can read and the service's user cannot. systemd passes the
+/// credentials to the service.
+pub(super) fn unreadable_by_service(config: &BrandConfig) -> Vec<Finding> {
+    let mut findings = Findings::about("file");
+    let Some(service) = ServiceUser::find() else { return findings.found };
+    let ca_files = [
+        config.bank.as_ref().and_then(|bank| bank.ca_file.as_deref()),
+        config.mail.as_ref().and_then(|mail| mail.ca_file.as_deref()),
+    ];
+    let secrets = config.secrets().into_iter().filter_map(|secret| secret.file());
+    let secrets = secrets.filter(|file| file.parent().is_none_or(|directory| !directory.ends_with("credentials")));
+    let files = std::iter::once(&*config.file).chain(ca_files.into_iter().flatten()).chain(secrets);
+    for path in files.filter(|file| file.starts_with("/etc")).filter_map(|file| service.blocked_by(file)) {
+        findings
+            .error(format!("the service user cannot read {0}: chgrp brandgate {0} && chmod g+rX {0}", path.display()));
+    }
+    findings.found
+}
+
 pub(super) fn certificate(config: &BrandConfig, clock: &Clock) -> Vec<Finding> {
     let mut findings = Findings::about("certificate");
     let certificate = match tls::load(&config.tls, &config.name, clock) {

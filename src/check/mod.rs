@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use crate::config::BrandConfig;
 use crate::foundation::clock::Clock;
+use crate::platform::postgres::Purpose;
+use crate::server::tls;
+use crate::tenant::brand::Brand;
 
 /// The outcome of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,10 +81,26 @@ pub async fn with_timeout<T>(check: impl Future<Output = T>) -> Result<T, String
 /// The checks of this machine's files; `all` are all brands, which must share nothing.
 pub fn offline(config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
     let mut findings = files::certificate(config, clock);
+    findings.extend(files::unreadable_by_service(config));
     findings.extend(files::secrets(config));
     let warnings = config.warnings(all).into_iter();
     findings.extend(warnings.map(|warning| Finding::new("settings", Verdict::Warning(warning))));
     findings
+}
+
+/// Why a process that starts now would not serve the brand; `None` if it would.
+pub async fn start_problem(config: &BrandConfig) -> Option<String> {
+    if let Err(message) = tls::load(&config.tls, &config.name, &Clock::default()) {
+        return Some(message);
+    }
+    let brand = match Brand::new(config.clone(), Purpose::Work) {
+        Ok(brand) => brand,
+        Err(error) => return Some(error.to_string()),
+    };
+    match with_timeout(brand.check_ready()).await {
+        Ok(result) => result.err().map(|error| error.to_string()),
+        Err(timeout) => Some(format!("PostgreSQL: {timeout}")),
+    }
 }
 
 /// The checks of PostgreSQL and Redis; `all` are all brands: this one must have no rights on their schemas, and they share a server's

@@ -18,7 +18,7 @@ mod table_lock;
 
 use std::sync::LazyLock;
 
-pub(crate) use brand_file::{free_port, password_of};
+pub(crate) use brand_file::{BrandFile, free_port, password_of};
 pub(crate) use browser::BrowserClient;
 pub(crate) use client::{Client, TestRequest, TestResponse, connect_tls, request, send_raw, trusting_client_config};
 pub(crate) use gateway::{Gateway, plain_http_get};

@@ -3,6 +3,7 @@
 mod api_samples;
 mod bad_input;
 mod bot;
+mod brand_failures;
 mod cache;
 mod cache_races;
 mod cart;

@@ -31,7 +31,9 @@ impl Unit {
             return Unit { process, notifications };
         }
         let process = Process::start("unit", "systemd-socket-activate", site.directory.path(), |command| {
-            for name in ["CREDENTIALS_DIRECTORY", "BRANDGATE_BRANDS", "NOTIFY_SOCKET", "WATCHDOG_USEC"] {
+            for name in
+                ["CREDENTIALS_DIRECTORY", "BRANDGATE_BRANDS", "BRANDGATE_RETRY_MS", "NOTIFY_SOCKET", "WATCHDOG_USEC"]
+            {
                 command.args(["-E", name]);
             }
             for (_, port) in sockets {
@@ -90,9 +92,9 @@ async fn inherited_sockets_are_served_and_every_state_is_notified() {
     unit.await_notification("READY=1");
     site.change_brand("novo", |brand| brand.limits = "connections = 0".to_owned());
     unit.process.signal("-HUP");
-    let refused = unit.await_notification("STATUS=reload refused");
+    let refused = unit.await_notification("STATUS=reload refused for novo: ");
     assert!(refused.contains("READY=1") && refused.contains("novo.toml:"), "{refused}");
-    assert!(refused.contains("serving dexar, novo as before"), "{refused}");
+    assert!(refused.contains("applied to dexar; serving dexar, novo"), "{refused}");
     unit.process.terminate();
     unit.await_notification("STOPPING=1");
     assert!(unit.process.await_exit().success());

@@ -2,13 +2,17 @@
 //!
 //! Exit status: 0 without errors, 1 with errors, 2 with an invalid brand file.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use brandgate::check::{self, Finding, Verdict};
 use brandgate::config::BrandConfig;
 use brandgate::foundation::clock::Clock;
 use brandgate::{mail, payments, telegram};
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::output::{self, complain, say};
 
@@ -20,6 +24,62 @@ pub(crate) struct Arguments {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+    /// Check only whether a restart would keep what the process at this admin address serves now
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["offline", "json"])]
+    pub restart_of: Option<SocketAddr>,
+}
+
+/// How long the process to be restarted has for its answer.
+const READINESS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Exit status: 0 if a restart keeps every brand that the process at `admin` serves; also if no process answers there.
+pub(crate) async fn run_for_restart(brands: &[BrandConfig], file_problems: &[String], admin: SocketAddr) -> ExitCode {
+    let served = match served_brands(admin).await {
+        Ok(served) => served,
+        Err(message) => {
+            complain!("no process answers at {admin}, so a restart ends nothing: {message}");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let mut is_kept = true;
+    for name in &served {
+        let problem = match brands.iter().find(|brand| brand.name == *name) {
+            Some(brand) => check::start_problem(brand).await,
+            None => Some("its file is missing or invalid".to_owned()),
+        };
+        match problem {
+            None => say!("{name}: a restart keeps it"),
+            Some(problem) => {
+                complain!("{name} is served now, and would not be after a restart: {problem}");
+                is_kept = false;
+            }
+        }
+    }
+    if !is_kept {
+        file_problems.iter().for_each(|problem| complain!("{problem}"));
+    }
+    match (output::flush(), is_kept) {
+        (Ok(()), true) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// The brands that the process at this admin address serves. Processes of former versions serve all that they list.
+async fn served_brands(admin: SocketAddr) -> Result<Vec<String>, String> {
+    let read = async {
+        let mut stream = TcpStream::connect(admin).await?;
+        let request = format!("GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await?;
+        Ok::<_, std::io::Error>(response)
+    };
+    let response = tokio::time::timeout(READINESS_TIMEOUT, read).await.map_err(|_| "no response in time".to_owned())?;
+    let response = response.map_err(|error| error.to_string())?;
+    let body = response.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+    let state: Value = serde_json::from_str(body).map_err(|error| format!("/readyz is not JSON: {error}"))?;
+    let brands = state["brands"].as_object().into_iter().flatten();
+    Ok(brands.filter(|(_, state)| state["failed"].is_null()).map(|(name, _)| name.clone()).collect())
 }
 
 /// `file_problems` are those of invalid brand files; `brands` are the others.

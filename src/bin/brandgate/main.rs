@@ -119,7 +119,10 @@ async fn main() -> ExitCode {
         },
         Command::Check(arguments) => {
             let (brands, problems) = source.read_each();
-            return check::run(&brands, &problems, &arguments).await;
+            return match arguments.restart_of {
+                Some(admin) => check::run_for_restart(&brands, &problems, admin).await,
+                None => check::run(&brands, &problems, &arguments).await,
+            };
         }
         Command::Reload(arguments) => reload::run(&arguments).await,
         #[cfg(feature = "docs")]

@@ -129,8 +129,10 @@ impl<R: ProcessRole> Supervisor<R> {
         for (brand, problems) in &outcome.refused {
             problems.lines().for_each(|problem| tracing::error!(brand, "reload refused: {problem}"));
         }
-        if is_applied {
-            tracing::info!("reloaded the configuration");
+        match (is_applied, outcome.applied.is_empty()) {
+            (true, _) => tracing::info!("reloaded the configuration"),
+            (false, false) => tracing::info!("the other brands were reloaded"),
+            (false, true) => {}
         }
         let status = reload_status(&outcome, self.brands.status());
         systemd::ready(&status);

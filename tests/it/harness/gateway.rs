@@ -25,11 +25,16 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(site: &Site) -> Gateway {
+        Gateway::start_with(site, &[])
+    }
+
+    /// With these additional arguments of `serve`.
+    pub(crate) fn start_with(site: &Site, arguments: &[&str]) -> Gateway {
         let admin_port = free_port();
         let runtime_directory = site.directory.path().join(format!("run-{admin_port}"));
         std::fs::create_dir(&runtime_directory).expect("the test's directory is writable");
         let process = Process::start("gateway", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |command| {
-            command.arg("serve");
+            command.arg("serve").args(arguments);
             site.set_environment(command);
             command.env("BRANDGATE_ADMIN", format!("127.0.0.1:{admin_port}"));
             command.env("RUNTIME_DIRECTORY", &runtime_directory);

@@ -118,6 +118,7 @@ impl Site {
         command.env("CREDENTIALS_DIRECTORY", self.directory.path().join("credentials"));
         command.env("BRANDGATE_BRANDS", self.directory.path().join("brands"));
         command.env("BRANDGATE_WORK_ADMIN", "127.0.0.1:0");
+        command.env("BRANDGATE_RETRY_MS", "100");
     }
 
     /// Runs `brandgate ARGUMENTS` until it exits.
