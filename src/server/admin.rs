@@ -81,7 +81,8 @@ async fn ready(brands: &Brands) -> Response<Full<Bytes>> {
     let is_served = |name: &str, lacks: &[String]| !has_failed(name) && !lacks.iter().any(|lack| lack == "postgresql");
     let serving: Vec<_> =
         results.iter().filter(|(name, lacks)| is_served(name, lacks)).map(|(name, _)| (*name).to_owned()).collect();
-    let ready = brands.failures.is_empty() && serving.len() == results.len();
+    // At start the brands are not known yet.
+    let ready = brands.failures.is_empty() && !serving.is_empty() && serving.len() == results.len();
     let mut by_name: serde_json::Map<_, _> =
         results.into_iter().map(|(name, lacks)| (name.to_owned(), json!({ "lacks": lacks }))).collect();
     for failure in &brands.failures {

@@ -9,6 +9,7 @@ mod cache_races;
 mod cart;
 mod check;
 mod check_problems;
+mod check_restart;
 mod config;
 mod connections;
 mod cors;

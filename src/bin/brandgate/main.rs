@@ -1,6 +1,6 @@
 //! The command line: arguments, brand files, and one module per command.
 
-mod brand_manager;
+mod brand_registry;
 mod catalog;
 mod check;
 #[cfg(feature = "docs")]
@@ -11,6 +11,7 @@ mod migrate;
 mod outbox;
 mod output;
 mod payments;
+mod process_role;
 mod reload;
 mod reviews;
 mod serve;

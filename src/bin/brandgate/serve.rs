@@ -18,7 +18,7 @@ use brandgate::tenant::reload::ConfigSource;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::brand_manager::ProcessRole;
+use crate::process_role::ProcessRole;
 use crate::supervisor::{RetryArguments, Signals, Supervisor};
 use crate::systemd::{self, InheritedSockets};
 

@@ -11,7 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::Id;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use crate::brand_manager::{BrandManager, MAX_OPENING_TIME, ProcessRole, ReloadOutcome, first_line};
+use crate::brand_registry::{BrandRegistry, MAX_OPENING_TIME, ReloadOutcome, first_line};
+use crate::process_role::ProcessRole;
 use crate::reload::{ReloadRequest, ReloadSocket};
 use crate::systemd;
 
@@ -36,7 +37,7 @@ enum Event {
 }
 
 pub(crate) struct Supervisor<R> {
-    brands: BrandManager<R>,
+    brands: BrandRegistry<R>,
     source: ConfigSource,
     signals: Signals,
     reload_socket: ReloadSocket,
@@ -58,7 +59,7 @@ impl<R: ProcessRole> Supervisor<R> {
         let mut retry_ticks = tokio::time::interval_at(Instant::now() + retry_interval, retry_interval);
         retry_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Supervisor {
-            brands: BrandManager::new(role, published),
+            brands: BrandRegistry::new(role, published),
             source,
             signals,
             reload_socket: ReloadSocket::from_environment(),

@@ -15,7 +15,7 @@ use brandgate::workers;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::brand_manager::ProcessRole;
+use crate::process_role::ProcessRole;
 use crate::serve::admin_socket;
 use crate::supervisor::{RetryArguments, Signals, Supervisor};
 use crate::systemd::{self, InheritedSockets};

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brandgate::config::{BrandConfig, ConfigProblem, LoadedBrands, UnavailableConfig};
-use brandgate::platform::postgres::Purpose;
 use brandgate::telemetry::metrics::Metrics;
 use brandgate::tenant::brand::Brand;
 use brandgate::tenant::brands::{BrandFailure, Brands, SharedBrands};
@@ -16,46 +15,11 @@ use brandgate::tenant::reload::reconfigure;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
+use crate::process_role::ProcessRole;
 use crate::systemd;
 
 /// How long a start or a reload waits for the databases of its brands. Then what needs a database is answered with 503.
 pub(crate) const MAX_OPENING_TIME: Duration = Duration::from_secs(2);
-
-/// What a long-running process does between the events that the supervisor handles.
-pub(crate) trait ProcessRole {
-    /// What the status line says before the brands' names.
-    const ACTIVITY: &'static str;
-
-    /// What the database connections of its brands are for.
-    const PURPOSE: Purpose;
-
-    /// Prepares to serve a brand, which replaces the one of that name.
-    ///
-    /// # Errors
-    /// Why it cannot be served.
-    fn prepare(&mut self, brand: &Arc<Brand>) -> Result<(), String>;
-
-    /// Serves a prepared brand. Called again when its database becomes ready.
-    fn start(&mut self, brand: &Arc<Brand>);
-
-    /// Refuses the clients of a brand that cannot be served. Called again at every retry.
-    fn refuse(&mut self, name: &str, config: Option<&UnavailableConfig>);
-
-    /// Called every few seconds, for certificates that were replaced.
-    fn check_certificates(&mut self) {}
-
-    /// Puts a new configuration of a brand in force.
-    ///
-    /// # Errors
-    /// Why it is refused; the current configuration then stays in force.
-    fn reconfigure(&mut self, brand: &Arc<Brand>) -> Result<(), String>;
-
-    /// Called after a reload with the brands that have a new configuration.
-    async fn reloaded(&mut self, _brands: &[Arc<Brand>]) {}
-
-    /// Finishes what is in progress.
-    async fn shut_down(self, brands: &[Arc<Brand>]);
-}
 
 /// A brand that has a file, and what became of it.
 struct BrandEntry {
@@ -94,7 +58,7 @@ pub(crate) struct ReloadOutcome {
     pub needs_restart: Vec<String>,
 }
 
-pub(crate) struct BrandManager<R> {
+pub(crate) struct BrandRegistry<R> {
     pub role: R,
     entries: Vec<BrandEntry>,
     /// What other tasks see of `entries`.
@@ -108,9 +72,9 @@ pub(crate) struct BrandManager<R> {
     is_status_logged: bool,
 }
 
-impl<R: ProcessRole> BrandManager<R> {
-    pub(crate) fn new(role: R, published: SharedBrands) -> BrandManager<R> {
-        BrandManager {
+impl<R: ProcessRole> BrandRegistry<R> {
+    pub(crate) fn new(role: R, published: SharedBrands) -> BrandRegistry<R> {
+        BrandRegistry {
             role,
             entries: Vec::new(),
             published,
@@ -200,10 +164,7 @@ impl<R: ProcessRole> BrandManager<R> {
         let reason = reason.strip_prefix(&format!("{}: ", entry.name)).map(str::to_owned).unwrap_or(reason);
         if entry.failure.as_ref() != Some(&reason) {
             for problem in reason.lines() {
-                tracing::error!(
-                    brand = entry.name,
-                    "failed to serve the brand; retrying until it is mended: {problem}"
-                );
+                tracing::error!(brand = entry.name, "failed to serve the brand; retrying until it can be: {problem}");
             }
             entry.is_failure_logged = true;
             entry.failure = Some(reason);
@@ -218,7 +179,7 @@ impl<R: ProcessRole> BrandManager<R> {
         })
     }
 
-    /// Handles an outcome of [`BrandManager::next_opened`].
+    /// Handles an outcome of [`BrandRegistry::next_opened`].
     pub(crate) fn opened(&mut self, id: Id, result: Result<(), String>) {
         let is_opening = |entry: &BrandEntry| entry.opening.as_ref().is_some_and(|task| task.id() == id);
         // Otherwise the brand was replaced meanwhile.
