@@ -58,7 +58,7 @@ async fn an_invalid_file_leaves_its_brand_as_it_was() {
     let line = gateway.await_log("reload refused");
     assert!(line.contains("novo.toml:") && line.contains("connections") && line.contains("ERROR"), "{line}");
     let dexar = gateway.client("dexar");
-    gateway.await_log("the other brands were reloaded");
+    gateway.await_log("applied the configuration of the other brands");
     assert!(is_allowed(&dexar, NEW_ORIGIN).await, "the valid file is applied");
     assert_eq!(gateway.client("novo").get("/category").await.status, 200);
 

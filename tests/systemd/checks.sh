@@ -20,7 +20,7 @@ readonly BINARIES=$1 UNITS=/usr/lib/systemd/system HOOK=/usr/local/lib/brandgate
 readonly MAX_EXPOSURE=10
 readonly ADMIN=http://127.0.0.1:9445 WORK_ADMIN=http://127.0.0.1:9446
 readonly PG_BIN=/usr/lib/postgresql/15/bin PG_DATA=/var/lib/brandgate-test-pg
-readonly SERVICES=(brandgate brandgate-work brandgate-migrate brandgate-prepare)
+readonly SERVICES=(brandgate brandgate-work brandgate-migrate brandgate-prepare brandgate-check@)
 
 # ---- installation ----------------------------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ check_files() {
     ok "${said##*→ }"
   done
   # All services share the same sandbox settings.
-  for unit in brandgate-work brandgate-migrate brandgate-prepare; do
+  for unit in brandgate-work brandgate-migrate brandgate-prepare brandgate-check@; do
     said=$(diff <(sandbox_of brandgate) <(sandbox_of "$unit")) || fail "the sandbox of $unit.service differs: $said"
   done
 }
@@ -286,6 +286,30 @@ check_reload() {
   ok 'corrected file: applied by the same process'
 }
 
+# A brand's file that the service's user cannot read: root could.
+check_broken_brand() {
+  local file=/etc/brandgate/brands/novo.toml before status
+  systemctl start brandgate-check@9445.service brandgate-check@9446.service || fail 'the check of a sound installation failed'
+  chmod 0600 "$file"
+  if systemctl start brandgate-check@9445.service; then fail 'the check did not notice that the service cannot read a file'; fi
+  ok "the check before an upgrade: $(journalctl -q -n 1 -o cat -u brandgate-check@9445.service -g 'served now')"
+  systemctl restart brandgate.service brandgate-work.service
+  answers dexar || fail 'dexar does not respond while novo is broken'
+  within 10 grep_status 'degraded: novo: ' || fail "the status line is: $(property brandgate.service StatusText)"
+  grep_status 'serving dexar' || fail "the status line is: $(property brandgate.service StatusText)"
+  ok "a broken brand: $(property brandgate.service StatusText)"
+  status=0
+  fetch novo /category -o /dev/null --max-time 5 2>/dev/null || status=$?
+  [[ $status != 0 && $status != 28 ]] || fail "a client of the broken brand waited or was served: $status"
+  systemctl start brandgate-check@9445.service || fail 'a brand that is broken already holds an upgrade back'
+  before=$(property brandgate.service MainPID)
+  chmod 0644 "$file"
+  within 10 answers novo || fail 'novo did not recover'
+  within 10 grep_status 'serving dexar, novo' || fail "the status line is: $(property brandgate.service StatusText)"
+  [[ $(property brandgate.service MainPID) == "$before" ]] || fail 'the recovery restarted the gateway'
+  ok 'the broken brand recovered in the same process'
+}
+
 fingerprint() {
   openssl s_client -connect "127.0.0.1:$(port_of "$1")" </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256
 }
@@ -453,6 +477,7 @@ check_restarts
 check_kill
 check_watchdog
 check_reload
+check_broken_brand
 check_renewal
 check_egress
 check_services_restart

@@ -112,6 +112,20 @@ within 20 answers dexar || fail 'no response after dpkg --configure'
 [[ $(schema_version) -eq $((version_before + 1)) ]] || fail 'the rollback changed the schema'
 ok 'an upgrade without a database fails and the gateway keeps serving; dpkg --configure completes it (also a rollback: the previous version serves the newer schema)'
 
+# An upgrade that would lose a brand: the service's user cannot read its file any more.
+before=$(property brandgate.service MainPID)
+chmod 0600 /etc/brandgate/brands/novo.toml
+if dpkg --force-confold -i "$DEBS/0.0.2-1.deb" >"$WORK/dpkg.log" 2>&1; then
+  fail 'an upgrade that loses a brand succeeded'
+fi
+grep -q 'previous version keeps serving' "$WORK/dpkg.log" || fail "dpkg did not say so: $(<"$WORK/dpkg.log")"
+[[ $(property brandgate.service MainPID) == "$before" ]] || fail 'the gateway was restarted'
+answers novo || fail 'novo is not served any more'
+chmod 0644 /etc/brandgate/brands/novo.toml
+dpkg --configure brandgate >"$WORK/dpkg.log" 2>&1 || fail "dpkg --configure: $(<"$WORK/dpkg.log")"
+within 20 answers novo || fail 'no response after dpkg --configure'
+ok 'an upgrade that would lose a brand is refused and the gateway keeps serving'
+
 dpkg -r brandgate >"$WORK/dpkg.log" 2>&1 || fail "dpkg -r: $(<"$WORK/dpkg.log")"
 [[ ! -e /usr/bin/brandgate && -z $(ss -Hltn 'sport = :445') ]] || fail 'something is still running'
 [[ -s /etc/brandgate/certs/dexar/privkey.pem && -s /etc/brandgate/credentials/novo.bank-key && -s /etc/brandgate/brands/novo.toml ]] ||

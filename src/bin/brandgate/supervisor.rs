@@ -132,7 +132,7 @@ impl<R: ProcessRole> Supervisor<R> {
         }
         match (is_applied, outcome.applied.is_empty()) {
             (true, _) => tracing::info!("reloaded the configuration"),
-            (false, false) => tracing::info!("the other brands were reloaded"),
+            (false, false) => tracing::info!("applied the configuration of the other brands"),
             (false, true) => {}
         }
         let status = reload_status(&outcome, self.brands.status());
