@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::output::{self, complain, say};
 
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct CheckArguments {
     /// Check only files, secrets and certificates of this machine
     #[arg(long)]
     offline: bool,
@@ -83,7 +83,7 @@ async fn served_brands(admin: SocketAddr) -> Result<Vec<String>, String> {
 }
 
 /// `file_problems` are those of invalid brand files; `brands` are the others.
-pub(crate) async fn run(brands: &[BrandConfig], file_problems: &[String], arguments: &Arguments) -> ExitCode {
+pub(crate) async fn run(brands: &[BrandConfig], file_problems: &[String], arguments: &CheckArguments) -> ExitCode {
     for problem in file_problems {
         complain!("{problem}");
     }

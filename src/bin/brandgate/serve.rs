@@ -23,7 +23,7 @@ use crate::supervisor::{RetryArguments, Signals, Supervisor};
 use crate::systemd::{self, InheritedSockets};
 
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ServeArguments {
     /// Answer /metrics, /healthz and /readyz at this loopback address, in plain HTTP
     #[arg(long, env = "BRANDGATE_ADMIN", default_value = "127.0.0.1:9445")]
     admin: SocketAddr,
@@ -187,7 +187,7 @@ impl Gateway {
 
 /// # Errors
 /// A socket or option that cannot be used; no brand that can be served.
-pub(crate) async fn run(loaded: LoadedBrands, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
+pub(crate) async fn run(loaded: LoadedBrands, source: ConfigSource, arguments: ServeArguments) -> Result<(), String> {
     let signals = Signals::listen();
     traces::start()?;
     let mut inherited = InheritedSockets::from_environment()?;

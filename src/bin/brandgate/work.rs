@@ -24,7 +24,7 @@ use crate::systemd::{self, InheritedSockets};
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct WorkArguments {
     /// Answer /metrics, /healthz and /readyz at this loopback address, in plain HTTP
     #[arg(long, env = "BRANDGATE_WORK_ADMIN", default_value = "127.0.0.1:9446")]
     admin: SocketAddr,
@@ -92,7 +92,7 @@ impl ProcessRole for Worker {
 
 /// # Errors
 /// A socket or option that cannot be used; no brand that can be served.
-pub(crate) async fn run(loaded: LoadedBrands, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
+pub(crate) async fn run(loaded: LoadedBrands, source: ConfigSource, arguments: WorkArguments) -> Result<(), String> {
     let signals = Signals::listen();
     let admin_socket = admin_socket(&mut InheritedSockets::from_environment()?, arguments.admin)?;
     tokio::spawn(systemd::notify_watchdog());
