@@ -251,7 +251,7 @@ fn check_fetch_metadata(cx: &RequestContext, req: &ApiRequest) -> Result<()> {
     match origin(cx, req) {
         Origin::Allowed(_) => Ok(()),
         Origin::Absent if !from_browser => Ok(()),
-        _ => Err(Error::forbidden("not_for_browsers", "Only a page of the storefront can log anybody in like this.")),
+        _ => Err(Error::forbidden("not_for_browsers", "Only a page of the storefront can log a visitor in like this.")),
     }
 }
 

@@ -328,8 +328,7 @@ fn no_file_or_module_has_a_vague_name() {
 fn overview_in_lib_rs_names_every_module() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let overview = std::fs::read_to_string(root.join("src/lib.rs")).expect("it is there");
-    let modules: Vec<&str> =
-        overview.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let modules: Vec<&str> = overview.lines().filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';')).collect();
     assert!(modules.len() > 15, "{modules:?}");
     for module in modules {
         let named = overview.lines().filter(|line| line.starts_with("//!"));

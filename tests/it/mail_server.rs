@@ -46,7 +46,7 @@ async fn a_wrong_password_delays_email_and_is_never_logged() {
     site.directory.write("credentials/dexar.smtp-password", "hunter2-is-wrong");
     queue(&site, "dexar", "payment:1", "anna@example.org", "Заказ", "Спасибо");
     let output = site.run(&["check"]).failure(1);
-    assert!(output.contains("login as shop failed: 535 5.7.8") && output.contains("1 fault"), "{output}");
+    assert!(output.contains("login as shop failed: 535 5.7.8") && output.contains("1 error"), "{output}");
     let workers = crate::harness::Process::start("loud", env!("CARGO_BIN_EXE_brandgate"), site.directory.path(), |c| {
         c.arg("work");
         site.set_environment(c);
@@ -77,7 +77,7 @@ async fn no_credentials_are_sent_to_an_untrusted_or_unencrypted_server() {
         file.mail = file.mail.lines().filter(|line| !line.starts_with("ca =")).collect::<Vec<_>>().join("\n");
     });
     let output = site.run(&["check"]).failure(1);
-    assert!(output.lines().any(|line| line.contains(" mail ") && line.contains("FAULT")), "{output}");
+    assert!(output.lines().any(|line| line.contains(" mail ") && line.contains("ERROR")), "{output}");
     // A server without STARTTLS.
     let plain = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = plain.local_addr().expect("it is bound").port();
@@ -113,8 +113,8 @@ fn invalid_settings_are_reported_with_their_line() {
     });
     let output = site.run(&["check"]).failure(2);
     for words in [
-        "mail.tls: \"none\" is for a server on this machine only, and smtp.example.org is another one",
-        "mail.user: a login has a password too",
+        "mail.tls: \"none\" is only for a server on this machine, and smtp.example.org is not",
+        "mail.user: needs a password too",
         "mail.from: expected a sender",
         "mail.lease_ms: expected more than twice timeout_ms",
         "mail.longest_retry_ms: expected at least first_retry_ms",
@@ -128,7 +128,7 @@ fn invalid_settings_are_reported_with_their_line() {
     });
     let output = site.run(&["check"]).failure(2);
     for words in
-        ["mail.host is missing", "mail.from is missing", "mail.tls: expected", "mail.password: a login has a user"]
+        ["mail.host is missing", "mail.from is missing", "mail.tls: expected", "mail.password: needs a user too"]
     {
         assert!(output.contains(words), "{words} is missing in\n{output}");
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::layering::files_under;
 
-/// Used in several modules by convention, and always qualified by the module: `import::Error`, `serve::Arguments`.
-const SHARED_NAMES: [&str; 6] = ["Error", "Config", "Arguments", "Command", "List", "One"];
+/// Used in several modules by convention, and always qualified by the module: `import::Error`.
+const SHARED_NAMES: [&str; 2] = ["Error", "Config"];
 
 /// The name of the struct, enum, trait or type alias that a line declares with any visibility but private.
 fn public_type(line: &str) -> Option<&str> {

@@ -171,7 +171,7 @@ async fn proxy_header_is_expected_only_at_the_configured_addresses() {
     };
     write(1);
     let output = site.run(&["check"]).failure(2);
-    assert!(output.contains("127.0.0.1:1 is none of the brand's own addresses"), "{output}");
+    assert!(output.contains("127.0.0.1:1 is not one of the brand's own addresses"), "{output}");
     write(second);
     let gateway = site.start();
     let header = b"PROXY TCP4 203.0.113.7 10.0.0.1 5000 445\r\n";

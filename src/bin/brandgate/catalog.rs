@@ -15,7 +15,7 @@ use super::named;
 use super::output::{self, complain, say};
 
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CatalogCommand {
     /// Import catalogue files (JSON, JSON lines, YML feeds) into a brand, in one transaction
     Import(Import),
     /// Export the catalogue of a brand as JSON
@@ -56,10 +56,10 @@ pub(crate) struct Export {
     file: Option<PathBuf>,
 }
 
-pub(crate) async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
+pub(crate) async fn run(brands: &[BrandConfig], command: CatalogCommand) -> Result<(), String> {
     match command {
-        Command::Import(arguments) => import(named(brands, &arguments.brand)?, &arguments).await,
-        Command::Export(arguments) => export(named(brands, &arguments.brand)?, &arguments).await,
+        CatalogCommand::Import(arguments) => import(named(brands, &arguments.brand)?, &arguments).await,
+        CatalogCommand::Export(arguments) => export(named(brands, &arguments.brand)?, &arguments).await,
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::output::{self, complain, say};
 
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct CheckArguments {
     /// Check only files, secrets and certificates of this machine
     #[arg(long)]
     offline: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 }
 
 /// `file_problems` are those of invalid brand files; `brands` are the others.
-pub(crate) async fn run(brands: &[BrandConfig], file_problems: &[String], arguments: &Arguments) -> ExitCode {
+pub(crate) async fn run(brands: &[BrandConfig], file_problems: &[String], arguments: &CheckArguments) -> ExitCode {
     for problem in file_problems {
         complain!("{problem}");
     }

@@ -51,12 +51,12 @@ brandgate payments list \-\-brand dexar \-\-to\-settle
 "#;
 
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct DocsArguments {
     /// Write to this directory; it is created if missing
     directory: PathBuf,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &DocsArguments) -> ExitCode {
     match write(&arguments.directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 fn write(directory: &Path) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
     // The packaged binary has no command `docs`.
-    let all = super::Arguments::command();
+    let all = super::CliArguments::command();
     let mut command = clap::Command::new("brandgate")
         .version(env!("CARGO_PKG_VERSION"))
         .about(env!("CARGO_PKG_DESCRIPTION"))

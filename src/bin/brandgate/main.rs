@@ -36,7 +36,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
-struct Arguments {
+struct CliArguments {
     /// Read the brand files (NAME.toml) in this directory
     #[arg(long, env = "BRANDGATE_BRANDS", default_value = "/etc/brandgate/brands", global = true)]
     brands: PathBuf,
@@ -47,44 +47,44 @@ struct Arguments {
     #[arg(long, env = "BRANDGATE_LOG", value_enum, default_value_t = LogFormat::Text, global = true)]
     log: LogFormat,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     #[command(flatten)]
     OfBrands(OfBrands),
     /// Check configuration, certificates, databases, isolation and external systems
-    Check(check::Arguments),
+    Check(check::CheckArguments),
     /// Reload the configuration of a running `serve` or `work` and wait until it is applied (as systemctl reload does)
-    Reload(reload::Arguments),
+    Reload(reload::ReloadArguments),
     /// Generate manual pages, shell completions and the configuration reference
     #[cfg(feature = "docs")]
     #[command(hide = true)]
-    Docs(docs::Arguments),
+    Docs(docs::DocsArguments),
 }
 
 /// The commands that need valid files of all brands.
 #[derive(Subcommand)]
 enum OfBrands {
     /// Serve all brands until SIGTERM or SIGINT
-    Serve(serve::Arguments),
+    Serve(serve::ServeArguments),
     /// Run the background jobs (bots, emails, payments) until SIGTERM or SIGINT
-    Work(work::Arguments),
+    Work(work::WorkArguments),
     /// Apply the migrations to every brand's schema
-    Migrate(migrate::Arguments),
+    Migrate(migrate::MigrateArguments),
     /// List, refund, retry and settle payments
     #[command(subcommand)]
-    Payments(payments::Command),
+    Payments(payments::PaymentsCommand),
     /// Import or export a brand's catalogue
     #[command(subcommand)]
-    Catalog(catalog::Command),
+    Catalog(catalog::CatalogCommand),
     /// List, hide and show reviews
     #[command(subcommand)]
-    Reviews(reviews::Command),
+    Reviews(reviews::ReviewsCommand),
     /// List and retry queued and failed emails and receipts
     #[command(subcommand)]
-    Outbox(outbox::Command),
+    Outbox(outbox::OutboxCommand),
 }
 
 /// Where the package keeps the secrets. systemd passes none to commands that an administrator runs.
@@ -92,25 +92,25 @@ const INSTALLED_CREDENTIALS: &str = "/etc/brandgate/credentials";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = CliArguments::parse();
     log::init(arguments.log);
     let installed = Some(PathBuf::from(INSTALLED_CREDENTIALS)).filter(|directory| directory.is_dir());
     let source = ConfigSource { brands: arguments.brands, credentials: arguments.credentials.or(installed) };
     let ended = match arguments.command {
-        Command::OfBrands(command) => match source.read() {
+        CliCommand::OfBrands(command) => match source.read() {
             Ok(brands) => command.run(brands, source).await,
             Err(problems) => {
                 complain!("{problems}");
                 return ExitCode::from(2);
             }
         },
-        Command::Check(arguments) => {
+        CliCommand::Check(arguments) => {
             let (brands, problems) = source.read_each();
             return check::run(&brands, &problems, &arguments).await;
         }
-        Command::Reload(arguments) => reload::run(&arguments).await,
+        CliCommand::Reload(arguments) => reload::run(&arguments).await,
         #[cfg(feature = "docs")]
-        Command::Docs(arguments) => return docs::run(&arguments),
+        CliCommand::Docs(arguments) => return docs::run(&arguments),
     };
     match ended.and_then(|()| output::flush()) {
         Ok(()) => ExitCode::SUCCESS,

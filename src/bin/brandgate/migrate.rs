@@ -10,7 +10,7 @@ use brandgate::platform::{migrations, postgres};
 use super::output::{complain, say};
 
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct MigrateArguments {
     /// Create roles and schemas first, as the administrator of this PostgreSQL URL (with the brands' database)
     #[arg(long, env = "BRANDGATE_ADMIN_URL", hide_env_values = true)]
     admin_url: Option<String>,
@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 
 /// # Errors
 /// A problem of the administrator's URL; empty when each brand's error was written.
-pub(crate) async fn run(brands: Vec<BrandConfig>, arguments: Arguments) -> Result<(), String> {
+pub(crate) async fn run(brands: Vec<BrandConfig>, arguments: MigrateArguments) -> Result<(), String> {
     if let Some(url) = &arguments.admin_url {
         prepare(&brands, url).await?;
     }

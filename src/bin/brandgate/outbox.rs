@@ -15,15 +15,15 @@ use super::open;
 use super::output::say;
 
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum OutboxCommand {
     /// List queued and failed emails and receipts, oldest first
-    List(List),
+    List(OutboxListArguments),
     /// Retry an email or a receipt now, whether it is queued or failed
     Retry(Retry),
 }
 
 #[derive(clap::Args)]
-pub(crate) struct List {
+pub(crate) struct OutboxListArguments {
     /// Use the brand of this name
     #[arg(long)]
     brand: String,
@@ -70,20 +70,20 @@ impl FromStr for Id {
 
 /// # Errors
 /// A message that names the brand.
-pub(crate) async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
+pub(crate) async fn run(brands: &[BrandConfig], command: OutboxCommand) -> Result<(), String> {
     match command {
-        Command::List(arguments) => {
+        OutboxCommand::List(arguments) => {
             let brand = open(brands, &arguments.brand).await?;
             list(&brand, &arguments).await
         }
-        Command::Retry(arguments) => {
+        OutboxCommand::Retry(arguments) => {
             let brand = open(brands, &arguments.brand).await?;
             retry(&brand, &arguments).await
         }
     }
 }
 
-async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
+async fn list(brand: &Brand, arguments: &OutboxListArguments) -> Result<(), String> {
     let with_brand = |error| format!("{}: {error}", brand.name());
     let Outbox { entries, queued, failed } =
         mail::list(brand, arguments.failed, arguments.count).await.map_err(with_brand)?;

@@ -12,7 +12,7 @@ use super::list::{self, Align, Row};
 use super::output::say;
 
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum PaymentsCommand {
     /// List the newest payments
     List {
         /// Use the brand of this name
@@ -32,11 +32,11 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Show a payment with its items and refunds
-    Show(One),
+    Show(PaymentArguments),
     /// Refund a payment through the bank, in full or in part; repeat it safely when the bank did not respond
     Refund {
         #[command(flatten)]
-        one: One,
+        one: PaymentArguments,
         /// Refund this amount in roubles [default: all that is left]
         #[arg(long, value_parser = roubles, allow_negative_numbers = true)]
         amount: Option<Decimal>,
@@ -45,13 +45,13 @@ pub(crate) enum Command {
         again: bool,
     },
     /// Poll the bank for a payment now
-    Retry(One),
+    Retry(PaymentArguments),
     /// Mark a late payment as settled with the buyer
-    Settle(One),
+    Settle(PaymentArguments),
 }
 
 #[derive(clap::Args)]
-pub(crate) struct One {
+pub(crate) struct PaymentArguments {
     /// Use the brand of this name
     #[arg(long)]
     brand: String,
@@ -72,32 +72,35 @@ fn roubles(text: &str) -> Result<Decimal, String> {
 
 /// # Errors
 /// A message that names the brand.
-pub(crate) async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
+pub(crate) async fn run(brands: &[BrandConfig], command: PaymentsCommand) -> Result<(), String> {
     let name = match &command {
-        Command::List { brand, .. } => brand,
-        Command::Refund { one, .. } | Command::Show(one) | Command::Retry(one) | Command::Settle(one) => &one.brand,
+        PaymentsCommand::List { brand, .. } => brand,
+        PaymentsCommand::Refund { one, .. }
+        | PaymentsCommand::Show(one)
+        | PaymentsCommand::Retry(one)
+        | PaymentsCommand::Settle(one) => &one.brand,
     };
     let brand = super::open(brands, name).await?;
     execute(&brand, command).await.map_err(|error| format!("{}: {error}", brand.name()))
 }
 
-async fn execute(brand: &Brand, command: Command) -> BrandResult<()> {
+async fn execute(brand: &Brand, command: PaymentsCommand) -> BrandResult<()> {
     match command {
-        Command::List { open, to_settle, count, json, .. } => {
+        PaymentsCommand::List { open, to_settle, count, json, .. } => {
             let filter = PaymentFilter { only_open: open, only_to_settle: to_settle, count };
             let listed = payments::list(brand, filter).await?;
             list::print(&listed.iter().map(PaymentRow::of).collect::<Vec<_>>(), json);
         }
-        Command::Show(one) => show(brand, one.payment).await?,
-        Command::Refund { one, amount, again } => {
+        PaymentsCommand::Show(one) => show(brand, one.payment).await?,
+        PaymentsCommand::Refund { one, amount, again } => {
             let refund = payments::refund(brand, one.payment, amount, again).await?;
             say!("{} RUB: {} (refund {})", refund.amount.normalize(), refund.status, refund.id);
         }
-        Command::Retry(one) => {
+        PaymentsCommand::Retry(one) => {
             let payment = payments::retry(brand, one.payment).await?;
             list::print(&[PaymentRow::of(&payment)], false);
         }
-        Command::Settle(one) => match payments::settle(brand, one.payment).await? {
+        PaymentsCommand::Settle(one) => match payments::settle(brand, one.payment).await? {
             true => say!("settled"),
             false => say!("nothing to settle"),
         },

@@ -21,7 +21,7 @@ const APPLIED: &str = "reloaded: ";
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ReloadArguments {
     /// Use this runtime directory of the process to reload; that of `work` is /run/brandgate-work
     #[arg(long, env = "RUNTIME_DIRECTORY", default_value = "/run/brandgate")]
     at: OsString,
@@ -37,7 +37,7 @@ fn socket_in(directories: &OsStr) -> PathBuf {
 ///
 /// # Errors
 /// Why the reload was refused, or why the process did not respond.
-pub(crate) async fn run(arguments: &Arguments) -> Result<(), String> {
+pub(crate) async fn run(arguments: &ReloadArguments) -> Result<(), String> {
     let path = socket_in(&arguments.at);
     let unreachable = |error: std::io::Error| {
         format!("failed to connect to {}: {error}; check that the process is running, or use kill -HUP", path.display())

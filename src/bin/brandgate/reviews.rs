@@ -11,17 +11,17 @@ use super::open;
 use super::output::say;
 
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum ReviewsCommand {
     /// List the newest reviews with the beginning of their text
-    List(List),
+    List(ReviewListArguments),
     /// Hide a review and recompute the item's rating
-    Hide(One),
+    Hide(ReviewArguments),
     /// Show a hidden review again and recompute the item's rating
-    Show(One),
+    Show(ReviewArguments),
 }
 
 #[derive(clap::Args)]
-pub(crate) struct List {
+pub(crate) struct ReviewListArguments {
     /// Use the brand of this name
     #[arg(long)]
     brand: String,
@@ -40,7 +40,7 @@ pub(crate) struct List {
 }
 
 #[derive(clap::Args)]
-pub(crate) struct One {
+pub(crate) struct ReviewArguments {
     /// Use the brand of this name
     #[arg(long)]
     brand: String,
@@ -55,15 +55,19 @@ fn number(text: &str) -> Result<i64, String> {
 
 /// # Errors
 /// A message that names the brand.
-pub(crate) async fn run(brands: &[BrandConfig], command: Command) -> Result<(), String> {
+pub(crate) async fn run(brands: &[BrandConfig], command: ReviewsCommand) -> Result<(), String> {
     match command {
-        Command::List(arguments) => list(&*open(brands, &arguments.brand).await?, &arguments).await,
-        Command::Hide(arguments) => set_hidden(&*open(brands, &arguments.brand).await?, arguments.id, true).await,
-        Command::Show(arguments) => set_hidden(&*open(brands, &arguments.brand).await?, arguments.id, false).await,
+        ReviewsCommand::List(arguments) => list(&*open(brands, &arguments.brand).await?, &arguments).await,
+        ReviewsCommand::Hide(arguments) => {
+            set_hidden(&*open(brands, &arguments.brand).await?, arguments.id, true).await
+        }
+        ReviewsCommand::Show(arguments) => {
+            set_hidden(&*open(brands, &arguments.brand).await?, arguments.id, false).await
+        }
     }
 }
 
-async fn list(brand: &Brand, arguments: &List) -> Result<(), String> {
+async fn list(brand: &Brand, arguments: &ReviewListArguments) -> Result<(), String> {
     let parse = |text: &str| CatalogId::parse(text).ok_or_else(|| format!("--item {text}: expected an item's id"));
     let item = arguments.item.as_deref().map(parse).transpose()?;
     let filter = ReviewFilter { item, only_hidden: arguments.hidden, count: arguments.count };

@@ -20,7 +20,7 @@ use crate::supervisor::{ProcessRole, Signals, Supervisor, open_all};
 use crate::systemd::{self, InheritedSockets};
 
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ServeArguments {
     /// Answer /metrics, /healthz and /readyz at this loopback address, in plain HTTP
     #[arg(long, env = "BRANDGATE_ADMIN", default_value = "127.0.0.1:9445")]
     admin: SocketAddr,
@@ -80,7 +80,11 @@ impl ProcessRole for Gateway {
     }
 }
 
-pub(crate) async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
+pub(crate) async fn run(
+    configs: Vec<BrandConfig>,
+    source: ConfigSource,
+    arguments: ServeArguments,
+) -> Result<(), String> {
     let signals = Signals::listen();
     traces::start()?;
     let mut inherited = InheritedSockets::from_environment()?;

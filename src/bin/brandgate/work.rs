@@ -22,7 +22,7 @@ use crate::systemd::{self, InheritedSockets};
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct WorkArguments {
     /// Answer /metrics, /healthz and /readyz at this loopback address, in plain HTTP
     #[arg(long, env = "BRANDGATE_WORK_ADMIN", default_value = "127.0.0.1:9446")]
     admin: SocketAddr,
@@ -80,7 +80,11 @@ impl ProcessRole for Worker {
     }
 }
 
-pub(crate) async fn run(configs: Vec<BrandConfig>, source: ConfigSource, arguments: Arguments) -> Result<(), String> {
+pub(crate) async fn run(
+    configs: Vec<BrandConfig>,
+    source: ConfigSource,
+    arguments: WorkArguments,
+) -> Result<(), String> {
     let signals = Signals::listen();
     let admin_socket = admin_socket(&mut InheritedSockets::from_environment()?, arguments.admin)?;
     let brands = crate::build_brands(configs, Purpose::Work)?;
