@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::foundation::error::{Error, Result};
 use crate::foundation::hex;
 use crate::foundation::secret::Secret;
+use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
 use crate::session::User;
 
@@ -58,8 +59,11 @@ impl SignedData {
             match value {
                 Value::Null => {}
                 Value::String(text) => pairs.push((name.clone(), text.clone())),
-                Value::Number(number) if number.is_i64() => pairs.push((name.clone(), number.to_string())),
-                _ => return Err(invalid(name, "a text or a whole number")),
+                number => {
+                    let number = whole_number::from_json(number);
+                    let number = number.ok_or_else(|| invalid(name, "a text or a whole number"))?;
+                    pairs.push((name.clone(), number.to_string()));
+                }
             }
         }
         SignedData::from_pairs(pairs)

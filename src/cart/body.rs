@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::MAX_QUANTITY;
 use crate::foundation::error::{Error, Result};
+use crate::foundation::whole_number;
 use crate::http::request::{self, MAX_SAFE_INTEGER};
 
 /// The two operations of `POST /cart`.
@@ -50,11 +51,12 @@ fn item_id(body: &Value) -> Result<i64> {
 }
 
 fn id_of(value: &Value) -> Option<i64> {
-    value.as_i64().filter(|id| (1..=MAX_SAFE_INTEGER).contains(id))
+    whole_number::from_json(value).filter(|id| (1..=MAX_SAFE_INTEGER).contains(id))
 }
 
 fn quantity(body: &Value, min: i32) -> Result<i32> {
-    let number = body.get("quantity").and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok());
+    let number = body.get("quantity").and_then(whole_number::from_json);
+    let number = number.and_then(|number| i32::try_from(number).ok());
     number.filter(|number| (min..=MAX_QUANTITY).contains(number)).ok_or_else(|| {
         let expected = if min == 0 { "an integer from 0 (out of the cart)" } else { "a positive integer from 1" };
         Error::malformed("bad_quantity", format!("quantity: expected {expected} to {MAX_QUANTITY}"))
@@ -78,6 +80,10 @@ mod tests {
             CartPost::Add { item_id: 5, quantity: 3 }
         );
         assert_eq!(posted(&json!({"amount": 5, "items": []})).expect("a payment"), CartPost::Payment);
+        assert_eq!(
+            posted(&json!({"itemID": 5.0, "quantity": 3.0})).expect("an addition"),
+            CartPost::Add { item_id: 5, quantity: 3 }
+        );
         for body in [json!({}), json!([]), json!("x"), json!({"itemID": 5, "amount": 5}), json!({"itemID": null})] {
             let error = posted(&body).expect_err("neither or both");
             assert!(error.public.contains("itemID") && error.public.contains("amount"), "{body}");
@@ -95,7 +101,7 @@ mod tests {
         }
         assert_eq!(parse_patch(&json!({"itemID": 5, "quantity": 0})).expect("a removal"), (5, 0));
         assert!(parse_patch(&json!({"itemID": 5})).is_err());
-        assert_eq!(parse_delete(&json!([1, 2])).expect("ids"), [1, 2]);
+        assert_eq!(parse_delete(&json!([1, 2.0])).expect("ids"), [1, 2]);
         for body in [json!({}), json!(["1"]), json!([0]), json!([1.5]), json!(1)] {
             assert!(parse_delete(&body).is_err(), "{body}");
         }

@@ -29,6 +29,10 @@ pub enum Kind {
     UriTooLong,
     HeadersTooLarge,
     UnsupportedMediaType,
+    /// The request's `Expect` header cannot be met.
+    ExpectationFailed,
+    /// The request uses a part of HTTP that is not supported.
+    NotImplemented,
     /// The request is well-formed and cannot be processed as it is.
     Unprocessable,
     /// A rate limit was exceeded.
@@ -75,8 +79,9 @@ impl std::ops::Deref for Error {
 }
 
 impl Error {
+    /// An error of a kind that one place alone returns; the others have constructors.
     #[track_caller]
-    fn new(kind: Kind, code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
+    pub(crate) fn new(kind: Kind, code: &'static str, public: impl Into<Cow<'static, str>>) -> Error {
         let at = Location::caller();
         Error(Box::new(Details { kind, code, public: public.into(), data: Map::new(), cause: None, at }))
     }

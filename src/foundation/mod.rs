@@ -7,3 +7,4 @@ pub mod language;
 pub mod money;
 pub(crate) mod secret;
 pub(crate) mod texts;
+pub(crate) mod whole_number;

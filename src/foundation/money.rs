@@ -29,6 +29,21 @@ pub fn decimal_from_json(number: &str) -> Option<Decimal> {
     Decimal::from_str_exact(number).ok()
 }
 
+/// The decimal nearest to a JSON number with more fractional digits than a [`Decimal`] has: `1.5e-30` is 0.
+///
+/// `None` for any other text, and for a number that is too large.
+pub fn nearest_decimal(number: &str) -> Option<Decimal> {
+    let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let mut decimal: Decimal = digits.parse().ok()?;
+    let mut decimals = exponent.parse::<i32>().ok()?.checked_neg().and_then(|decimals| u32::try_from(decimals).ok())?;
+    while decimals > 0 && !decimal.is_zero() {
+        let step = decimals.min(Decimal::MAX_SCALE);
+        decimal = decimal.checked_mul(Decimal::new(1, step))?;
+        decimals -= step;
+    }
+    Some(decimal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +62,15 @@ mod tests {
         assert_eq!(decimal_from_json("36.5"), Some(Decimal::new(365, 1)));
         assert_eq!(decimal_from_json("1e3"), Some(Decimal::new(1000, 0)));
         assert_eq!(decimal_from_json("abc"), None);
+    }
+
+    #[test]
+    fn digits_beyond_those_of_a_decimal_are_rounded() {
+        assert_eq!(nearest_decimal("5e-324"), Some(Decimal::ZERO));
+        assert_eq!(nearest_decimal("1.2345678901234567e-15"), Some(Decimal::new(12_345_678_901_235, 28)));
+        assert_eq!(nearest_decimal("0.33333333333333333333333333333333"), Some(Decimal::ONE / Decimal::from(3)));
+        for invalid in ["1e300", "1e99999999999", "1e-99999999999", "\"1\"", "null"] {
+            assert_eq!(nearest_decimal(invalid), None, "{invalid}");
+        }
     }
 }

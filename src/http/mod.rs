@@ -6,6 +6,7 @@ pub(crate) mod cookie;
 pub(crate) mod cors;
 pub(crate) mod rate_limit;
 pub(crate) mod request;
+pub(crate) mod request_head;
 pub(crate) mod request_id;
 pub(crate) mod response;
 pub(crate) mod response_headers;

@@ -24,18 +24,20 @@ const MAX_QUERY_BYTES: usize = 16_384;
 const DRAIN_LIMIT_FACTOR: usize = 4;
 
 /// The unread body of a request.
-pub struct RequestBody {
+pub(crate) struct RequestBody {
     body: Incoming,
     max_bytes: usize,
+    /// The client sends the body only after `100 Continue`.
+    awaits_continue: bool,
     consumed: BodyConsumed,
 }
 
 /// Whether a body was read to its end. Clones share the flag, which outlives the body.
 #[derive(Clone)]
-pub struct BodyConsumed(Arc<AtomicBool>);
+pub(crate) struct BodyConsumed(Arc<AtomicBool>);
 
 impl BodyConsumed {
-    pub fn get(&self) -> bool {
+    pub(crate) fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -45,19 +47,20 @@ impl BodyConsumed {
 }
 
 impl RequestBody {
-    /// `max_bytes` is the largest body that [`RequestBody::read`] returns.
-    pub fn new(body: Incoming, max_bytes: usize) -> RequestBody {
+    /// `max_bytes` is the largest body that [`RequestBody::read`] returns. `awaits_continue`: reading it invites the
+    /// client with `100 Continue` to send it.
+    pub(crate) fn new(body: Incoming, max_bytes: usize, awaits_continue: bool) -> RequestBody {
         let consumed = BodyConsumed(Arc::new(AtomicBool::new(body.is_end_stream())));
-        RequestBody { body, max_bytes, consumed }
+        RequestBody { body, max_bytes, awaits_continue, consumed }
     }
 
-    pub fn consumed(&self) -> BodyConsumed {
+    pub(crate) fn consumed(&self) -> BodyConsumed {
         self.consumed.clone()
     }
 
     /// # Errors
     /// 413 for a `Content-Length` above the limit.
-    pub fn check_length(&self) -> Result<()> {
+    pub(crate) fn check_length(&self) -> Result<()> {
         match self.body.size_hint().lower() > self.max_bytes as u64 {
             true => Err(Error::body_too_large(self.max_bytes)),
             false => Ok(()),
@@ -68,7 +71,7 @@ impl RequestBody {
     ///
     /// # Errors
     /// 413 above the limit, 400 when the client stops sending.
-    pub async fn read(self) -> Result<Bytes> {
+    pub(crate) async fn read(self) -> Result<Bytes> {
         match Limited::new(self.body, self.max_bytes).collect().await {
             Ok(body) => {
                 self.consumed.set();
@@ -79,11 +82,11 @@ impl RequestBody {
         }
     }
 
-    /// Reads and discards the body of a rejected request, so that its client gets to read the response; a body that is
-    /// much too large or slow is left unread.
-    pub async fn drain(self, timeout: Duration) {
+    /// Reads and discards the body of a rejected request, so that its client gets to read the response. A body that is
+    /// much too large or slow is left unread, and so is one that the client has not been invited to send.
+    pub(crate) async fn drain(self, timeout: Duration) {
         let max_bytes = self.max_bytes * DRAIN_LIMIT_FACTOR;
-        if self.body.size_hint().lower() > max_bytes as u64 {
+        if self.awaits_continue || self.body.size_hint().lower() > max_bytes as u64 {
             return;
         }
         let read = Limited::new(self.body, max_bytes).collect();
@@ -100,7 +103,7 @@ pub struct ApiRequest {
     params: Vec<(String, String)>,
     query: Vec<(String, String)>,
     headers: Arc<HeaderMap>,
-    body: Option<Box<RequestBody>>,
+    body: Option<Result<Bytes>>,
 }
 
 impl ApiRequest {
@@ -119,9 +122,9 @@ impl ApiRequest {
         })
     }
 
-    /// Adds the parts that routing does not need.
-    pub fn with_body(self, headers: Arc<HeaderMap>, body: RequestBody) -> ApiRequest {
-        ApiRequest { headers, body: Some(Box::new(body)), ..self }
+    /// Adds the parts that routing does not need. An error of the body is returned to a handler that reads it.
+    pub fn with_body(self, headers: Arc<HeaderMap>, body: Result<Bytes>) -> ApiRequest {
+        ApiRequest { headers, body: Some(body), ..self }
     }
 
     pub fn headers(&self) -> &HeaderMap {
@@ -185,7 +188,7 @@ impl ApiRequest {
     /// 413 above the limit, 400 when the client stops sending.
     pub async fn bytes(&mut self) -> Result<Bytes> {
         match self.body.take() {
-            Some(body) => body.read().await,
+            Some(body) => body,
             None => Ok(Bytes::new()),
         }
     }

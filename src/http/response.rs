@@ -197,6 +197,8 @@ fn status_of(kind: &Kind) -> StatusCode {
         Kind::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
         Kind::Conflict => StatusCode::CONFLICT,
         Kind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Kind::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+        Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         Kind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::UriTooLong => StatusCode::URI_TOO_LONG,
         Kind::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

@@ -20,6 +20,8 @@ type Handler<C> = Box<dyn Fn(C, ApiRequest) -> HandlerFuture + Send + Sync>;
 pub struct Router<C> {
     paths: matchit::Router<usize>,
     routes: Vec<RoutePath<C>>,
+    /// The value of `Allow` for `OPTIONS *`: every method of any path.
+    allow: String,
     /// The index of the path that was added last.
     last_added: usize,
 }
@@ -88,7 +90,7 @@ pub enum RouteMatch<'r, C> {
 
 impl<C: 'static> Default for Router<C> {
     fn default() -> Self {
-        Router { paths: matchit::Router::new(), routes: Vec::new(), last_added: 0 }
+        Router { paths: matchit::Router::new(), routes: Vec::new(), allow: String::new(), last_added: 0 }
     }
 }
 
@@ -179,6 +181,7 @@ impl<C: Send + 'static> Router<C> {
         let path = &mut self.routes[self.last_added];
         set(&mut path.handlers.last_mut().expect("every path has a handler").rules);
         path.list_methods();
+        self.list_methods();
         self
     }
 
@@ -193,7 +196,19 @@ impl<C: Send + 'static> Router<C> {
         let path = &mut self.routes[index];
         path.handlers.push(Entry { method, handler, rules: RouteRules::default() });
         path.list_methods();
+        self.list_methods();
         self
+    }
+
+    fn list_methods(&mut self) {
+        let mut methods = Vec::new();
+        for method in self.routes.iter().flat_map(|path| path.allow.split(", ")) {
+            if method != "OPTIONS" && !methods.contains(&method) {
+                methods.push(method);
+            }
+        }
+        methods.push("OPTIONS");
+        self.allow = methods.join(", ");
     }
 
     /// Every method and path, in the order in which they were added.
@@ -201,11 +216,17 @@ impl<C: Send + 'static> Router<C> {
         self.routes.iter().flat_map(|path| path.handlers.iter().map(|entry| (&entry.method, path.pattern)))
     }
 
-    /// The match of a request.
+    /// The match of a request. `OPTIONS *` is about the server as a whole (RFC 9110, 9.3.7), and `OPTIONS /` is answered for
+    /// the health checks of load balancers.
     ///
     /// # Errors
     /// 404, 405, and 400 for a path or query that is not UTF-8.
     pub fn find(&self, method: &Method, path: &str, query: Option<&str>) -> Result<RouteMatch<'_, C>> {
+        match path {
+            "*" if *method == Method::OPTIONS => return Ok(RouteMatch::Options(&self.allow)),
+            "/" if *method == Method::OPTIONS => return Ok(RouteMatch::Options("OPTIONS")),
+            _ => {}
+        }
         let matched = self.paths.at(path).map_err(|_| Error::not_found("path"))?;
         let path = &self.routes[*matched.value];
         let is_head = *method == Method::HEAD;

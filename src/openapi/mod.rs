@@ -32,6 +32,8 @@ const COMPONENTS: [(&str, &str); 3] = [
 const NAME: &str = "BRAND_NAME";
 const TITLE: &str = "BRAND_TITLE";
 const URL: &str = "BRAND_URL";
+/// A regular expression for the pages of the storefront.
+const PAGES: &str = "BRAND_PAGES";
 
 /// The merged files, with placeholders.
 static TEMPLATE: LazyLock<String> = LazyLock::new(|| {
@@ -64,5 +66,13 @@ fn render(config: &BrandConfig) -> String {
     TEMPLATE
         .replace(NAME, &escape(&config.name))
         .replace(URL, &escape(&config.public_url))
+        .replace(PAGES, &escape(&pages_pattern(config)))
         .replace(TITLE, &escape(&config.title))
+}
+
+/// What `redirectUrl` may be: empty, or a URL of one of the brand's origins.
+fn pages_pattern(config: &BrandConfig) -> String {
+    let origins = config.origins.iter().chain([&config.storefront_url]);
+    let origins: Vec<String> = origins.map(|origin| origin.replace('.', "\\.")).collect();
+    format!("^(({})([/?#][!-~]*)?)?$", origins.join("|"))
 }

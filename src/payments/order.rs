@@ -14,6 +14,7 @@ use crate::cart::MAX_QUANTITY;
 use crate::config::Rounding;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::money::{self, Exact};
+use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
 
 /// The largest amount in roubles: more than any bank accepts by QR code, and within the range of every column.
@@ -141,6 +142,12 @@ impl Order {
 }
 
 impl RequestedLine {
+    /// Adds another line of the same item. Of an item that is named more than once, a line without a quantity is one unit.
+    fn add(&mut self, other: &RequestedLine) {
+        self.quantity = Some(self.quantity.unwrap_or(1) + other.quantity.unwrap_or(1));
+        self.price = other.price.or(self.price);
+    }
+
     fn line(&self, offered: &Offered, rounding: Rounding) -> Result<OrderLine> {
         let with_item = |error: Error| error.with("itemID", self.item_id).with("name", offered.name.clone());
         if !offered.is_for_sale {
@@ -154,12 +161,13 @@ impl RequestedLine {
             )));
         }
         let quantity = self.quantity.or(offered.in_cart).unwrap_or(1);
-        if offered.left < quantity {
-            let message = match offered.left {
+        let left = offered.left.min(MAX_QUANTITY);
+        if left < quantity {
+            let message = match left {
                 0 => format!("{} is sold out.", offered.name),
                 left => format!("Only {left} of {} are left.", offered.name),
             };
-            return Err(with_item(Error::conflict("out_of_stock", message)).with("left", offered.left));
+            return Err(with_item(Error::conflict("out_of_stock", message)).with("left", left));
         }
         let price = discounted_price(offered.price, offered.discount, rounding);
         let (name, list_price) = (offered.name.clone(), offered.price);
@@ -184,7 +192,7 @@ fn parse_members(body: &[u8]) -> Result<Members<'_>> {
 
 /// Parses roubles and rounds them to the kopeck: JavaScript sends sums such as 271.35000000000003.
 fn parse_money(raw: &RawValue) -> Option<Decimal> {
-    let decimal = money::decimal_from_json(raw.get())?;
+    let decimal = money::decimal_from_json(raw.get()).or_else(|| money::nearest_decimal(raw.get()))?;
     Some(decimal.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero))
 }
 
@@ -201,26 +209,30 @@ fn optional_text(members: &Members<'_>, name: &'static str, max_chars: usize) ->
 }
 
 fn parse_items(members: &Members<'_>) -> Result<Vec<RequestedLine>> {
-    let expected =
-        || bad_member("bad_items", "items", "a list of 1 to 200 different {\"itemID\", \"price\", \"quantity\"?}");
+    let expected = || bad_member("bad_items", "items", "a list of 1 to 200 {\"itemID\", \"price\", \"quantity\"?}");
     let raw = members.get("items").ok_or_else(expected)?;
     let list: Vec<Members<'_>> = serde_json::from_str(raw.get()).map_err(|_| expected())?;
     if list.is_empty() || list.len() > MAX_LINES {
         return Err(expected());
     }
-    let items: Vec<RequestedLine> = list.iter().map(parse_item).collect::<Result<_>>()?;
-    let mut ids: Vec<i64> = items.iter().map(|item| item.item_id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    if ids.len() < items.len() { Err(expected()) } else { Ok(items) }
+    let mut items: Vec<RequestedLine> = Vec::with_capacity(list.len());
+    for item in &list {
+        let item = parse_item(item)?;
+        match items.iter_mut().find(|line| line.item_id == item.item_id) {
+            Some(line) => line.add(&item),
+            None => items.push(item),
+        }
+    }
+    Ok(items)
 }
 
 fn parse_item(item: &Members<'_>) -> Result<RequestedLine> {
     let present = |name: &str| item.get(name).filter(|raw| raw.get() != "null");
-    let item_id = present("itemID").and_then(|raw| raw.get().parse().ok());
+    let item_id = present("itemID").and_then(|raw| whole_number::from_text(raw.get()));
     let item_id = item_id.filter(|id| (1..=MAX_SAFE_INTEGER).contains(id));
     let quantity = present("quantity").map(|raw| {
-        let number = raw.get().parse().ok().filter(|number| (1..=MAX_QUANTITY).contains(number));
+        let number = whole_number::from_text(raw.get()).and_then(|number| i32::try_from(number).ok());
+        let number = number.filter(|number| (1..=MAX_QUANTITY).contains(number));
         number.ok_or_else(|| bad_member("bad_quantity", "items.quantity", "a positive integer from 1 to 999"))
     });
     let price = present("price").map(|raw| {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::receipt_email::{self, PaidOrder};
 use crate::foundation::error::{Error, Result};
+use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
 use crate::mail::{self, EmailDraft};
 use crate::payments::history_store;
@@ -40,15 +41,19 @@ impl Purchase {
         let email = body.get("email").and_then(Value::as_str).unwrap_or_default();
         let telegram_user_id = match body.get("telegramUserId") {
             None | Some(Value::Null) => None,
-            Some(Value::String(id)) if id.len() <= 100 => Some(id.clone()).filter(|id| !id.is_empty()),
-            Some(Value::Number(id)) if id.is_u64() => Some(id.to_string()),
-            Some(_) => {
-                let message = "telegramUserId: expected a text of at most 100 characters";
-                return Err(Error::malformed("bad_telegram_user_id", message));
-            }
+            Some(Value::String(id)) if id.chars().count() <= 100 => Some(id.clone()).filter(|id| !id.is_empty()),
+            Some(id) => match whole_number::from_json(id).filter(|id| *id >= 0) {
+                Some(id) => Some(id.to_string()),
+                None => {
+                    let message = "telegramUserId: expected a text of at most 100 characters";
+                    return Err(Error::malformed("bad_telegram_user_id", message));
+                }
+            },
         };
         let items = body.get("items").and_then(Value::as_array).filter(|items| (1..=200).contains(&items.len()));
-        let id = |item: &Value| item.get("itemID")?.as_i64().filter(|id| (1..=MAX_SAFE_INTEGER).contains(id));
+        let id = |item: &Value| {
+            whole_number::from_json(item.get("itemID")?).filter(|id| (1..=MAX_SAFE_INTEGER).contains(id))
+        };
         let ids = items.and_then(|items| items.iter().map(id).collect::<Option<Vec<i64>>>());
         let mut item_ids =
             ids.ok_or_else(|| Error::malformed("bad_items", "items: expected a list of {\"itemID\", …}"))?;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::NewReview;
 use crate::foundation::error::{Error, Result};
+use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
 
 /// In Unicode scalar values.
@@ -23,7 +24,7 @@ pub(super) fn parse(body: &Value) -> Result<NewReview> {
     let member = |key: &str| body.get(key).filter(|value| !value.is_null());
     let item_id = member("itemID").and_then(id_of);
     let item_id = item_id.ok_or_else(|| Error::malformed("bad_item_id", "itemID: expected a positive integer"))?;
-    let stars = member("rating").and_then(Value::as_i64).and_then(|stars| i16::try_from(stars).ok());
+    let stars = member("rating").and_then(whole_number::from_json).and_then(|stars| i16::try_from(stars).ok());
     let stars = stars.filter(|stars| (1..=5).contains(stars));
     let stars = stars.ok_or_else(|| Error::malformed("bad_rating", "rating: expected a whole number from 1 to 5"))?;
     let text = comment(member("comment"))?;
@@ -42,7 +43,7 @@ pub(super) fn parse(body: &Value) -> Result<NewReview> {
 }
 
 fn id_of(value: &Value) -> Option<i64> {
-    value.as_i64().filter(|id| (1..=MAX_SAFE_INTEGER).contains(id))
+    whole_number::from_json(value).filter(|id| (1..=MAX_SAFE_INTEGER).contains(id))
 }
 
 fn comment(value: Option<&Value>) -> Result<String> {
@@ -88,6 +89,7 @@ mod tests {
         let wanted = NewReview { item_id: 5, stars: 4, text: "Да".to_owned(), user_id: None, written_at: None };
         for body in [
             json!({"itemID": 5, "rating": 4, "comment": "Да"}),
+            json!({"itemID": 5.0, "rating": 4.0, "comment": "Да"}),
             json!({"itemID": 5, "rating": 4, "comment": "Да", "username": null, "userId": null, "timestamp": null}),
             json!({"itemID": 5, "rating": 4, "comment": "Да", "username": "anna", "something": [1]}),
         ] {

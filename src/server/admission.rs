@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::Version;
-use hyper::header::HOST;
 use hyper::http::request::Parts;
 
 use crate::config::Limits;
 use crate::foundation::error::{Error, Result};
 use crate::http::cors::{self, Origin};
 use crate::http::request::RequestBody;
+use crate::http::request_head;
 use crate::http::router::{Route, RouteMatch, Router};
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
@@ -62,19 +61,16 @@ fn check_size(parts: &Parts, body: &RequestBody, limits: &Limits) -> Result<()> 
     body.check_length()
 }
 
-/// Checks the size of a request head, and its Host header.
+/// Checks the size of a request head, and what HTTP demands of it.
 ///
 /// # Errors
-/// 431; 400 for an HTTP/1.1 request without exactly one Host header (RFC 9112, 3.2).
+/// 431; those of [`request_head::check`].
 pub(super) fn check_head(parts: &Parts, limits: &Limits) -> Result<()> {
     // hyper limits its buffer instead, and a head that arrives in one read may be larger.
     if head_bytes(parts) > limits.head_bytes as usize {
         return Err(Error::headers_too_large(limits.head_bytes));
     }
-    if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
-        return Err(Error::malformed("bad_host", "An HTTP/1.1 request has one Host header."));
-    }
-    Ok(())
+    request_head::check(parts)
 }
 
 /// The approximate size of a request head as it was sent.

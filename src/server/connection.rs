@@ -154,7 +154,8 @@ async fn serve_h1<S: ConnectionHandler>(
     let state = Arc::new(ConnectionState::new());
     let mut builder = hyper::server::conn::http1::Builder::new();
     // hyper's timer would be armed with every request; the policy enforces this timeout too.
-    builder.header_read_timeout(None).max_buf_size(settings.limits.head_bytes as usize);
+    // A client that shuts down its side behind a complete request still gets the response.
+    builder.header_read_timeout(None).half_close(true).max_buf_size(settings.limits.head_bytes as usize);
     let mut stream = RewindableStream::new(stream, state.clone());
     // The stream itself tracks what is written.
     let mut service = hyper_service(service, client, &state, &settings, |body, _| body);

@@ -48,7 +48,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for RewindableStream<S> {
             buf.put_slice(&self.unread.split_to(bytes));
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            // The client shut down its side without close_notify. The framing of HTTP/1.1 tells whether its request is
+            // complete.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            polled => polled,
+        }
     }
 }
 

@@ -1,6 +1,11 @@
 //! HTTP semantics: methods, caching, compression, request id, security headers, TLS versions.
 
-use crate::harness::{Site, TestRequest, connect_tls, demo_shops, request};
+use std::process::Command;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::harness::shop::Shop;
+use crate::harness::{Site, TestRequest, certificates, connect_tls, demo_shops, request, send_raw};
 
 /// All headers of a response but its request id and date, sorted.
 fn stable_headers(response: &crate::harness::TestResponse) -> Vec<(String, String)> {
@@ -222,4 +227,101 @@ async fn tls_1_2_and_1_3_and_both_protocols_are_supported() {
         }
     }
     assert!(connect_tls(address, &["ftp"], "localhost", rustls::ALL_VERSIONS).await.is_err(), "no protocol in common");
+}
+
+#[tokio::test]
+async fn options_of_the_server_and_of_the_root_are_answered() {
+    let gateway = &demo_shops().gateway;
+    let all = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
+    for (path, allow) in [("/", "OPTIONS"), ("/?check=1", "OPTIONS"), ("/cart", all)] {
+        for client in [gateway.client("dexar"), gateway.client("dexar").http1()] {
+            let response = client.send(request(path).method("OPTIONS")).await;
+            assert_eq!((response.status, response.body.len()), (204, 0), "{path}");
+            assert_eq!(response.header("allow"), Some(allow), "{path}");
+        }
+    }
+    // A load balancer's check without further settings is HTTP/1.0 without Host.
+    for (request, allow) in [
+        ("OPTIONS / HTTP/1.0\r\n\r\n", "OPTIONS"),
+        ("OPTIONS * HTTP/1.0\r\n\r\n", all),
+        ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", all),
+    ] {
+        let response = send_raw(gateway.address("dexar"), request.as_bytes()).await;
+        assert!(
+            response.starts_with("HTTP/1.1 204 ") || response.starts_with("HTTP/1.0 204 "),
+            "{request:?}: {response:?}"
+        );
+        assert!(response.contains(&format!("\r\nallow: {allow}\r\n")), "{request:?}: {response:?}");
+    }
+    assert_eq!(gateway.client("dexar").get("/").await.error_code(404), "not_found");
+}
+
+/// What a client receives that shuts down its side behind its last byte, with `close_notify` or without.
+async fn send_and_shut_down(
+    bytes: &str,
+    with_close_notify: bool,
+    tls: &'static rustls::SupportedProtocolVersion,
+) -> String {
+    let address = demo_shops().gateway.address("dexar");
+    let mut stream = connect_tls(address, &["http/1.1"], "localhost", &[tls]).await.expect("a handshake");
+    stream.write_all(bytes.as_bytes()).await.expect("open");
+    stream.flush().await.expect("open");
+    match with_close_notify {
+        true => stream.shutdown().await.expect("open"),
+        false => stream.get_mut().0.shutdown().await.expect("open"),
+    }
+    let mut received = Vec::new();
+    // With or without close_notify: the framing of HTTP says whether a response is complete.
+    let _ = stream.read_to_end(&mut received).await;
+    String::from_utf8(received).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn half_closed_client_gets_the_responses_to_its_complete_requests() {
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let post =
+        "POST /comment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n";
+    for tls in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for with_close_notify in [true, false] {
+            let send = async |bytes: &str| send_and_shut_down(bytes, with_close_notify, tls).await;
+            // From the cache, from the database, and after a body.
+            for (request, status) in
+                [(get("/ping"), "200"), (get("/randomitems?count=3"), "200"), (format!("{post}{{}}"), "400")]
+            {
+                let response = send(&request).await;
+                assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {response:?}");
+            }
+            let pipelined = send(&format!("{}{}", get("/randomitems?count=3"), get("/ping"))).await;
+            assert_eq!(pipelined.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{pipelined:?}");
+            assert!(pipelined.ends_with("{\"message\":\"pong\"}"), "{pipelined:?}");
+            let cut_off = send(&format!("{post}{{")).await;
+            assert!(cut_off.starts_with("HTTP/1.1 400 ") && cut_off.contains("\"bad_body\""), "{cut_off:?}");
+            assert_eq!(send("GET /ping HTTP/1.1\r\nHost: loc").await, "", "half a head is no request");
+        }
+    }
+}
+
+/// curl 7.88 (Debian 12) loses a response that arrives before it has sent the end of its request.
+#[tokio::test]
+async fn curl_gets_every_response_to_a_body_that_no_handler_reads() {
+    let shop = Shop::with_config("[rates]\nlogins_per_address = 1000\n");
+    let ca = certificates().join("ca.pem");
+    for path in ["/auth/logout", "/auth/telegram/start"] {
+        let url = format!("https://localhost:{}{path}?number=[1-200]", shop.gateway.address("dexar").port());
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--http2",
+            "--silent",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_version} %{http_code}\n",
+            "--cacert",
+        ]);
+        curl.arg(&ca).args(["--header", "Content-Type: application/json", "--data", "{}", &url]);
+        let output = tokio::task::spawn_blocking(move || curl.output()).await.expect("no panic").expect("curl runs");
+        let text = String::from_utf8(output.stdout).expect("ASCII");
+        let lost = text.lines().filter(|line| *line != "2 200").count();
+        assert_eq!((text.lines().count(), lost), (200, 0), "{path}: {text}");
+    }
 }

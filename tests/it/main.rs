@@ -49,6 +49,7 @@ mod purchase;
 mod rate_limits;
 mod regions;
 mod reload;
+mod request_heads;
 mod review_ownership;
 mod reviews;
 mod round_trips;

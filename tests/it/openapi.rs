@@ -74,8 +74,9 @@ async fn description_has_the_structure_of_openapi_3_1() {
     for section in ["schemas", "parameters", "headers", "responses", "examples"] {
         for name in document["components"][section].as_object().expect("a section").keys() {
             let place = format!("#/components/{section}/{name}");
-            // Two responses apply to paths and methods that are not described.
-            let alone = ["NoSuchPath", "MethodNotAllowed"].contains(&name.as_str());
+            // Responses to paths, methods and headers that are not described.
+            let alone =
+                ["NoSuchPath", "MethodNotAllowed", "ExpectationFailed", "NotImplemented"].contains(&name.as_str());
             assert!(referred.contains(&place) || alone, "{place} is unused");
         }
     }
@@ -192,10 +193,12 @@ pub(crate) fn codes_of_the_sources() -> BTreeMap<String, u16> {
         ("Kind::BodyTooLarge,\"", 413),
         ("Kind::UriTooLong,\"", 414),
         ("Kind::UnsupportedMediaType,\"", 415),
+        ("Kind::ExpectationFailed,\"", 417),
         ("unprocessable(\"", 422),
         ("Kind::TooManyRequests{retry_after_s},\"", 429),
         ("Kind::HeadersTooLarge,\"", 431),
         ("Kind::Internal,\"", 500),
+        ("Kind::NotImplemented,\"", 501),
         ("Kind::BadGateway,\"", 502),
         ("Kind::Unavailable{retry_after_s:2},\"", 503),
         ("Kind::Unavailable{retry_after_s:1},\"", 503),
@@ -226,7 +229,9 @@ async fn description_has_exactly_the_error_codes() {
     for (_, _, operation) in operations(&description) {
         operation["responses"].as_object().expect("responses").iter().for_each(|(status, r)| read(status, r));
     }
-    read("405", &description.0["components"]["responses"]["MethodNotAllowed"]);
+    for (status, name) in [("405", "MethodNotAllowed"), ("417", "ExpectationFailed"), ("501", "NotImplemented")] {
+        read(status, &description.0["components"]["responses"][name]);
+    }
     assert_eq!(described, codes_of_the_sources());
     let listed = description.0["components"]["schemas"]["ErrorCode"]["enum"].as_array().expect("codes").iter();
     let listed: Vec<&str> = listed.map(|code| code.as_str().expect("a code")).collect();

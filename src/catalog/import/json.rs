@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use super::record::{CategoryRecord, Parent, ReadRecord, Record, RecordProblem, RegionRecord};
 use crate::catalog::CatalogId;
+use crate::foundation::whole_number;
 use fields::Fields;
 
 type Sink<'a> = &'a mut dyn FnMut(ReadRecord) -> io::Result<()>;
@@ -198,7 +199,8 @@ fn read_record(text: &str, kind: RecordKind, label: &str, sink: Sink<'_>) -> io:
         Some(name) => format!("{label} ({})", name.as_str().map_or_else(|| name.to_string(), str::to_owned)),
         None => label.to_owned(),
     };
-    let item = match (object.get("itemID").and_then(Value::as_i64), object.get("id").and_then(Value::as_str)) {
+    let item = match (object.get("itemID").and_then(whole_number::from_json), object.get("id").and_then(Value::as_str))
+    {
         _ if matches!(kind, RecordKind::Region | RecordKind::Category) => None,
         (_, Some(id)) => Some(CatalogId::Id(id.to_owned())),
         (number, None) => number.map(CatalogId::Number),
@@ -295,12 +297,11 @@ fn read_category(fields: &mut Fields, nested_in: Option<&CatalogId>) -> Result<C
     }
     let parent_number = match fields.take("parentID") {
         None => None,
-        Some(Value::Number(number)) if number.as_i64() == Some(0) => Some(Parent::Top),
-        Some(Value::Number(number)) => {
-            let number = number.as_i64().filter(|number| *number > 0);
-            Some(Parent::Of(CatalogId::Number(number.ok_or("parentID: expected a whole number, 0 or more")?)))
-        }
-        Some(_) => return Err("parentID: expected a whole number, 0 or more".to_owned()),
+        Some(number) => match whole_number::from_json(&number) {
+            Some(0) => Some(Parent::Top),
+            Some(number @ 1..) => Some(Parent::Of(CatalogId::Number(number))),
+            _ => return Err("parentID: expected a whole number, 0 or more".to_owned()),
+        },
     };
     let parent_id = fields.filled_text("parentId")?.or(fields.filled_text("categoryId")?);
     let parent = match (nested_in, parent_number, parent_id) {

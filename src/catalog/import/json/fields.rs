@@ -8,6 +8,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::{Map, Value};
 
 use crate::foundation::money::decimal_from_json;
+use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
 
 type Field<T> = Result<Option<T>, String>;
@@ -63,7 +64,7 @@ impl Fields {
     pub(super) fn number(&mut self, key: &str) -> Field<i64> {
         match self.take(key) {
             None => Ok(None),
-            Some(value) => match value.as_i64() {
+            Some(value) => match whole_number::from_json(&value) {
                 Some(number @ 1..=MAX_SAFE_INTEGER) => Ok(Some(number)),
                 _ => Err(format!("{key}: expected a whole number from 1 to 2^53 - 1")),
             },
@@ -73,7 +74,7 @@ impl Fields {
     pub(super) fn integer(&mut self, key: &str) -> Field<i32> {
         match self.take(key) {
             None => Ok(None),
-            Some(value) => match value.as_i64().and_then(|number| i32::try_from(number).ok()) {
+            Some(value) => match whole_number::from_json(&value).and_then(|number| i32::try_from(number).ok()) {
                 Some(number) => Ok(Some(number)),
                 None => Err(format!("{key}: expected a whole number")),
             },
