@@ -66,6 +66,26 @@ pub struct DatabaseConfig {
     pub statement_timeout: Duration,
     /// How long a request's statement waits for a locked row.
     pub lock_timeout: Duration,
+    /// How long a request waits for the result of a statement.
+    pub response_timeout: Duration,
+    /// How long the server keeps a transaction, and its locks, while its client sends nothing.
+    pub idle_in_transaction: Duration,
+    /// How often the server checks during a statement whether its client is still connected.
+    pub connection_check: Duration,
+    pub keepalive: Keepalive,
+}
+
+/// TCP keep-alive of both ends of the connections to PostgreSQL. Unix sockets do not use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// From the last received byte to the first probe.
+    pub idle: Duration,
+    /// Between two probes.
+    pub interval: Duration,
+    /// Unanswered probes after which the connection is closed.
+    pub probes: u32,
+    /// How long sent data may stay unacknowledged before the connection is closed.
+    pub user_timeout: Duration,
 }
 
 pub(super) fn read_database(root: &Section<'_, '_>, source: SecretSource<'_>) -> DatabaseConfig {
@@ -99,10 +119,46 @@ pub(super) fn read_database(root: &Section<'_, '_>, source: SecretSource<'_>) ->
                  `deadlock_timeout` (1 s), so that a request gives way to an import.",
             )
             .milliseconds(10..=600_000, 800),
+        response_timeout: section
+            .key(
+                "response_timeout_ms",
+                "How long a request waits for the result of a statement before it fails with 503 and its connection is closed: a \
+                 server that hangs does not enforce its own timeouts. Workers wait `statement_timeout_ms` longer.",
+            )
+            .milliseconds(10..=600_000, 2_000),
+        idle_in_transaction: section
+            .key(
+                "idle_in_transaction_ms",
+                "How long PostgreSQL keeps a transaction, and its locks, while a stopped or unreachable process sends nothing.",
+            )
+            .milliseconds(100..=600_000, 5_000),
+        connection_check: section
+            .key(
+                "connection_check_ms",
+                "How often PostgreSQL checks during a statement whether its client still exists; the statements of a killed \
+                 process end then.",
+            )
+            .milliseconds(100..=600_000, 1_000),
+        keepalive: read_keepalive(&section),
         postgres,
     };
     section.finish();
     database
+}
+
+fn read_keepalive(section: &Section<'_, '_>) -> Keepalive {
+    Keepalive {
+        idle: section
+            .key("keepalive_idle_s", "Both ends of a silent TCP connection send a first probe after this time.")
+            .seconds(1..=7_200, 10),
+        interval: section.key("keepalive_interval_s", "Time between two TCP keep-alive probes.").seconds(1..=7_200, 5),
+        probes: section
+            .key("keepalive_probes", "Unanswered TCP keep-alive probes after which a connection is closed.")
+            .number(1..=100, 3),
+        user_timeout: section
+            .key("tcp_user_timeout_ms", "How long sent data may stay unacknowledged before a TCP connection is closed.")
+            .milliseconds(100..=3_600_000, 20_000),
+    }
 }
 
 fn read_postgres_url(section: &Section<'_, '_>, brand: &str) -> tokio_postgres::Config {

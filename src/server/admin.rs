@@ -77,7 +77,7 @@ async fn handle(request: &Request<Incoming>, brands: &[Arc<Brand>]) -> Response<
 async fn ready(brands: &[Arc<Brand>]) -> Response<Full<Bytes>> {
     let checks = brands.iter().map(|brand| async move { (brand.name(), brand.unavailable_dependencies().await) });
     let results = futures_util::future::join_all(checks).await;
-    let ready = results.iter().all(|(_, lacks)| !lacks.iter().any(|lack| lack == "postgresql"));
+    let ready = results.iter().all(|(_, lacks)| !lacks.contains(&"postgresql"));
     let brands: serde_json::Map<_, _> =
         results.into_iter().map(|(name, lacks)| (name.to_owned(), json!({ "lacks": lacks }))).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
