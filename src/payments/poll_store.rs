@@ -23,7 +23,7 @@ pub(super) async fn by_qr_id(
         .prepare_cached(
             r"with claimed as (
                   update payment set looked_at = $2, asked_of_money = not asked_of_money
-                  where qr_id = $1 and status in ('CREATED', 'WAITING') and (looked_at is null or looked_at < $3 or looked_at > $2 + interval '1 minute')
+                  where qr_id = $1 and status in ('CREATED', 'WAITING') and (looked_at is null or looked_at < $3 or looked_at > $2::timestamptz + interval '1 minute')
                   returning asked_of_money
               )
               select p.*, (select asked_of_money from claimed) as poll_target from payment_sheet p where qr_id = $1",
@@ -69,7 +69,7 @@ pub(super) async fn claim_due(
             r"with due as (
                   select payment_id from payment
                   where (look_at <= $1 or look_at > $4)
-                    and (looked_at is null or looked_at < $2 or looked_at > $1 + interval '1 minute')
+                    and (looked_at is null or looked_at < $2 or looked_at > $1::timestamptz + interval '1 minute')
                   order by look_at limit 50 for update skip locked
               ), claimed as (
                   update payment p

@@ -31,6 +31,7 @@ fn lines(gateway: &Gateway, brand: &str, words: &str) -> usize {
 async fn gateway_that_stops_in_a_checkout_does_not_keep_its_locks() {
     let mut shop = Shop::start();
     shop.site.change_brand("dexar", |brand| SHORT_IDLE.clone_into(&mut brand.pool));
+    shop.gateway.kill();
     shop.gateway = shop.site.start();
     let replica = shop.site.replica();
     let other = replica.start();
@@ -46,14 +47,14 @@ async fn gateway_that_stops_in_a_checkout_does_not_keep_its_locks() {
         shop.gateway.signal("-STOP");
         lock.release().await;
         let opened = at_other.post("/cart", &body).await;
-        assert_eq!(opened.ok_json()["status"], true);
+        assert!(opened.ok_json()["qrId"].is_string());
         shop.gateway.signal("-CONT");
     };
     let (interrupted, ()) = tokio::join!(interrupted, steps);
     assert_unavailable(&interrupted);
     assert_eq!(shop.count("select count(*) from payment"), 1);
     let again = browser.post("/cart", &body).await;
-    assert_eq!(again.ok_json()["status"], true, "the resumed gateway works");
+    assert!(again.ok_json()["qrId"].is_string(), "the resumed gateway works");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +99,7 @@ async fn reads_go_on_while_the_database_is_read_only() {
             assert_unavailable(&browser.post("/cart", &order("ro", "3", &[(14, "3", Some(1))])).await);
         }
         assert_eq!(gateway.client("dexar").get(&format!("/category/1?count={round}")).await.status, 200);
-        assert_eq!(browser.cart().await, [(14, 1)], "the cart is readable");
+        assert_eq!(browser.cart().await.len(), 1, "the cart is readable");
         gateway.await_metric("brandgate_up{brand=\"dexar\",part=\"postgresql_writes\"} 0");
         assert!(shop.site.run(&["check"]).failure(1).contains("read-only"));
         set("off");
@@ -162,7 +163,10 @@ async fn lack_of_new_connections_is_reported_while_open_ones_work() {
     let body = json!({"itemID": 14});
     let writes = futures_util::future::join_all(browsers.iter().map(|browser| browser.post("/cart", &body)));
     let steps = async {
-        gateway.await_log("PostgreSQL unavailable");
+        eventually_async("the outage is logged", 10, async || {
+            gateway.log().contains("PostgreSQL unavailable").then_some(())
+        })
+        .await;
         lock.release().await;
     };
     let (responses, ()) = tokio::join!(writes, steps);
@@ -188,7 +192,7 @@ async fn times_in_the_future_do_not_stop_polling() {
         (status["paymentStatus"] == "COMPLETED").then_some(())
     })
     .await;
-    let opened = browser.post("/cart", &order("ahead 2", "3", &[(14, "3", Some(1))])).await.ok_json();
+    let opened = browser.post("/cart", &order("ahead-2", "3", &[(14, "3", Some(1))])).await.ok_json();
     let qr_id = opened["qrId"].as_str().expect("a code").to_owned();
     shop.site.sql_as("dexar", &format!("{ahead} where status = 'CREATED'")).expect("updated");
     shop.sandbox.bank_action(&qr_id, "pay", json!({"notify": false})).await;

@@ -48,7 +48,8 @@ impl QueryError {
         match (self, self.code()) {
             (QueryError::NoResponse(_), _) => true,
             (_, Some(code)) => {
-                self.is_read_only() || ["08", "57P", "53"].iter().any(|class| code.code().starts_with(class))
+                let is_unavailable = ["08", "57P"].iter().any(|class| code.code().starts_with(class));
+                is_unavailable || self.is_read_only() || *code == SqlState::TOO_MANY_CONNECTIONS
             }
             (QueryError::Postgres(error), None) => error.is_closed(),
         }
@@ -72,7 +73,10 @@ impl From<tokio_postgres::Error> for QueryError {
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            QueryError::Postgres(error) => error.fmt(f),
+            QueryError::Postgres(error) => match error.as_db_error() {
+                Some(error) => error.fmt(f),
+                None => error.fmt(f),
+            },
             QueryError::NoResponse(timeout) => {
                 write!(f, "PostgreSQL did not respond to a statement within {} ms", timeout.as_millis())
             }
