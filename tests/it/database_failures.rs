@@ -42,8 +42,13 @@ async fn gateway_that_stops_in_a_checkout_does_not_keep_its_locks() {
     let body = order("stopped", "3", &[(14, "3", Some(1))]);
     let interrupted = browser.post("/cart", &body);
     let steps = async {
-        // The statement before has locked the owner and the address.
-        lock.await_waiting(1).await;
+        eventually_async("the checkout has locked its owner and waits for items", 10, async || {
+            let sql = "select count(*) from pg_locks a join pg_locks w using (pid) join pg_stat_activity s using (pid)
+                       where a.locktype = 'advisory' and a.granted and w.locktype = 'relation' and not w.granted
+                         and s.datname = current_database()";
+            (shop.site.services.admin_sql(&shop.site.database, sql) != "0").then_some(())
+        })
+        .await;
         shop.gateway.signal("-STOP");
         lock.release().await;
         let opened = at_other.post("/cart", &body).await;
