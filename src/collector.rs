@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::foundation::error::Result;
-use crate::tenant::brand::Brand;
+use crate::tenant::brand::{Brand, DEPENDENCIES};
 use crate::{mail, payments};
 
 /// The minimum time between two queries of the databases, however many clients scrape.
@@ -30,6 +30,7 @@ pub(crate) async fn collect(brands: &[Arc<Brand>]) {
             metrics.postgresql_connections(state).set(gauge(count));
         }
         let (entries, bytes) = brand.cache.size();
+        metrics.clock_offset_seconds().set(brand.clock.ahead_of_machine().as_secs_f64());
         metrics.cache_entries().set(gauge(entries));
         metrics.cache_size_bytes().set(gauge(bytes));
     }
@@ -46,8 +47,8 @@ async fn query(brand: &Brand) {
         tokio::time::timeout(QUERY_TIMEOUT, mail::queue_metrics(brand)),
         tokio::time::timeout(QUERY_TIMEOUT, payments::counts(brand)),
     );
-    for part in ["postgresql", "redis"] {
-        metrics.up(part).set((!unavailable.iter().any(|name| name == part)).into());
+    for part in DEPENDENCIES {
+        metrics.up(part).set((!unavailable.contains(&part)).into());
     }
     let (mail, payments) = (mail.ok().and_then(Result::ok), payments.ok().and_then(Result::ok));
     metrics.set_queue("mail", mail);

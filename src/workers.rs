@@ -30,6 +30,12 @@ struct Job {
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 static JOBS: &[Job] = &[
+    // Sets the clock of this process to the database's.
+    Job {
+        name: "set clock",
+        interval: Duration::from_secs(1),
+        run: |brand| Box::pin(async move { brand.set_clock().await.map(|()| 0) }),
+    },
     // Deletes the carts of visitors that expired.
     Job {
         name: "forget carts",

@@ -28,7 +28,7 @@ pub enum ExportFormat {
 /// # Errors
 /// An unavailable database, or an output that cannot be written.
 pub async fn export(brand: &BrandConfig, format: ExportFormat, out: &mut (impl Write + Send)) -> Result<u64> {
-    let mut client: Client = postgres::connect(&brand.database).await?;
+    let mut client: Client = postgres::connect_reading(&brand.database).await?;
     let transaction =
         client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
     let mut records = 0;

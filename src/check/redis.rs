@@ -11,7 +11,7 @@ pub(super) async fn check(config: &BrandConfig) -> Vec<Finding> {
     let mut findings = Findings::about("redis");
     let connected = async {
         let redis = Redis::new(&config.name, &config.redis)?;
-        redis.ping().await?;
+        redis.probe().await?;
         let durability = redis.durability().await;
         Ok::<_, crate::foundation::error::Error>((redis, durability))
     };

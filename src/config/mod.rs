@@ -4,6 +4,7 @@
 //! [`reference`]) agree. To add one: a field and its declaration in `sections`, `integrations` or `mail`, and `make reference`.
 
 mod cross_brand;
+mod database;
 mod document;
 mod general;
 mod integrations;
@@ -17,14 +18,13 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use database::{DatabaseConfig, Keepalive, RedisConfig};
 pub use document::ConfigProblem;
 use document::Document;
 pub use integrations::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, TelegramConfig};
 pub use mail::{MailConfig, MailLogin, MailTls};
 pub use reference::reference;
-pub use sections::{
-    DatabaseConfig, Limits, ProxyProtocol, RateLimits, RedisConfig, SessionConfig, Timeouts, TlsConfig,
-};
+pub use sections::{Limits, ProxyProtocol, RateLimits, SessionConfig, Timeouts, TlsConfig};
 
 use crate::foundation::secret::Secret;
 

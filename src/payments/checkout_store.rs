@@ -16,7 +16,7 @@ use super::state::Status;
 use super::store::{ADVISORY_LOCK, Payment, by_id, owner_lock};
 use crate::foundation::error::Result;
 use crate::payments::provider::QrCode;
-use crate::platform::postgres::{Executor, Transaction};
+use crate::platform::postgres::{Executor, QueryError, Transaction};
 
 /// What a checkout depends on.
 pub(super) struct CheckoutSnapshot {
@@ -177,12 +177,12 @@ pub(super) async fn insert(transaction: Transaction, payment: &NewPayment<'_>) -
     }
 }
 
-fn violates(error: &tokio_postgres::Error, constraint: &str) -> bool {
-    error.as_db_error().is_some_and(|error| error.constraint() == Some(constraint))
+fn violates(error: &QueryError, constraint: &str) -> bool {
+    error.constraint() == Some(constraint)
 }
 
 /// Makes this instance the one that registers the QR code, until `registering_until`. `None`: another instance is registering it,
-/// or it is registered.
+/// or it is registered. A deadline over a minute later than ours is that of a clock which was wrong, and has passed.
 pub(super) async fn claim_registration(
     client: &impl Executor,
     payment_id: i64,
@@ -194,7 +194,8 @@ pub(super) async fn claim_registration(
         .prepare_cached(
             r"update payment set registering_until = $4, expires_at = $3, look_at = $3
               where payment_id = $1 and qr_id is null and status = 'CREATED' and not abandoned
-                and (registering_until is null or registering_until < $2)",
+                and (registering_until is null or registering_until < $2
+                     or registering_until > $4::timestamptz + interval '1 minute')",
         )
         .await?;
     let claimed = client.execute(&statement, &[&payment_id, &now, &expires_at, &registering_until]).await?;

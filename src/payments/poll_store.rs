@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! - A poll is claimed by the statement that finds it due, so that concurrent callers cost the provider one request.
+//! - A time that a wrong clock once put into the future does not stop polling: such a poll counts as due.
 
 use jiff::Timestamp;
 
@@ -11,7 +12,7 @@ use crate::payments::store::{Payment, by_id};
 use crate::platform::postgres::Executor;
 
 /// Returns the payment of a QR code, and what to poll when the caller has claimed a poll: the payment is open and was last polled
-/// before `stale_before`.
+/// before `stale_before`, or by a clock that was over a minute ahead.
 pub(super) async fn by_qr_id(
     client: &impl Executor,
     qr_id: &str,
@@ -22,7 +23,7 @@ pub(super) async fn by_qr_id(
         .prepare_cached(
             r"with claimed as (
                   update payment set looked_at = $2, asked_of_money = not asked_of_money
-                  where qr_id = $1 and status in ('CREATED', 'WAITING') and (looked_at is null or looked_at < $3)
+                  where qr_id = $1 and status in ('CREATED', 'WAITING') and (looked_at is null or looked_at < $3 or looked_at > $2::timestamptz + interval '1 minute')
                   returning asked_of_money
               )
               select p.*, (select asked_of_money from claimed) as poll_target from payment_sheet p where qr_id = $1",
@@ -55,18 +56,20 @@ pub(super) async fn note_webhook(
 }
 
 /// Claims payments that are due for polling and were last polled before `stale_before`: no other worker claims them before
-/// `claimed_until`.
+/// `claimed_until`. No right clock schedules a poll after `latest`, so such a poll is due too.
 pub(super) async fn claim_due(
     client: &impl Executor,
     now: Timestamp,
     stale_before: Timestamp,
     claimed_until: Timestamp,
+    latest: Timestamp,
 ) -> Result<Vec<(Payment, PollTarget)>> {
     let statement = client
         .prepare_cached(
             r"with due as (
                   select payment_id from payment
-                  where look_at <= $1 and (looked_at is null or looked_at < $2)
+                  where (look_at <= $1 or look_at > $4)
+                    and (looked_at is null or looked_at < $2 or looked_at > $1::timestamptz + interval '1 minute')
                   order by look_at limit 50 for update skip locked
               ), claimed as (
                   update payment p
@@ -76,7 +79,7 @@ pub(super) async fn claim_due(
               select s.*, claimed.asked_of_money as poll_target from payment_sheet s join claimed using (payment_id)",
         )
         .await?;
-    let rows = client.query(&statement, &[&now, &stale_before, &claimed_until]).await?;
+    let rows = client.query(&statement, &[&now, &stale_before, &claimed_until, &latest]).await?;
     rows.iter().map(|row| Ok((Payment::from_row(row)?, PollTarget::new(row.try_get("poll_target")?)))).collect()
 }
 

@@ -39,6 +39,11 @@ pub(super) fn next_poll_at(
     }
 }
 
+/// Returns a time after which no poll is scheduled at `now`, neither by [`next_poll_at`] nor with a new payment.
+pub(super) fn latest_poll_at(now: Timestamp, config: &PaymentsConfig) -> Timestamp {
+    now + config.qr_lifetime.max(config.max_poll_interval)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -82,5 +87,18 @@ mod tests {
         assert_eq!(delay_s(Status::Expired, 0, 87_300), None);
         assert_eq!(delay_s(Status::Created, 0, 87_300), None);
         assert_eq!(delay_s(Status::Waiting, 0, 87_300), Some(1_800), "in progress");
+    }
+
+    #[test]
+    fn no_poll_is_scheduled_after_the_latest() {
+        let now = Timestamp::from_second(0).expect("1970");
+        let expires_at = now + CONFIG.qr_lifetime;
+        for status in [Status::Created, Status::Waiting, Status::Expired, Status::Cancelled] {
+            for polls in 0..40 {
+                let state = CurrentState { status, holds_stock: false, expires_at };
+                let at = next_poll_at(state, polls, now, &CONFIG).expect("polled for a day");
+                assert!(at <= latest_poll_at(now, &CONFIG), "{status:?} after {polls} polls: {at}");
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::schedule::next_poll_at;
+use super::schedule::{latest_poll_at, next_poll_at};
 use super::state::{GRACE, ProviderStatus, Status};
 use super::store::Payment;
 use crate::foundation::error::Result;
@@ -21,7 +21,8 @@ pub(crate) async fn poll_due(brand: &Brand) -> Result<u64> {
     let now = brand.clock.now();
     let stale_before = now - brand.config.payments.min_poll_interval;
     let claimed_until = now + CLAIM_DURATION;
-    let due = poll_store::claim_due(&brand.postgres().await?, now, stale_before, claimed_until).await?;
+    let latest = latest_poll_at(now, &brand.config.payments) + CLAIM_DURATION;
+    let due = poll_store::claim_due(&brand.postgres().await?, now, stale_before, claimed_until, latest).await?;
     let count = due.len() as u64;
     let polls = due.iter().map(|(payment, target)| poll_one(brand, payment, *target, now, claimed_until));
     for result in futures_util::future::join_all(polls).await {

@@ -5,8 +5,10 @@
 //! Connections use the brand's own role. The `search_path` belongs to the role and is never set on a connection.
 
 mod connection;
+mod monitor;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::sync::Notify;
@@ -17,7 +19,9 @@ use tokio_postgres::{AsyncMessage, Client, NoTls};
 use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Kind, Result};
 
-pub use connection::{Connection, Executor, Parameters, Transaction};
+pub use connection::{Connection, Executor, Parameters, QueryError, Transaction};
+pub use monitor::DatabaseMonitor;
+pub(crate) use monitor::READ_ONLY_SQL;
 
 /// What the connections of a pool are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,14 @@ impl Purpose {
         }
     }
 
+    /// How long a client waits for the result of a statement.
+    pub(crate) fn response_timeout(self, config: &DatabaseConfig) -> Duration {
+        match self {
+            Purpose::Visitors => config.response_timeout,
+            Purpose::Work => config.statement_timeout + config.response_timeout,
+        }
+    }
+
     /// The maximum size of the pool.
     pub fn pool_size(self, config: &DatabaseConfig) -> usize {
         match self {
@@ -52,13 +64,16 @@ impl Purpose {
 /// A pool of at most `size` connections under the brand's role. Connections are opened on demand.
 pub fn pool(config: &DatabaseConfig, size: usize, purpose: Purpose) -> Pool {
     let mut postgres = brand_config(config);
-    postgres.options(format!(
-        "-c statement_timeout={} -c lock_timeout={} -c plan_cache_mode={}",
-        config.statement_timeout.as_millis(),
-        config.lock_timeout.as_millis(),
-        purpose.plan_cache_mode()
-    ));
-    postgres.keepalives_idle(std::time::Duration::from_secs(20));
+    limit_locks(&mut postgres, config);
+    add_options(
+        &mut postgres,
+        &format!(
+            "-c statement_timeout={} -c lock_timeout={} -c plan_cache_mode={}",
+            config.statement_timeout.as_millis(),
+            config.lock_timeout.as_millis(),
+            purpose.plan_cache_mode()
+        ),
+    );
     let manager = Manager::from_config(postgres, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
     Pool::builder(manager)
         .max_size(size)
@@ -70,11 +85,22 @@ pub fn pool(config: &DatabaseConfig, size: usize, purpose: Purpose) -> Pool {
         .expect("a runtime is set, which timeouts need")
 }
 
-/// A single connection under the brand's role, without a statement timeout.
+/// A single connection under the brand's role, without a statement timeout. The server ends it soon after its process is killed,
+/// and its transactions soon after its process is stopped.
 ///
 /// # Errors
 /// A message with the address of PostgreSQL that says what to do.
 pub async fn connect(config: &DatabaseConfig) -> Result<Client> {
+    let mut postgres = brand_config(config);
+    limit_locks(&mut postgres, config);
+    connect_with(&postgres, Role::Brand).await
+}
+
+/// As [`connect`], for a transaction that only reads and whose reader may pause: a pipe may block an export for any time.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_reading(config: &DatabaseConfig) -> Result<Client> {
     connect_with(&brand_config(config), Role::Brand).await
 }
 
@@ -100,8 +126,41 @@ fn brand_config(config: &DatabaseConfig) -> tokio_postgres::Config {
     if let Some(password) = &config.password {
         postgres.password(password.reveal());
     }
-    postgres.connect_timeout(config.connect_timeout);
+    let keepalive = &config.keepalive;
     postgres
+        .connect_timeout(config.connect_timeout)
+        .keepalives_idle(keepalive.idle)
+        .keepalives_interval(keepalive.interval)
+        .keepalives_retries(keepalive.probes)
+        .tcp_user_timeout(keepalive.user_timeout);
+    add_options(
+        &mut postgres,
+        &format!(
+            "-c client_connection_check_interval={} -c tcp_keepalives_idle={} -c tcp_keepalives_interval={} \
+             -c tcp_keepalives_count={}",
+            config.connection_check.as_millis(),
+            keepalive.idle.as_secs(),
+            keepalive.interval.as_secs(),
+            keepalive.probes
+        ),
+    );
+    postgres
+}
+
+/// Makes the server give up a transaction whose client neither sends nor receives, so that its locks do not outlive the client.
+fn limit_locks(postgres: &mut tokio_postgres::Config, config: &DatabaseConfig) {
+    let options = format!(
+        "-c idle_in_transaction_session_timeout={} -c tcp_user_timeout={}",
+        config.idle_in_transaction.as_millis(),
+        config.keepalive.user_timeout.as_millis()
+    );
+    add_options(postgres, &options);
+}
+
+/// Adds options to those of the URL.
+fn add_options(postgres: &mut tokio_postgres::Config, options: &str) {
+    let options = postgres.get_options().map_or_else(|| options.to_owned(), |present| format!("{present} {options}"));
+    postgres.options(options);
 }
 
 /// The role of a connection, for error messages.

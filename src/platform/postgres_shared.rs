@@ -18,12 +18,15 @@ use tokio_postgres::{Row, Statement, ToStatement};
 
 use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
-use crate::platform::postgres::{self, Executor, Parameters, Purpose};
+use crate::platform::postgres::{self, DatabaseMonitor, Executor, Parameters, Purpose, QueryError};
 
 pub(crate) struct SharedConnections {
     pool: Pool,
-    /// The time limit for opening a connection, and for a read.
-    timeout: Duration,
+    /// The time limit for opening a connection.
+    open_timeout: Duration,
+    /// The time limit for a read.
+    read_timeout: Duration,
+    monitor: Arc<DatabaseMonitor>,
     slots: Box<[Arc<Slot>]>,
     next: AtomicUsize,
 }
@@ -53,15 +56,23 @@ pub struct SharedConnection<'r> {
     slot: &'r Arc<Slot>,
     connection: Arc<ClosedOnDrop>,
     timeout: Duration,
+    monitor: &'r DatabaseMonitor,
 }
 
 impl SharedConnections {
-    pub(crate) fn new(config: &DatabaseConfig, purpose: Purpose) -> SharedConnections {
+    pub(crate) fn new(config: &DatabaseConfig, purpose: Purpose, monitor: Arc<DatabaseMonitor>) -> SharedConnections {
         let count = config.shared_connections;
         let slots = (0..count).map(|_| Arc::default()).collect();
         // A blocked connection stays open until its readers time out, while its replacement is in use.
         let pool = postgres::pool(config, 2 * count, purpose);
-        SharedConnections { pool, timeout: config.pool_wait, slots, next: AtomicUsize::new(0) }
+        SharedConnections {
+            pool,
+            open_timeout: config.pool_wait,
+            read_timeout: config.response_timeout,
+            monitor,
+            slots,
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// The next connection, round robin; opened if necessary.
@@ -72,9 +83,12 @@ impl SharedConnections {
         let slot = &self.slots[self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len()];
         let connection = match slot.connection() {
             Some(connection) => connection,
-            None => slot.open(&self.pool, self.timeout).await?,
+            None => {
+                let opened = slot.open(&self.pool, self.open_timeout).await;
+                opened.inspect_err(|error| self.monitor.connection_failed(error))?
+            }
         };
-        Ok(SharedConnection { slot, connection, timeout: self.timeout })
+        Ok(SharedConnection { slot, connection, timeout: self.read_timeout, monitor: &self.monitor })
     }
 
     /// The number of open connections.
@@ -135,11 +149,18 @@ impl SharedConnection<'_> {
     pub async fn with_timeout<T>(&self, read: impl Future<Output = Result<T>>) -> Result<T> {
         match tokio::time::timeout(self.timeout, read).await {
             Ok(result) => result,
-            Err(elapsed) => {
+            Err(_) => {
                 self.slot.connection.compare_and_swap(&Some(self.connection.clone()), None);
-                Err(Error::unavailable(elapsed))
+                let error = QueryError::NoResponse(self.timeout);
+                self.monitor.statement_failed(&error);
+                Err(Error::from(error))
             }
         }
+    }
+
+    /// The result of a statement, of whose error the monitor takes notice.
+    fn observe<T>(&self, result: Result<T, tokio_postgres::Error>) -> Result<T, QueryError> {
+        result.map_err(QueryError::from).inspect_err(|error| self.monitor.statement_failed(error))
     }
 
     fn object(&self) -> &Object {
@@ -148,39 +169,35 @@ impl SharedConnection<'_> {
 }
 
 impl Executor for SharedConnection<'_> {
-    async fn prepare_cached(&self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
-        self.object().prepare_cached(sql).await
+    async fn prepare_cached(&self, sql: &str) -> Result<Statement, QueryError> {
+        self.observe(self.object().prepare_cached(sql).await)
     }
 
-    async fn query<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<Vec<Row>, tokio_postgres::Error>
+    async fn query<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<Vec<Row>, QueryError>
     where
         T: ?Sized + ToStatement + Sync,
     {
-        self.object().query(statement, parameters).await
+        self.observe(self.object().query(statement, parameters).await)
     }
 
-    async fn query_one<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<Row, tokio_postgres::Error>
+    async fn query_one<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<Row, QueryError>
     where
         T: ?Sized + ToStatement + Sync,
     {
-        self.object().query_one(statement, parameters).await
+        self.observe(self.object().query_one(statement, parameters).await)
     }
 
-    async fn query_opt<T>(
-        &self,
-        statement: &T,
-        parameters: Parameters<'_>,
-    ) -> Result<Option<Row>, tokio_postgres::Error>
+    async fn query_opt<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<Option<Row>, QueryError>
     where
         T: ?Sized + ToStatement + Sync,
     {
-        self.object().query_opt(statement, parameters).await
+        self.observe(self.object().query_opt(statement, parameters).await)
     }
 
-    async fn execute<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<u64, tokio_postgres::Error>
+    async fn execute<T>(&self, statement: &T, parameters: Parameters<'_>) -> Result<u64, QueryError>
     where
         T: ?Sized + ToStatement + Sync,
     {
-        self.object().execute(statement, parameters).await
+        self.observe(self.object().execute(statement, parameters).await)
     }
 }

@@ -7,8 +7,7 @@
 //! - An unavailable Redis is an error of the single call.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -16,11 +15,15 @@ use redis::{FromRedisValue, IntoConnectionInfo, RedisError, ScriptInvocation};
 
 use crate::config::RedisConfig;
 use crate::foundation::error::{Error, Kind, Result, ResultExt};
+use crate::platform::outage::Outage;
+
+/// How long the key of a probe lives.
+const PROBE_LIFETIME_MS: u64 = 10_000;
 
 /// The Redis client of one brand. Cheap to clone.
 #[derive(Clone)]
 pub struct Redis {
-    inner: std::sync::Arc<Inner>,
+    inner: Arc<Inner>,
 }
 
 struct Inner {
@@ -31,27 +34,7 @@ struct Inner {
     connection: OnceLock<ConnectionManager>,
     /// The time limit of a call, including the connection.
     timeout: Duration,
-    is_unavailable: AtomicBool,
-}
-
-impl Inner {
-    /// Logs when Redis becomes unavailable and when it recovers, once each.
-    fn log_transition<T>(&self, result: &Result<T>) {
-        let is_unavailable = matches!(result, Err(error) if matches!(error.kind, Kind::Unavailable { .. }));
-        let unchanged = |before: bool| before == is_unavailable;
-        if unchanged(self.is_unavailable.load(Ordering::Relaxed))
-            || unchanged(self.is_unavailable.swap(is_unavailable, Ordering::Relaxed))
-        {
-            return;
-        }
-        let brand = self.prefix.trim_end_matches(':');
-        match result {
-            Err(error) => {
-                tracing::warn!(brand, %error, "Redis unavailable: logins fail and rate limits are not enforced");
-            }
-            Ok(_) => tracing::info!(brand, "Redis recovered"),
-        }
-    }
+    outage: Arc<Outage>,
 }
 
 /// A key with its brand's prefix, built by [`Redis::key`].
@@ -112,9 +95,9 @@ impl Redis {
                 .set_number_of_retries(1),
             connection: OnceLock::new(),
             timeout: config.connect_timeout + config.response_timeout,
-            is_unavailable: AtomicBool::new(false),
+            outage: Arc::default(),
         };
-        Ok(Redis { inner: std::sync::Arc::new(inner) })
+        Ok(Redis { inner: Arc::new(inner) })
     }
 
     /// The address of Redis, without the other parts of its URL: `127.0.0.1:6379`, `/run/redis/redis-server.sock`.
@@ -128,8 +111,41 @@ impl Redis {
         RedisKey(format!("{}{{{tag}}}:{rest}", self.inner.prefix))
     }
 
-    /// Runs `call` on the connection, with a timeout.
+    /// Runs `call` on the connection, with a timeout. A failure begins an outage.
     async fn call<T>(&self, call: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>) -> Result<T> {
+        let result = self.call_unobserved(call).await;
+        if let Err(error) = &result
+            && matches!(error.kind, Kind::Unavailable { .. })
+        {
+            self.outage_began(error);
+        }
+        result
+    }
+
+    fn outage_began(&self, error: &Error) {
+        let brand = self.inner.prefix.trim_end_matches(':').to_owned();
+        let log_begin = || {
+            tracing::warn!(brand, %error, "Redis unavailable: logins fail and rate limits are not enforced");
+        };
+        let redis = self.clone();
+        let probe = move || {
+            let redis = redis.clone();
+            async move { redis.write_probe().await.is_ok() }
+        };
+        let ended = brand.clone();
+        self.inner.outage.begin(log_begin, probe, move || tracing::info!(brand = ended, "Redis recovered"));
+    }
+
+    async fn write_probe(&self) -> Result<()> {
+        let mut command = redis::cmd("SET");
+        command.arg(self.key("probe", "written")).arg(1).arg("PX").arg(PROBE_LIFETIME_MS);
+        self.call_unobserved(async |mut connection| command.query_async(&mut connection).await).await
+    }
+
+    async fn call_unobserved<T>(
+        &self,
+        call: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>,
+    ) -> Result<T> {
         let inner = &self.inner;
         let connection = match inner.connection.get() {
             Some(connection) => connection.clone(),
@@ -138,13 +154,11 @@ impl Redis {
                 inner.connection.get_or_init(|| connection).clone()
             }
         };
-        let result = match tokio::time::timeout(inner.timeout, call(connection)).await {
+        match tokio::time::timeout(inner.timeout, call(connection)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(error.into()),
             Err(elapsed) => Err(Error::unavailable(elapsed)),
-        };
-        inner.log_transition(&result);
-        result
+        }
     }
 
     /// Runs a Lua script atomically on the server; loads it first if the server does not have it.
@@ -199,10 +213,12 @@ impl Redis {
         Ok(counts)
     }
 
+    /// Writes a key that expires after some seconds: a server that is out of memory or a read-only replica responds to reads.
+    ///
     /// # Errors
-    /// 503 while Redis is unavailable.
-    pub async fn ping(&self) -> Result<()> {
-        self.run(&redis::cmd("PING")).await
+    /// 503 while Redis is unavailable or accepts no writes.
+    pub async fn probe(&self) -> Result<()> {
+        self.write_probe().await.inspect_err(|error| self.outage_began(error))
     }
 
     /// Whether sessions survive a restart and memory pressure: whether `appendonly` or `save` is enabled, and `maxmemory-policy`.

@@ -24,8 +24,8 @@ const BACKLOG: i32 = 4096;
 /// The pause after a failed accept, such as `EMFILE`.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// At most one warning about failed accepts is logged in this time.
-const WARN_INTERVAL: Duration = Duration::from_secs(10);
+/// Failed accepts have ended when none was seen for this time.
+const RECOVERY_TIME: Duration = Duration::from_secs(1);
 
 /// Binds an address. `[::]:445` accepts IPv6 alone, so that `0.0.0.0:445` can be bound too.
 ///
@@ -67,18 +67,23 @@ pub async fn run<S: ConnectionHandler>(
         let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
         (permit, listener.accept().await)
     };
-    let mut warned_at: Option<Instant> = None;
+    let mut failed_at: Option<Instant> = None;
     loop {
         let (permit, accepted) = tokio::select! {
             accepted = accept() => accepted,
             () = shutdown.refusing_new() => return,
+            // A failed accept is retried while connections wait, so without another failure there are none left.
+            () = recovery(failed_at), if failed_at.is_some() => {
+                tracing::info!("accepting connections again");
+                failed_at = None;
+                continue;
+            }
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                if warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARN_INTERVAL) {
-                    tracing::warn!(%error, "failed to accept a connection; retrying");
-                    warned_at = Some(Instant::now());
+                if failed_at.replace(Instant::now()).is_none() {
+                    tracing::warn!(%error, "failed to accept a connection; open connections are served, and it is retried");
                 }
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
@@ -93,4 +98,10 @@ pub async fn run<S: ConnectionHandler>(
             drop(permit);
         });
     }
+}
+
+/// Waits until no accept has failed for `RECOVERY_TIME`.
+async fn recovery(failed_at: Option<Instant>) {
+    let elapsed = failed_at.map(|at| at.elapsed()).unwrap_or_default();
+    tokio::time::sleep(RECOVERY_TIME.saturating_sub(elapsed)).await;
 }

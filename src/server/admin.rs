@@ -78,7 +78,7 @@ async fn ready(brands: &Brands) -> Response<Full<Bytes>> {
         brands.running.iter().map(|brand| async move { (brand.name(), brand.unavailable_dependencies().await) });
     let results = futures_util::future::join_all(checks).await;
     let has_failed = |name: &str| brands.failures.iter().any(|failure| failure.name == name);
-    let is_served = |name: &str, lacks: &[String]| !has_failed(name) && !lacks.iter().any(|lack| lack == "postgresql");
+    let is_served = |name: &str, lacks: &[&str]| !has_failed(name) && !lacks.contains(&"postgresql");
     let serving: Vec<_> =
         results.iter().filter(|(name, lacks)| is_served(name, lacks)).map(|(name, _)| (*name).to_owned()).collect();
     // At start the brands are not known yet.

@@ -7,11 +7,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use tokio::sync::Semaphore;
-use tokio::time::error::Elapsed;
 
 use crate::config::BrandConfig;
 use crate::foundation::clock::Clock;
@@ -19,7 +18,7 @@ use crate::foundation::error::{Error, Result, ResultExt};
 use crate::http::rate_limit::RateLimiter;
 use crate::platform::http_client::HttpClient;
 use crate::platform::migrations;
-use crate::platform::postgres::{self, Connection, Executor, Purpose, Transaction};
+use crate::platform::postgres::{self, Connection, DatabaseMonitor, Executor, Purpose, READ_ONLY_SQL, Transaction};
 use crate::platform::postgres_shared::{SharedConnection, SharedConnections};
 use crate::platform::redis::Redis;
 use crate::telemetry::metrics::Metrics;
@@ -44,6 +43,9 @@ pub struct Brand {
     /// The client for the payment provider; `None` for a brand without one.
     pub provider_http: Option<HttpClient>,
     pool: Pool,
+    /// How long a client waits for the result of a statement on a pooled connection.
+    response_timeout: Duration,
+    database_monitor: Arc<DatabaseMonitor>,
     shared_connections: Arc<SharedConnections>,
     /// Whether the database passed its checks since the start.
     is_ready: Arc<AtomicBool>,
@@ -54,7 +56,8 @@ impl Brand {
     pub fn new(config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
         let redis = Redis::new(&config.name, &config.redis)?;
         let pool = postgres::pool(&config.database, purpose.pool_size(&config.database), purpose);
-        let shared_connections = Arc::new(SharedConnections::new(&config.database, purpose));
+        let database_monitor = DatabaseMonitor::new(&config.name, &config.database);
+        let shared_connections = Arc::new(SharedConnections::new(&config.database, purpose, database_monitor.clone()));
         let checkout_permits = Arc::new(Semaphore::new((config.database.pool_size / 2).max(1)));
         Ok(Arc::new(Brand {
             rate_limiter: RateLimiter::new(redis.clone(), config.rates),
@@ -63,6 +66,8 @@ impl Brand {
             metrics: Metrics::of(&config.name),
             cache: Arc::new(Cache::new(config.cache_bytes)),
             is_ready: Arc::default(),
+            response_timeout: purpose.response_timeout(&config.database),
+            database_monitor,
             config,
             redis,
             checkout_permits,
@@ -105,6 +110,8 @@ impl Brand {
             checkout_permits: self.checkout_permits.clone(),
             cache: self.cache.clone(),
             pool: self.pool.clone(),
+            response_timeout: self.response_timeout,
+            database_monitor: self.database_monitor.clone(),
             shared_connections: self.shared_connections.clone(),
             config,
         };
@@ -126,7 +133,18 @@ impl Brand {
     /// 503 when PostgreSQL is unavailable, no connection becomes free in time, or the brand is not ready yet.
     pub async fn postgres(&self) -> Result<Connection> {
         self.ensure_ready()?;
-        Ok(Connection::new(self.pool.get().await?))
+        let database = &self.config.database;
+        // Waiting for a place in the pool and opening a connection have a time limit each; a request waits once.
+        let time_limit = database.pool_wait.max(database.connect_timeout);
+        let opened = tokio::time::timeout(time_limit, self.pool.get()).await.or_unavailable();
+        let object = opened.and_then(|opened| Ok(opened?)).inspect_err(|error| {
+            let pool = self.pool.status();
+            // Without a free place, the requests are too many; that is no failure of PostgreSQL.
+            if pool.size < pool.max_size {
+                self.database_monitor.connection_failed(error);
+            }
+        })?;
+        Ok(Connection::new(object, self.response_timeout, Some(self.database_monitor.clone())))
     }
 
     /// A transaction under the brand's role; it begins with its first statement.
@@ -190,13 +208,26 @@ impl Brand {
             return Err(Error::internal(problem));
         }
         self.is_ready.store(true, Ordering::Relaxed);
+        self.set_clock().await
+    }
+
+    /// Sets the brand's clock to the database's time.
+    ///
+    /// # Errors
+    /// 503 while the database is unavailable.
+    pub(crate) async fn set_clock(&self) -> Result<()> {
+        let connection = self.postgres().await?;
+        let sent_at = Instant::now();
+        let row = connection.query_one("select clock_timestamp()", &[]).await?;
+        self.clock.set(row.try_get(0)?, sent_at, Instant::now());
         Ok(())
     }
 
     /// Starts cache invalidation, without which no cached response is served. To be called once.
     pub fn follow_catalog_changes(&self) {
         let (cache, name) = (Arc::downgrade(&self.cache), self.name().to_owned());
-        tokio::spawn(cache::invalidation::run(cache, self.config.database.clone(), name));
+        let (database, monitor) = (self.config.database.clone(), self.database_monitor.clone());
+        tokio::spawn(cache::invalidation::run(cache, database, name, monitor, self.clock.clone()));
     }
 
     /// Why the database cannot serve the brand, or `None`.
@@ -209,25 +240,31 @@ impl Brand {
         Ok((!pending.is_empty()).then(|| format!("the schema lacks {}: run brandgate migrate", pending.join(", "))))
     }
 
-    /// The dependencies that do not respond: `postgresql`, `redis`.
-    pub async fn unavailable_dependencies(&self) -> Vec<String> {
+    /// What is wrong with the dependencies, one name each: `postgresql` and `redis` do not work; with `postgresql_writes` PostgreSQL
+    /// is read-only, and with `postgresql_connections` it accepts no new connections, while those that are open work.
+    pub async fn unavailable_dependencies(&self) -> Vec<&'static str> {
         let database = async {
             let client = self.postgres().await?;
             client.query_one("select exists (select from listed_item)", &[]).await?;
-            Ok::<_, Error>(())
+            Ok::<bool, Error>(client.query_one(READ_ONLY_SQL, &[]).await?.get(0))
         };
         let (database, redis) = tokio::join!(
             tokio::time::timeout(PROBE_TIMEOUT, database),
-            tokio::time::timeout(PROBE_TIMEOUT, self.redis.ping())
+            tokio::time::timeout(PROBE_TIMEOUT, self.redis.probe())
         );
-        let is_available = |probe: Result<Result<()>, Elapsed>| probe.is_ok_and(|result| result.is_ok());
-        let (database, redis) = (is_available(database), is_available(redis));
-        let mut unavailable = Vec::new();
-        unavailable.extend((!database).then(|| "postgresql".to_owned()));
-        unavailable.extend((!redis).then(|| "redis".to_owned()));
-        unavailable
+        let database = match database {
+            Ok(Ok(true)) => Some("postgresql_writes"),
+            Ok(Ok(false)) if self.database_monitor.has_outage() => Some("postgresql_connections"),
+            Ok(Ok(false)) => None,
+            _ => Some("postgresql"),
+        };
+        let redis = (!redis.is_ok_and(|result| result.is_ok())).then_some("redis");
+        database.into_iter().chain(redis).collect()
     }
 }
+
+/// The names that [`Brand::unavailable_dependencies`] returns.
+pub const DEPENDENCIES: [&str; 4] = ["postgresql", "postgresql_writes", "postgresql_connections", "redis"];
 
 fn provider_http_client(config: &BrandConfig) -> Result<Option<HttpClient>> {
     let bank = config.bank.as_ref();

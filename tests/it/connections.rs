@@ -18,7 +18,7 @@ fn pool_of_one() -> (Site, Pool) {
 }
 
 async fn connection(pool: &Pool) -> Connection {
-    Connection::new(pool.get().await.expect("a connection"))
+    Connection::new(pool.get().await.expect("a connection"), Duration::from_secs(20), None)
 }
 
 /// The server process of a connection, and whether a transaction is open on it: `now()` is constant in a transaction.

@@ -146,7 +146,8 @@ async fn an_email_is_queued_in_the_callers_transaction() {
     let credentials = site.directory.path().join("credentials");
     let config = config::load_file(&site.brand_path("dexar"), Some(&credentials)).expect("a valid file");
     let pool = postgres::pool(&config.database, 2, Purpose::Work);
-    let connection = async || Connection::new(pool.get().await.expect("a connection"));
+    let connection =
+        async || Connection::new(pool.get().await.expect("a connection"), std::time::Duration::from_secs(20), None);
     let draft = EmailDraft {
         subject_key: "payment:1".to_owned(),
         to: mail::parse_address("Anna@Example.org").expect("an address"),

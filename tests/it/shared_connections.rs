@@ -7,7 +7,7 @@ async fn reads_on_blocked_connections_time_out_concurrently() {
     let site = Site::new(&["dexar"]);
     site.import("dexar", &[&data("import/document.json")]).success();
     let text = std::fs::read_to_string(site.brand_path("dexar")).expect("the brand's file");
-    site.directory.write("brands/dexar.toml", text.replace("pool_wait_ms = 20000", "pool_wait_ms = 300"));
+    site.directory.write("brands/dexar.toml", text.replace("response_timeout_ms = 20000", "response_timeout_ms = 300"));
     let gateway = site.start();
     let client = gateway.client("dexar");
     let id = client.json("/randomitems?count=1").await[0]["itemID"].as_u64().expect("an item");

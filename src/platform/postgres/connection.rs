@@ -4,17 +4,115 @@
 //!
 //! A connection returns to the pool only when no statement and no transaction is open on it; otherwise it is closed.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use deadpool_postgres::Object;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement, ToStatement};
 
-use crate::foundation::error::{Error, Result};
+use super::DatabaseMonitor;
+use crate::foundation::error::{ConstraintExt, Error, Result};
 
 /// The parameters of a statement, `$1` first.
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
-type QueryResult<T> = std::result::Result<T, tokio_postgres::Error>;
+type QueryResult<T> = std::result::Result<T, QueryError>;
+
+/// Why a statement has no result.
+#[derive(Debug)]
+pub enum QueryError {
+    /// The server's error, or that of the connection.
+    Postgres(tokio_postgres::Error),
+    /// The server did not respond within this time.
+    NoResponse(Duration),
+}
+
+impl QueryError {
+    fn code(&self) -> Option<&SqlState> {
+        match self {
+            QueryError::Postgres(error) => error.code(),
+            QueryError::NoResponse(_) => None,
+        }
+    }
+
+    /// Whether the server, or the session, refuses writes: it is a standby since a failover.
+    pub fn is_read_only(&self) -> bool {
+        self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+    }
+
+    /// Whether the statement failed because of the server and not because of the statement or its concurrent transactions.
+    pub(crate) fn is_outage(&self) -> bool {
+        match (self, self.code()) {
+            (QueryError::NoResponse(_), _) => true,
+            (_, Some(code)) => {
+                let is_unavailable = ["08", "57P"].iter().any(|class| code.code().starts_with(class));
+                is_unavailable || self.is_read_only() || *code == SqlState::TOO_MANY_CONNECTIONS
+            }
+            (QueryError::Postgres(error), None) => error.is_closed(),
+        }
+    }
+
+    /// The name of the violated constraint or unique index.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            QueryError::Postgres(error) => error.as_db_error()?.constraint(),
+            QueryError::NoResponse(_) => None,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for QueryError {
+    fn from(error: tokio_postgres::Error) -> QueryError {
+        QueryError::Postgres(error)
+    }
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QueryError::Postgres(error) => match error.as_db_error() {
+                Some(error) => error.fmt(f),
+                None => error.fmt(f),
+            },
+            QueryError::NoResponse(timeout) => {
+                write!(f, "PostgreSQL did not respond to a statement within {} ms", timeout.as_millis())
+            }
+        }
+    }
+}
+
+impl std::error::Error for QueryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            QueryError::Postgres(error) => error.source(),
+            QueryError::NoResponse(_) => None,
+        }
+    }
+}
+
+impl From<QueryError> for Error {
+    #[track_caller]
+    fn from(cause: QueryError) -> Error {
+        match cause {
+            QueryError::Postgres(cause) => Error::from(cause),
+            QueryError::NoResponse(_) => Error::unavailable(cause),
+        }
+    }
+}
+
+impl<T> ConstraintExt<T> for QueryResult<T> {
+    #[track_caller]
+    fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T> {
+        match self {
+            Ok(value) => Ok(value),
+            Err(cause) if cause.constraint() == Some(name) => Err(error().with_cause(cause)),
+            Err(cause) => Err(Error::from(cause)),
+        }
+    }
+}
 
 /// Runs statements: a [`Connection`], a [`Transaction`] or a shared connection.
 ///
@@ -49,16 +147,22 @@ pub trait Executor: Sync {
 }
 
 /// A connection of the pool. Dropping it returns it to the pool if it is idle. If a statement is still running (after a timeout or a
-/// cancelled task), it is closed, because the next user would have to wait for that statement.
+/// cancelled task), it is closed, because the next user would have to wait for that statement. It is also closed after an error of
+/// the server, such as that it is read-only: a new connection may reach another server.
 pub struct Connection {
     object: Option<Object>,
     /// The number of statements without a result, plus one for an open transaction.
     pending: AtomicUsize,
+    has_server_error: AtomicBool,
+    response_timeout: Duration,
+    monitor: Option<Arc<DatabaseMonitor>>,
 }
 
 impl Connection {
-    pub fn new(object: Object) -> Connection {
-        Connection { object: Some(object), pending: AtomicUsize::new(0) }
+    /// `response_timeout` limits the time of each statement; `monitor` takes notice of errors of the server.
+    pub fn new(object: Object, response_timeout: Duration, monitor: Option<Arc<DatabaseMonitor>>) -> Connection {
+        let (pending, has_server_error) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Connection { object: Some(object), pending, has_server_error, response_timeout, monitor }
     }
 
     /// Returns a transaction that begins in the same round trip as its first statement.
@@ -70,18 +174,31 @@ impl Connection {
         self.object.as_ref().expect("only drop takes it")
     }
 
-    /// Dropping the future before its completion leaves the statement pending.
-    async fn run<T>(&self, statement: impl Future<Output = T>) -> T {
+    /// Dropping the future before its completion, and a timeout, leave the statement pending.
+    async fn run<T>(&self, statement: impl Future<Output = Result<T, tokio_postgres::Error>>) -> QueryResult<T> {
         self.pending.fetch_add(1, Ordering::Relaxed);
-        let result = statement.await;
-        self.pending.fetch_sub(1, Ordering::Relaxed);
+        let result = match tokio::time::timeout(self.response_timeout, statement).await {
+            Ok(result) => {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                result.map_err(QueryError::from)
+            }
+            Err(_) => Err(QueryError::NoResponse(self.response_timeout)),
+        };
+        if let Err(error) = &result
+            && error.is_outage()
+        {
+            self.has_server_error.store(true, Ordering::Relaxed);
+            if let Some(monitor) = &self.monitor {
+                monitor.statement_failed(error);
+            }
+        }
         result
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if *self.pending.get_mut() > 0 {
+        if *self.pending.get_mut() > 0 || *self.has_server_error.get_mut() {
             drop(self.object.take().map(Object::take));
         }
     }
@@ -170,7 +287,8 @@ impl Transaction {
             statement.await
         } else {
             self.connection.pending.fetch_add(1, Ordering::Relaxed);
-            let (begin, result) = tokio::join!(self.connection.object().batch_execute("begin"), statement);
+            let (begin, result) =
+                tokio::join!(self.connection.run(self.connection.object().batch_execute("begin")), statement);
             begin.and(result)
         };
         if result.is_err() {

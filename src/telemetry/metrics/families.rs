@@ -145,7 +145,8 @@ metrics! {
         cache_entries: Gauge [] "Responses in the cache";
         cache_size_bytes: Gauge in Bytes [] "Memory used by the response cache";
         postgresql_connections: Gauge [state] "PostgreSQL connections of the pool (open, idle), requests that wait for one (waited_for), and shared connections";
-        up: Gauge [part] "Whether a dependency of the brand responds";
+        up: Gauge [part] "Whether a dependency of the brand works; postgresql_writes: PostgreSQL is not read-only; postgresql_connections: it accepts new connections";
+        clock_offset_seconds: FloatGauge in Seconds [] "How far the clock of PostgreSQL, which decides on expiry, is ahead of this machine's";
         tls_certificate_not_after_timestamp_seconds: Gauge in Seconds [] "Expiry time of the certificate in use";
         queue_waiting: Gauge [queue] "Messages waiting to be sent";
         queue_failed: Gauge [queue] "Messages that failed permanently and need manual action";

@@ -14,8 +14,9 @@ use tokio::sync::Notify;
 use tokio_postgres::{Client, Statement};
 
 use crate::config::DatabaseConfig;
+use crate::foundation::clock::Clock;
 use crate::foundation::error::{Error, Result, ResultExt};
-use crate::platform::postgres;
+use crate::platform::postgres::{self, DatabaseMonitor};
 use crate::tenant::cache::Cache;
 use crate::tenant::cache::change_log::CatalogChange;
 
@@ -43,17 +44,19 @@ struct Position {
     polled_at: Option<Instant>,
 }
 
-/// Polls until the cache is dropped.
-pub(crate) async fn run(cache: Weak<Cache>, config: DatabaseConfig, brand: String) {
-    let mut is_unavailable = false;
+/// Polls until the cache is dropped. Each poll sets `clock` to the database's time.
+pub(crate) async fn run(
+    cache: Weak<Cache>,
+    config: DatabaseConfig,
+    brand: String,
+    monitor: Arc<DatabaseMonitor>,
+    clock: Clock,
+) {
     while cache.strong_count() > 0 {
-        let result = poll_over_one_connection(&cache, &config, &brand, &mut is_unavailable).await;
+        let result = poll_over_one_connection(&cache, &config, &brand, &clock).await;
         let Some(cache) = cache.upgrade() else { return };
         if let Err(error) = result {
-            if !is_unavailable {
-                tracing::warn!(brand, %error, "PostgreSQL unavailable; cached catalogue responses are served until it recovers");
-            }
-            is_unavailable = true;
+            monitor.connection_failed(&error);
             cache.poll_failed();
         }
         drop(cache);
@@ -66,7 +69,7 @@ async fn poll_over_one_connection(
     cache: &Weak<Cache>,
     config: &DatabaseConfig,
     brand: &str,
-    is_unavailable: &mut bool,
+    clock: &Clock,
 ) -> Result<()> {
     let notifications = Arc::new(Notify::new());
     let connect = async {
@@ -81,13 +84,10 @@ async fn poll_over_one_connection(
     let mut position = Position::unknown();
     loop {
         let started_at = Instant::now();
-        let changes = with_timeout(POLL_TIMEOUT, position.poll(&client, &statement, started_at)).await?;
+        let changes = with_timeout(POLL_TIMEOUT, position.poll(&client, &statement, started_at, clock)).await?;
         let Some(cache) = cache.upgrade() else { return Ok(()) };
         cache.polled(started_at, changes);
         drop(cache);
-        if std::mem::take(is_unavailable) {
-            tracing::info!(brand, "PostgreSQL recovered");
-        }
         tokio::time::sleep(MIN_PAUSE).await;
         let _ = tokio::time::timeout(POLL_INTERVAL, notifications.notified()).await;
     }
@@ -99,7 +99,7 @@ async fn with_timeout<T>(timeout: Duration, work: impl Future<Output = Result<T>
 
 /// One snapshot returns both the oldest running transaction and the visible changes of later ones.
 const POLL_SQL: &str = r"
-    select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest_running, c.change_id, c.xact, c.item_id
+    select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest_running, clock_timestamp() as now, c.change_id, c.xact, c.item_id
     from (select) one left join catalog_change c on c.xact >= $1";
 
 impl Position {
@@ -114,8 +114,12 @@ impl Position {
         client: &Client,
         statement: &Statement,
         started_at: Instant,
+        clock: &Clock,
     ) -> Result<Vec<CatalogChange>> {
         let rows = client.query(statement, &[&self.oldest_running]).await?;
+        if let Some(row) = rows.first() {
+            clock.set(row.try_get("now")?, started_at, Instant::now());
+        }
         let mut changes = Vec::new();
         for row in &rows {
             let Some(change_id) = row.try_get::<_, Option<i64>>("change_id")? else { continue };

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use super::services::{Services, certificates};
 
 /// Timeouts for a slow build on a busy machine.
-const LONG_TIMEOUTS: &str =
-    "pool_wait_ms = 20000\nconnect_timeout_ms = 10000\nstatement_timeout_ms = 14000\nlock_timeout_ms = 10000\n";
+const LONG_TIMEOUTS: &str = "pool_wait_ms = 20000\nconnect_timeout_ms = 10000\nstatement_timeout_ms = 14000\nlock_timeout_ms = 10000\n\
+     response_timeout_ms = 20000\n";
 
 /// The password of a brand's role, the same for all databases of a run: roles belong to the server.
 pub(crate) fn password_of(brand: &str) -> String {

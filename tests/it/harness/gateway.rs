@@ -68,6 +68,11 @@ impl Gateway {
         plain_http_get(self.admin_port, "/metrics").expect("the admin listener answers").1
     }
 
+    /// Waits until a scrape contains this line, the name and labels of a series and its value.
+    pub(crate) fn await_metric(&self, line: &str) {
+        eventually(line, 20, || self.metrics().lines().any(|found| found == line).then_some(()));
+    }
+
     /// The counts of cache hits, misses and stale hits of a brand.
     pub(crate) fn cache_lookups(&self, brand: &str) -> [u64; 3] {
         let text = self.metrics();

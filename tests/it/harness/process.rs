@@ -68,6 +68,14 @@ impl Process {
         assert!(sent.success(), "{} has exited already:\n{}", self.name, self.log());
     }
 
+    /// Sets the soft limit of open files (`RLIMIT_NOFILE`) of the running process.
+    pub(crate) fn limit_open_files(&self, limit: &str) {
+        let pid = self.child.lock().expect("no panic while locked").id().to_string();
+        let limit = format!("--nofile={limit}:");
+        let set = Command::new("prlimit").args(["--pid", &pid, &limit]).status().expect("prlimit is installed");
+        assert!(set.success(), "{limit}");
+    }
+
     pub(crate) fn terminate(&self) {
         self.signal("-TERM");
     }

@@ -161,6 +161,14 @@ impl Site {
         self.import(brand, &[&[path.to_str().expect("UTF-8")], arguments].concat())
     }
 
+    /// Starts `brandgate catalog import` of a file.
+    pub(crate) fn start_import(&self, brand: &str, path: &str) -> Process {
+        Process::start("import", env!("CARGO_BIN_EXE_brandgate"), self.directory.path(), |command| {
+            command.args(["catalog", "import", "--brand", brand, path]);
+            self.set_environment(command);
+        })
+    }
+
     /// The output of `brandgate catalog export`.
     pub(crate) fn export(&self, brand: &str) -> String {
         self.run(&["catalog", "export", "--brand", brand]).success()
