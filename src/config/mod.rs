@@ -138,6 +138,11 @@ pub fn load_file(file: &Path, credentials: Option<&Path>) -> Result<BrandConfig,
         return Err(unreadable("is not a regular file".to_owned()));
     }
     let text = std::fs::read_to_string(file).map_err(|e| unreadable(format!("failed to read: {e}")))?;
+    parse(file, text, credentials)
+}
+
+/// Reads the text of a brand file, and the secrets that it names.
+fn parse(file: &Path, text: String, credentials: Option<&Path>) -> Result<BrandConfig, Vec<ConfigProblem>> {
     let document = Document::new(file, text);
     let (table, syntax_errors) = DeTable::parse_recoverable(document.text());
     for error in &syntax_errors {
