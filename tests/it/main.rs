@@ -1,5 +1,6 @@
 //! Integration tests: the real binary against PostgreSQL, Redis and the simulators, over TLS.
 
+mod access;
 mod api_samples;
 mod bad_input;
 mod bot;
@@ -11,6 +12,7 @@ mod check_problems;
 mod config;
 mod connections;
 mod cors;
+mod crash_recovery;
 mod demo_catalog;
 mod dependency_failures;
 mod documents;
@@ -26,6 +28,7 @@ mod import_races;
 mod import_yml;
 mod layering;
 mod listing;
+mod log_secrecy;
 mod login;
 mod login_callback;
 mod mail;
