@@ -36,7 +36,7 @@ fn steps(qr_id: &str) -> Vec<Step> {
         ("DELETE", "/cart", path("/cart"), Some(json!([12])), 200, 200),
         // The same order id is another order of another owner.
         ("POST", "/cart", path("/cart"), Some(order(HER_ORDER, "3", &[(14, "3", Some(1))])), 200, 404),
-        // The id of a code is known only to those to whom it was shown, and its status names nobody.
+        // The id of a code is known only to those to whom it was shown, and its status names no customer.
         ("GET", "/qr/payment/{id}", format!("/qr/payment/{qr_id}"), None, 200, 404),
         ("POST", "/purchase-email", path("/purchase-email"), Some(email), 404, 404),
         ("POST", "/payments/raiffeisen/notify", path("/payments/raiffeisen/notify"), Some(notification), 401, 401),

@@ -22,7 +22,7 @@ const CLIENTS: usize = 8;
 const ORDERS_PER_CLIENT: usize = 20;
 const KILLS: usize = 10;
 
-/// What one visitor was told.
+/// The answers that one visitor received.
 struct JournalEntry {
     name: String,
     browser: BrowserClient,
