@@ -12,6 +12,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MACHETE_VERSION := 0.9.2
 MACHETE := .dev/tools/bin/cargo-machete
+DENY_VERSION := 0.20.2
+DENY := .dev/tools/bin/cargo-deny
 CARGO_DEB_VERSION := 3.8.0
 CARGO_DEB := .dev/tools/bin/cargo-deb
 
@@ -67,12 +69,13 @@ deb-test: $(CARGO_DEB) ## Install, upgrade and remove the package on a bare Debi
 	@$(MAKE) deb DEB='--deb-version 0.0.2-1 -o .dev/deb-test/0.0.2-1.deb'
 	@exec tests/systemd/package.sh .dev/deb-test
 
-lint: $(MACHETE) ## Check formatting, clippy, unused dependencies, shell scripts and alerts
+lint: $(MACHETE) $(DENY) ## Check formatting, clippy, unused dependencies, licences, shell scripts and alerts
 	@tests/env/packages.sh rust cc ca shellcheck promtool
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	@cargo fmt --check
 	@cargo clippy --all-targets --locked -- -D warnings
 	@$(MACHETE)
+	@$(DENY) --log-level error check licenses bans sources
 	@promtool check config --syntax-only systemd/monitoring/prometheus.yml >/dev/null
 	@promtool check rules systemd/monitoring/alerts.yml >/dev/null
 	@promtool test rules systemd/monitoring/alerts_test.yml >/dev/null
@@ -83,6 +86,13 @@ $(MACHETE): Makefile
 	@tests/env/packages.sh rust cc ca
 	@[[ -x $@ && "$$($@ --version 2>/dev/null)" == "$(MACHETE_VERSION)" ]] || \
 	  cargo install --quiet --locked --root .dev/tools cargo-machete@$(MACHETE_VERSION)
+	@touch $@
+
+# Compiled once, in minutes.
+$(DENY): Makefile
+	@tests/env/packages.sh rust cc ca
+	@[[ -x $@ && "$$($@ --version 2>/dev/null)" == "cargo-deny $(DENY_VERSION)" ]] || \
+	  cargo install --quiet --locked --root .dev/tools cargo-deny@$(DENY_VERSION)
 	@touch $@
 
 $(CARGO_DEB): Makefile

@@ -196,7 +196,7 @@ fn invalid(name: &str, expected: &str) -> Error {
 }
 
 fn truncated(name: &str) -> String {
-    name.chars().take(40).collect()
+    without_controls(&name.chars().take(40).collect::<String>())
 }
 
 fn parse_digits(text: &str) -> Option<i64> {
@@ -208,6 +208,7 @@ fn parse_digits(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foundation::fuzz::{fuzz, refused};
     use serde_json::json;
 
     fn token() -> Secret {
@@ -288,5 +289,42 @@ mod tests {
             assert!(error.public.contains(name), "{name} {value}: {}", error.public);
         }
         assert!(SignedData::from_pairs(vec![("id".into(), "1".into()), ("id".into(), "2".into())]).is_err());
+    }
+
+    #[test]
+    fn fuzz_login_data() {
+        let good =
+            format!(r#"{{"id":42,"first_name":"Анна","last_name":"К.","auth_date":1709100000,"hash":"{HASH}"}}"#);
+        let more = r#""К.","username":"anna","photo_url":"https://t.me/a.jpg","attempt":"a1""#;
+        let seeds =
+            [good.clone(), good.replace("42", "\"42\"").replace("\"К.\"", "null"), good.replace("\"К.\"", more)];
+        let words =
+            ["\"attempt\":", "\"username\":", "\"id\":", "\"hash\":", "null", "\\n", "\\u0000", "id=", HASH, "1e3"];
+        let (token, other) = (token(), Secret::new("test", "123456:ABD"));
+        let (now, age) = (Timestamp::from_second(1_709_100_000).expect("2024"), SignedDuration::from_mins(5));
+        let original = signed_by(&token);
+        let outcomes = fuzz(&seeds, &words, |input| {
+            let parsed = crate::http::request::json(input).and_then(|body| SignedData::from_json(&body));
+            let data = match parsed {
+                Ok(data) => data,
+                Err(error) => return refused(&error),
+            };
+            assert!((1..=MAX_SAFE_INTEGER).contains(&data.user_id) && data.fields.len() <= FIELDS.len());
+            assert!(data.fields.values().all(|value| !value.contains(char::is_control)), "{data:?}");
+            // A link with this data is read as the same data.
+            let pairs = data.pairs().into_iter().map(|(name, value)| (name.to_owned(), value));
+            assert_eq!(SignedData::from_pairs(pairs.collect()).expect("accepted before"), data);
+            let url = callback_url("https://localhost", &data);
+            assert!(url.is_ascii() && !url.contains(char::is_whitespace), "{url}");
+            assert!(data.verify(&other, now, age).is_err(), "another bot's token");
+            match data.verify(&token, now, age) {
+                Ok(()) => {
+                    assert_eq!(data, original, "only what was signed is accepted");
+                    "accepted".to_owned()
+                }
+                Err(error) => refused(&error),
+            }
+        });
+        outcomes.assert_seen(&["accepted", "bad_json", "bad_login", "bad_hash"]);
     }
 }

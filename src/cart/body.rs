@@ -66,6 +66,7 @@ fn quantity(body: &Value, min: i32) -> Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foundation::fuzz::{fuzz, refused};
     use serde_json::json;
 
     fn posted(body: &Value) -> Result<CartPost> {
@@ -105,5 +106,42 @@ mod tests {
         for body in [json!({}), json!(["1"]), json!([0]), json!([1.5]), json!(1)] {
             assert!(parse_delete(&body).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn fuzz_cart_bodies() {
+        let seeds = [
+            r#"{"itemID":5,"quantity":3}"#,
+            r#"{"itemID":9007199254740991,"quantity":null,"amount":null}"#,
+            r#"{"amount":89990,"items":[{"itemID":5,"price":89990}]}"#,
+            "[1,2,9007199254740991]",
+        ];
+        let words =
+            ["\"itemID\":", "\"quantity\":", "\"amount\":", "null", "true", "[", "]", "{", "}", ",", "1.0", "\"5\""];
+        let ids = 1..=MAX_SAFE_INTEGER;
+        let outcomes = fuzz(&seeds, &words, |input| {
+            if let Ok(body) = request::json(input) {
+                if let Ok((item_id, quantity)) = parse_patch(&body) {
+                    assert!(ids.contains(&item_id) && (0..=MAX_QUANTITY).contains(&quantity), "{body}");
+                }
+                if let Ok(removed) = parse_delete(&body) {
+                    assert!(removed.iter().all(|id| ids.contains(id)), "{body}");
+                    assert_eq!(json!(removed), body, "every id is read as it was sent");
+                    return "removal".to_owned();
+                }
+            }
+            match parse_post(input) {
+                Ok(CartPost::Add { item_id, quantity }) => {
+                    assert!(ids.contains(&item_id) && (1..=MAX_QUANTITY).contains(&quantity));
+                    let again = posted(&json!({"itemID": item_id, "quantity": quantity})).expect("accepted before");
+                    assert_eq!(again, CartPost::Add { item_id, quantity });
+                    "addition".to_owned()
+                }
+                Ok(CartPost::Payment) => "payment".to_owned(),
+                Err(error) => refused(&error),
+            }
+        });
+        outcomes.assert_seen(&["addition", "payment", "removal"]);
+        outcomes.assert_seen(&["bad_json", "bad_cart_body", "bad_item_id", "bad_quantity"]);
     }
 }

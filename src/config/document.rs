@@ -79,10 +79,12 @@ impl Document {
         &self.text
     }
 
-    /// Adds a problem at a byte of the text; `None` is the whole file.
+    /// Adds a problem at a byte of the text; `None` is the whole file. A message may repeat a part of the file, whose control
+    /// characters must not reach the log.
     pub(super) fn problem(&self, byte: Option<usize>, message: impl Into<String>) {
         let line = byte.map_or(0, |byte| 1 + self.text[..byte.min(self.text.len())].matches('\n').count());
-        self.problems.borrow_mut().push(ConfigProblem { file: self.file.clone(), line, message: message.into() });
+        let message = message.into().replace(char::is_control, " ");
+        self.problems.borrow_mut().push(ConfigProblem { file: self.file.clone(), line, message });
     }
 
     pub(super) fn into_problems(self) -> Vec<ConfigProblem> {

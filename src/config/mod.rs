@@ -204,10 +204,14 @@ fn read_file(file: &Path, credentials: Option<&Path>) -> (Option<BrandConfig>, V
     if std::fs::metadata(file).is_ok_and(|found| !found.is_file()) {
         return unreadable("is not a regular file".to_owned());
     }
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(e) => return unreadable(format!("failed to read: {e}")),
-    };
+    match std::fs::read_to_string(file) {
+        Ok(text) => parse(file, text, credentials),
+        Err(e) => unreadable(format!("failed to read: {e}")),
+    }
+}
+
+/// Reads the text of a brand file, and the secrets that it names.
+fn parse(file: &Path, text: String, credentials: Option<&Path>) -> (Option<BrandConfig>, Vec<ConfigProblem>) {
     let document = Document::new(file, text);
     let (table, syntax_errors) = DeTable::parse_recoverable(document.text());
     for error in &syntax_errors {

@@ -2,6 +2,7 @@
 
 use super::reference::declared_sections;
 use super::*;
+use crate::foundation::fuzz::fuzz;
 
 const GOOD: &str = r#"
 name = "dexar"
@@ -121,4 +122,59 @@ fn every_setting_has_a_help_text_and_a_default_within_its_range() {
             }
         }
     }
+}
+
+#[test]
+fn fuzz_brand_files() {
+    let sections = "[limits]\nbody_bytes = 0x1_0000\nconnections = 10\n[timeouts]\nrequest_ms = 5000\n\
+                    [proxy_protocol]\ntrusted = [\"10.0.0.0/8\"]\n[payments]\nrounding = \"rouble\"\n\
+                    [mail]\nhost = \"smtp.example\"\nfrom = \"Shop <shop@dexar.example>\"\n";
+    let seeds = [GOOD.to_owned(), format!("{GOOD}{sections}")];
+    let words = [
+        "\n[",
+        "]",
+        " = ",
+        "\"",
+        "\"\"\"",
+        "'",
+        "true",
+        "1979-05-27",
+        "inf",
+        "https://",
+        "postgresql://",
+        "[::1]:445",
+        "dexar",
+        "novo",
+        "tls.",
+        "\\n",
+        "\\u0007",
+        "#",
+        "limits",
+        "password",
+        "dexar.bank-key",
+    ];
+    let outcomes = fuzz(&seeds, &words, |input| {
+        let Ok(text) = std::str::from_utf8(input) else { return "not UTF-8".to_owned() };
+        match parse(Path::new("dexar.toml"), text.to_owned(), None) {
+            (Some(brand), problems) if problems.is_empty() => {
+                assert_eq!(brand.name, "dexar");
+                assert!(!brand.listen.is_empty() && brand.limits.connections > brand.listen.len());
+                assert!((1_024..=1 << 30).contains(&brand.limits.body_bytes), "{}", brand.limits.body_bytes);
+                assert!(brand.origins.iter().all(|origin| is_origin(origin)), "{:?}", brand.origins);
+                assert!(!brand.host().is_empty() && !brand.title.is_empty());
+                "accepted".to_owned()
+            }
+            (_, problems) => {
+                let lines = text.split('\n').count();
+                assert!(!problems.is_empty() && problems.is_sorted_by_key(|problem| problem.line));
+                for problem in &problems {
+                    assert!(problem.line <= lines, "line {} of {lines}: {problem}", problem.line);
+                    // Each problem is one line of the log.
+                    assert!(!problem.to_string().contains(char::is_control), "{problem:?}");
+                }
+                "refused".to_owned()
+            }
+        }
+    });
+    outcomes.assert_seen(&["accepted", "refused"]);
 }

@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod error;
+#[cfg(test)]
+pub(crate) mod fuzz;
 pub(crate) mod hex;
 pub mod language;
 pub mod money;

@@ -201,4 +201,60 @@ mod tests {
         headers.insert(IF_NONE_MATCH, HeaderValue::from_static("\"x\", W/\"4f53cda18c2baa0c0354bb5f9a3ecbe5-br\""));
         assert!(if_none_match(&headers, &tags[0]) && !if_none_match(&headers, &tags[1]));
     }
+
+    #[test]
+    fn fuzz_accept_encoding() {
+        let seeds = [
+            "gzip, deflate, br, zstd",
+            "br;q=0.5, gzip;q=0.9, *;q=0.1",
+            "identity;q=0, *;q=0",
+            "x-gzip;level=5;Q=1.000, ZSTD ; q=0.001",
+        ];
+        let words =
+            ["gzip", "br", "zstd", "identity", "*", ";q=", "q=0", "q=1.0", "q=NaN", "q=inf", "q=-1", ", ", "\t"];
+        let outcomes = crate::foundation::fuzz::fuzz(&seeds, &words, |input| {
+            let Ok(value) = HeaderValue::from_bytes(input) else { return "not a header".to_owned() };
+            let text = value.to_str().map(str::to_ascii_lowercase).unwrap_or_default();
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, value);
+            let coding = ContentCoding::negotiate(&headers, 10_000);
+            assert_eq!(ContentCoding::negotiate(&headers, 10), ContentCoding::Identity);
+            let is_named = coding == ContentCoding::Identity || text.contains('*') || text.contains(coding.token());
+            assert!(is_named, "{coding:?} was not offered by {text:?}");
+            // A coding whose own first weight is 0 is never used.
+            let refuses = |entry: &str| {
+                let weight = entry.split(';').skip(1).find_map(|part| part.trim().strip_prefix("q="));
+                matches!(weight, Some("0" | "0.0"))
+            };
+            let mut own = text.split(',').filter(|entry| coding.matches(entry.split(';').next().unwrap_or("").trim()));
+            assert!(coding == ContentCoding::Identity || !own.next().is_some_and(refuses), "{coding:?} in {text:?}");
+            // Adding spaces around the separators changes nothing.
+            let spaced = text.replace(',', " , ").replace(';', " ; ");
+            if let Ok(spaced) = HeaderValue::from_str(&spaced) {
+                headers.insert(ACCEPT_ENCODING, spaced);
+                assert_eq!(ContentCoding::negotiate(&headers, 10_000), coding, "{text:?}");
+            }
+            coding.token().to_owned()
+        });
+        outcomes.assert_seen(&["br", "zstd", "gzip", "identity", "not a header"]);
+    }
+
+    #[test]
+    fn fuzz_if_none_match() {
+        let etag = ContentCoding::Brotli.etag("4f53cda18c2baa0c0354bb5f9a3ecbe5");
+        let tag = etag.to_str().expect("ASCII");
+        let seeds = [tag.to_owned(), format!("W/{tag}, \"x\""), "*".to_owned(), "\"a,b\", \"\"".to_owned()];
+        let outcomes = crate::foundation::fuzz::fuzz(&seeds, &[tag, "W/", "\"", ", ", "*", "-br"], |input| {
+            let Ok(value) = HeaderValue::from_bytes(input) else { return "not a header".to_owned() };
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, value);
+            if !if_none_match(&headers, &etag) {
+                return "changed".to_owned();
+            }
+            let text = String::from_utf8_lossy(input);
+            assert!(text.contains(tag) || text.contains('*'), "304 for {text:?}");
+            "not modified".to_owned()
+        });
+        outcomes.assert_seen(&["changed", "not modified"]);
+    }
 }

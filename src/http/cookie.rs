@@ -121,4 +121,34 @@ mod tests {
         );
         assert_eq!(cookie, expected);
     }
+
+    #[test]
+    fn fuzz_cookies() {
+        let (own, other) = (CookieSecret("0f".repeat(32)), CookieSecret("e1".repeat(32)));
+        let name = name("dexar", "visitor");
+        let seeds = [
+            format!("{name}={}", own.0),
+            format!("city=\"Москва\"; {name}=short; {name}={}; __Host-novo_visitor={}", own.0, other.0),
+            format!("__Host-dexar_session={};{name}={}", other.0, own.0),
+        ];
+        let words = [&name, "__Host-", "; ", "=", &own.0, &other.0, "\t", "\""];
+        let outcomes = crate::foundation::fuzz::fuzz(&seeds, &words, |input| {
+            let Ok(value) = HeaderValue::from_bytes(input) else { return "not a header".to_owned() };
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, value);
+            let Some(secret) = CookieSecret::read(&headers, &name) else { return "none".to_owned() };
+            assert!(secret.0.len() == 64 && secret.0.bytes().all(|b| b"0123456789abcdef".contains(&b)));
+            // Only a whole cookie of exactly this name counts.
+            let text = String::from_utf8_lossy(input);
+            let pair = format!("{name}={}", secret.0);
+            assert!(text.split(';').any(|cookie| cookie.trim_matches([' ', '\t']) == pair), "{text}");
+            let mut echoed = HeaderMap::new();
+            let set_cookie = secret.set_cookie(&name, 60);
+            let sent = set_cookie.to_str().expect("ASCII").split(';').next().expect("a pair").to_owned();
+            echoed.insert(COOKIE, HeaderValue::from_str(&sent).expect("ASCII"));
+            assert!(CookieSecret::read(&echoed, &name) == Some(secret), "a cookie survives the browser");
+            "accepted".to_owned()
+        });
+        outcomes.assert_seen(&["accepted", "none", "not a header"]);
+    }
 }

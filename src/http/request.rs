@@ -268,7 +268,10 @@ fn decode(text: &str, place: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::NON_ALPHANUMERIC;
+
     use super::*;
+    use crate::foundation::fuzz::{fuzz, refused};
 
     /// `count` and `skip`.
     fn page(query: &str) -> Result<(i64, i64)> {
@@ -309,5 +312,56 @@ mod tests {
         assert_eq!(req.query("search").expect("once"), Some("чай +1"));
         assert_eq!(req.query("x").expect("once"), Some(""));
         assert!(ApiRequest::new(no_params(), Some("search=%ff")).is_err());
+    }
+
+    #[test]
+    fn fuzz_query() {
+        let seeds = [
+            "search=%D1%87%D0%B0%D0%B9+%2B1&count=50&skip=0",
+            "category=cat_tea&count=1&count=2",
+            "id=42&first_name=Anna&auth_date=1709100000&hash=ab&x&=y&&",
+        ];
+        let words = ["count=", "skip=", "search=", "&", "=", "+", "%", "%2B", "%00", "%ff", "%D1%87"];
+        let codes = ["bad_encoding", "bad_query", "bad_count", "bad_skip", "uri_too_long"];
+        let outcomes = fuzz(&seeds, &words, |input| {
+            let Ok(text) = std::str::from_utf8(input) else { return "not a URI".to_owned() };
+            let request = match ApiRequest::new(no_params(), Some(text)) {
+                Ok(request) => request,
+                Err(error) => return refused(&error),
+            };
+            let encode = |text: &str| percent_encoding::utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            let encoded =
+                request.query_pairs().iter().map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+            let encoded = encoded.collect::<Vec<_>>().join("&");
+            let again = pairs(&encoded, "query").expect("encoded by us");
+            assert_eq!(again, request.query_pairs(), "pairs survive encoding");
+            match (request.count(50), request.skip()) {
+                (Ok(count), Ok(skip)) => {
+                    assert!((1..=200).contains(&count) && (0..=MAX_SAFE_INTEGER).contains(&skip), "{text}");
+                    "accepted".to_owned()
+                }
+                (Err(error), _) | (_, Err(error)) => {
+                    assert!(codes.contains(&error.code), "{}", error.code);
+                    refused(&error)
+                }
+            }
+        });
+        outcomes.assert_seen(&["accepted", "bad_encoding", "bad_query", "bad_count", "bad_skip"]);
+    }
+
+    #[test]
+    fn fuzz_request_id() {
+        let seeds = ["front-42_a.b", "0123456789abcdef-1f"];
+        let outcomes = fuzz(&seeds, &["-", "_", ".", " "], |input| {
+            let Ok(sent) = hyper::header::HeaderValue::from_bytes(input) else { return "not a header".to_owned() };
+            let mut headers = HeaderMap::new();
+            headers.insert(crate::http::request_id::X_REQUEST_ID, sent.clone());
+            let id = crate::http::request_id::from_headers(&headers);
+            let text = id.to_str().expect("ASCII");
+            assert!((1..=128).contains(&text.len()), "{text}");
+            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)), "{text}");
+            if id == sent { "kept" } else { "replaced" }.to_owned()
+        });
+        outcomes.assert_seen(&["kept", "replaced"]);
     }
 }

@@ -185,8 +185,10 @@ fn discounted_price(price: Decimal, discount: Decimal, rounding: Rounding) -> De
 type Members<'b> = BTreeMap<String, &'b RawValue>;
 
 fn parse_members(body: &[u8]) -> Result<Members<'_>> {
-    serde_json::from_slice(body).map_err(|error| {
-        Error::malformed("bad_json", format!("The body is no JSON object: {error}.")).with_cause(error)
+    serde_json::from_slice(body).map_err(|error: serde_json::Error| match error.is_data() {
+        // The error would repeat the value that is no object.
+        true => Error::malformed("bad_json", "The body is no JSON object."),
+        false => Error::malformed("bad_json", format!("The body is no JSON object: {error}.")).with_cause(error),
     })
 }
 

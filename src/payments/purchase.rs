@@ -127,6 +127,7 @@ fn mail_key(payment_id: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foundation::fuzz::{fuzz, refused};
     use serde_json::json;
 
     #[test]
@@ -151,5 +152,37 @@ mod tests {
         }
         let number = Purchase::parse(&json!({"email": "a@b.cd", "telegramUserId": 5, "items": [{"itemID": 1}]}));
         assert_eq!(number.expect("numbers are accepted").user_ids(), ["5", "tg_5"]);
+    }
+
+    #[test]
+    fn fuzz_purchase_bodies() {
+        let seeds = [
+            r#"{"email":"Anna+x@Example.COM","telegramUserId":"tg_5","items":[{"itemID":2},{"itemID":1,"price":3}]}"#,
+            r#"{"email":"anna@пример.рф","telegramUserId":42,"items":[{"itemID":9007199254740991}]}"#,
+        ];
+        let words =
+            ["\"email\":", "\"telegramUserId\":", "tg_", "@", ".", "xn--", "<", "\\r\\n", "\\\"", "null", "[", "{}"];
+        let outcomes = fuzz(&seeds, &words, |input| {
+            let parsed = crate::http::request::json(input).and_then(|body| Purchase::parse(&body));
+            let purchase = match parsed {
+                Ok(purchase) => purchase,
+                Err(error) => return refused(&error),
+            };
+            let email = &purchase.email;
+            assert_eq!(email.matches('@').count(), 1, "{email}");
+            let (user, domain) = email.split_once('@').expect("just counted");
+            assert!(!user.is_empty() && domain.is_ascii() && domain.contains('.') && email.len() <= 254, "{email}");
+            assert!(!email.contains(|c: char| c.is_whitespace() || c.is_control() || "<>,;:\"".contains(c)), "{email}");
+            assert!(purchase.item_ids.is_sorted_by(|a, b| a < b) && purchase.item_ids.len() <= 200, "{purchase:?}");
+            assert!(purchase.item_ids.iter().all(|id| (1..=MAX_SAFE_INTEGER).contains(id)), "{purchase:?}");
+            for id in purchase.user_ids() {
+                assert!(id.trim_start_matches("tg_").bytes().all(|b| b.is_ascii_digit()), "{id}");
+            }
+            let items: Vec<Value> = purchase.item_ids.iter().map(|id| json!({"itemID": id})).collect();
+            let again = json!({"email": email, "telegramUserId": purchase.telegram_user_id, "items": items});
+            assert_eq!(Purchase::parse(&again).expect("accepted before"), purchase, "an address is normalized once");
+            "accepted".to_owned()
+        });
+        outcomes.assert_seen(&["accepted", "bad_json", "bad_email", "bad_items", "bad_telegram_user_id"]);
     }
 }

@@ -76,6 +76,7 @@ fn parse_time(value: &Value) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foundation::fuzz::{fuzz, refused};
     use serde_json::json;
 
     fn with(key: &str, value: Value) -> Value {
@@ -141,5 +142,32 @@ mod tests {
         {
             assert!(text(wrong).expect_err("no comment").public.starts_with("comment: "));
         }
+    }
+
+    #[test]
+    fn fuzz_review_bodies() {
+        let seeds = [
+            r#"{"itemID":5,"rating":4,"comment":"Да","username":"Анна","userId":42,"timestamp":"2026-02-28T12:00:00Z"}"#,
+            r#"{"itemID":9007199254740991,"rating":1,"comment":"\u202e<b>\ud83d\ude00</b>\n","timestamp":null}"#,
+        ];
+        let words =
+            ["\"comment\":", "\"rating\":", "\\u0000", "\\u200b", "\\ud800", "null", "5.0", "-009999-01-01T00:00:00Z"];
+        let outcomes = fuzz(&seeds, &words, |input| {
+            let review = match crate::http::request::json(input).and_then(|body| parse(&body)) {
+                Ok(review) => review,
+                Err(error) => return refused(&error),
+            };
+            assert!((1..=MAX_SAFE_INTEGER).contains(&review.item_id) && (1..=5).contains(&review.stars));
+            assert!((1..=MAX_COMMENT_CHARACTERS).contains(&review.text.chars().count()));
+            assert!(!review.text.contains('\0') && !review.text.chars().all(is_blank), "{:?}", review.text);
+            assert!(review.user_id.is_none_or(|id| (1..=MAX_SAFE_INTEGER).contains(&id)));
+            assert!(review.written_at.is_none_or(|time| time >= Timestamp::UNIX_EPOCH));
+            let again = json!({"itemID": review.item_id, "rating": review.stars, "comment": review.text,
+                               "userId": review.user_id, "timestamp": review.written_at});
+            assert_eq!(parse(&again).expect("accepted before"), review, "the text is kept as it was sent");
+            "accepted".to_owned()
+        });
+        outcomes.assert_seen(&["accepted", "bad_json", "bad_item_id", "bad_rating", "bad_comment", "bad_username"]);
+        outcomes.assert_seen(&["bad_user_id", "bad_timestamp"]);
     }
 }

@@ -108,7 +108,10 @@ async fn read_header<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Ve
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+    use crate::foundation::fuzz::fuzz;
 
     async fn address_of(bytes: &[u8], trusted: &str) -> (Result<IpAddr, ProxyHeaderError>, Vec<u8>) {
         let mut stream = bytes;
@@ -151,5 +154,47 @@ mod tests {
         for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00"[..], b"PROXY TCP4 x\r\n", b"PROX", &long] {
             assert!(address_of(bytes, "10.0.0.0/8").await.0.is_err());
         }
+    }
+
+    #[test]
+    fn fuzz_proxy_header() {
+        let tls = b"\x16\x03\x01";
+        let seeds = [
+            [b"PROXY TCP4 203.0.113.7 10.0.0.1 5000 445\r\n", &tls[..]].concat(),
+            [b"PROXY TCP6 2001:db8::7 ::ffff:10.0.0.1 5000 445\r\n", &tls[..]].concat(),
+            [b"PROXY UNKNOWN\r\n", &tls[..]].concat(),
+            [&v2(1, 0x11, &[203, 0, 113, 7, 10, 0, 0, 1, 19, 136, 1, 189, 4, 0, 1, 0]), &tls[..]].concat(),
+            [&v2(1, 0x21, &[7; 36]), &tls[..]].concat(),
+            [&v2(0, 0, &[]), &tls[..]].concat(),
+        ];
+        let words = ["PROXY ", "TCP4 ", "TCP6 ", "UNKNOWN", "\r\n", "::ffff:", "65536", "\r\n\r\n\0\r\nQUIT\n"];
+        let peer: SocketAddr = "10.0.0.5:1234".parse().expect("an address");
+        let trusted = ["10.0.0.0/8".parse().expect("a network")];
+        let read = |bytes: &[u8]| {
+            let mut stream = bytes;
+            let address = client_address(&mut stream, peer, &trusted).now_or_never().expect("a slice never waits");
+            (address, bytes.len() - stream.len())
+        };
+        let outcomes = fuzz(&seeds, &words, |input| {
+            let (address, length) = read(input);
+            assert!(length <= 16 + V2_MAX_BYTES, "read {length} bytes");
+            match address {
+                Ok(address) => {
+                    // The header ends where it says, whatever follows, and not a byte earlier.
+                    let header = &input[..length];
+                    assert!(header.ends_with(b"\r\n") || header.starts_with(V2_SIGNATURE));
+                    let (again, again_length) = read(&[header, b"\r\nPROXY "].concat());
+                    assert_eq!((again.expect("the same header"), again_length), (address, length));
+                    assert!(read(&header[..length - 1]).0.is_err(), "a header that broke off");
+                    assert!(header.len() <= V1_MAX_BYTES || header.starts_with(V2_SIGNATURE));
+                    if address == peer.ip() { "health check" } else { "accepted" }.to_owned()
+                }
+                Err(error) => {
+                    assert!(!error.message.contains(char::is_control), "{:?}", error.message);
+                    if error.is_misconfigured { "invalid" } else { "broke off" }.to_owned()
+                }
+            }
+        });
+        outcomes.assert_seen(&["accepted", "health check", "invalid", "broke off"]);
     }
 }

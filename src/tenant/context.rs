@@ -92,3 +92,48 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Result<(Option<&str>, Languag
     let region = region.transpose()?.filter(|region| !region.is_empty());
     Ok((region, language))
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+    use crate::foundation::fuzz::{fuzz, refused};
+
+    #[test]
+    fn fuzz_region_and_language() {
+        let seeds = ["moscow\nen-US", "spb\nhy_AM", " yerevan \nru,en;q=0.5", "\nde-DE,de;q=0.9,en;q=0.8"];
+        let words = ["moscow", "en", "hy", "ru", "-", "_", ",", ";q=", " ", "\t", "\n", "'", "--"];
+        let outcomes = fuzz(&seeds, &words, |input| {
+            let mut lines = input.splitn(2, |byte| *byte == b'\n');
+            let (region, language) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+            let values = (HeaderValue::from_bytes(region), HeaderValue::from_bytes(language));
+            let (Ok(region), Ok(language)) = values else { return "not a header".to_owned() };
+            if let Ok(text) = language.to_str() {
+                let preferred = Language::preferred(text);
+                let is_named = text.to_ascii_lowercase().contains(preferred.tag());
+                assert!(preferred == Language::DEFAULT || is_named, "{text:?} selects {preferred:?}");
+            }
+            let mut headers = HeaderMap::new();
+            headers.insert(X_REGION, region.clone());
+            headers.insert(X_LANGUAGE, language.clone());
+            match from_headers(&headers) {
+                Ok((found, selected)) => {
+                    let starts_with_tag = language
+                        .as_bytes()
+                        .get(..2)
+                        .is_some_and(|tag| tag.eq_ignore_ascii_case(selected.tag().as_bytes()));
+                    assert!(selected == Language::DEFAULT || starts_with_tag, "{language:?} selects {selected:?}");
+                    let sent = region.to_str().expect("accepted, so it is ASCII");
+                    assert_eq!(found.unwrap_or_default(), sent.trim());
+                    if found.is_some() { selected.tag() } else { "everywhere" }.to_owned()
+                }
+                Err(error) => {
+                    assert_eq!(error.code, "bad_region", "the language is never an error");
+                    refused(&error)
+                }
+            }
+        });
+        outcomes.assert_seen(&["ru", "en", "hy", "everywhere", "bad_region", "not a header"]);
+    }
+}

@@ -1,5 +1,6 @@
 //! Integration tests: the real binary against PostgreSQL, Redis and the simulators, over TLS.
 
+mod access;
 mod api_samples;
 mod bad_input;
 mod bot;
@@ -13,6 +14,7 @@ mod check_restart;
 mod config;
 mod connections;
 mod cors;
+mod crash_recovery;
 mod database_failures;
 mod demo_catalog;
 mod dependency_failures;
@@ -29,6 +31,7 @@ mod import_races;
 mod import_yml;
 mod layering;
 mod listing;
+mod log_secrecy;
 mod login;
 mod login_callback;
 mod mail;

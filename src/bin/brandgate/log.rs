@@ -21,12 +21,14 @@ pub(crate) enum LogFormat {
 
 /// Installs the subscriber; RUST_LOG filters its events.
 pub(crate) fn init(format: LogFormat) {
-    let filter = match EnvFilter::try_from_default_env() {
+    let filter = match std::env::var(EnvFilter::DEFAULT_ENV)
+        .map(|text| EnvFilter::try_new(without_tokio_postgres(&text)))
+    {
         // At debug level it logs the parameters of statements.
-        Ok(filter) => filter.add_directive(Directive::from_str("tokio_postgres=warn").expect("a valid directive")),
+        Ok(Ok(filter)) => filter.add_directive(Directive::from_str("tokio_postgres=warn").expect("a valid directive")),
         // Silenced: notices of migrations (`migrate` reports their outcome), IP addresses in SNI, and each of many connections
         // that broke for one reason.
-        Err(_) => EnvFilter::new("info,tokio_postgres=warn,deadpool=error,refinery_core=off,rustls=error"),
+        _ => EnvFilter::new("info,tokio_postgres=warn,deadpool=error,refinery_core=off,rustls=error"),
     };
     let is_journal = is_connected_to_journal(std::env::var("JOURNAL_STREAM").ok().as_deref());
     let log = tracing_subscriber::fmt()
@@ -41,6 +43,12 @@ pub(crate) fn init(format: LogFormat) {
         (LogFormat::Json, false) => log.json().init(),
         (LogFormat::Json, true) => log.json().without_time().init(),
     }
+}
+
+/// The filter without directives about tokio_postgres or its modules, which would take precedence over ours.
+fn without_tokio_postgres(filter: &str) -> String {
+    let others = filter.split(',').filter(|directive| !directive.trim_start().starts_with("tokio_postgres"));
+    others.collect::<Vec<_>>().join(",")
 }
 
 /// Whether standard error is the stream that systemd connected to the journal (`$JOURNAL_STREAM`, systemd.exec(5)); it may have been

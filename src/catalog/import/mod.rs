@@ -116,8 +116,15 @@ fn read_file(
         Some("-") => Box::new(std::io::stdin()),
         _ => Box::new(File::open(&source.path)?),
     };
-    let mut reader =
-        BufReader::with_capacity(1 << 17, CountingReader { inner: file, bytes: progress.bytes_read.clone() });
+    let counted = CountingReader { inner: file, bytes: progress.bytes_read.clone() };
+    read_records(BufReader::with_capacity(1 << 17, counted), sink)
+}
+
+/// Reads a JSON or YML file, which its first character tells apart.
+fn read_records(
+    mut reader: impl BufRead,
+    sink: &mut dyn FnMut(record::ReadRecord) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let head = reader.fill_buf()?;
     let start = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     match start.iter().find(|byte| !byte.is_ascii_whitespace()) {
@@ -139,3 +146,6 @@ impl<R: Read> Read for CountingReader<R> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod fuzz_tests;

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::foundation::fuzz::{fuzz, refused};
 
 fn order(change: impl FnOnce(&mut Value)) -> Result<Order> {
     let mut body = json!({
@@ -140,4 +141,82 @@ fn quantities_default_to_those_in_the_cart() {
     assert!(!other.is_same(&lines, amount, Rounding::Kopeck));
     let fewer = Order { items: vec![RequestedLine { item_id: 1, quantity: Some(2), price: None }], ..order };
     assert!(!fewer.is_same(&lines, amount, Rounding::Kopeck));
+}
+
+/// The body that a front end would send for this order.
+fn body_of(order: &Order) -> String {
+    let line = |line: &RequestedLine| {
+        let price = line.price.map_or("null".to_owned(), |price| price.to_string());
+        format!("{{\"itemID\":{},\"quantity\":{},\"price\":{price}}}", line.item_id, json!(line.quantity))
+    };
+    let items: Vec<String> = order.items.iter().map(line).collect();
+    format!(
+        "{{\"amount\":{},\"siteorderID\":{},\"siteuserID\":{},\"telegramUsername\":{},\"redirectUrl\":{},\"items\":[{}]}}",
+        order.amount,
+        json!(order.site_order_id),
+        json!(order.site_user_id),
+        json!(order.telegram_username),
+        json!(order.redirect_url),
+        items.join(",")
+    )
+}
+
+fn assert_within_limits(order: &Order) {
+    assert!(order.amount > Decimal::ZERO && order.amount.scale() <= 2, "{order:?}");
+    assert!((1..=40).contains(&order.site_order_id.len()) && (1..=MAX_LINES).contains(&order.items.len()), "{order:?}");
+    let texts = [&order.site_user_id, &order.telegram_username, &order.redirect_url];
+    assert!(texts.into_iter().flatten().all(|text| !text.is_empty() && !text.contains('\0')), "{order:?}");
+    for line in &order.items {
+        assert!((1..=MAX_SAFE_INTEGER).contains(&line.item_id), "{line:?}");
+        assert!(line.quantity.is_none_or(|quantity| (1..=MAX_QUANTITY).contains(&quantity)), "{line:?}");
+        assert!(line.price.is_none_or(|price| price >= Decimal::ZERO && price.scale() <= 2), "{line:?}");
+    }
+}
+
+#[test]
+fn fuzz_orders() {
+    let seeds = [
+        r#"{"amount":180.90000000000003,"currency":"RUB","siteuserID":"tg_42","siteorderID":"order-1_a.b","redirectUrl":"",
+            "telegramUsername":"john_doe","items":[{"itemID":11,"price":90.45,"quantity":2,"name":"x"}]}"#,
+        r#"{"amount":2.5e2,"siteorderID":"o","items":[{"itemID":1,"price":1e2,"quantity":null},{"itemID":2,"price":0.005}]}"#,
+    ];
+    let words = [
+        "\"amount\":",
+        "\"price\":",
+        "\"items\":",
+        "\"quantity\":",
+        "null",
+        "\"USD\"",
+        "1e28",
+        "1e-28",
+        "-0",
+        "{}",
+        "[]",
+    ];
+    let outcomes = fuzz(&seeds, &words, |input| {
+        let order = match Order::parse(input) {
+            Ok(order) => order,
+            Err(error) => return refused(&error),
+        };
+        assert_within_limits(&order);
+        assert_eq!(Order::parse(body_of(&order).as_bytes()).expect("accepted before"), order);
+        // Whatever the client claims, the sum is the catalogue's.
+        let offers = vec![offered("100.50", "10"); order.items.len()];
+        match order.price(&offers, Rounding::Kopeck) {
+            Ok((lines, amount)) => {
+                let units: i64 = lines.iter().map(|line| i64::from(line.quantity)).sum();
+                assert_eq!(amount, Decimal::new(9_045 * units, 2));
+                assert!((order.amount - amount).abs() <= Decimal::new(units, 2), "{order:?} for {amount}");
+                "priced".to_owned()
+            }
+            Err(error) if error.code == "out_of_stock" => {
+                let wants_too_many = |line: &RequestedLine| line.quantity.is_some_and(|quantity| quantity > 10);
+                assert!(order.items.iter().any(wants_too_many), "{order:?}");
+                error.code.to_owned()
+            }
+            Err(error) => refused(&error),
+        }
+    });
+    outcomes.assert_seen(&["priced", "amount_mismatch", "out_of_stock", "currency_not_supported"]);
+    outcomes.assert_seen(&["bad_json", "bad_amount", "bad_order_id", "bad_items", "bad_quantity", "bad_price"]);
 }

@@ -98,6 +98,7 @@ fn spellings(literal: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foundation::fuzz::{fuzz, refused};
     use std::time::Duration;
 
     /// From Python: hmac.new(b"key", b"100.00|MA1|o1|SUCCESS|2026-02-28T15:01:00.000000+03:00", sha256)
@@ -165,5 +166,48 @@ mod tests {
         assert_eq!(refused(&good, &TWO_DECIMALS[..62], &["key"]), "bad_signature");
         assert_eq!(refused(&good[..40], TWO_DECIMALS, &["key"]), "bad_notification");
         assert_eq!(refused("{}", TWO_DECIMALS, &["key"]), "bad_notification");
+    }
+
+    #[test]
+    fn fuzz_notifications() {
+        let config = bank(&["old", "key"]);
+        let seeds = [body("100.00"), body("100").replace("\"SUCCESS\"", "null"), body("1e2")];
+        let words = [
+            "\"order\":",
+            "\"paymentStatus\":",
+            "\"transactionDate\":",
+            "|",
+            "null",
+            "100.00",
+            "\"MA2\"",
+            "\"o1|SUCCESS\"",
+        ];
+        let outcomes = fuzz(&seeds, &words, |input| {
+            let forged = verify(input, TWO_DECIMALS, &config);
+            let Ok(body) = serde_json::from_slice::<Body<'_>>(input) else {
+                return refused(&forged.expect_err("it is no notification"));
+            };
+            let signed = [&body.sbp_merchant_id, &body.order, &body.payment_status.0, &body.transaction_date.0];
+            if forged.is_ok() {
+                // The signature of another body: every signed value is the same.
+                assert_eq!(signed, ["MA1", "o1", "SUCCESS", "2026-02-28T15:01:00.000000+03:00"]);
+                assert_eq!(money::decimal_from_json(body.amount.get()), Some(rust_decimal::Decimal::ONE_HUNDRED));
+            }
+            let message = format!("{}|{}", body.amount.get(), signed.map(String::as_str).join("|"));
+            let mut mac = Hmac::<Sha256>::new_from_slice(b"key").expect("any length");
+            mac.update(message.as_bytes());
+            match verify(input, &hex::encode(&mac.finalize().into_bytes()), &config) {
+                Ok(event) => {
+                    assert_eq!((body.sbp_merchant_id.as_str(), &body.order), ("MA1", &event.order_id));
+                    assert!(event.qr_id.is_none_or(|id| is_valid_id(&id)));
+                    if forged.is_ok() { "accepted unchanged" } else { "accepted when signed" }.to_owned()
+                }
+                Err(error) => {
+                    assert_ne!(body.sbp_merchant_id, "MA1", "it is signed");
+                    refused(&error)
+                }
+            }
+        });
+        outcomes.assert_seen(&["accepted unchanged", "accepted when signed", "bad_signature", "bad_notification"]);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use super::client::{Client, TestRequest, TestResponse, request};
+use super::client::{BoxError, Client, TestRequest, TestResponse, request};
 
 pub(crate) struct BrowserClient {
     client: Client,
@@ -38,6 +38,19 @@ impl BrowserClient {
 
     pub(crate) async fn send(&self, request: TestRequest) -> TestResponse {
         let response = self.client.send(self.with_cookies(request)).await;
+        self.store_cookies(&response);
+        response
+    }
+
+    /// # Errors
+    /// The connection failed before the response was complete.
+    pub(crate) async fn try_send(&self, request: TestRequest) -> Result<TestResponse, BoxError> {
+        let response = self.client.try_send(self.with_cookies(request)).await?;
+        self.store_cookies(&response);
+        Ok(response)
+    }
+
+    fn store_cookies(&self, response: &TestResponse) {
         for set_cookie in response.headers.get_all("set-cookie") {
             let set_cookie = set_cookie.to_str().expect("ASCII");
             let (name, value) =
@@ -47,7 +60,11 @@ impl BrowserClient {
                 false => self.jar().insert(name.to_owned(), value.to_owned()),
             };
         }
-        response
+    }
+
+    /// The values of all cookies.
+    pub(crate) fn cookie_values(&self) -> Vec<String> {
+        self.jar().values().cloned().collect()
     }
 
     /// The request with the current cookies.

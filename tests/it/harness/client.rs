@@ -22,7 +22,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::services::certificates;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a test waits for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);

@@ -39,12 +39,13 @@ impl Process {
     ) -> Process {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", program]);
+        command.stdin(Stdio::null());
         configure(&mut command);
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let log = directory.join(format!("{name}-{}.log", NEXT.fetch_add(1, Ordering::Relaxed)));
         let file = File::create(&log).expect("the test's directory is writable");
         let stdout = file.try_clone().expect("a duplicate descriptor");
-        command.stdin(Stdio::null()).stdout(stdout).stderr(file);
+        command.stdout(stdout).stderr(file);
         let (reply, replies) = mpsc::channel();
         STARTER.send((command, reply)).expect("the starter thread is running");
         let child = replies.recv().expect("the starter thread replies").expect("setpriv is installed");

@@ -18,6 +18,8 @@ pub(crate) struct Site {
     pub brands: Vec<BrandFile>,
     /// The number of the Redis database of this site.
     redis_number: u32,
+    /// `RUST_LOG` of its programs.
+    pub log_filter: Option<&'static str>,
 }
 
 /// The result of a command.
@@ -69,6 +71,7 @@ impl Site {
             database,
             services: services.clone(),
             redis_number: number,
+            log_filter: None,
         };
         for name in brands {
             site.add_brand(name);
@@ -119,6 +122,9 @@ impl Site {
         command.env("BRANDGATE_BRANDS", self.directory.path().join("brands"));
         command.env("BRANDGATE_WORK_ADMIN", "127.0.0.1:0");
         command.env("BRANDGATE_RETRY_MS", "100");
+        if let Some(filter) = self.log_filter {
+            command.env("RUST_LOG", filter);
+        }
     }
 
     /// Runs `brandgate ARGUMENTS` until it exits.
@@ -195,7 +201,7 @@ impl Site {
         assert!(copied.expect("cp runs").success());
         let brands = self.brands.iter().map(|brand| BrandFile { port: free_port(), ..brand.clone() }).collect();
         let (services, database) = (self.services.clone(), self.database.clone());
-        let site = Site { services, database, directory, brands, redis_number: self.redis_number };
+        let site = Site { services, database, directory, brands, redis_number: self.redis_number, log_filter: None };
         site.write_brands();
         site
     }
