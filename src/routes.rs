@@ -6,6 +6,7 @@ use crate::auth;
 use crate::cart;
 use crate::catalog::http::{categories, category_items, item, random_items};
 use crate::foundation::error::Result;
+use crate::http::fetch_metadata::CrossSite;
 use crate::http::rate_limit::Quota;
 use crate::http::request::ApiRequest;
 use crate::http::response::ApiResponse;
@@ -60,17 +61,22 @@ pub fn routes() -> Router<RequestContext> {
         .get("/auth/session", auth::http::session)
         .cancellable()
         .post("/auth/logout", auth::http::log_out)
+        .rate_limit(Quota::Logouts)
         // login with Telegram: the storefront, the browser, the bot
         .get("/auth/telegram/start", auth::http::start_page)
         .no_head()
+        .cross_site(CrossSite::ClickedLink)
         .rate_limit(Quota::Logins)
         .post("/auth/telegram/start", auth::http::start)
+        .cross_site(CrossSite::ClickedLink)
         .rate_limit(Quota::Logins)
         .get("/auth/telegram/callback", auth::http::callback)
         .no_head()
+        .cross_site(CrossSite::Navigation)
         .rate_limit(Quota::Logins)
         .post("/auth/telegram/callback", auth::http::callback_post)
         .allow_own_origin()
+        .cross_site(CrossSite::Navigation)
         .rate_limit(Quota::Logins)
 }
 

@@ -1,22 +1,23 @@
 //! The endpoints of sessions and logins (contract section 7).
 
-use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, USER_AGENT};
+use hyper::header::{ACCEPT_LANGUAGE, USER_AGENT};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::foundation::clock::whole_seconds;
 use crate::foundation::error::{Error, Kind, Result};
 use crate::foundation::language::Language;
 use crate::http::cookie::{CookieSecret, SetCookie};
 use crate::http::cors::Origin;
-use crate::http::request::ApiRequest;
+use crate::http::fetch_metadata;
+use crate::http::request::{self, ApiRequest};
 use crate::http::response::ApiResponse;
 use crate::session::{RequestCookies, Session};
 use crate::tenant::context::RequestContext;
 
 use super::page::{self, AttemptLinks, LoginPage};
-use super::{Attempt, LoggedIn, SessionState, SignedData};
+use super::{Attempt, LoggedIn, SessionState, SignedData, return_origin};
 
 /// `GET /auth/session`: the caller's session. Extends an active one and its cookie; claims the session of an approved attempt.
 pub(crate) async fn session(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
@@ -31,15 +32,21 @@ pub(crate) async fn session(cx: RequestContext, req: ApiRequest) -> Result<ApiRe
             let body = SessionResponse::from(&session);
             Ok(ApiResponse::json(&body)?.with_cookies([caller].into_iter().chain(attempt)))
         }
-        SessionState::AttemptPending => no_session(&cookies, None),
-        SessionState::Anonymous => no_session(&cookies, cookies.clear_attempt()),
+        SessionState::AttemptPending => no_session(&cx, &req, &cookies, None),
+        SessionState::Anonymous => no_session(&cx, &req, &cookies, cookies.clear_attempt()),
     }
 }
 
 /// 401 with the visitor's cookie; the body is the documented one, without a code.
-fn no_session(cookies: &RequestCookies, attempt: Option<SetCookie>) -> Result<ApiResponse> {
+fn no_session(
+    cx: &RequestContext,
+    req: &ApiRequest,
+    cookies: &RequestCookies,
+    attempt: Option<SetCookie>,
+) -> Result<ApiResponse> {
     let error = Error::unauthorized("no_session", "No active session");
-    let set_cookies = [Some(cookies.issue_visitor()?), cookies.clear_session(), attempt];
+    let origin = return_origin::store(&cx.brand.config, req);
+    let set_cookies = [Some(cookies.issue_visitor()?), cookies.clear_session(), attempt, origin];
     let response = ApiResponse::json(&json!({ "error": error.public }))?;
     Ok(response.with_status_of(&error).with_cookies(set_cookies.into_iter().flatten()))
 }
@@ -68,13 +75,31 @@ impl<'s> From<&'s Session> for SessionResponse<'s> {
     }
 }
 
-/// `POST /auth/logout`: ends the session everywhere; the browser continues as a new visitor.
-pub(crate) async fn log_out(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+/// `POST /auth/logout`: ends the session on every instance, with `{"everywhere": true}` all sessions of the user; the browser
+/// continues as a new visitor.
+pub(crate) async fn log_out(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+    let everywhere = wants_logout_everywhere(&mut req).await?;
     let cookies = RequestCookies::from_request(&cx.brand, &req);
-    super::log_out(&cx.brand, &cookies).await?;
+    super::log_out(&cx.brand, &cookies, everywhere).await?;
     let visitor = cookies.set_visitor(&CookieSecret::new()?);
     let set_cookies = [Some(visitor), cookies.clear_session(), cookies.clear_attempt()];
     Ok(ApiResponse::message("Logged out")?.with_cookies(set_cookies.into_iter().flatten()))
+}
+
+/// The body is optional; one that is not JSON is ignored.
+async fn wants_logout_everywhere(req: &mut ApiRequest) -> Result<bool> {
+    if req.media_type() != "application/json" {
+        return Ok(false);
+    }
+    let body = req.bytes().await?;
+    if body.is_empty() {
+        return Ok(false);
+    }
+    match request::json(&body)?.get("everywhere") {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(everywhere)) => Ok(*everywhere),
+        Some(_) => Err(Error::malformed("bad_logout", "everywhere: expected true or false")),
+    }
 }
 
 /// `POST /auth/telegram/start`: starts an attempt, for a front end that shows the number itself.
@@ -88,7 +113,8 @@ pub(crate) async fn start(cx: RequestContext, req: ApiRequest) -> Result<ApiResp
         "code": attempt.code,
         "expiresAt": whole_seconds(expires_at(&cx, &attempt)),
     });
-    Ok(ApiResponse::json(&body)?.with_cookies([attempt_cookie(&cx, &req, &secret)]))
+    let origin = return_origin::store(&cx.brand.config, &req);
+    Ok(ApiResponse::json(&body)?.with_cookies([attempt_cookie(&cx, &req, &secret)].into_iter().chain(origin)))
 }
 
 /// `GET /auth/telegram/start`: the same as a page, for a front end that can only link. A browser with a pending attempt gets
@@ -99,14 +125,8 @@ pub(crate) async fn start_page(cx: RequestContext, req: ApiRequest) -> Result<Ap
 }
 
 async fn attempt_page(cx: &RequestContext, req: &ApiRequest) -> Result<ApiResponse> {
-    if req.header("sec-fetch-dest").is_some_and(|destination| destination != "document") {
-        return Err(Error::forbidden(
-            "not_for_browsers",
-            "This page must be opened directly, not embedded or fetched.",
-        ));
-    }
     let cookies = RequestCookies::from_request(&cx.brand, req);
-    if let Some(redirect) = claimed_redirect(cx, &cookies).await? {
+    if let Some(redirect) = claimed_redirect(cx, req, &cookies).await? {
         return Ok(redirect);
     }
     let pending = match &cookies.attempt {
@@ -119,11 +139,17 @@ async fn attempt_page(cx: &RequestContext, req: &ApiRequest) -> Result<ApiRespon
     };
     let links = attempt_links(cx, &attempt)?;
     let page = page::attempt_page(&cx.brand.config, language(cx, req), &attempt, &links, expires_at(cx, &attempt))?;
-    Ok(page_response(cx, page).with_cookies(new_secret.map(|secret| attempt_cookie(cx, req, &secret))))
+    let origin = return_origin::store(&cx.brand.config, req);
+    let attempt = new_secret.map(|secret| attempt_cookie(cx, req, &secret));
+    Ok(page_response(cx, req, page).with_cookies(attempt.into_iter().chain(origin)))
 }
 
 /// When the attempt was approved while its page was open, reloading the page leads back to the shop.
-async fn claimed_redirect(cx: &RequestContext, cookies: &RequestCookies) -> Result<Option<ApiResponse>> {
+async fn claimed_redirect(
+    cx: &RequestContext,
+    req: &ApiRequest,
+    cookies: &RequestCookies,
+) -> Result<Option<ApiResponse>> {
     if cookies.attempt.is_some()
         && let SessionState::Found { session, secret, has_pending_attempt: false } =
             super::session_state(&cx.brand, cookies).await?
@@ -131,7 +157,7 @@ async fn claimed_redirect(cx: &RequestContext, cookies: &RequestCookies) -> Resu
         && cookies.session.as_ref() != Some(&secret)
     {
         let set_cookies = [Some(cookies.set_session(&secret)), cookies.clear_attempt()];
-        let redirect = ApiResponse::see_other(&cx.brand.config.storefront_url);
+        let redirect = ApiResponse::see_other(return_origin::return_origin(&cx.brand.config, req));
         return Ok(Some(redirect.with_cookies(set_cookies.into_iter().flatten())));
     }
     Ok(None)
@@ -165,8 +191,9 @@ fn attempt_links(cx: &RequestContext, attempt: &Attempt) -> Result<AttemptLinks>
 
 /// `GET /auth/telegram/callback`: signed data in the query or as JSON. A navigation gets the confirmation page.
 pub(crate) async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    if is_navigation(&req) {
-        let response = confirmation_page(&cx, &req).await;
+    if fetch_metadata::opens_page(req.headers()) {
+        let data = SignedData::from_pairs(req.query_pairs().to_vec());
+        let response = confirmation_page(&cx, &req, data).await;
         return or_error_page(&cx, &req, response);
     }
     match req.query_pairs() {
@@ -174,7 +201,14 @@ pub(crate) async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<
         [] => log_in_with_json(&cx, &mut req).await,
         pairs => {
             let data = SignedData::from_pairs(pairs.to_vec())?;
-            log_in(&cx, &req, &data).await
+            match data.requires_confirmation() {
+                // A link preview, or a browser that does not say that it wants a page.
+                true => {
+                    let response = confirmation_page(&cx, &req, Ok(data)).await;
+                    or_error_page(&cx, &req, response)
+                }
+                false => log_in(&cx, &req, &data).await,
+            }
         }
     }
 }
@@ -201,8 +235,8 @@ async fn log_in(cx: &RequestContext, req: &ApiRequest, data: &SignedData) -> Res
     Ok(ApiResponse::json(&body)?.with_cookies(login_cookies(&logged_in, &cookies)))
 }
 
-async fn confirmation_page(cx: &RequestContext, req: &ApiRequest) -> Result<ApiResponse> {
-    let data = SignedData::from_pairs(req.query_pairs().to_vec())?;
+async fn confirmation_page(cx: &RequestContext, req: &ApiRequest, data: Result<SignedData>) -> Result<ApiResponse> {
+    let data = data?;
     if data.attempt().is_some() {
         return Err(Error::forbidden("not_for_browsers", "An attempt is approved in the chat, not by a link."));
     }
@@ -210,7 +244,7 @@ async fn confirmation_page(cx: &RequestContext, req: &ApiRequest) -> Result<ApiR
     let visitor = cookies.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
     let token = super::issue_form_token(&cx.brand, &visitor, &data).await?;
     let page = page::confirmation_page(&cx.brand.config, language(cx, req), &data, &token)?;
-    Ok(page_response(cx, page).with_cookies([cookies.set_visitor(&visitor)]))
+    Ok(page_response(cx, req, page).with_cookies([cookies.set_visitor(&visitor)]))
 }
 
 async fn confirm_form(cx: &RequestContext, req: &mut ApiRequest) -> Result<ApiResponse> {
@@ -223,7 +257,7 @@ async fn confirm_form(cx: &RequestContext, req: &mut ApiRequest) -> Result<ApiRe
     let data = SignedData::from_pairs(pairs)?;
     let cookies = RequestCookies::from_request(&cx.brand, req);
     let logged_in = super::confirm_form(&cx.brand, &token, &data, &cookies).await?;
-    let redirect = ApiResponse::see_other(&cx.brand.config.storefront_url);
+    let redirect = ApiResponse::see_other(return_origin::return_origin(&cx.brand.config, req));
     Ok(redirect.with_cookies(login_cookies(&logged_in, &cookies)))
 }
 
@@ -237,17 +271,12 @@ fn login_cookies(logged_in: &LoggedIn, cookies: &RequestCookies) -> Vec<SetCooki
     }
 }
 
-/// Whether a browser opens a link, as opposed to a script or a program that calls the API.
-fn is_navigation(req: &ApiRequest) -> bool {
-    req.header(ACCEPT).is_some_and(|accept| accept.contains("text/html"))
-}
-
 /// Accepts scripts of the storefront and programs. Scripts cannot forge `Sec-Fetch-*` (Fetch Metadata Request Headers).
 ///
 /// # Errors
 /// 403 for a request that another site's page makes: it would log its visitor in.
 fn check_fetch_metadata(cx: &RequestContext, req: &ApiRequest) -> Result<()> {
-    let from_browser = req.headers().keys().any(|name| name.as_str().starts_with("sec-fetch-"));
+    let from_browser = fetch_metadata::is_from_browser(req.headers());
     match origin(cx, req) {
         Origin::Allowed(_) => Ok(()),
         Origin::Absent if !from_browser => Ok(()),
@@ -259,8 +288,8 @@ fn origin(cx: &RequestContext, req: &ApiRequest) -> Origin {
     Origin::from_headers(req.headers(), &cx.brand.config.origins, cx.brand.config.own_origin())
 }
 
-fn page_response(cx: &RequestContext, page: LoginPage) -> ApiResponse {
-    ApiResponse::page(page.html, &page.nonce, &cx.brand.config.storefront_url)
+fn page_response(cx: &RequestContext, req: &ApiRequest, page: LoginPage) -> ApiResponse {
+    ApiResponse::page(page.html, &page.nonce, return_origin::return_origin(&cx.brand.config, req))
 }
 
 /// Turns an error into a page for the visitor. Internal errors stay errors, so that they are logged as such.
@@ -275,7 +304,7 @@ fn or_error_page(cx: &RequestContext, req: &ApiRequest, response: Result<ApiResp
         _ => tracing::debug!(brand, %error, "login rejected; showing an error page"),
     }
     let page = page::error_page(&cx.brand.config, language(cx, req), &error)?;
-    Ok(page_response(cx, page).with_status_of(&error))
+    Ok(page_response(cx, req, page).with_status_of(&error))
 }
 
 /// Navigations cannot send `X-Language`: for them the browser's own languages count.

@@ -9,6 +9,7 @@
 mod attempt;
 pub(crate) mod http;
 mod page;
+mod return_origin;
 mod signed;
 mod store;
 
@@ -28,7 +29,7 @@ use crate::tenant::brand::Brand;
 
 use attempt::AttemptState;
 pub(crate) use attempt::{Attempt, AttemptOutcome};
-pub(crate) use signed::{LoginIdentity, SignedData, callback_url};
+pub(crate) use signed::{LoginIdentity, LoginPurpose, SignedData, callback_url};
 
 /// An attempt expires this much before its cookie, so that a browser can still claim one that was approved at the last moment.
 const CLAIM_MARGIN: Duration = Duration::from_secs(5);
@@ -173,9 +174,18 @@ async fn end_previous_session(brand: &Brand, cookies: &RequestCookies, new: &Coo
 /// Uses up login data: approves the attempt that it names, or else logs the calling browser in.
 ///
 /// # Errors
-/// 401 for data that this bot did not sign, that is too old or was used before; 409 for an attempt that cannot be approved.
+/// 401 for data that this bot did not sign, that is too old or was used before; 403 for data that needs a confirmation; 409 for
+/// an attempt that cannot be approved.
 pub(crate) async fn log_in(brand: &Brand, data: &SignedData, cookies: &RequestCookies) -> Result<LoggedIn> {
     let lifetime = verify(brand, data)?;
+    if data.requires_confirmation() {
+        let message = "This link logs a browser in only after its page was confirmed; open it in a browser.";
+        return Err(Error::forbidden("confirmation_required", message));
+    }
+    use_up(brand, data, cookies, lifetime).await
+}
+
+async fn use_up(brand: &Brand, data: &SignedData, cookies: &RequestCookies, lifetime: Duration) -> Result<LoggedIn> {
     if !store::use_hash(&brand.redis, &data.hash_hex(), lifetime).await? {
         return Err(already_used());
     }
@@ -266,7 +276,8 @@ pub(crate) async fn confirm_form(
     if !is_valid {
         return Err(Error::forbidden("bad_form_token", "This page is out of date; please open the link again."));
     }
-    log_in(brand, data, cookies).await
+    let lifetime = verify(brand, data)?;
+    use_up(brand, data, cookies, lifetime).await
 }
 
 #[track_caller]
@@ -278,15 +289,30 @@ fn form_binding(visitor: &CookieSecret, data: &SignedData) -> String {
     format!("{} {}", visitor.hash(), data.hash_hex())
 }
 
-/// Ends the browser's session on every instance, and its login attempt.
-pub(crate) async fn log_out(brand: &Brand, cookies: &RequestCookies) -> Result<()> {
-    if let Some(secret) = &cookies.session {
-        session::end(brand, secret).await?;
-    }
+/// Ends the browser's session on every instance, and its login attempt; with `everywhere` all sessions of the user. Cookies that
+/// no session or attempt belongs to leave no trace in Redis.
+///
+/// # Errors
+/// 503 when Redis is unavailable. A retry completes it.
+pub(crate) async fn log_out(brand: &Brand, cookies: &RequestCookies, everywhere: bool) -> Result<()> {
     if let Some(secret) = &cookies.attempt {
-        store::delete(&brand.redis, &secret.name(LINK)).await?;
-        // A concurrent poll may be claiming the attempt.
-        session::end(brand, &secret.derive(SESSION)).await?;
+        let (token, session) = (secret.name(LINK), secret.derive(SESSION));
+        if store::exists(&brand.redis, &token).await? {
+            // A concurrent poll may be claiming the attempt.
+            session::end_or_prevent(brand, &session).await?;
+            store::delete(&brand.redis, &token).await?;
+        } else {
+            session::end(brand, &session).await?;
+        }
+    }
+    if let Some(secret) = &cookies.session {
+        if everywhere
+            && let Some(session) = session::check(brand, secret).await?
+            && session.is_active
+        {
+            session::end_all(brand, session.user.id).await?;
+        }
+        session::end(brand, secret).await?;
     }
     Ok(())
 }

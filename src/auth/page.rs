@@ -9,6 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Attempt, SignedData};
 use crate::config::BrandConfig;
+use crate::foundation::clock::local_time;
 use crate::foundation::error::{Error, Kind, Result};
 use crate::foundation::hex;
 use crate::foundation::language::Language;
@@ -42,7 +43,7 @@ pub(super) fn attempt_page(
 ) -> Result<LoginPage> {
     let texts = &Texts::of(language).login_page;
     let (before_bot, after_bot) = texts.send_command.split_once("{bot}").unwrap_or((texts.send_command, ""));
-    let valid_until = fill(texts.valid_until, &[("time", &expires_at.strftime("%H:%M UTC").to_string())]);
+    let valid_until = fill(texts.valid_until, &[("time", &local_time(expires_at, &brand.timezone))]);
     let body = html! {
         p { (texts.attempt_steps) }
         p.label { (texts.attempt_code) }
@@ -71,8 +72,11 @@ pub(super) fn confirmation_page(
         Some(username) => format!("{} (@{username})", user.display_name),
         None => user.display_name.clone(),
     };
+    let question = texts.confirm_question.split_once("{name}").unwrap_or((texts.confirm_question, ""));
+    let with_shop = |part: &str| fill(part, &[("shop", &brand.title)]);
+    let (before_name, after_name) = (with_shop(question.0), with_shop(question.1));
     let body = html! {
-        p.question { (fill(texts.confirm_question, &[("shop", &brand.title), ("name", &name)])) }
+        p.question { (before_name) bdi { (name) } (after_name) }
         p { (texts.confirm_warning) }
         form method="post" action="/auth/telegram/callback" {
             @for (name, value) in data.pairs() {

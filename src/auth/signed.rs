@@ -26,7 +26,7 @@ use crate::session::User;
 const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(1);
 
 /// The known fields and their maximum lengths in characters.
-const FIELDS: [(&str, usize); 8] = [
+const FIELDS: [(&str, usize); 9] = [
     ("id", 16),
     ("first_name", 256),
     ("last_name", 256),
@@ -35,7 +35,20 @@ const FIELDS: [(&str, usize); 8] = [
     ("auth_date", 16),
     ("hash", 64),
     ("attempt", 64),
+    (CONFIRM, 8),
 ];
+
+/// The field of data that logs a browser in only through the confirmation page. It is signed like the others.
+const CONFIRM: &str = "confirm";
+
+/// What our bot signs login data for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoginPurpose<'a> {
+    /// To approve the attempt with this token.
+    Attempt(&'a str),
+    /// For a link that leads to the confirmation page.
+    Link,
+}
 
 /// Well-formed login data; only [`SignedData::verify`] checks the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,15 +117,26 @@ impl SignedData {
         Ok(SignedData { fields, hash, user_id, signed_at })
     }
 
-    /// Signs login data as Telegram does, with `attempt` as a further field. Control characters in names become spaces, so that
+    /// Signs login data as Telegram does, with a further field for its purpose. Control characters in names become spaces, so that
     /// no name can forge further fields.
-    pub(crate) fn sign(user: &LoginIdentity<'_>, attempt: Option<&str>, now: Timestamp, token: &Secret) -> SignedData {
+    pub(crate) fn sign(
+        user: &LoginIdentity<'_>,
+        purpose: LoginPurpose<'_>,
+        now: Timestamp,
+        token: &Secret,
+    ) -> SignedData {
+        let (attempt, confirm) = match purpose {
+            LoginPurpose::Attempt(token) => (Some(token), None),
+            LoginPurpose::Link => (None, Some("page")),
+        };
         let mut fields = BTreeMap::from([
             ("id".to_owned(), user.id.to_string()),
             ("first_name".to_owned(), without_controls(user.first_name)),
             ("auth_date".to_owned(), now.as_second().to_string()),
         ]);
-        for (name, value) in [("last_name", user.last_name), ("username", user.username), ("attempt", attempt)] {
+        let optional =
+            [("last_name", user.last_name), ("username", user.username), ("attempt", attempt), (CONFIRM, confirm)];
+        for (name, value) in optional {
             value.map(|value| fields.insert(name.to_owned(), without_controls(value)));
         }
         let hash = signature(&fields, token).finalize().into_bytes().into();
@@ -146,10 +170,17 @@ impl SignedData {
         self.fields.get("attempt").map(String::as_str)
     }
 
+    /// Whether the data logs a browser in only after a confirmation.
+    pub(crate) fn requires_confirmation(&self) -> bool {
+        self.fields.contains_key(CONFIRM)
+    }
+
+    /// The user; names lose the characters that could reverse the text around them.
     pub(crate) fn user(&self) -> User {
         let field = |name: &str| self.fields.get(name).map(String::as_str).unwrap_or_default();
-        let username = Some(field("username")).filter(|name| !name.is_empty()).map(str::to_owned);
-        let display_name = format!("{} {}", field("first_name"), field("last_name")).trim().to_owned();
+        let username = Some(without_bidi_controls(field("username"))).filter(|name| !name.is_empty());
+        let display_name = format!("{} {}", field("first_name"), field("last_name"));
+        let display_name = without_bidi_controls(&display_name).trim().to_owned();
         User { id: self.user_id, username, display_name }
     }
 
@@ -179,6 +210,11 @@ pub(crate) struct LoginIdentity<'a> {
 
 fn without_controls(text: &str) -> String {
     text.replace(char::is_control, " ")
+}
+
+/// Without the embeddings, overrides and isolates of the Unicode Bidirectional Algorithm.
+fn without_bidi_controls(text: &str) -> String {
+    text.replace(|c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'), "")
 }
 
 fn signature(fields: &BTreeMap<String, String>, token: &Secret) -> Hmac<Sha256> {
@@ -217,7 +253,11 @@ mod tests {
 
     fn signed_by(token: &Secret) -> SignedData {
         let user = LoginIdentity { id: 42, first_name: "Анна", last_name: Some("К."), username: None };
-        SignedData::sign(&user, None, Timestamp::from_second(1_709_100_000).expect("2024"), token)
+        let mut data =
+            SignedData::sign(&user, LoginPurpose::Link, Timestamp::from_second(1_709_100_000).expect("2024"), token);
+        data.fields.remove(CONFIRM);
+        data.hash = signature(&data.fields, token).finalize().into_bytes().into();
+        data
     }
 
     /// Computed with Python's hmac and hashlib over "auth_date=1709100000\nfirst_name=Анна\nid=42\nlast_name=К.".
@@ -235,14 +275,32 @@ mod tests {
     fn a_name_cannot_forge_another_field() {
         let mallory =
             LoginIdentity { id: 666, first_name: "M\nid=42\nlast_name=X", last_name: Some("\r\n"), username: None };
-        let signed = SignedData::sign(&mallory, None, Timestamp::UNIX_EPOCH, &token());
+        let signed = SignedData::sign(&mallory, LoginPurpose::Attempt("0"), Timestamp::UNIX_EPOCH, &token());
         assert!(signed.pairs().iter().all(|(_, value)| !value.contains(char::is_control)));
         // Without the replacement of control characters the signature would cover these fields.
-        let forged =
-            json!({"id": 42, "first_name": "M", "last_name": "X id=666", "auth_date": 0, "hash": signed.hash_hex()});
+        let forged = json!({"id": 42, "first_name": "M", "last_name": "X id=666", "auth_date": 0, "attempt": "0", "hash": signed.hash_hex()});
         let forged = SignedData::from_json(&forged).expect("it is well-formed");
         let verified = forged.verify(&token(), Timestamp::UNIX_EPOCH, SignedDuration::from_mins(5));
         assert_eq!(verified.expect_err("forged").code, "bad_hash");
+    }
+
+    #[test]
+    fn the_purpose_of_a_link_is_part_of_its_signature() {
+        let user = LoginIdentity { id: 42, first_name: "Анна", last_name: None, username: None };
+        let link = SignedData::sign(&user, LoginPurpose::Link, Timestamp::UNIX_EPOCH, &token());
+        assert!(link.requires_confirmation() && !signed_by(&token()).requires_confirmation());
+        let mut stripped = link.clone();
+        stripped.fields.remove(CONFIRM);
+        let verified = stripped.verify(&token(), Timestamp::UNIX_EPOCH, SignedDuration::from_mins(5));
+        assert_eq!(verified.expect_err("another purpose").code, "bad_hash");
+    }
+
+    #[test]
+    fn a_name_cannot_reverse_the_text_around_it() {
+        let first_name = "\u{202e}annA\u{2069}";
+        let user = LoginIdentity { id: 42, first_name, last_name: Some("\u{2067}"), username: Some("a\u{202d}b") };
+        let data = SignedData::sign(&user, LoginPurpose::Link, Timestamp::UNIX_EPOCH, &token());
+        assert_eq!(data.user(), User { id: 42, username: Some("ab".into()), display_name: "annA".into() });
     }
 
     #[test]

@@ -146,6 +146,11 @@ pub(super) async fn mark_claimed(redis: &Redis, token: &str) -> Result<()> {
     redis.run_script(&MARK_CLAIMED.key(attempt_key(redis, token))).await
 }
 
+/// Whether an attempt exists, in any state.
+pub(super) async fn exists(redis: &Redis, token: &str) -> Result<bool> {
+    redis.run(redis::cmd("EXISTS").arg(attempt_key(redis, token))).await
+}
+
 /// Deletes an attempt in any state.
 pub(super) async fn delete(redis: &Redis, token: &str) -> Result<()> {
     redis.run(redis::cmd("DEL").arg(attempt_key(redis, token))).await

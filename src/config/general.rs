@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use jiff::tz::TimeZone;
 use toml::de::DeTable;
 
 use super::database::{read_database, read_redis};
@@ -32,6 +33,7 @@ pub(super) fn read_brand(
         public_url: read_public_url(&root),
         storefront_url: read_storefront_url(&root),
         origins: read_origins(&root),
+        timezone: read_timezone(&root),
         accent: read_accent(&root),
         tls: read_tls(&root, source),
         database: read_database(&root, source),
@@ -128,6 +130,17 @@ fn without_default_port(origin: &str) -> Option<(&str, &'static str)> {
     [("https://", ":443"), ("http://", ":80")]
         .into_iter()
         .find_map(|(scheme, port)| Some((origin.strip_suffix(port).filter(|plain| plain.starts_with(scheme))?, port)))
+}
+
+fn read_timezone(root: &Section<'_, '_>) -> TimeZone {
+    let help = "Time zone of the times in emails, bot messages and login pages. The API's times are in UTC.";
+    let name = root.key("timezone", help).values("IANA time zone").string_or("Europe/Moscow");
+    TimeZone::get(&name).unwrap_or_else(|_| {
+        let expected =
+            "expected a name of the IANA database, for example Europe/Moscow; the package tzdata installs it";
+        root.problem("timezone", format!("the system knows no time zone {name}; {expected}"));
+        TimeZone::UTC
+    })
 }
 
 fn read_accent(root: &Section<'_, '_>) -> String {

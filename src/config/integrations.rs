@@ -27,6 +27,12 @@ pub struct TelegramConfig {
     pub timeout: Duration,
     /// How long an instance owns the bot without renewing its lease.
     pub lease: Duration,
+    /// Messages and pressed buttons of a user within a minute; further ones are ignored.
+    pub updates_per_user: u32,
+    /// Updates that wait for their chat; further ones are ignored.
+    pub queue_per_chat: u32,
+    /// Concurrent calls of the Bot API.
+    pub concurrent_calls: u32,
 }
 
 /// What a discounted unit price is rounded to, half up.
@@ -106,10 +112,13 @@ pub(super) fn read_telegram(root: &Section<'_, '_>, source: SecretSource<'_>) ->
     let token = section.key("token", "Token from BotFather.").required_secret(source, &example);
     let proxy = section
         .key("proxy", "Proxy for connections to `api_url`.")
-        .values("`http://host:port` or `socks5://host:port`")
+        .values("`https://host:port`; on this machine `http://localhost:port` or `socks5://localhost:port`")
         .optional_string();
     if proxy.as_deref().is_some_and(|proxy| !is_proxy_url(proxy)) {
-        section.problem("proxy", "expected http://host:port or socks5://host:port");
+        section.problem(
+            "proxy",
+            "expected https://host:port, or http:// or socks5:// with localhost or a loopback address",
+        );
     }
     let telegram = TelegramConfig {
         bot,
@@ -125,14 +134,41 @@ pub(super) fn read_telegram(root: &Section<'_, '_>, source: SecretSource<'_>) ->
         lease: section
             .key("lease_ms", "One instance owns the bot; another takes over this long after it died.")
             .milliseconds(500..=600_000, 15_000),
+        updates_per_user: section
+            .key(
+                "updates_per_user",
+                "Messages and pressed buttons of a Telegram user that are answered within a minute.",
+            )
+            .number(1..=10_000, 20),
+        queue_per_chat: section
+            .key(
+                "queue_per_chat",
+                "Updates that wait while an earlier one of the same chat is answered; more are ignored.",
+            )
+            .number(1..=10_000, 20),
+        concurrent_calls: section
+            .key("concurrent_calls", "Replies to different chats that are sent at the same time.")
+            .number(1..=1_000, 64),
     };
     section.finish();
     Some(telegram)
 }
 
+/// What is sent to a proxy unencrypted stays on this machine.
 fn is_proxy_url(text: &str) -> bool {
-    ["http://", "socks5://"].iter().any(|scheme| text.starts_with(scheme))
-        && text.parse().is_ok_and(|uri: hyper::Uri| uri.host().is_some())
+    let Ok(url) = text.parse::<hyper::Uri>() else { return false };
+    let Some(host) = url.host() else { return false };
+    match url.scheme_str() {
+        Some("https") => true,
+        Some("http" | "socks5") => is_loopback(host),
+        _ => false,
+    }
+}
+
+/// Whether a host of a URL is this machine.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
 pub(super) fn read_payments(root: &Section<'_, '_>) -> PaymentsConfig {
@@ -256,7 +292,7 @@ pub(super) fn read_fiscal(root: &Section<'_, '_>) -> Option<FiscalConfig> {
     Some(fiscal)
 }
 
-/// A URL that a path is appended to: without a trailing slash or a query.
+/// A URL that a path is appended to: without a trailing slash or a query, and https unless it stays on this machine.
 fn read_base_url(section: &Section<'_, '_>, name: &'static str, help: &'static str, default: &str) -> String {
     let url = section.key(name, help).string_or(default);
     let is_base_url = url.split_once("://").is_some_and(|(scheme, rest)| {
@@ -266,7 +302,12 @@ fn read_base_url(section: &Section<'_, '_>, name: &'static str, help: &'static s
             && !rest.contains(['?', '#', '@'])
     });
     if !is_base_url {
-        section.problem(name, format!("expected http(s)://host without a trailing slash, for example {default}"));
+        section.problem(name, format!("expected https://host without a trailing slash, for example {default}"));
+    } else if !url.starts_with("https://")
+        && !url.parse().is_ok_and(|url: hyper::Uri| url.host().is_some_and(is_loopback))
+    {
+        let message = format!("expected https; http only to localhost or a loopback address, for example {default}");
+        section.problem(name, message);
     }
     url
 }

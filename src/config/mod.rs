@@ -16,6 +16,7 @@ mod toml_reader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
 use toml::de::DeTable;
 
 pub use database::{DatabaseConfig, Keepalive, RedisConfig};
@@ -42,6 +43,8 @@ pub struct BrandConfig {
     pub storefront_url: String,
     /// Exact origins whose scripts may call the API.
     pub origins: Vec<String>,
+    /// The zone of times that people read.
+    pub timezone: TimeZone,
     /// Accent colour of the login pages, `#rrggbb`.
     pub accent: String,
     pub tls: TlsConfig,
@@ -69,6 +72,11 @@ impl BrandConfig {
     /// `Origin` as browsers send it from the API's own pages: the public URL without the default port of https.
     pub fn own_origin(&self) -> &str {
         self.public_url.strip_suffix(":443").unwrap_or(&self.public_url)
+    }
+
+    /// Whether this is one of the brand's origins, or the storefront.
+    pub fn is_origin(&self, origin: &str) -> bool {
+        self.storefront_url == origin || self.origins.iter().any(|known| known == origin)
     }
 
     /// Whether the public URL is local to this machine, as in development.

@@ -136,6 +136,8 @@ pub struct SessionConfig {
     pub attempt_lifetime: Duration,
     /// Maximum age of signed login data.
     pub max_login_age: Duration,
+    /// The sessions that a user may have; another one ends the oldest.
+    pub max_per_user: u32,
 }
 
 pub(super) fn read_session(root: &Section<'_, '_>) -> SessionConfig {
@@ -159,6 +161,9 @@ pub(super) fn read_session(root: &Section<'_, '_>) -> SessionConfig {
         max_login_age: section
             .key("login_age_s", "Maximum age of login data that the bot signed.")
             .seconds(1..=86_400, 300),
+        max_per_user: section
+            .key("most_per_user", "Sessions that a user may have at the same time; another login ends the oldest.")
+            .number(1..=10_000, 100),
     };
     section.finish();
     session
@@ -168,6 +173,7 @@ pub(super) fn read_session(root: &Section<'_, '_>) -> SessionConfig {
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimits {
     pub logins_per_address: u32,
+    pub logouts_per_address: u32,
     pub cart_writes_per_address: u32,
     pub cart_writes_per_visitor: u32,
     pub payments_per_address: u32,
@@ -181,6 +187,7 @@ pub(super) fn read_rates(root: &Section<'_, '_>) -> RateLimits {
     let rate = |key, default, help| section.key(key, help).number(1..=1_000_000_000, default);
     let rates = RateLimits {
         logins_per_address: rate("logins_per_address", 60, "Login attempts and callbacks of an address."),
+        logouts_per_address: rate("logouts_per_address", 600, "Logouts of an address."),
         cart_writes_per_address: rate("cart_writes_per_address", 1_200, "Cart writes of an address."),
         cart_writes_per_visitor: rate("cart_writes_per_visitor", 120, "Cart writes of a session or visitor."),
         payments_per_address: rate("payments_per_address", 60, "New payments and purchase emails of an address."),

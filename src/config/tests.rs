@@ -1,5 +1,7 @@
 //! Unit tests of reading brand files.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::reference::declared_sections;
 use super::*;
 use crate::foundation::fuzz::fuzz;
@@ -177,4 +179,47 @@ fn fuzz_brand_files() {
         }
     });
     outcomes.assert_seen(&["accepted", "refused"]);
+}
+
+#[test]
+fn what_is_not_encrypted_stays_on_this_machine() {
+    let with_telegram = |lines: &str| {
+        let directory = std::env::temp_dir().join(format!("brandgate-urls-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("the temporary directory is writable");
+        let token = directory.join("token");
+        std::fs::write(&token, "1:A").expect("just created");
+        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+        let text = format!("{GOOD}[telegram]\nbot = \"b\"\ntoken = \"{}\"\n{lines}\n", token.display());
+        load_files("urls", &[("dexar.toml", &text)])
+    };
+    for lines in [
+        "api_url = \"https://api.example\"",
+        "api_url = \"http://127.0.0.1:8081\"\nlink_url = \"http://localhost:4210/telegram\"",
+        "api_url = \"http://[::1]:8081\"",
+        "proxy = \"https://proxy.example:443\"",
+        "proxy = \"socks5://localhost:1080\"",
+        "proxy = \"http://127.0.0.2:3128\"",
+    ] {
+        with_telegram(lines).unwrap_or_else(|problems| panic!("{lines}: {problems:?}"));
+    }
+    for lines in [
+        "api_url = \"http://api.example\"",
+        "api_url = \"http://127.0.0.1.evil.example\"",
+        "api_url = \"ftp://localhost\"",
+        "link_url = \"http://10.0.0.1\"",
+        "proxy = \"http://proxy.example:3128\"",
+        "proxy = \"socks5://10.0.0.5:1080\"",
+        "proxy = \"ftp://localhost\"",
+    ] {
+        let problems = with_telegram(lines).expect_err(lines);
+        assert!(problems.len() == 1 && problems[0].contains("expected https"), "{lines}: {problems:?}");
+    }
+}
+
+#[test]
+fn an_unknown_time_zone_is_a_problem() {
+    let text = |zone: &str| GOOD.replacen("title =", &format!("timezone = \"{zone}\"\ntitle ="), 1);
+    load_files("zone", &[("dexar.toml", &text("Asia/Yerevan"))]).expect("a known zone");
+    let problems = load_files("zone", &[("dexar.toml", &text("Moscow"))]).expect_err("an unknown zone");
+    assert!(problems[0].contains("timezone: the system knows no time zone Moscow"), "{problems:?}");
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 /// The origin of the monotonic time in this process.
@@ -67,6 +68,16 @@ fn monotonic_us(at: Instant) -> i64 {
 /// RFC 3339 in UTC without fractions of a second, the format of every time in the API.
 pub fn whole_seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A time of day for people, with the zone's abbreviation: `15:04 MSK`.
+pub fn local_time(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned(zone.clone()).strftime("%H:%M %Z").to_string()
+}
+
+/// A date and time of day for people: `2026-02-28 15:04 MSK`.
+pub fn local_date_time(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Cookies that hold a secret of 256 random bits, named per brand.
+//! Cookies, named per brand; all but [`ORIGIN`] hold a secret of 256 random bits.
 //!
 //! # Invariants
 //!
@@ -21,6 +21,12 @@ pub(crate) const SESSION: &str = "session";
 /// Identifies a login attempt.
 pub(crate) const ATTEMPT: &str = "attempt";
 
+/// The origin that a login was begun from; not a secret.
+pub(crate) const ORIGIN: &str = "origin";
+
+/// A login takes minutes; every further request of the page renews it.
+const ORIGIN_MAX_AGE_S: u32 = 86_400;
+
 /// The length of 256 bits in hexadecimal.
 const SECRET_DIGITS: usize = 64;
 
@@ -41,9 +47,7 @@ impl CookieSecret {
 
     /// The cookie with this name, if it was sent and its value has the right format.
     pub fn read(headers: &HeaderMap, name: &str) -> Option<CookieSecret> {
-        // Cookies of other sites on the same domain may have the same name and hold any bytes.
-        let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
-        let mut values = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+        let mut values = values(headers, name);
         let is_valid = |value: &&[u8]| {
             value.len() == SECRET_DIGITS && value.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b))
         };
@@ -76,6 +80,24 @@ impl CookieSecret {
         let text = format!("{name}={}; Max-Age={max_age_s}; Path=/; Secure; HttpOnly; SameSite=None", self.0);
         HeaderValue::try_from(text).expect("names and hexadecimal are ASCII")
     }
+}
+
+/// Every value of a cookie. Cookies of other sites on the same domain may have the same name and hold any bytes.
+fn values<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// The value of a cookie that [`set_origin`] has set, if it is one of these origins.
+pub(crate) fn read_origin<'o>(headers: &HeaderMap, name: &str, origins: &'o [String]) -> Option<&'o str> {
+    let known = |value: &[u8]| origins.iter().find(|origin| origin.as_bytes() == value);
+    values(headers, name).find_map(known).map(String::as_str)
+}
+
+/// `Set-Cookie` with an origin of the brand's configuration.
+pub(crate) fn set_origin(name: &str, origin: &str) -> SetCookie {
+    let text = format!("{name}={origin}; Max-Age={ORIGIN_MAX_AGE_S}; Path=/; Secure; HttpOnly; SameSite=None");
+    HeaderValue::try_from(text).expect("names and configured origins are ASCII")
 }
 
 /// `Set-Cookie` that removes a cookie.

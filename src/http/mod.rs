@@ -4,6 +4,7 @@ pub(crate) mod cached_response;
 pub(crate) mod content_encoding;
 pub(crate) mod cookie;
 pub(crate) mod cors;
+pub(crate) mod fetch_metadata;
 pub(crate) mod rate_limit;
 pub(crate) mod request;
 pub(crate) mod request_head;

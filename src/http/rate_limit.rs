@@ -3,9 +3,13 @@
 //! # Invariants
 //!
 //! - While Redis is unavailable no request is rejected, and none waits for it longer than [`COUNT_TIMEOUT`].
+//! - A visitor is counted only while the address is within its limit, so that a client that invents a visitor for every request
+//!   creates a bounded number of keys.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -25,11 +29,18 @@ const COUNT_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long nothing is counted after Redis has failed, so that not every request waits for it.
 const BACKOFF: Duration = Duration::from_secs(2);
 
+/// Below this fraction of its limit, an address and its visitor are counted in one round trip; above it one after the other.
+const QUIET_FRACTION: u32 = 4;
+
+/// How many addresses are known to be quiet at most; any other is taken to be busy.
+const MAX_QUIET_ADDRESSES: usize = 20_000;
+
 /// A rate limit of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quota {
     /// Login attempts and callbacks.
     Logins,
+    Logouts,
     CartWrites,
     /// Payments and purchase emails.
     Payments,
@@ -41,6 +52,7 @@ impl Quota {
     pub fn name(self) -> &'static str {
         match self {
             Quota::Logins => "logins",
+            Quota::Logouts => "logouts",
             Quota::CartWrites => "cart",
             Quota::Payments => "payments",
             Quota::Reviews => "reviews",
@@ -87,11 +99,36 @@ pub struct RateLimiter {
     created_at: Instant,
     /// Until when nothing is counted, in milliseconds from `created_at`.
     backoff_until_ms: AtomicU64,
+    /// The requests of each address that this instance has begun to count with a visitor.
+    recent: Mutex<RecentRequests>,
+}
+
+/// Requests per address within a window of this instance.
+struct RecentRequests {
+    since: Instant,
+    by_address: HashMap<IpAddr, u32>,
+}
+
+impl RecentRequests {
+    /// Counts a request; whether its address has sent at most `limit` of them in this window.
+    fn is_quiet(&mut self, address: IpAddr, limit: u32) -> bool {
+        if self.since.elapsed() >= Duration::from_millis(WINDOW_MS) {
+            *self = RecentRequests { since: Instant::now(), by_address: HashMap::new() };
+        }
+        if self.by_address.len() >= MAX_QUIET_ADDRESSES && !self.by_address.contains_key(&address) {
+            return false;
+        }
+        let count = self.by_address.entry(address).or_default();
+        *count = count.saturating_add(1);
+        *count <= limit
+    }
 }
 
 impl RateLimiter {
     pub fn new(redis: Redis, limits: RateLimits) -> RateLimiter {
-        RateLimiter { redis, limits, created_at: Instant::now(), backoff_until_ms: AtomicU64::new(0) }
+        let now = Instant::now();
+        let recent = Mutex::new(RecentRequests { since: now, by_address: HashMap::new() });
+        RateLimiter { redis, limits, created_at: now, backoff_until_ms: AtomicU64::new(0), recent }
     }
 
     /// Counts a request against the limits of its address and, where the quota has one, of its visitor (the hash of a
@@ -101,11 +138,24 @@ impl RateLimiter {
             return Vec::new();
         }
         let (address_limit, visitor_limit) = self.limits(quota);
-        let address = network_of(address).to_string();
-        let visitor = visitor.zip(visitor_limit).map(|(hash, limit)| ("visitor", hash, limit));
-        let subjects: Vec<_> =
-            [Some(("address", address.as_str(), address_limit)), visitor].into_iter().flatten().collect();
-        let counted = tokio::time::timeout(COUNT_TIMEOUT, self.count_all(quota, &subjects)).await;
+        let network = network_of(address);
+        let address = network.to_string();
+        let address = ("address", address.as_str(), address_limit);
+        let counting = async {
+            let Some(visitor) = visitor.zip(visitor_limit).map(|(hash, limit)| ("visitor", hash, limit)) else {
+                return self.count_all(quota, &[address]).await;
+            };
+            let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            if recent().is_quiet(network, address_limit / QUIET_FRACTION) {
+                return self.count_all(quota, &[address, visitor]).await;
+            }
+            let mut counts = self.count_all(quota, &[address]).await?;
+            if counts.iter().all(|usage| usage.retry_after_s().is_none()) {
+                counts.extend(self.count_all(quota, &[visitor]).await?);
+            }
+            Ok(counts)
+        };
+        let counted = tokio::time::timeout(COUNT_TIMEOUT, counting).await;
         counted.unwrap_or_else(|elapsed| Err(Error::unavailable(elapsed))).unwrap_or_else(|error| {
             tracing::debug!(%error, "Redis unavailable: rate limits are not enforced");
             self.backoff_until_ms.store(self.now_ms() + BACKOFF.as_millis() as u64, Ordering::Relaxed);
@@ -134,6 +184,7 @@ impl RateLimiter {
         let limits = &self.limits;
         match quota {
             Quota::Logins => (limits.logins_per_address, None),
+            Quota::Logouts => (limits.logouts_per_address, None),
             Quota::CartWrites => (limits.cart_writes_per_address, Some(limits.cart_writes_per_visitor)),
             Quota::Payments => (limits.payments_per_address, None),
             Quota::Reviews => (limits.reviews_per_address, None),
@@ -159,6 +210,19 @@ mod tests {
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(of("2001:db8:1:2::9"), "2001:db8:1:2::");
         assert_eq!(of("::ffff:203.0.113.7"), "203.0.113.7");
+    }
+
+    #[test]
+    fn an_address_is_quiet_below_its_limit_and_unknown_ones_are_not_when_there_are_too_many() {
+        let mut recent = RecentRequests { since: Instant::now(), by_address: HashMap::new() };
+        let address = |number: u32| IpAddr::V4(number.into());
+        assert_eq!([1, 2, 3].map(|_| recent.is_quiet(address(0), 2)), [true, true, false]);
+        assert!(!recent.is_quiet(address(1), 0));
+        for number in 2..30_000 {
+            recent.is_quiet(address(number), 2);
+        }
+        assert_eq!(recent.by_address.len(), MAX_QUIET_ADDRESSES);
+        assert!(!recent.is_quiet(address(30_000), 2) && recent.is_quiet(address(2), 2));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use hyper::Method;
 
 use crate::foundation::error::{Error, Result};
+use crate::http::fetch_metadata::CrossSite;
 use crate::http::rate_limit::Quota;
 use crate::http::request::ApiRequest;
 use crate::http::response::ApiResponse;
@@ -59,6 +60,8 @@ pub struct RouteRules {
     pub task_mode: TaskMode,
     /// The rate limit.
     pub quota: Option<Quota>,
+    /// Which requests of other sites it accepts; others are rejected before they count against the rate limit.
+    pub cross_site: CrossSite,
     /// Whether pages of the API's own origin may write to it.
     pub allow_own_origin: bool,
     /// Whether its responses are cached. They must depend on nothing but target, region and language.
@@ -150,6 +153,11 @@ impl<C: Send + 'static> Router<C> {
     /// The last added route is rate-limited.
     pub fn rate_limit(self, quota: Quota) -> Router<C> {
         self.set_rule(|rules| rules.quota = Some(quota))
+    }
+
+    /// The last added route accepts only these requests of other sites.
+    pub fn cross_site(self, accepted: CrossSite) -> Router<C> {
+        self.set_rule(|rules| rules.cross_site = accepted)
     }
 
     /// The last added route accepts writes from pages of the API's own origin.

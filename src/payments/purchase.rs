@@ -104,7 +104,13 @@ pub async fn send_receipt_email(cx: &RequestContext, owner: Option<&Owner>, purc
     };
     let lines = history_store::lines(&transaction, payment.id, cx.language).await?;
     let paid_at = payment.completed_at.unwrap_or(now);
-    let order = PaidOrder { number: &payment.site_order_id, lines: &lines, amount: payment.amount, paid_at };
+    let order = PaidOrder {
+        number: payment.id,
+        site_order_id: &payment.site_order_id,
+        lines: &lines,
+        amount: payment.amount,
+        paid_at,
+    };
     let email = receipt_email::write(&cx.brand.config, cx.language, &order);
     let draft = EmailDraft {
         subject_key: mail_key(payment.id),

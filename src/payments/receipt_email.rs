@@ -6,12 +6,16 @@ use rust_decimal::Decimal;
 
 use super::order::OrderLine;
 use crate::config::BrandConfig;
+use crate::foundation::clock::local_date_time;
 use crate::foundation::language::Language;
 use crate::foundation::texts::{ReceiptTexts, Texts, fill};
 
 /// What the email says about an order.
 pub(super) struct PaidOrder<'a> {
-    pub number: &'a str,
+    /// The shop's own number.
+    pub number: i64,
+    /// What the buyer's page called the order: a stranger's text.
+    pub site_order_id: &'a str,
     pub lines: &'a [OrderLine],
     pub amount: Decimal,
     pub paid_at: Timestamp,
@@ -26,9 +30,11 @@ pub(super) struct ReceiptEmail {
 /// Writes the email.
 pub(super) fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'_>) -> ReceiptEmail {
     let texts = &Texts::of(language).receipt;
-    let fill = |template: &str| fill(template, &[("shop", &brand.title), ("order", order.number)]);
+    let number = order.number.to_string();
+    let fill = |template: &str| fill(template, &[("shop", &brand.title), ("order", &number)]);
     let subject = fill(texts.subject);
-    let paid_at = order.paid_at.strftime("%Y-%m-%d %H:%M UTC").to_string();
+    let paid_at = local_date_time(order.paid_at, &brand.timezone);
+    let reference = without_links(order.site_order_id);
     let text = text_part(brand, texts, order, &fill(texts.thanks), &paid_at);
     let page = html! {
         (DOCTYPE)
@@ -39,7 +45,7 @@ pub(super) fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'
                     p style=(format!("margin:0 0 16px;font-size:22px;font-weight:bold;color:{}", brand.accent)) { (brand.title) }
                     p { (texts.greeting) }
                     p { (fill(texts.thanks)) }
-                    p { (texts.order_number) ": " b { (order.number) } br; (texts.paid_at) ": " (paid_at) }
+                    p { (texts.order_number) ": " b { (number) } br; (texts.paid_at) ": " (paid_at) }
                     table style="width:100%;border-collapse:collapse" {
                         @for line in order.lines {
                             tr {
@@ -52,6 +58,7 @@ pub(super) fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'
                             td style="padding:12px 0;font-weight:bold;text-align:right;white-space:nowrap" { (format_amount(order.amount, texts)) }
                         }
                     }
+                    p style="color:#5a6070" { (texts.reference) ": «" (reference) "»" }
                     p style="color:#5a6070" { (texts.questions) }
                     p { a href=(brand.storefront_url) style=(format!("color:{}", brand.accent)) { (brand.storefront_url) } }
                 }
@@ -70,14 +77,21 @@ fn text_part(brand: &BrandConfig, texts: &ReceiptTexts, order: &PaidOrder<'_>, t
         text += &format!("{} × {} — {}\n", line.name, line.quantity, line_total(line, texts));
     }
     text += &format!(
-        "\n{}: {}\n\n{}\n\n{}\n{}\n",
+        "\n{}: {}\n\n{}: «{}»\n\n{}\n\n{}\n{}\n",
         texts.total,
         format_amount(order.amount, texts),
+        texts.reference,
+        without_links(order.site_order_id),
         texts.questions,
         brand.title,
         brand.storefront_url
     );
     text
+}
+
+/// Keeps mail programs from turning `shop.example` into a link: an invisible zero-width space follows every dot.
+fn without_links(text: &str) -> String {
+    text.replace('.', ".\u{200b}")
 }
 
 fn line_total(line: &OrderLine, texts: &ReceiptTexts) -> String {

@@ -67,12 +67,12 @@ pub struct HttpClient(Transport);
 #[derive(Clone)]
 enum Transport {
     Direct(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
-    Tunnel(Client<HttpsConnector<Tunnel<HttpConnector>>, Full<Bytes>>),
+    Tunnel(Client<HttpsConnector<Tunnel<HttpsConnector<HttpConnector>>>, Full<Bytes>>),
     Socks(Client<HttpsConnector<SocksV5<HttpConnector>>, Full<Bytes>>),
 }
 
 impl HttpClient {
-    /// `proxy` is `http://host:port` or `socks5://host:port`. `authority` is a PEM file with certificate authorities to trust in
+    /// `proxy` is `https://host:port`, `http://host:port` or `socks5://host:port`. `authority` is a PEM file with certificate authorities to trust in
     /// addition to those of the system.
     ///
     /// # Errors
@@ -88,7 +88,10 @@ impl HttpClient {
         let address: Uri = proxy.parse().map_err(|error| format!("invalid URL of the proxy: {error}"))?;
         Ok(HttpClient(match address.scheme_str() {
             Some("socks5") => Transport::Socks(client(tls, SocksV5::new(address, tcp))),
-            _ => Transport::Tunnel(client(tls, Tunnel::new(address, tcp))),
+            _ => {
+                let to_proxy = HttpsConnector::from((tcp, Arc::new(tls.clone())));
+                Transport::Tunnel(client(tls, Tunnel::new(address, to_proxy)))
+            }
         }))
     }
 

@@ -28,6 +28,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V9__category_pages", include_str!("../../migrations/0009_category_pages.sql")),
     ("V10__payment_figures", include_str!("../../migrations/0010_payment_figures.sql")),
     ("V11__payment_questions", include_str!("../../migrations/0011_payment_questions.sql")),
+    ("V12__bot_updates", include_str!("../../migrations/0012_bot_updates.sql")),
 ];
 
 /// This number must not be used: existing databases are past it and would never apply it.

@@ -210,7 +210,7 @@ impl BrandService {
         made.map(|(response, is_stale)| Content::Cached { response, is_stale })
     }
 
-    /// Calls a handler that may read the whole request, if the rate limit of its route allows it.
+    /// Calls a handler that may read the whole request, if the rules of its route allow it.
     async fn call_with_body(
         &self,
         mut route: Route<'_, RequestContext>,
@@ -218,9 +218,7 @@ impl BrandService {
         headers: &Arc<HeaderMap>,
         body: RequestBody,
     ) -> Result<ApiResponse> {
-        if let Some(quota) = route.rules.quota
-            && let Err(error) = context.check_rate_limit(quota, headers).await
-        {
+        if let Err(error) = context.check_rules(&route.rules, headers).await {
             body.drain(self.brand.config.timeouts.head).await;
             return Err(error);
         }

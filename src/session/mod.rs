@@ -162,9 +162,19 @@ pub async fn create(brand: &Brand, secret: &CookieSecret, id: &str, user: &User)
     store::create(&brand.redis, secret, id, user, brand.clock.now(), &brand.config.session).await
 }
 
-/// Ends a session on every instance at once.
+/// Ends a session on every instance at once. A secret without a session leaves no trace in Redis.
 pub async fn end(brand: &Brand, secret: &CookieSecret) -> Result<()> {
-    store::end(&brand.redis, secret, &brand.config.session).await
+    store::end(&brand.redis, &secret.hash(), false, &brand.config.session).await
+}
+
+/// Ends a session that a concurrent request may be about to create: it is not created later.
+pub async fn end_or_prevent(brand: &Brand, secret: &CookieSecret) -> Result<()> {
+    store::end(&brand.redis, &secret.hash(), true, &brand.config.session).await
+}
+
+/// Ends every session of a user on every instance.
+pub async fn end_all(brand: &Brand, user_id: i64) -> Result<()> {
+    store::end_all(&brand.redis, user_id, &brand.config.session).await
 }
 
 /// A new session id.

@@ -3,6 +3,9 @@
 //! A session is a hash under the hash of its cookie's secret: `id`, `user` (JSON), `expires_ms` (slides) and `ends_ms` (fixed),
 //! both in milliseconds since 1970. A logout leaves the field `ended` alone, for as long as a concurrent login could still
 //! create the same session. Every operation is one script, so that instances cannot race.
+//!
+//! The index of a user's sessions has a key of its own, and so another slot in a Redis Cluster: an entry is added before its
+//! session is created, so that every session is indexed, and an entry without a session means nothing.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -20,14 +23,9 @@ static CHECK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("chec
 
 static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("create.lua")));
 
-/// ARGV: for how long the mark stays (ms).
-static END: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"redis.call('del', KEYS[1])
-          redis.call('hset', KEYS[1], 'ended', 1)
-          redis.call('pexpire', KEYS[1], ARGV[1])",
-    )
-});
+static END: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("end.lua")));
+
+static INDEX: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("index.lua")));
 
 /// What [`CHECK`] and [`CREATE`] return: whether it is active, `expires_ms`, `id`, `user`.
 type Row = Option<(bool, i64, String, String)>;
@@ -38,7 +36,7 @@ pub(super) async fn check(
     now: Timestamp,
     config: &SessionConfig,
 ) -> Result<Option<Session>> {
-    let mut script = CHECK.key(key(redis, secret));
+    let mut script = CHECK.key(key(redis, &secret.hash()));
     from_row(
         redis
             .run_script(script.arg(now.as_millisecond()).arg(ms(config.idle_timeout)).arg(ms(config.expired_retention)))
@@ -54,18 +52,49 @@ pub(super) async fn create(
     now: Timestamp,
     config: &SessionConfig,
 ) -> Result<Option<Session>> {
+    add_to_index(redis, user.id, &secret.hash(), now, config).await?;
     let user = serde_json::to_string(user).or_internal()?;
-    let mut script = CREATE.key(key(redis, secret));
+    let mut script = CREATE.key(key(redis, &secret.hash()));
     script.arg(now.as_millisecond()).arg(ms(config.idle_timeout)).arg(ms(config.expired_retention));
     from_row(redis.run_script(script.arg(ms(config.lifetime)).arg(id).arg(user)).await?)
 }
 
-pub(super) async fn end(redis: &Redis, secret: &CookieSecret, config: &SessionConfig) -> Result<()> {
-    redis.run_script(END.key(key(redis, secret)).arg(ms(config.attempt_lifetime) * 2)).await
+/// Ends the session whose secret has this hash. Where there is none, only `prevents_creation` leaves a mark.
+pub(super) async fn end(redis: &Redis, hash: &str, prevents_creation: bool, config: &SessionConfig) -> Result<()> {
+    let mut script = END.key(key(redis, hash));
+    script.arg(ms(config.attempt_lifetime) * 2).arg(u8::from(prevents_creation));
+    let user: Option<String> = redis.run_script(&script).await?;
+    let Some(user) = user else { return Ok(()) };
+    let user: User = serde_json::from_str(&user).or_internal()?;
+    redis.run(redis::cmd("ZREM").arg(index_key(redis, user.id)).arg(hash)).await
 }
 
-fn key(redis: &Redis, secret: &CookieSecret) -> RedisKey {
-    redis.key(&secret.hash(), "session")
+/// Ends every session of a user.
+pub(super) async fn end_all(redis: &Redis, user_id: i64, config: &SessionConfig) -> Result<()> {
+    let hashes: Vec<String> = redis.run(redis::cmd("ZRANGE").arg(index_key(redis, user_id)).arg(0).arg(-1)).await?;
+    for hash in hashes {
+        end(redis, &hash, false, config).await?;
+    }
+    Ok(())
+}
+
+/// Ends the oldest sessions of a user who has more than the limit.
+async fn add_to_index(redis: &Redis, user_id: i64, hash: &str, now: Timestamp, config: &SessionConfig) -> Result<()> {
+    let mut script = INDEX.key(index_key(redis, user_id));
+    script.arg(hash).arg(now.as_millisecond()).arg(ms(config.lifetime)).arg(config.max_per_user);
+    let surplus: Vec<String> = redis.run_script(&script).await?;
+    for hash in surplus {
+        end(redis, &hash, false, config).await?;
+    }
+    Ok(())
+}
+
+fn key(redis: &Redis, hash: &str) -> RedisKey {
+    redis.key(hash, "session")
+}
+
+fn index_key(redis: &Redis, user_id: i64) -> RedisKey {
+    redis.key(&format!("user-{user_id}"), "sessions")
 }
 
 fn from_row(row: Row) -> Result<Option<Session>> {

@@ -7,8 +7,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::TelegramConfig;
@@ -55,7 +55,7 @@ pub struct BotApi {
 }
 
 /// `User`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(super) struct TelegramUser {
     pub id: i64,
     #[serde(default)]
@@ -66,7 +66,7 @@ pub(super) struct TelegramUser {
 }
 
 /// `Chat`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(super) struct Chat {
     pub id: i64,
     /// `private`, `group`, `supergroup` or `channel`
@@ -74,7 +74,7 @@ pub(super) struct Chat {
 }
 
 /// `Message`, with the members that the bot uses.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(super) struct Message {
     pub message_id: i64,
     /// Absent in channels.
@@ -85,7 +85,7 @@ pub(super) struct Message {
 }
 
 /// `CallbackQuery`: a user pressed a button.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(super) struct CallbackQuery {
     pub id: String,
     pub from: TelegramUser,
@@ -95,10 +95,24 @@ pub(super) struct CallbackQuery {
 }
 
 /// `Update`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(super) struct Update {
     pub message: Option<Message>,
     pub callback_query: Option<CallbackQuery>,
+}
+
+impl Update {
+    /// The chat that the update belongs to; for a button of a very old message the chat of the user who pressed it.
+    pub(super) fn chat_id(&self) -> Option<i64> {
+        let message = self.message.as_ref().or_else(|| self.callback_query.as_ref()?.message.as_ref());
+        message.map(|message| message.chat.id).or_else(|| self.user_id())
+    }
+
+    /// The user who wrote or pressed a button; `None` in channels.
+    pub(super) fn user_id(&self) -> Option<i64> {
+        let author = self.message.as_ref().and_then(|message| message.from.as_ref());
+        author.or(self.callback_query.as_ref().map(|query| &query.from)).map(|user| user.id)
+    }
 }
 
 /// `InlineKeyboardButton`.

@@ -7,11 +7,16 @@
 //! - No login takes place in a group, where others could read along.
 
 mod api;
+mod chats;
+mod retry;
 mod store;
 pub(crate) mod worker;
 
-use crate::auth::{self, Attempt, AttemptOutcome, LoginIdentity, SignedData};
+use jiff::tz::TimeZone;
+
+use crate::auth::{self, Attempt, AttemptOutcome, LoginIdentity, LoginPurpose, SignedData};
 use crate::config::{BrandConfig, TelegramConfig};
+use crate::foundation::clock::local_time;
 use crate::foundation::error::Result;
 use crate::foundation::language::Language;
 use crate::foundation::texts::{BotTexts, Texts, fill};
@@ -62,6 +67,7 @@ async fn handle_update(brand: &Brand, update: Update) -> Result<Vec<BotAction>> 
         Some(Message { from: Some(user), chat, text: Some(text), .. }) => {
             let message = TextMessage {
                 texts: texts_for(&user),
+                timezone: &brand.config.timezone,
                 shop: &brand.config.title,
                 user,
                 chat_id: chat.id,
@@ -81,6 +87,7 @@ fn texts_for(user: &TelegramUser) -> &'static BotTexts {
 
 struct TextMessage<'b> {
     texts: &'static BotTexts,
+    timezone: &'b TimeZone,
     /// The brand's title.
     shop: &'b str,
     user: TelegramUser,
@@ -114,7 +121,7 @@ impl TextMessage<'_> {
 
     /// `/start` without an attempt, also when a client dropped the parameter: a link for the user's own browser.
     fn login_link(&self, brand: &Brand, telegram: &TelegramConfig) -> BotAction {
-        let data = SignedData::sign(&identity(&self.user), None, brand.clock.now(), &telegram.token);
+        let data = SignedData::sign(&identity(&self.user), LoginPurpose::Link, brand.clock.now(), &telegram.token);
         let url = auth::callback_url(&brand.config.public_url, &data);
         self.reply(self.texts.welcome, vec![vec![url_button(self.texts.log_in, self.shop, url)]])
     }
@@ -133,7 +140,7 @@ impl TextMessage<'_> {
 
     fn code_choices(&self, attempt: &Attempt) -> BotAction {
         let browser = if attempt.browser.is_empty() { self.texts.unknown_browser } else { &attempt.browser };
-        let time = attempt.created_at.strftime("%H:%M UTC").to_string();
+        let time = local_time(attempt.created_at, self.timezone);
         let text = fill(
             self.texts.confirm_login,
             &[("shop", self.shop), ("browser", browser), ("address", &attempt.address), ("time", &time)],
@@ -216,7 +223,7 @@ async fn handle_callback_query(brand: &Brand, query: CallbackQuery) -> Result<Ve
 /// Signs login data for the user and approves the attempt with it, as a call of the documented callback would.
 async fn approve(brand: &Brand, token: &str, user: &TelegramUser) -> Result<AttemptOutcome> {
     let telegram = auth::telegram_config(brand)?;
-    let data = SignedData::sign(&identity(user), Some(token), brand.clock.now(), &telegram.token);
+    let data = SignedData::sign(&identity(user), LoginPurpose::Attempt(token), brand.clock.now(), &telegram.token);
     match auth::approve(brand, &data).await {
         Ok(_) => Ok(AttemptOutcome::Approved),
         Err(error) if error.code == "attempt_gone" => Ok(AttemptOutcome::Expired),

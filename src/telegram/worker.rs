@@ -1,8 +1,7 @@
 //! The bot's poller: one per bot across all instances, and no update is lost.
 //!
-//! A lease in PostgreSQL decides which instance polls. The offset is saved there after each update, so that the next holder
-//! continues where the previous one stopped. While a dependency is unavailable, the update waits. The decision about an update
-//! is made once; its messages are sent again only when the process dies between Telegram's response and the saved offset.
+//! A lease in PostgreSQL decides which instance polls. Updates are stored there together with the offset after them, and then handled
+//! in the queues of their chats ([`ChatQueues`]); the next holder of the lease continues with those that are left.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,10 +11,11 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Update;
-use super::{BotAction, BotApi, BotApiError, handle_update, store};
+use super::chats::{ChatQueues, QueuedUpdate};
+use super::retry::{Backoff, DATABASE_TIMEOUT, MAX_BACKOFF, pause, with_timeout};
+use super::{BotApi, BotApiError, store};
 use crate::config::TelegramConfig;
-use crate::foundation::error::{Error, Result};
-use crate::platform::postgres::is_unavailable;
+use crate::foundation::error::{Error, Result, ResultExt};
 use crate::tenant::brand::Brand;
 use crate::tenant::lease::Lease;
 
@@ -27,17 +27,11 @@ const JOB: &str = "telegram";
 /// Telegram keeps rejecting a second poller for this long after a 409 (Bot API server, Client.cpp).
 const CONFLICT_DELAY: Duration = Duration::from_secs(3);
 
-const MIN_BACKOFF: Duration = Duration::from_millis(500);
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// The window of the limit of a user's updates.
+const USER_WINDOW: Duration = Duration::from_secs(60);
 
-/// After about eight minutes a message is dropped, so that it does not hold up all later updates.
-const MAX_SEND_ATTEMPTS: u32 = 20;
-
-const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The rate limit of a user's messages; further ones in the window are skipped, so that no user holds up the others.
-const MAX_REPLIES_PER_USER: u32 = 20;
-const REPLY_WINDOW: Duration = Duration::from_secs(60);
+/// While so many updates wait, further ones stay with Telegram.
+const MAX_QUEUED: usize = 10_000;
 
 /// Polls for the brand's bot whenever this instance holds the lease, until `shutdown`.
 pub(crate) async fn run(brand: Arc<Brand>, shutdown: CancellationToken) {
@@ -68,24 +62,32 @@ async fn poll_with_lease(
     shutdown: &CancellationToken,
 ) {
     let lost = lease.lost().clone();
-    let mut poller =
-        Poller { brand, config, api, lease: &lease, shutdown, is_verified: false, replies: HashMap::new() };
+    let stop = shutdown.child_token();
+    let (chats, started) = ChatQueues::new(brand, config, api, &stop);
+    let mut poller = Poller {
+        brand,
+        config,
+        api,
+        lease: &lease,
+        shutdown,
+        chats: &chats,
+        is_verified: false,
+        offset: None,
+        users: HashMap::new(),
+    };
+    let polling = async {
+        let stopped = poller.run().await;
+        stop.cancel();
+        stopped
+    };
     let stopped = tokio::select! {
-        stopped = poller.run() => Some(stopped),
+        (stopped, ()) = async { tokio::join!(polling, chats.run(started)) } => Some(stopped),
         () = lost.cancelled() => None,
     };
     // Bounded: neither shutdown nor another instance waits for a slow PostgreSQL.
     drop(tokio::time::timeout(DATABASE_TIMEOUT, lease.release()).await);
     if stopped == Some(Stopped::Unreachable) {
         pause(config.lease, shutdown).await;
-    }
-}
-
-/// Sleeps, unless shutdown begins.
-async fn pause(duration: Duration, shutdown: &CancellationToken) {
-    tokio::select! {
-        () = tokio::time::sleep(duration) => {}
-        () = shutdown.cancelled() => {}
     }
 }
 
@@ -109,32 +111,19 @@ impl Retry {
     }
 }
 
-struct Backoff {
-    next: Duration,
-}
-
-impl Backoff {
-    fn new() -> Backoff {
-        Backoff { next: MIN_BACKOFF }
-    }
-
-    /// The delay before the next attempt; doubles up to [`MAX_BACKOFF`].
-    fn next_delay(&mut self) -> Duration {
-        let delay = self.next;
-        self.next = (delay * 2).min(MAX_BACKOFF);
-        delay
-    }
-}
-
 struct Poller<'a> {
     brand: &'a Brand,
     config: &'a TelegramConfig,
     api: &'a BotApi,
     lease: &'a Lease,
     shutdown: &'a CancellationToken,
+    chats: &'a ChatQueues<'a>,
+    /// The token was verified, and the updates that an earlier poller left were queued.
     is_verified: bool,
-    /// Per user: the start of the window, and the messages in it.
-    replies: HashMap<i64, (Instant, u32)>,
+    /// That of the next `getUpdates`.
+    offset: Option<i64>,
+    /// Per user: the start of the window, and the updates in it.
+    users: HashMap<i64, (Instant, u32)>,
 }
 
 impl Poller<'_> {
@@ -169,17 +158,47 @@ impl Poller<'_> {
         Stopped::Shutdown
     }
 
-    /// Verifies the token once; then polls for updates and handles them.
+    /// Verifies the token and queues what an earlier poller left, once; then polls for updates and queues them.
     async fn poll_once(&mut self) -> Result<(), Retry> {
         if !self.is_verified {
             self.verify_token().await?;
+            self.resume().await.map_err(|error| self.retry(&error, "failed to read the bot's updates"))?;
             self.is_verified = true;
         }
-        for update in self.get_updates().await? {
-            if self.shutdown.is_cancelled() {
-                return Ok(());
+        if self.chats.len() >= MAX_QUEUED {
+            tracing::warn!(
+                brand = self.brand.name(),
+                "too many bot updates wait; polling continues when some are handled"
+            );
+            pause(MAX_BACKOFF, self.shutdown).await;
+            return Ok(());
+        }
+        let updates = self.get_updates().await?;
+        self.receive(updates).await
+    }
+
+    /// Reads the offset, and queues the updates that are not handled yet.
+    async fn resume(&mut self) -> Result<()> {
+        let query = async {
+            let client = self.brand.postgres().await?;
+            let offset = store::next_update_id(&client, &self.config.bot).await?;
+            Ok((offset, store::unhandled(&client, &self.config.bot).await?))
+        };
+        let (offset, unhandled) = tokio::select! {
+            found = with_timeout(query) => found?,
+            () = self.shutdown.cancelled() => return Err(Error::unavailable("shutting down")),
+        };
+        self.offset = offset;
+        for (id, body) in unhandled {
+            match serde_json::from_str::<Update>(&body) {
+                Ok(update) => {
+                    let Some(chat) = update.chat_id() else { continue };
+                    self.chats.push(chat, QueuedUpdate { id, update });
+                }
+                Err(error) => {
+                    tracing::warn!(brand = self.brand.name(), id, %error, "skipped a stored bot update that cannot be parsed");
+                }
             }
-            self.process(update).await?;
         }
         Ok(())
     }
@@ -215,9 +234,8 @@ impl Poller<'_> {
 
     /// Empty when shutdown begins.
     async fn get_updates(&self) -> Result<Vec<Value>, Retry> {
-        let offset = self.offset().await.map_err(|error| self.retry(&error, "failed to read the bot's offset"))?;
         let updates = tokio::select! {
-            updates = self.api.get_updates(offset) => updates,
+            updates = self.api.get_updates(self.offset) => updates,
             () = self.shutdown.cancelled() => return Ok(Vec::new()),
         };
         updates.map_err(|error| {
@@ -232,105 +250,77 @@ impl Poller<'_> {
         })
     }
 
-    async fn offset(&self) -> Result<Option<i64>> {
-        let query = async { store::next_update_id(&self.brand.postgres().await?, &self.config.bot).await };
-        tokio::select! {
-            offset = with_timeout(query) => offset,
-            () = self.shutdown.cancelled() => Err(Error::unavailable("shutting down")),
-        }
-    }
-
     fn retry(&self, error: &Error, message: &'static str) -> Retry {
         tracing::warn!(brand = self.brand.name(), %error, "{message}; will retry");
         Retry::WITH_BACKOFF
     }
 
-    /// Handles one update and saves the offset after it.
-    async fn process(&mut self, update: Value) -> Result<(), Retry> {
-        let Some(id) = update["update_id"].as_i64() else { return Ok(()) };
-        match serde_json::from_value::<Update>(update) {
-            Ok(update) if self.exceeds_rate_limit(&update) => {}
-            Ok(update) => {
-                for action in self.actions_for(update).await? {
-                    self.perform_with_retries(action).await?;
+    /// Stores updates with the offset after them, and adds them to the queues of their chats.
+    async fn receive(&mut self, updates: Vec<Value>) -> Result<(), Retry> {
+        let now = Instant::now();
+        self.users.retain(|_, (since, _)| now.duration_since(*since) < USER_WINDOW);
+        let mut next = None;
+        let mut admitted: Vec<(i64, QueuedUpdate)> = Vec::new();
+        for update in updates {
+            let Some(id) = update["update_id"].as_i64() else { continue };
+            next = Some(id + 1);
+            match serde_json::from_value::<Update>(update) {
+                Ok(update) => {
+                    let Some(chat) = update.chat_id() else { continue };
+                    let waiting = admitted.iter().filter(|(other, _)| *other == chat).count();
+                    if self.is_within_limits(&update, chat, waiting) {
+                        admitted.push((chat, QueuedUpdate { id, update }));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(brand = self.brand.name(), id, %error, "skipped a bot update that cannot be parsed");
                 }
             }
-            Err(error) => {
-                tracing::warn!(brand = self.brand.name(), id, %error, "skipped a bot update that cannot be parsed");
-            }
         }
-        // Not cut short by shutdown: an update whose offset is lost is handled again.
+        let Some(next) = next else { return Ok(()) };
+        let ids: Vec<i64> = admitted.iter().map(|(_, update)| update.id).collect();
+        let bodies = admitted.iter().map(|(_, update)| serde_json::to_string(&update.update).or_internal());
         let save = async {
+            let bodies = bodies.collect::<Result<Vec<String>>>()?;
             let client = self.brand.postgres().await?;
-            store::save_next_update_id(&client, &self.config.bot, id + 1, self.lease.holder()).await
+            store::receive(&client, &self.config.bot, next, &ids, &bodies, self.lease.holder()).await
         };
+        // Not cut short by shutdown.
         match with_timeout(save).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Retry::after(self.config.lease)),
-            Err(error) => Err(self.retry(&error, "failed to save the bot's offset")),
+            Ok(true) => {}
+            Ok(false) => return Err(Retry::after(self.config.lease)),
+            Err(error) => return Err(self.retry(&error, "failed to store bot updates")),
         }
-    }
-
-    /// Applies to messages only; pressed buttons are always handled.
-    fn exceeds_rate_limit(&mut self, update: &Update) -> bool {
-        let Some(user) = update.message.as_ref().and_then(|message| message.from.as_ref()) else { return false };
-        self.replies.retain(|_, (since, _)| since.elapsed() < REPLY_WINDOW);
-        let (_, count) = self.replies.entry(user.id).or_insert((Instant::now(), 0));
-        *count += 1;
-        *count > MAX_REPLIES_PER_USER
-    }
-
-    /// Waits out an unavailable dependency; skips an update that fails otherwise, because it would fail again.
-    async fn actions_for(&self, update: Update) -> Result<Vec<BotAction>, Retry> {
-        match handle_update(self.brand, update).await {
-            Ok(actions) => Ok(actions),
-            Err(error) if is_unavailable(&error) => Err(self.retry(&error, "failed to handle a bot update")),
-            Err(error) => {
-                tracing::error!(brand = self.brand.name(), %error, "failed to handle a bot update; skipped it");
-                Ok(Vec::new())
-            }
-        }
-    }
-
-    /// Drops an action that Telegram rejects for good: the user blocked the bot, or the message was deleted.
-    ///
-    /// # Errors
-    /// When shutdown begins first: the update is not handled yet.
-    async fn perform_with_retries(&self, action: BotAction) -> Result<(), Retry> {
-        let brand = self.brand.name();
-        let mut backoff = Backoff::new();
-        for attempt in 1..=MAX_SEND_ATTEMPTS {
-            let result = tokio::select! {
-                result = self.perform(&action) => result,
-                () = self.shutdown.cancelled() => return Err(Retry::WITH_BACKOFF),
-            };
-            let Err(error) = result else { return Ok(()) };
-            if !error.is_retryable() || attempt == MAX_SEND_ATTEMPTS {
-                tracing::info!(brand, %error, attempt, "failed to send a bot message; dropped it");
-                return Ok(());
-            }
-            tracing::warn!(brand, %error, attempt, "failed to send a bot message; will retry");
-            let delay = backoff.next_delay();
-            let delay = match error {
-                BotApiError::Rejected { retry_after_s: Some(seconds), .. } => Duration::from_secs(seconds),
-                _ => delay,
-            };
-            pause(delay, self.shutdown).await;
+        self.offset = Some(next);
+        for (chat, update) in admitted {
+            self.chats.push(chat, update);
         }
         Ok(())
     }
 
-    async fn perform(&self, action: &BotAction) -> Result<(), BotApiError> {
-        match action {
-            BotAction::SendMessage { chat_id, text, buttons } => self.api.send_message(*chat_id, text, buttons).await,
-            BotAction::EditMessage { chat_id, message_id, text, buttons } => {
-                self.api.edit_message_text(*chat_id, *message_id, text, buttons).await
+    /// Whether an update is answered: its user and its chat, `waiting` of whose updates are about to be queued, are within their
+    /// limits. What a user exceeds is logged once a window.
+    fn is_within_limits(&mut self, update: &Update, chat: i64, waiting: usize) -> bool {
+        let brand = self.brand.name();
+        if let Some(user) = update.user_id() {
+            let (_, count) = self.users.entry(user).or_insert((Instant::now(), 0));
+            *count += 1;
+            let limit = self.config.updates_per_user;
+            if *count > limit {
+                if *count == limit + 1 {
+                    tracing::warn!(
+                        brand,
+                        limit,
+                        "a Telegram user exceeds the limit of updates; ignoring them for a minute"
+                    );
+                }
+                return false;
             }
-            BotAction::AnswerCallbackQuery { query_id, text } => self.api.answer_callback_query(query_id, text).await,
         }
+        let is_full = self.chats.len_of(chat) + waiting >= self.config.queue_per_chat as usize;
+        if is_full {
+            tracing::debug!(brand, "the queue of a Telegram chat is full; ignored an update");
+        }
+        !is_full
     }
-}
-
-async fn with_timeout<T>(query: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(DATABASE_TIMEOUT, query).await.unwrap_or_else(|elapsed| Err(Error::timeout(elapsed)))
 }

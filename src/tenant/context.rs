@@ -8,7 +8,10 @@ use hyper::header::{HeaderMap, HeaderName};
 use crate::foundation::error::{Error, Result};
 use crate::foundation::language::Language;
 use crate::http::cookie::{self, CookieSecret, SetCookie};
+use crate::http::cors::Origin;
+use crate::http::fetch_metadata;
 use crate::http::rate_limit::{Quota, QuotaUsage};
+use crate::http::router::RouteRules;
 use crate::tenant::brand::Brand;
 
 const X_REGION: HeaderName = HeaderName::from_static("x-region");
@@ -50,6 +53,22 @@ impl RequestContext {
     /// Locks the extras; other tasks of the request wait while the guard is held.
     pub fn extras(&self) -> MutexGuard<'_, ResponseExtras> {
         self.extras.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks where a request comes from, and then counts it: what another site causes uses up no visitor's quota.
+    ///
+    /// # Errors
+    /// 403 for a request of another site that the route does not accept; 429 when a quota is exceeded.
+    pub async fn check_rules(&self, rules: &RouteRules, headers: &HeaderMap) -> Result<()> {
+        let config = &self.brand.config;
+        let origin = Origin::from_headers(headers, &config.origins, config.own_origin());
+        fetch_metadata::check(rules.cross_site, headers, &origin, |origin| {
+            config.is_origin(origin) || origin == config.own_origin()
+        })?;
+        match rules.quota {
+            Some(quota) => self.check_rate_limit(quota, headers).await,
+            None => Ok(()),
+        }
     }
 
     /// Counts this request against a quota of its address, and of the session or visitor in its cookies.

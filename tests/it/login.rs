@@ -53,7 +53,7 @@ async fn a_phone_logs_the_desktop_in_and_the_cart_follows_the_user() {
 
     let question = press_start(&setup.sandbox, "dexar", &anna(), &started).await;
     let text = question["text"].as_str().expect("a text");
-    assert!(text.contains("Shop dexar") && text.contains("127.0.0.1") && text.contains("UTC"), "{text}");
+    assert!(text.contains("Shop dexar") && text.contains("127.0.0.1") && text.contains("MSK"), "{text}");
     let labels: Vec<String> = buttons(&question).into_iter().map(|(label, _)| label).collect();
     assert_eq!(labels.len(), 4, "three numbers and No: {labels:?}");
     assert!(labels[..3].iter().all(|label| label.len() == 2 && label.parse::<u8>().is_ok()), "{labels:?}");

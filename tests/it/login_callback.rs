@@ -134,7 +134,7 @@ async fn a_link_logs_a_browser_in_only_after_its_confirmation() {
     let page = browser.send(navigation(&link)).await;
     let html = String::from_utf8(page.body.to_vec()).expect("UTF-8");
     assert_eq!(page.status, 200, "{html}");
-    assert!(html.contains("Log in to Shop dexar as Анна &lt;b&gt;К.&lt;/b&gt; (@anna)?"), "{html}");
+    assert!(html.contains("Log in to Shop dexar as <bdi>Анна &lt;b&gt;К.&lt;/b&gt; (@anna)</bdi>?"), "{html}");
     assert_eq!(page.header("referrer-policy"), Some("same-origin"));
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.contains("frame-ancestors 'none'") && policy.contains("form-action 'self' https://dexarmarket.ru"));
@@ -162,6 +162,111 @@ async fn a_link_logs_a_browser_in_only_after_its_confirmation() {
     for repeated in [send(form), navigation(&link)] {
         let answer = BrowserClient::new(gateway.client("dexar")).send(repeated).await;
         assert!(answer.header("set-cookie").is_none_or(|cookie| !cookie.contains("session")), "{answer:?}");
+    }
+}
+
+/// The data of the bot's link, signed now.
+fn link_data(first_name: &str) -> Value {
+    sign(json!({"id": 42, "first_name": first_name, "auth_date": now_s(), "confirm": "page"}), &bot_token_of("dexar"))
+}
+
+/// The form of a confirmation page, as its button sends it.
+fn confirmation(gateway: &Gateway, data: &Value, page: &TestResponse) -> TestRequest {
+    let html = String::from_utf8_lossy(&page.body);
+    let token = html.split("name=\"form_token\" value=\"").nth(1).expect("a token").get(..32).expect("32 digits");
+    let form = request(CALLBACK).method("POST").body(format!("{}&form_token={token}", query(data)));
+    let own = format!("https://localhost:{}", gateway.address("dexar").port());
+    form.origin(&own).header("content-type", "application/x-www-form-urlencoded")
+}
+
+#[tokio::test]
+async fn data_of_the_bots_link_logs_in_only_through_its_page() {
+    let (site, _sandbox, gateway) = setup();
+    let data = link_data("preview");
+    let link = format!("{CALLBACK}?{}", query(&data));
+    let cookies = |answer: &TestResponse| {
+        answer.headers.get_all("set-cookie").iter().map(|c| c.to_str().expect("ASCII").to_owned()).collect::<String>()
+    };
+    for accept in ["*/*", "image/avif,*/*;q=0.8", "application/json"] {
+        let answer = gateway.client("dexar").send(request(&link).header("accept", accept)).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")), "{accept}");
+        assert!(!cookies(&answer).contains("session"), "{accept}: {answer:?}");
+    }
+    for method in ["GET", "POST"] {
+        let answer = gateway.client("dexar").send(json_body(method, &data)).await;
+        assert_eq!(answer.error_code(403), "confirmation_required");
+    }
+    let mut stripped = data.clone();
+    stripped.as_object_mut().expect("an object").remove("confirm");
+    assert_eq!(gateway.client("dexar").send(json_body("POST", &stripped)).await.error_code(401), "bad_hash");
+    assert_eq!(site.redis(&["--raw", "keys", "*:session"]), "", "nobody is logged in");
+
+    let browser = BrowserClient::new(gateway.client("dexar"));
+    let page = browser.send(navigation(&link)).await;
+    let done = browser.send(confirmation(&gateway, &data, &page)).await;
+    assert_eq!(
+        (done.status, done.header("location")),
+        (303, Some("https://dexarmarket.ru")),
+        "the link is not used up"
+    );
+    assert_eq!(browser.get("/auth/session").await.ok_json()["telegramUserId"], 42);
+}
+
+#[tokio::test]
+async fn a_confirmed_browser_returns_to_the_origin_of_the_brand_that_it_came_from() {
+    let (_site, _sandbox, gateway) = setup();
+    for (number, (origins, expected)) in [
+        (&["http://localhost:4200"][..], "http://localhost:4200"),
+        (&["http://localhost:4200", "https://dexarmarket.ru"], "https://dexarmarket.ru"),
+        (&["https://evil.example"], "https://dexarmarket.ru"),
+        (&["https://novo.market"], "https://dexarmarket.ru"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let browser = BrowserClient::new(gateway.client("dexar"));
+        for origin in origins {
+            browser.send(request("/auth/session").origin(origin)).await;
+        }
+        let data = link_data(&format!("origin {number}"));
+        let page = browser.send(navigation(&format!("{CALLBACK}?{}", query(&data)))).await;
+        let policy = page.header("content-security-policy").expect("a policy").to_owned();
+        assert!(policy.contains(&format!("form-action 'self' {expected};")), "{policy}");
+        let done = browser.send(confirmation(&gateway, &data, &page)).await;
+        assert_eq!((done.status, done.header("location")), (303, Some(expected)), "{origins:?}");
+    }
+    let forged = BrowserClient::new(gateway.client("dexar"));
+    forged.set_cookie("__Host-dexar_origin", "https://evil.example");
+    let data = link_data("forged");
+    let page = forged.send(navigation(&format!("{CALLBACK}?{}", query(&data)))).await;
+    let done = forged.send(confirmation(&gateway, &data, &page)).await;
+    assert_eq!(done.header("location"), Some("https://dexarmarket.ru"));
+}
+
+#[tokio::test]
+async fn a_name_cannot_turn_the_confirmation_page_around() {
+    let (_site, _sandbox, gateway) = setup();
+    let data = link_data("\u{202e}anna\u{2069}<i>");
+    let page = gateway.client("dexar").send(navigation(&format!("{CALLBACK}?{}", query(&data)))).await;
+    let html = String::from_utf8(page.body.to_vec()).expect("UTF-8");
+    assert!(html.contains("as <bdi>anna&lt;i&gt;</bdi>?"), "{html}");
+}
+
+#[tokio::test]
+async fn logout_prevails_over_a_poll_that_claims_the_session_at_the_same_time() {
+    let (_site, _sandbox, gateway) = setup();
+    for round in 0..25 {
+        let browser = BrowserClient::new(gateway.client("dexar"));
+        let started = start_login(&browser).await;
+        let token = started.command.trim_start_matches("/start auth_");
+        let data = json!({"id": 42, "first_name": format!("round {round}"), "auth_date": now_s(), "attempt": token});
+        gateway.client("dexar").send(json_body("POST", &sign(data, &bot_token_of("dexar")))).await.ok_json();
+        let (poll, logout) = (browser.at(gateway.client("dexar")), browser.at(gateway.client("dexar")));
+        let (_, logged_out) = tokio::join!(poll.get("/auth/session"), logout.post("/auth/logout", &Value::Null));
+        assert_eq!(logged_out.status, 200);
+        for device in [&poll, &browser] {
+            assert_eq!(device.get("/auth/session").await.status, 401, "round {round}");
+        }
     }
 }
 

@@ -47,12 +47,16 @@ async fn the_email_is_sent_once_in_the_visitors_language() {
     browser.send(hy.body(purchase_request("anna@example.COM").to_string())).await.ok_json();
     let mail = mails(&shop, 1).await.remove(0);
     let text = |name: &str| mail[name].as_str().unwrap_or_else(|| panic!("no {name} in {mail}")).to_owned();
-    assert!(text("subject").contains("Shop dexar") && text("subject").contains("order_1"), "{mail}");
+    let number = shop.site.sql_as("dexar", "select payment_id from payment").expect("sql");
+    assert!(text("subject").contains("Shop dexar") && text("subject").contains(&number), "{mail}");
     assert_eq!(mail["to"], json!(["Anna@example.com"]));
     for part in ["text", "html"] {
         assert!(text(part).contains("Պատվեր"), "Armenian: {mail}");
         assert!(
-            text(part).contains("order_1") && text(part).contains("Լամպ × 1") && text(part).contains("20,00"),
+            text(part).contains("order_1")
+                && text(part).contains("Լամպ × 1")
+                && text(part).contains("20,00")
+                && text(part).contains("MSK"),
             "{mail}"
         );
     }
@@ -126,10 +130,26 @@ async fn the_newest_order_without_an_email_is_chosen() {
         browser.post("/purchase-email", &purchase_request("anna@example.com")).await.ok_json();
     }
     let sent =
-        shop.site.sql_as("dexar", "select string_agg(subject, '|' order by mail_id) from mail_outbox").expect("sql");
-    let subjects: Vec<&str> = sent.split('|').collect();
-    assert_eq!(subjects.len(), 2, "{sent}");
-    assert!(subjects[0].contains("second") && subjects[1].contains("first"), "{sent}");
+        shop.site.sql_as("dexar", "select string_agg(body_text, '|' order by mail_id) from mail_outbox").expect("sql");
+    let texts: Vec<&str> = sent.split('|').collect();
+    assert_eq!(texts.len(), 2, "{sent}");
+    assert!(texts[0].contains("second") && texts[1].contains("first"), "{sent}");
+}
+
+#[tokio::test]
+async fn what_the_buyer_called_the_order_is_neither_a_link_nor_the_shops_word() {
+    let shop = Shop::start();
+    let browser = shop.browser();
+    buy(&shop, &browser, "WIN-IPHONE.evil.example").await;
+    browser.post("/purchase-email", &purchase_request("anna@example.com")).await.ok_json();
+    let column = |name: &str| shop.site.sql_as("dexar", &format!("select {name} from mail_outbox")).expect("sql");
+    assert!(!column("subject").contains("IPHONE"), "{}", column("subject"));
+    for part in [column("body_text"), column("body_html")] {
+        assert!(part.contains("«WIN-IPHONE.\u{200b}evil.\u{200b}example»"), "{part}");
+        assert!(!part.contains("evil.example"), "{part}");
+        let own = part.find("Заказ: ").expect("the shop's own number");
+        assert!(own < part.find("WIN-IPHONE").expect("found above"), "{part}");
+    }
 }
 
 #[tokio::test]

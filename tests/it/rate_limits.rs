@@ -89,6 +89,63 @@ async fn no_request_is_rejected_while_redis_is_unavailable() {
     }
 }
 
+#[tokio::test]
+async fn an_address_creates_a_bounded_number_of_keys_whatever_cookies_it_invents() {
+    let (site, gateway) = start("");
+    let client = gateway.client("dexar");
+    let send = async |number: usize| {
+        let (path, cookies) = match number % 8 {
+            0 => ("/auth/logout", format!("__Host-dexar_session={number:064x}; __Host-dexar_attempt={number:064x}")),
+            1 => ("/auth/telegram/start", format!("__Host-dexar_attempt={number:064x}")),
+            _ => ("/cart", format!("__Host-dexar_visitor={number:064x}")),
+        };
+        let request = request(path).method("POST").header("content-type", "application/json").body("{}");
+        client.send(request.header("cookie", cookies)).await.status
+    };
+    // Until the cart's limit is exceeded by as many requests as a refused one must not create a key for.
+    let (mut number, mut refused) = (0, 0);
+    while refused < 800 {
+        assert!(number < 10_000, "{refused} of {number} requests were refused");
+        let statuses = futures_util::future::join_all((0..20).map(|more| send(number + more))).await;
+        refused += statuses.iter().filter(|status| **status == 429).count();
+        number += 20;
+    }
+    let keys: usize = site.redis(&["dbsize"]).trim().parse().expect("a number");
+    // 1,200 cart writes with a visitor each, 60 attempts, and the address's own counters.
+    assert!(keys <= 1_300, "{keys} keys");
+}
+
+#[tokio::test]
+async fn requests_that_other_sites_cause_use_up_nobodys_limit() {
+    let (_site, gateway) = start("");
+    let client = gateway.client("dexar");
+    for path in ["/auth/telegram/start", "/auth/telegram/callback?id=1"] {
+        let foreign = |mode, dest| {
+            let cross = request(path).header("sec-fetch-site", "cross-site");
+            cross.header("sec-fetch-mode", mode).header("sec-fetch-dest", dest)
+        };
+        for planted in [
+            foreign("no-cors", "image"),
+            foreign("navigate", "iframe").header("accept", "text/html"),
+            foreign("cors", "empty").origin("https://evil.example"),
+            foreign("cors", "empty").method("POST").origin("https://evil.example"),
+            foreign("no-cors", "empty").method("POST"),
+            request(path).header("referer", "https://evil.example/").header("accept", "image/*"),
+        ] {
+            let answer = client.send(planted).await;
+            assert_eq!((answer.status, answer.header("ratelimit")), (403, None), "{path}");
+        }
+    }
+    let navigation =
+        request("/auth/telegram/start").header("accept", "text/html").header("sec-fetch-site", "cross-site");
+    let navigation = navigation.header("sec-fetch-mode", "navigate").header("sec-fetch-dest", "document");
+    assert_eq!(client.send(navigation.clone()).await.error_code(403), "not_for_browsers", "no click, not our page");
+    let clicked = client.send(navigation.clone().header("sec-fetch-user", "?1")).await;
+    assert_eq!(clicked.status, 200);
+    assert!(clicked.header("ratelimit").expect("a header").contains(";r=59;"), "the first request that counts");
+    assert_eq!(client.send(navigation.header("referer", "http://localhost:4200/")).await.status, 200);
+}
+
 /// Sends `POST /auth/telegram/start` behind a PROXY header; the status, or `None` when the connection was closed.
 async fn login_through_balancer(address: SocketAddr, header: &[u8]) -> Option<u16> {
     let request = "POST /auth/telegram/start HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";

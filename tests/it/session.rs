@@ -22,7 +22,11 @@ fn setup_on(services: std::sync::Arc<Services>, session: &str) -> (Site, Sandbox
 
 /// Logs in with data that the test signs as the bot.
 async fn log_in(browser: &BrowserClient, id: i64) -> Value {
-    let data = sign(json!({"id": id, "first_name": "Анна", "auth_date": now_s()}), &bot_token_of("dexar"));
+    // Each login has a name of its own: data of the same second would be the same.
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let data = json!({"id": id, "first_name": "Анна", "last_name": number.to_string(), "auth_date": now_s()});
+    let data = sign(data, &bot_token_of("dexar"));
     browser.post("/auth/telegram/callback", &data).await.ok_json()
 }
 
@@ -191,4 +195,62 @@ async fn without_redis_anonymous_carts_work_and_sessions_survive() {
     })
     .await;
     assert_eq!(member.cart().await, [(11, 2)], "the user is still logged in");
+}
+
+#[tokio::test]
+async fn logout_with_unknown_cookies_leaves_nothing_in_redis() {
+    let (site, _sandbox, gateway) = setup("");
+    for number in 0..200 {
+        let browser = BrowserClient::new(gateway.client("dexar"));
+        browser.set_cookie("__Host-dexar_session", &format!("{number:064x}"));
+        browser.set_cookie("__Host-dexar_attempt", &format!("{number:064x}"));
+        let answer = browser.post("/auth/logout", &json!({})).await;
+        assert_eq!(answer.ok_json(), json!({"message": "Logged out"}));
+    }
+    let keys = site.redis(&["--raw", "keys", "*"]);
+    assert_eq!(keys, "dexar:{127.0.0.1}:rate:logouts", "only the address is counted");
+}
+
+#[tokio::test]
+async fn logout_everywhere_ends_all_sessions_of_the_user_and_no_others() {
+    let (site, _sandbox, gateway) = setup("");
+    let browser = || BrowserClient::new(gateway.client("dexar"));
+    let (laptop, phone, tablet, stranger) = (browser(), browser(), browser(), browser());
+    for (device, id) in [(&laptop, 1), (&phone, 1), (&tablet, 1), (&stranger, 2)] {
+        log_in(device, id).await;
+    }
+    let status = async |device: &BrowserClient| device.get("/auth/session").await.status;
+    assert_eq!(laptop.post("/auth/logout", &json!({"everywhere": "yes"})).await.error_code(400), "bad_logout");
+    assert_eq!(status(&laptop).await, 200);
+    for body in [json!({}), json!({"everywhere": false}), json!({"everywhere": null})] {
+        let device = browser();
+        log_in(&device, 1).await;
+        device.post("/auth/logout", &body).await.ok_json();
+        assert_eq!((status(&device).await, status(&phone).await), (401, 200), "{body}");
+    }
+    laptop.post("/auth/logout", &json!({"everywhere": true})).await.ok_json();
+    for device in [&laptop, &phone, &tablet] {
+        assert_eq!(status(device).await, 401);
+    }
+    assert_eq!(status(&stranger).await, 200);
+    assert_eq!(site.redis(&["exists", "dexar:{user-1}:sessions"]), "0", "the index is empty");
+    log_in(&phone, 1).await;
+    assert_eq!(status(&phone).await, 200, "the user can log in again");
+    // A session that has ended says nothing about others.
+    let late = browser();
+    late.set_cookie("__Host-dexar_session", &"0".repeat(64));
+    late.post("/auth/logout", &json!({"everywhere": true})).await.ok_json();
+    assert_eq!(status(&phone).await, 200);
+}
+
+#[tokio::test]
+async fn the_oldest_session_of_a_user_ends_when_there_are_too_many() {
+    let (_site, _sandbox, gateway) = setup("most_per_user = 2\n");
+    let devices: Vec<_> = (0..3).map(|_| BrowserClient::new(gateway.client("dexar"))).collect();
+    for device in &devices {
+        log_in(device, 1).await;
+        log_in(&BrowserClient::new(gateway.client("dexar")), 2).await;
+    }
+    let statuses = futures_util::future::join_all(devices.iter().map(|device| device.get("/auth/session"))).await;
+    assert_eq!(statuses.iter().map(|answer| answer.status).collect::<Vec<_>>(), [401, 200, 200]);
 }

@@ -112,10 +112,12 @@ pub(super) async fn respond(bots: &[Arc<Bot>], request: &WebRequest) -> WebRespo
         return ApiError::new(405, "Method Not Allowed".to_owned()).response();
     }
     bot.count(method);
-    if let Some(fault) = bot.faults.next(method) {
+    let parameters = Parameters::parse(request);
+    let chat = parameters.as_ref().ok().and_then(|parameters| parameters.integer("chat_id"));
+    if let Some(fault) = bot.faults.next(method, chat) {
         return fault.response().await;
     }
-    let result = match Parameters::parse(request) {
+    let result = match parameters {
         Ok(parameters) => call(bot, method, &parameters).await,
         Err(error) => Err(error),
     };

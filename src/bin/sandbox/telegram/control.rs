@@ -67,6 +67,8 @@ struct FaultRequest {
     times: u32,
     #[serde(rename = "retry_after", default = "default_retry_after_s")]
     retry_after_s: u32,
+    /// Only calls about this chat fail.
+    chat: Option<i64>,
 }
 
 fn default_retry_after_s() -> u32 {
@@ -189,7 +191,7 @@ fn press(bot: &Bot, pressed: PressRequest) -> ControlResult {
 }
 
 fn set_fault(bot: &Bot, request: FaultRequest) -> ControlResult {
-    let FaultRequest { method, kind, times, retry_after_s } = request;
+    let FaultRequest { method, kind, times, retry_after_s, chat } = request;
     let mut known = METHODS.into_iter().chain(["*"]);
     let method = method.map(|named| {
         let found = known.find(|method| method.eq_ignore_ascii_case(&named));
@@ -198,7 +200,9 @@ fn set_fault(bot: &Bot, request: FaultRequest) -> ControlResult {
     let method = method.transpose()?;
     match (times, method, kind) {
         (0, method, _) => bot.faults.clear(method),
-        (times, Some(method), Some(kind)) => bot.faults.set(method, TelegramFault { kind, times, retry_after_s }),
+        (times, Some(method), Some(kind)) => {
+            bot.faults.set(method, TelegramFault { kind, times, retry_after_s, chat });
+        }
         _ => return Err(bad("method (* means all), how and times are required")),
     }
     Ok(json!({ "ok": true }))

@@ -40,6 +40,8 @@ pub(super) struct TelegramFault {
     pub times: u32,
     /// In seconds, for 429.
     pub retry_after_s: u32,
+    /// Only calls about this chat fail.
+    pub chat: Option<i64>,
 }
 
 /// The faults of a bot by method; `*` is for methods without a fault.
@@ -60,10 +62,11 @@ impl TelegramFaults {
         }
     }
 
-    /// Takes the fault of this call, if there is one.
-    pub(super) fn next(&self, method: &str) -> Option<TelegramFault> {
+    /// Takes the fault of this call, if there is one. `chat` is the chat that the call names.
+    pub(super) fn next(&self, method: &str, chat: Option<i64>) -> Option<TelegramFault> {
         let mut faults = self.faults();
-        let key = [method, "*"].into_iter().find(|key| faults.contains_key(*key))?;
+        let concerns = |fault: &TelegramFault| fault.chat.is_none() || fault.chat == chat;
+        let key = [method, "*"].into_iter().find(|key| faults.get(*key).is_some_and(concerns))?;
         let fault = faults.get_mut(key)?;
         let found = *fault;
         fault.times -= 1;
@@ -102,16 +105,28 @@ mod tests {
     #[test]
     fn fault_lasts_for_its_number_of_calls() {
         let faults = TelegramFaults::default();
-        faults.set("getUpdates", TelegramFault { kind: TelegramFaultKind::Internal, times: 2, retry_after_s: 1 });
-        faults.set("*", TelegramFault { kind: TelegramFaultKind::Hang, times: 1, retry_after_s: 1 });
-        let next = |method| faults.next(method).map(|fault| fault.kind);
+        faults.set("getUpdates", fault(TelegramFaultKind::Internal, 2, None));
+        faults.set("*", fault(TelegramFaultKind::Hang, 1, None));
+        let next = |method| faults.next(method, None).map(|fault| fault.kind);
         assert_eq!(next("getUpdates"), Some(TelegramFaultKind::Internal));
         assert_eq!(next("getMe"), Some(TelegramFaultKind::Hang));
         assert_eq!(next("getMe"), None);
         assert_eq!(next("getUpdates"), Some(TelegramFaultKind::Internal));
         assert_eq!(next("getUpdates"), None);
-        faults.set("getMe", TelegramFault { kind: TelegramFaultKind::Drop, times: 9, retry_after_s: 1 });
+        faults.set("getMe", fault(TelegramFaultKind::Drop, 9, None));
         faults.clear(Some("getMe"));
         assert_eq!(next("getMe"), None);
+    }
+
+    #[test]
+    fn fault_of_a_chat_spares_the_others() {
+        let faults = TelegramFaults::default();
+        faults.set("sendMessage", fault(TelegramFaultKind::TooMany, 1, Some(7)));
+        assert!(faults.next("sendMessage", Some(8)).is_none() && faults.next("sendMessage", None).is_none());
+        assert!(faults.next("sendMessage", Some(7)).is_some() && faults.next("sendMessage", Some(7)).is_none());
+    }
+
+    fn fault(kind: TelegramFaultKind, times: u32, chat: Option<i64>) -> TelegramFault {
+        TelegramFault { kind, times, retry_after_s: 1, chat }
     }
 }
