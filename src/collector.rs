@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::foundation::error::Result;
+use crate::tenant::account::Resource;
 use crate::tenant::brand::Brand;
 use crate::{mail, payments};
 
@@ -28,6 +29,9 @@ pub(crate) async fn collect(brands: &[Arc<Brand>]) {
         let metrics = &brand.metrics;
         for (state, count) in brand.connection_counts() {
             metrics.postgresql_connections(state).set(gauge(count));
+        }
+        for resource in Resource::ALL {
+            metrics.limit_held(resource.name()).set(gauge(brand.account.held(resource)));
         }
         let (entries, bytes) = brand.cache.size();
         metrics.cache_entries().set(gauge(entries));

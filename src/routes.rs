@@ -7,7 +7,7 @@ use crate::foundation::error::Result;
 use crate::http::rate_limit::Quota;
 use crate::http::request::ApiRequest;
 use crate::http::response::ApiResponse;
-use crate::http::router::Router;
+use crate::http::router::{Lane, Router};
 use crate::openapi;
 use crate::payments;
 use crate::regions::http::regions;
@@ -20,6 +20,7 @@ pub fn routes() -> Router<RequestContext> {
     Router::default()
         // any client
         .get("/ping", ping)
+        .lane(Lane::Essential)
         .get("/openapi.json", openapi::document)
         .cached()
         // the storefront: catalogue
@@ -48,9 +49,11 @@ pub fn routes() -> Router<RequestContext> {
         .rate_limit(Quota::CartWrites)
         // the storefront and the bank's webhook: payments
         .get("/qr/payment/{id}", payments::http::status)
+        .lane(Lane::Essential)
         .post("/purchase-email", payments::http::purchase_email)
         .rate_limit(Quota::Payments)
         .post("/payments/raiffeisen/notify", payments::http::notify)
+        .lane(Lane::Essential)
         // the storefront: session
         .get("/auth/session", auth::http::session)
         .cancellable()

@@ -164,14 +164,14 @@ fn attempt_links(cx: &RequestContext, attempt: &Attempt) -> Result<AttemptLinks>
 }
 
 /// `GET /auth/telegram/callback`: signed data in the query or as JSON. A navigation gets the confirmation page.
-pub(crate) async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn callback(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     if is_navigation(&req) {
         let response = confirmation_page(&cx, &req).await;
         return or_error_page(&cx, &req, response);
     }
     match req.query_pairs() {
         [] if req.media_type().is_empty() => Err(Error::malformed("bad_login", "Expected Telegram's login data.")),
-        [] => log_in_with_json(&cx, &mut req).await,
+        [] => log_in_with_json(&cx, &req).await,
         pairs => {
             let data = SignedData::from_pairs(pairs.to_vec())?;
             log_in(&cx, &req, &data).await
@@ -180,16 +180,16 @@ pub(crate) async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<
 }
 
 /// `POST /auth/telegram/callback`: signed data as JSON, or the form of the confirmation page.
-pub(crate) async fn callback_post(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn callback_post(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     if req.media_type() == "application/x-www-form-urlencoded" {
-        let response = confirm_form(&cx, &mut req).await;
+        let response = confirm_form(&cx, &req).await;
         return or_error_page(&cx, &req, response);
     }
-    log_in_with_json(&cx, &mut req).await
+    log_in_with_json(&cx, &req).await
 }
 
-async fn log_in_with_json(cx: &RequestContext, req: &mut ApiRequest) -> Result<ApiResponse> {
-    let data = SignedData::from_json(&req.json().await?)?;
+async fn log_in_with_json(cx: &RequestContext, req: &ApiRequest) -> Result<ApiResponse> {
+    let data = SignedData::from_json(&req.json()?)?;
     log_in(cx, req, &data).await
 }
 
@@ -213,11 +213,11 @@ async fn confirmation_page(cx: &RequestContext, req: &ApiRequest) -> Result<ApiR
     Ok(page_response(cx, page).with_cookies([cookies.set_visitor(&visitor)]))
 }
 
-async fn confirm_form(cx: &RequestContext, req: &mut ApiRequest) -> Result<ApiResponse> {
+async fn confirm_form(cx: &RequestContext, req: &ApiRequest) -> Result<ApiResponse> {
     if origin(cx, req).is_allowed() {
         return Err(Error::forbidden("origin_not_allowed", "Only our own page can send this form."));
     }
-    let mut pairs = req.form().await?;
+    let mut pairs = req.form()?;
     let position = pairs.iter().position(|(name, _)| name == "form_token");
     let token = position.map(|position| pairs.remove(position).1).unwrap_or_default();
     let data = SignedData::from_pairs(pairs)?;

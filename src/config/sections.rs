@@ -56,6 +56,8 @@ pub struct DatabaseConfig {
     pub password: Option<Secret>,
     /// Size of the gateway's pool.
     pub pool_size: usize,
+    /// Connections of the gateway's pool that only essential requests may use.
+    pub reserved_connections: usize,
     /// Size of the pool of workers and commands.
     pub worker_pool_size: usize,
     /// Connections that short reads share, in addition to the pool.
@@ -77,6 +79,12 @@ pub(super) fn read_database(root: &Section<'_, '_>, source: SecretSource<'_>) ->
         pool_size: section
             .key("pool_size", "Size of the gateway's connection pool. More connections commit more cart writes at once.")
             .number(1..=1_000, 24) as usize,
+        reserved_connections: section
+            .key(
+                "reserved_connections",
+                "Connections of the pool that only the bank's notifications, the status of payments and readiness use; at most half of it.",
+            )
+            .number(0..=100, 2) as usize,
         worker_pool_size: section
             .key("worker_pool_size", "Size of the connection pool of the workers and of each command.")
             .number(1..=1_000, 8) as usize,
@@ -159,12 +167,29 @@ pub(super) fn read_redis(root: &Section<'_, '_>, source: SecretSource<'_>) -> Re
     redis
 }
 
+/// What clients may hold. An address is an IPv4 address or an IPv6 /64 network.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Open connections over all addresses of the brand.
     pub connections: usize,
-    /// Requests in progress; more are answered with 503.
+    pub connections_per_address: usize,
+    /// Requests in progress, from the arrival of the whole request until its response was written.
     pub requests: usize,
+    pub requests_per_address: usize,
+    /// The shares of `requests` and `uploads` that reads, and reads and writes together, may take.
+    pub reads_percent: u64,
+    pub writes_percent: u64,
+    /// Requests whose body has not arrived.
+    pub uploads: usize,
+    pub uploads_per_address: usize,
+    /// Bytes of bodies that were received and not processed, and of responses that wait to be sent.
+    pub buffered_bytes: u64,
+    pub buffered_bytes_per_address: u64,
+    pub buffered_bytes_per_connection: u64,
+    /// A client that takes less of its responses, averaged over [`Timeouts::slow_read`], is disconnected.
+    pub min_send_bytes_per_s: u32,
+    /// Header fields of a request.
+    pub header_fields: usize,
     /// Request line and headers.
     pub head_bytes: u32,
     pub body_bytes: usize,
@@ -173,14 +198,55 @@ pub struct Limits {
 }
 
 pub(super) fn read_limits(root: &Section<'_, '_>) -> Limits {
-    let section = root.section("limits", "Limits of connections and requests.");
+    let help = "Limits of connections and requests. An address is an IPv4 address or an IPv6 /64 network; whole offices and mobile networks \
+                may share one. Whoever exceeds a limit is refused or disconnected, nobody else.";
+    let section = root.section("limits", help);
+    let count = |key, help, default| section.key(key, help).number(1..=1_000_000, default);
+    let tenth =
+        |key, help, of: u32| section.key(key, help).default("a tenth of all").number(1..=1_000_000, of.div_ceil(10));
+    let bytes = |key, help, default| u64::from(section.key(key, help).number(65_536..=u32::MAX, default));
+    let connections =
+        count("connections", "Open connections over all addresses; for more, idle ones are closed.", 10_000);
+    let requests = count("requests", "Requests in progress; more are answered with 503 and `Retry-After`.", 2_000);
+    let uploads = count("uploads", "Requests whose body has not arrived; more are answered with 503.", 1_000);
     let limits = Limits {
-        connections: section
-            .key("connections", "Open connections over all addresses; more wait in the kernel's accept queue.")
-            .number(1..=1_000_000, 10_000) as usize,
-        requests: section
-            .key("requests", "Requests in progress; more are answered with 503 and `Retry-After`.")
-            .number(1..=1_000_000, 2_000) as usize,
+        connections: connections as usize,
+        connections_per_address: tenth("connections_per_address", "Open connections of an address; more are closed.", connections)
+            as usize,
+        requests: requests as usize,
+        requests_per_address: tenth("requests_per_address", "Requests in progress of an address.", requests) as usize,
+        reads_percent: u64::from(
+            section
+                .key("reads_percent", "Share of `requests` and `uploads` that reads may take; the rest is for writes.")
+                .number(1..=100, 80),
+        ),
+        writes_percent: u64::from(
+            section
+                .key(
+                    "writes_percent",
+                    "Share that reads and writes together may take; the rest is for `/ping`, the bank's notifications and the status of payments.",
+                )
+                .number(1..=100, 95),
+        ),
+        uploads: uploads as usize,
+        uploads_per_address: tenth("uploads_per_address", "Requests of an address whose body has not arrived.", uploads)
+            as usize,
+        buffered_bytes: bytes("buffered_bytes", "Bytes of requests, and of responses that are not shared, in memory.", 256 << 20),
+        buffered_bytes_per_address: bytes("buffered_bytes_per_address", "The same of one address.", 32 << 20),
+        buffered_bytes_per_connection: bytes(
+            "buffered_bytes_per_connection",
+            "The same of one connection. A single response may be larger.",
+            2 << 20,
+        ),
+        min_send_bytes_per_s: section
+            .key(
+                "min_send_bytes_per_s",
+                "A client that takes less of its responses, averaged over `timeouts.slow_read_ms`, is disconnected; 0: never.",
+            )
+            .number(0..=1_000_000, 1_000),
+        header_fields: section
+            .key("header_fields", "Header fields of a request; more are answered with 431.")
+            .number(16..=1_000, 100) as usize,
         head_bytes: section
             .key("head_bytes", "Size of a request line with its headers; more is answered with 431.")
             .number(8_192..=1_048_576, 65_536),
@@ -210,6 +276,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the headers of a request to its response, the arrival of its body included.
     pub request: Duration,
+    /// Over how long [`Limits::min_send_bytes_per_s`] is averaged.
+    pub slow_read: Duration,
     /// How long a graceful shutdown waits for requests in progress.
     pub drain: Duration,
 }
@@ -232,6 +300,12 @@ pub(super) fn read_timeouts(root: &Section<'_, '_>) -> Timeouts {
         request: section
             .key("request_ms", "From the headers of a request to its response; then it is answered with 504.")
             .milliseconds(100..=600_000, 15_000),
+        slow_read: section
+            .key(
+                "slow_read_ms",
+                "Over how long `limits.min_send_bytes_per_s` is averaged. Clients that take less are disconnected, however often they take a byte.",
+            )
+            .milliseconds(100..=600_000, 30_000),
         drain: section
             .key("drain_ms", "How long a graceful shutdown waits for requests in progress.")
             .milliseconds(0..=600_000, 30_000),

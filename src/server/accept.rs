@@ -3,20 +3,20 @@
 //! # Invariants
 //!
 //! - The accept loop ends with shutdown alone: no socket error ends it, and no handshake holds it up.
-//! - A permit is taken before a connection is accepted, so that connections over the limit wait in the kernel's queue.
+//! - At most one accepted connection of each socket waits until the brand may serve it; more wait in the kernel's queue.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::server::connection::{self, ConnectionHandler, ConnectionSettings};
+use crate::server::proxy_protocol;
 use crate::server::shutdown::Shutdown;
+use crate::tenant::account::Resource;
 
 /// Connections that the kernel queues before they are accepted.
 const BACKLOG: i32 = 4096;
@@ -58,19 +58,14 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 /// `serve_with` returns how the next connection is served, because a reload may have changed it.
 pub async fn run<S: ConnectionHandler>(
     listener: TcpListener,
-    permits: Arc<Semaphore>,
     connections: TaskTracker,
     shutdown: Shutdown,
     serve_with: impl Fn() -> (ConnectionSettings, S),
 ) {
-    let accept = async || {
-        let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-        (permit, listener.accept().await)
-    };
     let mut warned_at: Option<Instant> = None;
     loop {
-        let (permit, accepted) = tokio::select! {
-            accepted = accept() => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = shutdown.refusing_new() => return,
         };
         let (stream, peer) = match accepted {
@@ -88,9 +83,18 @@ pub async fn run<S: ConnectionHandler>(
             tracing::debug!(%error, "failed to set TCP_NODELAY: the client disconnected");
         }
         let (settings, service) = serve_with();
-        connections.spawn(async move {
-            connection::serve(stream, peer, settings, service).await;
-            drop(permit);
-        });
+        let is_direct = !proxy_protocol::is_trusted(peer, &settings.trusted_proxies);
+        let admitted = tokio::select! {
+            admitted = settings.clients.admit_when_possible(is_direct.then(|| peer.ip())) => admitted,
+            () = shutdown.refusing_new() => return,
+        };
+        match admitted {
+            Ok(slot) => {
+                connections.spawn(connection::serve(stream, peer, slot, settings, service));
+            }
+            Err(level) => {
+                settings.metrics.limit_refusals(Resource::Connections.name(), level.name()).inc();
+            }
+        }
     }
 }

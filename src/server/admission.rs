@@ -71,6 +71,9 @@ pub(super) fn check_head(parts: &Parts, limits: &Limits) -> Result<()> {
     if head_bytes(parts) > limits.head_bytes as usize {
         return Err(Error::headers_too_large(limits.head_bytes));
     }
+    if parts.headers.len() > limits.header_fields {
+        return Err(Error::too_many_headers(limits.header_fields));
+    }
     if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
         return Err(Error::malformed("bad_host", "An HTTP/1.1 request has one Host header."));
     }

@@ -27,6 +27,8 @@ pub(crate) const PAGE_BYTES: usize = 18_000_000;
 fn start_with_large_page(idle_ms: u32) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar"]);
     site.change_brand("dexar", |brand| brand.timeouts = format!("head_ms = 2000\nidle_ms = {idle_ms}"));
+    // Two clients at one address read a page each.
+    site.change_brand("dexar", |brand| brand.limits = "buffered_bytes_per_address = 100000000".to_owned());
     import_large_page(&site);
     let gateway = site.start();
     (site, gateway)

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use deadpool_postgres::Object;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement, ToStatement};
 
@@ -54,11 +55,19 @@ pub struct Connection {
     object: Option<Object>,
     /// The number of statements without a result, plus one for an open transaction.
     pending: AtomicUsize,
+    /// Released after the connection.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
     pub fn new(object: Object) -> Connection {
-        Connection { object: Some(object), pending: AtomicUsize::new(0) }
+        Connection { object: Some(object), pending: AtomicUsize::new(0), permit: None }
+    }
+
+    /// The same connection, which holds a permit until it is dropped.
+    pub fn holding(mut self, permit: OwnedSemaphorePermit) -> Connection {
+        self.permit = Some(permit);
+        self
     }
 
     /// Returns a transaction that begins in the same round trip as its first statement.
