@@ -7,9 +7,10 @@ use toml::de::DeTable;
 
 use super::document::Document;
 use super::integrations::{read_bank, read_fiscal, read_payments, read_telegram};
+use super::limits::read_limits;
 use super::mail::read_mail;
 use super::sections::{
-    read_addresses, read_cache, read_database, read_limits, read_proxy_protocol, read_rates, read_redis, read_session,
+    read_addresses, read_cache, read_database, read_proxy_protocol, read_rates, read_redis, read_session,
     read_timeouts, read_tls,
 };
 use super::toml_reader::{SecretSource, Section};

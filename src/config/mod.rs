@@ -7,6 +7,7 @@ mod cross_brand;
 mod document;
 mod general;
 mod integrations;
+mod limits;
 mod mail;
 mod reference;
 mod sections;
@@ -20,11 +21,10 @@ use toml::de::DeTable;
 pub use document::ConfigProblem;
 use document::Document;
 pub use integrations::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, TelegramConfig};
+pub use limits::Limits;
 pub use mail::{MailConfig, MailLogin, MailTls};
 pub use reference::reference;
-pub use sections::{
-    DatabaseConfig, Limits, ProxyProtocol, RateLimits, RedisConfig, SessionConfig, Timeouts, TlsConfig,
-};
+pub use sections::{DatabaseConfig, ProxyProtocol, RateLimits, RedisConfig, SessionConfig, Timeouts, TlsConfig};
 
 use crate::foundation::secret::Secret;
 

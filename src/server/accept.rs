@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +20,10 @@ use crate::tenant::account::Resource;
 
 /// Connections that the kernel queues before they are accepted.
 const BACKLOG: i32 = 4096;
+
+/// What the kernel buffers of a response besides what is on its way to the client. How much a slow client takes is
+/// measured by what leaves this process, so that it must not lie in the kernel.
+const MAX_UNSENT_BYTES: u32 = 131_072;
 
 /// The pause after a failed accept, such as `EMFILE`.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -62,6 +66,10 @@ pub async fn run<S: ConnectionHandler>(
     shutdown: Shutdown,
     serve_with: impl Fn() -> (ConnectionSettings, S),
 ) {
+    // Accepted sockets inherit it.
+    if let Err(error) = SockRef::from(&listener).set_tcp_notsent_lowat(MAX_UNSENT_BYTES) {
+        tracing::debug!(%error, "failed to set TCP_NOTSENT_LOWAT: the kernel buffers more of what slow clients read");
+    }
     let mut warned_at: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -21,6 +21,12 @@ use crate::http::rate_limit::network_of;
 use crate::server::connection_snapshot::Lifecycle;
 use crate::server::connection_state::ConnectionState;
 use crate::tenant::account::{Account, Bounds, Level, Reservation, Resource};
+
+/// A connection with more refusals because of unread responses is closed.
+const TOLERATED_REFUSALS: u32 = 50;
+
+/// A connection that holds no more keeps its place when its network is over its bound.
+const TOLERATED_BYTES: u64 = 16_384;
 
 /// A connection without a complete first request is closed for others only when it is older: its client may be about to
 /// send it.
@@ -56,6 +62,9 @@ pub(crate) struct ConnectionHandle {
     /// Set after the handshake.
     state: OnceLock<Arc<ConnectionState>>,
     is_evicted: AtomicBool,
+    is_aborted: AtomicBool,
+    /// Requests that were refused because of what the client has not read.
+    refusals: AtomicU32,
     waker: AtomicWaker,
 }
 
@@ -65,6 +74,8 @@ impl ConnectionHandle {
             accepted_at: Instant::now(),
             state: OnceLock::new(),
             is_evicted: AtomicBool::new(false),
+            is_aborted: AtomicBool::new(false),
+            refusals: AtomicU32::new(0),
             waker: AtomicWaker::new(),
         }
     }
@@ -79,6 +90,16 @@ impl ConnectionHandle {
     pub(super) fn evict(&self) {
         self.is_evicted.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// Closes the connection at once, with all that waits to be sent.
+    pub(super) fn abort(&self) {
+        self.is_aborted.store(true, Ordering::Release);
+        self.evict();
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.is_aborted.load(Ordering::Acquire)
     }
 
     /// Completes when the connection is to be closed. One task at a time may wait; it registers its waker once.
@@ -118,6 +139,19 @@ pub struct ConnectionClient {
     pub(crate) address: IpAddr,
     pub(crate) account: Arc<Account>,
     pub(super) handle: Arc<ConnectionHandle>,
+}
+
+impl ConnectionClient {
+    /// Counts a request that was refused because of what the client has not read. Refusals take memory, too: a connection
+    /// with many of them, or with a share of a network that is over its bound, is closed.
+    pub(super) fn bytes_refused(&self) {
+        let refusals = self.handle.refusals.fetch_add(1, Ordering::Relaxed);
+        let network_is_over = || self.account.parent().is_some_and(|network| network.is_over(Resource::Bytes));
+        if refusals >= TOLERATED_REFUSALS || (self.account.held(Resource::Bytes) > TOLERATED_BYTES && network_is_over())
+        {
+            self.handle.abort();
+        }
+    }
 }
 
 /// An admitted connection; dropping it makes room for another.

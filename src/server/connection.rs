@@ -293,6 +293,10 @@ where
     let mut sees_drain = shutdown.is_draining();
     let mut delay_token: Option<TaskTrackerToken> = None;
     loop {
+        if handle.is_aborted() {
+            tracing::debug!("connection closed: its client leaves too much unread");
+            return Exit::Closed { linger_until: Instant::now() };
+        }
         let snapshot = state.snapshot();
         if !snapshot.delays_shutdown() {
             drop(delay_token.take());

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::Timeouts;
 use crate::server::connection_snapshot::{Head, Lifecycle, Snapshot};
+use crate::server::send_window::SendWindow;
 
 /// How long a client may take to react to the close of an idle connection, and how long such a connection may delay
 /// shutdown.
@@ -64,13 +65,6 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often an HTTP/2 connection is looked at otherwise: the start of a write wakes no task.
 const IDLE_SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Since when a client has not taken all of its responses, and how much had been sent until then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SendWindow {
-    since: Instant,
-    sent_bytes: u64,
-}
-
 /// What decides besides the state of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Policy {
@@ -81,29 +75,6 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// The window of the next decision, from that of the last one. A window ends when all is sent, and begins anew when
-    /// its time has passed and the client took enough.
-    pub(super) fn send_window(
-        &self,
-        window: Option<SendWindow>,
-        snapshot: &Snapshot,
-        now: Instant,
-    ) -> Option<SendWindow> {
-        if !snapshot.is_writing() || self.min_send_bytes_per_s == 0 {
-            return None;
-        }
-        window
-            .filter(|window| now < window.since + self.timeouts.slow_read || self.is_stalled(window, snapshot, now))
-            .or(Some(SendWindow { since: now, sent_bytes: snapshot.sent_bytes }))
-    }
-
-    /// Whether a window has ended in which the client took too little.
-    pub(super) fn is_stalled(&self, window: &SendWindow, snapshot: &Snapshot, now: Instant) -> bool {
-        let slow_read = self.timeouts.slow_read;
-        let expected = u128::from(self.min_send_bytes_per_s) * slow_read.as_millis() / 1_000;
-        now >= window.since + slow_read && u128::from(snapshot.sent_bytes - window.sent_bytes) < expected
-    }
-
     /// What to do with a connection that is in this phase and state.
     pub(super) fn next(&self, phase: Phase, snapshot: &Snapshot, window: Option<SendWindow>, now: Instant) -> Action {
         if window.is_some_and(|window| self.is_stalled(&window, snapshot, now)) {

@@ -128,6 +128,11 @@ impl Account {
         self.held[resource as usize].load(Ordering::Relaxed)
     }
 
+    /// The account of the next level: of the network, or of the brand.
+    pub(crate) fn parent(&self) -> Option<&Arc<Account>> {
+        self.parent.as_ref()
+    }
+
     /// Reserves `amount` at this level and all above, of which the brand grants at most `brand_percent` of its bound.
     ///
     /// # Errors
