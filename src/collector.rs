@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::foundation::error::Result;
-use crate::tenant::account::Resource;
+use crate::tenant::account::{Level, Resource};
 use crate::tenant::brand::Brand;
 use crate::{mail, payments};
 
@@ -31,6 +31,8 @@ pub(crate) async fn collect(brands: &[Arc<Brand>]) {
             metrics.postgresql_connections(state).set(gauge(count));
         }
         for resource in Resource::ALL {
+            // The series exists before the first refusal, so that its rate is known.
+            metrics.limit_refusals(resource.name(), Level::Brand.name());
             metrics.limit_held(resource.name()).set(gauge(brand.account.held(resource)));
         }
         let (entries, bytes) = brand.cache.size();

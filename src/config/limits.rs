@@ -34,7 +34,7 @@ pub struct Limits {
 
 pub(super) fn read_limits(root: &Section<'_, '_>) -> Limits {
     let help = "Limits of connections and requests. An address is an IPv4 address or an IPv6 /64 network; whole offices and mobile networks \
-                may share one. Whoever exceeds a limit is refused or disconnected, nobody else.";
+                may share one. A client that exceeds a limit is refused or disconnected; others are not affected.";
     let section = root.section("limits", help);
     let count = |key, help, default| section.key(key, help).number(1..=1_000_000, default);
     let tenth =

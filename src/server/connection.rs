@@ -34,6 +34,7 @@ use crate::server::h2_executor::InlineExecutor;
 use crate::server::h2_io::CoalescingStream;
 use crate::server::proxy_protocol;
 use crate::server::response_body::{ResponseBody, TrackedBody};
+use crate::server::send_window::SendRate;
 use crate::server::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use crate::tenant::account::Resource;
@@ -56,8 +57,9 @@ pub struct ConnectionSettings {
 
 impl ConnectionSettings {
     fn policy(&self, protocol: Protocol) -> Policy {
-        let min_send_bytes_per_s = self.limits.min_send_bytes_per_s;
-        Policy { timeouts: self.timeouts, min_send_bytes_per_s, protocol }
+        let send_rate =
+            SendRate { min_bytes_per_s: self.limits.min_send_bytes_per_s, slow_read: self.timeouts.slow_read };
+        Policy { timeouts: self.timeouts, send_rate, protocol }
     }
 }
 
@@ -302,7 +304,7 @@ where
             drop(delay_token.take());
         }
         let now = Instant::now();
-        window = policy.send_window(window, &snapshot, now);
+        window = policy.send_rate.window(window, &snapshot, now);
         let until = match policy.next(phase, &snapshot, window, now) {
             Action::Wait { until } => until,
             Action::Park => return Exit::Parked,
@@ -312,7 +314,7 @@ where
                 continue;
             }
             Action::Close => {
-                let is_stalled = window.is_some_and(|window| policy.is_stalled(&window, &snapshot, now));
+                let is_stalled = window.is_some_and(|window| policy.send_rate.is_stalled(&window, &snapshot, now));
                 tracing::debug!(is_stalled, "connection closed: deadline passed");
                 return Exit::Closed { linger_until: if is_stalled { now } else { linger_until(phase) } };
             }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::Timeouts;
 use crate::server::connection_snapshot::{Head, Lifecycle, Snapshot};
-use crate::server::send_window::SendWindow;
+use crate::server::send_window::{SendRate, SendWindow};
 
 /// How long a client may take to react to the close of an idle connection, and how long such a connection may delay
 /// shutdown.
@@ -59,25 +59,24 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// How often a connection is looked at while its client has not taken all of its responses.
+/// How often a connection is checked while its client has not taken all of its responses.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often an HTTP/2 connection is looked at otherwise: the start of a write wakes no task.
+/// How often an HTTP/2 connection is checked otherwise: the start of a write wakes no task.
 const IDLE_SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What decides besides the state of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Policy {
     pub timeouts: Timeouts,
-    /// A client that takes less of its responses, averaged over [`Timeouts::slow_read`], is disconnected.
-    pub min_send_bytes_per_s: u32,
+    pub send_rate: SendRate,
     pub protocol: Protocol,
 }
 
 impl Policy {
     /// What to do with a connection that is in this phase and state.
     pub(super) fn next(&self, phase: Phase, snapshot: &Snapshot, window: Option<SendWindow>, now: Instant) -> Action {
-        if window.is_some_and(|window| self.is_stalled(&window, snapshot, now)) {
+        if window.is_some_and(|window| self.send_rate.is_stalled(&window, snapshot, now)) {
             return Action::Close;
         }
         let is_busy = snapshot.requests.any() || snapshot.is_writing();
@@ -102,9 +101,9 @@ impl Policy {
             until = until.min(idle_since + PARK_AFTER);
         }
         if let Some(window) = window {
-            until = until.min(now + SAMPLE_INTERVAL).min(window.since + self.timeouts.slow_read);
-        } else if matches!(self.protocol, Protocol::Http2) && self.min_send_bytes_per_s > 0 {
-            until = until.min(now + self.timeouts.slow_read.min(IDLE_SAMPLE_INTERVAL));
+            until = until.min(now + SAMPLE_INTERVAL).min(window.since + self.send_rate.slow_read);
+        } else if matches!(self.protocol, Protocol::Http2) && self.send_rate.min_bytes_per_s > 0 {
+            until = until.min(now + self.send_rate.slow_read.min(IDLE_SAMPLE_INTERVAL));
         }
         if matches!(phase, Phase::Closing { .. }) || snapshot.delays_shutdown() {
             until = until.min(now + POLL_INTERVAL);
@@ -171,6 +170,7 @@ mod tests {
                 slow_read: Duration::from_secs(30),
                 drain: Duration::from_secs(30),
             };
+            let send_rate = SendRate { min_bytes_per_s: 0, slow_read: timeouts.slow_read };
             let snapshot = Snapshot {
                 lifecycle: Lifecycle::KeepAlive,
                 requests: InProgress::default(),
@@ -182,7 +182,7 @@ mod tests {
                 head: Head::None,
                 is_draining: false,
             };
-            Fixture { start, policy: Policy { timeouts, min_send_bytes_per_s: 0, protocol: protocol(start) }, snapshot }
+            Fixture { start, policy: Policy { timeouts, send_rate, protocol: protocol(start) }, snapshot }
         }
 
         fn h1() -> Fixture {
@@ -294,14 +294,14 @@ mod tests {
     /// Samples every second a client that takes so many bytes between two samples; returns when it is disconnected.
     fn disconnected_after(bytes_per_s: impl Fn(u64) -> u64) -> Option<u64> {
         let mut h2 = Fixture::h2().with(|it| it.bodies = BEFORE_DRAIN);
-        h2.policy.min_send_bytes_per_s = 1_000;
+        h2.policy.send_rate.min_bytes_per_s = 1_000;
         let mut window = None;
         (0..200).find(|second| {
             let now = h2.at(second * 1_000);
             h2.snapshot.sent_bytes += bytes_per_s(*second);
             // Each step is progress for the idle timeout.
             h2.snapshot.last_activity = now;
-            window = h2.policy.send_window(window, &h2.snapshot, now);
+            window = h2.policy.send_rate.window(window, &h2.snapshot, now);
             h2.policy.next(Phase::Serving, &h2.snapshot, window, now) == Action::Close
         })
     }
@@ -323,11 +323,11 @@ mod tests {
     #[test]
     fn client_that_takes_everything_now_and_then_is_never_too_slow() {
         let mut h2 = Fixture::h2();
-        h2.policy.min_send_bytes_per_s = 1_000;
+        h2.policy.send_rate.min_bytes_per_s = 1_000;
         let mut window = None;
         for second in 0..59 {
             h2.snapshot.write = if second % 20 == 0 { WriteState::Flushed } else { WriteState::Pending };
-            window = h2.policy.send_window(window, &h2.snapshot, h2.at(second * 1_000));
+            window = h2.policy.send_rate.window(window, &h2.snapshot, h2.at(second * 1_000));
             let action = h2.policy.next(Phase::Serving, &h2.snapshot, window, h2.at(second * 1_000));
             assert!(matches!(action, Action::Wait { .. }), "{second}: {action:?}");
         }

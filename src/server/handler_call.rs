@@ -198,8 +198,8 @@ impl Call<'_> {
         reserved.map_err(|level| self.service.overloaded(Resource::Requests, level))
     }
 
-    /// Calls a handler within what is left of the request timeout. Its permit is held as long as it runs, also when nobody
-    /// waits for it any more.
+    /// Calls a handler within what is left of the request timeout. Its permit is held as long as it runs, also after its
+    /// client has disconnected.
     async fn call(
         &self,
         route: Route<'_, RequestContext>,

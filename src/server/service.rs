@@ -200,7 +200,7 @@ impl BrandService {
                 Ok(bytes) => bytes,
                 Err(level) => {
                     let error = self.overloaded(Resource::Bytes, level);
-                    // What a write has done cannot be undone, so its client is told.
+                    // What a write has done cannot be undone, so its response is sent.
                     if outcome.lane == Lane::Read {
                         (response, _) = make(Err(error));
                     }

@@ -171,7 +171,7 @@ impl Account {
                 _ => bound,
             };
             let before = at.held[resource as usize].fetch_add(amount, Ordering::Relaxed);
-            // Whoever holds nothing may hold one response of any size.
+            // A connection that holds nothing may hold one response of any size.
             let is_only = at.level == Level::Connection && resource == Resource::Bytes && before == 0;
             if before.saturating_add(amount) > bound && !is_only {
                 self.release_up_to(at, resource, amount);

@@ -1,4 +1,4 @@
-//! Clients that hold what others need: connections, requests without their bodies, responses that nobody reads. Each is
+//! Clients that hold what others need: connections, requests without their bodies, responses that they do not read. Each is
 //! refused or disconnected at its own limits, while a client at another address is served.
 
 use std::net::SocketAddr;
