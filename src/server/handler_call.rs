@@ -5,10 +5,11 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use hyper::header::HeaderMap;
 
 use crate::foundation::error::{Error, Kind, Result, ResultExt};
 use crate::http::cached_response::CachedResponse;
@@ -17,8 +18,8 @@ use crate::http::response::ApiResponse;
 use crate::http::router::{Lane, Route, TaskMode};
 use crate::server::admission::Admitted;
 use crate::server::clients::ConnectionClient;
-use crate::server::service::{BrandService, RequestHead};
-use crate::tenant::account::{Reservation, Resource};
+use crate::tenant::account::{Level, Reservation, Resource};
+use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
 /// How often a body is polled before the request counts as an upload: a body that arrived with its head is complete by
@@ -70,9 +71,10 @@ impl Outcome {
 
 /// A request whose handler is to be called, and whose client is accounted for it.
 pub(super) struct Call<'a> {
-    pub service: &'a BrandService,
+    pub brand: &'a Arc<Brand>,
     pub client: &'a ConnectionClient,
-    pub head: &'a RequestHead,
+    pub started_at: Instant,
+    pub headers: &'a Arc<HeaderMap>,
 }
 
 impl Call<'_> {
@@ -101,7 +103,7 @@ impl Call<'_> {
 
     /// Fills the cache with the handler's response. Concurrent requests for the same key share one call.
     async fn respond_cached(&self, key: &[u8], route: Route<'_, RequestContext>, context: RequestContext) -> Outcome {
-        let brand = &self.service.brand;
+        let brand = self.brand;
         brand.metrics.cache_miss();
         let mut is_shared = true;
         let result = async {
@@ -139,10 +141,10 @@ impl Call<'_> {
         drop(body);
         let called = async {
             if let Some(quota) = route.rules.quota {
-                context.check_rate_limit(quota, &self.head.headers).await?;
+                context.check_rate_limit(quota, self.headers).await?;
             }
             let permit = self.permit(lane)?;
-            route.req = route.req.with_body(self.head.headers.clone(), bytes);
+            route.req = route.req.with_body(self.headers.clone(), bytes);
             self.call(route, context.clone(), permit).await
         };
         let called = called.await;
@@ -160,10 +162,10 @@ impl Call<'_> {
         if body.is_end() {
             return Ok((Bytes::new(), None));
         }
-        let refused = |resource| move |level| self.service.overloaded(resource, level);
+        let refused = |resource| move |level| overloaded(self.brand, resource, level);
         let account = &self.client.account;
         let mut held = account.hold(Resource::Bytes, 0);
-        let deadline = tokio::time::Instant::from_std(self.head.started_at) + self.timeout();
+        let deadline = tokio::time::Instant::from_std(self.started_at) + self.timeout();
         let bytes = {
             let mut read = pin!(body.read(|bytes| held.grow(bytes).map_err(refused(Resource::Bytes))));
             let mut polls = 0;
@@ -179,7 +181,7 @@ impl Call<'_> {
             match first.await {
                 Some(read) => read?,
                 None => {
-                    let reserved = account.reserve(Resource::Uploads, 1, self.service.percent(lane));
+                    let reserved = account.reserve(Resource::Uploads, 1, self.percent(lane));
                     let _upload = reserved.map_err(refused(Resource::Uploads))?;
                     tokio::time::timeout_at(deadline, read).await.or_timeout().flatten()?
                 }
@@ -188,14 +190,23 @@ impl Call<'_> {
         Ok((bytes, Some(held)))
     }
 
+    /// The share of the brand's requests and uploads that a lane may take.
+    fn percent(&self, lane: Lane) -> u64 {
+        match lane {
+            Lane::Essential => 100,
+            Lane::Write => self.brand.config.limits.writes_percent,
+            Lane::Read => self.brand.config.limits.reads_percent,
+        }
+    }
+
     fn timeout(&self) -> Duration {
-        self.service.brand.config.timeouts.request
+        self.brand.config.timeouts.request
     }
 
     /// The permit of a request that is here as a whole.
     fn permit(&self, lane: Lane) -> Result<Reservation> {
-        let reserved = self.client.account.reserve(Resource::Requests, 1, self.service.percent(lane));
-        reserved.map_err(|level| self.service.overloaded(Resource::Requests, level))
+        let reserved = self.client.account.reserve(Resource::Requests, 1, self.percent(lane));
+        reserved.map_err(|level| overloaded(self.brand, Resource::Requests, level))
     }
 
     /// Calls a handler within what is left of the request timeout. Its permit is held as long as it runs, also after its
@@ -207,7 +218,7 @@ impl Call<'_> {
         permit: Reservation,
     ) -> Result<(ApiResponse, Reservation)> {
         let mode = route.rules.task_mode;
-        let timeout = self.timeout().saturating_sub(self.head.started_at.elapsed());
+        let timeout = self.timeout().saturating_sub(self.started_at.elapsed());
         let handler = route.call(context);
         let handler = async move { Ok((handler.await?, permit)) };
         match mode {
@@ -226,6 +237,12 @@ impl Call<'_> {
             }
         }
     }
+}
+
+/// 503 for a request that would exceed a limit, which is counted.
+pub(super) fn overloaded(brand: &Brand, resource: Resource, level: Level) -> Error {
+    brand.metrics.limit_refusals(resource.name(), level.name()).inc();
+    Error::overloaded()
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

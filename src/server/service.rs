@@ -32,10 +32,10 @@ use crate::http::response_headers::ResponseHeaders;
 use crate::http::router::{Lane, Router};
 use crate::server::admission::{self, Admission};
 use crate::server::clients::ConnectionClient;
-use crate::server::handler_call::{BodyState, Call, Content, Outcome};
+use crate::server::handler_call::{self, BodyState, Call, Content, Outcome};
 use crate::server::response_body::{HeldForResponse, ResponseBody};
 use crate::telemetry::{metrics, traces};
-use crate::tenant::account::{Level, Resource};
+use crate::tenant::account::Resource;
 use crate::tenant::brand::Brand;
 use crate::tenant::cache::{self, Lookup};
 use crate::tenant::context::{self, RequestContext};
@@ -45,7 +45,7 @@ const RESPONSE_OVERHEAD_BYTES: u64 = 1_024;
 
 /// The service of a brand under one configuration.
 pub(crate) struct BrandService {
-    pub(super) brand: Arc<Brand>,
+    brand: Arc<Brand>,
     router: Arc<Router<RequestContext>>,
 }
 
@@ -61,10 +61,10 @@ pub(crate) struct PendingRequest {
 }
 
 /// What of a request is needed to finish its response.
-pub(super) struct RequestHead {
-    pub started_at: Instant,
+struct RequestHead {
+    started_at: Instant,
     method: Method,
-    pub headers: Arc<HeaderMap>,
+    headers: Arc<HeaderMap>,
     request_id: HeaderValue,
     origin: Origin,
     is_preflight: bool,
@@ -109,7 +109,7 @@ impl BrandService {
         let Parts { method, version, headers, .. } = parts;
         let headers = Arc::new(headers);
         let head = RequestHead { started_at, method, headers, request_id, origin, is_preflight };
-        let call = Call { service: self, client: &client, head: &head };
+        let call = Call { brand: &self.brand, client: &client, started_at, headers: &head.headers };
         let mut outcome = call.respond(admitted, cache_key, body).await;
         let body = std::mem::replace(&mut outcome.body, BodyState::Read);
         let mut response = self.finish(&head, route, outcome, &client);
@@ -131,21 +131,6 @@ impl BrandService {
         let percent = self.brand.config.limits.reads_percent;
         let Ok(_upload) = client.account.reserve(Resource::Uploads, 1, percent) else { return false };
         body.discard(self.brand.config.timeouts.head).await
-    }
-
-    /// The share of the brand's requests and uploads that a lane may take.
-    pub(super) fn percent(&self, lane: Lane) -> u64 {
-        match lane {
-            Lane::Essential => 100,
-            Lane::Write => self.brand.config.limits.writes_percent,
-            Lane::Read => self.brand.config.limits.reads_percent,
-        }
-    }
-
-    /// 503 for a request that would exceed a limit, which is counted.
-    pub(super) fn overloaded(&self, resource: Resource, level: Level) -> Error {
-        self.brand.metrics.limit_refusals(resource.name(), level.name()).inc();
-        Error::overloaded()
     }
 
     /// The key of the response in the cache; `None` for a request that has none, or that is to be rejected.
@@ -199,7 +184,7 @@ impl BrandService {
             let bytes = match client.account.reserve(Resource::Bytes, bytes, 100) {
                 Ok(bytes) => bytes,
                 Err(level) => {
-                    let error = self.overloaded(Resource::Bytes, level);
+                    let error = handler_call::overloaded(&self.brand, Resource::Bytes, level);
                     // What a write has done cannot be undone, so its response is sent.
                     if outcome.lane == Lane::Read {
                         (response, _) = make(Err(error));
