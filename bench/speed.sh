@@ -105,6 +105,9 @@ for kind in gateway cold; do
   mkdir -p "$work/$kind"
   sed "s/127.0.0.1:0/127.0.0.1:${!port}/" "$work/brands/dexar.toml" >"$work/$kind/dexar.toml"
   cat >>"$work/$kind/dexar.toml" <<'TOML'
+[limits]
+connections_per_address = 10000
+requests_per_address = 2000
 [rates]
 cart_writes_per_address = 1000000000
 cart_writes_per_visitor = 1000000000

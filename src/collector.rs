@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::foundation::error::Result;
+use crate::tenant::account::{Level, Resource};
 use crate::tenant::brand::{Brand, DEPENDENCIES};
 use crate::{mail, payments};
 
@@ -28,6 +29,11 @@ pub(crate) async fn collect(brands: &[Arc<Brand>]) {
         let metrics = &brand.metrics;
         for (state, count) in brand.connection_counts() {
             metrics.postgresql_connections(state).set(gauge(count));
+        }
+        for resource in Resource::ALL {
+            // The series exists before the first refusal, so that its rate is known.
+            metrics.limit_refusals(resource.name(), Level::Brand.name());
+            metrics.limit_held(resource.name()).set(gauge(brand.account.held(resource)));
         }
         let (entries, bytes) = brand.cache.size();
         metrics.clock_offset_seconds().set(brand.clock.ahead_of_machine().as_secs_f64());

@@ -10,7 +10,7 @@ use crate::http::fetch_metadata::CrossSite;
 use crate::http::rate_limit::Quota;
 use crate::http::request::ApiRequest;
 use crate::http::response::ApiResponse;
-use crate::http::router::Router;
+use crate::http::router::{Lane, Router};
 use crate::openapi;
 use crate::payments;
 use crate::regions::http::regions;
@@ -26,6 +26,7 @@ pub fn routes() -> Router<RequestContext> {
     Router::default()
         // any client
         .get("/ping", ping)
+        .lane(Lane::Essential)
         .get("/openapi.json", openapi::document)
         .cached()
         // the storefront: catalogue
@@ -54,9 +55,11 @@ pub fn routes() -> Router<RequestContext> {
         .rate_limit(Quota::CartWrites)
         // the storefront and the bank's webhook: payments
         .get("/qr/payment/{id}", payments::http::status)
+        .lane(Lane::Essential)
         .post("/purchase-email", payments::http::purchase_email)
         .rate_limit(Quota::Payments)
         .post("/payments/raiffeisen/notify", payments::http::notify)
+        .lane(Lane::Essential)
         // the storefront: session
         .get("/auth/session", auth::http::session)
         .cancellable()

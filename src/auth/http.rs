@@ -77,8 +77,8 @@ impl<'s> From<&'s Session> for SessionResponse<'s> {
 
 /// `POST /auth/logout`: ends the session on every instance, with `{"everywhere": true}` all sessions of the user; the browser
 /// continues as a new visitor.
-pub(crate) async fn log_out(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let everywhere = wants_logout_everywhere(&mut req).await?;
+pub(crate) async fn log_out(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+    let everywhere = wants_logout_everywhere(&req)?;
     let cookies = RequestCookies::from_request(&cx.brand, &req);
     super::log_out(&cx.brand, &cookies, everywhere).await?;
     let visitor = cookies.set_visitor(&CookieSecret::new()?);
@@ -87,15 +87,15 @@ pub(crate) async fn log_out(cx: RequestContext, mut req: ApiRequest) -> Result<A
 }
 
 /// The body is optional; one that is not JSON is ignored.
-async fn wants_logout_everywhere(req: &mut ApiRequest) -> Result<bool> {
+fn wants_logout_everywhere(req: &ApiRequest) -> Result<bool> {
     if req.media_type() != "application/json" {
         return Ok(false);
     }
-    let body = req.bytes().await?;
+    let body = req.body();
     if body.is_empty() {
         return Ok(false);
     }
-    match request::json(&body)?.get("everywhere") {
+    match request::json(body)?.get("everywhere") {
         None | Some(Value::Null) => Ok(false),
         Some(Value::Bool(everywhere)) => Ok(*everywhere),
         Some(_) => Err(Error::malformed("bad_logout", "everywhere: expected true or false")),
@@ -190,7 +190,7 @@ fn attempt_links(cx: &RequestContext, attempt: &Attempt) -> Result<AttemptLinks>
 }
 
 /// `GET /auth/telegram/callback`: signed data in the query or as JSON. A navigation gets the confirmation page.
-pub(crate) async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn callback(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     if fetch_metadata::opens_page(req.headers()) {
         let data = SignedData::from_pairs(req.query_pairs().to_vec());
         let response = confirmation_page(&cx, &req, data).await;
@@ -198,7 +198,7 @@ pub(crate) async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<
     }
     match req.query_pairs() {
         [] if req.media_type().is_empty() => Err(Error::malformed("bad_login", "Expected Telegram's login data.")),
-        [] => log_in_with_json(&cx, &mut req).await,
+        [] => log_in_with_json(&cx, &req).await,
         pairs => {
             let data = SignedData::from_pairs(pairs.to_vec())?;
             match data.requires_confirmation() {
@@ -214,16 +214,16 @@ pub(crate) async fn callback(cx: RequestContext, mut req: ApiRequest) -> Result<
 }
 
 /// `POST /auth/telegram/callback`: signed data as JSON, or the form of the confirmation page.
-pub(crate) async fn callback_post(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn callback_post(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     if req.media_type() == "application/x-www-form-urlencoded" {
-        let response = confirm_form(&cx, &mut req).await;
+        let response = confirm_form(&cx, &req).await;
         return or_error_page(&cx, &req, response);
     }
-    log_in_with_json(&cx, &mut req).await
+    log_in_with_json(&cx, &req).await
 }
 
-async fn log_in_with_json(cx: &RequestContext, req: &mut ApiRequest) -> Result<ApiResponse> {
-    let data = SignedData::from_json(&req.json().await?)?;
+async fn log_in_with_json(cx: &RequestContext, req: &ApiRequest) -> Result<ApiResponse> {
+    let data = SignedData::from_json(&req.json()?)?;
     log_in(cx, req, &data).await
 }
 
@@ -247,11 +247,11 @@ async fn confirmation_page(cx: &RequestContext, req: &ApiRequest, data: Result<S
     Ok(page_response(cx, req, page).with_cookies([cookies.set_visitor(&visitor)]))
 }
 
-async fn confirm_form(cx: &RequestContext, req: &mut ApiRequest) -> Result<ApiResponse> {
+async fn confirm_form(cx: &RequestContext, req: &ApiRequest) -> Result<ApiResponse> {
     if origin(cx, req).is_allowed() {
         return Err(Error::forbidden("origin_not_allowed", "Only our own page can send this form."));
     }
-    let mut pairs = req.form().await?;
+    let mut pairs = req.form()?;
     let position = pairs.iter().position(|(name, _)| name == "form_token");
     let token = position.map(|position| pairs.remove(position).1).unwrap_or_default();
     let data = SignedData::from_pairs(pairs)?;

@@ -16,16 +16,16 @@ pub(crate) async fn get(cx: RequestContext, req: ApiRequest) -> Result<ApiRespon
 }
 
 /// `PATCH /cart`: sets the quantity of a line.
-pub(crate) async fn patch(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let (item_id, quantity) = body::parse_patch(&req.json().await?)?;
+pub(crate) async fn patch(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+    let (item_id, quantity) = body::parse_patch(&req.json()?)?;
     let caller = Caller::from_request(&cx, &req).await?;
     super::set_quantity(&cx, &caller.owner(), item_id, quantity).await?;
     ApiResponse::message("Updated")
 }
 
 /// `DELETE /cart`: removes items.
-pub(crate) async fn delete(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let item_ids = body::parse_delete(&req.json().await?)?;
+pub(crate) async fn delete(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+    let item_ids = body::parse_delete(&req.json()?)?;
     let caller = Caller::from_request(&cx, &req).await?;
     super::remove(&cx, &caller.owner(), &item_ids).await?;
     ApiResponse::message("Removed")

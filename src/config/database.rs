@@ -19,6 +19,8 @@ pub struct DatabaseConfig {
     pub password: Option<Secret>,
     /// Size of the gateway's pool.
     pub pool_size: usize,
+    /// Connections of the gateway's pool that only essential requests may use.
+    pub reserved_connections: usize,
     /// Size of the pool of workers and commands.
     pub worker_pool_size: usize,
     /// Connections that short reads share, in addition to the pool.
@@ -60,6 +62,12 @@ pub(super) fn read_database(root: &Section<'_, '_>, source: SecretSource<'_>) ->
         pool_size: section
             .key("pool_size", "Size of the gateway's connection pool. More connections commit more cart writes at once.")
             .number(1..=1_000, 24) as usize,
+        reserved_connections: section
+            .key(
+                "reserved_connections",
+                "Connections of the pool that only the bank's notifications, the status of payments and readiness use; at most half of it.",
+            )
+            .number(0..=100, 2) as usize,
         worker_pool_size: section
             .key("worker_pool_size", "Size of the connection pool of the workers and of each command.")
             .number(1..=1_000, 8) as usize,

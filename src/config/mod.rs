@@ -8,6 +8,7 @@ mod database;
 mod document;
 mod general;
 mod integrations;
+mod limits;
 mod mail;
 mod reference;
 mod sections;
@@ -23,9 +24,10 @@ pub use database::{DatabaseConfig, Keepalive, RedisConfig};
 pub use document::ConfigProblem;
 use document::Document;
 pub use integrations::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, TelegramConfig};
+pub use limits::Limits;
 pub use mail::{MailConfig, MailLogin, MailTls};
 pub use reference::reference;
-pub use sections::{Limits, ProxyProtocol, RateLimits, SessionConfig, Timeouts, TlsConfig};
+pub use sections::{ProxyProtocol, RateLimits, SessionConfig, Timeouts, TlsConfig};
 
 use crate::foundation::secret::Secret;
 

@@ -42,40 +42,6 @@ pub(super) fn read_tls(root: &Section<'_, '_>, source: SecretSource<'_>) -> TlsC
     tls
 }
 
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Open connections over all addresses of the brand.
-    pub connections: usize,
-    /// Requests in progress; more are answered with 503.
-    pub requests: usize,
-    /// Request line and headers.
-    pub head_bytes: u32,
-    pub body_bytes: usize,
-    /// Concurrent streams of an HTTP/2 connection.
-    pub h2_streams: u32,
-}
-
-pub(super) fn read_limits(root: &Section<'_, '_>) -> Limits {
-    let section = root.section("limits", "Limits of connections and requests.");
-    let limits = Limits {
-        connections: section
-            .key("connections", "Open connections over all addresses; more wait in the kernel's accept queue.")
-            .number(1..=1_000_000, 10_000) as usize,
-        requests: section
-            .key("requests", "Requests in progress; more are answered with 503 and `Retry-After`.")
-            .number(1..=1_000_000, 2_000) as usize,
-        head_bytes: section
-            .key("head_bytes", "Size of a request line with its headers; more is answered with 431.")
-            .number(8_192..=1_048_576, 65_536),
-        body_bytes: section
-            .key("body_bytes", "Size of a request body; more is answered with 413.")
-            .number(1_024..=16_777_216, 262_144) as usize,
-        h2_streams: section.key("h2_streams", "Concurrent streams of an HTTP/2 connection.").number(1..=1_000, 100),
-    };
-    section.finish();
-    limits
-}
-
 /// The cache size in bytes.
 pub(super) fn read_cache(root: &Section<'_, '_>) -> u64 {
     let section = root.section("cache", "The in-memory cache of encoded catalogue responses.");
@@ -93,6 +59,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the headers of a request to its response, the arrival of its body included.
     pub request: Duration,
+    /// Over how long [`Limits::min_send_bytes_per_s`](super::Limits::min_send_bytes_per_s) is averaged.
+    pub slow_read: Duration,
     /// How long a graceful shutdown waits for requests in progress.
     pub drain: Duration,
 }
@@ -115,6 +83,12 @@ pub(super) fn read_timeouts(root: &Section<'_, '_>) -> Timeouts {
         request: section
             .key("request_ms", "From the headers of a request to its response; then it is answered with 504.")
             .milliseconds(100..=600_000, 15_000),
+        slow_read: section
+            .key(
+                "slow_read_ms",
+                "Over how long `limits.min_send_bytes_per_s` is averaged. Clients that take less are disconnected, however often they take a byte.",
+            )
+            .milliseconds(100..=600_000, 30_000),
         drain: section
             .key("drain_ms", "How long a graceful shutdown waits for requests in progress.")
             .milliseconds(0..=600_000, 30_000),

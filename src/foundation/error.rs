@@ -184,6 +184,13 @@ impl Error {
         Error::new(Kind::HeadersTooLarge, "head_too_large", public)
     }
 
+    /// 431.
+    #[track_caller]
+    pub fn too_many_headers(limit: usize) -> Error {
+        let public = format!("The request has more than the {limit} header fields that are read here.");
+        Error::new(Kind::HeadersTooLarge, "head_too_large", public)
+    }
+
     /// 500: the cause goes to the log, the client gets a fixed message.
     #[track_caller]
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -1,11 +1,10 @@
 //! A request as a handler sees it: path parameters, query, paging, cookies and body, validated as they are read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use percent_encoding::percent_decode_str;
@@ -29,33 +28,18 @@ pub(crate) struct RequestBody {
     max_bytes: usize,
     /// The client sends the body only after `100 Continue`.
     awaits_continue: bool,
-    consumed: BodyConsumed,
-}
-
-/// Whether a body was read to its end. Clones share the flag, which outlives the body.
-#[derive(Clone)]
-pub(crate) struct BodyConsumed(Arc<AtomicBool>);
-
-impl BodyConsumed {
-    pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 impl RequestBody {
     /// `max_bytes` is the largest body that [`RequestBody::read`] returns. `awaits_continue`: reading it invites the
     /// client with `100 Continue` to send it.
     pub(crate) fn new(body: Incoming, max_bytes: usize, awaits_continue: bool) -> RequestBody {
-        let consumed = BodyConsumed(Arc::new(AtomicBool::new(body.is_end_stream())));
-        RequestBody { body, max_bytes, awaits_continue, consumed }
+        RequestBody { body, max_bytes, awaits_continue }
     }
 
-    pub(crate) fn consumed(&self) -> BodyConsumed {
-        self.consumed.clone()
+    /// Whether nothing is left to read.
+    pub(crate) fn is_end(&self) -> bool {
+        self.body.is_end_stream()
     }
 
     /// # Errors
@@ -67,32 +51,41 @@ impl RequestBody {
         }
     }
 
-    /// Reads the whole body.
+    /// Reads the whole body. `reserve` is asked before each part is kept, with its size in bytes.
     ///
     /// # Errors
-    /// 413 above the limit, 400 when the client stops sending.
-    pub(crate) async fn read(self) -> Result<Bytes> {
-        match Limited::new(self.body, self.max_bytes).collect().await {
-            Ok(body) => {
-                self.consumed.set();
-                Ok(body.to_bytes())
+    /// 413 above the limit, 400 when the client stops sending, and those of `reserve`.
+    pub(crate) async fn read(&mut self, mut reserve: impl FnMut(u64) -> Result<()>) -> Result<Bytes> {
+        let mut received = BytesMut::new();
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|error| Error::malformed("bad_body", "The body broke off.").with_cause(error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if received.len() + data.len() > self.max_bytes {
+                return Err(Error::body_too_large(self.max_bytes));
             }
-            Err(error) if error.is::<LengthLimitError>() => Err(Error::body_too_large(self.max_bytes)),
-            Err(error) => Err(Error::malformed("bad_body", "The body broke off.").with_cause(error)),
+            reserve(data.len() as u64)?;
+            // Copied, because the part may be a slice of a much larger buffer.
+            received.extend_from_slice(&data);
         }
+        Ok(received.freeze())
     }
 
-    /// Reads and discards the body of a rejected request, so that its client gets to read the response. A body that is
-    /// much too large or slow is left unread, and so is one that the client has not been invited to send.
-    pub(crate) async fn drain(self, timeout: Duration) {
-        let max_bytes = self.max_bytes * DRAIN_LIMIT_FACTOR;
-        if self.awaits_continue || self.body.size_hint().lower() > max_bytes as u64 {
-            return;
+    /// Reads and discards the body of a rejected request, so that its client gets to read the response; a body that is
+    /// much too large or slow is left unread, and so is one that the client has not been
+    /// invited to send. Returns whether it was read to its end.
+    pub(crate) async fn discard(mut self, timeout: Duration) -> bool {
+        let mut left = self.max_bytes * DRAIN_LIMIT_FACTOR;
+        if self.awaits_continue || self.body.size_hint().lower() > left as u64 {
+            return false;
         }
-        let read = Limited::new(self.body, max_bytes).collect();
-        if tokio::time::timeout(timeout, read).await.is_ok_and(|read| read.is_ok()) {
-            self.consumed.set();
-        }
+        let read = async {
+            while let Some(frame) = self.body.frame().await {
+                let bytes = frame.ok()?.into_data().map_or(0, |data| data.len());
+                left = left.checked_sub(bytes)?;
+            }
+            Some(())
+        };
+        tokio::time::timeout(timeout, read).await.is_ok_and(|read| read.is_some())
     }
 }
 
@@ -103,7 +96,7 @@ pub struct ApiRequest {
     params: Vec<(String, String)>,
     query: Vec<(String, String)>,
     headers: Arc<HeaderMap>,
-    body: Option<Result<Bytes>>,
+    body: Bytes,
 }
 
 impl ApiRequest {
@@ -122,9 +115,9 @@ impl ApiRequest {
         })
     }
 
-    /// Adds the parts that routing does not need. An error of the body is returned to a handler that reads it.
-    pub fn with_body(self, headers: Arc<HeaderMap>, body: Result<Bytes>) -> ApiRequest {
-        ApiRequest { headers, body: Some(body), ..self }
+    /// Adds the parts that routing does not need.
+    pub fn with_body(self, headers: Arc<HeaderMap>, body: Bytes) -> ApiRequest {
+        ApiRequest { headers, body, ..self }
     }
 
     pub fn headers(&self) -> &HeaderMap {
@@ -152,45 +145,38 @@ impl ApiRequest {
         CookieSecret::read(&self.headers, name)
     }
 
-    /// The whole body as JSON. A body can be read once; afterwards it is empty.
+    /// The body as JSON.
     ///
     /// # Errors
-    /// 415 for another media type, 413 above the limit, 400 for invalid JSON.
-    pub async fn json(&mut self) -> Result<Value> {
-        json(&self.json_bytes().await?)
+    /// 415 for another media type, 400 for invalid JSON.
+    pub fn json(&self) -> Result<Value> {
+        json(self.json_bytes()?)
     }
 
     /// The unparsed text of a JSON body, for callers that need its numbers digit by digit.
     ///
     /// # Errors
-    /// 415 for another media type, 413 above the limit.
-    pub async fn json_bytes(&mut self) -> Result<Bytes> {
+    /// 415 for another media type.
+    pub fn json_bytes(&self) -> Result<&Bytes> {
         match self.media_type() == "application/json" {
-            true => self.bytes().await,
+            true => Ok(&self.body),
             false => Err(Error::unsupported_media_type()),
         }
     }
 
-    /// The whole body as the pairs of an `application/x-www-form-urlencoded` form. The caller checks the media type.
+    /// The body as the pairs of an `application/x-www-form-urlencoded` form. The caller checks the media type.
     ///
     /// # Errors
-    /// 413 above the limit, 400 for a body that is not UTF-8.
-    pub async fn form(&mut self) -> Result<Vec<(String, String)>> {
-        let bytes = self.bytes().await?;
-        let text =
-            std::str::from_utf8(&bytes).map_err(|e| Error::malformed("bad_form", "form: not UTF-8").with_cause(e))?;
+    /// 400 for a body that is not UTF-8.
+    pub fn form(&self) -> Result<Vec<(String, String)>> {
+        let text = std::str::from_utf8(&self.body)
+            .map_err(|e| Error::malformed("bad_form", "form: not UTF-8").with_cause(e))?;
         pairs(text, "form")
     }
 
-    /// The whole body. A body can be read once; afterwards it is empty.
-    ///
-    /// # Errors
-    /// 413 above the limit, 400 when the client stops sending.
-    pub async fn bytes(&mut self) -> Result<Bytes> {
-        match self.body.take() {
-            Some(body) => body,
-            None => Ok(Bytes::new()),
-        }
+    /// The body as it was received.
+    pub fn body(&self) -> &Bytes {
+        &self.body
     }
 
     /// The path parameter `{name}` of the route.

@@ -54,10 +54,21 @@ pub enum TaskMode {
     Detached,
 }
 
+/// How important requests are when a brand runs out of requests in progress: each lane leaves a share to those above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lane {
+    /// They may take everything: liveness, and what tells that money arrived.
+    Essential,
+    Write,
+    #[default]
+    Read,
+}
+
 /// How the service treats the requests of a route.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RouteRules {
     pub task_mode: TaskMode,
+    pub lane: Lane,
     /// The rate limit.
     pub quota: Option<Quota>,
     /// Which requests of other sites it accepts; others are rejected before they count against the rate limit.
@@ -150,6 +161,11 @@ impl<C: Send + 'static> Router<C> {
         self.set_rule(|rules| rules.task_mode = TaskMode::CancelOnDisconnect)
     }
 
+    /// The importance of the last added route; without this, GET is a read and everything else a write.
+    pub fn lane(self, lane: Lane) -> Router<C> {
+        self.set_rule(|rules| rules.lane = lane)
+    }
+
     /// The last added route is rate-limited.
     pub fn rate_limit(self, quota: Quota) -> Router<C> {
         self.set_rule(|rules| rules.quota = Some(quota))
@@ -182,7 +198,7 @@ impl<C: Send + 'static> Router<C> {
         F: Future<Output = Result<ApiResponse>> + Send + 'static,
     {
         self.add(method, pattern, Box::new(move |context, req| Box::pin(handler(context, req))))
-            .set_rule(|rules| rules.task_mode = TaskMode::Detached)
+            .set_rule(|rules| (rules.task_mode, rules.lane) = (TaskMode::Detached, Lane::Write))
     }
 
     fn set_rule(mut self, set: impl FnOnce(&mut RouteRules)) -> Router<C> {

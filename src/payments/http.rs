@@ -15,16 +15,16 @@ use crate::tenant::context::RequestContext;
 use super::{Order, Payment, Purchase};
 
 /// `POST /cart`: adds an item or opens a payment, depending on the body.
-pub(crate) async fn add_or_pay(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let body = req.json_bytes().await?;
-    match cart::parse_post(&body)? {
+pub(crate) async fn add_or_pay(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+    let body = req.json_bytes()?;
+    match cart::parse_post(body)? {
         cart::CartPost::Add { item_id, quantity } => {
             let caller = Caller::from_request(&cx, &req).await?;
             cart::add(&cx, &caller.owner(), item_id, quantity).await?;
             ApiResponse::message("Added to cart")
         }
         // Boxed: the future of a payment is large, and most requests add an item.
-        cart::CartPost::Payment => Box::pin(pay(cx, &req, &body)).await,
+        cart::CartPost::Payment => Box::pin(pay(cx, &req, body)).await,
     }
 }
 
@@ -43,8 +43,8 @@ pub(crate) async fn status(cx: RequestContext, req: ApiRequest) -> Result<ApiRes
 }
 
 /// `POST /purchase-email`: queues the email about a paid order. A front end that sends no cookies names its user in the body.
-pub(crate) async fn purchase_email(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let purchase = Purchase::parse(&req.json().await?)?;
+pub(crate) async fn purchase_email(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+    let purchase = Purchase::parse(&req.json()?)?;
     let cookies = RequestCookies::from_request(&cx.brand, &req);
     let owner = match cookies.session.is_some() || cookies.visitor.is_some() {
         true => Some(Caller::from_request(&cx, &req).await?.owner()),
@@ -55,10 +55,10 @@ pub(crate) async fn purchase_email(cx: RequestContext, mut req: ApiRequest) -> R
 }
 
 /// A notification of the payment provider about a payment. The provider repeats it until the status is 200.
-pub(crate) async fn notify(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
+pub(crate) async fn notify(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let signature = req.header(super::WEBHOOK_SIGNATURE_HEADER).unwrap_or_default().to_owned();
-    let body = req.bytes().await?;
-    super::handle_webhook(&cx.brand, &body, &signature).await?;
+    let body = req.body();
+    super::handle_webhook(&cx.brand, body, &signature).await?;
     ApiResponse::message("OK")
 }
 

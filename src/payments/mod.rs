@@ -55,7 +55,8 @@ pub async fn find(brand: &Arc<Brand>, qr_id: &str) -> Result<Payment> {
     if !provider::is_valid_id(qr_id) {
         return Err(Error::not_found("payment"));
     }
-    let found = poll_store::by_qr_id(&brand.postgres().await?, qr_id, now, now - config.min_poll_interval).await?;
+    let found =
+        poll_store::by_qr_id(&brand.essential_postgres().await?, qr_id, now, now - config.min_poll_interval).await?;
     let (payment, target) = found.ok_or_else(|| Error::not_found("payment"))?;
     if target.is_none() {
         return Ok(payment);
@@ -96,7 +97,8 @@ async fn poll_provider(brand: &Brand, payment: &Payment, target: Option<PollTarg
         Err(error) => {
             if matches!(error, ProviderError::PaymentMismatch(_)) && !payment.to_settle {
                 tracing::error!(brand = brand.name(), payment.id = payment.id, %error, "payment needs manual settlement");
-                history_store::mark_to_settle(&brand.postgres().await?, payment.id, &error.to_string()).await?;
+                history_store::mark_to_settle(&brand.essential_postgres().await?, payment.id, &error.to_string())
+                    .await?;
             }
             Err(error.into())
         }
@@ -116,7 +118,8 @@ pub async fn handle_webhook(brand: &Arc<Brand>, body: &[u8], signature: &str) ->
     }
     let now = brand.clock.now();
     let noted =
-        poll_store::note_webhook(&brand.postgres().await?, &event.order_id, event.qr_id.as_deref(), now).await?;
+        poll_store::note_webhook(&brand.essential_postgres().await?, &event.order_id, event.qr_id.as_deref(), now)
+            .await?;
     let Some(payment) = noted else {
         tracing::warn!(brand = brand.name(), order = event.order_id, "ignored a notification about an unknown order");
         return Ok(false);
@@ -141,7 +144,7 @@ pub async fn handle_webhook(brand: &Arc<Brand>, body: &[u8], signature: &str) ->
 /// 404 for an unknown payment.
 async fn apply(brand: &Brand, payment_id: i64, reported: &ProviderStatus) -> Result<Payment> {
     let now = brand.clock.now();
-    let transaction = brand.transaction().await?;
+    let transaction = brand.essential_postgres().await?.begin();
     let payment = transition_store::lock(&transaction, payment_id).await?;
     let Some(transition) = state::next(payment.state, reported, now) else {
         transaction.rollback().await?;

@@ -9,8 +9,8 @@ use crate::tenant::context::RequestContext;
 use super::body;
 
 /// `POST /comment`: writes the caller's review of an item. Sets the visitor cookie of a new visitor.
-pub(crate) async fn post(cx: RequestContext, mut req: ApiRequest) -> Result<ApiResponse> {
-    let review = body::parse(&req.json().await?)?;
+pub(crate) async fn post(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+    let review = body::parse(&req.json()?)?;
     let caller = Caller::from_request(&cx, &req).await?;
     super::write(&cx, &caller.owner(), &review).await?;
     ApiResponse::message("Review submitted")

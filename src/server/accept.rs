@@ -3,23 +3,27 @@
 //! # Invariants
 //!
 //! - The accept loop ends with shutdown alone: no socket error ends it, and no handshake holds it up.
-//! - A permit is taken before a connection is accepted, so that connections over the limit wait in the kernel's queue.
+//! - At most one accepted connection of each socket waits until the brand may serve it; more wait in the kernel's queue.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::server::connection::{self, ConnectionHandler, ConnectionSettings};
+use crate::server::proxy_protocol;
 use crate::server::shutdown::Shutdown;
+use crate::tenant::account::Resource;
 
 /// Connections that the kernel queues before they are accepted.
 const BACKLOG: i32 = 4096;
+
+/// What the kernel buffers of a response besides what is on its way to the client. How much a slow client takes is
+/// measured by what leaves this process, so that it must not lie in the kernel.
+const MAX_UNSENT_BYTES: u32 = 131_072;
 
 /// The pause after a failed accept, such as `EMFILE`.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -58,19 +62,18 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 /// `serve_with` returns how the next connection is served, because a reload may have changed it.
 pub async fn run<S: ConnectionHandler>(
     listener: TcpListener,
-    permits: Arc<Semaphore>,
     connections: TaskTracker,
     shutdown: Shutdown,
     serve_with: impl Fn() -> (ConnectionSettings, S),
 ) {
-    let accept = async || {
-        let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-        (permit, listener.accept().await)
-    };
+    // Accepted sockets inherit it.
+    if let Err(error) = SockRef::from(&listener).set_tcp_notsent_lowat(MAX_UNSENT_BYTES) {
+        tracing::debug!(%error, "failed to set TCP_NOTSENT_LOWAT: the kernel buffers more of what slow clients read");
+    }
     let mut failed_at: Option<Instant> = None;
     loop {
-        let (permit, accepted) = tokio::select! {
-            accepted = accept() => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = shutdown.refusing_new() => return,
             // A failed accept is retried while connections wait, so without another failure there are none left.
             () = recovery(failed_at), if failed_at.is_some() => {
@@ -93,10 +96,19 @@ pub async fn run<S: ConnectionHandler>(
             tracing::debug!(%error, "failed to set TCP_NODELAY: the client disconnected");
         }
         let (settings, service) = serve_with();
-        connections.spawn(async move {
-            connection::serve(stream, peer, settings, service).await;
-            drop(permit);
-        });
+        let is_direct = !proxy_protocol::is_trusted(peer, &settings.trusted_proxies);
+        let admitted = tokio::select! {
+            admitted = settings.clients.admit_when_possible(is_direct.then(|| peer.ip())) => admitted,
+            () = shutdown.refusing_new() => return,
+        };
+        match admitted {
+            Ok(slot) => {
+                connections.spawn(connection::serve(stream, peer, slot, settings, service));
+            }
+            Err(level) => {
+                settings.metrics.limit_refusals(Resource::Connections.name(), level.name()).inc();
+            }
+        }
     }
 }
 

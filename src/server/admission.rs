@@ -70,6 +70,9 @@ pub(super) fn check_head(parts: &Parts, limits: &Limits) -> Result<()> {
     if head_bytes(parts) > limits.head_bytes as usize {
         return Err(Error::headers_too_large(limits.head_bytes));
     }
+    if parts.headers.len() > limits.header_fields {
+        return Err(Error::too_many_headers(limits.header_fields));
+    }
     request_head::check(parts)
 }
 

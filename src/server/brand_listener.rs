@@ -6,29 +6,27 @@
 //!   with; each request is handled by the service that is current when it arrives.
 //! - A certificate that browsers accept is never replaced by one that they reject.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use bytes::Bytes;
 use futures_util::future::Either;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::config::TlsConfig;
 use crate::http::router::Router;
+use crate::server::clients::{Clients, ConnectionClient};
 use crate::server::connection::{self, CLOSE_GRACE, ConnectionSettings};
+use crate::server::response_body::ResponseBody;
 use crate::server::service::BrandService;
 use crate::server::shutdown::{REFUSAL_PERIOD, Shutdown};
 use crate::server::{accept, tls};
@@ -42,9 +40,7 @@ pub struct BrandListener(Arc<Inner>);
 struct Inner {
     state: ArcSwap<ListenerState>,
     router: Arc<Router<RequestContext>>,
-    permits: Arc<Semaphore>,
-    /// The number of permits, taken or not.
-    max_connections: AtomicUsize,
+    clients: Arc<Clients>,
     shutdown: Shutdown,
     certificate_files: Mutex<CertificateFiles>,
 }
@@ -83,14 +79,13 @@ impl BrandListener {
         let stamps = stamp_files(&brand.config.tls);
         let certificate_files = Mutex::new(CertificateFiles { stamps: stamps.clone(), has_failed: false });
         let identity = load_identity(&brand)?;
-        let max_connections = brand.config.limits.connections;
-        let state = ListenerState::new(brand, router.clone(), (stamps, identity), &shutdown);
+        let clients = Clients::new(brand.account.clone(), brand.config.limits);
+        let state = ListenerState::new(brand, router.clone(), (stamps, identity), &clients, &shutdown);
         state.record_expiry();
         Ok(BrandListener(Arc::new(Inner {
             state: ArcSwap::from_pointee(state),
             router,
-            permits: Arc::new(Semaphore::new(max_connections)),
-            max_connections: AtomicUsize::new(max_connections),
+            clients,
             shutdown,
             certificate_files,
         })))
@@ -123,19 +118,14 @@ impl BrandListener {
             tracing::error!(brand = brand.name(), "{message}: browsers refuse it");
         }
         let identity = identity.resuming(&current.tls_config);
-        Ok(ListenerState::new(brand, self.0.router.clone(), (stamps, identity), &self.0.shutdown))
+        let Inner { router, clients, shutdown, .. } = &*self.0;
+        Ok(ListenerState::new(brand, router.clone(), (stamps, identity), clients, shutdown))
     }
 
     /// Replaces the state for all later requests and connections.
     pub fn apply(&self, state: ListenerState) {
-        let new_max = state.service.brand().config.limits.connections;
-        let old_max = self.0.max_connections.swap(new_max, Ordering::Relaxed);
-        self.0.permits.add_permits(new_max.saturating_sub(old_max));
-        if let Ok(removed @ 1..) = u32::try_from(old_max.saturating_sub(new_max)) {
-            let permits = self.0.permits.clone();
-            // All permits may be taken: connections over the new limit are not closed.
-            tokio::spawn(async move { permits.acquire_many_owned(removed).await.map(|taken| taken.forget()) });
-        }
+        // Connections over a lower limit are not closed.
+        self.0.clients.set_limits(state.service.brand().config.limits);
         let stamps = state.files.clone();
         *self.certificate_files() = CertificateFiles { stamps, has_failed: false };
         state.record_expiry();
@@ -190,10 +180,10 @@ impl BrandListener {
     pub async fn serve(self, sockets: Vec<TcpListener>) {
         let (connections, shutdown) = (TaskTracker::new(), self.0.shutdown.clone());
         for socket in sockets {
-            let (permits, listener) = (self.0.permits.clone(), self.clone());
+            let listener = self.clone();
             let bound_to = socket.local_addr().ok();
             let serve_with = move || (listener.settings(bound_to), listener.clone());
-            connections.spawn(accept::run(socket, permits, connections.clone(), shutdown.clone(), serve_with));
+            connections.spawn(accept::run(socket, connections.clone(), shutdown.clone(), serve_with));
         }
         shutdown.closing().await;
         connections.close();
@@ -209,13 +199,13 @@ impl connection::ConnectionHandler for BrandListener {
     fn handle(
         &self,
         request: Request<Incoming>,
-        client: IpAddr,
-    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<> {
+        client: &ConnectionClient,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send + use<> {
         let state = self.0.state.load();
         match state.service.try_cached(request) {
-            Ok(response) => Either::Left(std::future::ready(response)),
+            Ok(response) => Either::Left(std::future::ready(response.map(ResponseBody::shared))),
             Err(pending) => {
-                let state = Guard::into_inner(state);
+                let (state, client) = (Guard::into_inner(state), client.clone());
                 // Boxed, because a connection holds room for this future all its life.
                 Either::Right(Box::pin(async move { state.service.handle(pending, client).await }))
             }
@@ -228,6 +218,7 @@ impl ListenerState {
         brand: Arc<Brand>,
         router: Arc<Router<RequestContext>>,
         (files, identity): (FileStamps, tls::TlsIdentity),
+        clients: &Arc<Clients>,
         shutdown: &Shutdown,
     ) -> ListenerState {
         let settings = ConnectionSettings {
@@ -237,6 +228,7 @@ impl ListenerState {
             trusted_proxies: brand.config.proxy_protocol.trusted.clone().into(),
             metrics: brand.metrics.clone(),
             shutdown: shutdown.clone(),
+            clients: clients.clone(),
         };
         ListenerState {
             service: BrandService::new(brand, router),

@@ -6,12 +6,10 @@
 //!   limit for the first byte; therefore the protocol is chosen by ALPN and [`Policy`] sets the deadlines.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::{Service, service_fn};
@@ -27,16 +25,22 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::{Limits, Timeouts};
+use crate::server::clients::{Clients, ConnectionClient, ConnectionHandle, ConnectionSlot};
 pub(crate) use crate::server::connection_phase::CLOSE_GRACE;
 use crate::server::connection_phase::{Action, Phase, Policy, Protocol};
 use crate::server::connection_state::{ConnectionState, InFlight};
 use crate::server::h1_io::{RewindableStream, TlsTcpStream};
-use crate::server::h2_body::TrackedBody;
 use crate::server::h2_executor::InlineExecutor;
 use crate::server::h2_io::CoalescingStream;
 use crate::server::proxy_protocol;
+use crate::server::response_body::{ResponseBody, TrackedBody};
+use crate::server::send_window::SendRate;
 use crate::server::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
+use crate::tenant::account::Resource;
+
+/// The header fields of a request that hyper accepts unless told otherwise.
+const HYPER_MAX_HEADERS: usize = 100;
 
 /// How a listener serves its connections. Cheap to clone.
 #[derive(Clone)]
@@ -48,6 +52,15 @@ pub struct ConnectionSettings {
     pub trusted_proxies: Arc<[IpNet]>,
     pub metrics: Metrics,
     pub shutdown: Shutdown,
+    pub(super) clients: Arc<Clients>,
+}
+
+impl ConnectionSettings {
+    fn policy(&self, protocol: Protocol) -> Policy {
+        let send_rate =
+            SendRate { min_bytes_per_s: self.limits.min_send_bytes_per_s, slow_read: self.timeouts.slow_read };
+        Policy { timeouts: self.timeouts, send_rate, protocol }
+    }
 }
 
 /// The service behind a connection.
@@ -55,8 +68,8 @@ pub trait ConnectionHandler: Clone + Send + Sync + 'static {
     fn handle(
         &self,
         request: Request<Incoming>,
-        client: IpAddr,
-    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<Self>;
+        client: &ConnectionClient,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send + use<Self>;
 }
 
 /// Serves an accepted socket until it is closed.
@@ -65,31 +78,41 @@ pub trait ConnectionHandler: Clone + Send + Sync + 'static {
 pub(crate) async fn serve<S: ConnectionHandler>(
     stream: TcpStream,
     peer: SocketAddr,
+    slot: ConnectionSlot,
     settings: ConnectionSettings,
     service: S,
 ) {
     let _open = settings.metrics.connection_opened();
-    let Some((client, stream)) = Box::pin(handshake(stream, peer, &settings)).await else { return };
+    let Some((slot, stream)) = Box::pin(handshake(stream, peer, slot, &settings)).await else { return };
+    let (state, client) = (Arc::new(ConnectionState::new()), slot.client.clone());
+    client.handle.set_state(&state);
     match stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        true => Box::pin(serve_h2(stream, client, settings, service)).await,
-        false => Box::pin(serve_h1(stream, client, settings, service)).await,
+        true => Box::pin(serve_h2(stream, client, state, settings, service)).await,
+        false => Box::pin(serve_h1(stream, client, state, settings, service)).await,
     }
 }
 
-/// The client's address and the TLS connection; `None` when the handshake failed.
+/// The TLS connection, and its slot in the network of its client; `None` when the handshake failed or the client has too
+/// many connections.
 async fn handshake(
     mut stream: TcpStream,
     peer: SocketAddr,
+    slot: ConnectionSlot,
     settings: &ConnectionSettings,
-) -> Option<(IpAddr, TlsTcpStream)> {
+) -> Option<(ConnectionSlot, TlsTcpStream)> {
+    let handle = slot.client.handle.clone();
     let handshake = async {
         let client =
             proxy_protocol::client_address(&mut stream, peer, &settings.trusted_proxies).await.map_err(|error| {
                 error.warn(settings.metrics.brand());
                 error.message
             })?;
+        let slot = slot.move_to(client).map_err(|level| {
+            settings.metrics.limit_refusals(Resource::Connections.name(), level.name()).inc();
+            format!("{client} has too many connections")
+        })?;
         let stream = settings.tls.accept(stream).await.map_err(|error| error.to_string())?;
-        Ok::<_, String>((client, Box::new(stream)))
+        Ok::<_, String>((slot, Box::new(stream)))
     };
     let closed = async {
         settings.shutdown.closing().await;
@@ -101,12 +124,16 @@ async fn handshake(
             tracing::debug!("TLS handshake aborted by shutdown");
             return None;
         }
+        () = handle.evicted() => {
+            tracing::debug!("TLS handshake aborted: others need the connection");
+            return None;
+        }
     };
     match result.unwrap_or_else(|_| Err("timed out".to_owned())) {
-        Ok((client, stream)) => {
+        Ok((slot, stream)) => {
             let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
             settings.metrics.handshake_finished(Some(resumed));
-            Some((client, stream))
+            Some((slot, stream))
         }
         Err(error) => {
             settings.metrics.handshake_finished(None);
@@ -118,26 +145,28 @@ async fn handshake(
 
 async fn serve_h2<S: ConnectionHandler>(
     stream: TlsTcpStream,
-    client: IpAddr,
+    client: ConnectionClient,
+    state: Arc<ConnectionState>,
     settings: ConnectionSettings,
     service: S,
 ) {
-    let state = Arc::new(ConnectionState::new());
     let stream = CoalescingStream::new(stream, state.clone());
     let executor = InlineExecutor::new(stream.clone());
     // No keep-alive PINGs: a slow reader with large windows receives one only behind all that it has not read yet.
+    let handle = client.handle.clone();
     let connection = hyper::server::conn::http2::Builder::new(executor.clone())
         .max_concurrent_streams(settings.limits.h2_streams)
         .max_header_list_size(settings.limits.head_bytes)
         .serve_connection(
             TokioIo::new(stream.clone()),
             hyper_service(service, client, &state, &settings, |body, request| {
-                TrackedBody::new(body, request.into_body())
+                TrackedBody::new(body, Some(request.into_body()))
             }),
         );
-    let policy = Policy { timeouts: settings.timeouts, protocol: Protocol::Http2 };
-    if let Exit::Closed { linger_until } = drive(pin!(connection), &executor, &state, &settings.shutdown, policy).await
-    {
+    let control = Control { state: &state, handle: &handle, shutdown: &settings.shutdown };
+    // Dropped before the client may linger, with all that waits to be sent.
+    let exit = { drive(pin!(connection), &executor, control, settings.policy(Protocol::Http2)).await };
+    if let Exit::Closed { linger_until } = exit {
         let _ = tokio::time::timeout_at(linger_until, stream.linger(CLOSE_GRACE)).await;
     }
 }
@@ -147,24 +176,29 @@ async fn serve_h2<S: ConnectionHandler>(
 /// would be read as a request.
 async fn serve_h1<S: ConnectionHandler>(
     stream: TlsTcpStream,
-    client: IpAddr,
+    client: ConnectionClient,
+    state: Arc<ConnectionState>,
     settings: ConnectionSettings,
     service: S,
 ) {
-    let state = Arc::new(ConnectionState::new());
+    let handle = client.handle.clone();
     let mut builder = hyper::server::conn::http1::Builder::new();
     // hyper's timer would be armed with every request; the policy enforces this timeout too.
     // A client that shuts down its side behind a complete request still gets the response.
     builder.header_read_timeout(None).half_close(true).max_buf_size(settings.limits.head_bytes as usize);
+    // hyper's own limit needs no allocation for each request.
+    if settings.limits.header_fields != HYPER_MAX_HEADERS {
+        builder.max_headers(settings.limits.header_fields);
+    }
     let mut stream = RewindableStream::new(stream, state.clone());
     // The stream itself tracks what is written.
-    let mut service = hyper_service(service, client, &state, &settings, |body, _| body);
+    let mut service = hyper_service(service, client, &state, &settings, |body, _| TrackedBody::new(body, None));
+    let control = Control { state: &state, handle: &handle, shutdown: &settings.shutdown };
     loop {
-        let protocol = Protocol::Http1 { parkable_from: Instant::now() };
-        let policy = Policy { timeouts: settings.timeouts, protocol };
+        let policy = settings.policy(Protocol::Http1 { parkable_from: Instant::now() });
         let mut connection = Box::new(builder.serve_connection(TokioIo::new(stream), service));
         let pinned = Pin::new(&mut *connection);
-        let parts = match drive(pinned, &InlineExecutor::default(), &state, &settings.shutdown, policy).await {
+        let parts = match drive(pinned, &InlineExecutor::default(), control, policy).await {
             Exit::Parked => connection.into_parts(),
             Exit::Closed { .. } => return,
         };
@@ -176,7 +210,7 @@ async fn serve_h1<S: ConnectionHandler>(
             continue;
         }
         state.head_complete();
-        if !park(&stream, &state, &settings.shutdown, policy).await {
+        if !park(&stream, control, policy).await {
             let _ = tokio::time::timeout(CLOSE_GRACE, stream.shutdown()).await;
             return;
         }
@@ -185,10 +219,12 @@ async fn serve_h1<S: ConnectionHandler>(
 }
 
 /// Waits until a parked connection is readable; `false` when it is to be closed.
-async fn park(stream: &RewindableStream, state: &ConnectionState, shutdown: &Shutdown, policy: Policy) -> bool {
+async fn park(stream: &RewindableStream, control: Control<'_>, policy: Policy) -> bool {
+    let Control { state, handle, shutdown } = control;
     tokio::select! {
         biased;
         () = stream.readable() => true,
+        () = handle.evicted() => false,
         () = shutdown.closing() => false,
         () = tokio::time::sleep_until(policy.idle_deadline(&state.snapshot(), Instant::now())) => {
             tracing::debug!("connection closed: idle timeout");
@@ -200,10 +236,10 @@ async fn park(stream: &RewindableStream, state: &ConnectionState, shutdown: &Shu
 /// The service that hyper calls with each request. `wrap` makes the body that hyper writes.
 fn hyper_service<S: ConnectionHandler, B: Body + 'static>(
     service: S,
-    client: IpAddr,
+    client: ConnectionClient,
     state: &Arc<ConnectionState>,
     settings: &ConnectionSettings,
-    wrap: fn(Full<Bytes>, InFlight) -> B,
+    wrap: fn(ResponseBody, InFlight) -> B,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<B>,
@@ -214,7 +250,7 @@ fn hyper_service<S: ConnectionHandler, B: Body + 'static>(
     service_fn(move |request: Request<Incoming>| {
         let in_flight = state.start_request();
         let is_h1 = request.version() < Version::HTTP_2;
-        let response = service.handle(request, client);
+        let response = service.handle(request, &client);
         let (shutdown, state) = (shutdown.clone(), state.clone());
         async move {
             let mut response = response.await;
@@ -230,6 +266,14 @@ fn hyper_service<S: ConnectionHandler, B: Body + 'static>(
     })
 }
 
+/// What others use to learn about a connection and to close it.
+#[derive(Clone, Copy)]
+struct Control<'a> {
+    state: &'a ConnectionState,
+    handle: &'a ConnectionHandle,
+    shutdown: &'a Shutdown,
+}
+
 /// How [`drive`] left a connection.
 enum Exit {
     /// Closed by either side. The client may read the last bytes until `linger_until`.
@@ -239,17 +283,12 @@ enum Exit {
 }
 
 /// Polls a connection until it closes or is to be parked, and carries out what the [`Policy`] decides.
-async fn drive<C>(
-    mut connection: Pin<&mut C>,
-    executor: &InlineExecutor,
-    state: &ConnectionState,
-    shutdown: &Shutdown,
-    policy: Policy,
-) -> Exit
+async fn drive<C>(mut connection: Pin<&mut C>, executor: &InlineExecutor, control: Control<'_>, policy: Policy) -> Exit
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
-    let mut phase = Phase::Serving;
+    let Control { state, handle, shutdown } = control;
+    let (mut phase, mut window) = (Phase::Serving, None);
     let linger_until = |phase: Phase| match phase {
         Phase::Closing { deadline, .. } => deadline,
         Phase::Serving | Phase::GoingAway { .. } => Instant::now() + policy.timeouts.idle,
@@ -257,11 +296,17 @@ where
     let mut sees_drain = shutdown.is_draining();
     let mut delay_token: Option<TaskTrackerToken> = None;
     loop {
+        if handle.is_aborted() {
+            tracing::debug!("connection closed: its client leaves too much unread");
+            return Exit::Closed { linger_until: Instant::now() };
+        }
         let snapshot = state.snapshot();
         if !snapshot.delays_shutdown() {
             drop(delay_token.take());
         }
-        let until = match policy.next(phase, &snapshot, Instant::now()) {
+        let now = Instant::now();
+        window = policy.send_rate.window(window, &snapshot, now);
+        let until = match policy.next(phase, &snapshot, window, now) {
             Action::Wait { until } => until,
             Action::Park => return Exit::Parked,
             Action::GoAway { close_at } => {
@@ -270,8 +315,9 @@ where
                 continue;
             }
             Action::Close => {
-                tracing::debug!("connection closed: deadline passed");
-                return Exit::Closed { linger_until: linger_until(phase) };
+                let is_stalled = window.is_some_and(|window| policy.send_rate.is_stalled(&window, &snapshot, now));
+                tracing::debug!(is_stalled, "connection closed: deadline passed");
+                return Exit::Closed { linger_until: if is_stalled { now } else { linger_until(phase) } };
             }
         };
         tokio::select! {
@@ -286,6 +332,10 @@ where
                     }
                 };
                 return Exit::Closed { linger_until };
+            }
+            () = handle.evicted(), if phase == Phase::Serving => {
+                connection.as_mut().graceful_shutdown();
+                phase = Phase::GoingAway { close_at: now + CLOSE_GRACE };
             }
             () = shutdown.closing(), if !matches!(phase, Phase::Closing { .. }) => {
                 connection.as_mut().graceful_shutdown();

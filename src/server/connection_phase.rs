@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::Timeouts;
 use crate::server::connection_snapshot::{Head, Lifecycle, Snapshot};
+use crate::server::send_window::{SendRate, SendWindow};
 
 /// How long a client may take to react to the close of an idle connection, and how long such a connection may delay
 /// shutdown.
@@ -58,19 +59,31 @@ pub(super) enum Protocol {
     Http2,
 }
 
+/// How often a connection is checked while its client has not taken all of its responses.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often an HTTP/2 connection is checked otherwise: the start of a write wakes no task.
+const IDLE_SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// What decides besides the state of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Policy {
     pub timeouts: Timeouts,
+    pub send_rate: SendRate,
     pub protocol: Protocol,
 }
 
 impl Policy {
     /// What to do with a connection that is in this phase and state.
-    pub(super) fn next(&self, phase: Phase, snapshot: &Snapshot, now: Instant) -> Action {
+    pub(super) fn next(&self, phase: Phase, snapshot: &Snapshot, window: Option<SendWindow>, now: Instant) -> Action {
+        if window.is_some_and(|window| self.send_rate.is_stalled(&window, snapshot, now)) {
+            return Action::Close;
+        }
+        let is_busy = snapshot.requests.any() || snapshot.is_writing();
         let close_at = match phase {
             Phase::Serving => self.idle_deadline(snapshot, now),
-            Phase::GoingAway { close_at } => close_at.max(self.idle_deadline(snapshot, now)),
+            Phase::GoingAway { close_at } if is_busy => close_at.max(self.idle_deadline(snapshot, now)),
+            Phase::GoingAway { close_at } => close_at,
             Phase::Closing { since, deadline } => closing_deadline(snapshot, since, deadline),
         };
         if close_at <= now {
@@ -86,6 +99,11 @@ impl Policy {
                 return Action::Park;
             }
             until = until.min(idle_since + PARK_AFTER);
+        }
+        if let Some(window) = window {
+            until = until.min(now + SAMPLE_INTERVAL).min(window.since + self.send_rate.slow_read);
+        } else if matches!(self.protocol, Protocol::Http2) && self.send_rate.min_bytes_per_s > 0 {
+            until = until.min(now + self.send_rate.slow_read.min(IDLE_SAMPLE_INTERVAL));
         }
         if matches!(phase, Phase::Closing { .. }) || snapshot.delays_shutdown() {
             until = until.min(now + POLL_INTERVAL);
@@ -149,19 +167,22 @@ mod tests {
                 head: Duration::from_secs(2),
                 idle: Duration::from_secs(60),
                 request: Duration::from_secs(10),
+                slow_read: Duration::from_secs(30),
                 drain: Duration::from_secs(30),
             };
+            let send_rate = SendRate { min_bytes_per_s: 0, slow_read: timeouts.slow_read };
             let snapshot = Snapshot {
                 lifecycle: Lifecycle::KeepAlive,
                 requests: InProgress::default(),
                 bodies: InProgress::default(),
                 write: WriteState::Flushed,
+                sent_bytes: 0,
                 created_at: start,
                 last_activity: start,
                 head: Head::None,
                 is_draining: false,
             };
-            Fixture { start, policy: Policy { timeouts, protocol: protocol(start) }, snapshot }
+            Fixture { start, policy: Policy { timeouts, send_rate, protocol: protocol(start) }, snapshot }
         }
 
         fn h1() -> Fixture {
@@ -183,7 +204,7 @@ mod tests {
 
         /// The action in a phase, `now_ms` after the start.
         fn next(&self, phase: Phase, now_ms: u64) -> Action {
-            self.policy.next(phase, &self.snapshot, self.at(now_ms))
+            self.policy.next(phase, &self.snapshot, None, self.at(now_ms))
         }
 
         fn wait(&self, until_ms: u64) -> Action {
@@ -268,6 +289,57 @@ mod tests {
         let read_on = h2.at(59_000);
         let h2 = h2.with(|it| it.last_activity = read_on);
         assert_eq!(h2.next(Phase::Serving, 60_000), h2.wait(119_000));
+    }
+
+    /// Samples every second a client that takes so many bytes between two samples; returns when it is disconnected.
+    fn disconnected_after(bytes_per_s: impl Fn(u64) -> u64) -> Option<u64> {
+        let mut h2 = Fixture::h2().with(|it| it.bodies = BEFORE_DRAIN);
+        h2.policy.send_rate.min_bytes_per_s = 1_000;
+        let mut window = None;
+        (0..200).find(|second| {
+            let now = h2.at(second * 1_000);
+            h2.snapshot.sent_bytes += bytes_per_s(*second);
+            // Each step is progress for the idle timeout.
+            h2.snapshot.last_activity = now;
+            window = h2.policy.send_rate.window(window, &h2.snapshot, now);
+            h2.policy.next(Phase::Serving, &h2.snapshot, window, now) == Action::Close
+        })
+    }
+
+    #[test]
+    fn client_that_takes_too_little_is_disconnected_however_often_it_takes_something() {
+        for (name, bytes_per_s, expected) in [
+            ("nothing", (|_| 0) as fn(u64) -> u64, Some(30)),
+            ("a byte each second", |_| 1, Some(30)),
+            ("999 bytes each second", |_| 999, Some(30)),
+            ("1,000 bytes each second", |_| 1_000, None),
+            ("all of it in the last second", |second| if second % 30 == 0 { 30_000 } else { 0 }, None),
+            ("enough at first", |second| if second <= 60 { 5_000 } else { 10 }, Some(90)),
+        ] {
+            assert_eq!(disconnected_after(bytes_per_s), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn client_that_takes_everything_now_and_then_is_never_too_slow() {
+        let mut h2 = Fixture::h2();
+        h2.policy.send_rate.min_bytes_per_s = 1_000;
+        let mut window = None;
+        for second in 0..59 {
+            h2.snapshot.write = if second % 20 == 0 { WriteState::Flushed } else { WriteState::Pending };
+            window = h2.policy.send_rate.window(window, &h2.snapshot, h2.at(second * 1_000));
+            let action = h2.policy.next(Phase::Serving, &h2.snapshot, window, h2.at(second * 1_000));
+            assert!(matches!(action, Action::Wait { .. }), "{second}: {action:?}");
+        }
+    }
+
+    #[test]
+    fn evicted_connection_closes_soon_unless_it_is_busy() {
+        let h2 = Fixture::h2();
+        let going_away = Phase::GoingAway { close_at: h2.at(1_000) };
+        assert_eq!(h2.next(going_away, 1_000), Action::Close, "long before its idle timeout");
+        let busy = h2.with(|it| it.bodies = BEFORE_DRAIN);
+        assert_eq!(busy.next(going_away, 1_000), busy.wait(60_000));
     }
 
     #[test]

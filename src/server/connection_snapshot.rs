@@ -11,6 +11,8 @@ pub(super) struct Snapshot {
     /// HTTP/2 response bodies that are not yet handed to the socket, because of flow control.
     pub bodies: InProgress,
     pub write: WriteState,
+    /// Bytes that the TLS connection took since it was opened.
+    pub sent_bytes: u64,
     pub created_at: Instant,
     /// The end of the last request, or the last progress of a slow response; `created_at` before.
     pub last_activity: Instant,

@@ -28,6 +28,8 @@ pub(super) struct ConnectionState {
     bodies: Counter,
     /// A [`WriteState`].
     write: AtomicU8,
+    /// Bytes that the TLS connection took. Written by the connection's task alone.
+    sent_bytes: AtomicU64,
 
     // Times, in milliseconds from `created_at`.
     created_at: Instant,
@@ -73,6 +75,7 @@ impl ConnectionState {
             requests: Counter::default(),
             bodies: Counter::default(),
             write: AtomicU8::new(WriteState::Flushed as u8),
+            sent_bytes: AtomicU64::new(0),
             created_at: Instant::now(),
             last_activity_ms: AtomicU64::new(0),
             head: AtomicU64::new(NO_HEAD),
@@ -88,6 +91,7 @@ impl ConnectionState {
             requests: self.requests.load(),
             bodies: self.bodies.load(),
             write: self.write_state(),
+            sent_bytes: self.sent_bytes.load(Relaxed),
             created_at: self.created_at,
             last_activity: self.at(self.last_activity_ms.load(Relaxed)),
             head: match (head, head & 1) {
@@ -153,6 +157,12 @@ impl ConnectionState {
         if was_blocked {
             self.touch();
         }
+    }
+
+    /// The TLS connection took so many bytes.
+    fn sent(&self, bytes: usize) {
+        // No other task writes it, so that a load and a store are enough.
+        self.sent_bytes.store(self.sent_bytes.load(Relaxed) + bytes as u64, Relaxed);
     }
 
     /// The kernel has all bytes. `was_blocked`: the socket had refused them before.
@@ -249,6 +259,9 @@ impl WriteTracker {
 
     pub(super) fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.state.wrote(self.is_blocked && written.is_ready());
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.state.sent(bytes);
+        }
         self.is_blocked = written.is_pending();
         written
     }

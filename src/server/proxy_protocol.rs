@@ -51,6 +51,12 @@ impl ProxyHeaderError {
     }
 }
 
+/// Whether a connection of this peer begins with a header.
+pub(super) fn is_trusted(peer: SocketAddr, trusted: &[IpNet]) -> bool {
+    let peer = peer.ip().to_canonical();
+    trusted.iter().any(|network| network.contains(&peer))
+}
+
 /// The client's address: from the header of a trusted balancer, otherwise the socket's peer.
 ///
 /// # Errors
@@ -60,8 +66,9 @@ pub(crate) async fn client_address<S: AsyncRead + Unpin>(
     peer: SocketAddr,
     trusted: &[IpNet],
 ) -> Result<IpAddr, ProxyHeaderError> {
+    let is_trusted = is_trusted(peer, trusted);
     let peer = peer.ip().to_canonical();
-    if !trusted.iter().any(|network| network.contains(&peer)) {
+    if !is_trusted {
         return Ok(peer);
     }
     let header = read_header(stream).await.map_err(|error| ProxyHeaderError {

@@ -1,35 +1,27 @@
 //! The service of a brand: what happens to every request, whatever its route.
 //!
 //! 1. [`BrandService::try_cached`] answers from the cache without waiting.
-//! 2. [`BrandService::handle`] admits the request, lets its handler respond and finishes the response: rate limit,
-//!    deadline, body limit, response headers, metrics, trace and access log.
+//! 2. [`BrandService::handle`] admits the request, reads its body, takes a permit, lets its handler respond and finishes
+//!    the response: rate limit, deadline, response headers, metrics, trace and access log.
 //!
 //! # Invariants
 //!
 //! - Every request gets a response: an error or panic in a handler is answered and ends no other request.
-//! - A handler that writes is not interrupted when its client disconnects (see [`TaskMode`]).
+//! - A handler that writes is not interrupted when its client disconnects (see [`TaskMode`](crate::http::router::TaskMode)).
+//! - A permit is taken when the whole request is here, and held until the handler has ended and the response was written.
+//! - A rejected request keeps nothing but its response while the rest of its body is discarded.
 
-use std::any::Any;
-use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, SET_COOKIE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use tower::ServiceBuilder;
-use tower::limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer};
-use tower::load_shed::LoadShed;
-use tower::load_shed::error::Overloaded;
-use tower::util::{ServiceExt, ServiceFn};
 
-use crate::foundation::error::{Error, Kind, Result, ResultExt};
+use crate::foundation::error::{Error, Kind, Result};
 use crate::http::cached_response::CachedResponse;
 use crate::http::cors::{self, Origin};
 use crate::http::rate_limit::QuotaUsage;
@@ -38,31 +30,24 @@ use crate::http::request_head;
 use crate::http::request_id;
 use crate::http::response::ApiResponse;
 use crate::http::response_headers::ResponseHeaders;
-use crate::http::router::{Route, Router, TaskMode};
-use crate::server::admission::{self, Admission, Admitted};
+use crate::http::router::{Lane, Router};
+use crate::server::admission::{self, Admission};
+use crate::server::clients::ConnectionClient;
+use crate::server::handler_call::{self, BodyState, Call, Content, Outcome};
+use crate::server::response_body::{HeldForResponse, ResponseBody};
 use crate::telemetry::{metrics, traces};
+use crate::tenant::account::Resource;
 use crate::tenant::brand::Brand;
 use crate::tenant::cache::{self, Lookup};
 use crate::tenant::context::{self, RequestContext};
 
-/// A call of a handler, for the middleware around it.
-struct HandlerCall(HandlerFuture);
-type HandlerFuture = Pin<Box<dyn Future<Output = Result<ApiResponse>> + Send>>;
-type HandlerService = LoadShed<ConcurrencyLimit<ServiceFn<fn(HandlerCall) -> HandlerFuture>>>;
-
-/// The middleware around the handlers of a brand: a concurrency limit that rejects at once instead of queueing.
-fn handler_service(brand: &Brand) -> HandlerService {
-    ServiceBuilder::new()
-        .load_shed()
-        .layer(GlobalConcurrencyLimitLayer::new(brand.config.limits.requests))
-        .service(tower::service_fn((|call| call.0) as fn(HandlerCall) -> HandlerFuture))
-}
+/// What a response takes in memory besides its body.
+const RESPONSE_OVERHEAD_BYTES: u64 = 1_024;
 
 /// The service of a brand under one configuration.
 pub(crate) struct BrandService {
     brand: Arc<Brand>,
     router: Arc<Router<RequestContext>>,
-    handlers: HandlerService,
 }
 
 /// A request that the cache could not answer.
@@ -80,35 +65,15 @@ pub(crate) struct PendingRequest {
 struct RequestHead {
     started_at: Instant,
     method: Method,
-    version: Version,
     headers: Arc<HeaderMap>,
     request_id: HeaderValue,
     origin: Origin,
     is_preflight: bool,
 }
 
-/// What a request came to, before the headers that all responses share are added.
-struct Outcome {
-    result: Result<Content>,
-    /// The context of a handler that has run: its cookies and rate limits go out with errors too.
-    context: Option<RequestContext>,
-}
-
-enum Content {
-    Response(ApiResponse),
-    Cached { response: Arc<CachedResponse>, is_stale: bool },
-}
-
-impl Outcome {
-    /// Of a request that no handler was called for.
-    fn without_handler(result: Result<ApiResponse>) -> Outcome {
-        Outcome { result: result.map(Content::Response), context: None }
-    }
-}
-
 impl BrandService {
     pub(crate) fn new(brand: Arc<Brand>, router: Arc<Router<RequestContext>>) -> BrandService {
-        BrandService { handlers: handler_service(&brand), router, brand }
+        BrandService { brand, router }
     }
 
     pub(crate) fn brand(&self) -> &Arc<Brand> {
@@ -132,18 +97,41 @@ impl BrandService {
     }
 
     /// The response to a request that the cache could not answer.
-    pub(crate) async fn handle(&self, request: Box<PendingRequest>, client: IpAddr) -> Response<Full<Bytes>> {
+    pub(crate) async fn handle(
+        &self,
+        request: Box<PendingRequest>,
+        client: ConnectionClient,
+    ) -> Response<ResponseBody> {
         let PendingRequest { started_at, parts, body, request_id, origin, cache_key } = *request;
         let body = RequestBody::new(body, self.brand.config.limits.body_bytes, request_head::awaits_continue(&parts));
-        let body_consumed = body.consumed();
         let Admission { route, result: admitted } =
-            admission::admit(&self.brand, &self.router, &parts, &body, &origin, client);
+            admission::admit(&self.brand, &self.router, &parts, &body, &origin, client.address);
         let is_preflight = cors::is_preflight(&parts);
         let Parts { method, version, headers, .. } = parts;
         let headers = Arc::new(headers);
-        let head = RequestHead { started_at, method, version, headers, request_id, origin, is_preflight };
-        let outcome = self.respond(admitted, cache_key, &head.headers, body).await;
-        self.finish(&head, route, outcome, body_consumed.get())
+        let head = RequestHead { started_at, method, headers, request_id, origin, is_preflight };
+        let call = Call { brand: &self.brand, client: &client, started_at, headers: &head.headers };
+        let mut outcome = call.respond(admitted, cache_key, body).await;
+        let body = std::mem::replace(&mut outcome.body, BodyState::Read);
+        let mut response = self.finish(&head, route, outcome, &client);
+        drop(head);
+        let is_read = match body {
+            BodyState::Read => true,
+            BodyState::Unread(body) => self.discard(body, &client).await,
+            BodyState::Abandoned => false,
+        };
+        if version < Version::HTTP_2 && !is_read {
+            // hyper closes a connection with an unread body; without this header the client would reuse it.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Discards the rest of a body. Returns whether it was read to its end.
+    async fn discard(&self, body: RequestBody, client: &ConnectionClient) -> bool {
+        let percent = self.brand.config.limits.reads_percent;
+        let Ok(_upload) = client.account.reserve(Resource::Uploads, 1, percent) else { return false };
+        body.discard(self.brand.config.timeouts.head).await
     }
 
     /// The key of the response in the cache; `None` for a request that has none, or that is to be rejected.
@@ -171,106 +159,44 @@ impl BrandService {
         }
     }
 
-    /// Calls the handler of an admitted request, or answers it without one.
-    async fn respond(
-        &self,
-        admitted: Result<Admitted<'_>>,
-        cache_key: Option<Vec<u8>>,
-        headers: &Arc<HeaderMap>,
-        body: RequestBody,
-    ) -> Outcome {
-        match admitted {
-            Ok(Admitted::Preflight) => Outcome::without_handler(Ok(ApiResponse::no_content())),
-            Ok(Admitted::Options(allow)) => Outcome::without_handler(Ok(ApiResponse::options(allow))),
-            Ok(Admitted::Handler(route, context)) => match cache_key.filter(|_| route.rules.is_cached) {
-                Some(key) => Outcome { result: self.respond_cached(&key, route, context).await, context: None },
-                None => {
-                    let result = self.call_with_body(route, context.clone(), headers, body).await;
-                    Outcome { result: result.map(Content::Response), context: Some(context) }
-                }
-            },
-            Err(error) => {
-                body.drain(self.brand.config.timeouts.head).await;
-                Outcome::without_handler(Err(error))
-            }
-        }
-    }
-
-    /// Fills the cache with the handler's response. Concurrent requests for the same key share one call.
-    async fn respond_cached(
-        &self,
-        key: &[u8],
-        route: Route<'_, RequestContext>,
-        context: RequestContext,
-    ) -> Result<Content> {
-        self.brand.metrics.cache_miss();
-        let pattern = route.pattern;
-        let make = async { self.call(route, context).await?.into_cached(pattern) };
-        let made = self.brand.cache.fetch_or_stale(key, self.brand.config.timeouts.request, make).await;
-        made.map(|(response, is_stale)| Content::Cached { response, is_stale })
-    }
-
-    /// Calls a handler that may read the whole request, if the rules of its route allow it.
-    async fn call_with_body(
-        &self,
-        mut route: Route<'_, RequestContext>,
-        context: RequestContext,
-        headers: &Arc<HeaderMap>,
-        body: RequestBody,
-    ) -> Result<ApiResponse> {
-        if let Err(error) = context.check_rules(&route.rules, headers).await {
-            body.drain(self.brand.config.timeouts.head).await;
-            return Err(error);
-        }
-        // Also for a handler that ignores it: over HTTP/2, curl loses a response that precedes the end of its request.
-        let read = tokio::time::timeout(self.brand.config.timeouts.request, body.read()).await;
-        route.req = route.req.with_body(headers.clone(), read.or_timeout().and_then(|body| body));
-        self.call(route, context).await
-    }
-
-    /// Calls a handler within the request timeout.
-    async fn call(&self, route: Route<'_, RequestContext>, context: RequestContext) -> Result<ApiResponse> {
-        let (mode, timeout) = (route.rules.task_mode, self.brand.config.timeouts.request);
-        let handler = self.handlers.clone().oneshot(HandlerCall(route.call(context)));
-        let result = match mode {
-            TaskMode::CancelOnDisconnect => {
-                let caught = AssertUnwindSafe(handler).catch_unwind();
-                let caught = tokio::time::timeout(timeout, caught).await.or_timeout()?;
-                caught.map_err(|panic| Error::internal(format!("a handler panicked: {}", panic_text(&*panic))))?
-            }
-            TaskMode::DetachedUntilDeadline => {
-                let task = tokio::spawn(tokio::time::timeout(timeout, handler));
-                task.await.or_internal()?.or_timeout()?
-            }
-            TaskMode::Detached => {
-                let task = tokio::spawn(handler);
-                tokio::time::timeout(timeout, task).await.or_timeout()?.or_internal()?
-            }
-        };
-        result.map_err(|error| match error.downcast::<Error>() {
-            Ok(error) => *error,
-            Err(error) if error.is::<Overloaded>() => Error::overloaded(),
-            Err(error) => Error::internal(error),
-        })
-    }
-
-    /// Adds what all responses have, and records the request.
+    /// Adds what all responses have, reserves what it takes until it was written, and records the request.
     fn finish(
         &self,
         head: &RequestHead,
         route: &'static str,
         outcome: Outcome,
-        body_consumed: bool,
-    ) -> Response<Full<Bytes>> {
+        client: &ConnectionClient,
+    ) -> Response<ResponseBody> {
         let headers = self.response_headers(&head.method, &head.headers, &head.origin, &head.request_id);
-        let content = outcome.result.unwrap_or_else(|error| {
-            self.log_error(&error, &head.request_id);
-            Content::Response(ApiResponse::from(error))
-        });
-        let mut response = match content {
-            Content::Response(response) => response.finish(&headers),
-            Content::Cached { response, is_stale } => response.respond(&headers, is_stale),
+        let make = |result: Result<Content>| {
+            let content = result.unwrap_or_else(|error| {
+                self.log_error(&error, &head.request_id);
+                Content::Response(ApiResponse::from(error))
+            });
+            match content {
+                Content::Response(response) => (response.finish(&headers), false),
+                Content::Cached { response, is_stale, is_shared } => (response.respond(&headers, is_stale), is_shared),
+            }
         };
+        let (mut response, is_shared) = make(outcome.result);
+        let mut held = None;
+        if !is_shared {
+            let bytes = response.body().size_hint().lower() + RESPONSE_OVERHEAD_BYTES;
+            let bytes = match client.account.reserve(Resource::Bytes, bytes, 100) {
+                Ok(bytes) => bytes,
+                Err(level) => {
+                    let error = handler_call::overloaded(&self.brand, Resource::Bytes, level);
+                    // What a write has done cannot be undone, so its response is sent.
+                    if outcome.lane == Lane::Read {
+                        (response, _) = make(Err(error));
+                    }
+                    client.bytes_refused();
+                    let bytes = response.body().size_hint().lower() + RESPONSE_OVERHEAD_BYTES;
+                    client.account.hold(Resource::Bytes, bytes)
+                }
+            };
+            held = Some(HeldForResponse { permit: outcome.permit, bytes });
+        }
         if head.is_preflight {
             head.origin.allow_preflight(response.headers_mut());
         }
@@ -281,12 +207,11 @@ impl BrandService {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
         }
-        if head.version < Version::HTTP_2 && !body_consumed {
-            // hyper closes a connection with an unread body; without this header the client would reuse it.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
         self.record(route, &headers, response.status(), head.started_at);
-        response
+        response.map(|body| match held {
+            Some(held) => ResponseBody::holding(body, held),
+            None => ResponseBody::shared(body),
+        })
     }
 
     fn response_headers<'a>(
@@ -335,8 +260,4 @@ impl BrandService {
             _ => tracing::debug!(brand, request, %at, %error, "request rejected"),
         }
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
 }

@@ -6,7 +6,7 @@
 //! change.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
@@ -22,6 +22,7 @@ use crate::platform::postgres::{self, Connection, DatabaseMonitor, Executor, Pur
 use crate::platform::postgres_shared::{SharedConnection, SharedConnections};
 use crate::platform::redis::Redis;
 use crate::telemetry::metrics::Metrics;
+use crate::tenant::account::{Account, Bounds, Level};
 use crate::tenant::cache::{self, Cache};
 
 /// The time limit of a readiness check of one dependency.
@@ -29,6 +30,22 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The retry interval while the database is unavailable at start.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Counts a request that waits, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Waiting<'_> {
+    fn new(count: &AtomicUsize) -> Waiting<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 pub struct Brand {
     pub config: BrandConfig,
@@ -38,6 +55,8 @@ pub struct Brand {
     pub metrics: Metrics,
     /// Encoded responses of the catalogue.
     pub cache: Arc<Cache>,
+    /// What clients hold of the brand's limits.
+    pub(crate) account: Arc<Account>,
     /// Limits concurrent checkouts to half of the pool, so that other requests get a connection.
     pub checkout_permits: Arc<Semaphore>,
     /// The client for the payment provider; `None` for a brand without one.
@@ -46,6 +65,10 @@ pub struct Brand {
     /// How long a client waits for the result of a statement on a pooled connection.
     response_timeout: Duration,
     database_monitor: Arc<DatabaseMonitor>,
+    /// The connections of the pool that requests take which are not essential.
+    general_connections: Arc<Semaphore>,
+    /// Requests that wait for one of them.
+    waiting_for_general: Arc<AtomicUsize>,
     shared_connections: Arc<SharedConnections>,
     /// Whether the database passed its checks since the start.
     is_ready: Arc<AtomicBool>,
@@ -56,8 +79,14 @@ impl Brand {
     pub fn new(config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
         let redis = Redis::new(&config.name, &config.redis)?;
         let pool = postgres::pool(&config.database, purpose.pool_size(&config.database), purpose);
+        let account = Account::new(Level::Brand, &Bounds::of_brand(&config.limits), None);
         let database_monitor = DatabaseMonitor::new(&config.name, &config.database);
         let shared_connections = Arc::new(SharedConnections::new(&config.database, purpose, database_monitor.clone()));
+        let pool_size = purpose.pool_size(&config.database);
+        let reserved = match purpose {
+            Purpose::Visitors => config.database.reserved_connections.min(pool_size / 2),
+            Purpose::Work => 0,
+        };
         let checkout_permits = Arc::new(Semaphore::new((config.database.pool_size / 2).max(1)));
         Ok(Arc::new(Brand {
             rate_limiter: RateLimiter::new(redis.clone(), config.rates),
@@ -70,8 +99,11 @@ impl Brand {
             database_monitor,
             config,
             redis,
+            account,
             checkout_permits,
             pool,
+            general_connections: Arc::new(Semaphore::new(pool_size - reserved)),
+            waiting_for_general: Arc::default(),
             shared_connections,
         }))
     }
@@ -107,7 +139,10 @@ impl Brand {
             metrics: self.metrics.clone(),
             is_ready: self.is_ready.clone(),
             redis: self.redis.clone(),
+            account: self.account.clone(),
             checkout_permits: self.checkout_permits.clone(),
+            general_connections: self.general_connections.clone(),
+            waiting_for_general: self.waiting_for_general.clone(),
             cache: self.cache.clone(),
             pool: self.pool.clone(),
             response_timeout: self.response_timeout,
@@ -133,6 +168,24 @@ impl Brand {
     /// 503 when PostgreSQL is unavailable, no connection becomes free in time, or the brand is not ready yet.
     pub async fn postgres(&self) -> Result<Connection> {
         self.ensure_ready()?;
+        let waiting = Waiting::new(&self.waiting_for_general);
+        let permit = self.general_connections.clone().acquire_owned();
+        let permit = tokio::time::timeout(self.config.database.pool_wait, permit).await.or_unavailable()?;
+        drop(waiting);
+        Ok(self.pooled_connection().await?.holding(permit.expect("the semaphore is never closed")))
+    }
+
+    /// A connection for what must work when everything else is overloaded: notifications and the status of payments, and
+    /// readiness. A few connections of the pool are left to them.
+    ///
+    /// # Errors
+    /// As [`Brand::postgres`].
+    pub async fn essential_postgres(&self) -> Result<Connection> {
+        self.ensure_ready()?;
+        self.pooled_connection().await
+    }
+
+    async fn pooled_connection(&self) -> Result<Connection> {
         let database = &self.config.database;
         // Waiting for a place in the pool and opening a connection have a time limit each; a request waits once.
         let time_limit = database.pool_wait.max(database.connect_timeout);
@@ -175,7 +228,8 @@ impl Brand {
     pub fn connection_counts(&self) -> [(&'static str, usize); 4] {
         let pool = self.pool.status();
         let shared = self.shared_connections.open();
-        [("open", pool.size), ("idle", pool.available), ("waited_for", pool.waiting), ("shared", shared)]
+        let waiting = pool.waiting + self.waiting_for_general.load(Ordering::Relaxed);
+        [("open", pool.size), ("idle", pool.available), ("waited_for", waiting), ("shared", shared)]
     }
 
     /// Waits until the database is available, checks it, and marks the brand as ready.
@@ -244,7 +298,7 @@ impl Brand {
     /// is read-only, and with `postgresql_connections` it accepts no new connections, while those that are open work.
     pub async fn unavailable_dependencies(&self) -> Vec<&'static str> {
         let database = async {
-            let client = self.postgres().await?;
+            let client = self.essential_postgres().await?;
             client.query_one("select exists (select from listed_item)", &[]).await?;
             Ok::<bool, Error>(client.query_one(READ_ONLY_SQL, &[]).await?.get(0))
         };

@@ -1,5 +1,6 @@
 //! A brand at run time: its dependencies, request context, response cache, leases and configuration reload.
 
+pub(crate) mod account;
 pub mod brand;
 pub mod brands;
 pub(crate) mod cache;

@@ -333,6 +333,11 @@ wait_s = 20
 open_per_owner = 50
 open_per_address = 1000
 
+[limits]
+connections_per_address = 10000
+requests_per_address = 2000
+uploads_per_address = 1000
+
 [rates]
 logins_per_address = 100000
 cart_writes_per_address = 1000000

@@ -56,12 +56,13 @@ impl AsyncWrite for RecordCounter {
 /// The type of a GOAWAY (RFC 9113, 6.8).
 pub(crate) const GOAWAY: u8 = 7;
 
-/// The types of complete frames.
+/// The types of the frames, of which the last one may be incomplete.
 pub(crate) fn frame_types(mut frames: &[u8]) -> Vec<u8> {
     let mut types = Vec::new();
     while let [a, b, c, frame_type, ..] = *frames {
         types.push(frame_type);
-        frames = &frames[9 + usize::from(a) * 65_536 + usize::from(b) * 256 + usize::from(c)..];
+        let frame_bytes = 9 + usize::from(a) * 65_536 + usize::from(b) * 256 + usize::from(c);
+        frames = frames.get(frame_bytes..).unwrap_or_default();
     }
     types
 }

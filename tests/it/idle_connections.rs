@@ -199,23 +199,34 @@ async fn idle_connections_do_not_delay_others() {
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_wait_and_none_is_lost() {
+async fn connections_over_the_limit_replace_idle_ones_and_none_is_lost() {
     let mut site = Site::new(&["dexar"]);
-    site.change_brand("dexar", |brand| brand.limits = "connections = 2".to_owned());
+    site.change_brand("dexar", |brand| brand.limits = "connections = 2\nconnections_per_address = 100".to_owned());
     let gateway = site.start();
     let mut open = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let client = gateway.client("dexar");
-        assert_eq!(client.get("/ping").await.status, 200);
+        assert_eq!(client.get("/ping").await.status, 200, "an idle one is closed for the third");
         open.push(client);
+    }
+    drop(open);
+
+    // Two that are in the middle of a request.
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let mut stream = tls(gateway.address("dexar"), &["http/1.1"]).await;
+        let head = "POST /cart HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.expect("open");
+        stream.flush().await.expect("open");
+        busy.push(stream);
     }
     let third = gateway.client("dexar");
     let mut pending = Box::pin(third.get("/ping"));
-    let early = tokio::time::timeout(Duration::from_millis(300), &mut pending).await;
-    assert!(early.is_err(), "a third connection was served while two are open");
-    open.pop();
-    assert_eq!(tokio::time::timeout(TEST_TIMEOUT, pending).await.expect("a permit is free").status, 200);
-    drop((open, third));
+    let early = tokio::time::timeout(Duration::from_millis(1_500), &mut pending).await;
+    assert!(early.is_err(), "a third connection was served while two are busy");
+    busy.pop();
+    assert_eq!(tokio::time::timeout(TEST_TIMEOUT, pending).await.expect("there is room").status, 200);
+    drop((busy, third));
 
     let address = gateway.address("dexar");
     let crowd = (0..30).map(|number| async move {

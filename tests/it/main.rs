@@ -22,6 +22,7 @@ mod documents;
 mod error_messages;
 mod h2_writes;
 mod harness;
+mod hostile_clients;
 mod http;
 mod idle_connections;
 mod import;

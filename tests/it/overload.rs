@@ -24,7 +24,7 @@ async fn request_that_exceeds_its_deadline_is_504() {
 #[tokio::test]
 async fn requests_above_the_concurrency_limit_are_503() {
     let mut site = shop();
-    site.change_brand("dexar", |brand| brand.limits = "requests = 2".to_owned());
+    site.change_brand("dexar", |brand| brand.limits = "requests = 2\nrequests_per_address = 2".to_owned());
     let gateway = site.start();
     let lock = TableLock::on_items(&site, "dexar").await;
     let client = gateway.client("dexar");

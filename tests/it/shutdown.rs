@@ -81,8 +81,8 @@ async fn slow_upload_completes_while_new_clients_are_served() {
 
 #[tokio::test]
 async fn slow_readers_get_their_responses_while_new_clients_are_served() {
-    let site = Site::new(&["dexar"]);
-    import_large_page(&site);
+    let mut site = Site::new(&["dexar"]);
+    import_large_page(&mut site);
     let (unit, addresses) = start(&site);
     let request = "GET /category/1?count=200 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let mut slow = connect(addresses[0], &["http/1.1"]).await;
@@ -107,8 +107,8 @@ async fn slow_readers_get_their_responses_while_new_clients_are_served() {
 /// answer them with a reset, which discards what the client has not read.
 #[tokio::test]
 async fn http2_response_in_the_socket_buffer_is_not_lost() {
-    let site = Site::new(&["dexar"]);
-    import_large_page(&site);
+    let mut site = Site::new(&["dexar"]);
+    import_large_page(&mut site);
     let (unit, addresses) = start(&site);
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(16_384).expect("a small buffer");

@@ -27,13 +27,15 @@ pub(crate) const PAGE_BYTES: usize = 18_000_000;
 fn start_with_large_page(idle_ms: u32) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar"]);
     site.change_brand("dexar", |brand| brand.timeouts = format!("head_ms = 2000\nidle_ms = {idle_ms}"));
-    import_large_page(&site);
+    import_large_page(&mut site);
     let gateway = site.start();
     (site, gateway)
 }
 
 /// Imports a category 1 whose page of 200 items has more than [`PAGE_BYTES`].
-pub(crate) fn import_large_page(site: &Site) {
+pub(crate) fn import_large_page(site: &mut Site) {
+    // Several clients at one address read a page each.
+    site.change_brand("dexar", |brand| brand.limits = "buffered_bytes_per_address = 200000000".to_owned());
     let description = "слово ".repeat(8_300);
     let mut shop = "{\"categoryID\":1,\"name\":\"Дом\",\"parentID\":0}\n".to_owned();
     for id in 11..211 {

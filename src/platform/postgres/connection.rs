@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::Object;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement, ToStatement};
@@ -156,13 +157,21 @@ pub struct Connection {
     has_server_error: AtomicBool,
     response_timeout: Duration,
     monitor: Option<Arc<DatabaseMonitor>>,
+    /// Released after the connection.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
     /// `response_timeout` limits the time of each statement; `monitor` takes notice of errors of the server.
     pub fn new(object: Object, response_timeout: Duration, monitor: Option<Arc<DatabaseMonitor>>) -> Connection {
         let (pending, has_server_error) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Connection { object: Some(object), pending, has_server_error, response_timeout, monitor }
+        Connection { object: Some(object), pending, has_server_error, response_timeout, monitor, permit: None }
+    }
+
+    /// The same connection, which holds a permit until it is dropped.
+    pub fn holding(mut self, permit: OwnedSemaphorePermit) -> Connection {
+        self.permit = Some(permit);
+        self
     }
 
     /// Returns a transaction that begins in the same round trip as its first statement.

@@ -141,6 +141,8 @@ metrics! {
         connections_accepted: Counter [] "Client connections accepted";
         tls_handshakes: Counter [result] "TLS handshakes: full, resumed or failed";
         rate_limited: Counter [budget] "Requests rejected by a rate limit";
+        limit_refusals: Counter [limit, level] "Connections and requests refused because a limit was reached: of the connection, the address or the brand";
+        limit_held: Gauge [limit] "What clients hold: connections, uploads, requests in progress, buffered bytes";
         cache_lookups: Counter [result] "Lookups in the response cache: hit, miss, or stale while PostgreSQL is unavailable";
         cache_entries: Gauge [] "Responses in the cache";
         cache_size_bytes: Gauge in Bytes [] "Memory used by the response cache";

@@ -1,7 +1,7 @@
 //! An HTTPS client that trusts the test CA only, and exposes responses byte by byte.
 
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -55,7 +55,22 @@ pub(crate) async fn connect_tls(
     server_name: &'static str,
     versions: &[&'static SupportedProtocolVersion],
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
+    connect_tls_from(None, address, alpn, server_name, versions).await
+}
+
+/// As [`connect_tls`], from this address of the host.
+pub(crate) async fn connect_tls_from(
+    source: Option<IpAddr>,
+    address: SocketAddr,
+    alpn: &[&str],
+    server_name: &'static str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(server_name).expect("a host name");
     TlsConnector::from(client_config(alpn, versions)).connect(name, stream).await
@@ -84,6 +99,7 @@ enum Sender {
 /// A client with one connection, opened on demand and again after it was closed.
 pub(crate) struct Client {
     address: SocketAddr,
+    source: Option<IpAddr>,
     version: Version,
     server_name: &'static str,
     sender: tokio::sync::Mutex<Option<Sender>>,
@@ -91,11 +107,17 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Client {
-        Client { address, version: Version::HTTP_2, server_name: "localhost", sender: tokio::sync::Mutex::default() }
+        let (source, sender) = (None, tokio::sync::Mutex::default());
+        Client { address, source, version: Version::HTTP_2, server_name: "localhost", sender }
     }
 
     pub(crate) fn http1(self) -> Client {
         Client { version: Version::HTTP_11, ..self }
+    }
+
+    /// The client's own address; 127.0.0.1 unless set.
+    pub(crate) fn from(self, source: IpAddr) -> Client {
+        Client { source: Some(source), ..self }
     }
 
     /// The host name in SNI, for which the certificate must be valid.
@@ -161,7 +183,9 @@ impl Client {
 
     async fn connect(&self) -> Result<Sender, BoxError> {
         let alpn = if self.version == Version::HTTP_2 { "h2" } else { "http/1.1" };
-        let stream = TokioIo::new(connect_tls(self.address, &[alpn], self.server_name, rustls::ALL_VERSIONS).await?);
+        let stream =
+            connect_tls_from(self.source, self.address, &[alpn], self.server_name, rustls::ALL_VERSIONS).await?;
+        let stream = TokioIo::new(stream);
         // The next request notices a closed connection.
         if self.version == Version::HTTP_2 {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;

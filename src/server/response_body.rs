@@ -1,8 +1,8 @@
-//! The body of an HTTP/2 response, tracked until its last byte is handed to the connection's stream.
+//! The body of a response, tracked until its last byte is handed to the connection's stream.
 //!
-//! With HTTP/2 flow control a body may wait in h2's queue long after its request ended. h2 holds the buffer of a body
-//! until its last byte was written to [`CoalescingStream`](super::h2_io::CoalescingStream); therefore the buffer owns
-//! the [`BodyInFlight`].
+//! A body may wait long after its request ended: in h2's queue, because of flow control, or in hyper's buffer for
+//! HTTP/1.1. Both hold the buffer of a body until its last byte was written; therefore the buffer owns what is reserved
+//! for the response, and over HTTP/2 the [`BodyInFlight`].
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -13,15 +13,41 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::server::connection_state::BodyInFlight;
+use crate::tenant::account::Reservation;
+
+/// What is held for a response until it was written or dropped.
+#[expect(dead_code, reason = "dropping them releases what they hold")]
+pub(super) struct HeldForResponse {
+    pub permit: Option<Reservation>,
+    pub bytes: Reservation,
+}
+
+/// The body of a response with what is reserved for it; nothing for a response that the cache shares.
+pub struct ResponseBody {
+    body: Full<Bytes>,
+    held: Option<Box<HeldForResponse>>,
+}
+
+impl ResponseBody {
+    pub(super) fn shared(body: Full<Bytes>) -> ResponseBody {
+        ResponseBody { body, held: None }
+    }
+
+    pub(super) fn holding(body: Full<Bytes>, held: HeldForResponse) -> ResponseBody {
+        ResponseBody { body, held: Some(Box::new(held)) }
+    }
+}
 
 pub(super) struct TrackedBody {
     body: Full<Bytes>,
+    held: Option<Box<HeldForResponse>>,
     in_flight: Option<BodyInFlight>,
 }
 
 impl TrackedBody {
-    pub(super) fn new(body: Full<Bytes>, in_flight: BodyInFlight) -> TrackedBody {
-        TrackedBody { body, in_flight: Some(in_flight) }
+    /// `in_flight` is `None` for HTTP/1.1, whose stream tracks itself what is written.
+    pub(super) fn new(body: ResponseBody, in_flight: Option<BodyInFlight>) -> TrackedBody {
+        TrackedBody { body: body.body, held: body.held, in_flight }
     }
 }
 
@@ -32,7 +58,9 @@ impl Body for TrackedBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<TrackedBuf>, Infallible>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.body).poll_frame(cx);
-        polled.map_ok(|frame| frame.map_data(|bytes| TrackedBuf { bytes, in_flight: this.in_flight.take() }))
+        polled.map_ok(|frame| {
+            frame.map_data(|bytes| TrackedBuf { bytes, _held: this.held.take(), in_flight: this.in_flight.take() })
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -47,9 +75,9 @@ impl Body for TrackedBody {
 /// The bytes of a body that are not yet written.
 pub(super) struct TrackedBuf {
     bytes: Bytes,
+    _held: Option<Box<HeldForResponse>>,
     in_flight: Option<BodyInFlight>,
 }
-
 impl Buf for TrackedBuf {
     fn remaining(&self) -> usize {
         self.bytes.remaining()
@@ -76,10 +104,11 @@ mod tests {
 
     use super::*;
     use crate::server::connection_state::ConnectionState;
+    use crate::tenant::account::{Account, Bounds, Level, Resource};
 
     fn tracked(bytes: &'static [u8]) -> (Arc<ConnectionState>, TrackedBody) {
         let state = Arc::new(ConnectionState::new());
-        let body = TrackedBody::new(Full::from(bytes), state.start_request().into_body());
+        let body = TrackedBody::new(ResponseBody::shared(Full::from(bytes)), Some(state.start_request().into_body()));
         (state, body)
     }
 
@@ -116,5 +145,22 @@ mod tests {
         buffer.advance(3);
         assert_eq!(buffer.chunk(), b"ponse");
         assert!(state.snapshot().last_activity > before, "the client is reading");
+    }
+
+    #[tokio::test]
+    async fn what_is_reserved_is_released_when_the_bytes_were_written() {
+        let bounds = Bounds { connections: 1, uploads: 1, requests: 1, bytes: 100 };
+        let account = Account::new(Level::Brand, &bounds, None);
+        let held = HeldForResponse {
+            permit: account.reserve(Resource::Requests, 1, 100).ok(),
+            bytes: account.reserve(Resource::Bytes, 8, 100).expect("within the bounds"),
+        };
+        let mut body = TrackedBody::new(ResponseBody::holding(Full::from("response"), held), None);
+        let mut buffer = body.frame().await.expect("a frame").expect("infallible").into_data().ok().expect("data");
+        drop(body);
+        buffer.advance(7);
+        assert_eq!([Resource::Requests, Resource::Bytes].map(|it| account.held(it)), [1, 8]);
+        drop(buffer);
+        assert_eq!([Resource::Requests, Resource::Bytes].map(|it| account.held(it)), [0, 0]);
     }
 }

@@ -1,0 +1,248 @@
+//! One call of a handler: body, rate limit, permit and deadline.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use hyper::header::HeaderMap;
+
+use crate::foundation::error::{Error, Kind, Result, ResultExt};
+use crate::http::cached_response::CachedResponse;
+use crate::http::request::RequestBody;
+use crate::http::response::ApiResponse;
+use crate::http::router::{Lane, Route, TaskMode};
+use crate::server::admission::Admitted;
+use crate::server::clients::ConnectionClient;
+use crate::tenant::account::{Level, Reservation, Resource};
+use crate::tenant::brand::Brand;
+use crate::tenant::context::RequestContext;
+
+/// How often a body is polled before the request counts as an upload: a body that arrived with its head is complete by
+/// then, and needs no place among those that are waited for.
+const POLLS_BEFORE_UPLOAD: u32 = 4;
+
+/// What a request came to, before the headers that all responses share are added.
+pub(super) struct Outcome {
+    pub result: Result<Content>,
+    /// The context of a handler that has run: its cookies and rate limits go out with errors too.
+    pub context: Option<RequestContext>,
+    /// Of a handler that has run.
+    pub permit: Option<Reservation>,
+    pub body: BodyState,
+    pub lane: Lane,
+}
+
+pub(super) enum Content {
+    Response(ApiResponse),
+    /// `is_shared`: other requests, or the cache, hold the same bytes.
+    Cached {
+        response: Arc<CachedResponse>,
+        is_stale: bool,
+        is_shared: bool,
+    },
+}
+
+/// What is left of the body of a request when its response is made.
+pub(super) enum BodyState {
+    Read,
+    /// It is discarded, so that the client gets to read the response.
+    Unread(RequestBody),
+    /// It is too large or too slow to be read.
+    Abandoned,
+}
+
+impl BodyState {
+    fn of(body: RequestBody) -> BodyState {
+        if body.is_end() { BodyState::Read } else { BodyState::Unread(body) }
+    }
+}
+
+impl Outcome {
+    /// Of a request that no handler was called for.
+    fn without_handler(result: Result<ApiResponse>, body: BodyState) -> Outcome {
+        Outcome { result: result.map(Content::Response), context: None, permit: None, body, lane: Lane::Write }
+    }
+}
+
+/// A request whose handler is to be called, and whose client is accounted for it.
+pub(super) struct Call<'a> {
+    pub brand: &'a Arc<Brand>,
+    pub client: &'a ConnectionClient,
+    pub started_at: Instant,
+    pub headers: &'a Arc<HeaderMap>,
+}
+
+impl Call<'_> {
+    /// Calls the handler of an admitted request, or answers it without one.
+    pub(super) async fn respond(
+        &self,
+        admitted: Result<Admitted<'_>>,
+        cache_key: Option<Vec<u8>>,
+        body: RequestBody,
+    ) -> Outcome {
+        let (route, context) = match admitted {
+            Ok(Admitted::Handler(route, context)) => (route, context),
+            Ok(Admitted::Preflight) => {
+                return Outcome::without_handler(Ok(ApiResponse::no_content()), BodyState::of(body));
+            }
+            Ok(Admitted::Options(allow)) => {
+                return Outcome::without_handler(Ok(ApiResponse::options(allow)), BodyState::of(body));
+            }
+            Err(error) => return Outcome::without_handler(Err(error), BodyState::of(body)),
+        };
+        match cache_key.filter(|_| route.rules.is_cached) {
+            Some(key) => self.respond_cached(&key, route, context).await,
+            None => self.respond_with_body(route, context, body).await,
+        }
+    }
+
+    /// Fills the cache with the handler's response. Concurrent requests for the same key share one call.
+    async fn respond_cached(&self, key: &[u8], route: Route<'_, RequestContext>, context: RequestContext) -> Outcome {
+        let brand = self.brand;
+        brand.metrics.cache_miss();
+        let mut is_shared = true;
+        let result = async {
+            let permit = self.permit(route.rules.lane)?;
+            let pattern = route.pattern;
+            let make = async {
+                is_shared = false;
+                let (response, _permit) = self.call(route, context, permit).await?;
+                response.into_cached(pattern)
+            };
+            brand.cache.fetch_or_stale(key, brand.config.timeouts.request, make).await
+        };
+        let made = result.await;
+        let result = made.map(|(response, is_stale)| Content::Cached { response, is_stale, is_shared });
+        Outcome { result, context: None, permit: None, body: BodyState::Read, lane: Lane::Read }
+    }
+
+    /// Reads the body and calls a handler, if the rules of its route allow it.
+    async fn respond_with_body(
+        &self,
+        mut route: Route<'_, RequestContext>,
+        context: RequestContext,
+        mut body: RequestBody,
+    ) -> Outcome {
+        let lane = route.rules.lane;
+        let (bytes, received) = match self.read_body(&mut body, lane).await {
+            Ok(read) => read,
+            Err(error) => {
+                // A client that was too slow, or sent too much, is not waited for again.
+                let is_refused = matches!(error.kind, Kind::Unavailable { .. });
+                let body = if is_refused { BodyState::of(body) } else { BodyState::Abandoned };
+                return Outcome::without_handler(Err(error), body);
+            }
+        };
+        drop(body);
+        let called = async {
+            context.check_rules(&route.rules, self.headers).await?;
+            let permit = self.permit(lane)?;
+            route.req = route.req.with_body(self.headers.clone(), bytes);
+            self.call(route, context.clone(), permit).await
+        };
+        let called = called.await;
+        drop(received);
+        let (result, permit) = match called {
+            Ok((response, permit)) => (Ok(Content::Response(response)), Some(permit)),
+            Err(error) => (Err(error), None),
+        };
+        Outcome { result, context: Some(context), permit, body: BodyState::Read, lane }
+    }
+
+    /// The whole body, and what is reserved for it. A request whose body is still on its way is an upload, of which each
+    /// client may have a few.
+    async fn read_body(&self, body: &mut RequestBody, lane: Lane) -> Result<(Bytes, Option<Reservation>)> {
+        if body.is_end() {
+            return Ok((Bytes::new(), None));
+        }
+        let refused = |resource| move |level| overloaded(self.brand, resource, level);
+        let account = &self.client.account;
+        let mut held = account.hold(Resource::Bytes, 0);
+        let deadline = tokio::time::Instant::from_std(self.started_at) + self.timeout();
+        let bytes = {
+            let mut read = pin!(body.read(|bytes| held.grow(bytes).map_err(refused(Resource::Bytes))));
+            let mut polls = 0;
+            let first = std::future::poll_fn(|cx| match read.as_mut().poll(cx) {
+                Poll::Ready(read) => Poll::Ready(Some(read)),
+                Poll::Pending if polls < POLLS_BEFORE_UPLOAD => {
+                    polls += 1;
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Poll::Pending => Poll::Ready(None),
+            });
+            match first.await {
+                Some(read) => read?,
+                None => {
+                    let reserved = account.reserve(Resource::Uploads, 1, self.percent(lane));
+                    let _upload = reserved.map_err(refused(Resource::Uploads))?;
+                    tokio::time::timeout_at(deadline, read).await.or_timeout().flatten()?
+                }
+            }
+        };
+        Ok((bytes, Some(held)))
+    }
+
+    /// The share of the brand's requests and uploads that a lane may take.
+    fn percent(&self, lane: Lane) -> u64 {
+        match lane {
+            Lane::Essential => 100,
+            Lane::Write => self.brand.config.limits.writes_percent,
+            Lane::Read => self.brand.config.limits.reads_percent,
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        self.brand.config.timeouts.request
+    }
+
+    /// The permit of a request that is here as a whole.
+    fn permit(&self, lane: Lane) -> Result<Reservation> {
+        let reserved = self.client.account.reserve(Resource::Requests, 1, self.percent(lane));
+        reserved.map_err(|level| overloaded(self.brand, Resource::Requests, level))
+    }
+
+    /// Calls a handler within what is left of the request timeout. Its permit is held as long as it runs, also after its
+    /// client has disconnected.
+    async fn call(
+        &self,
+        route: Route<'_, RequestContext>,
+        context: RequestContext,
+        permit: Reservation,
+    ) -> Result<(ApiResponse, Reservation)> {
+        let mode = route.rules.task_mode;
+        let timeout = self.timeout().saturating_sub(self.started_at.elapsed());
+        let handler = route.call(context);
+        let handler = async move { Ok((handler.await?, permit)) };
+        match mode {
+            TaskMode::CancelOnDisconnect => {
+                let caught = AssertUnwindSafe(handler).catch_unwind();
+                let caught = tokio::time::timeout(timeout, caught).await.or_timeout()?;
+                caught.map_err(|panic| Error::internal(format!("a handler panicked: {}", panic_text(&*panic))))?
+            }
+            TaskMode::DetachedUntilDeadline => {
+                let task = tokio::spawn(tokio::time::timeout(timeout, handler));
+                task.await.or_internal()?.or_timeout()?
+            }
+            TaskMode::Detached => {
+                let task = tokio::spawn(handler);
+                tokio::time::timeout(timeout, task).await.or_timeout()?.or_internal()?
+            }
+        }
+    }
+}
+
+/// 503 for a request that would exceed a limit, which is counted.
+pub(super) fn overloaded(brand: &Brand, resource: Resource, level: Level) -> Error {
+    brand.metrics.limit_refusals(resource.name(), level.name()).inc();
+    Error::overloaded()
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+}
