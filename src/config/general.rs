@@ -99,7 +99,7 @@ fn read_public_url(root: &Section<'_, '_>) -> String {
 }
 
 fn read_storefront_url(root: &Section<'_, '_>) -> String {
-    let help = "Storefront that visitors return to after a login.";
+    let help = "Storefront that visitors return to after a login that was not started from another of `origins`.";
     read_https_url(root, "storefront_url", help, "\"https://dexarmarket.ru\"")
 }
 

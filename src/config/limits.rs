@@ -41,7 +41,7 @@ pub(super) fn read_limits(root: &Section<'_, '_>) -> Limits {
         |key, help, of: u32| section.key(key, help).default("a tenth of all").number(1..=1_000_000, of.div_ceil(10));
     let bytes = |key, help, default| u64::from(section.key(key, help).number(65_536..=u32::MAX, default));
     let connections =
-        count("connections", "Open connections over all addresses; for more, idle ones are closed.", 10_000);
+        count("connections", "Open connections over all addresses; to admit more, idle ones are closed.", 10_000);
     let requests = count("requests", "Requests in progress; more are answered with 503 and `Retry-After`.", 2_000);
     let uploads = count("uploads", "Requests whose body has not arrived; more are answered with 503.", 1_000);
     let limits = Limits {

@@ -16,8 +16,9 @@ A brand is one file, `brands/NAME.toml`. This page lists every key with its defa
 test fails when it is out of date.
 
 - `brandgate check` reports every problem of every file with its line. An unknown key is an error.
-- `systemctl reload brandgate brandgate-work` applies changes, all or nothing, without closing a connection; open connections keep the
-  TLS settings and timeouts that they started with. A reload logs a warning for a change that needs a restart and applies the rest.
+- `systemctl reload brandgate brandgate-work` applies changes brand by brand, without closing a connection: a valid file is applied as a
+  whole, a brand whose file has an error keeps its configuration, and the command then fails. Open connections keep the TLS settings and
+  timeouts that they started with. A reload logs a warning for a change that needs a restart and applies the rest.
 - A secret is never written in this file. The value is the name of a credential (a file of that name in `$CREDENTIALS_DIRECTORY`, which
   begins with the brand's name) or the absolute path of a file that only its owner may read (mode 0600). Under systemd, secrets are
   handed over at start, so a changed secret always needs a restart.

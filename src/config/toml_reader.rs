@@ -244,7 +244,7 @@ impl Key<'_, '_, '_> {
     }
 
     pub(super) fn number(self, range: RangeInclusive<u32>, default: u32) -> u32 {
-        let kind = if self.name.ends_with("_bytes") { "bytes" } else { "number" };
+        let kind = if self.name.ends_with("_bytes") || self.name.contains("_bytes_per_") { "bytes" } else { "number" };
         self.read_number(kind, range, default)
     }
 
