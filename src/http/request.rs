@@ -56,6 +56,8 @@ impl RequestBody {
     /// # Errors
     /// 413 above the limit, 400 when the client stops sending, and those of `reserve`.
     pub(crate) async fn read(&mut self, mut reserve: impl FnMut(u64) -> Result<()>) -> Result<Bytes> {
+        // The first poll invites the client to send.
+        self.awaits_continue = false;
         let mut received = BytesMut::new();
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|error| Error::malformed("bad_body", "The body broke off.").with_cause(error))?;
@@ -71,8 +73,7 @@ impl RequestBody {
     }
 
     /// Reads and discards the body of a rejected request, so that its client gets to read the response; a body that is
-    /// much too large or slow is left unread, and so is one that the client has not been
-    /// invited to send. Returns whether it was read to its end.
+    /// much too large or slow is left unread, and so is one that the client has not been invited to send. Returns whether it was read to its end.
     pub(crate) async fn discard(mut self, timeout: Duration) -> bool {
         let mut left = self.max_bytes * DRAIN_LIMIT_FACTOR;
         if self.awaits_continue || self.body.size_hint().lower() > left as u64 {

@@ -22,8 +22,9 @@ use crate::tenant::account::Resource;
 const BACKLOG: i32 = 4096;
 
 /// What the kernel buffers of a response besides what is on its way to the client. How much a slow client takes is
-/// measured by what leaves this process, so that it must not lie in the kernel.
-const MAX_UNSENT_BYTES: u32 = 131_072;
+/// measured by what leaves this process, so that it must not lie in the kernel. The kernel asks for more below half of it, which a
+/// client at the default minimum rate must reach within `slow_read_ms`.
+const MAX_UNSENT_BYTES: u32 = 32_768;
 
 /// The pause after a failed accept, such as `EMFILE`.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);

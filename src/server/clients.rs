@@ -142,14 +142,24 @@ pub struct ConnectionClient {
 }
 
 impl ConnectionClient {
-    /// Counts a request that was refused because of what the client has not read. Refusals take memory, too: a connection
-    /// with many of them, or with a share of a network that is over its bound, is closed.
-    pub(super) fn bytes_refused(&self) {
-        let refusals = self.handle.refusals.fetch_add(1, Ordering::Relaxed);
+    /// Notes a read that was refused because of bytes that were not read yet, at this level. Refusals take memory, too: a
+    /// connection with many of its own in a row, or with a share of a network that is over its bound, is closed.
+    pub(super) fn bytes_refused(&self, level: Level) {
+        let has_too_many = match level {
+            Level::Connection => self.handle.refusals.fetch_add(1, Ordering::Relaxed) >= TOLERATED_REFUSALS,
+            Level::Network => self.account.held(Resource::Bytes) > TOLERATED_BYTES,
+            Level::Brand => false,
+        };
         let network_is_over = || self.account.parent().is_some_and(|network| network.is_over(Resource::Bytes));
-        if refusals >= TOLERATED_REFUSALS || (self.account.held(Resource::Bytes) > TOLERATED_BYTES && network_is_over())
-        {
+        if has_too_many && (level == Level::Connection || network_is_over()) {
             self.handle.abort();
+        }
+    }
+
+    /// Notes that the client has room for a response again.
+    pub(super) fn bytes_granted(&self) {
+        if self.handle.refusals.load(Ordering::Relaxed) > 0 {
+            self.handle.refusals.store(0, Ordering::Relaxed);
         }
     }
 }

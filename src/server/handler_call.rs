@@ -165,7 +165,8 @@ impl Call<'_> {
         let mut held = account.hold(Resource::Bytes, 0);
         let deadline = tokio::time::Instant::from_std(self.started_at) + self.timeout();
         let bytes = {
-            let mut read = pin!(body.read(|bytes| held.grow(bytes).map_err(refused(Resource::Bytes))));
+            let mut read =
+                pin!(body.read(|bytes| held.grow(bytes, self.percent(lane)).map_err(refused(Resource::Bytes))));
             let mut polls = 0;
             let first = std::future::poll_fn(|cx| match read.as_mut().poll(cx) {
                 Poll::Ready(read) => Poll::Ready(Some(read)),
@@ -188,13 +189,8 @@ impl Call<'_> {
         Ok((bytes, Some(held)))
     }
 
-    /// The share of the brand's requests and uploads that a lane may take.
     fn percent(&self, lane: Lane) -> u64 {
-        match lane {
-            Lane::Essential => 100,
-            Lane::Write => self.brand.config.limits.writes_percent,
-            Lane::Read => self.brand.config.limits.reads_percent,
-        }
+        percent(self.brand, lane)
     }
 
     fn timeout(&self) -> Duration {
@@ -245,4 +241,13 @@ pub(super) fn overloaded(brand: &Brand, resource: Resource, level: Level) -> Err
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+}
+
+/// The share of the brand's requests, uploads and bytes that a lane may take.
+pub(super) fn percent(brand: &Brand, lane: Lane) -> u64 {
+    match lane {
+        Lane::Essential => 100,
+        Lane::Write => brand.config.limits.writes_percent,
+        Lane::Read => brand.config.limits.reads_percent,
+    }
 }

@@ -182,15 +182,19 @@ impl BrandService {
         let mut held = None;
         if !is_shared {
             let bytes = response.body().size_hint().lower() + RESPONSE_OVERHEAD_BYTES;
-            let bytes = match client.account.reserve(Resource::Bytes, bytes, 100) {
-                Ok(bytes) => bytes,
+            let percent = handler_call::percent(&self.brand, outcome.lane);
+            let bytes = match client.account.reserve(Resource::Bytes, bytes, percent) {
+                Ok(bytes) => {
+                    client.bytes_granted();
+                    bytes
+                }
                 Err(level) => {
                     let error = handler_call::overloaded(&self.brand, Resource::Bytes, level);
                     // What a write has done cannot be undone, so its response is sent.
                     if outcome.lane == Lane::Read {
                         (response, _) = make(Err(error));
+                        client.bytes_refused(level);
                     }
-                    client.bytes_refused();
                     let bytes = response.body().size_hint().lower() + RESPONSE_OVERHEAD_BYTES;
                     client.account.hold(Resource::Bytes, bytes)
                 }

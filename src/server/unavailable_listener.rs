@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use hyper::service::service_fn;
@@ -38,6 +38,9 @@ const MAX_CONNECTIONS: usize = 256;
 
 /// What is read of a request's body, so that the client reads the response before it learns that its body was not wanted.
 const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// Concurrent streams of an HTTP/2 connection.
+const MAX_STREAMS: u32 = 8;
 
 /// The pause after a failed accept, such as `EMFILE`.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -136,7 +139,12 @@ async fn serve(mut stream: TcpStream, peer: SocketAddr, endpoint: &Endpoint) {
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let (io, service) = (TokioIo::new(stream), service_fn(refuse));
     let ended = match is_http2 {
-        true => hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await,
+        true => {
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .max_concurrent_streams(MAX_STREAMS)
+                .serve_connection(io, service)
+                .await
+        }
         false => {
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).keep_alive(false);
@@ -148,9 +156,20 @@ async fn serve(mut stream: TcpStream, peer: SocketAddr, endpoint: &Endpoint) {
     }
 }
 
+/// Reads a body without keeping it. One that is larger or breaks off changes nothing about the response.
+async fn discard(mut body: Incoming) {
+    let mut left = MAX_BODY_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.into_data().map_or(0, |data| data.len());
+        match left.checked_sub(bytes) {
+            Some(less) => left = less,
+            None => return,
+        }
+    }
+}
+
 async fn refuse(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    // A body that is larger or does not arrive changes nothing about the response.
-    let _ = Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await;
+    discard(request.into_body()).await;
     let body =
         json!({ "error": "The shop is unavailable right now; please try again in a moment.", "code": "unavailable" });
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));

@@ -73,7 +73,8 @@ pub(super) async fn end(redis: &Redis, hash: &str, prevents_creation: bool, conf
 pub(super) async fn end_all(redis: &Redis, user_id: i64, config: &SessionConfig) -> Result<()> {
     let hashes: Vec<String> = redis.run(redis::cmd("ZRANGE").arg(index_key(redis, user_id)).arg(0).arg(-1)).await?;
     for hash in hashes {
-        end(redis, &hash, false, config).await?;
+        // A session that is just being created must not survive it.
+        end(redis, &hash, true, config).await?;
     }
     Ok(())
 }
@@ -84,7 +85,8 @@ async fn add_to_index(redis: &Redis, user_id: i64, hash: &str, now: Timestamp, c
     script.arg(hash).arg(now.as_millisecond()).arg(ms(config.lifetime)).arg(config.max_per_user);
     let surplus: Vec<String> = redis.run_script(&script).await?;
     for hash in surplus {
-        end(redis, &hash, false, config).await?;
+        // A session that is just being created must not survive it.
+        end(redis, &hash, true, config).await?;
     }
     Ok(())
 }

@@ -35,6 +35,9 @@ pub(super) struct QueuedUpdate {
 /// The process is to end before the update is handled.
 struct Interrupted;
 
+/// How many chats use the database at the same time.
+const DATABASE_CHATS: usize = 2;
+
 /// The queues of all chats.
 pub(super) struct ChatQueues<'a> {
     brand: &'a Brand,
@@ -42,6 +45,8 @@ pub(super) struct ChatQueues<'a> {
     api: &'a BotApi,
     stop: &'a CancellationToken,
     calls: Semaphore,
+    /// Chats whose update uses the database: the pool is shared with all other jobs.
+    database: Semaphore,
     /// Every chat with a queue, which is not empty, is being served. The front is the update that is being handled.
     queues: Mutex<HashMap<i64, VecDeque<QueuedUpdate>>>,
     /// Receives each chat that begins to have a queue.
@@ -58,7 +63,8 @@ impl<'a> ChatQueues<'a> {
     ) -> (ChatQueues<'a>, UnboundedReceiver<i64>) {
         let (started, receiver) = mpsc::unbounded_channel();
         let calls = Semaphore::new(config.concurrent_calls as usize);
-        (ChatQueues { brand, config, api, stop, calls, queues: Mutex::default(), started }, receiver)
+        let database = Semaphore::new(DATABASE_CHATS);
+        (ChatQueues { brand, config, api, stop, calls, database, queues: Mutex::default(), started }, receiver)
     }
 
     /// Adds an update to the queue of its chat.
@@ -123,12 +129,14 @@ impl<'a> ChatQueues<'a> {
         }
         let mut backoff = Backoff::new();
         loop {
+            let permit = self.database.acquire().await.expect("the semaphore is never closed");
             let delete = async {
                 let client = self.brand.postgres().await?;
                 store::mark_handled(&client, &self.config.bot, id).await
             };
             // Not cut short by shutdown: an update that is not deleted is handled again.
             let Err(error) = with_timeout(delete).await else { return Ok(()) };
+            drop(permit);
             tracing::warn!(brand = self.brand.name(), %error, "failed to delete a handled bot update; will retry");
             self.pause(backoff.next_delay()).await?;
         }
@@ -138,7 +146,10 @@ impl<'a> ChatQueues<'a> {
     async fn actions_for(&self, update: Update) -> Result<Vec<BotAction>, Interrupted> {
         let mut backoff = Backoff::new();
         loop {
-            match handle_update(self.brand, update.clone()).await {
+            let permit = self.database.acquire().await.expect("the semaphore is never closed");
+            let handled = handle_update(self.brand, update.clone()).await;
+            drop(permit);
+            match handled {
                 Ok(actions) => return Ok(actions),
                 Err(error) if is_unavailable(&error) => {
                     tracing::warn!(brand = self.brand.name(), %error, "failed to handle a bot update; will retry");

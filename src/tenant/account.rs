@@ -203,12 +203,12 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Reserves `amount` more.
+    /// Reserves `amount` more, of at most `brand_percent` of the brand's bound.
     ///
     /// # Errors
     /// The level whose bound would be passed; as much as before is held then.
-    pub(crate) fn grow(&mut self, amount: u64) -> Result<(), Level> {
-        self.account.add(self.resource, amount, 100)?;
+    pub(crate) fn grow(&mut self, amount: u64, brand_percent: u64) -> Result<(), Level> {
+        self.account.add(self.resource, amount, brand_percent)?;
         self.amount += amount;
         Ok(())
     }
@@ -298,8 +298,8 @@ mod tests {
     fn reservation_grows_within_the_bounds() {
         let (brand, _, connection) = accounts();
         let mut held = connection.reserve(Resource::Bytes, 0, 100).expect("nothing");
-        held.grow(150).expect("within the bounds");
-        assert_eq!(held.grow(51), Err(Level::Connection));
+        held.grow(150, 100).expect("within the bounds");
+        assert_eq!(held.grow(51, 100), Err(Level::Connection));
         assert_eq!(brand.held(Resource::Bytes), 150);
         drop(held);
         assert_eq!(brand.held(Resource::Bytes), 0);
