@@ -17,7 +17,7 @@ DENY := .dev/tools/bin/cargo-deny
 CARGO_DEB_VERSION := 3.8.0
 CARGO_DEB := .dev/tools/bin/cargo-deb
 
-.PHONY: help run build test browser-test screenshots systemd-test reference deb deb-test lint bench clean-dev
+.PHONY: help run build test browser-test screenshots systemd-test reference deb deb-test lint bench torture clean-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -79,7 +79,7 @@ lint: $(MACHETE) $(DENY) ## Check formatting, clippy, unused dependencies, licen
 	@promtool check config --syntax-only systemd/monitoring/prometheus.yml >/dev/null
 	@promtool check rules systemd/monitoring/alerts.yml >/dev/null
 	@promtool test rules systemd/monitoring/alerts_test.yml >/dev/null
-	@shellcheck tests/env/*.sh tests/browser/*.sh tests/systemd/*.sh systemd/deb/* systemd/certbot/* .ci/run $(wildcard bench/*.sh)
+	@shellcheck tests/env/*.sh tests/browser/*.sh tests/systemd/*.sh tests/torture/*.sh systemd/deb/* systemd/certbot/* .ci/run $(wildcard bench/*.sh)
 
 # A file target: rebuilt when the version above changes.
 $(MACHETE): Makefile
@@ -106,6 +106,12 @@ bench: ## Measure speeds and sizes, compared with nginx, pgbench and Fastify (te
 	@tests/env/packages.sh rust cc ca postgresql redis openssl curl nginx wrk h2load python3 node
 	@cargo build --locked --profile dist --no-default-features --bin brandgate --example handshakes
 	@exec bench/run.sh
+
+torture: ## Attack a site of its own with hostile clients, under a memory limit (about 20 minutes; ONLY=unread,bodies SHORT=1)
+	@tests/torture/run.sh check
+	@tests/env/packages.sh rust cc ca
+	@cargo build --release --locked
+	@exec tests/torture/run.sh "$(TARGET_DIR)/release"
 
 clean-dev: ## Stop the services of .dev and remove it with all its data
 	@[[ -d .dev ]] || exit 0; \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs missing Debian packages of the development environment.
 #
-#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool|nginx|wrk|h2load|python3|debootstrap|dpkg-dev]…
+#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool|nginx|wrk|h2load|slowhttptest|testssl|python3|venv|debootstrap|dpkg-dev]…
 #
 # As root it runs apt itself, else through sudo. When nothing is missing it runs neither and takes a few milliseconds.
 #
@@ -44,7 +44,10 @@ present() {
     nginx) [[ -x /usr/sbin/nginx && -e /usr/lib/nginx/modules/ngx_http_brotli_static_module.so ]] ;;
     wrk) command -v wrk >/dev/null ;;
     h2load) command -v h2load >/dev/null ;;
+    slowhttptest) command -v slowhttptest >/dev/null ;;
+    testssl) command -v testssl >/dev/null ;;
     python3) command -v python3 >/dev/null ;;
+    venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     dpkg-dev) command -v dpkg-shlibdeps >/dev/null ;;
     debootstrap) command -v debootstrap >/dev/null && command -v dpkg-deb >/dev/null ;;
     promtool) command -v promtool >/dev/null ;;
@@ -71,7 +74,10 @@ packages_of() {
     nginx) printf '%s\n' nginx-light libnginx-mod-http-brotli-static ;;
     wrk) printf '%s\n' wrk ;;
     h2load) printf '%s\n' nghttp2-client ;;
+    slowhttptest) printf '%s\n' slowhttptest ;;
+    testssl) printf '%s\n' testssl.sh ;;
     python3) printf '%s\n' python3 ;;
+    venv) printf '%s\n' python3-venv ;;
     debootstrap) printf '%s\n' debootstrap ;;
     dpkg-dev) printf '%s\n' dpkg-dev ;;
     promtool) printf '%s\n' prometheus ;;
