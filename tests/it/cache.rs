@@ -129,6 +129,21 @@ async fn random_items_are_drawn_from_the_items_listed_now() {
 }
 
 #[tokio::test]
+async fn changes_from_before_the_start_invalidate_nothing_while_an_old_transaction_is_open() {
+    let site = Site::new(&["dexar"]);
+    let mut other = site.connect_as("dexar").await;
+    let old = other.transaction().await.expect("begun");
+    old.query_one("select pg_current_xact_id()::text", &[]).await.expect("an id");
+    site.import_text("dexar", "shop.jsonl", SHOP, &[]).success();
+    let gateway = site.start();
+    gateway.await_cached("dexar", "/regions?first").await;
+    gateway.client("dexar").json("/category").await;
+    gateway.await_propagation().await;
+    assert!(is_cached(&gateway, "/category").await);
+    old.rollback().await.expect("rolled back");
+}
+
+#[tokio::test]
 async fn a_change_of_an_item_invalidates_only_responses_that_show_it() {
     let (site, gateway) = shop("").await;
     let shown_in = ["/category/1", "/item/11"];

@@ -103,7 +103,7 @@ const POLL_SQL: &str = r"
     from (select) one left join catalog_change c on c.xact >= $1";
 
 impl Position {
-    /// The first poll invalidates everything, so it reads no changes.
+    /// The first poll invalidates everything, whatever changes it reads.
     fn unknown() -> Position {
         Position { oldest_running: i64::MAX, seen: HashMap::new(), polled_at: None }
     }
@@ -116,6 +116,12 @@ impl Position {
         started_at: Instant,
         clock: &Clock,
     ) -> Result<Vec<CatalogChange>> {
+        if self.polled_at.is_none() {
+            // A transaction may be running since before changes that are visible already: reading them now marks them as
+            // seen, so that the next poll does not take them for new.
+            let row = client.query_one(statement, &[&self.oldest_running]).await?;
+            self.oldest_running = row.try_get("oldest_running")?;
+        }
         let rows = client.query(statement, &[&self.oldest_running]).await?;
         if let Some(row) = rows.first() {
             clock.set(row.try_get("now")?, started_at, Instant::now());
