@@ -99,6 +99,8 @@ pub async fn run<S: ConnectionHandler>(
         let (settings, service) = serve_with();
         let is_direct = !proxy_protocol::is_trusted(peer, &settings.trusted_proxies);
         let admitted = tokio::select! {
+            // A connection that was accepted when the shutdown began is served.
+            biased;
             admitted = settings.clients.admit_when_possible(is_direct.then(|| peer.ip())) => admitted,
             () = shutdown.refusing_new() => return,
         };
