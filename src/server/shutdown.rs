@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// How long connections have to take a [`Shutdown::delay_token`] once draining has begun.
-const REGISTRATION_PERIOD: Duration = Duration::from_millis(100);
+const REGISTRATION_PERIOD: Duration = Duration::from_millis(400);
 
 /// From the last accepted connection to the first closed one, so that a client that has just connected gets its
 /// response.
