@@ -145,13 +145,13 @@ impl ConnectionClient {
     /// Notes a read that was refused because of bytes that were not read yet, at this level. Refusals take memory, too: a
     /// connection with many of its own in a row, or with a share of a network that is over its bound, is closed.
     pub(super) fn bytes_refused(&self, level: Level) {
-        let has_too_many = match level {
+        let network_is_over = || self.account.parent().is_some_and(|network| network.is_over(Resource::Bytes));
+        let is_too_much = match level {
             Level::Connection => self.handle.refusals.fetch_add(1, Ordering::Relaxed) >= TOLERATED_REFUSALS,
-            Level::Network => self.account.held(Resource::Bytes) > TOLERATED_BYTES,
+            Level::Network => self.account.held(Resource::Bytes) > TOLERATED_BYTES && network_is_over(),
             Level::Brand => false,
         };
-        let network_is_over = || self.account.parent().is_some_and(|network| network.is_over(Resource::Bytes));
-        if has_too_many && (level == Level::Connection || network_is_over()) {
+        if is_too_much {
             self.handle.abort();
         }
     }
