@@ -67,7 +67,9 @@ async fn orders_are_listed_newest_first_with_all_that_the_buyer_may_know() {
     assert!(page["orders"][1]["transactionDate"].is_string() && page["orders"][0]["qrExpirationDate"].is_string());
     let one = browser.send(request("/orders/bought").language("hy")).await.ok_json();
     assert_eq!(one, page["orders"][1]);
-    for (status, shown) in [("COMPLETED", json!("COMPLETED")), ("ASKED", json!("IN_PROGRESS")), ("DECLINED", Value::Null)] {
+    for (status, shown) in
+        [("COMPLETED", json!("COMPLETED")), ("ASKED", json!("IN_PROGRESS")), ("DECLINED", Value::Null)]
+    {
         shop.site.sql_as("dexar", &format!("update refund set status = '{status}'")).expect("updated");
         assert_eq!(browser.get("/orders/bought").await.ok_json()["refunds"][0]["status"], shown, "{status}");
     }
@@ -108,7 +110,9 @@ async fn a_code_is_shown_only_while_it_can_be_paid() {
     shop.site.sql_as("dexar", pay_first).expect("updated");
     assert_eq!(browser.get("/orders/late").await.ok_json()["status"], "COMPLETED", "the paid one is the order");
     assert_eq!(browser.get("/orders").await.ok_json()["total"], 2, "both are listed");
-    shop.site.sql_as("dexar", "update payment set abandoned = true, status = 'EXPIRED', completed_at = null").expect("updated");
+    shop.site
+        .sql_as("dexar", "update payment set abandoned = true, status = 'EXPIRED', completed_at = null")
+        .expect("updated");
     assert_eq!(browser.get("/orders/late").await.error_code(404), "not_found", "nobody was shown its code");
 }
 

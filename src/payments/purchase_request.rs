@@ -8,8 +8,13 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+<<<<<<< HEAD:src/payments/purchase.rs
 use super::receipt_email::{self, PaidOrder};
 use crate::foundation::error::{Error, Kind, Result};
+=======
+use super::purchase_email::{self, PaidOrder};
+use crate::foundation::error::{Error, Result};
+>>>>>>> main:src/payments/purchase_request.rs
 use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
 use crate::mail::{self, EmailDraft, QueuedEmail};
@@ -170,7 +175,7 @@ async fn queue_email(cx: &RequestContext, transaction: Transaction, payment: &Pa
         refunded: history_store::refunded(&transaction, payment.id).await?,
         paid_at: payment.completed_at.unwrap_or(now),
     };
-    let email = receipt_email::write(&cx.brand.config, cx.language, &order);
+    let email = purchase_email::write(&cx.brand.config, cx.language, &order);
     let draft = EmailDraft {
         subject_key: mail_key(payment.id),
         to: address.to_owned(),
