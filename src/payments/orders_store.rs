@@ -83,8 +83,7 @@ fn order_from_row(row: &Row, id: i64) -> Result<PlacedOrder> {
     Ok(PlacedOrder {
         id,
         site_order_id: row.try_get("site_order_id")?,
-        status: Status::parse(status)
-            .ok_or_else(|| Error::internal(format!("unknown payment status {status:?}")))?,
+        status: Status::parse(status).ok_or_else(|| Error::internal(format!("unknown payment status {status:?}")))?,
         fulfilment: row.try_get("fulfilment")?,
         amount: row.try_get("amount")?,
         created_at: row.try_get("created_at")?,
@@ -101,17 +100,19 @@ fn lines_from_row(row: &Row) -> Result<Vec<OrderLine>> {
     let (list_prices, prices): (Vec<Decimal>, Vec<Decimal>) = (list_of(row, "list_prices")?, list_of(row, "prices")?);
     let (item_ids, quantities): (Vec<i64>, Vec<i32>) = (list_of(row, "item_ids")?, list_of(row, "quantities")?);
     let lines = names.into_iter().zip(item_ids).zip(list_prices.into_iter().zip(prices)).zip(quantities);
-    let line = |(((name, item_id), (list_price, price)), quantity)| OrderLine { item_id, name, list_price, price, quantity };
+    let line =
+        |(((name, item_id), (list_price, price)), quantity)| OrderLine { item_id, name, list_price, price, quantity };
     Ok(lines.map(line).collect())
 }
 
 fn refunds_from_row(row: &Row) -> Result<Vec<Refund>> {
     let (ids, statuses): (Vec<String>, Vec<String>) = (list_of(row, "refund_ids")?, list_of(row, "refund_statuses")?);
-    let (amounts, times): (Vec<Decimal>, Vec<Timestamp>) = (list_of(row, "refund_amounts")?, list_of(row, "refunded_at")?);
+    let (amounts, times): (Vec<Decimal>, Vec<Timestamp>) =
+        (list_of(row, "refund_amounts")?, list_of(row, "refunded_at")?);
     let refunds = ids.into_iter().zip(statuses).zip(amounts.into_iter().zip(times));
     let refund = |((id, status), (amount, created_at)): ((String, String), (Decimal, Timestamp))| {
-        let status = RefundStatus::parse(&status)
-            .ok_or_else(|| Error::internal(format!("unknown refund status {status:?}")))?;
+        let status =
+            RefundStatus::parse(&status).ok_or_else(|| Error::internal(format!("unknown refund status {status:?}")))?;
         Ok(Refund { id, amount, status, created_at })
     };
     refunds.map(refund).collect()

@@ -8,13 +8,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-<<<<<<< HEAD:src/payments/purchase.rs
-use super::receipt_email::{self, PaidOrder};
-use crate::foundation::error::{Error, Kind, Result};
-=======
 use super::purchase_email::{self, PaidOrder};
-use crate::foundation::error::{Error, Result};
->>>>>>> main:src/payments/purchase_request.rs
+use crate::foundation::error::{Error, Kind, Result};
 use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
 use crate::mail::{self, EmailDraft, QueuedEmail};
@@ -136,7 +131,8 @@ pub async fn send_receipt_email(cx: &RequestContext, owner: Option<&Owner>, purc
         Choice::Repetition => return transaction.rollback().await,
         Choice::RecipientLimit => {
             let retry_after_s = u32::try_from(USER_ID_VALIDITY.as_secs()).unwrap_or(u32::MAX);
-            let message = format!("The mail about this order went to {MAX_RECIPIENTS} addresses; it is sent to no other.");
+            let message =
+                format!("The mail about this order went to {MAX_RECIPIENTS} addresses; it is sent to no other.");
             Error::new(Kind::TooManyRequests { retry_after_s }, "recipient_limit", message)
         }
         Choice::NoOrder => Error::not_found("paid order of these items"),
@@ -262,8 +258,21 @@ mod tests {
             r#"{"email":"Anna+x@Example.COM","telegramUserId":"tg_5","items":[{"itemID":2},{"itemID":1,"price":3}]}"#,
             r#"{"email":"anna@пример.рф","telegramUserId":42,"items":[{"itemID":9007199254740991}],"siteorderID":"o_1"}"#,
         ];
-        let words =
-            ["\"email\":", "\"telegramUserId\":", "\"siteorderID\":", "tg_", "@", ".", "xn--", "<", "\\r\\n", "\\\"", "null", "[", "{}"];
+        let words = [
+            "\"email\":",
+            "\"telegramUserId\":",
+            "\"siteorderID\":",
+            "tg_",
+            "@",
+            ".",
+            "xn--",
+            "<",
+            "\\r\\n",
+            "\\\"",
+            "null",
+            "[",
+            "{}",
+        ];
         let outcomes = fuzz(&seeds, &words, |input| {
             let parsed = crate::http::request::json(input).and_then(|body| Purchase::parse(&body));
             let purchase = match parsed {
@@ -286,6 +295,13 @@ mod tests {
             assert_eq!(Purchase::parse(&again).expect("accepted before"), purchase, "an address is normalized once");
             "accepted".to_owned()
         });
-        outcomes.assert_seen(&["accepted", "bad_json", "bad_email", "bad_items", "bad_telegram_user_id", "bad_order_id"]);
+        outcomes.assert_seen(&[
+            "accepted",
+            "bad_json",
+            "bad_email",
+            "bad_items",
+            "bad_telegram_user_id",
+            "bad_order_id",
+        ]);
     }
 }
