@@ -46,7 +46,8 @@ pub(super) fn price(text: &str) -> Result<Decimal, &'static str> {
 
 /// `1 990 руб.` without the unit.
 fn without_rouble_sign(text: &str) -> &str {
-    let Some((number, word)) = text.char_indices().rev().find(|(_, c)| c.is_ascii_digit()).map(|(at, _)| text.split_at(at + 1))
+    let Some((number, word)) =
+        text.char_indices().rev().find(|(_, c)| c.is_ascii_digit()).map(|(at, _)| text.split_at(at + 1))
     else {
         return text;
     };

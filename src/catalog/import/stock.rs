@@ -197,7 +197,8 @@ mod tests {
 
     #[test]
     fn everything_else_is_not_understood() {
-        for text in ["", " ", "x", "5 кг", "1 23", "1.2.3", "5-10", "1,200,000", "<0", "<100", ">", "5e", "٣", "скоро"] {
+        for text in ["", " ", "x", "5 кг", "1 23", "1.2.3", "5-10", "1,200,000", "<0", "<100", ">", "5e", "٣", "скоро"]
+        {
             assert_eq!(from_text(text), None, "{text}");
         }
         for json in ["null", "[]", "{}", "[5]"] {

@@ -268,7 +268,9 @@ impl Offer {
     }
 
     fn description(&self) -> Option<String> {
-        self.all(Field::Description).map(|raw| html::description(raw, MAX_DESCRIPTION_CHARS)).find(|plain| !plain.is_empty())
+        self.all(Field::Description)
+            .map(|raw| html::description(raw, MAX_DESCRIPTION_CHARS))
+            .find(|plain| !plain.is_empty())
     }
 
     fn description_fields(&self) -> Option<String> {

@@ -100,8 +100,9 @@ fn parents_may_follow_their_children() {
 
 #[test]
 fn categories_without_a_name_are_reported() {
-    let got =
-        categories("<category id='14'> /  / </category><category id='15'/><category id='16'> А \n\u{a0} &amp;quot;Б&amp;quot; </category>");
+    let got = categories(
+        "<category id='14'> /  / </category><category id='15'/><category id='16'> А \n\u{a0} &amp;quot;Б&amp;quot; </category>",
+    );
     let names: Vec<_> = got.categories.iter().map(|c| (c.name.as_deref(), c.fallback_name.as_deref())).collect();
     let fallback = |name| (None, Some(name));
     assert_eq!(names, [fallback("Категория 14"), fallback("Категория 15"), (Some("А \"Б\""), Some("Категория 16"))]);
