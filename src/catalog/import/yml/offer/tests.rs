@@ -251,9 +251,14 @@ fn stock_is_a_count_or_a_level() {
     for available in ["false", "0", "нет", "Нет в наличии"] {
         assert_eq!(stock(&format!("available='{available}'"), "<count>5</count>"), Some(Stock::Level("out")));
     }
-    assert_eq!(stock("available=''", ""), None);
-    assert_eq!(stock("", "<count> </count>"), None);
-    assert_eq!(stock("", ""), None);
+    for (attributes, inside) in [("available=''", ""), ("", "<count> </count>"), ("", "")] {
+        assert_eq!(stock(attributes, inside), None);
+    }
+}
+
+#[test]
+fn the_stock_of_outlets_is_added_up() {
+    let stock = |attributes: &str, inside: &str| item_with(attributes, inside).stock;
     let negative = "<outlets><outlet instock='-3'/></outlets><count>99</count>";
     assert_eq!(stock("", negative), Some(Stock::Count(0)));
     let vast = "<outlets><outlet instock='99999999999'/><outlet instock='2147483647'/></outlets>";
