@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-use crate::server::connection_phase::CLOSE_GRACE;
 use crate::server::connection_snapshot::Lifecycle;
 use crate::server::connection_state::ConnectionState;
+use crate::server::connection_timeouts::CLOSE_GRACE;
 
 /// A connection with more refusals because of unread responses is closed.
 const TOLERATED_REFUSALS: u32 = 50;
