@@ -20,7 +20,6 @@ async fn status(browser: &BrowserClient, qr_id: &str) -> Value {
 /// Everything that expires, once with a gateway that runs while the clock is wrong.
 async fn assert_nothing_expires(shop: &Shop, gateway: &Gateway, right: &Gateway, round: &str) {
     let browser = BrowserClient::new(gateway.client("dexar"));
-    let at_right = browser.at(right.client("dexar"));
     // Signed by a bot whose clock is right.
     let data = json!({"id": 42, "first_name": round, "auth_date": now_s()});
     let callback = request("/auth/telegram/callback").method("POST").header("content-type", "application/json");
@@ -28,6 +27,7 @@ async fn assert_nothing_expires(shop: &Shop, gateway: &Gateway, right: &Gateway,
     assert_eq!(browser.send(callback.body(signed)).await.status, 200, "{round}: a fresh login");
     start_login(&browser).await;
     let qr_id = pay(&browser, round).await;
+    let at_right = browser.at(right.client("dexar"));
     for client in [&browser, &at_right] {
         assert_eq!(client.get("/auth/session").await.ok_json()["active"], true, "{round}");
         assert_eq!(status(client, &qr_id).await, "CREATED", "{round}");
