@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{BrowserClient, Gateway, Site};
 use crate::import::table;
-use crate::reviews::{SHOP, assert_rated, item, review, shop, texts};
+use crate::reviews::{HIGH_RATE_LIMIT, SHOP, assert_rated, item, review, shop, texts};
 
 /// Writes a review as a new visitor and returns its id.
 async fn review_of_new_visitor(site: &Site, gateway: &Gateway, item_id: u64, stars: u64, text: &str) -> String {
@@ -24,7 +24,7 @@ fn rating(site: &Site, item_id: u64) -> String {
 
 #[tokio::test]
 async fn shop_lists_hides_and_shows_reviews() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let good = review_of_new_visitor(&site, &gateway, 12, 5, "Хорошо").await;
     let bad =
         review_of_new_visitor(&site, &gateway, 12, 1, &format!("Строка\nи \u{1b}[31m{}", "длинно ".repeat(20))).await;
@@ -72,7 +72,7 @@ async fn shop_lists_hides_and_shows_reviews() {
 
 #[tokio::test]
 async fn hidden_review_stays_hidden_when_its_owner_replaces_it() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let browser = BrowserClient::new(gateway.client("dexar"));
     review(&browser, 12, 1, "Реклама").await;
     let id = site.sql_as("dexar", "select max(review_id) from review").expect("readable");
@@ -84,7 +84,7 @@ async fn hidden_review_stays_hidden_when_its_owner_replaces_it() {
 
 #[tokio::test]
 async fn export_contains_no_owner_and_importing_it_changes_nothing() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let browser = BrowserClient::new(gateway.client("dexar"));
     let claimed = json!({"itemID": 12, "rating": 4, "comment": "Да", "userId": 987_654_321, "username": "anna"});
     browser.post("/comment", &claimed).await.ok_json();
@@ -125,7 +125,7 @@ async fn export_contains_no_owner_and_importing_it_changes_nothing() {
 
 #[tokio::test]
 async fn old_export_overwrites_no_newer_review_and_restores_deleted_ones() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let browser = BrowserClient::new(gateway.client("dexar"));
     review(&browser, 12, 1, "Плохо").await;
     let old = site.export("dexar");
@@ -146,7 +146,7 @@ async fn old_export_overwrites_no_newer_review_and_restores_deleted_ones() {
 
 #[tokio::test]
 async fn import_adds_replies_to_visitors_reviews_and_its_own_ratings() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     review_of_new_visitor(&site, &gateway, 11, 5, "Стоит").await;
     let shown = item(&gateway, 11).await["comments"].clone();
     let own = shown.as_array().expect("a list").iter().find(|comment| comment["text"] == "Стоит").expect("it is there");
@@ -175,7 +175,7 @@ async fn import_adds_replies_to_visitors_reviews_and_its_own_ratings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_imports_and_reviews_lose_nothing() {
-    let (site, gateway) = shop("[rates]\nreviews_per_address = 100000\n");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let browsers: Vec<_> = (0..4).map(|_| BrowserClient::new(gateway.client("dexar"))).collect();
     for browser in &browsers {
         review(browser, 11, 5, "Стул").await;
@@ -232,7 +232,7 @@ async fn merge(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::foundati
 
 #[tokio::test]
 async fn login_moves_the_visitors_reviews_to_the_user() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let brand = brand(&site).await;
     let browser = BrowserClient::new(gateway.client("dexar"));
     let user = Owner::User(5);
@@ -284,7 +284,7 @@ async fn login_moves_the_visitors_reviews_to_the_user() {
 
 #[tokio::test]
 async fn concurrent_merges_and_reviews_lose_nothing() {
-    let (site, gateway) = shop("[rates]\nreviews_per_address = 1000\n");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let brand = brand(&site).await;
     let browser = BrowserClient::new(gateway.client("dexar"));
     review(&browser, 11, 5, "Стул").await;
