@@ -54,6 +54,7 @@ async fn catalogue_responses_match_the_description() {
             ("/searchitems", format!("/searchitems?search={word}&count=20&skip=0")),
             ("/randomitems", "/randomitems?count=200".to_owned()),
             ("/cart", "/cart".to_owned()),
+            ("/orders", "/orders".to_owned()),
             ("/auth/session", "/auth/session".to_owned()),
         ] {
             for (language, region) in [("ru", None), ("en", Some("moscow")), ("hy", Some("nowhere"))] {
@@ -110,7 +111,10 @@ async fn cart_and_payment_responses_match_the_description() {
     })
     .await;
     assert!(paid["transactionId"].is_number() && paid["transactionDate"].is_string(), "{paid}");
-    let mail = json!({"email": "user@example.com", "telegramUserId": "123456789",
+    let orders = send_described(&description, &browser, "GET", "/orders", request("/orders?count=1")).await.ok_json();
+    assert_eq!(orders["orders"][0]["status"], "COMPLETED", "{orders}");
+    send_described(&description, &browser, "GET", "/orders/{id}", request("/orders/order_abc123")).await.ok_json();
+    let mail = json!({"email": "user@example.com", "telegramUserId": "123456789", "siteorderID": "order_abc123",
                       "items": [{"itemID": 12, "name": "Лампа", "price": 20, "currency": "RUB"}]});
     write("POST", "/purchase-email", mail).await;
 
@@ -205,6 +209,7 @@ async fn request_bodies_are_taken_exactly_as_described() {
         ("DELETE", "/cart", json!([12.5]), false),
         ("POST", "/comment", review("\u{200b}!"), true),
         ("POST", "/comment", review(" \t\u{a0}\u{200b}\u{3000}"), false),
+        ("POST", "/comment", review("\u{2800}\u{3164}\u{1d159}"), false),
         ("POST", "/comment", review("a\0"), false),
         ("POST", "/cart", pay("redirectUrl", json!("https://dexarmarket.ru/thanks?a=1")), true),
         ("POST", "/cart", pay("redirectUrl", json!("")), true),
