@@ -8,6 +8,7 @@ mod directory;
 mod gateway;
 mod golden;
 pub(crate) mod login;
+mod machine_clock;
 mod process;
 mod round_trip_proxy;
 mod sandbox;
@@ -25,6 +26,7 @@ pub(crate) use client::{
 };
 pub(crate) use gateway::{Gateway, plain_http_get};
 pub(crate) use golden::assert_golden;
+pub(crate) use machine_clock::MachineClock;
 pub(crate) use process::Process;
 pub(crate) use round_trip_proxy::RoundTripProxy;
 pub(crate) use sandbox::{Sandbox, TelegramUser, bank_key_of, bot_token_of, buttons, mail_section, merchant_of};
