@@ -1,7 +1,8 @@
 -- The stock of the items, in rows of its own: a merge of texts and prices locks item, a payment locks item_stock, and neither waits for
 -- the other.
 --
--- Whoever locks several rows of item_stock locks them by item_id in ascending order, and holds no other lock that a payment waits for.
+-- A transaction that locks several rows of item_stock locks them by item_id in ascending order, and holds no other lock that a payment
+-- waits for.
 -- item.quantity, item.remainings and item.held are what the version before this one reads; nothing else writes them.
 
 -- One row per item. It has no foreign key: the row of an item that an import has dropped stays while units of it are held, so that what
