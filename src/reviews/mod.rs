@@ -9,6 +9,7 @@
 //! - Every write locks in the order reviewer, item, review, so that writes do not deadlock.
 
 pub(crate) mod http;
+mod personal_data;
 mod request_body;
 mod store;
 
@@ -21,6 +22,8 @@ use crate::foundation::hex::random_name;
 use crate::session::Owner;
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
+
+pub use personal_data::{erase, personal_data};
 
 /// The number of random hexadecimal digits of a pseudonym.
 const PSEUDONYM_DIGITS: usize = 16;
