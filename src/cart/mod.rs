@@ -108,12 +108,12 @@ pub(crate) async fn delete_expired(brand: &Brand) -> Result<u64> {
 }
 
 /// The lines of these owners' carts as a JSON array. `owners` are [`Owner::key`]s.
-pub async fn personal_data(client: &impl Executor, owners: &[String]) -> Result<Box<RawValue>> {
+pub(crate) async fn personal_data(client: &impl Executor, owners: &[String]) -> Result<Box<RawValue>> {
     store::personal_data(client, owners).await
 }
 
 /// Deletes the carts of these owners; returns how many lines were deleted. `owners` are [`Owner::key`]s.
-pub async fn erase(client: &impl Executor, owners: &[String]) -> Result<u64> {
+pub(crate) async fn erase(client: &impl Executor, owners: &[String]) -> Result<u64> {
     store::erase(client, owners).await
 }
 
