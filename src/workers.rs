@@ -51,12 +51,12 @@ static JOBS: &[Job] = &[
     // Removes personal data whose retention has ended.
     Job {
         name: "forget mails",
-        interval: Duration::from_secs(3_600),
+        interval: Duration::from_secs(600),
         run: |brand| Box::pin(async move { mail::forget(&brand).await }),
     },
     Job {
         name: "forget addresses",
-        interval: Duration::from_secs(3_600),
+        interval: Duration::from_secs(600),
         run: |brand| Box::pin(async move { payments::forget_addresses(&brand).await }),
     },
     // Checks once a night that the stored data agrees.

@@ -14,7 +14,7 @@ pub struct RetentionConfig {
 }
 
 pub(super) fn read_retention(root: &Section<'_, '_>) -> RetentionConfig {
-    let help = "How long personal data is kept. A background job removes it hourly; orders, amounts and times stay.";
+    let help = "How long personal data is kept. A background job removes it; orders, amounts and times stay.";
     let section = root.section("retention", help);
     let days = |key, default, help| {
         let days = section.key(key, help).number(1..=3_650, default);
