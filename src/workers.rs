@@ -65,6 +65,12 @@ static JOBS: &[Job] = &[
         interval: Duration::from_secs(600),
         run: |brand| Box::pin(async move { books::check_nightly(&brand).await }),
     },
+    // Writes the stock that a killed import has left unwritten.
+    Job {
+        name: "complete imports",
+        interval: Duration::from_secs(5),
+        run: |brand| Box::pin(async move { catalog::complete_import(&brand).await }),
+    },
     // Sends queued mail by SMTP.
     Job {
         name: "send mail",

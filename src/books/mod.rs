@@ -23,7 +23,9 @@ struct Book {
     applies: fn(&BrandConfig) -> bool,
 }
 
-static BOOKS: [Book; 7] = [
+static BOOKS: [Book; 9] = [
+    Book { name: "holds", sql: include_str!("holds.sql"), applies: |_| true },
+    Book { name: "stock", sql: include_str!("stock.sql"), applies: |_| true },
     Book { name: "ratings", sql: include_str!("ratings.sql"), applies: |_| true },
     Book { name: "categories", sql: include_str!("categories.sql"), applies: |_| true },
     Book { name: "payments", sql: include_str!("payments.sql"), applies: |_| true },

@@ -21,7 +21,7 @@ pub(crate) struct CheckArguments {
     /// Check only files, secrets and certificates of this machine
     #[arg(long)]
     offline: bool,
-    /// Check instead that the stored data agrees: ratings, categories, payments, refunds, receipts and emails; name each row that does not
+    /// Check instead that the stored data agrees: stock, ratings, categories, payments, refunds, receipts and emails; name each row that does not
     #[arg(long, conflicts_with = "offline")]
     books: bool,
     /// Print one JSON document
