@@ -25,6 +25,76 @@ async fn shop_with_books() -> Shop {
     shop
 }
 
+/// A statement that spoils one row, what the check then says, and a statement that undoes it.
+const SPOILED: [(&str, &str, &str); 13] = [
+    (
+        "update item_stock set held = held + 1 where item_id = 14",
+        "item 14 holds 2 units, and open payments hold 1",
+        "update item_stock set held = held - 1 where item_id = 14",
+    ),
+    (
+        "insert into stock_count (item_id, quantity, available, counted_since) values (12, 5, true, now() - interval '2 hours')",
+        "the count of item 12 that was imported at",
+        "delete from stock_count",
+    ),
+    (
+        "update item set rating = 1.5 where item_id = 12",
+        "item 12 has the rating 1.5, and its reviews give 5.0",
+        "update item set rating = 5 where item_id = 12",
+    ),
+    (
+        "alter table category disable trigger category_derive_tree; update category set shown = false",
+        "category 1 has the path {1} and shown = f, and its parents give {1} and t",
+        "update category set shown = true; alter table category enable trigger category_derive_tree",
+    ),
+    (
+        "update payment set amount = 39 where payment_id = 1",
+        "payment 1 is over 39.00 RUB, and its lines cost 40.00",
+        "update payment set amount = 40 where payment_id = 1",
+    ),
+    (
+        "insert into payment (owner, site_order_id, bank_order_id, status, amount, address, created_at, expires_at, holds, look_at)
+         values ('visitor:x', 'x', 'x', 'CREATED', 1, '127.0.0.1', now(), now(), false, now())",
+        "payment 3 has no lines",
+        "delete from payment where bank_order_id = 'x'",
+    ),
+    (
+        "update payment set look_at = null where payment_id = 2",
+        "payment 2 is CREATED and is not polled any more",
+        "update payment set look_at = now() where payment_id = 2",
+    ),
+    (
+        "update payment set expires_at = '2026-01-01T00:00:00Z' where payment_id = 2",
+        "payment 2 is still open, and its QR code expired at 2026-01-01",
+        "update payment set expires_at = now() where payment_id = 2",
+    ),
+    (
+        "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r1', 1, 41, 'COMPLETED', now())",
+        "payment 1 is over 40.00 RUB, and 41.00 were refunded",
+        "delete from refund",
+    ),
+    (
+        "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r2', 1, 1, 'ASKED', now() - interval '2 days')",
+        "refund r2 of payment 1 was requested at",
+        "delete from refund",
+    ),
+    (
+        "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r3', 2, 1, 'IN_PROGRESS', now())",
+        "refund r3 is of payment 2, which is CREATED",
+        "delete from refund",
+    ),
+    (
+        "update mail_outbox set subject_key = 'payment:77'",
+        "mail-1 is about payment:77, which does not exist",
+        "update mail_outbox set subject_key = 'payment:1'",
+    ),
+    (
+        "update mail_outbox set subject_key = 'payment:2'",
+        "mail-1 is about payment 2, which is CREATED",
+        "update mail_outbox set subject_key = 'payment:1'",
+    ),
+];
+
 #[tokio::test]
 async fn every_row_that_disagrees_is_named() {
     let shop = shop_with_books().await;
@@ -34,75 +104,7 @@ async fn every_row_that_disagrees_is_named() {
         let line = clean.lines().find(|line| line.starts_with("dexar") && line.contains(&format!(" {book} ")));
         assert!(line.is_some_and(|line| line.contains("no row disagrees")), "{book}: {clean}");
     }
-    // Each statement spoils one row, and each undoes it.
-    for (spoil, named, restore) in [
-        (
-            "update item_stock set held = held + 1 where item_id = 14",
-            "item 14 holds 2 units, and open payments hold 1",
-            "update item_stock set held = held - 1 where item_id = 14",
-        ),
-        (
-            "insert into stock_count (item_id, quantity, available, counted_since) values (12, 5, true, now() - interval '2 hours')",
-            "the count of item 12 that was imported at",
-            "delete from stock_count",
-        ),
-        (
-            "update item set rating = 1.5 where item_id = 12",
-            "item 12 has the rating 1.5, and its reviews give 5.0",
-            "update item set rating = 5 where item_id = 12",
-        ),
-        (
-            "alter table category disable trigger category_derive_tree; update category set shown = false",
-            "category 1 has the path {1} and shown = f, and its parents give {1} and t",
-            "update category set shown = true; alter table category enable trigger category_derive_tree",
-        ),
-        (
-            "update payment set amount = 39 where payment_id = 1",
-            "payment 1 is over 39.00 RUB, and its lines cost 40.00",
-            "update payment set amount = 40 where payment_id = 1",
-        ),
-        (
-            "insert into payment (owner, site_order_id, bank_order_id, status, amount, address, created_at, expires_at, holds, look_at)
-             values ('visitor:x', 'x', 'x', 'CREATED', 1, '127.0.0.1', now(), now(), false, now())",
-            "payment 3 has no lines",
-            "delete from payment where bank_order_id = 'x'",
-        ),
-        (
-            "update payment set look_at = null where payment_id = 2",
-            "payment 2 is CREATED and is not polled any more",
-            "update payment set look_at = now() where payment_id = 2",
-        ),
-        (
-            "update payment set expires_at = '2026-01-01T00:00:00Z' where payment_id = 2",
-            "payment 2 is still open, and its QR code expired at 2026-01-01",
-            "update payment set expires_at = now() where payment_id = 2",
-        ),
-        (
-            "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r1', 1, 41, 'COMPLETED', now())",
-            "payment 1 is over 40.00 RUB, and 41.00 were refunded",
-            "delete from refund",
-        ),
-        (
-            "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r2', 1, 1, 'ASKED', now() - interval '2 days')",
-            "refund r2 of payment 1 was requested at",
-            "delete from refund",
-        ),
-        (
-            "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r3', 2, 1, 'IN_PROGRESS', now())",
-            "refund r3 is of payment 2, which is CREATED",
-            "delete from refund",
-        ),
-        (
-            "update mail_outbox set subject_key = 'payment:77'",
-            "mail-1 is about payment:77, which does not exist",
-            "update mail_outbox set subject_key = 'payment:1'",
-        ),
-        (
-            "update mail_outbox set subject_key = 'payment:2'",
-            "mail-1 is about payment 2, which is CREATED",
-            "update mail_outbox set subject_key = 'payment:1'",
-        ),
-    ] {
+    for (spoil, named, restore) in SPOILED {
         shop.site.sql_as("dexar", spoil).unwrap_or_else(|error| panic!("{spoil}: {error}"));
         let output = check().failure(1);
         assert!(output.contains(named), "{spoil}: {output}");
