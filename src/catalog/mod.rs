@@ -8,6 +8,7 @@ pub(crate) mod category;
 pub mod export;
 pub(crate) mod http;
 pub mod import;
+pub mod prune;
 pub(crate) mod item;
 mod random;
 mod store;

@@ -30,14 +30,18 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V11__payment_questions", include_str!("../../migrations/0011_payment_questions.sql")),
     ("V12__bot_updates", include_str!("../../migrations/0012_bot_updates.sql")),
     ("V13__item_stock", include_str!("../../migrations/0013_item_stock.sql")),
+    ("V16__item_sources", include_str!("../../migrations/0016_item_sources.sql")),
 ];
-
-/// This number must not be used: existing databases are past it and would never apply it.
-const SKIPPED_NUMBER: i32 = 7;
 
 /// The number and name of every migration.
 fn numbered() -> impl Iterator<Item = (i32, &'static str)> {
-    (1..).filter(|number| *number != SKIPPED_NUMBER).zip(MIGRATIONS.iter().map(|(name, _)| *name))
+    MIGRATIONS.iter().map(|(name, _)| (number_of(name), *name))
+}
+
+/// The number in a name such as `V1__catalog`.
+fn number_of(name: &str) -> i32 {
+    let number = name.strip_prefix('V').and_then(|rest| rest.split_once("__")?.0.parse().ok());
+    number.expect("names are V<number>__<word>")
 }
 
 /// The part that needs an administrator. The file documents its two settings.
@@ -210,11 +214,13 @@ mod tests {
         files.sort();
         let listed: Vec<String> = numbered()
             .map(|(number, name)| {
-                let word =
-                    name.strip_prefix(&format!("V{number}__")).expect("numbered from 1, except for the skipped number");
+                let (_, word) = name.split_once("__").expect("names are V<number>__<word>");
                 format!("{number:04}_{word}.sql")
             })
             .collect();
         assert_eq!(files, listed);
+        let numbers: Vec<i32> = numbered().map(|(number, _)| number).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        assert!(!numbers.contains(&SKIPPED_NUMBER));
     }
 }
