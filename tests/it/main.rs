@@ -44,6 +44,7 @@ mod migrations;
 mod openapi;
 mod openapi_answers;
 mod openapi_errors;
+mod orders;
 mod output;
 mod overload;
 mod payment_edge_cases;
