@@ -49,10 +49,8 @@ pub(super) async fn merge(
         );
         return Err(Error::malformed("unattributed_records", message));
     }
-    let scope = match options.replace {
-        true => Some(Scope::of(transaction, &options.source, sources).await?),
-        false => None,
-    };
+    let scope =
+        if options.replace { Some(Scope::of(transaction, &options.source, sources).await?) } else { None };
     let mut summary = ImportSummary {
         regions: merge_regions(transaction, &staged.regions, report).await?,
         ..ImportSummary::default()
