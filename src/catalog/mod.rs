@@ -8,8 +8,8 @@ pub(crate) mod category;
 pub mod export;
 pub(crate) mod http;
 pub mod import;
-pub mod prune;
 pub(crate) mod item;
+pub mod prune;
 mod random;
 mod store;
 

@@ -179,7 +179,9 @@ fn a_dry_run_prints_the_same_numbers_and_changes_nothing() {
     let before = site.export("novo");
     let (document, bad) = (data("import/document.json"), data("import/bad-records.jsonl"));
     // With records that do not identify their item, --replace fails: see `import_completeness`.
-    for (arguments, options) in [(&[document.as_str(), &bad][..], &[][..]), (&[document.as_str()], &["--replace", "--max-removed", "100"])] {
+    for (arguments, options) in
+        [(&[document.as_str(), &bad][..], &[][..]), (&[document.as_str()], &["--replace", "--max-removed", "100"])]
+    {
         let dry = site.import("novo", &[arguments, options, &["--dry-run"]].concat()).success();
         assert_eq!(site.export("novo"), before);
         assert!(dry.contains("nothing was changed"), "{dry}");
@@ -207,7 +209,7 @@ fn replace_hides_what_is_no_longer_in_the_file() {
     assert_eq!(ids, [(Some(7), Some(true)), (Some(123), Some(false))]);
     let categories: Vec<&Value> =
         left["categories"].as_array().expect("a list").iter().map(|c| &c["categoryID"]).collect();
-    assert_eq!(categories, [1, 2]);
+    assert_eq!(categories.len(), 3, "the category of the hidden item stays: {categories:?}");
     assert_eq!(left["regions"].as_array().map(Vec::len), Some(3), "a file without regions leaves them unchanged");
 
     let before = site.export("dexar");

@@ -37,7 +37,11 @@ fn replace_keeps_an_item_whose_record_is_incomplete() {
 {"itemID":13,"categoryID":1,"name":"Ложка","price":5}
 "#;
     site.import_text("dexar", "new.jsonl", new, &["--replace", "--max-removed", "50"]).failure(3);
-    assert_eq!(exported(&site, "dexar")["items"][1]["visible"], json!(false), "the mug has no record, the cup one without a usable price");
+    assert_eq!(
+        exported(&site, "dexar")["items"][1]["visible"],
+        json!(false),
+        "the mug has no record, the cup one without a usable price"
+    );
     assert_eq!(item_ids(&site), [11, 12, 13]);
     assert_eq!(exported(&site, "dexar")["items"][0]["remainings"], json!("out"));
 }

@@ -63,7 +63,10 @@ fn an_item_of_another_source_is_never_changed() {
 
     let output = site.import("dexar", &["--source", "tools", "--adopt", &hammer]).success();
     assert!(output.contains("shares no word with its old one: is it the same item? (item_1111 (Чайник"), "{output}");
-    assert_eq!((&item(&site, "item_1111")["source"], &item(&site, "item_1111")["name"]), (&json!("tools"), &json!("Молоток")));
+    assert_eq!(
+        (&item(&site, "item_1111")["source"], &item(&site, "item_1111")["name"]),
+        (&json!("tools"), &json!("Молоток"))
+    );
 }
 
 #[test]
@@ -113,7 +116,8 @@ async fn a_category_of_hidden_items_is_not_shown() {
     let site = shop();
     let gateway = site.start();
     let client = gateway.client("dexar");
-    let other = "{\"categoryID\":600,\"name\":\"Сад\"}\n{\"itemID\":1,\"categoryID\":600,\"name\":\"Лейка\",\"price\":1}\n";
+    let other =
+        "{\"categoryID\":600,\"name\":\"Сад\"}\n{\"itemID\":1,\"categoryID\":600,\"name\":\"Лейка\",\"price\":1}\n";
     site.import_text("dexar", "new.jsonl", other, &["--replace", "--max-removed", "100"]).success();
     for region in ["moscow", ""] {
         let tree = client.send(request("/category").region(region)).await.ok_json();
@@ -141,7 +145,8 @@ fn too_many_items_are_not_hidden_unless_told() {
 #[test]
 fn two_city_feeds_are_refreshed_one_at_a_time() {
     let site = shop();
-    let of = |ids: &[&str], price: &str| -> Vec<String> { ids.iter().map(|id| offer(id, "Товар", price)).collect() };
+    let of =
+        |ids: &[&str], price: &str| -> Vec<String> { ids.iter().map(|id| offer(id, "Товар", price)).collect() };
     let moscow = format!("moscow={}", feed(&site, "m.xml", &of(&["501", "502"], PRICE)));
     let spb = format!("spb={}", feed(&site, "s.xml", &of(&["502", "503"], "<price>120</price><count>7</count>")));
     let output = site.import("dexar", &[&moscow, &spb]).success();
@@ -177,7 +182,11 @@ fn a_complete_file_clears_what_it_does_not_mention_and_a_delta_does_not() {
     assert_eq!(kept["photos"], json!([{ "url": "https://t/a.jpg" }]));
     site.import("dexar", &["--replace", "--max-removed", "50", &bare]).success();
     let cleared = item(&site, "item_P1");
-    assert_eq!((cleared.get("quantity"), &cleared["remainings"]), (None, &json!("high")), "available, nobody counts it");
+    assert_eq!(
+        (cleared.get("quantity"), &cleared["remainings"]),
+        (None, &json!("high")),
+        "available, nobody counts it"
+    );
     assert_eq!((&cleared["description"], cleared.get("simpleDescription")), (&json!(""), None));
     assert_eq!((&cleared["photos"], &cleared["descriptionFields"]), (&json!([]), &json!([])));
     assert_eq!((&cleared["name"], &cleared["price"]), (&json!("Пила"), &json!(10)));
@@ -207,8 +216,11 @@ fn prune_deletes_what_was_hidden_long_ago() {
         site.run(&[&["catalog", "prune", "--brand", "dexar", "--older-than", "30"], options].concat()).success()
     };
     assert!(prune(&[]).contains("0 hidden items deleted"));
-    site.sql_as("dexar", "update item set retired_at = now() - interval '31 days' where retired_at is not null returning 1")
-        .expect("one is hidden");
+    site.sql_as(
+        "dexar",
+        "update item set retired_at = now() - interval '31 days' where retired_at is not null returning 1",
+    )
+    .expect("one is hidden");
     assert!(prune(&["--dry-run"]).contains("1 hidden items would be deleted"));
     assert_eq!(item(&site, "item_1111")["visible"], json!(false));
     assert!(prune(&[]).contains("1 hidden items deleted"));

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use brandgate::catalog::export::{self, ExportFormat};
-use brandgate::catalog::prune;
 use brandgate::catalog::import::{self, ImportOptions, ImportProgress, ImportReport, ImportSource};
+use brandgate::catalog::prune;
 use brandgate::config::BrandConfig;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -102,7 +102,8 @@ fn source_name(text: &str) -> Result<String, String> {
 
 async fn prune(brand: &BrandConfig, arguments: &Prune) -> Result<ExitCode, String> {
     let age = Duration::from_secs(u64::from(arguments.older_than) * 86_400);
-    let pruned = prune::prune(brand, age, arguments.dry_run).await.map_err(|error| format!("{}: {error}", brand.name))?;
+    let pruned =
+        prune::prune(brand, age, arguments.dry_run).await.map_err(|error| format!("{}: {error}", brand.name))?;
     let outcome = if arguments.dry_run { "would be deleted" } else { "deleted" };
     say!("{}: {pruned} hidden items {outcome}", brand.name);
     Ok(ExitCode::SUCCESS)

@@ -16,8 +16,8 @@ use tokio_postgres::Transaction;
 use super::counts::{self, CountTime};
 use super::record::{RecordProblem, RegionRecord};
 use super::report::{ChangeCounts, ImportReport, ImportSummary};
-use super::stage::{FileRecords, StagedRecords};
 use super::retire::{self, Scope};
+use super::stage::{FileRecords, StagedRecords};
 use super::{ImportOptions, ImportSource, categories, reviews};
 use crate::foundation::error::{Error, Result};
 
@@ -49,8 +49,7 @@ pub(super) async fn merge(
         );
         return Err(Error::malformed("unattributed_records", message));
     }
-    let scope =
-        if options.replace { Some(Scope::of(transaction, &options.source, sources).await?) } else { None };
+    let scope = if options.replace { Some(Scope::of(transaction, &options.source, sources).await?) } else { None };
     let mut summary = ImportSummary {
         regions: merge_regions(transaction, &staged.regions, report).await?,
         ..ImportSummary::default()

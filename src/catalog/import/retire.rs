@@ -44,7 +44,9 @@ impl Scope {
         max_percent: u32,
         summary: &mut ImportSummary,
     ) -> Result<()> {
-        transaction.batch_execute("create temporary table import_left (item_id bigint not null) on commit drop").await?;
+        transaction
+            .batch_execute("create temporary table import_left (item_id bigint not null) on commit drop")
+            .await?;
         transaction.execute(LEAVE_REGIONS, &[&self.source, &self.regions, &rejected_numbers, &rejected_ids]).await?;
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
             [&self.source, &self.is_whole, &rejected_numbers, &rejected_ids];
