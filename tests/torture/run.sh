@@ -88,7 +88,7 @@ ln -s "$PWD/tests/torture/gateway.sh" "$work/bin/brandgate"
 export TORTURE_BINARY=$binaries/brandgate TORTURE_STATE=$work/state TORTURE_CGROUP=$cgroup TORTURE_MEMORY=$memory_bytes
 export TORTURE_LIMITED_BY=$limited_by TORTURE_RESULTS=$PWD/.dev/torture
 VENV_BIN=$(realpath "$VENV/bin")
-# Memory is given back as under the unit.
+# The allocator returns memory to the system as under the unit.
 _RJEM_MALLOC_CONF=$(sed -n 's/^Environment=_RJEM_MALLOC_CONF=//p' systemd/brandgate.service)
 [[ -n $_RJEM_MALLOC_CONF ]] || fail 'systemd/brandgate.service does not configure the allocator'
 export VENV_BIN _RJEM_MALLOC_CONF
