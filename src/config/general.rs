@@ -11,8 +11,9 @@ use super::document::Document;
 use super::integrations::{read_bank, read_fiscal, read_payments, read_telegram};
 use super::limits::read_limits;
 use super::mail::read_mail;
+use super::retention::{read_books, read_retention};
 use super::sections::{
-    read_addresses, read_cache, read_proxy_protocol, read_rates, read_session, read_timeouts, read_tls,
+    read_addresses, read_cache, read_import, read_proxy_protocol, read_rates, read_session, read_timeouts, read_tls,
 };
 use super::toml_reader::{SecretSource, Section};
 use super::{BrandConfig, is_origin};
@@ -41,6 +42,7 @@ pub(super) fn read_brand(
         redis: read_redis(&root, source),
         limits: read_limits(&root),
         cache_bytes: read_cache(&root),
+        import: read_import(&root),
         timeouts: read_timeouts(&root),
         session: read_session(&root),
         rates: read_rates(&root),
@@ -50,6 +52,8 @@ pub(super) fn read_brand(
         bank: read_bank(&root, source),
         fiscal: read_fiscal(&root),
         mail: read_mail(&root, source),
+        retention: read_retention(&root),
+        books: read_books(&root),
         listen,
         name: name.clone(),
     };

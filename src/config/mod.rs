@@ -11,6 +11,7 @@ mod integrations;
 mod limits;
 mod mail;
 mod reference;
+mod retention;
 mod sections;
 mod toml_reader;
 
@@ -27,7 +28,8 @@ pub use integrations::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, Teleg
 pub use limits::Limits;
 pub use mail::{MailConfig, MailLogin, MailTls};
 pub use reference::reference;
-pub use sections::{ProxyProtocol, RateLimits, SessionConfig, Timeouts, TlsConfig};
+pub use retention::{BooksConfig, RetentionConfig};
+pub use sections::{ImportConfig, ProxyProtocol, RateLimits, SessionConfig, Timeouts, TlsConfig};
 
 use crate::foundation::secret::Secret;
 
@@ -55,6 +57,7 @@ pub struct BrandConfig {
     pub limits: Limits,
     /// Size of the in-memory cache of catalogue responses; 0 disables it.
     pub cache_bytes: u64,
+    pub import: ImportConfig,
     pub timeouts: Timeouts,
     pub proxy_protocol: ProxyProtocol,
     pub session: SessionConfig,
@@ -68,6 +71,8 @@ pub struct BrandConfig {
     pub bank: Option<BankConfig>,
     /// `None`: no receipts are sent.
     pub fiscal: Option<FiscalConfig>,
+    pub retention: RetentionConfig,
+    pub books: BooksConfig,
 }
 
 impl BrandConfig {
