@@ -1,6 +1,7 @@
 //! The command line: arguments, brand files, and one module per command.
 
 mod brand_registry;
+mod cancel_payments;
 mod catalog;
 mod check;
 #[cfg(feature = "docs")]
