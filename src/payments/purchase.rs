@@ -103,12 +103,14 @@ pub async fn send_receipt_email(cx: &RequestContext, owner: Option<&Owner>, purc
         return Err(Error::not_found("paid order of these items"));
     };
     let lines = history_store::lines(&transaction, payment.id, cx.language).await?;
+    let refunded = history_store::refunded(&transaction, payment.id).await?;
     let paid_at = payment.completed_at.unwrap_or(now);
     let order = PaidOrder {
         number: payment.id,
         site_order_id: &payment.site_order_id,
         lines: &lines,
         amount: payment.amount,
+        refunded,
         paid_at,
     };
     let email = receipt_email::write(&cx.brand.config, cx.language, &order);

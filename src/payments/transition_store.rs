@@ -1,7 +1,7 @@
 //! SQL of a payment's transition: its status, the stock of its lines and the effects of its completion, in one transaction.
 //!
 //! # Invariants
-//! - Rows are locked in one order, the payment and then its items by id, so that concurrent transitions do not deadlock.
+//! - Rows are locked in one order, payments by id and then items by id, so that concurrent transitions do not deadlock.
 
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
@@ -16,7 +16,7 @@ use crate::platform::postgres::{Executor, Transaction};
 /// # Errors
 /// 404 for an unknown payment.
 pub(super) async fn lock(transaction: &Transaction, payment_id: i64) -> Result<Payment> {
-    let lock = transaction.prepare_cached("select from payment where payment_id = $1 for update").await?;
+    let lock = transaction.prepare_cached(include_str!("lock_payment.sql")).await?;
     let lock_items = transaction
         .prepare_cached(
             r"select from item where item_id in (select item_id from payment_line where payment_id = $1)
@@ -78,7 +78,8 @@ pub(super) async fn move_stock(client: &impl Executor, payment_id: i64, stock: S
     Ok(client.query_one(&statement, &[&payment_id]).await?.get(0))
 }
 
-/// Saves a transition. A payment that expires without a QR code is abandoned: its order id may be used again.
+/// Saves a transition, and why it needs manual action (`to_settle`). A payment that expires without a QR code is abandoned: its
+/// order id may be used again.
 pub(super) async fn save(
     client: &impl Executor,
     payment: &Payment,
@@ -86,15 +87,15 @@ pub(super) async fn save(
     transaction: &ProviderTransaction,
     next_poll_at: Option<Timestamp>,
     now: Timestamp,
-    to_settle: bool,
+    to_settle: Option<&str>,
 ) -> Result<()> {
     let statement = client
         .prepare_cached(
             r"update payment
-              set status = $2, holds = holds and $3, look_at = $4, looks = 0, remark = null,
+              set status = $2, holds = holds and $3, look_at = $4, looks = 0, remark = case when to_settle then concat_ws('; ', remark, $8::text) else $8 end,
                   completed_at = case when $2 = 'COMPLETED' then $5::timestamptz end,
                   transaction_id = coalesce($6, transaction_id), transaction_date = coalesce($7, transaction_date),
-                  to_settle = to_settle or $8,
+                  to_settle = to_settle or $8::text is not null,
                   qr_id = case when $2 = 'COMPLETED' then coalesce(qr_id, qr_id_told) else qr_id end,
                   abandoned = abandoned or ($2 = 'EXPIRED' and qr_id is null)
               where payment_id = $1",
@@ -105,16 +106,5 @@ pub(super) async fn save(
     let parameters: [&(dyn ToSql + Sync); 8] =
         [&payment.id, &status, &keeps_stock, &next_poll_at, &now, &transaction.id, &transaction.date, &to_settle];
     client.execute(&statement, &parameters).await?;
-    Ok(())
-}
-
-/// Queues the fiscal receipt of a completed payment, due at `next_try_at`.
-pub(super) async fn queue_receipt(client: &impl Executor, payment: &Payment, next_try_at: Timestamp) -> Result<()> {
-    let statement = client
-        .prepare_cached(
-            r"insert into receipt (payment_id, number, next_try_at) values ($1, $2, $3) on conflict do nothing",
-        )
-        .await?;
-    client.execute(&statement, &[&payment.id, &payment.bank_order_id, &next_try_at]).await?;
     Ok(())
 }

@@ -45,6 +45,7 @@ mod openapi_answers;
 mod openapi_errors;
 mod output;
 mod overload;
+mod payment_books;
 mod payment_edge_cases;
 mod payment_failures;
 mod payments;

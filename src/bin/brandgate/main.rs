@@ -17,6 +17,7 @@ mod reviews;
 mod serve;
 mod supervisor;
 mod systemd;
+mod unknown_money;
 mod work;
 
 use std::path::PathBuf;

@@ -172,6 +172,7 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
     row.plain(Some(item.stock == Some(Stock::Available)));
     row.plain(quantity);
     row.plain(remainings);
+    row.plain(item.vat);
     row.plain(item.rating);
     row.plain(item.visible);
     row.plain(item.priority);

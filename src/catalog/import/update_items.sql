@@ -14,7 +14,7 @@ with updated as (
         imported_rating = n.imported_rating,
         rating = case when n.is_reviewed then i.rating else n.imported_rating end,
         visible = n.visible, priority = n.priority, tags = n.tags, badges = n.badges, photos = n.photos,
-        questions = n.questions, translations = n.translations
+        questions = n.questions, translations = n.translations, vat = n.vat
     from (
         select o.item_id,
                coalesce(r.category_id, o.category_id) as category_id,
@@ -38,18 +38,19 @@ with updated as (
                coalesce(s.badges, o.badges) as badges,
                coalesce(s.photos, o.photos) as photos,
                coalesce(s.questions, o.questions) as questions,
-               import_merge_translations(o.translations, s.translations) as translations
+               import_merge_translations(o.translations, s.translations) as translations,
+               coalesce(s.vat, o.vat) as vat
         from import_ready r join import_item s using (row_no) join item o on o.item_id = r.item_id
         where r.known and r.problem is null and not r.later_feed
     ) n
     where i.item_id = n.item_id
       and ((i.category_id, i.subcategory_id, i.name, i.simple_description, i.description, i.description_fields, i.currency,
            i.price, i.discount, i.imported_rating, i.visible, i.priority, i.tags, i.badges,
-           i.photos, i.questions, i.translations)
+           i.photos, i.questions, i.translations, i.vat)
           is distinct from
           (n.category_id, n.subcategory_id, n.name, n.simple_description, n.description, n.description_fields, n.currency,
            n.price, n.discount, n.imported_rating, n.visible, n.priority, n.tags, n.badges,
-           n.photos, n.questions, n.translations)
+           n.photos, n.questions, n.translations, n.vat)
            or n.has_stock and (i.quantity, i.remainings) is distinct from (n.quantity, n.remainings)
            or not n.has_stock and n.available and (i.quantity = 0 or i.remainings = 'out'))
     returning i.item_id

@@ -153,7 +153,7 @@ metrics! {
         queue_waiting: Gauge [queue] "Messages waiting to be sent";
         queue_failed: Gauge [queue] "Messages that failed permanently and need manual action";
         queue_oldest_seconds: FloatGauge in Seconds [queue] "Age of the oldest waiting message";
-        payments: Gauge [state] "Payments by state; to_settle needs manual action";
+        payments: Gauge [state] "Payments by state; to_settle and unknown (money without an order) need manual action";
         worker_passes: Counter [pass] "Runs of background jobs";
         worker_pass_failures: Counter [pass] "Failed runs of background jobs";
         worker_passes_seconds: FloatCounter in Seconds [pass] "Time spent in background jobs";

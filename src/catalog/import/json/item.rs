@@ -8,6 +8,7 @@ use super::fields::Fields;
 use crate::catalog::CatalogId;
 use crate::catalog::import::record::{ItemRecord, MAX_PRICE, Stock};
 use crate::foundation::hex;
+use crate::foundation::vat::{self, VAT_RATES};
 
 /// Has to fit into a `tsvector`, see `fields`.
 const MAX_DESCRIPTION_CHARS: usize = 50_000;
@@ -56,6 +57,7 @@ pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
         price: fields.decimal("price", MAX_PRICE, 2)?,
         discount: fields.decimal("discount", Decimal::ONE_HUNDRED, 2)?,
         stock: stock(fields)?,
+        vat: vat(fields)?,
         rating: fields.decimal("rating", Decimal::from(5), 1)?,
         visible: fields.boolean("visible")?,
         priority: fields.integer("priority")?,
@@ -67,6 +69,11 @@ pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
         regions: fields.region_ids()?,
         reviews: reviews(fields, &author)?,
     })
+}
+
+fn vat(fields: &mut Fields) -> Result<Option<&'static str>, String> {
+    let Some(text) = fields.filled_text("vat")? else { return Ok(None) };
+    vat::parse(&text).map(Some).ok_or_else(|| format!("vat: expected one of {}", VAT_RATES.join(", ")))
 }
 
 /// A quantity takes precedence over a level.

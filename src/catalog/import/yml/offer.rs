@@ -8,6 +8,7 @@ use serde_json::json;
 use super::super::record::{ItemRecord, Stock, natural_number, number_of};
 use super::{html, money, text};
 use crate::catalog::CatalogId;
+use crate::foundation::vat;
 
 const MAX_NAME_CHARS: usize = 500;
 const MAX_DESCRIPTION_CHARS: usize = 20_000;
@@ -42,6 +43,7 @@ pub(super) enum Field {
     QuantityInStock,
     StockQuantity,
     Quantity,
+    Vat,
 }
 
 impl Field {
@@ -69,6 +71,7 @@ impl Field {
             "quantity_in_stock" => Field::QuantityInStock,
             "stock_quantity" => Field::StockQuantity,
             "quantity" => Field::Quantity,
+            "vat" => Field::Vat,
             _ => return None,
         })
     }
@@ -125,6 +128,7 @@ impl Offer {
             price,
             discount,
             stock: self.stock(),
+            vat: self.vat(corrections),
             photos: self.photos(),
             ..ItemRecord::default()
         })
@@ -208,6 +212,15 @@ impl Offer {
             return Err("currency is not three letters");
         }
         Ok(Some(if code == "RUR" { "RUB".to_owned() } else { code }))
+    }
+
+    fn vat(&self, corrections: &mut Vec<&'static str>) -> Option<&'static str> {
+        let text = self.first(Field::Vat, 20)?;
+        let rate = vat::parse_yml(&text);
+        if rate.is_none() {
+            corrections.push("vat is not understood: ignored");
+        }
+        rate
     }
 
     fn photos(&self) -> Option<String> {
