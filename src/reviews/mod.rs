@@ -8,8 +8,8 @@
 //! - An item's rating is updated by triggers in the statement that writes a review.
 //! - Every write locks in the order reviewer, item, review, so that writes do not deadlock.
 
-mod body;
 pub(crate) mod http;
+mod request_body;
 mod store;
 
 use crate::platform::postgres::Executor;

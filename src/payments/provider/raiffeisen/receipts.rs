@@ -3,9 +3,9 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::raiffeisen::{RaiffeisenClient, parse};
-use super::{FiscalReceipt, ProviderError, ReceiptKind, ReceiptLine, ReceiptStatus};
+use super::{RaiffeisenClient, parse};
 use crate::foundation::money::Exact;
+use crate::payments::provider::{FiscalReceipt, ProviderError, ReceiptKind, ReceiptLine, ReceiptStatus};
 use crate::platform::http_client::{HttpRequest, HttpResponse};
 
 /// Limits of the fiscal API (`fiscal.yml`).
@@ -41,7 +41,7 @@ struct Item<'a> {
 impl RaiffeisenClient<'_> {
     /// `POST /api/fiscal/v1/receipts/{kind}` stores a receipt, `PUT /api/fiscal/v1/receipts/{kind}/{number}` registers it. What an
     /// earlier attempt has registered, whose response was lost, is a conflict and counts as registered.
-    pub(super) async fn register_receipt(&self, receipt: &FiscalReceipt<'_>) -> Result<(), ProviderError> {
+    pub(in crate::payments) async fn register_receipt(&self, receipt: &FiscalReceipt<'_>) -> Result<(), ProviderError> {
         let FiscalReceipt { kind, number, .. } = *receipt;
         let store = HttpRequest::post(self.receipts_url(kind)).json(&body(receipt));
         let register = || HttpRequest::put(self.receipt_url(kind, number));
@@ -59,7 +59,7 @@ impl RaiffeisenClient<'_> {
     }
 
     /// `GET /api/fiscal/v1/receipts/{kind}/{number}`.
-    pub(super) async fn receipt_status(
+    pub(in crate::payments) async fn receipt_status(
         &self,
         kind: ReceiptKind,
         number: &str,
