@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rust_decimal::Decimal;
 
 use super::toml_reader::{SecretSource, Section};
-use crate::foundation::vat::VAT_RATES;
 use crate::foundation::secret::Secret;
+use crate::foundation::vat::VAT_RATES;
 
 #[derive(Debug, Clone)]
 pub struct TelegramConfig {

@@ -26,7 +26,10 @@ pub fn parse_yml(text: &str) -> Option<&'static str> {
         "2" => Some("vat10"),
         "20" => Some("vat20"),
         "22" => Some("vat22"),
-        _ => text.strip_suffix('%').filter(|percent| percent.len() < 3).and_then(|percent| parse(&format!("vat{percent}"))),
+        _ => text
+            .strip_suffix('%')
+            .filter(|percent| percent.len() < 3)
+            .and_then(|percent| parse(&format!("vat{percent}"))),
     }
 }
 

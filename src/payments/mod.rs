@@ -43,8 +43,8 @@ use provider::{PollRequest, PollTarget, Provider, ProviderError};
 pub use provider::{WEBHOOK_SIGNATURE_HEADER, health_check};
 pub use purchase_request::{Purchase, send_receipt_email};
 pub use refund::{Refund, RefundRequest, follow as follow_refunds, refund, refunded};
-use state::{ProviderStatus, ProviderTransaction, StockMovement, Transition};
 pub use settlement::{Settlement, settle, settlements};
+use state::{ProviderStatus, ProviderTransaction, StockMovement, Transition};
 pub use state::{RefundStatus, Status};
 pub use store::Payment;
 

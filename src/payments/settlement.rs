@@ -1,9 +1,9 @@
 //! Payments that need manual action: which ones, why, and how they were settled.
 
 use crate::foundation::error::{Error, Result};
+use crate::payments::settlement_store;
 use crate::payments::state::Status;
 use crate::payments::store::{self, Payment};
-use crate::payments::settlement_store;
 use crate::tenant::brand::Brand;
 
 pub use settlement_store::Settlement;
@@ -26,7 +26,10 @@ pub(super) fn reason(before: Status, is_short: bool, overlaps: &[Overlap]) -> Op
     }
     reasons.extend(overlaps.iter().map(|other| {
         let Overlap { payment_id, site_order_id, item_ids } = other;
-        format!("payment {payment_id} (order {site_order_id}) also paid for {}: it may be a double payment", items(item_ids))
+        format!(
+            "payment {payment_id} (order {site_order_id}) also paid for {}: it may be a double payment",
+            items(item_ids)
+        )
     }));
     let lateness = match before {
         Status::Expired => "paid after it had expired; ",

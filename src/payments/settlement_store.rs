@@ -35,7 +35,9 @@ pub(super) async fn overlaps(client: &impl Executor, payment_id: i64) -> Result<
 /// Adds a remark to a payment.
 pub(super) async fn add_remark(client: &impl Executor, payment_id: i64, remark: &str) -> Result<()> {
     let statement = client
-        .prepare_cached("update payment set remark = concat_ws('; ', nullif(remark, ''), $2::text) where payment_id = $1")
+        .prepare_cached(
+            "update payment set remark = concat_ws('; ', nullif(remark, ''), $2::text) where payment_id = $1",
+        )
         .await?;
     client.execute(&statement, &[&payment_id, &remark]).await?;
     Ok(())
@@ -57,7 +59,7 @@ pub(super) async fn settle(client: &impl Executor, payment_id: i64, note: &str, 
                   update payment set to_settle = false where payment_id = $1 and to_settle returning payment_id, remark
               )
               insert into settlement (payment_id, reason, note, settled_at)
-              select payment_id, remark, $2, $3 from settled",
+              select payment_id, remark, $2::text, $3::timestamptz from settled",
         )
         .await?;
     Ok(client.execute(&statement, &[&payment_id, &note, &now]).await? == 1)

@@ -46,11 +46,14 @@ const TAKE_STOCK: &str = r"
         update item i set held = greatest(i.held - l.quantity, 0),
                           quantity = case when i.quantity is not null then greatest(i.quantity - l.quantity, 0) end
         from payment_line l where l.payment_id = $1 and l.item_id = i.item_id
+    ), short as (
+        update payment_line l set short = l.quantity - s.units
+        from (select l.item_id, case when i.item_id is null then 0 else coalesce(i.quantity, l.quantity) end as units
+              from payment_line l left join item i using (item_id) where l.payment_id = $1) s
+        where l.payment_id = $1 and l.item_id = s.item_id and s.units < l.quantity
+        returning l.item_id
     )
-    select exists (
-        select from payment_line l left join item i using (item_id)
-        where l.payment_id = $1 and (i.item_id is null or i.quantity < l.quantity)
-    )";
+    select exists (select from short)";
 
 /// Units that other payments hold are not taken.
 const TAKE_STOCK_LATE: &str = r"
@@ -58,14 +61,18 @@ const TAKE_STOCK_LATE: &str = r"
         update item i set quantity = i.quantity - least(l.quantity, greatest(i.quantity - i.held, 0))
         from payment_line l
         where l.payment_id = $1 and l.item_id = i.item_id and i.quantity is not null
+    ), short as (
+        update payment_line l set short = l.quantity - s.units
+        from (select l.item_id,
+                     case when i.item_id is null then 0
+                          else least(item_left(i.quantity, i.held, i.remainings), l.quantity) end as units
+              from payment_line l left join item i using (item_id) where l.payment_id = $1) s
+        where l.payment_id = $1 and l.item_id = s.item_id and s.units < l.quantity
+        returning l.item_id
     )
-    select exists (
-        select from payment_line l left join item i using (item_id)
-        where l.payment_id = $1
-          and (i.item_id is null or item_left(i.quantity, i.held, i.remainings) < l.quantity)
-    )";
+    select exists (select from short)";
 
-/// Moves the stock of a payment's lines; returns whether it was insufficient: the money arrived late, or an import reduced the
+/// Moves the stock of a payment's lines, and saves how many units were short; returns whether it was insufficient: the money arrived late, or an import reduced the
 /// stock or replaced the item while its units were held. No quantity becomes negative.
 pub(super) async fn move_stock(client: &impl Executor, payment_id: i64, stock: StockMovement) -> Result<bool> {
     let sql = match stock {

@@ -35,7 +35,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
 /// The number and name of every migration.
 fn numbered() -> impl Iterator<Item = (i32, &'static str)> {
     MIGRATIONS.iter().map(|(name, _)| {
-        let number = name.strip_prefix('V').and_then(|name| name.split_once("__")).and_then(|(number, _)| number.parse().ok());
+        let number =
+            name.strip_prefix('V').and_then(|name| name.split_once("__")).and_then(|(number, _)| number.parse().ok());
         (number.expect("names are V<number>__<word>"), *name)
     })
 }
@@ -215,6 +216,9 @@ mod tests {
             })
             .collect();
         assert_eq!(files, listed);
-        assert!(numbered().all(|(number, _)| number != 7), "existing databases are past this number and would never apply it");
+        assert!(
+            numbered().all(|(number, _)| number != 7),
+            "existing databases are past this number and would never apply it"
+        );
     }
 }

@@ -104,7 +104,7 @@ fn roubles(text: &str) -> Result<Decimal, String> {
 /// # Errors
 /// A message that names the brand.
 pub(crate) async fn run(brands: &[BrandConfig], command: PaymentsCommand) -> Result<(), String> {
-    let name = match &command {
+    let name: &str = match &command {
         PaymentsCommand::List { brand, .. } => brand,
         PaymentsCommand::Refund { one, .. }
         | PaymentsCommand::Show(one)

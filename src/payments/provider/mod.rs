@@ -90,11 +90,7 @@ impl<'b> Provider<'b> {
     }
 
     /// Returns the status of a receipt; a number that the provider does not know is [`ReceiptStatus::New`].
-    pub(super) async fn receipt_status(
-        &self,
-        kind: ReceiptKind,
-        number: &str,
-    ) -> Result<ReceiptStatus, ProviderError> {
+    pub(super) async fn receipt_status(&self, kind: ReceiptKind, number: &str) -> Result<ReceiptStatus, ProviderError> {
         match self {
             Provider::Raiffeisen(client) => client.receipt_status(kind, number).await,
         }

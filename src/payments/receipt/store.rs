@@ -79,9 +79,7 @@ fn receipt_from_row(row: &Row) -> Result<Receipt> {
         next_try_at: row.try_get("next_try_at")?,
         last_error: row.try_get("last_error")?,
         amount: row.try_get("amount")?,
-        lines: lines
-            .map(|(((name, price), quantity), vat)| ReceiptLine { name, price, quantity, vat })
-            .collect(),
+        lines: lines.map(|(((name, price), quantity), vat)| ReceiptLine { name, price, quantity, vat }).collect(),
     })
 }
 
@@ -112,7 +110,7 @@ pub(super) async fn queue_of_refund(
     let statement = client
         .prepare_cached(
             r"insert into refund_receipt (refund_id, number, next_try_at, without_section)
-              select $1, $1, $2, $3 where exists (select from refund_line where refund_id = $1) on conflict do nothing",
+              select $1::text, $1, $2::timestamptz, $3::boolean where exists (select from refund_line where refund_id = $1) on conflict do nothing",
         )
         .await?;
     client.execute(&statement, &[&refund_id, &next_try_at, &without_section]).await?;
@@ -129,7 +127,9 @@ pub(super) async fn queue_missing(client: &impl Executor, since: Timestamp, now:
 /// Deletes the receipts that instances without the section queued before `before` and that no worker has tried.
 pub(super) async fn drop_unclaimed(client: &impl Executor, before: Timestamp) -> Result<u64> {
     let of_payments = client
-        .prepare_cached("delete from receipt where without_section and status = 'QUEUED' and tries = 0 and next_try_at < $1")
+        .prepare_cached(
+            "delete from receipt where without_section and status = 'QUEUED' and tries = 0 and next_try_at < $1",
+        )
         .await?;
     let of_refunds = client
         .prepare_cached(

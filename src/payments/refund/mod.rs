@@ -82,13 +82,7 @@ async fn store_request(brand: &Brand, payment_id: i64, request: &RefundRequest) 
     Ok((payment.bank_order_id, refund))
 }
 
-fn new_refund(
-    payment: &Payment,
-    earlier: &[Refund],
-    amount: Decimal,
-    status: RefundStatus,
-    now: Timestamp,
-) -> Refund {
+fn new_refund(payment: &Payment, earlier: &[Refund], amount: Decimal, status: RefundStatus, now: Timestamp) -> Refund {
     let ordinal = last_ordinal(earlier) + 1;
     let id = refund_id(&payment.bank_order_id, ordinal);
     Refund { id, ordinal: Some(ordinal), amount, status, created_at: now, found_at_bank: false }

@@ -145,7 +145,14 @@ mod tests {
 
     fn earlier(amount: i64, status: RefundStatus, age_mins: i64) -> Refund {
         let created_at = NOW - SignedDuration::from_mins(age_mins);
-        Refund { id: format!("r{amount}"), ordinal: None, amount: Decimal::from(amount), status, created_at, found_at_bank: false }
+        Refund {
+            id: format!("r{amount}"),
+            ordinal: None,
+            amount: Decimal::from(amount),
+            status,
+            created_at,
+            found_at_bank: false,
+        }
     }
 
     /// Items 1 (two units of 20) and 2 (three units of 20).

@@ -135,7 +135,18 @@ pub(super) async fn insert(
     let Refund { id, ordinal, amount, status, created_at, found_at_bank } = refund;
     let status = status.as_str();
     let parameters: [&(dyn ToSql + Sync); 12] = [
-        id, &payment_id, ordinal, amount, &status, created_at, found_at_bank, &restock, &items, &positions, &amounts, &units,
+        id,
+        &payment_id,
+        ordinal,
+        amount,
+        &status,
+        created_at,
+        found_at_bank,
+        &restock,
+        &items,
+        &positions,
+        &amounts,
+        &units,
     ];
     client.execute(&statement, &parameters).await?;
     Ok(())
@@ -153,7 +164,7 @@ pub(super) async fn save_status(
     let statement = client
         .prepare_cached(
             r"with before as (
-                  select refund_id, restock and restocked_at is null and $2 in ('IN_PROGRESS', 'COMPLETED') as restocks
+                  select refund_id, restock and restocked_at is null and $2::text in ('IN_PROGRESS', 'COMPLETED') as restocks
                   from refund where refund_id = $1 for update
               )
               update refund r
@@ -206,9 +217,8 @@ pub(super) async fn claim_open(
 
 /// Returns what was refunded, or is being refunded, of those payments that have refunds.
 pub(super) async fn refunded(client: &impl Executor, payment_ids: &[i64]) -> Result<HashMap<i64, Decimal>> {
-    let statement = client
-        .prepare_cached("select payment_id, refunded from payment_refunded where payment_id = any ($1)")
-        .await?;
+    let statement =
+        client.prepare_cached("select payment_id, refunded from payment_refunded where payment_id = any ($1)").await?;
     let rows = client.query(&statement, &[&payment_ids]).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }

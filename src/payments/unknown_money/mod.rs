@@ -120,7 +120,11 @@ async fn save_refund(
         Ok(RefundStatus::InProgress | RefundStatus::Requested) | Err(_) => return Ok(()),
     };
     if matches!(result, Ok(RefundStatus::Declined)) {
-        tracing::error!(brand = brand.name(), unknown.id = unknown_id, "the bank declined a refund of money without an order");
+        tracing::error!(
+            brand = brand.name(),
+            unknown.id = unknown_id,
+            "the bank declined a refund of money without an order"
+        );
     }
     store::save(&brand.postgres().await?, unknown_id, status, None, now).await
 }

@@ -81,7 +81,8 @@ pub(super) async fn insert(
     let statement = client
         .prepare_cached(
             r"insert into unknown_money (bank_order_id, qr_id, amount, transaction_date, noticed_at)
-              values ($1, $2, $3, $4, $5) on conflict do nothing",
+              select $1::text, $2::text, $3::numeric, $4::timestamptz, $5::timestamptz
+              where not exists (select from unknown_money where bank_order_id = $1) on conflict do nothing",
         )
         .await?;
     let WebhookEvent { order_id, qr_id, transaction_date, .. } = event;

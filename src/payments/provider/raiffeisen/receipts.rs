@@ -53,7 +53,9 @@ impl RaiffeisenClient<'_> {
             _ => {}
         }
         match self.send_fiscal(register()).await {
-            Err(error) if is_conflict(&error) && self.receipt_status(kind, number).await? != ReceiptStatus::New => Ok(()),
+            Err(error) if is_conflict(&error) && self.receipt_status(kind, number).await? != ReceiptStatus::New => {
+                Ok(())
+            }
             result => result.map(drop),
         }
     }

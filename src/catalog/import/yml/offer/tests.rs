@@ -222,3 +222,11 @@ fn stock_is_a_count_or_a_level() {
     let vast = "<outlets><outlet instock='99999999999'/><outlet instock='2147483647'/></outlets>";
     assert_eq!(stock("", vast), Some(Stock::Count(i32::MAX)));
 }
+
+#[test]
+fn vat_rates_are_read_or_reported() {
+    assert_eq!(item("<vat>VAT_10</vat>").vat, Some("vat10"));
+    let got = offers("<offer id='1'><price>9</price><vat>7</vat></offer>");
+    assert_eq!((got.items[0].vat, got.items[0].price), (None, number(9)));
+    assert!(got.rejected[0].contains("vat is not understood"), "{:?}", got.rejected);
+}
