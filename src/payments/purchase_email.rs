@@ -18,7 +18,7 @@ pub(super) struct PaidOrder<'a> {
     pub site_order_id: &'a str,
     pub lines: &'a [OrderLine],
     pub amount: Decimal,
-    /// Refunds in progress included.
+    /// What was returned, or is being returned, to the buyer.
     pub refunded: Decimal,
     pub paid_at: Timestamp,
 }
@@ -61,8 +61,8 @@ pub(super) fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'
                         }
                         @if !order.refunded.is_zero() {
                             tr {
-                                td style="padding:12px 0;font-weight:bold" { (texts.refunded) }
-                                td style="padding:12px 0;font-weight:bold;text-align:right;white-space:nowrap" { (format_amount(order.refunded, texts)) }
+                                td style="padding:0 0 12px;font-weight:bold" { (texts.refunded) }
+                                td style="padding:0 0 12px;font-weight:bold;text-align:right;white-space:nowrap" { (format_amount(order.refunded, texts)) }
                             }
                         }
                     }
