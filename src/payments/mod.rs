@@ -159,7 +159,7 @@ async fn apply(brand: &Brand, payment_id: i64, reported: &ProviderStatus) -> Res
         transaction.rollback().await?;
         return Ok(payment);
     };
-    let is_short = transition_store::move_stock(&transaction, payment.id, transition.stock).await?;
+    let is_short = transition_store::lacks_stock(&transaction, payment.id, transition.stock).await?;
     let overlaps = match transition.status {
         Status::Completed => settlement_store::overlaps(&transaction, payment.id).await?,
         _ => Vec::new(),

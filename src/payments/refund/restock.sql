@@ -10,7 +10,7 @@ with returned as (
     join payment_line l on l.payment_id = refund.payment_id and l.item_id = r.item_id
     where r.refund_id = $1
 )
-update item i set quantity = i.quantity + returned.units
+update item_stock s set quantity = s.quantity + returned.units
 from returned
-where i.item_id = returned.item_id and returned.units > 0 and i.quantity is not null
-returning i.item_id
+where s.item_id = returned.item_id and returned.units > 0 and s.quantity is not null
+returning s.item_id
