@@ -1,4 +1,4 @@
-//! Types that every layer uses: errors, secrets, money, VAT, languages, time, hexadecimal.
+//! Types that every layer uses: errors, secrets, money, VAT, languages, time, hexadecimal, visible text.
 
 pub mod clock;
 pub mod error;
@@ -10,4 +10,5 @@ pub mod money;
 pub(crate) mod secret;
 pub(crate) mod texts;
 pub mod vat;
+pub(crate) mod visible;
 pub(crate) mod whole_number;

@@ -17,7 +17,8 @@ use crate::harness::{
 
 /// Rate limits that the load does not reach.
 const NO_RATE_LIMITS: &str = "[rates]\ncart_writes_per_address = 1000000\ncart_writes_per_visitor = 1000000\n\
-                              payments_per_address = 1000000\nreviews_per_address = 1000000\n";
+                              payments_per_address = 1000000\nreviews_per_address = 1000000\n\
+                              anonymous_reviews_per_hour = 1000000\n";
 const CLIENTS: usize = 8;
 const ORDERS_PER_CLIENT: usize = 13;
 const KILLS: usize = 8;
