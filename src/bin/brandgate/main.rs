@@ -175,6 +175,15 @@ fn load_some(source: &ConfigSource) -> Result<LoadedBrands, ExitCode> {
     Err(ExitCode::from(2))
 }
 
+/// Parses a note of 1 to 1,000 characters.
+fn note(text: &str) -> Result<String, String> {
+    let note = text.trim();
+    match (1..=1_000).contains(&note.chars().count()) {
+        true => Ok(note.to_owned()),
+        false => Err("expected a text of at most 1,000 characters".to_owned()),
+    }
+}
+
 /// Parses the number of an entry that the command `listed_by` shows.
 fn listed_number(text: &str, listed_by: &str) -> Result<i64, String> {
     let number = text.parse().ok().filter(|number| *number > 0);

@@ -58,7 +58,7 @@ pub(crate) enum PaymentsCommand {
         #[command(flatten)]
         one: PaymentArguments,
         /// Say how it was settled; the note is kept
-        #[arg(long, value_name = "TEXT", value_parser = note)]
+        #[arg(long, value_name = "TEXT", value_parser = super::note)]
         note: String,
     },
     /// List, attach and refund money for orders that the database does not have
@@ -78,15 +78,6 @@ pub(crate) struct PaymentArguments {
 
 fn number(text: &str) -> Result<i64, String> {
     super::listed_number(text, "payments list")
-}
-
-/// A note of 1 to 1,000 characters.
-pub(crate) fn note(text: &str) -> Result<String, String> {
-    let note = text.trim();
-    match (1..=1_000).contains(&note.chars().count()) {
-        true => Ok(note.to_owned()),
-        false => Err("expected a text of at most 1,000 characters".to_owned()),
-    }
 }
 
 fn returned_item(text: &str) -> Result<(i64, i32), String> {

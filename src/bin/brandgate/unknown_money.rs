@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::list::{self, Align, Row};
 use super::output::say;
-use super::payments::note;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum UnknownMoneyCommand {
@@ -45,7 +44,7 @@ pub(crate) struct UnknownMoneyArguments {
     #[arg(value_parser = number, allow_negative_numbers = true)]
     unknown: i64,
     /// Say why; the note is kept
-    #[arg(long, value_name = "TEXT", value_parser = note)]
+    #[arg(long, value_name = "TEXT", value_parser = super::note)]
     note: String,
 }
 
