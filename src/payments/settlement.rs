@@ -6,16 +6,8 @@ use crate::payments::state::Status;
 use crate::payments::store::{self, Payment};
 use crate::tenant::brand::Brand;
 
+use settlement_store::Overlap;
 pub use settlement_store::Settlement;
-
-/// Another paid payment of the same owner for some of the same items, which may be the same purchase.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Overlap {
-    pub payment_id: i64,
-    pub site_order_id: String,
-    /// The items that both payments paid for.
-    pub item_ids: Vec<i64>,
-}
 
 /// Describes why a payment that was just completed needs manual action; `None` when it does not. `before` is the status that it
 /// had; `is_short` tells that some of its units were not in stock.

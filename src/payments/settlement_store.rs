@@ -3,8 +3,16 @@
 use jiff::Timestamp;
 
 use crate::foundation::error::Result;
-use crate::payments::settlement::Overlap;
 use crate::platform::postgres::Executor;
+
+/// Another paid payment of the same owner for some of the same items, which may be the same purchase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Overlap {
+    pub payment_id: i64,
+    pub site_order_id: String,
+    /// The items that both payments paid for.
+    pub item_ids: Vec<i64>,
+}
 
 /// How a payment was settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
