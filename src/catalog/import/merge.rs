@@ -86,11 +86,7 @@ async fn merge_file(
 ) -> Result<()> {
     let MergedFile { file_no, region, records, time } = *file;
     if let Some(region) = region {
-        let known = transaction.query_opt("select from region where region_id = $1", &[&region]).await?;
-        if known.is_none() {
-            let message = format!("There is no region {region}: import the regions first.");
-            return Err(Error::malformed("unknown_region", message));
-        }
+        check_region(transaction, region).await?;
     }
     transaction.batch_execute("drop table if exists import_ready").await?;
     transaction.execute(RESOLVE_ITEMS, &[&file_no, &region]).await?;
@@ -127,6 +123,16 @@ async fn merge_file(
     reviews::merge(transaction, &mut summary.reviews).await?;
     transaction.execute(ADD_TOUCHED, &[&region]).await?;
     Ok(())
+}
+
+async fn check_region(transaction: &Transaction<'_>, region: &str) -> Result<()> {
+    match transaction.query_opt("select from region where region_id = $1", &[&region]).await? {
+        Some(_) => Ok(()),
+        None => {
+            let message = format!("There is no region {region}: import the regions first.");
+            Err(Error::malformed("unknown_region", message))
+        }
+    }
 }
 
 /// Streams rows of a label and a reason: a bad file may have as many problems as records.
