@@ -86,25 +86,16 @@ async fn merge_file(
 ) -> Result<()> {
     let MergedFile { file_no, region, records, time } = *file;
     if let Some(region) = region {
-        check_region(transaction, region).await?;
+        let known = transaction.query_opt("select from region where region_id = $1", &[&region]).await?;
+        if known.is_none() {
+            let message = format!("There is no region {region}: import the regions first.");
+            return Err(Error::malformed("unknown_region", message));
+        }
     }
     transaction.batch_execute("drop table if exists import_ready").await?;
     transaction.execute(RESOLVE_ITEMS, &[&file_no, &region]).await?;
     transaction.batch_execute("analyze import_ready").await?;
-    for_each_row(transaction, PROBLEMS, None, |label, reason| report.add(RecordProblem::rejected(label, reason)))
-        .await?;
-    for_each_row(transaction, DUPLICATES, Some(file_no), |label, reason| {
-        report.add(RecordProblem::rejected(label, reason));
-    })
-    .await?;
-    for_each_row(transaction, OMISSIONS, None, |label, reason| {
-        report.add(RecordProblem::incomplete(label, reason));
-    })
-    .await?;
-    for_each_row(transaction, DIFFERENT_PRICES, None, |label, reason| {
-        report.add(RecordProblem::corrected(label, reason));
-    })
-    .await?;
+    report_problems(transaction, file_no, report).await?;
     let usable = transaction.query_one(COUNT_USABLE, &[]).await?;
     let usable_items = usable.get::<_, i64>("usable") as u64;
     summary.items_read += usable_items;
@@ -125,14 +116,23 @@ async fn merge_file(
     Ok(())
 }
 
-async fn check_region(transaction: &Transaction<'_>, region: &str) -> Result<()> {
-    match transaction.query_opt("select from region where region_id = $1", &[&region]).await? {
-        Some(_) => Ok(()),
-        None => {
-            let message = format!("There is no region {region}: import the regions first.");
-            Err(Error::malformed("unknown_region", message))
-        }
-    }
+/// Reports the problems of the file in `import_ready`.
+async fn report_problems(transaction: &Transaction<'_>, file_no: i32, report: &mut ImportReport) -> Result<()> {
+    for_each_row(transaction, PROBLEMS, None, |label, reason| report.add(RecordProblem::rejected(label, reason)))
+        .await?;
+    for_each_row(transaction, DUPLICATES, Some(file_no), |label, reason| {
+        report.add(RecordProblem::rejected(label, reason));
+    })
+    .await?;
+    for_each_row(transaction, OMISSIONS, None, |label, reason| {
+        report.add(RecordProblem::incomplete(label, reason));
+    })
+    .await?;
+    for_each_row(transaction, DIFFERENT_PRICES, None, |label, reason| {
+        report.add(RecordProblem::corrected(label, reason));
+    })
+    .await?;
+    Ok(())
 }
 
 /// Streams rows of a label and a reason: a bad file may have as many problems as records.
