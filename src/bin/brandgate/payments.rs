@@ -3,13 +3,14 @@
 use brandgate::config::BrandConfig;
 use brandgate::foundation::error::Result as BrandResult;
 use brandgate::foundation::money::Exact;
-use brandgate::payments::{self, Payment, PaymentFilter, RefundRequest};
+use brandgate::payments::{self, OrderLine, Payment, PaymentFilter, RefundRequest};
 use brandgate::tenant::brand::Brand;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::list::{self, Align, Row};
 use super::output::say;
+use super::payment_search::{self, PaymentSearch};
 use super::unknown_money::{self, UnknownMoneyCommand};
 
 #[derive(clap::Subcommand)]
@@ -25,6 +26,8 @@ pub(crate) enum PaymentsCommand {
         /// List only payments that need manual action: paid when the stock was gone, or twice
         #[arg(long)]
         to_settle: bool,
+        #[command(flatten)]
+        search: PaymentSearch,
         /// List at most this many payments
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         count: i64,
@@ -32,8 +35,15 @@ pub(crate) enum PaymentsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show a payment with its items and refunds
-    Show(PaymentArguments),
+    /// Show a payment with its items, refunds and emails
+    Show {
+        /// Use the brand of this name
+        #[arg(long)]
+        brand: String,
+        /// Number of the payment, which its emails name too, or the siteorderID of its order
+        #[arg(allow_negative_numbers = true)]
+        payment: String,
+    },
     /// Refund a payment through the bank, in full or in part; repeat it safely when the bank did not respond
     Refund {
         #[command(flatten)]
@@ -96,11 +106,10 @@ fn roubles(text: &str) -> Result<Decimal, String> {
 /// A message that names the brand.
 pub(crate) async fn run(brands: &[BrandConfig], command: PaymentsCommand) -> Result<(), String> {
     let name: &str = match &command {
-        PaymentsCommand::List { brand, .. } => brand,
-        PaymentsCommand::Refund { one, .. }
-        | PaymentsCommand::Show(one)
-        | PaymentsCommand::Retry(one)
-        | PaymentsCommand::Settle { one, .. } => &one.brand,
+        PaymentsCommand::List { brand, .. } | PaymentsCommand::Show { brand, .. } => brand,
+        PaymentsCommand::Refund { one, .. } | PaymentsCommand::Retry(one) | PaymentsCommand::Settle { one, .. } => {
+            &one.brand
+        }
         PaymentsCommand::Unknown(command) => command.brand(),
     };
     let brand = super::open(brands, name).await?;
@@ -109,12 +118,14 @@ pub(crate) async fn run(brands: &[BrandConfig], command: PaymentsCommand) -> Res
 
 async fn execute(brand: &Brand, command: PaymentsCommand) -> BrandResult<()> {
     match command {
-        PaymentsCommand::List { open, to_settle, count, json, .. } => {
-            let filter = PaymentFilter { only_open: open, only_to_settle: to_settle, count };
+        PaymentsCommand::List { open, to_settle, search, count, json, .. } => {
+            let filter =
+                PaymentFilter { only_open: open, only_to_settle: to_settle, count, ..PaymentFilter::default() };
+            let filter = search.apply(filter, brand);
             let listed = payments::list(brand, filter).await?;
             print_payments(brand, &listed, json).await?;
         }
-        PaymentsCommand::Show(one) => show(brand, one.payment).await?,
+        PaymentsCommand::Show { payment, .. } => show(brand, payment_search::resolve(brand, &payment).await?).await?,
         PaymentsCommand::Refund { one, amount, items, restock, again } => {
             let request = RefundRequest { amount, items, restock, allow_repeat: again };
             let refund = payments::refund(brand, one.payment, &request).await?;
@@ -208,16 +219,22 @@ impl Row for PaymentRow<'_> {
 
 async fn show(brand: &Brand, id: i64) -> BrandResult<()> {
     let (payment, refunds) = payments::show(brand, id).await?;
+    let details = payments::details(brand, id).await?;
     print_payments(brand, std::slice::from_ref(&payment), false).await?;
     say!("owner          {}", payment.owner);
+    let name = details.buyer.telegram_username.as_deref().unwrap_or("no user name");
+    let user = details.buyer.site_user_id.as_deref().unwrap_or("no siteuserID");
+    say!("user           {name}, {user}");
+    say!("fulfilment     {}", details.buyer.fulfilment);
     say!("bank's order   {}", payment.bank_order_id);
     say!("QR code        {}", payment.qr_id.as_deref().unwrap_or("none yet"));
     say!("expires        {}", payment.state.expires_at);
     if let Some(completed) = payment.completed_at {
         say!("completed      {completed}, transaction {}", payment.transaction_id.unwrap_or_default());
     }
-    for (item, quantity) in &payment.lines {
-        say!("item           {item} × {quantity}");
+    for line in &details.lines {
+        let OrderLine { item_id, name, price, quantity, .. } = line;
+        say!("item           {item_id} × {quantity}, {} RUB each: {name}", price.normalize());
     }
     for refund in refunds {
         let found = if refund.found_at_bank { ", found at the bank" } else { "" };
@@ -226,6 +243,10 @@ async fn show(brand: &Brand, id: i64) -> BrandResult<()> {
     for settlement in payments::settlements(brand, id).await? {
         say!("settled        {} {}", list::time(settlement.settled_at), settlement.note);
         say!("               because: {}", settlement.reason.as_deref().unwrap_or("not recorded"));
+    }
+    for email in &details.emails {
+        let sent = email.sent_at.map_or_else(|| "not sent".to_owned(), |at| format!("sent {}", list::time(at)));
+        say!("mail           {}, {sent}", email.recipient);
     }
     Ok(())
 }
