@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
+use crate::foundation::vat::VAT_RATES;
 
 #[derive(Debug, Clone)]
 pub struct TelegramConfig {
@@ -52,7 +53,7 @@ pub struct BankConfig {
 pub struct FiscalConfig {
     /// Receives the receipt when the buyer's email address is not known in time.
     pub fallback_email: String,
-    /// `vat20`, `none` … as in the bank's fiscal API.
+    /// The VAT rate of items that have none: one of [`VAT_RATES`].
     pub vat: String,
     /// How long a receipt waits for the buyer's email address.
     pub email_wait: Duration,
@@ -174,9 +175,6 @@ fn merchant_of(key: &Secret) -> Option<String> {
     claims["sub"].as_str().map(str::to_owned)
 }
 
-const VAT_RATES: [&str; 12] =
-    ["none", "vat0", "vat5", "vat7", "vat10", "vat20", "vat22", "vat105", "vat107", "vat110", "vat120", "vat122"];
-
 pub(super) fn read_fiscal(root: &Section<'_, '_>) -> Option<FiscalConfig> {
     let help = "Receipts (54-FZ) through the bank's fiscal API. Without this section no receipts are sent.";
     let section = root.optional_section("fiscal", help)?;
@@ -188,10 +186,11 @@ pub(super) fn read_fiscal(root: &Section<'_, '_>) -> Option<FiscalConfig> {
         section.problem("fallback_email", "expected an email address");
     }
     let vat = section
-        .key("vat", "VAT rate of all items, as in the bank's fiscal API.")
+        .key("vat", "VAT rate of the items that have none of their own, as in the bank's fiscal API.")
         .values("`none`, `vat0`, `vat5`, `vat7`, `vat10`, `vat20`, `vat22`, `vat105`, `vat107`, `vat110`, `vat120`, `vat122`")
-        .string_or("none");
-    if !VAT_RATES.contains(&vat.to_ascii_lowercase().as_str()) {
+        .string_or("none")
+        .to_ascii_lowercase();
+    if !VAT_RATES.contains(&vat.as_str()) {
         section.problem("vat", format!("expected one of {}", VAT_RATES.join(", ")));
     }
     let fiscal = FiscalConfig {

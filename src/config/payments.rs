@@ -46,6 +46,11 @@ pub struct PaymentsConfig {
     pub follow_up: Duration,
     /// The longest interval between two polls of the workers.
     pub max_poll_interval: Duration,
+    /// How often the workers poll the bank for a refund in progress.
+    pub refund_poll_interval: Duration,
+    /// How far back completed payments and refunds without a receipt are searched; a receipt that was queued without a section
+    /// `[fiscal]` is dropped after it.
+    pub receipt_search: Duration,
 }
 
 /// What an order may cost, and how much of the shop open payments may hold. Amounts are in roubles. A visitor is an owner without a
@@ -109,6 +114,16 @@ pub(super) fn read_payments(root: &Section<'_, '_>) -> PaymentsConfig {
         max_poll_interval: section
             .key("longest_pause_s", "The longest interval between two polls of the workers; intervals grow up to it.")
             .seconds(1..=86_400, 1_800),
+        refund_poll_interval: section
+            .key("refund_poll_s", "How often the workers poll the bank for a refund in progress.")
+            .seconds(1..=86_400, 30),
+        receipt_search: section
+            .key(
+                "receipt_search_s",
+                "How far back the workers search for completed payments and refunds without a receipt. A receipt that was queued by \
+                 an instance without a section `[fiscal]` is dropped after this time, unless a worker that has the section sends it.",
+            )
+            .seconds(3_600..=2_592_000, 86_400),
     };
     section.finish();
     payments
