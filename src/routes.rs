@@ -42,8 +42,12 @@ pub fn routes() -> Router<RequestContext> {
         .get("/searchitems", search_items)
         .cached()
         .get("/randomitems", random_items)
-        // the storefront: reviews
+        // the storefront: reviews and questions
         .post("/comment", reviews::http::post)
+        .rate_limit(Quota::Reviews)
+        .post("/question", reviews::question::http::ask)
+        .rate_limit(Quota::Reviews)
+        .post("/question/vote", reviews::question::http::vote)
         .rate_limit(Quota::Reviews)
         // the storefront: cart
         .get("/cart", cart::http::get)

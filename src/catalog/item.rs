@@ -12,11 +12,6 @@ use crate::foundation::error::{Result, ResultExt};
 use crate::foundation::language::Language;
 use crate::foundation::money::Exact;
 
-/// How many questions an item has in a list.
-pub(super) const MAX_QUESTIONS_IN_LIST: usize = 3;
-/// How many questions a single item has.
-pub(super) const MAX_QUESTIONS_OF_ITEM: usize = 100;
-
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Item {
@@ -34,7 +29,8 @@ pub struct Item {
     remainings: Option<String>,
     rating: Exact,
     callbacks: Vec<Callback>,
-    questions: Vec<Box<RawValue>>,
+    /// Passed through as the database returns it.
+    questions: Box<RawValue>,
     id: String,
     visible: bool,
     priority: i32,
@@ -77,6 +73,8 @@ struct Callback {
     answer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<Timestamp>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    verified: bool,
 }
 
 /// A review in the BackOffice spelling.
@@ -91,6 +89,8 @@ struct Comment {
     stars: Option<i16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    verified: bool,
 }
 
 /// A review in the JSON that the database aggregates.
@@ -102,18 +102,18 @@ struct Review {
     author: Option<String>,
     answer: Option<String>,
     created_at: Option<Timestamp>,
+    verified: bool,
 }
 
 impl Item {
-    /// Reads a row of `item_card`, with `all_reviews` for a single item, and translates it; returns the language that
-    /// was used.
-    pub(super) fn read(row: &Row, language: Language, max_questions: usize) -> Result<(Item, Language)> {
+    /// Reads a row of `item_card`, with `all_reviews` and `all_questions` for a single item, and translates it; returns the
+    /// language that was used.
+    pub(super) fn read(row: &Row, language: Language) -> Result<(Item, Language)> {
         let is_single = row.columns().iter().any(|column| column.name() == "all_reviews");
         let reviews: Json<Vec<Review>> = row.try_get(if is_single { "all_reviews" } else { "reviews" })?;
         let photos: Vec<Photo> = row.try_get::<_, Json<_>>("photos")?.0;
         let quantity: Option<i32> = row.try_get("quantity")?;
-        let mut all_questions: Vec<Box<RawValue>> = row.try_get::<_, Json<_>>("questions")?.0;
-        all_questions.truncate(max_questions);
+        let questions = row.try_get::<_, Json<_>>(if is_single { "all_questions" } else { "questions" })?.0;
         let mut item = Item {
             category_id: row.try_get("category_id")?,
             item_id: row.try_get("item_id")?,
@@ -130,7 +130,7 @@ impl Item {
             },
             rating: Exact(row.try_get::<_, Decimal>("rating")?),
             callbacks: reviews.0.iter().cloned().map(Callback::from).collect(),
-            questions: all_questions,
+            questions,
             id: row.try_get("id")?,
             visible: true,
             priority: row.try_get("priority")?,
@@ -191,7 +191,7 @@ impl Item {
 pub(crate) fn read_list(rows: &[Row], language: Language) -> Result<(Vec<Item>, Language)> {
     let mut used = Language::Ru;
     let items = rows.iter().map(|row| {
-        let (item, language) = Item::read(row, language, MAX_QUESTIONS_IN_LIST)?;
+        let (item, language) = Item::read(row, language)?;
         if language != Language::Ru {
             used = language;
         }
@@ -213,7 +213,7 @@ pub(crate) fn read_cart_line(
     quantity: i32,
     is_listed: bool,
 ) -> Result<(Item, Language)> {
-    let (mut item, language) = Item::read(card, language, MAX_QUESTIONS_IN_LIST)?;
+    let (mut item, language) = Item::read(card, language)?;
     item.quantity = Some(quantity);
     if !is_listed {
         item.remainings = Some("out".to_owned());
@@ -239,6 +239,7 @@ impl From<Review> for Callback {
             user_id: review.author,
             answer: review.answer,
             timestamp: review.created_at.map(whole_seconds),
+            verified: review.verified,
         }
     }
 }
@@ -251,6 +252,7 @@ impl From<Review> for Comment {
             author: review.author,
             stars: review.rating,
             created_at: review.created_at.map(whole_seconds),
+            verified: review.verified,
         }
     }
 }

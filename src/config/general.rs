@@ -12,7 +12,7 @@ use super::integrations::{read_bank, read_fiscal, read_payments, read_telegram};
 use super::limits::read_limits;
 use super::mail::read_mail;
 use super::sections::{
-    read_addresses, read_cache, read_proxy_protocol, read_rates, read_session, read_timeouts, read_tls,
+    read_addresses, read_cache, read_proxy_protocol, read_rates, read_reviews, read_session, read_timeouts, read_tls,
 };
 use super::toml_reader::{SecretSource, Section};
 use super::{BrandConfig, is_origin};
@@ -44,6 +44,7 @@ pub(super) fn read_brand(
         timeouts: read_timeouts(&root),
         session: read_session(&root),
         rates: read_rates(&root),
+        reviewers: read_reviews(&root),
         proxy_protocol: read_proxy_protocol(&root, &listen),
         telegram: read_telegram(&root, source),
         payments: read_payments(&root),

@@ -27,7 +27,7 @@ pub use integrations::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, Teleg
 pub use limits::Limits;
 pub use mail::{MailConfig, MailLogin, MailTls};
 pub use reference::reference;
-pub use sections::{ProxyProtocol, RateLimits, SessionConfig, Timeouts, TlsConfig};
+pub use sections::{ProxyProtocol, RateLimits, Reviewers, SessionConfig, Timeouts, TlsConfig};
 
 use crate::foundation::secret::Secret;
 
@@ -59,6 +59,7 @@ pub struct BrandConfig {
     pub proxy_protocol: ProxyProtocol,
     pub session: SessionConfig,
     pub rates: RateLimits,
+    pub reviewers: Reviewers,
     /// `None`: logins are disabled.
     pub telegram: Option<TelegramConfig>,
     /// `None`: emails are queued and not sent.

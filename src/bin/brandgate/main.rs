@@ -1,5 +1,6 @@
 //! The command line: arguments, brand files, and one module per command.
 
+mod answers;
 mod brand_registry;
 mod catalog;
 mod check;
@@ -12,6 +13,7 @@ mod outbox;
 mod output;
 mod payments;
 mod process_role;
+mod questions;
 mod reload;
 mod reviews;
 mod serve;
@@ -81,9 +83,12 @@ enum OfBrands {
     /// Import or export a brand's catalogue
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
-    /// List, hide and show reviews
+    /// List, answer and hide reviews
     #[command(subcommand)]
     Reviews(reviews::ReviewsCommand),
+    /// List, answer and hide questions about items
+    #[command(subcommand)]
+    Questions(questions::QuestionsCommand),
     /// List and retry queued and failed emails and receipts
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
@@ -148,6 +153,7 @@ impl OfBrands {
             OfBrands::Payments(command) => payments::run(&brands, command).await,
             OfBrands::Catalog(command) => catalog::run(&brands, command).await,
             OfBrands::Reviews(command) => reviews::run(&brands, command).await,
+            OfBrands::Questions(command) => questions::run(&brands, command).await,
             OfBrands::Outbox(command) => outbox::run(&brands, command).await,
         }
     }

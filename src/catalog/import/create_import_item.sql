@@ -21,6 +21,7 @@ create temporary table import_item (
     quantity integer,
     remainings text,
     rating numeric(2, 1),
+    rating_count integer,
     visible boolean,
     priority integer,
     tags text[],

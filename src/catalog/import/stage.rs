@@ -173,6 +173,7 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
     row.plain(quantity);
     row.plain(remainings);
     row.plain(item.rating);
+    row.plain(item.rating_count);
     row.plain(item.visible);
     row.plain(item.priority);
     row.array(item.tags.as_deref());

@@ -11,10 +11,10 @@ with updated as (
         remainings = case when n.has_stock then n.remainings
                           when n.available and (i.quantity = 0 or i.remainings = 'out') then 'high'
                           else i.remainings end,
-        imported_rating = n.imported_rating,
+        imported_rating = n.imported_rating, rating_count = n.rating_count,
         rating = case when n.is_reviewed then i.rating else n.imported_rating end,
         visible = n.visible, priority = n.priority, tags = n.tags, badges = n.badges, photos = n.photos,
-        questions = n.questions, translations = n.translations
+        translations = n.translations
     from (
         select o.item_id,
                coalesce(r.category_id, o.category_id) as category_id,
@@ -30,6 +30,7 @@ with updated as (
                s.has_stock, s.available, s.quantity, s.remainings,
                -- a rating equal to the one that is shown does not replace the imported one
                coalesce(nullif(s.rating, o.rating), o.imported_rating) as imported_rating,
+               coalesce(s.rating_count, o.rating_count) as rating_count,
                exists (select from review v where v.item_id = o.item_id and v.owner is not null and not v.hidden)
                    as is_reviewed,
                coalesce(s.visible, o.visible) as visible,
@@ -37,19 +38,18 @@ with updated as (
                coalesce(s.tags, o.tags) as tags,
                coalesce(s.badges, o.badges) as badges,
                coalesce(s.photos, o.photos) as photos,
-               coalesce(s.questions, o.questions) as questions,
                import_merge_translations(o.translations, s.translations) as translations
         from import_ready r join import_item s using (row_no) join item o on o.item_id = r.item_id
         where r.known and r.problem is null and not r.later_feed
     ) n
     where i.item_id = n.item_id
       and ((i.category_id, i.subcategory_id, i.name, i.simple_description, i.description, i.description_fields, i.currency,
-           i.price, i.discount, i.imported_rating, i.visible, i.priority, i.tags, i.badges,
-           i.photos, i.questions, i.translations)
+           i.price, i.discount, i.imported_rating, i.rating_count, i.visible, i.priority, i.tags, i.badges,
+           i.photos, i.translations)
           is distinct from
           (n.category_id, n.subcategory_id, n.name, n.simple_description, n.description, n.description_fields, n.currency,
-           n.price, n.discount, n.imported_rating, n.visible, n.priority, n.tags, n.badges,
-           n.photos, n.questions, n.translations)
+           n.price, n.discount, n.imported_rating, n.rating_count, n.visible, n.priority, n.tags, n.badges,
+           n.photos, n.translations)
            or n.has_stock and (i.quantity, i.remainings) is distinct from (n.quantity, n.remainings)
            or not n.has_stock and n.available and (i.quantity = 0 or i.remainings = 'out'))
     returning i.item_id
