@@ -16,7 +16,7 @@ use crate::http::response::ApiResponse;
 use crate::session::{RequestCookies, Session};
 use crate::tenant::context::RequestContext;
 
-use super::page::{self, AttemptLinks, LoginPage};
+use super::login_page::{self, AttemptLinks, LoginPage};
 use super::{Attempt, LoggedIn, SessionState, SignedData, return_origin};
 
 /// `GET /auth/session`: the caller's session. Extends an active one and its cookie; claims the session of an approved attempt.
@@ -138,7 +138,8 @@ async fn attempt_page(cx: &RequestContext, req: &ApiRequest) -> Result<ApiRespon
         None => start_attempt(cx, req).await.map(|(attempt, secret)| (attempt, Some(secret)))?,
     };
     let links = attempt_links(cx, &attempt)?;
-    let page = page::attempt_page(&cx.brand.config, language(cx, req), &attempt, &links, expires_at(cx, &attempt))?;
+    let page =
+        login_page::attempt_page(&cx.brand.config, language(cx, req), &attempt, &links, expires_at(cx, &attempt))?;
     let origin = return_origin::store(&cx.brand.config, req);
     let attempt = new_secret.map(|secret| attempt_cookie(cx, req, &secret));
     Ok(page_response(cx, req, page).with_cookies(attempt.into_iter().chain(origin)))
@@ -243,7 +244,7 @@ async fn confirmation_page(cx: &RequestContext, req: &ApiRequest, data: Result<S
     let cookies = RequestCookies::from_request(&cx.brand, req);
     let visitor = cookies.visitor.clone().map_or_else(CookieSecret::new, Ok)?;
     let token = super::issue_form_token(&cx.brand, &visitor, &data).await?;
-    let page = page::confirmation_page(&cx.brand.config, language(cx, req), &data, &token)?;
+    let page = login_page::confirmation_page(&cx.brand.config, language(cx, req), &data, &token)?;
     Ok(page_response(cx, req, page).with_cookies([cookies.set_visitor(&visitor)]))
 }
 
@@ -303,7 +304,7 @@ fn or_error_page(cx: &RequestContext, req: &ApiRequest, response: Result<ApiResp
         }
         _ => tracing::debug!(brand, %error, "login rejected; showing an error page"),
     }
-    let page = page::error_page(&cx.brand.config, language(cx, req), &error)?;
+    let page = login_page::error_page(&cx.brand.config, language(cx, req), &error)?;
     Ok(page_response(cx, req, page).with_status_of(&error))
 }
 

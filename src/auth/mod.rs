@@ -8,10 +8,10 @@
 
 mod attempt;
 pub(crate) mod http;
-mod page;
+mod login_page;
 mod return_origin;
-mod signed;
 mod store;
+mod telegram_signature;
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::tenant::brand::Brand;
 
 use attempt::AttemptState;
 pub(crate) use attempt::{Attempt, AttemptOutcome};
-pub(crate) use signed::{LoginIdentity, LoginPurpose, SignedData, callback_url};
+pub(crate) use telegram_signature::{LoginIdentity, LoginPurpose, SignedData, callback_url};
 
 /// An attempt expires this much before its cookie, so that a browser can still claim one that was approved at the last moment.
 const CLAIM_MARGIN: Duration = Duration::from_secs(5);

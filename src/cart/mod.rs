@@ -5,8 +5,8 @@
 //! A cart belongs to one [`Owner`], and no other caller can read or change it. No write sets a quantity above the stock: each
 //! write checks the stock in its own statement, so concurrent writes either both succeed within it or are rejected.
 
-mod body;
-pub(crate) use body::{CartPost, parse_post};
+mod request_body;
+pub(crate) use request_body::{CartPost, parse_post};
 pub(crate) mod http;
 mod store;
 

@@ -4,10 +4,10 @@
 //! - A check changes nothing.
 //! - A server that does not respond costs at most [`CHECK_TIMEOUT`] and hides no other finding.
 
+mod certificates;
 mod database;
-mod files;
 mod redis;
-mod service;
+mod service_user;
 
 use std::time::Duration;
 
@@ -80,9 +80,9 @@ pub async fn with_timeout<T>(check: impl Future<Output = T>) -> Result<T, String
 
 /// The checks of this machine's files; `all` are all brands, which must share nothing.
 pub fn offline(config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
-    let mut findings = files::certificate(config, clock);
-    findings.extend(files::unreadable_by_service(config));
-    findings.extend(files::secrets(config));
+    let mut findings = certificates::certificate(config, clock);
+    findings.extend(certificates::unreadable_by_service(config));
+    findings.extend(certificates::secrets(config));
     let warnings = config.warnings(all).into_iter();
     findings.extend(warnings.map(|warning| Finding::new("settings", Verdict::Warning(warning))));
     findings

@@ -7,8 +7,8 @@ pub(crate) fn has_visible(text: &str) -> bool {
     text.chars().any(is_visible)
 }
 
-/// Whether a character is visible by itself: no white space, control or formatting character, no mark that combines with another
-/// character, and no letter or symbol that fonts draw as a blank.
+/// Whether a character is visible: no white space, no control or formatting character, and no letter, mark or symbol that fonts draw as
+/// a blank.
 pub(crate) fn is_visible(c: char) -> bool {
     let is_unseen = matches!(
         c.general_category(),
@@ -18,30 +18,31 @@ pub(crate) fn is_visible(c: char) -> bool {
             | GeneralCategory::SpaceSeparator
             | GeneralCategory::LineSeparator
             | GeneralCategory::ParagraphSeparator
-            | GeneralCategory::NonspacingMark
-            | GeneralCategory::SpacingMark
-            | GeneralCategory::EnclosingMark
     );
-    !is_unseen && !is_ignorable_letter(c) && !is_blank_symbol(c)
+    !is_unseen && !is_ignorable(c) && !is_blank_by_definition(c)
 }
 
-/// The Default_Ignorable_Code_Points (DerivedCoreProperties.txt) that are neither formatting characters nor marks: Hangul fillers,
-/// and ranges reserved for invisible characters of later versions.
-fn is_ignorable_letter(c: char) -> bool {
+/// The Default_Ignorable_Code_Points (DerivedCoreProperties.txt) that are no formatting characters: Hangul fillers, joiners, Khmer
+/// inherent vowels, variation selectors, and ranges reserved for invisible characters of later versions.
+fn is_ignorable(c: char) -> bool {
     matches!(
         c,
-        '\u{115f}'..='\u{1160}'
+        '\u{34f}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
             | '\u{2065}'
             | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
             | '\u{ffa0}'
             | '\u{fff0}'..='\u{fff8}'
             | '\u{e0000}'..='\u{e0fff}'
     )
 }
 
-/// Symbols whose glyph is empty by definition: the Braille pattern without dots and the null notehead.
-fn is_blank_symbol(c: char) -> bool {
-    matches!(c, '\u{2800}' | '\u{1d159}')
+/// Characters whose glyph is empty by definition: the Braille pattern without dots, the Khitan filler and the null notehead.
+fn is_blank_by_definition(c: char) -> bool {
+    matches!(c, '\u{2800}' | '\u{16fe4}' | '\u{1d159}')
 }
 
 #[cfg(test)]
@@ -68,6 +69,5 @@ mod tests {
             assert!(!has_visible(text), "{text:?}");
         }
         assert!(!has_visible(&blank.concat()));
-        assert!(!has_visible("\u{301}\u{20dd}\u{903}"), "marks without a letter");
     }
 }

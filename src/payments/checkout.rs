@@ -6,7 +6,7 @@ use super::checkout_store::{self, CheckoutQuery, CheckoutSnapshot, NewPayment};
 use super::order::{Offered, Order};
 use super::state::{CurrentState, ProviderStatus, Status};
 use super::store::Payment;
-use super::{apply, poll_provider, registration};
+use super::{apply, poll_provider, qr_registration};
 use crate::config::PaymentsConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::foundation::hex;
@@ -53,8 +53,8 @@ pub async fn open(cx: &RequestContext, owner: &Owner, order: &Order) -> Result<P
         match attempt(cx, &owner, linked_after, order).await? {
             Step::Linked(user) => owner = user,
             Step::Done(payment) => return Ok(payment),
-            Step::Register(payment) => return registration::register(&cx.brand, payment).await,
-            Step::Wait(payment) => return registration::register_or_wait(&cx.brand, payment).await,
+            Step::Register(payment) => return qr_registration::register(&cx.brand, payment).await,
+            Step::Wait(payment) => return qr_registration::register_or_wait(&cx.brand, payment).await,
             Step::Replace(older) => {
                 for payment in older {
                     replace(&cx.brand, payment).await?;
@@ -113,7 +113,7 @@ async fn attempt(cx: &RequestContext, owner: &str, linked_after: Timestamp, orde
         amount,
         now,
         expires_at: now + config.qr_lifetime,
-        registering_until: now + registration::timeout(&cx.brand),
+        registering_until: now + qr_registration::timeout(&cx.brand),
     };
     let Some(payment_id) = checkout_store::insert(transaction, &payment).await? else {
         // The stock changed since the snapshot: the next attempt reports what is left.
@@ -209,7 +209,7 @@ fn with_released_stock(offered: &[Option<Offered>], order: &Order, older: &[&Pay
 async fn replace(brand: &Brand, payment: Payment) -> Result<()> {
     let payment = match payment.qr_id {
         Some(_) => payment,
-        None => match registration::register_or_wait(brand, payment.clone()).await {
+        None => match qr_registration::register_or_wait(brand, payment.clone()).await {
             Ok(registered) => registered,
             // Its QR code was never shown and never will be.
             Err(_) => return apply(brand, payment.id, &ProviderStatus::Expired).await.map(drop),

@@ -10,14 +10,14 @@ mod checkout_store;
 mod history_store;
 pub(crate) mod http;
 mod order;
+mod poll_schedule;
 mod poll_store;
 mod provider;
-mod purchase;
+mod purchase_email;
+mod purchase_request;
+mod qr_registration;
 pub mod receipt;
-mod receipt_email;
 mod refund;
-mod registration;
-mod schedule;
 mod state;
 mod store;
 mod transition_store;
@@ -38,7 +38,7 @@ pub use checkout::open;
 pub use order::Order;
 use provider::{PollRequest, PollTarget, Provider, ProviderError};
 pub use provider::{WEBHOOK_SIGNATURE_HEADER, health_check};
-pub use purchase::{Purchase, send_receipt_email};
+pub use purchase_request::{Purchase, send_receipt_email};
 pub use refund::{Refund, refund};
 use state::{ProviderStatus, ProviderTransaction, StockMovement, Transition};
 pub use state::{RefundStatus, Status};
@@ -156,7 +156,7 @@ async fn apply(brand: &Brand, payment_id: i64, reported: &ProviderStatus) -> Res
         _ => ProviderTransaction::default(),
     };
     let state = state::CurrentState { status: transition.status, ..payment.state };
-    let next_poll_at = schedule::next_poll_at(state, 0, now, &brand.config.payments);
+    let next_poll_at = poll_schedule::next_poll_at(state, 0, now, &brand.config.payments);
     transition_store::save(&transaction, &payment, transition, &paid_by, next_poll_at, now, to_settle).await?;
     if transition.status == Status::Completed {
         complete(brand, &transaction, &payment, now).await?;

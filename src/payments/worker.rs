@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::schedule::{latest_poll_at, next_poll_at};
+use super::poll_schedule::{latest_poll_at, next_poll_at};
 use super::state::{GRACE, ProviderStatus, Status};
 use super::store::Payment;
 use crate::foundation::error::Result;

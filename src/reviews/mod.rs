@@ -8,9 +8,9 @@
 //! - An item's rating is updated by triggers in the statement that writes a review.
 //! - Every write locks in the order reviewer, item, review, so that writes do not deadlock.
 
-mod body;
 pub(crate) mod http;
 pub mod question;
+mod request_body;
 mod store;
 
 use crate::platform::postgres::Executor;

@@ -26,9 +26,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::{Limits, Timeouts};
 use crate::server::clients::{Clients, ConnectionClient, ConnectionHandle, ConnectionSlot};
-pub(crate) use crate::server::connection_phase::CLOSE_GRACE;
-use crate::server::connection_phase::{Action, Phase, Policy, Protocol};
 use crate::server::connection_state::{ConnectionState, InFlight};
+pub(crate) use crate::server::connection_timeouts::CLOSE_GRACE;
+use crate::server::connection_timeouts::{Action, Phase, Policy, Protocol};
 use crate::server::h1_io::{RewindableStream, TlsTcpStream};
 use crate::server::h2_executor::InlineExecutor;
 use crate::server::h2_io::CoalescingStream;

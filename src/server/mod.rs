@@ -1,14 +1,14 @@
 //! Listeners, connections and the service behind them.
 
 pub mod accept;
-pub mod admin;
+pub mod admin_listener;
 mod admission;
 pub mod brand_listener;
 pub(crate) mod clients;
 pub(crate) mod connection;
-mod connection_phase;
 mod connection_snapshot;
 pub(crate) mod connection_state;
+mod connection_timeouts;
 pub(crate) mod h1_io;
 pub(crate) mod h2_executor;
 pub(crate) mod h2_io;

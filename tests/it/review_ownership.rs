@@ -236,8 +236,8 @@ async fn login_moves_the_visitors_reviews_to_the_user() {
     let brand = brand(&site).await;
     let browser = BrowserClient::new(gateway.client("dexar"));
     let user = Owner::User(5);
-    let review_at = async |item_id: u64, stars: u64, text: &str, year: u64| {
-        let time = format!("{year}-01-01T00:00:00Z");
+    let review_at = async |item_id: u64, stars: u64, text: &str, minutes_ago: i64| {
+        let time = (jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes_ago)).to_string();
         let body = json!({"itemID": item_id, "rating": stars, "comment": text, "userId": 77, "timestamp": time});
         browser.post("/comment", &body).await.ok_json();
         let hash =
@@ -249,8 +249,8 @@ async fn login_moves_the_visitors_reviews_to_the_user() {
     assert_eq!(site.sql_as("dexar", "select count(*) from reviewer").as_deref(), Ok("0"));
 
     // The first merge moves the reviews; the second one finds none.
-    review_at(11, 5, "Стул 2021", 2021).await;
-    let visitor = review_at(12, 1, "Лампа 2021", 2021).await;
+    review_at(11, 5, "Стул −40", 40).await;
+    let visitor = review_at(12, 1, "Лампа −40", 40).await;
     for _ in 0..2 {
         merge(&brand, &visitor, &user).await.expect("merged");
         let owners = site.sql_as(
@@ -263,13 +263,13 @@ async fn login_moves_the_visitors_reviews_to_the_user() {
     assert_eq!(item(&gateway, 12).await["comments"][0]["author"], json!(pseudonym));
 
     // The visitor writes again after the session: the newer of two reviews is kept.
-    review_at(11, 3, "Стул 2020", 2020).await;
-    review_at(12, 4, "Лампа 2022", 2022).await;
+    review_at(11, 3, "Стул −50", 50).await;
+    review_at(12, 4, "Лампа −30", 30).await;
     assert_eq!((rating(&site, 11), rating(&site, 12)), ("3.3".to_owned(), "2.5".to_owned()));
     merge(&brand, &visitor, &user).await.expect("merged");
     gateway.await_propagation().await;
-    assert_eq!(texts(&gateway, 11).await, ["Без звёзд", "Стул 2021", "Шатается"]);
-    assert_eq!(texts(&gateway, 12).await, ["Лампа 2022"]);
+    assert_eq!(texts(&gateway, 11).await, ["Без звёзд", "Стул −40", "Шатается"]);
+    assert_eq!(texts(&gateway, 12).await, ["Лампа −30"]);
     assert_eq!((rating(&site, 11), rating(&site, 12)), ("3.5".to_owned(), "4.0".to_owned()));
     assert_eq!(item(&gateway, 12).await["comments"][0]["author"], json!(pseudonym));
 
@@ -277,7 +277,7 @@ async fn login_moves_the_visitors_reviews_to_the_user() {
     let hidden = site.sql_as("dexar", "select review_id from review where item_id = 12").expect("readable");
     site.run(&["reviews", "hide", "--brand", "dexar", &hidden]).success();
     gateway.await_propagation().await;
-    review_at(12, 5, "Лампа 2023", 2023).await;
+    review_at(12, 5, "Лампа −20", 20).await;
     merge(&brand, &visitor, &user).await.expect("merged");
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec![], "0.0"));
 }

@@ -10,7 +10,7 @@ use brandgate::routes::{SharedRoutes, routes};
 use brandgate::server::brand_listener::BrandListener;
 use brandgate::server::shutdown::Shutdown;
 use brandgate::server::unavailable_listener::UnavailableListener;
-use brandgate::server::{accept, admin};
+use brandgate::server::{accept, admin_listener};
 use brandgate::telemetry::traces;
 use brandgate::tenant::brand::Brand;
 use brandgate::tenant::brands::SharedBrands;
@@ -198,7 +198,7 @@ pub(crate) async fn run(loaded: LoadedBrands, source: ConfigSource, arguments: S
         tracing::warn!("ignoring the socket {name} of systemd: there is no brand of that name");
     }
     let brands = SharedBrands::default();
-    tokio::spawn(admin::serve(admin_socket, brands.clone()));
+    tokio::spawn(admin_listener::serve(admin_socket, brands.clone()));
     tokio::spawn(systemd::notify_watchdog());
     let gateway = Gateway {
         router: Arc::new(routes()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use brandgate::config::{LoadedBrands, UnavailableConfig};
 use brandgate::platform::postgres::Purpose;
-use brandgate::server::admin;
+use brandgate::server::admin_listener;
 use brandgate::tenant::brand::Brand;
 use brandgate::tenant::brands::SharedBrands;
 use brandgate::tenant::reload::ConfigSource;
@@ -97,6 +97,6 @@ pub(crate) async fn run(loaded: LoadedBrands, source: ConfigSource, arguments: W
     let admin_socket = admin_socket(&mut InheritedSockets::from_environment()?, arguments.admin)?;
     tokio::spawn(systemd::notify_watchdog());
     let brands = SharedBrands::default();
-    tokio::spawn(admin::serve(admin_socket, brands.clone()));
+    tokio::spawn(admin_listener::serve(admin_socket, brands.clone()));
     Supervisor::new(Worker::default(), brands, source, signals, &arguments.retry).run(loaded).await
 }

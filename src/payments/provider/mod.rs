@@ -1,8 +1,6 @@
 //! The payment provider: the operations of an acquiring bank that payments need, whichever bank it is.
 
 mod raiffeisen;
-mod raiffeisen_receipts;
-mod raiffeisen_webhook;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +15,7 @@ use crate::platform::http_client::HttpError;
 use crate::tenant::brand::Brand;
 
 use raiffeisen::RaiffeisenClient;
-pub use raiffeisen_webhook::SIGNATURE_HEADER as WEBHOOK_SIGNATURE_HEADER;
+pub use raiffeisen::SIGNATURE_HEADER as WEBHOOK_SIGNATURE_HEADER;
 
 /// A brand's account at its payment provider. Every call may be repeated safely.
 pub(super) enum Provider<'b> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{NewQuestion, NewVote};
 use crate::foundation::error::{Error, Result};
-use crate::reviews::body::{id_of, item_id, visible_text};
+use crate::reviews::request_body::{id_of, item_id, visible_text};
 
 /// In Unicode scalar values.
 const MAX_QUESTION_CHARACTERS: usize = 1_000;

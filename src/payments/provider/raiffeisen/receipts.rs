@@ -3,9 +3,9 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::raiffeisen::{RaiffeisenClient, parse};
-use super::{FiscalReceipt, ProviderError, ReceiptLine, ReceiptStatus};
+use super::{RaiffeisenClient, parse};
 use crate::foundation::money::Exact;
+use crate::payments::provider::{FiscalReceipt, ProviderError, ReceiptLine, ReceiptStatus};
 use crate::platform::http_client::HttpRequest;
 
 /// Limits of the fiscal API (`fiscal.yml`).
@@ -40,7 +40,7 @@ struct Item<'a> {
 
 impl RaiffeisenClient<'_> {
     /// `POST /api/fiscal/v1/receipts/sell` stores a receipt, `PUT /api/fiscal/v1/receipts/sell/{number}` registers it.
-    pub(super) async fn register_receipt(&self, receipt: &FiscalReceipt<'_>) -> Result<(), ProviderError> {
+    pub(in crate::payments) async fn register_receipt(&self, receipt: &FiscalReceipt<'_>) -> Result<(), ProviderError> {
         let stored = self.send(HttpRequest::post(self.url("/api/fiscal/v1/receipts/sell")).json(&body(receipt))).await;
         match stored {
             Ok(_) => {}
@@ -56,7 +56,7 @@ impl RaiffeisenClient<'_> {
     }
 
     /// `GET /api/fiscal/v1/receipts/sell/{number}`.
-    pub(super) async fn receipt_status(&self, number: &str) -> Result<ReceiptStatus, ProviderError> {
+    pub(in crate::payments) async fn receipt_status(&self, number: &str) -> Result<ReceiptStatus, ProviderError> {
         #[derive(Deserialize)]
         struct ResponseBody {
             status: String,

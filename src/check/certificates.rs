@@ -5,7 +5,7 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 
-use super::service::ServiceUser;
+use super::service_user::ServiceUser;
 use super::{Finding, Findings};
 use crate::config::BrandConfig;
 use crate::foundation::clock::Clock;

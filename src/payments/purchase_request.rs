@@ -7,7 +7,7 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::receipt_email::{self, PaidOrder};
+use super::purchase_email::{self, PaidOrder};
 use crate::foundation::error::{Error, Result};
 use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
@@ -111,7 +111,7 @@ pub async fn send_receipt_email(cx: &RequestContext, owner: Option<&Owner>, purc
         amount: payment.amount,
         paid_at,
     };
-    let email = receipt_email::write(&cx.brand.config, cx.language, &order);
+    let email = purchase_email::write(&cx.brand.config, cx.language, &order);
     let draft = EmailDraft {
         subject_key: mail_key(payment.id),
         to: purchase.email.clone(),

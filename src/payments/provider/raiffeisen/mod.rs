@@ -4,6 +4,11 @@
 //! - The error code of a response decides before its HTTP status: refusals come with 200 as well as with 4xx.
 //! - Amounts never pass through a binary float.
 
+mod receipts;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +24,8 @@ use crate::foundation::hex;
 use crate::foundation::money::{self, Exact};
 use crate::payments::state::{ProviderStatus, ProviderTransaction, RefundStatus};
 use crate::platform::http_client::{HttpClient, HttpRequest, HttpResponse};
+
+pub use webhook::SIGNATURE_HEADER;
 
 /// The error code for an unknown QR code.
 const NOT_FOUND: &str = "ERROR.NOT_FOUND";
@@ -336,6 +343,3 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(response: &'a HttpResponse) -> Resul
 fn moscow_time(time: Timestamp) -> String {
     time.to_zoned(TimeZone::fixed(offset(3))).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
-
-#[cfg(test)]
-mod tests;

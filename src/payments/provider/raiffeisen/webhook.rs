@@ -9,13 +9,13 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use sha2::Sha256;
 
-use super::raiffeisen::RaiffeisenClient;
-use super::{WebhookEvent, is_valid_id};
+use super::RaiffeisenClient;
 use crate::config::BankConfig;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::hex;
 use crate::foundation::money;
 use crate::foundation::secret::Secret;
+use crate::payments::provider::{WebhookEvent, is_valid_id};
 
 /// The HMAC-SHA-256 of the signed values, in hexadecimal.
 pub const SIGNATURE_HEADER: &str = "x-api-signature-sha256";
@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for Signed {
 }
 
 impl RaiffeisenClient<'_> {
-    pub(super) fn verify_webhook(&self, body: &[u8], signature: &str) -> Result<WebhookEvent> {
+    pub(in crate::payments) fn verify_webhook(&self, body: &[u8], signature: &str) -> Result<WebhookEvent> {
         verify(body, signature, self.config)
     }
 }

@@ -12,8 +12,8 @@ use super::state::{CurrentState, ProviderStatus};
 use super::store::{self, Payment};
 use super::{apply, checkout_store};
 use crate::foundation::error::{Error, Result};
+use crate::payments::poll_schedule::FIRST_POLL_DELAY;
 use crate::payments::provider::{Provider, ProviderError, QrCode, QrCodeRequest};
-use crate::payments::schedule::FIRST_POLL_DELAY;
 use crate::payments::state::Status;
 use crate::tenant::brand::Brand;
 
