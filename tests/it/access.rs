@@ -31,6 +31,8 @@ fn steps(qr_id: &str) -> Vec<Step> {
         ("GET", "/searchitems", path("/searchitems?search=%D0%BB%D0%B0%D0%BC%D0%BF%D0%B0"), None, 200, 200),
         ("GET", "/randomitems", path("/randomitems"), None, 200, 200),
         ("POST", "/comment", path("/comment"), Some(json!({"itemID": 14, "rating": 1, "comment": "No"})), 200, 404),
+        ("POST", "/question", path("/question"), Some(json!({"itemID": 14, "question": "Why?"})), 200, 404),
+        ("POST", "/question/vote", path("/question/vote"), Some(json!({"itemID": 14, "question": 1, "vote": "up"})), 404, 404),
         ("GET", "/cart", path("/cart"), None, 200, 200),
         ("PATCH", "/cart", path("/cart"), Some(json!({"itemID": 12, "quantity": 0})), 404, 404),
         ("DELETE", "/cart", path("/cart"), Some(json!([12])), 200, 200),
