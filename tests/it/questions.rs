@@ -142,7 +142,7 @@ async fn login_takes_questions_and_votes_along() {
 }
 
 #[tokio::test]
-async fn invalid_question_is_rejected_and_an_address_asks_ten_an_hour_without_a_session() {
+async fn invalid_question_is_rejected_and_an_address_asks_few_without_a_session() {
     let shop = Shop::with_config("[rates]\nanonymous_questions_per_hour = 2\n");
     let browser = shop.browser();
     for (body, status, code) in [

@@ -96,7 +96,8 @@ impl Refund {
             order: request.order.ok_or_else(|| fields::missing("order"))?,
             amount,
             payment_details: request.payment_details,
-            transaction: request.transaction_id,
+            // The bank's own SDK sends 0 for a refund of any payment of the order.
+            transaction: request.transaction_id.filter(|id| *id != 0),
             at: now,
             forced_status: None,
         })
