@@ -175,3 +175,19 @@ pub(super) fn accept(refund: Refund, refunds: &mut Vec<Refund>, codes: &[Qr]) ->
     refunds.push(refund.clone());
     Ok(refund)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transaction_id_of_zero_is_none() {
+        let parse = |member: &str| {
+            let body = format!("{{\"amount\":1,\"order\":\"1\",\"refundId\":\"r\"{member}}}");
+            Refund::parse(body.as_bytes(), "MA", Timestamp::UNIX_EPOCH).map(|refund| refund.transaction)
+        };
+        assert!(matches!(parse(""), Ok(None)));
+        assert!(matches!(parse(r#","transactionId":0"#), Ok(None)));
+        assert!(matches!(parse(r#","transactionId":7"#), Ok(Some(7))));
+    }
+}
