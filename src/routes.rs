@@ -60,6 +60,8 @@ pub fn routes() -> Router<RequestContext> {
         // the storefront and the bank's webhook: payments
         .get("/qr/payment/{id}", payments::http::status)
         .lane(Lane::Essential)
+        .get("/orders", payments::http::orders)
+        .get("/orders/{id}", payments::http::order)
         .post("/purchase-email", payments::http::purchase_email)
         .rate_limit(Quota::Payments)
         .post("/payments/raiffeisen/notify", payments::http::notify)

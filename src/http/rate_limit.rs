@@ -83,10 +83,14 @@ impl Quota {
     pub fn advice(self, retry_after_s: u32) -> String {
         match self {
             Quota::AnonymousReviews => {
-                format!("Too many reviews without a session from this address; log in, or try again in {retry_after_s} s.")
+                format!(
+                    "Too many reviews without a session from this address; log in, or try again in {retry_after_s} s."
+                )
             }
             Quota::AnonymousQuestions => {
-                format!("Too many questions without a session from this address; log in, or try again in {retry_after_s} s.")
+                format!(
+                    "Too many questions without a session from this address; log in, or try again in {retry_after_s} s."
+                )
             }
             _ => format!("Too many requests; please try again in {retry_after_s} s."),
         }
@@ -273,7 +277,8 @@ mod tests {
 
     #[test]
     fn headers_report_every_limit() {
-        let count = |name: &str, limit, used| QuotaUsage { name: name.to_owned(), limit, window_s: 60, used, reset_s: 42 };
+        let count =
+            |name: &str, limit, used| QuotaUsage { name: name.to_owned(), limit, window_s: 60, used, reset_s: 42 };
         let counts = [count("cart-address", 1_200, 7), count("cart-visitor", 120, 121)];
         let mut headers = HeaderMap::new();
         QuotaUsage::write_headers(&counts, &mut headers);

@@ -11,7 +11,6 @@ mod smtp;
 mod store;
 mod worker;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -79,26 +78,24 @@ pub async fn queue(
     Ok(if is_new { QueueOutcome::Queued } else { QueueOutcome::AlreadyQueued })
 }
 
-/// The recipients of all emails, sent or not, by subject key. Keys without an email are left out.
+/// To whom an email was queued, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedEmail {
+    pub subject_key: String,
+    pub recipient: String,
+    pub queued_at: Timestamp,
+    /// `None`: not sent yet, or given up.
+    pub sent_at: Option<Timestamp>,
+}
+
+/// All emails with these subject keys, sent or not, oldest first.
 ///
 /// A rule such as "at most three addresses per order" holds only if the caller locks the order's row first.
 ///
 /// # Errors
 /// 503 when PostgreSQL is unavailable.
-pub async fn recipients(client: &impl Executor, subject_keys: &[String]) -> Result<HashMap<String, Vec<String>>> {
-    let mut recipients: HashMap<String, Vec<String>> = HashMap::new();
-    for (subject_key, recipient) in store::recipients(client, subject_keys).await? {
-        recipients.entry(subject_key).or_default().push(recipient);
-    }
-    Ok(recipients)
-}
-
-/// The number of recipients of emails with this key, sent or not.
-///
-/// # Errors
-/// 503 when PostgreSQL is unavailable.
-pub async fn count_recipients(client: &impl Executor, subject_key: &str) -> Result<i64> {
-    store::count_recipients(client, subject_key).await
+pub async fn queued(client: &impl Executor, subject_keys: &[String]) -> Result<Vec<QueuedEmail>> {
+    store::queued(client, subject_keys).await
 }
 
 /// Parses an address that an email can be sent to. The domain is returned in lower case and in ASCII (RFC 5890).

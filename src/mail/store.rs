@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::{EmailDraft, OutboxEntry, RetryOutcome};
+use super::{EmailDraft, OutboxEntry, QueuedEmail, RetryOutcome};
 use crate::foundation::error::Result;
 use crate::platform::postgres::Executor;
 use crate::telemetry::metrics::Queue;
@@ -50,19 +50,22 @@ pub(super) async fn insert(
     Ok(inserted == 1)
 }
 
-/// Pairs of subject key and recipient.
-pub(super) async fn recipients(client: &impl Executor, subject_keys: &[String]) -> Result<Vec<(String, String)>> {
+/// The emails with these subject keys, oldest first.
+pub(super) async fn queued(client: &impl Executor, subject_keys: &[String]) -> Result<Vec<QueuedEmail>> {
     let statement = client
-        .prepare_cached("select subject_key, recipient from mail_outbox where subject_key = any ($1) order by mail_id")
+        .prepare_cached(
+            r"select subject_key, recipient, queued_at, sent_at from mail_outbox
+              where subject_key = any ($1) order by mail_id",
+        )
         .await?;
     let rows = client.query(&statement, &[&subject_keys]).await?;
-    Ok(rows.iter().map(|row| (row.get("subject_key"), row.get("recipient"))).collect())
-}
-
-pub(super) async fn count_recipients(client: &impl Executor, subject_key: &str) -> Result<i64> {
-    let statement =
-        client.prepare_cached("select count(*) as recipients from mail_outbox where subject_key = $1").await?;
-    Ok(client.query_one(&statement, &[&subject_key]).await?.get("recipients"))
+    let queued = rows.iter().map(|row| QueuedEmail {
+        subject_key: row.get("subject_key"),
+        recipient: row.get("recipient"),
+        queued_at: row.get("queued_at"),
+        sent_at: row.get("sent_at"),
+    });
+    Ok(queued.collect())
 }
 
 /// Claims the email that has been due longest and that no instance is sending.

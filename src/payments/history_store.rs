@@ -1,6 +1,7 @@
 //! SQL that reads the history of payments: for the operator, the metrics and the emails about paid orders.
 
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -41,30 +42,49 @@ pub(super) async fn settle(client: &impl Executor, payment_id: i64) -> Result<bo
     Ok(client.execute(&statement, &[&payment_id]).await? == 1)
 }
 
-/// Locks and returns the paid orders of exactly these items (sorted), newest first: of `owner`, or when that is `None`, those that
-/// were completed `since` and whose front end named one of `user_ids`.
-pub(super) async fn lock_paid(
-    client: &impl Executor,
-    owner: Option<&str>,
-    user_ids: &[String],
-    since: Option<Timestamp>,
-    item_ids: &[i64],
-) -> Result<Vec<Payment>> {
+/// Which paid orders [`lock_paid`] returns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PaidFilter<'a> {
+    /// Those of this owner.
+    pub owner: Option<&'a str>,
+    /// And those whose front end named one of these users, if they were completed at `since` or later.
+    pub user_ids: &'a [String],
+    pub since: Timestamp,
+    /// Only those of exactly these items, sorted.
+    pub item_ids: &'a [i64],
+    /// Only the order with this id.
+    pub site_order_id: Option<&'a str>,
+}
+
+/// Locks and returns paid orders, newest first.
+pub(super) async fn lock_paid(client: &impl Executor, filter: PaidFilter<'_>) -> Result<Vec<Payment>> {
     let statement = client
         .prepare_cached(
             r"with paid as (
                   select payment_id from payment p
-                  where status = 'COMPLETED' and not abandoned
-                    and (owner = $1::text or ($1 is null and site_user_id = any ($2) and completed_at >= $3))
+                  where status = 'COMPLETED' and ($5::text is null or site_order_id = $5)
+                    and (owner = $1::text or (site_user_id = any ($2) and completed_at >= $3))
                     and $4 = (select array_agg(l.item_id order by l.item_id) from payment_line l
                               where l.payment_id = p.payment_id)
                   order by completed_at desc limit 50 for update
               )
-              select s.* from payment_sheet s join paid using (payment_id) order by s.completed_at desc",
+              select s.* from payment_sheet s join paid using (payment_id) order by s.completed_at desc, s.payment_id desc",
         )
         .await?;
-    let parameters: [&(dyn ToSql + Sync); 4] = [&owner, &user_ids, &since, &item_ids];
+    let PaidFilter { owner, user_ids, since, item_ids, site_order_id } = filter;
+    let parameters: [&(dyn ToSql + Sync); 5] = [&owner, &user_ids, &since, &item_ids, &site_order_id];
     client.query(&statement, &parameters).await?.iter().map(Payment::from_row).collect()
+}
+
+/// What was refunded of a payment, or is being refunded, in roubles.
+pub(super) async fn refunded(client: &impl Executor, payment_id: i64) -> Result<Decimal> {
+    let statement = client
+        .prepare_cached(
+            r"select coalesce(sum(amount), 0) as refunded from refund
+              where payment_id = $1 and status in ('IN_PROGRESS', 'COMPLETED')",
+        )
+        .await?;
+    Ok(client.query_one(&statement, &[&payment_id]).await?.try_get("refunded")?)
 }
 
 /// Returns a payment's lines in the order of the request, named in `language` where the catalogue has a translation.

@@ -10,6 +10,8 @@ mod checkout_store;
 mod history_store;
 pub(crate) mod http;
 mod order;
+mod orders;
+mod orders_store;
 mod poll_schedule;
 mod poll_store;
 mod provider;
@@ -36,6 +38,8 @@ use crate::tenant::brand::Brand;
 
 pub use checkout::open;
 pub use order::Order;
+pub use orders::{find_order, list_orders};
+pub use orders_store::{OrderPage, PlacedOrder};
 use provider::{PollRequest, PollTarget, Provider, ProviderError};
 pub use provider::{WEBHOOK_SIGNATURE_HEADER, health_check};
 pub use purchase_request::{Purchase, send_receipt_email};

@@ -86,10 +86,8 @@ impl Order {
             }
             Some(_) => return Err(bad_member("bad_currency", "currency", "\"RUB\"")),
         }
-        let is_plain = |id: &String| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-        let site_order_id = optional_text(&members, "siteorderID", 40).ok().flatten().filter(is_plain);
-        let site_order_id = site_order_id
-            .ok_or_else(|| bad_member("bad_order_id", "siteorderID", "1 to 40 letters, digits, _ . or -"))?;
+        let site_order_id = optional_text(&members, "siteorderID", 40).ok().flatten();
+        let site_order_id = site_order_id.filter(|id| is_site_order_id(id)).ok_or_else(bad_site_order_id)?;
         Ok(Order {
             amount,
             site_order_id,
@@ -173,6 +171,16 @@ impl RequestedLine {
         let (name, list_price) = (offered.name.clone(), offered.price);
         Ok(OrderLine { item_id: self.item_id, name, list_price, price, quantity })
     }
+}
+
+/// Whether a text can be the front end's order id.
+pub(super) fn is_site_order_id(text: &str) -> bool {
+    (1..=40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+}
+
+/// 400 for another text as the front end's order id.
+pub(super) fn bad_site_order_id() -> Error {
+    bad_member("bad_order_id", "siteorderID", "1 to 40 letters, digits, _ . or -")
 }
 
 /// The price of one unit after the discount in percent, rounded half up.

@@ -18,6 +18,8 @@ pub(super) struct PaidOrder<'a> {
     pub site_order_id: &'a str,
     pub lines: &'a [OrderLine],
     pub amount: Decimal,
+    /// What was returned, or is being returned, to the buyer.
+    pub refunded: Decimal,
     pub paid_at: Timestamp,
 }
 
@@ -57,6 +59,12 @@ pub(super) fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'
                             td style="padding:12px 0;font-weight:bold" { (texts.total) }
                             td style="padding:12px 0;font-weight:bold;text-align:right;white-space:nowrap" { (format_amount(order.amount, texts)) }
                         }
+                        @if !order.refunded.is_zero() {
+                            tr {
+                                td style="padding:0 0 12px;font-weight:bold" { (texts.refunded) }
+                                td style="padding:0 0 12px;font-weight:bold;text-align:right;white-space:nowrap" { (format_amount(order.refunded, texts)) }
+                            }
+                        }
                     }
                     p style="color:#5a6070" { (texts.reference) ": «" (reference) "»" }
                     p style="color:#5a6070" { (texts.questions) }
@@ -76,10 +84,12 @@ fn text_part(brand: &BrandConfig, texts: &ReceiptTexts, order: &PaidOrder<'_>, t
     for line in order.lines {
         text += &format!("{} × {} — {}\n", line.name, line.quantity, line_total(line, texts));
     }
+    text += &format!("\n{}: {}\n", texts.total, format_amount(order.amount, texts));
+    if !order.refunded.is_zero() {
+        text += &format!("{}: {}\n", texts.refunded, format_amount(order.refunded, texts));
+    }
     text += &format!(
-        "\n{}: {}\n\n{}: «{}»\n\n{}\n\n{}\n{}\n",
-        texts.total,
-        format_amount(order.amount, texts),
+        "\n{}: «{}»\n\n{}\n\n{}\n{}\n",
         texts.reference,
         without_links(order.site_order_id),
         texts.questions,

@@ -30,14 +30,18 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V11__payment_questions", include_str!("../../migrations/0011_payment_questions.sql")),
     ("V12__bot_updates", include_str!("../../migrations/0012_bot_updates.sql")),
     ("V17__reviews_and_questions", include_str!("../../migrations/0017_reviews_and_questions.sql")),
+    ("V18__orders", include_str!("../../migrations/0018_orders.sql")),
 ];
 
 /// The number and name of every migration.
 fn numbered() -> impl Iterator<Item = (i32, &'static str)> {
-    MIGRATIONS.iter().map(|(name, _)| {
-        let number = name.strip_prefix('V').and_then(|name| name.split_once("__")).and_then(|(number, _)| number.parse().ok());
-        (number.expect("names are V<number>__<word>"), *name)
-    })
+    MIGRATIONS.iter().map(|(name, _)| (number_of(name), *name))
+}
+
+/// The number in a name such as `V1__catalog`.
+fn number_of(name: &str) -> i32 {
+    let number = name.strip_prefix('V').and_then(|rest| rest.split_once("__")?.0.parse().ok());
+    number.expect("names are V<number>__<word>")
 }
 
 /// The part that needs an administrator. The file documents its two settings.
@@ -199,6 +203,9 @@ pub async fn pending(client: &Client) -> Result<Vec<&'static str>> {
 mod tests {
     use super::*;
 
+    /// This number must not be used: existing databases are past it and would never apply it.
+    const SKIPPED_NUMBER: i32 = 7;
+
     #[test]
     fn every_migration_file_is_listed_once_and_in_order() {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
@@ -210,11 +217,13 @@ mod tests {
         files.sort();
         let listed: Vec<String> = numbered()
             .map(|(number, name)| {
-                let word = name.strip_prefix(&format!("V{number}__")).expect("without leading zeros");
+                let (_, word) = name.split_once("__").expect("names are V<number>__<word>");
                 format!("{number:04}_{word}.sql")
             })
             .collect();
         assert_eq!(files, listed);
-        assert!(numbered().all(|(number, _)| number != 7), "existing databases are past this number and would never apply it");
+        let numbers: Vec<i32> = numbered().map(|(number, _)| number).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        assert!(!numbers.contains(&SKIPPED_NUMBER));
     }
 }

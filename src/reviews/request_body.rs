@@ -146,8 +146,13 @@ mod tests {
         for fits in ["👍".repeat(4_000), " ".repeat(3_999) + "!", "\n<b>&amp;</b>\t\"' ".to_owned()] {
             assert_eq!(text(fits.clone()).expect("a comment"), fits);
         }
-        for wrong in ["👍".repeat(4_001), " ".repeat(4_000) + "!", "  \n\t\u{3000}".to_owned(), "\u{200b}".to_owned(), "\u{2800}\u{3164}".to_owned()]
-        {
+        for wrong in [
+            "👍".repeat(4_001),
+            " ".repeat(4_000) + "!",
+            "  \n\t\u{3000}".to_owned(),
+            "\u{200b}".to_owned(),
+            "\u{2800}\u{3164}".to_owned(),
+        ] {
             assert!(text(wrong).expect_err("no comment").public.starts_with("comment: "));
         }
     }

@@ -57,7 +57,7 @@ async fn samples_of_the_api_guide_run_unchanged() {
     let guide = api_guide();
     let samples = samples(&guide);
     let names: Vec<&str> = samples.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["call", "first", "errors", "cart", "login", "pay", "mail"]);
+    assert_eq!(names, ["call", "first", "errors", "cart", "login", "pay", "orders", "mail"]);
     let blocks = guide.matches("```js").count();
     assert_eq!(blocks, samples.len(), "every JavaScript block is run");
     let code: String = samples.iter().map(|(_, code)| format!("{code}\n")).collect();

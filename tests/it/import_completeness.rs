@@ -30,14 +30,15 @@ fn feed(offers: &str) -> String {
 }
 
 #[test]
-fn replace_keeps_an_item_whose_record_is_rejected() {
+fn replace_keeps_an_item_whose_record_is_incomplete() {
     let site = shop();
     let new = r#"{"categoryID":1,"name":"Посуда","parentID":0}
 {"itemID":11,"categoryID":1,"name":"Чашка","price":"десять"}
 {"itemID":13,"categoryID":1,"name":"Ложка","price":5}
 "#;
-    site.import_text("dexar", "new.jsonl", new, &["--replace"]).success();
-    assert_eq!(item_ids(&site), [11, 13], "the mug has no record, the cup has a rejected one");
+    site.import_text("dexar", "new.jsonl", new, &["--replace"]).failure(3);
+    assert_eq!(item_ids(&site), [11, 13], "the mug has no record, the cup has one without a usable price");
+    assert_eq!(exported(&site, "dexar")["items"][0]["remainings"], json!("out"));
 }
 
 #[test]
@@ -63,7 +64,7 @@ fn replace_never_empties_a_shop() {
 }
 
 #[test]
-fn a_rejected_record_of_a_regional_feed_leaves_the_regions_of_its_item() {
+fn an_incomplete_record_of_a_regional_feed_counts_for_its_region() {
     let site = shop();
     let write_feed = |name: &str, offers: &str| {
         let path = site.directory.write(name, feed(offers));
@@ -73,13 +74,13 @@ fn a_rejected_record_of_a_regional_feed_leaves_the_regions_of_its_item() {
                 <offer id='902'><name>Поднос</name><price>6</price><categoryId>1</categoryId></offer>";
     site.import("dexar", &[&format!("moscow={}", write_feed("moscow.xml", both))]).success();
     let bad = both.replacen("<categoryId>1</categoryId>", "<categoryId>77</categoryId>", 1);
-    site.import("dexar", &["--replace", &format!("spb={}", write_feed("spb.xml", &bad))]).success();
+    site.import("dexar", &["--replace", &format!("spb={}", write_feed("spb.xml", &bad))]).failure(3);
     let shop = exported(&site, "dexar");
     let regions_of = |id: u64| {
         let item = shop["items"].as_array().expect("a list").iter().find(|item| item["itemID"] == json!(id));
         item.expect("it exists")["regions"].clone()
     };
-    assert_eq!(regions_of(901), json!(["moscow"]), "its record was rejected: it is unchanged");
+    assert_eq!(regions_of(901), json!(["spb"]), "it stays in its category and is sold where its feed says");
     assert_eq!(regions_of(902), json!(["spb"]));
 }
 
@@ -122,7 +123,7 @@ fn a_feed_with_availability_only_keeps_a_counted_stock() {
 #[test]
 fn a_text_id_is_never_read_as_a_number() {
     let site = shop();
-    let output = site.import_text("dexar", "new.jsonl", r#"{"id":"11","price":1}"#, &[]).success();
+    let output = site.import_text("dexar", "new.jsonl", r#"{"id":"11","price":1}"#, &[]).failure(3);
     assert!(output.contains("is new and has no name"), "{output}");
     assert_eq!(exported(&site, "dexar")["items"][0]["price"], json!(10));
 }

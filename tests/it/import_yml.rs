@@ -79,7 +79,7 @@ fn unusable_offers_are_rejected_and_the_others_are_imported() {
         ("item_1", "occurs twice"),
         ("offer no. 8", "no id"),
         ("item_7", "no category that exists"),
-        ("offer 8", "price is not a number"),
+        ("item_8", "price is not a number"),
         ("offer 2", "oldprice is not above"),
     ] {
         let is_reported = output.lines().any(|line| line.contains(record) && line.contains(reason));

@@ -54,6 +54,7 @@ async fn catalogue_responses_match_the_description() {
             ("/searchitems", format!("/searchitems?search={word}&count=20&skip=0")),
             ("/randomitems", "/randomitems?count=200".to_owned()),
             ("/cart", "/cart".to_owned()),
+            ("/orders", "/orders".to_owned()),
             ("/auth/session", "/auth/session".to_owned()),
         ] {
             for (language, region) in [("ru", None), ("en", Some("moscow")), ("hy", Some("nowhere"))] {
@@ -116,7 +117,10 @@ async fn cart_and_payment_responses_match_the_description() {
     })
     .await;
     assert!(paid["transactionId"].is_number() && paid["transactionDate"].is_string(), "{paid}");
-    let mail = json!({"email": "user@example.com", "telegramUserId": "123456789",
+    let orders = send_described(&description, &browser, "GET", "/orders", request("/orders?count=1")).await.ok_json();
+    assert_eq!(orders["orders"][0]["status"], "COMPLETED", "{orders}");
+    send_described(&description, &browser, "GET", "/orders/{id}", request("/orders/order_abc123")).await.ok_json();
+    let mail = json!({"email": "user@example.com", "telegramUserId": "123456789", "siteorderID": "order_abc123",
                       "items": [{"itemID": 12, "name": "Лампа", "price": 20, "currency": "RUB"}]});
     write("POST", "/purchase-email", mail).await;
 

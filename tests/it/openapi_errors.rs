@@ -118,6 +118,7 @@ async fn errors_of_request_bodies_match_the_description() {
         ("POST", "/question/vote", json!({"itemID": 12, "question": 1, "vote": "up"}), "no_such_question"),
         ("POST", "/purchase-email", mail(), "no_such_order"),
         ("POST", "/purchase-email", with(mail(), "email", json!("anna")), "bad_email"),
+        ("POST", "/purchase-email", with(mail(), "siteorderID", json!("a b")), "bad_order_id"),
         ("POST", "/purchase-email", with(mail(), "telegramUserId", json!([])), "bad_telegram_user_id"),
     ] {
         assert_errors(&description, &browser, [(method, path, with_body(path, &body), example)]).await;
@@ -126,6 +127,8 @@ async fn errors_of_request_bodies_match_the_description() {
     assert_errors(&description, &browser, [("POST", "/comment", half, "bad_json")]).await;
     let unknown = request("/qr/payment/AD1");
     assert_errors(&description, &browser, [("GET", "/qr/payment/{id}", unknown, "no_such_payment")]).await;
+    let unknown = request("/orders/unknown");
+    assert_errors(&description, &browser, [("GET", "/orders/{id}", unknown, "no_such_placed_order")]).await;
     let notify = "/payments/raiffeisen/notify";
     let signed = |body: &Value| with_body(notify, body).header("x-api-signature-sha256", "0".repeat(64));
     let forged = json!({"amount": 1, "sbpMerchantId": "", "order": "", "paymentStatus": "", "transactionDate": ""});
@@ -174,6 +177,13 @@ async fn payment_errors_match_the_description() {
     assert_errors(&description, &browser, [("POST", "/cart", pay(&second), "payment_in_progress")]).await;
     shop.sandbox.bank_action(qr_id, "pay", json!({"notify": false})).await;
     assert_errors(&description, &browser, [("POST", "/cart", pay(&second), "already_paid")]).await;
+
+    let mail = |email: &str| json!({"email": email, "siteorderID": "order_abc123", "items": [{"itemID": 12}]});
+    for email in ["a@example.com", "b@example.com", "c@example.com"] {
+        browser.post("/purchase-email", &mail(email)).await.ok_json();
+    }
+    let fourth = with_body("/purchase-email", &mail("d@example.com"));
+    assert_errors(&description, &browser, [("POST", "/purchase-email", fourth, "recipient_limit")]).await;
 
     let review = with_body("/comment", &json!({"itemID": 12, "rating": 5, "comment": "Отлично!"}));
     send_described(&description, &browser, "POST", "/comment", review.clone()).await.ok_json();

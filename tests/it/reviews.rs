@@ -13,8 +13,7 @@ pub(crate) const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 "#;
 
 /// A rate limit that no test reaches.
-pub(crate) const HIGH_RATE_LIMIT: &str =
-    "[rates]\nreviews_per_address = 100000\nanonymous_reviews_per_hour = 100000\n";
+pub(crate) const HIGH_RATE_LIMIT: &str = "[rates]\nreviews_per_address = 100000\nanonymous_reviews_per_hour = 100000\n";
 
 pub(crate) fn shop(more: &str) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);

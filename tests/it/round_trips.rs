@@ -68,6 +68,9 @@ async fn requests_stay_within_their_round_trips() {
         counted.database.take_round_trips();
         browser.get(&path).await.ok_json();
         count("polling a payment", 1, 0);
+        browser.get("/orders").await.ok_json();
+        browser.get("/orders/none").await;
+        count("listing the orders and looking for one", 2, 0);
         let member = counted.browser();
         let data = login::sign(
             json!({"id": 1, "first_name": round, "auth_date": login::now_s()}),

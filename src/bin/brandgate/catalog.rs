@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -36,10 +37,10 @@ pub(crate) struct Import {
     /// Remove items and categories that are not in the files
     #[arg(long)]
     replace: bool,
-    /// Fail without changing anything if any record is rejected
+    /// Fail without changing anything if any record is rejected or incomplete
     #[arg(long)]
     strict: bool,
-    /// Write every rejected or corrected record to this file, as JSON lines
+    /// Write every rejected, incomplete or corrected record to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -56,14 +57,19 @@ pub(crate) struct Export {
     file: Option<PathBuf>,
 }
 
-pub(crate) async fn run(brands: &[BrandConfig], command: CatalogCommand) -> Result<(), String> {
+/// The exit status of an import that was committed although not everything in its files could be used.
+const INCOMPLETE: u8 = 3;
+
+pub(crate) async fn run(brands: &[BrandConfig], command: CatalogCommand) -> Result<ExitCode, String> {
     match command {
         CatalogCommand::Import(arguments) => import(named(brands, &arguments.brand)?, &arguments).await,
-        CatalogCommand::Export(arguments) => export(named(brands, &arguments.brand)?, &arguments).await,
+        CatalogCommand::Export(arguments) => {
+            export(named(brands, &arguments.brand)?, &arguments).await.map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 
-async fn import(brand: &BrandConfig, arguments: &Import) -> Result<(), String> {
+async fn import(brand: &BrandConfig, arguments: &Import) -> Result<ExitCode, String> {
     let sources: Vec<ImportSource> = arguments.files.iter().map(|file| source(file)).collect();
     let options = ImportOptions { strict: arguments.strict, dry_run: arguments.dry_run, replace: arguments.replace };
     let mut report = match &arguments.report {
@@ -93,7 +99,16 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<(), String> {
     let outcome = if options.dry_run { "would be imported; nothing was changed" } else { "imported" };
     let items = summary.items_read;
     say!("{}: {items} item records {outcome} in {total_s:.1} s (read and staged in {staging_s:.1} s)", brand.name);
-    reported
+    reported?;
+    if summary.unusable_files > 0 {
+        complain!("{}: every record of {} files was left out; exit status 3", brand.name, summary.unusable_files);
+    }
+    if report.incomplete() > 0 {
+        let incomplete = report.incomplete();
+        complain!("{}: {incomplete} records hold values that are not understood; exit status 3", brand.name);
+    }
+    let is_complete = summary.unusable_files == 0 && report.incomplete() == 0;
+    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }
 
 /// `moscow=feed.xml` is the feed of a region if the text before the `=` can be the id of a region.

@@ -105,15 +105,15 @@ async fn main() -> ExitCode {
     let source = ConfigSource { brands: arguments.brands, credentials: arguments.credentials.or(installed) };
     let ended = match arguments.command {
         CliCommand::Serve(arguments) => match load_some(&source) {
-            Ok(loaded) => serve::run(loaded, source, arguments).await,
+            Ok(loaded) => serve::run(loaded, source, arguments).await.map(succeeded),
             Err(code) => return code,
         },
         CliCommand::Work(arguments) => match load_some(&source) {
-            Ok(loaded) => work::run(loaded, source, arguments).await,
+            Ok(loaded) => work::run(loaded, source, arguments).await.map(succeeded),
             Err(code) => return code,
         },
         CliCommand::Migrate(arguments) => match load_some(&source) {
-            Ok(loaded) => migrate::run(loaded, arguments).await,
+            Ok(loaded) => migrate::run(loaded, arguments).await.map(succeeded),
             Err(code) => return code,
         },
         CliCommand::OfBrands(command) => match source.read() {
@@ -130,12 +130,12 @@ async fn main() -> ExitCode {
                 None => check::run(&brands, &problems, &arguments).await,
             };
         }
-        CliCommand::Reload(arguments) => reload::run(&arguments).await,
+        CliCommand::Reload(arguments) => reload::run(&arguments).await.map(succeeded),
         #[cfg(feature = "docs")]
         CliCommand::Docs(arguments) => return docs::run(&arguments),
     };
-    match ended.and_then(|()| output::flush()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match ended.and_then(|code| output::flush().map(|()| code)) {
+        Ok(code) => code,
         Err(message) => {
             if !message.is_empty() {
                 complain!("brandgate: {message}");
@@ -148,15 +148,19 @@ async fn main() -> ExitCode {
 impl OfBrands {
     /// # Errors
     /// A message for standard error; empty when the command has written its own.
-    async fn run(self, brands: Vec<BrandConfig>) -> Result<(), String> {
+    async fn run(self, brands: Vec<BrandConfig>) -> Result<ExitCode, String> {
         match self {
-            OfBrands::Payments(command) => payments::run(&brands, command).await,
+            OfBrands::Payments(command) => payments::run(&brands, command).await.map(succeeded),
             OfBrands::Catalog(command) => catalog::run(&brands, command).await,
-            OfBrands::Reviews(command) => reviews::run(&brands, command).await,
-            OfBrands::Questions(command) => questions::run(&brands, command).await,
-            OfBrands::Outbox(command) => outbox::run(&brands, command).await,
+            OfBrands::Reviews(command) => reviews::run(&brands, command).await.map(succeeded),
+            OfBrands::Questions(command) => questions::run(&brands, command).await.map(succeeded),
+            OfBrands::Outbox(command) => outbox::run(&brands, command).await.map(succeeded),
         }
     }
+}
+
+fn succeeded((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }
 
 /// The brand files, of which at least one is valid.

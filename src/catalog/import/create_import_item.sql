@@ -30,5 +30,7 @@ create temporary table import_item (
     questions jsonb,
     translations jsonb,
     regions text[],
-    reviews jsonb
+    reviews jsonb,
+    -- values that are not understood: a new item is rejected for them
+    defect text
 )

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use rust_decimal::Decimal;
 
 use super::read_records;
-use super::record::{CategoryRecord, ItemRecord, MAX_PRICE, ReadRecord, Record, RegionRecord, Stock};
+use super::record::{CategoryRecord, ItemRecord, MAX_PRICE, ProblemKind, ReadRecord, Record, RegionRecord, Stock};
 use crate::foundation::fuzz::fuzz;
 use crate::http::request::MAX_SAFE_INTEGER;
 
@@ -100,7 +100,11 @@ fn check(input: &[u8]) -> String {
         }
         Err(problem) => {
             assert!(!problem.reason.is_empty(), "{problem:?}");
-            if problem.is_corrected { "corrected" } else { "rejected" }
+            match problem.kind {
+                ProblemKind::Rejected => "rejected",
+                ProblemKind::Incomplete => "incomplete",
+                ProblemKind::Corrected => "corrected",
+            }
         }
     };
     let mut kinds: Vec<&str> = records.iter().map(kind).collect();

@@ -209,7 +209,15 @@ fn read_record(text: &str, kind: RecordKind, label: &str, sink: Sink<'_>) -> io:
     let read = match kind {
         RecordKind::Region => read_region(&mut fields).map(Record::Region),
         RecordKind::Category => return read_categories(fields, None, &label, sink, 0),
-        RecordKind::Item => item::read(&mut fields).map(|item| Record::Item(Box::new(item))),
+        RecordKind::Item => {
+            return match item::read(&mut fields) {
+                Err(reason) => sink(Err(RecordProblem::rejected(label, reason).with_item(item))),
+                Ok((record, unknown_stock)) => {
+                    sink(Ok(Record::Item(Box::new(record))))?;
+                    unknown_stock.map_or(Ok(()), |reason| sink(Err(RecordProblem::incomplete(label, reason))))
+                }
+            };
+        }
         RecordKind::Any => Err("is not a region, category or item".to_owned()),
     };
     sink(read.map_err(|reason| RecordProblem::rejected(label, reason).with_item(item)))
@@ -247,8 +255,8 @@ fn read_region(fields: &mut Fields) -> Result<RegionRecord, String> {
     }
     Ok(RegionRecord {
         id,
-        city: fields.filled_text("city")?,
-        country: fields.filled_text("country")?,
+        city: fields.name("city")?,
+        country: fields.name("country")?,
         country_code,
         timezone: fields.filled_text("timezone")?,
         translations: fields.translations(&["city", "country"])?,
@@ -315,7 +323,7 @@ fn read_category(fields: &mut Fields, nested_in: Option<&CatalogId>) -> Result<C
         number,
         id,
         parent,
-        name: fields.filled_text("name")?,
+        name: fields.name("name")?,
         fallback_name: None,
         icon: icon.or(img),
         wide_banner: fields.text("wideBanner")?,

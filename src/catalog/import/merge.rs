@@ -15,7 +15,7 @@ use tokio_postgres::Transaction;
 
 use super::record::{RecordProblem, RegionRecord};
 use super::report::{ChangeCounts, ImportReport, ImportSummary};
-use super::stage::StagedRecords;
+use super::stage::{FileRecords, StagedRecords};
 use super::{ImportOptions, ImportSource, categories, reviews};
 use crate::foundation::error::{Error, Result};
 
@@ -52,8 +52,10 @@ pub(super) async fn merge(
     };
     let (changes, imported_categories) = categories::merge(transaction, staged.categories, report).await?;
     summary.categories = changes;
+    let no_records = FileRecords::default();
     for (file_no, source) in (0..).zip(sources) {
-        merge_file(transaction, file_no, source.region.as_deref(), &mut summary, report).await?;
+        let records = staged.files.get(file_no as usize).unwrap_or(&no_records);
+        merge_file(transaction, file_no, source.region.as_deref(), records, &mut summary, report).await?;
     }
     if options.replace {
         if summary.items_read == 0 {
@@ -75,6 +77,7 @@ async fn merge_file(
     transaction: &Transaction<'_>,
     file_no: i32,
     region: Option<&str>,
+    records: &FileRecords,
     summary: &mut ImportSummary,
     report: &mut ImportReport,
 ) -> Result<()> {
@@ -94,12 +97,18 @@ async fn merge_file(
         report.add(RecordProblem::rejected(label, reason));
     })
     .await?;
+    for_each_row(transaction, OMISSIONS, None, |label, reason| {
+        report.add(RecordProblem::incomplete(label, reason));
+    })
+    .await?;
     for_each_row(transaction, DIFFERENT_PRICES, None, |label, reason| {
         report.add(RecordProblem::corrected(label, reason));
     })
     .await?;
     let usable = transaction.query_one(COUNT_USABLE, &[]).await?;
-    summary.items_read += usable.get::<_, i64>("usable") as u64;
+    let usable_items = usable.get::<_, i64>("usable") as u64;
+    summary.items_read += usable_items;
+    summary.unusable_files += u64::from(records.is_unusable(usable_items));
     if usable.get("any_new") {
         summary.items.new += transaction.execute(INSERT_ITEMS, &[]).await?;
     }
@@ -186,6 +195,11 @@ const PROBLEMS: &str = r"
     select final_id as label, problem as reason from import_ready
     where problem is not null order by row_no";
 
+/// The records of the file of which a part is left out.
+const OMISSIONS: &str = r"
+    select final_id as label, omission as reason from import_ready
+    where omission is not null order by row_no";
+
 /// The records of the file whose item has an earlier record in it.
 const DUPLICATES: &str = r"
     select coalesce(s.id, 'item ' || s.number) as label, 'occurs twice in the file: the first one is used' as reason
@@ -213,7 +227,7 @@ const UPDATE_ITEMS: &str = include_str!("update_items.sql");
 const REPLACE_REGIONS: &str = r"
     with listed as (
         select r.item_id, s.regions from import_ready r join import_item s using (row_no)
-        where s.regions is not null and r.problem is null and not r.later_feed
+        where s.regions is not null and r.problem is null and not r.later_feed and not r.has_unknown_region
     ), removed as (
         delete from item_region r using listed l where r.item_id = l.item_id and r.region_id <> all (l.regions)
         returning r.item_id

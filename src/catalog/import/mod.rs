@@ -13,10 +13,12 @@ mod category_tree;
 mod feed;
 mod json;
 mod merge;
+mod money;
 pub(crate) mod record;
 mod report;
 mod reviews;
 mod stage;
+mod stock;
 mod yml;
 
 use std::fs::File;
@@ -43,7 +45,7 @@ pub struct ImportSource {
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ImportOptions {
-    /// Fail the import when any record is rejected.
+    /// Fail the import when any record is rejected or incomplete.
     pub strict: bool,
     /// Roll back instead of committing.
     pub dry_run: bool,
@@ -61,7 +63,7 @@ pub struct ImportProgress {
 /// Imports the files in order into one brand's schema.
 ///
 /// # Errors
-/// A file that cannot be read completely, an unavailable database, and with `strict` any rejected record. Nothing has
+/// A file that cannot be read completely, an unavailable database, and with `strict` any rejected or incomplete record. Nothing has
 /// changed then. `report` is filled in either case.
 pub async fn run(
     brand: &BrandConfig,
@@ -80,8 +82,9 @@ pub async fn run(
     let transaction = client.transaction().await?;
     let summary = merge::merge(&transaction, &brand.name, sources, staged, options, report).await?;
     let summary = ImportSummary { staging, ..summary };
-    if options.strict && report.rejected() > 0 {
-        let message = format!("{} records were rejected and --strict is set.", report.rejected());
+    let (rejected, incomplete) = (report.rejected(), report.incomplete());
+    if options.strict && rejected + incomplete > 0 {
+        let message = format!("{rejected} records were rejected, {incomplete} are incomplete, and --strict is set.");
         return Err(Error::malformed("rejected_records", message));
     }
     if options.dry_run {

@@ -21,6 +21,17 @@ pub(crate) enum Record {
 /// What a reader yields for one record of a file: the record, or a problem with it.
 pub(crate) type ReadRecord = Result<Record, RecordProblem>;
 
+/// How much of a record with a problem is imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProblemKind {
+    /// Nothing.
+    Rejected,
+    /// All but a value that is not understood. An item whose stock or price is not understood becomes out of stock.
+    Incomplete,
+    /// All, with a correction.
+    Corrected,
+}
+
 /// Why a record was rejected, or how it was corrected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordProblem {
@@ -28,19 +39,22 @@ pub struct RecordProblem {
     pub record: String,
     /// The reason without the record's name, so that equal reasons are counted together.
     pub reason: String,
-    /// Whether the record was imported nevertheless, with a correction.
-    pub is_corrected: bool,
+    pub kind: ProblemKind,
     /// The item that a rejected record belongs to: `--replace` must not remove it.
     pub item: Option<CatalogId>,
 }
 
 impl RecordProblem {
     pub fn rejected(record: impl Into<String>, reason: impl Into<String>) -> RecordProblem {
-        RecordProblem { record: record.into(), reason: reason.into(), is_corrected: false, item: None }
+        RecordProblem { record: record.into(), reason: reason.into(), kind: ProblemKind::Rejected, item: None }
     }
 
     pub fn corrected(record: impl Into<String>, reason: impl Into<String>) -> RecordProblem {
-        RecordProblem { is_corrected: true, ..RecordProblem::rejected(record, reason) }
+        RecordProblem { kind: ProblemKind::Corrected, ..RecordProblem::rejected(record, reason) }
+    }
+
+    pub fn incomplete(record: impl Into<String>, reason: impl Into<String>) -> RecordProblem {
+        RecordProblem { kind: ProblemKind::Incomplete, ..RecordProblem::rejected(record, reason) }
     }
 
     /// Names the item that the record belongs to.
@@ -100,11 +114,21 @@ pub(crate) enum Stock {
     Available,
 }
 
+impl Stock {
+    /// Whether nothing can be sold.
+    pub(crate) fn is_out(self) -> bool {
+        matches!(self, Stock::Count(..=0) | Stock::Level("out"))
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ItemRecord {
     /// At least one of `number` and `id` is present.
     pub number: Option<i64>,
     pub id: Option<String>,
+    /// Values that are not understood and are left out. A new item is rejected for it; an item of the shop takes the
+    /// rest.
+    pub defect: Option<String>,
     /// In the file's order: the first one that exists is used.
     pub categories: Vec<CatalogId>,
     pub subcategory: Option<String>,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
-use super::record::RecordProblem;
+use super::record::{ProblemKind, RecordProblem};
 
 /// Further reasons are counted together.
 const MAX_REASONS: usize = 100;
@@ -13,10 +13,11 @@ const MAX_REASONS: usize = 100;
 /// How many records are named for each reason; the others are only counted.
 const MAX_EXAMPLES: usize = 5;
 
-/// Rejected and corrected records, counted by reason.
+/// Rejected, incomplete and corrected records, counted by reason.
 #[derive(Default)]
 pub struct ImportReport {
     rejected: BTreeMap<String, ReasonCount>,
+    incomplete: BTreeMap<String, ReasonCount>,
     corrected: BTreeMap<String, ReasonCount>,
     /// Receives every record as a JSON line.
     full: Option<Box<dyn Write + Send>>,
@@ -36,20 +37,25 @@ impl ImportReport {
         ImportReport { full: Some(full), ..ImportReport::default() }
     }
 
-    /// Adds a rejected or a corrected record.
+    /// Adds a record with a problem.
     pub fn add(&mut self, problem: RecordProblem) {
-        if problem.is_corrected {
-            self.write_full("notice", &problem);
-            count(&mut self.corrected, problem);
-        } else {
-            self.write_full("rejected", &problem);
-            count(&mut self.rejected, problem);
-        }
+        let (kind, reasons) = match problem.kind {
+            ProblemKind::Rejected => ("rejected", &mut self.rejected),
+            ProblemKind::Incomplete => ("incomplete", &mut self.incomplete),
+            ProblemKind::Corrected => ("notice", &mut self.corrected),
+        };
+        count(reasons, &problem);
+        self.write_full(kind, &problem);
     }
 
     /// How many records were rejected.
     pub fn rejected(&self) -> u64 {
         self.rejected.values().map(|reason| reason.count).sum()
+    }
+
+    /// How many records were imported without a value that was not understood.
+    pub fn incomplete(&self) -> u64 {
+        self.incomplete.values().map(|reason| reason.count).sum()
     }
 
     fn write_full(&mut self, kind: &str, record: &RecordProblem) {
@@ -74,7 +80,7 @@ impl ImportReport {
     }
 }
 
-fn count(reasons: &mut BTreeMap<String, ReasonCount>, record: RecordProblem) {
+fn count(reasons: &mut BTreeMap<String, ReasonCount>, record: &RecordProblem) {
     let is_full = reasons.len() >= MAX_REASONS && !reasons.contains_key(&record.reason);
     let text = if is_full { "other reasons".to_owned() } else { printable(&record.reason) };
     let reason = reasons.entry(text).or_default();
@@ -91,7 +97,9 @@ fn printable(text: &str) -> String {
 
 impl fmt::Display for ImportReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (title, reasons) in [("rejected", &self.rejected), ("corrected", &self.corrected)] {
+        for (title, reasons) in
+            [("rejected", &self.rejected), ("incomplete", &self.incomplete), ("corrected", &self.corrected)]
+        {
             for (reason, ReasonCount { count, examples }) in reasons {
                 let more = if *count > examples.len() as u64 { ", …" } else { "" };
                 writeln!(f, "{title}: {count} × {reason} ({}{more})", examples.join(", "))?;
@@ -118,6 +126,8 @@ pub struct ImportSummary {
     pub reviews: ChangeCounts,
     /// Usable item records of the files, whether or not they changed anything.
     pub items_read: u64,
+    /// Files of which every record was rejected.
+    pub unusable_files: u64,
     /// From opening the first file to the last row of the staging table.
     pub staging: Duration,
 }

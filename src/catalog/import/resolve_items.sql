@@ -5,7 +5,7 @@ create temporary table import_ready on commit drop as
 with numbered as (
     select distinct on (coalesce(s.number, known.item_id, s.hashed))
            coalesce(s.number, known.item_id, s.hashed) as item_id, s.row_no, s.number, s.id, s.category_numbers,
-           s.category_ids, s.subcategory, s.name is null as is_nameless, s.price, s.regions
+           s.category_ids, s.subcategory, s.name is null as is_nameless, s.price, s.regions, s.defect
     from import_item s
     left join item known on s.number is null and known.id = s.id
     where s.file_no = $1
@@ -36,20 +36,33 @@ with numbered as (
 )
 select r.item_id, r.row_no, r.known, r.final_id, r.later_feed, r.price, r.first_price, r.named_subcategory_id,
        coalesce(r.named_category_id, top.category_id) as category_id,
+       -- an item of the shop takes what is usable of its record, the stock above all: only new items are rejected
        case
-           when r.later_feed then null
-           when not r.known and r.is_nameless then 'is new and has no name'
-           when not r.known and r.price is null then 'is new and has no price'
-           when r.id_owner is not null or (not r.known and r.rank_of_id > 1)
-               then 'its id belongs to another item already'
+           when r.later_feed or r.known then null
+           when r.defect is not null then r.defect
+           when r.is_nameless then 'is new and has no name'
+           when r.price is null then 'is new and has no price'
+           when r.id_owner is not null or r.rank_of_id > 1 then 'its id belongs to another item already'
            when r.subcategory is not null and r.named_subcategory_id is null then 'its subcategory does not exist'
            when r.names_category and r.named_category_id is null then 'names no category that exists'
-           when not r.known and r.named_category_id is null and r.named_subcategory_id is null
-               then 'is new and names no category'
-           when exists (select from unnest(r.regions) n (region_id) left join region using (region_id)
-                        where region.region_id is null) then 'names a region that does not exist'
-       end as problem
+           when r.named_category_id is null and r.named_subcategory_id is null then 'is new and names no category'
+           when region.is_unknown then 'names a region that does not exist'
+       end as problem,
+       case
+           when r.later_feed or not r.known then null
+           when r.defect is not null then r.defect || ': left out; an item without a usable price is out of stock'
+           when r.subcategory is not null and r.named_subcategory_id is null
+               then 'its subcategory does not exist: the item stays where it is'
+           when r.names_category and r.named_category_id is null
+               then 'names no category that exists: the item stays where it is'
+           when region.is_unknown then 'names a region that does not exist: its regions are unchanged'
+       end as omission,
+       region.is_unknown as has_unknown_region
 from resolved r
 left join lateral (
     select c.path[1] as category_id from category c where c.category_id = r.named_subcategory_id
 ) top on true
+cross join lateral (
+    select exists (select from unnest(r.regions) n (region_id) left join region using (region_id)
+                   where region.region_id is null) as is_unknown
+) region

@@ -14,7 +14,7 @@ use futures_util::SinkExt;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
-use super::record::{CategoryRecord, ItemRecord, ReadRecord, Record, RegionRecord, Stock, hashed_number};
+use super::record::{CategoryRecord, ItemRecord, ProblemKind, ReadRecord, Record, RegionRecord, Stock, hashed_number};
 use super::report::ImportReport;
 use super::{ImportProgress, ImportSource, read_file};
 use crate::catalog::CatalogId;
@@ -40,6 +40,24 @@ pub(super) struct StagedRecords {
     pub rejected_ids: Vec<String>,
     /// Rejected records that do not identify their item.
     pub unattributed: u64,
+    /// The records of each file.
+    pub files: Vec<FileRecords>,
+}
+
+/// How many records of one file were read.
+#[derive(Default)]
+pub(super) struct FileRecords {
+    pub items: u64,
+    pub regions_and_categories: u64,
+    pub rejected: u64,
+}
+
+impl FileRecords {
+    /// Whether every record was rejected, when the merge could use this many items.
+    pub(super) fn is_unusable(&self, usable_items: u64) -> bool {
+        let any = if self.items > 0 { self.items } else { self.rejected };
+        usable_items == 0 && any > 0 && (self.items > 0 || self.regions_and_categories == 0)
+    }
 }
 
 const CREATE_IMPORT_ITEM: &str = include_str!("create_import_item.sql");
@@ -102,6 +120,15 @@ struct Stager {
 
 impl Stager {
     fn add(&mut self, file_no: usize, read: ReadRecord, progress: &ImportProgress) -> io::Result<()> {
+        if self.staged.files.len() <= file_no {
+            self.staged.files.resize_with(file_no + 1, FileRecords::default);
+        }
+        let file = &mut self.staged.files[file_no];
+        match &read {
+            Ok(Record::Item(_)) => file.items += 1,
+            Ok(Record::Region(_) | Record::Category(_)) => file.regions_and_categories += 1,
+            Err(problem) => file.rejected += u64::from(problem.kind == ProblemKind::Rejected),
+        }
         match read {
             Ok(Record::Region(region)) => self.staged.regions.push(region),
             Ok(Record::Category(_)) if self.staged.categories.len() >= MAX_CATEGORIES => {
@@ -118,7 +145,7 @@ impl Stager {
             }
             Err(problem) => {
                 match &problem.item {
-                    _ if problem.is_corrected => {}
+                    _ if problem.kind != ProblemKind::Rejected => {}
                     Some(CatalogId::Number(number)) => self.staged.rejected_numbers.push(*number),
                     Some(CatalogId::Id(id)) => self.staged.rejected_ids.push(id.clone()),
                     None => self.staged.unattributed += 1,
@@ -183,6 +210,7 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
     row.text(item.translations.as_deref());
     row.array(item.regions.as_deref());
     row.text(item.reviews.as_deref());
+    row.text(item.defect.as_deref());
     out.push('\n');
 }
 

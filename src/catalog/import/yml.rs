@@ -7,7 +7,6 @@
 
 mod event_budget;
 mod html;
-mod money;
 mod offer;
 mod text;
 
@@ -175,7 +174,7 @@ impl<R: BufRead> FeedReader<R> {
     ) -> io::Result<()> {
         self.category_count += 1;
         self.read_text(false, MAX_OFFER_BYTES)?;
-        let name = text::non_empty_line(&self.text, MAX_NAME_CHARS);
+        let name = text::non_empty_line(&html::decode_again(&self.text), MAX_NAME_CHARS);
         let Some(id) = id.map(|id| text::line(&id)).filter(|id| !id.is_empty()) else {
             let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
             let record = format!("category no. {}{name}", self.category_count);
@@ -233,21 +232,12 @@ impl<R: BufRead> FeedReader<R> {
         let Some(mut offer) = self.read_offer_children()? else {
             return sink(Err(RecordProblem::rejected(self.last_record.clone(), "is larger than 4 MB").with_item(item)));
         };
-        offer.available = match available.map(|word| word.trim().to_ascii_lowercase()).as_deref() {
-            Some("true") => Some(true),
-            Some("false") => Some(false),
-            _ => None,
-        };
-        let mut corrections = Vec::new();
-        match offer.into_record(&id, &mut corrections) {
-            Err(reason) => sink(Err(RecordProblem::rejected(self.last_record.clone(), reason).with_item(item))),
-            Ok(record) => {
-                sink(Ok(Record::Item(Box::new(record))))?;
-                corrections.into_iter().try_for_each(|correction| {
-                    sink(Err(RecordProblem::corrected(self.last_record.clone(), correction)))
-                })
-            }
-        }
+        offer.available = available.filter(|flag| !flag.trim().is_empty());
+        let mut remarks = Vec::new();
+        sink(Ok(Record::Item(Box::new(offer.into_record(&id, &mut remarks)))))?;
+        remarks.into_iter().try_for_each(|(kind, reason)| {
+            sink(Err(RecordProblem { kind, ..RecordProblem::corrected(self.last_record.clone(), reason) }))
+        })
     }
 
     /// Reads the rest of an offer; `None` when it is too large (it is read to its end all the same).
@@ -267,6 +257,11 @@ impl<R: BufRead> FeedReader<R> {
             let field = Field::of(start.name().as_ref());
             let param = match field {
                 Some(Field::Param) => attributes(&start, ["name", "unit"]).map_err(|error| self.malformed(&error))?,
+                Some(Field::Price) => {
+                    let [from] = attributes(&start, ["from"]).map_err(|error| self.malformed(&error))?;
+                    offer.is_lowest_price |= from.is_some_and(|from| from.trim().eq_ignore_ascii_case("true"));
+                    [None, None]
+                }
                 _ => [None, None],
             };
             let size = usize::try_from(self.position() - start_position).unwrap_or(usize::MAX);
@@ -300,7 +295,7 @@ impl<R: BufRead> FeedReader<R> {
                 && start.name().as_ref() == "outlet"
             {
                 let [instock] = attributes(&start, ["instock"]).map_err(|error| self.malformed(&error))?;
-                instock.iter().for_each(|instock| offer.add_outlet(instock));
+                instock.into_iter().for_each(|instock| offer.add_outlet(instock));
             }
         }
         Ok(())

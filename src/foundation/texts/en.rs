@@ -50,6 +50,7 @@ pub(super) static TEXTS: Texts = Texts {
         order_number: "Order",
         paid_at: "Paid",
         total: "Total",
+        refunded: "Refunded",
         reference: "Reference given at the checkout",
         questions: "If you have a question, reply to this mail and name the order's number.",
         currency: "RUB",

@@ -50,6 +50,7 @@ pub(super) static TEXTS: Texts = Texts {
         order_number: "Պատվեր",
         paid_at: "Վճարված է",
         total: "Ընդամենը",
+        refunded: "Վերադարձված է",
         reference: "Ձևակերպման ժամանակ նշված անվանումը",
         questions: "Հարցերի դեպքում պատասխանեք այս նամակին և նշեք պատվերի համարը։",
         currency: "₽",

@@ -65,6 +65,7 @@ pub(crate) struct ReceiptTexts {
     pub order_number: &'static str,
     pub paid_at: &'static str,
     pub total: &'static str,
+    pub refunded: &'static str,
     pub reference: &'static str,
     pub questions: &'static str,
     pub currency: &'static str,

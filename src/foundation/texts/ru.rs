@@ -50,6 +50,7 @@ pub(super) static TEXTS: Texts = Texts {
         order_number: "Заказ",
         paid_at: "Оплачен",
         total: "Итого",
+        refunded: "Возвращено",
         reference: "Обозначение, указанное при оформлении",
         questions: "Если есть вопросы, ответьте на это письмо и назовите номер заказа.",
         currency: "₽",

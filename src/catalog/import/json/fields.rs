@@ -7,6 +7,8 @@
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::{Map, Value};
 
+use crate::catalog::import::money;
+use crate::catalog::import::record::MAX_PRICE;
 use crate::foundation::money::decimal_from_json;
 use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
@@ -16,6 +18,12 @@ type Field<T> = Result<Option<T>, String>;
 /// Searchable texts have to fit into one `tsvector`, which PostgreSQL limits to 1 MB.
 const MAX_FIELDS_BYTES: usize = 100_000;
 const MAX_TRANSLATIONS_BYTES: usize = 200_000;
+const MAX_LIST_BYTES: usize = 50_000;
+/// Lists of photos and questions.
+pub(super) const MAX_OBJECTS_BYTES: usize = 500_000;
+/// Names, URLs and other texts without a limit of their own.
+const MAX_TEXT_CHARS: usize = 100_000;
+const MAX_NAME_CHARS: usize = 500;
 
 pub(super) struct Fields {
     object: Map<String, Value>,
@@ -31,25 +39,35 @@ impl Fields {
         self.object.remove(key).filter(|value| !value.is_null())
     }
 
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.object.get(key).is_some_and(Value::is_array)
+    }
+
+    /// A text of at most 100,000 characters.
     pub(super) fn text(&mut self, key: &str) -> Field<String> {
+        self.text_up_to(key, MAX_TEXT_CHARS)
+    }
+
+    pub(super) fn text_up_to(&mut self, key: &str, max_chars: usize) -> Field<String> {
         match self.take(key) {
             None => Ok(None),
+            Some(Value::String(text)) if text.chars().count() > max_chars => {
+                Err(format!("{key}: at most {max_chars} characters"))
+            }
             Some(Value::String(text)) if !text.contains('\0') => Ok(Some(text)),
             Some(Value::String(_)) => Err(format!("{key}: contains a NUL character")),
             Some(_) => Err(format!("{key}: expected a text")),
         }
     }
 
-    pub(super) fn text_up_to(&mut self, key: &str, max_chars: usize) -> Field<String> {
-        match self.text(key)? {
-            Some(text) if text.chars().count() > max_chars => Err(format!("{key}: at most {max_chars} characters")),
-            text => Ok(text),
-        }
-    }
-
     /// A text that is not blank; a blank one counts as absent.
     pub(super) fn filled_text(&mut self, key: &str) -> Field<String> {
         Ok(self.text(key)?.filter(|text| !text.trim().is_empty()))
+    }
+
+    /// A name: at most 500 characters, and not blank.
+    pub(super) fn name(&mut self, key: &str) -> Field<String> {
+        Ok(self.text_up_to(key, MAX_NAME_CHARS)?.filter(|text| !text.trim().is_empty()))
     }
 
     /// A string id: 1 to 200 characters.
@@ -104,11 +122,43 @@ impl Fields {
         }
     }
 
-    /// A list of texts.
+    /// As [`Fields::decimal`], but further decimal places are an error: rounding would make it another value.
+    pub(super) fn exact_decimal(&mut self, key: &str, max: Decimal, places: u32) -> Field<Decimal> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let number = match &value {
+            Value::Number(number) => decimal_from_json(&number.to_string()).map(|number| number.normalize()),
+            _ => None,
+        };
+        match number {
+            Some(number) if number < Decimal::ZERO || number > max => {}
+            Some(number) if number.scale() <= places => return Ok(Some(number)),
+            Some(_) => return Err(format!("{key}: at most {places} decimal places")),
+            None => {}
+        }
+        Err(format!("{key}: expected a number from 0 to {max}"))
+    }
+
+    /// A price: a number rounded to the kopeck, or a text in a usual notation (`1 990,50`).
+    pub(super) fn price(&mut self, key: &str) -> Field<Decimal> {
+        match self.object.get(key) {
+            Some(Value::String(text)) => {
+                let price = money::price(text).map(Some).map_err(str::to_owned);
+                self.take(key);
+                price
+            }
+            _ => self.decimal(key, MAX_PRICE, 2),
+        }
+    }
+
+    /// A list of texts, at most 50,000 bytes altogether.
     pub(super) fn texts(&mut self, key: &str) -> Field<Vec<String>> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let list = value.as_array().and_then(|list| list.iter().map(plain_text).collect::<Option<Vec<_>>>());
-        list.map(Some).ok_or_else(|| format!("{key}: expected a list of texts"))
+        let list = list.ok_or_else(|| format!("{key}: expected a list of texts"))?;
+        if list.iter().map(|text| text.len() + 1).sum::<usize>() > MAX_LIST_BYTES {
+            return Err(format!("{key}: at most {MAX_LIST_BYTES} bytes altogether"));
+        }
+        Ok(Some(list))
     }
 
     /// `regions`: a list of ids, or of regions as objects with an id.
@@ -159,9 +209,10 @@ impl Fields {
         check_size("translations", Value::Object(out).to_string(), MAX_TRANSLATIONS_BYTES).map(Some)
     }
 
-    /// A list of objects, each converted by `read`, as compact JSON.
+    /// A list of objects, each converted by `read`, as compact JSON of at most 500,000 bytes.
     pub(super) fn objects(&mut self, key: &str, read: impl Fn(Fields) -> Result<Value, String>) -> Field<String> {
-        Ok(self.object_list(key, read)?.map(|list| Value::Array(list).to_string()))
+        let list = self.object_list(key, read)?.map(|list| Value::Array(list).to_string());
+        list.map(|json| check_size(key, json, MAX_OBJECTS_BYTES)).transpose()
     }
 
     /// A list of objects, each converted by `read`.
@@ -176,7 +227,7 @@ impl Fields {
     }
 }
 
-fn check_size(key: &str, json: String, max_bytes: usize) -> Result<String, String> {
+pub(super) fn check_size(key: &str, json: String, max_bytes: usize) -> Result<String, String> {
     if json.len() > max_bytes { Err(format!("{key}: at most {max_bytes} bytes of JSON")) } else { Ok(json) }
 }
 

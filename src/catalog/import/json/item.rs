@@ -4,85 +4,126 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::fields::Fields;
+use super::fields::{Fields, MAX_OBJECTS_BYTES, check_size};
 use crate::catalog::CatalogId;
-use crate::catalog::import::record::{ItemRecord, MAX_PRICE, Stock};
+use crate::catalog::import::record::{ItemRecord, Stock};
+use crate::catalog::import::stock;
 use crate::foundation::hex;
 
 /// Has to fit into a `tsvector`, see `fields`.
 const MAX_DESCRIPTION_CHARS: usize = 50_000;
 
+/// Reads an item, and why its stock is not understood, if it is not: the item is out of stock then. Other values that
+/// are not understood become the record's defect.
+///
 /// # Errors
-/// A message that names the field.
-pub(super) fn read(fields: &mut Fields) -> Result<ItemRecord, String> {
+/// A message that names the field, when the record does not say which item it is.
+pub(super) fn read(fields: &mut Fields) -> Result<(ItemRecord, Option<String>), String> {
     let number = fields.number("itemID")?;
     let id = fields.id("id")?;
     if number.is_none() && id.is_none() {
         return Err("itemID: expected a number, or id: a text".to_owned());
     }
-    let name = fields.filled_text("name")?;
-    if name.as_ref().is_some_and(|name| name.chars().count() > 500) {
-        return Err("name: at most 500 characters".to_owned());
-    }
-    let mut description_fields = fields.description_fields("descriptionFields")?;
-    let description = match fields.take("description") {
-        None => None,
-        Some(Value::String(text)) if text.chars().count() > MAX_DESCRIPTION_CHARS => {
-            return Err(format!("description: at most {MAX_DESCRIPTION_CHARS} characters"));
-        }
-        Some(Value::String(text)) if !text.contains('\0') => Some(text),
-        Some(list @ Value::Array(_)) => {
-            let mut alone = Fields::new(Map::from_iter([("description".to_owned(), list)]));
-            description_fields = description_fields.or(alone.description_fields("description")?);
-            None
-        }
-        Some(_) => return Err("description: expected a text".to_owned()),
+    let mut defects = Defects::default();
+    let (description, description_fields) = descriptions(fields, &mut defects);
+    let (mut stock, unknown_stock) = stock(fields);
+    let price = price(fields).unwrap_or_else(|reason| {
+        // The item must not be sold at the price that it had before.
+        stock = stock.filter(|stock| stock.is_out()).or(Some(Stock::Level("out")));
+        defects.0.push(reason);
+        Price::default()
+    });
+    let author = id.clone().or_else(|| number.map(|number| number.to_string())).unwrap_or_default();
+    let record = ItemRecord {
+        number,
+        id,
+        categories: defects.keep(fields.number("categoryID")).map(CatalogId::Number).into_iter().collect(),
+        subcategory: defects.keep(fields.id("subcategoryId")),
+        name: defects.keep(fields.name("name")),
+        simple_description: defects.keep(fields.text_up_to("simpleDescription", 10_000)),
+        description,
+        description_fields,
+        currency: price.currency,
+        price: price.list,
+        discount: price.discount,
+        stock,
+        rating: defects.keep(fields.decimal("rating", Decimal::from(5), 1)),
+        rating_count: defects.keep(count(fields, "ratingCount")),
+        visible: defects.keep(fields.boolean("visible")),
+        priority: defects.keep(fields.integer("priority")),
+        tags: defects.keep(fields.texts("tags")),
+        badges: defects.keep(fields.texts("badges")),
+        photos: defects.keep(photos(fields)),
+        questions: defects.keep(fields.objects("questions", question)),
+        translations: defects.keep(fields.translations(&["name", "simpleDescription"])),
+        regions: defects.keep(fields.region_ids()),
+        reviews: defects.keep(reviews(fields, &author)),
+        defect: defects.text(),
     };
+    Ok((record, unknown_stock))
+}
+
+/// The messages of fields that are not understood.
+#[derive(Default)]
+struct Defects(Vec<String>);
+
+impl Defects {
+    fn keep<T>(&mut self, field: Result<Option<T>, String>) -> Option<T> {
+        field.unwrap_or_else(|reason| {
+            self.0.push(reason);
+            None
+        })
+    }
+
+    fn text(self) -> Option<String> {
+        (!self.0.is_empty()).then(|| self.0.join("; "))
+    }
+}
+
+/// `description` as a text, and as fields under either name.
+fn descriptions(fields: &mut Fields, defects: &mut Defects) -> (Option<String>, Option<String>) {
+    let listed = defects.keep(fields.description_fields("descriptionFields"));
+    if fields.is_list("description") {
+        let alone = defects.keep(fields.description_fields("description"));
+        return (None, listed.or(alone));
+    }
+    (defects.keep(fields.text_up_to("description", MAX_DESCRIPTION_CHARS)), listed)
+}
+
+/// What decides the price that is paid. One without the others would be another price.
+#[derive(Default)]
+struct Price {
+    currency: Option<String>,
+    list: Option<Decimal>,
+    discount: Option<Decimal>,
+}
+
+fn price(fields: &mut Fields) -> Result<Price, String> {
     let currency = fields.text("currency")?.map(|code| if code == "RUR" { "RUB".to_owned() } else { code });
     if currency.as_ref().is_some_and(|code| code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase())) {
         return Err("currency: expected three capital letters, ISO 4217".to_owned());
     }
-    let author = id.clone().or_else(|| number.map(|number| number.to_string())).unwrap_or_default();
-    Ok(ItemRecord {
-        number,
-        id,
-        categories: fields.number("categoryID")?.map(CatalogId::Number).into_iter().collect(),
-        subcategory: fields.id("subcategoryId")?,
-        name,
-        simple_description: fields.text_up_to("simpleDescription", 10_000)?,
-        description,
-        description_fields,
+    Ok(Price {
         currency,
-        price: fields.decimal("price", MAX_PRICE, 2)?,
-        discount: fields.decimal("discount", Decimal::ONE_HUNDRED, 2)?,
-        stock: stock(fields)?,
-        rating: fields.decimal("rating", Decimal::from(5), 1)?,
-        rating_count: count(fields, "ratingCount")?,
-        visible: fields.boolean("visible")?,
-        priority: fields.integer("priority")?,
-        tags: fields.texts("tags")?,
-        badges: fields.texts("badges")?,
-        photos: photos(fields)?,
-        questions: fields.objects("questions", question)?,
-        translations: fields.translations(&["name", "simpleDescription"])?,
-        regions: fields.region_ids()?,
-        reviews: reviews(fields, &author)?,
+        list: fields.price("price")?,
+        discount: fields.exact_decimal("discount", Decimal::ONE_HUNDRED, 2)?,
     })
 }
 
-/// A quantity takes precedence over a level.
-fn stock(fields: &mut Fields) -> Result<Option<Stock>, String> {
-    let quantity = fields.integer("quantity")?;
-    let level = fields.text("remainings")?;
-    match (quantity, level.as_deref()) {
-        (Some(count @ 0..), _) => Ok(Some(Stock::Count(count))),
-        (Some(_), _) => Err("quantity: expected a whole number, 0 or more".to_owned()),
-        (None, None) => Ok(None),
-        (None, Some("high")) => Ok(Some(Stock::Level("high"))),
-        (None, Some("medium")) => Ok(Some(Stock::Level("medium"))),
-        (None, Some("low")) => Ok(Some(Stock::Level("low"))),
-        (None, Some("out")) => Ok(Some(Stock::Level("out"))),
-        (None, Some(_)) => Err("remainings: expected high, medium, low or out".to_owned()),
+/// A quantity takes precedence over a level. The second value is what is not understood.
+fn stock(fields: &mut Fields) -> (Option<Stock>, Option<String>) {
+    let (quantity, level) = (fields.take("quantity"), fields.take("remainings"));
+    let (key, value) = match (&quantity, &level) {
+        (Some(quantity), _) => ("quantity", quantity),
+        (None, Some(level)) => ("remainings", level),
+        (None, None) => return (None, None),
+    };
+    match stock::from_json(value) {
+        Some(stock) => (Some(stock), None),
+        None => {
+            let reason = format!("{key}: is not a number of units or a word for one: out of stock until it is known");
+            (Some(Stock::Level("out")), Some(reason))
+        }
     }
 }
 
@@ -106,7 +147,7 @@ fn photos(fields: &mut Fields) -> Result<Option<String>, String> {
             all.push(json!({ "url": img }));
         }
     }
-    Ok(Some(Value::Array(all).to_string()))
+    check_size("photos", Value::Array(all).to_string(), MAX_OBJECTS_BYTES).map(Some)
 }
 
 fn question(mut fields: Fields) -> Result<Value, String> {

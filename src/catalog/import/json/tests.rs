@@ -1,6 +1,7 @@
 //! Tests of the JSON reader: three file shapes, two spellings, and malformed records.
 
 use rust_decimal::Decimal;
+use serde_json::json;
 
 use super::*;
 use crate::catalog::import::record::{ItemRecord, Stock};
@@ -100,40 +101,80 @@ fn nested_subcategories_have_their_parents() {
 }
 
 #[test]
-fn malformed_records_are_rejected_by_field_and_the_others_are_read() {
-    let (records, rejected) = read_all(
-        &[
-            r#"{"itemID":1,"price":"10"}"#,
-            r#"{"itemID":0,"price":1}"#,
-            r#"{"itemID":2,"price":-1}"#,
-            r#"{"itemID":3,"discount":101,"price":1}"#,
-            r#"{"itemID":4,"name":"a\u0000b"}"#,
-            r#"{"itemID":5,"photos":[{"photo":"x"}]}"#,
-            r#"{"itemID":6,"comments":[{"text":"x","stars":6}]}"#,
-            r#"{"itemID":7,"translations":{"en":{"name":5}}}"#,
-            r#"{"itemID":8,"#,
-            r#"{"foo":1}"#,
-            r#"{"itemID":9,"rating":4.56}"#,
-        ]
-        .join("\n"),
-    );
+fn records_that_do_not_identify_an_item_are_rejected() {
+    let lines = [r#"{"itemID":0,"price":1}"#, r#"{"itemID":8,"#, r#"{"foo":1}"#, r#"{"itemID":9,"rating":4.56}"#];
+    let (records, rejected) = read_all(&lines.join("\n"));
     assert_eq!(records.len(), 1);
     let wanted = [
-        "line 1 (1): price: expected a number from 0 to 999999999999.99",
-        "line 2 (0): itemID: expected a whole number from 1 to 2^53 - 1",
-        "line 3 (2): price: expected a number",
-        "line 4 (3): discount: expected a number from 0 to 100",
-        "line 5 (4): name: contains a NUL character",
-        "line 6 (5): photos[0].url: expected a text",
-        "line 7 (6): comments[0].stars: expected a whole number from 1 to 5",
-        "line 8 (7): translations.en.name: expected a text",
-        "line 9: is not JSON",
-        "line 10: is not a region, category or item",
+        "line 1 (0): itemID: expected a whole number from 1 to 2^53 - 1",
+        "line 2: is not JSON",
+        "line 3: is not a region, category or item",
     ];
     for (found, wanted) in rejected.iter().zip(wanted) {
         assert!(found.starts_with(wanted), "{found} is not {wanted}");
     }
     assert_eq!(rejected.len(), wanted.len());
+}
+
+#[test]
+fn values_that_are_not_understood_are_the_defect_of_their_record() {
+    let tags = json!({ "itemID": 7, "quantity": 0, "tags": ["x".repeat(60_000)] }).to_string();
+    for (text, defect) in [
+        (r#"{"itemID":4,"quantity":0,"name":"a\u0000b"}"#, "name: contains a NUL character"),
+        (r#"{"itemID":5,"quantity":0,"photos":[{"photo":"x"}]}"#, "photos[0].url: expected a text"),
+        (
+            r#"{"itemID":6,"quantity":0,"comments":[{"text":"x","stars":6}]}"#,
+            "comments[0].stars: expected a whole number from 1 to 5",
+        ),
+        (r#"{"itemID":7,"quantity":0,"translations":{"en":{"name":5}}}"#, "translations.en.name: expected a text"),
+        (
+            r#"{"itemID":7,"quantity":0,"visible":"yes","priority":0.5}"#,
+            "visible: expected true or false; priority: expected a whole number",
+        ),
+        (&tags, "tags: at most 50000 bytes altogether"),
+    ] {
+        let item = the_item(text);
+        assert_eq!((item.defect.as_deref(), item.stock), (Some(defect), Some(Stock::Count(0))), "{text}");
+    }
+}
+
+#[test]
+fn price_discount_and_currency_are_usable_together_or_not_at_all() {
+    for (members, defect) in [
+        (r#""price":-1"#, "price: expected a number from 0 to 999999999999.99"),
+        (r#""price":"по запросу","discount":10"#, "price is not a number"),
+        (r#""price":1,"discount":101"#, "discount: expected a number from 0 to 100"),
+        (r#""price":99990,"discount":10.001"#, "discount: at most 2 decimal places"),
+        (r#""price":1,"currency":"roubles""#, "currency: expected three capital letters, ISO 4217"),
+    ] {
+        let item = the_item(&format!("{{\"itemID\":1,\"quantity\":5,{members}}}"));
+        assert_eq!(item.defect.as_deref(), Some(defect));
+        assert_eq!((item.price, item.discount, item.currency), (None, None, None));
+        assert_eq!(item.stock, Some(Stock::Level("out")), "not sold at the price that it had before");
+    }
+    let item = the_item(r#"{"itemID":1,"price":"1 990,50","discount":10.250}"#);
+    assert_eq!((item.price, item.discount), (Some(Decimal::new(19905, 1)), Some(Decimal::new(1025, 2))));
+}
+
+#[test]
+fn stock_is_read_in_every_notation_and_none_is_left_on_sale() {
+    for (members, stock) in [
+        (r#""quantity":-3"#, Stock::Count(0)),
+        (r#""quantity":2.5"#, Stock::Count(2)),
+        (r#""quantity":"4","remainings":"high""#, Stock::Count(4)),
+        (r#""quantity":8.0"#, Stock::Count(8)),
+        (r#""quantity":">10""#, Stock::Count(10)),
+        (r#""remainings":"нет""#, Stock::Level("out")),
+        (r#""remainings":"medium""#, Stock::Level("medium")),
+    ] {
+        assert_eq!(the_item(&format!("{{\"itemID\":1,{members}}}")).stock, Some(stock), "{members}");
+    }
+    for members in [r#""quantity":"скоро","remainings":"high""#, r#""remainings":"?""#, r#""quantity":[]"#] {
+        let (records, problems) = read_all(&format!("{{\"itemID\":1,{members}}}"));
+        let Record::Item(item) = &records[0] else { panic!("{records:?}") };
+        assert_eq!(item.stock, Some(Stock::Level("out")), "{members}");
+        assert!(problems[0].contains("out of stock until it is known"), "{problems:?}");
+    }
 }
 
 #[test]

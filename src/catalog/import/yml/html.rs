@@ -4,12 +4,43 @@
 //! - Any input is converted, however malformed, in time linear in its length.
 //! - The result is text, not HTML: it may contain `a < b` and has to be escaped when it is shown.
 
+use std::borrow::Cow;
+
 use super::text;
+
+/// The text of a description, also of one that was escaped twice, truncated to `max_chars`.
+pub(super) fn description(html: &str, max_chars: usize) -> String {
+    let plain = plain(html, max_chars);
+    if !html.contains('<') && has_markup(&plain) { self::plain(&plain, max_chars) } else { plain }
+}
+
+/// A name or a value of a feed as text: many shops escape it twice, and put formatting tags around it.
+pub(super) fn decode_again(value: &str) -> Cow<'_, str> {
+    if has_markup(value) {
+        Cow::Owned(plain(value, usize::MAX))
+    } else if value.contains('&') {
+        Cow::Owned(text::decode(value))
+    } else {
+        Cow::Borrowed(value)
+    }
+}
+
+/// Whether a text has a closing tag or a line break of HTML; a single `<` is text.
+fn has_markup(text: &str) -> bool {
+    text.match_indices('<').any(|(at, _)| {
+        let rest = &text.as_bytes()[at + 1..];
+        match rest.first() {
+            Some(b'/') => rest.get(1).is_some_and(u8::is_ascii_alphabetic) && rest.contains(&b'>'),
+            Some(_) => rest.get(..2).is_some_and(|name| name.eq_ignore_ascii_case(b"br")) && rest.contains(&b'>'),
+            None => false,
+        }
+    })
+}
 
 /// The text of `html`, truncated to `max_chars`. Input without a tag that breaks lines keeps its line breaks.
 pub(super) fn plain(html: &str, max_chars: usize) -> String {
     let mut text = PlainText {
-        out: String::with_capacity(html.len().min(max_chars * 2)),
+        out: String::with_capacity(html.len().min(max_chars.saturating_mul(2))),
         chars_left: max_chars,
         pending_breaks: 0,
         is_space_pending: false,
@@ -229,6 +260,19 @@ mod tests {
         assert_eq!(text("а<script>alert('<p>')</SCRIPT>б<style>p{}</style><!-- <p>в</p> -->г"), "абг");
         assert_eq!(text("а<script>never closed <p>б"), "а");
         assert_eq!(text("а<!-- never closed <p>б"), "а");
+    }
+
+    #[test]
+    fn what_was_escaped_twice_is_text() {
+        for (text, plain) in [
+            ("Чайник &quot;Ёж&quot; &#039;Л&#039; &amp; Ко", "Чайник \"Ёж\" 'Л' & Ко"),
+            ("Долларовый <b>товар</b> &quot;Л&quot;", "Долларовый товар \"Л\""),
+            ("Кабель<br/>5 м", "Кабель\n5 м"),
+            ("a < b & c; x <5 кг, <br", "a < b & c; x <5 кг, <br"),
+            ("&amp;amp;", "&amp;"),
+        ] {
+            assert_eq!(decode_again(text), plain);
+        }
     }
 
     #[test]

@@ -5,8 +5,9 @@
 use rust_decimal::Decimal;
 use serde_json::json;
 
-use super::super::record::{ItemRecord, Stock, natural_number, number_of};
-use super::{html, money, text};
+use super::super::record::{ItemRecord, ProblemKind, Stock, natural_number, number_of};
+use super::super::{money, stock};
+use super::{html, text};
 use crate::catalog::CatalogId;
 
 const MAX_NAME_CHARS: usize = 500;
@@ -77,13 +78,26 @@ impl Field {
 /// The elements of an offer.
 #[derive(Debug, Default)]
 pub(super) struct Offer {
-    /// The attribute `available`, if it is true or false.
-    pub available: Option<bool>,
+    /// The attribute `available`, if it is not blank.
+    pub available: Option<String>,
     /// In the order of the feed, with references decoded and otherwise unchanged.
     texts: Vec<(Field, String)>,
     params: Vec<(String, String)>,
-    /// The stock of all outlets, in units.
-    outlet_stock: Option<i64>,
+    /// The attributes `instock` of the outlets.
+    outlets: Vec<String>,
+    /// The attribute `from` of the price: the price is the lowest one, not the one of this offer.
+    pub is_lowest_price: bool,
+}
+
+/// What is reported of an offer that is imported, and how much of it is.
+pub(super) type Remark = (ProblemKind, &'static str);
+
+/// What decides the price that is paid.
+#[derive(Default)]
+struct Price {
+    list: Option<Decimal>,
+    discount: Option<Decimal>,
+    currency: Option<String>,
 }
 
 impl Offer {
@@ -92,42 +106,57 @@ impl Offer {
     }
 
     pub(super) fn add_param(&mut self, name: &str, unit: &str, value: &str) {
+        let line = |text| text::line(&html::decode_again(text));
         if self.params.len() < MAX_FIELDS {
-            let (value, unit) = (text::line(value), text::line(unit));
+            let (name, value, unit) = (line(name), line(value), line(unit));
             let value = if value.is_empty() || unit.is_empty() { value } else { format!("{value} {unit}") };
-            self.params.push((text::line(name), value));
+            self.params.push((name, value));
         }
     }
 
     /// Adds the attribute `instock` of an outlet.
-    pub(super) fn add_outlet(&mut self, instock: &str) {
-        if let Some(count) = units(instock) {
-            self.outlet_stock = Some(self.outlet_stock.unwrap_or(0) + i64::from(count));
+    pub(super) fn add_outlet(&mut self, instock: String) {
+        if !instock.trim().is_empty() {
+            self.outlets.push(instock);
         }
     }
 
-    /// Converts the offer with this id; corrections are added to the list.
-    ///
-    /// # Errors
-    /// The reason why the offer is rejected.
-    pub(super) fn into_record(self, id: &str, corrections: &mut Vec<&'static str>) -> Result<ItemRecord, &'static str> {
-        let (price, discount) = self.price(corrections)?;
+    /// Converts the offer with this id; remarks are added to the list.
+    pub(super) fn into_record(self, id: &str, remarks: &mut Vec<Remark>) -> ItemRecord {
+        let mut stock = self.stock(remarks);
+        let mut defect = None;
+        let price = self.price(remarks).unwrap_or_else(|reason| {
+            if stock.is_some_and(Stock::is_out) {
+                // Sold-out offers without a price are common in feeds.
+                remarks.push((ProblemKind::Corrected, "is sold out and has no usable price: the price is unchanged"));
+            } else {
+                // The item must not be sold at the price that it had before.
+                stock = Some(Stock::Level("out"));
+                defect = Some(reason.to_owned());
+            }
+            Price::default()
+        });
+        if self.is_lowest_price && !stock.is_some_and(Stock::is_out) {
+            stock = Some(Stock::Level("out"));
+            remarks.push((ProblemKind::Incomplete, "price is only the lowest one (from=\"true\"): out of stock"));
+        }
         let description = self.description();
-        Ok(ItemRecord {
+        ItemRecord {
             number: natural_number(id),
             id: Some(format!("item_{id}")),
+            defect,
             categories: self.categories(),
             name: self.name(),
             simple_description: description.as_deref().and_then(|all| text::first_paragraph(all, MAX_SUMMARY_CHARS)),
             description,
             description_fields: self.description_fields(),
-            currency: self.currency()?,
-            price,
-            discount,
-            stock: self.stock(),
+            currency: price.currency,
+            price: price.list,
+            discount: price.discount,
+            stock,
             photos: self.photos(),
             ..ItemRecord::default()
-        })
+        }
     }
 
     fn all(&self, field: Field) -> impl Iterator<Item = &str> {
@@ -136,7 +165,7 @@ impl Offer {
 
     /// The first value that is not empty, as one line.
     fn first(&self, field: Field, max_chars: usize) -> Option<String> {
-        self.all(field).find_map(|raw| text::non_empty_line(raw, max_chars))
+        self.all(field).find_map(|raw| text::non_empty_line(&html::decode_again(raw), max_chars))
     }
 
     fn name(&self) -> Option<String> {
@@ -170,44 +199,51 @@ impl Offer {
         categories
     }
 
-    /// The list price and the discount.
-    fn price(&self, corrections: &mut Vec<&'static str>) -> Result<(Option<Decimal>, Option<Decimal>), &'static str> {
+    /// # Errors
+    /// The reason why the offer has no usable price.
+    fn price(&self, remarks: &mut Vec<Remark>) -> Result<Price, &'static str> {
+        let mut corrected = |remark| remarks.push((ProblemKind::Corrected, remark));
+        let currency = self.currency()?;
+        let with = |list, discount| Price { list: Some(list), discount: Some(discount), currency: currency.clone() };
         let price = self.all(Field::Price).next().map(money::price).transpose()?;
         let old = self.all(Field::OldPrice).find(|raw| !raw.trim().is_empty()).map(money::price);
         let Some(price) = price else {
             if old.is_some() {
-                corrections.push("oldprice without a price: ignored");
+                corrected("oldprice without a price: ignored");
             }
-            return Ok((None, None));
+            return Ok(Price { list: None, discount: None, currency });
         };
         let old = match old {
-            None => return Ok((Some(price), Some(Decimal::ZERO))),
+            None => return Ok(with(price, Decimal::ZERO)),
             Some(Ok(old)) if old > price => old,
             Some(Ok(_) | Err("price is zero")) => {
-                corrections.push("oldprice is not above the price: ignored");
-                return Ok((Some(price), Some(Decimal::ZERO)));
+                corrected("oldprice is not above the price: ignored");
+                return Ok(with(price, Decimal::ZERO));
             }
             Some(Err(_)) => {
-                corrections.push("oldprice is not a usable number: ignored");
-                return Ok((Some(price), Some(Decimal::ZERO)));
+                corrected("oldprice is not a usable number: ignored");
+                return Ok(with(price, Decimal::ZERO));
             }
         };
-        let discount = money::discount(old, price);
+        let mut discount = money::discount(old, price);
         if discount == Decimal::ONE_HUNDRED {
             // Rounding up must not make the item free.
-            corrections.push("discount would round to 100 %: 99 is used");
-            return Ok((Some(money::list_price(old, price, Decimal::from(99))), Some(Decimal::from(99))));
+            corrected("discount would round to 100 %: 99 is used");
+            discount = Decimal::from(99);
         }
-        Ok((Some(money::list_price(old, price, discount)), Some(discount)))
+        Ok(with(money::list_price(old, price, discount), discount))
     }
 
     fn currency(&self) -> Result<Option<String>, &'static str> {
         let Some(code) = self.first(Field::Currency, 10) else { return Ok(None) };
+        if money::is_rouble(&code) {
+            return Ok(Some("RUB".to_owned()));
+        }
         let code = code.to_ascii_uppercase();
         if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
             return Err("currency is not three letters");
         }
-        Ok(Some(if code == "RUR" { "RUB".to_owned() } else { code }))
+        Ok(Some(code))
     }
 
     fn photos(&self) -> Option<String> {
@@ -232,7 +268,9 @@ impl Offer {
     }
 
     fn description(&self) -> Option<String> {
-        self.all(Field::Description).map(|raw| html::plain(raw, MAX_DESCRIPTION_CHARS)).find(|plain| !plain.is_empty())
+        self.all(Field::Description)
+            .map(|raw| html::description(raw, MAX_DESCRIPTION_CHARS))
+            .find(|plain| !plain.is_empty())
     }
 
     fn description_fields(&self) -> Option<String> {
@@ -257,7 +295,7 @@ impl Offer {
             }
         };
         for (field, key) in NAMED {
-            self.all(field).take(MAX_FIELDS).for_each(|value| add(key, value));
+            self.all(field).take(MAX_FIELDS).for_each(|value| add(key, &html::decode_again(value)));
         }
         self.params.iter().for_each(|(key, value)| add(key, value));
         fields.truncate(MAX_FIELDS);
@@ -272,27 +310,44 @@ impl Offer {
         (!fields.is_empty()).then(|| serde_json::Value::from(fields).to_string())
     }
 
-    fn stock(&self) -> Option<Stock> {
+    fn stock(&self, remarks: &mut Vec<Remark>) -> Option<Stock> {
         const COUNTS: [Field; 4] = [Field::Count, Field::QuantityInStock, Field::StockQuantity, Field::Quantity];
-        if self.available == Some(false) {
+        let available = self.available.as_deref().map(stock::is_available);
+        if available == Some(Some(false)) {
             return Some(Stock::Level("out"));
         }
-        let outlets = self.outlet_stock.map(|sum| i32::try_from(sum).unwrap_or(i32::MAX));
-        let count = outlets.or_else(|| COUNTS.into_iter().flat_map(|field| self.all(field)).find_map(units));
-        count.map(Stock::Count).or(self.available.map(|_| Stock::Available))
+        let outlets: Vec<_> = self.outlets.iter().map(|instock| stock::from_text(instock)).collect();
+        if outlets.contains(&None) && outlets.iter().any(|stock| matches!(stock, Some(Stock::Count(_)))) {
+            remarks.push((ProblemKind::Incomplete, "stock of an outlet is not understood: it is not counted"));
+        }
+        let counts: Vec<_> = COUNTS.into_iter().flat_map(|field| self.all(field)).collect();
+        let counts = counts.into_iter().filter(|text| !text.trim().is_empty()).map(stock::from_text);
+        let stated: Vec<_> = total(&outlets).into_iter().chain(counts).collect();
+        let number = stated.iter().flatten().find(|stock| matches!(stock, Stock::Count(_)));
+        match number.or_else(|| stated.iter().flatten().next()) {
+            Some(stock) => Some(*stock),
+            None if !stated.is_empty() || available == Some(None) => {
+                remarks.push((ProblemKind::Incomplete, "stock is not understood: out of stock until it is"));
+                Some(Stock::Level("out"))
+            }
+            None => available.map(|_| Stock::Available),
+        }
     }
 }
 
-/// A negative stock (1C can have one) is 0; fractions of a unit are dropped.
-fn units(text: &str) -> Option<i32> {
-    let text = text.trim();
-    let (whole, fraction) = text.split_once(['.', ',']).unwrap_or((text, ""));
-    let digits = whole.strip_prefix('-').unwrap_or(whole);
-    let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    if digits.is_empty() || !all_digits(digits) || !all_digits(fraction) {
+/// The stock of all outlets: the sum of the numbers, or else the first word. `None` without outlets, and
+/// `Some(None)` when nothing that they state is understood.
+fn total(outlets: &[Option<Stock>]) -> Option<Option<Stock>> {
+    let counts = outlets.iter().filter_map(|stock| match stock {
+        Some(Stock::Count(count)) => Some(i64::from(*count)),
+        _ => None,
+    });
+    if outlets.is_empty() {
         return None;
     }
-    if whole.len() > digits.len() { Some(0) } else { Some(digits.parse().unwrap_or(i32::MAX)) }
+    let word = || outlets.iter().flatten().find(|stock| !stock.is_out()).or(outlets.iter().flatten().next()).copied();
+    let sum = counts.reduce(|sum, count| sum + count);
+    Some(sum.map(|sum| Stock::Count(i32::try_from(sum).unwrap_or(i32::MAX))).or_else(word))
 }
 
 #[cfg(test)]

@@ -16,10 +16,11 @@ fn item(inside: &str) -> ItemRecord {
     item_with("", inside)
 }
 
-fn reason(inside: &str) -> String {
-    let got = offers(&format!("<offer id='1'>{inside}</offer>"));
-    assert!(got.items.is_empty());
-    got.rejected[0].clone()
+/// The defect of an offer that is available; it has no price and is out of stock.
+fn defect(inside: &str) -> String {
+    let got = item_with("available='true'", inside);
+    assert_eq!((got.price, got.discount, got.currency, got.stock), (None, None, None, Some(Stock::Level("out"))));
+    got.defect.expect("a defect")
 }
 
 fn name(inside: &str) -> Option<String> {
@@ -71,7 +72,7 @@ fn a_missing_name_is_composed_of_prefix_vendor_and_model() {
 #[test]
 fn texts_are_decoded_and_cleaned() {
     let text = "<name><![CDATA[A &amp; <b>]]> Tom & Jerry&#32;&nbsp;&xxe; &#0;&#1;\u{1}<i>и</i> &amp;lt;</name>";
-    assert_eq!(name(text).as_deref(), Some("A &amp; <b> Tom & Jerry &xxe; и &lt;"));
+    assert_eq!(name(text).as_deref(), Some("A & <b> Tom & Jerry &xxe; и <"));
 }
 
 #[test]
@@ -109,22 +110,51 @@ fn a_discount_is_at_most_99_percent() {
 }
 
 #[test]
-fn an_unusable_price_rejects_the_offer() {
-    assert_eq!(reason("<price>0</price>"), "offer 1: price is zero");
-    assert_eq!(reason("<price>-5</price>"), "offer 1: price is negative");
-    assert_eq!(reason("<price>по запросу</price>"), "offer 1: price is not a number");
-    assert_eq!(reason("<price>1000000000000</price>"), "offer 1: price is too large");
-    assert_eq!(reason("<price></price>"), "offer 1: price is empty");
+fn an_offer_without_a_usable_price_is_out_of_stock() {
+    for (price, reason) in [
+        ("<price>0</price>", "price is zero"),
+        ("<price>-5</price>", "price is negative"),
+        ("<price>по запросу</price>", "price is not a number"),
+        ("<price>1000000000000</price>", "price is too large"),
+        ("<price></price>", "price is empty"),
+        ("<price>5</price><currencyId>RUBL</currencyId>", "currency is not three letters"),
+    ] {
+        assert_eq!(defect(price), reason);
+        let got = offers(&format!("<offer id='1' available='false'><name>Чай</name>{price}</offer>"));
+        let item = &got.items[0];
+        assert_eq!((item.price, &item.defect, item.stock), (None, &None, Some(Stock::Level("out"))), "{price}");
+        assert_eq!(item.name.as_deref(), Some("Чай"));
+        assert_eq!(got.rejected, ["offer 1: is sold out and has no usable price: the price is unchanged"]);
+    }
+    assert_eq!(defect("<count>7</count><price/>"), "price is empty", "units are not sold at an unknown price");
+    let counted = offers("<offer id='1'><price/><count>0</count></offer>");
+    assert_eq!((counted.items[0].stock, &counted.items[0].defect), (Some(Stock::Count(0)), &None));
 }
 
 #[test]
-fn currencies_are_three_letter_codes_and_rur_is_rub() {
-    for (text, code) in [("RUR", "RUB"), (" rur ", "RUB"), ("kzt", "KZT"), ("BYR", "BYR"), ("RUB", "RUB")] {
+fn the_lowest_of_several_prices_is_not_a_price_to_sell_at() {
+    let got = offers("<offer id='1' available='true'><price from='true'>90</price><count>5</count></offer>");
+    assert_eq!((got.items[0].price, got.items[0].stock), (number(90), Some(Stock::Level("out"))));
+    assert_eq!(got.rejected, ["offer 1: price is only the lowest one (from=\"true\"): out of stock"]);
+    assert_eq!(item("<price from='false'>90</price><count>5</count>").stock, Some(Stock::Count(5)));
+}
+
+#[test]
+fn currencies_are_three_letter_codes_and_names_of_the_rouble_are_rub() {
+    for (text, code) in [
+        ("RUR", "RUB"),
+        (" rur ", "RUB"),
+        ("руб", "RUB"),
+        ("руб.", "RUB"),
+        ("kzt", "KZT"),
+        ("BYR", "BYR"),
+        ("RUB", "RUB"),
+    ] {
         assert_eq!(item(&format!("<currencyId>{text}</currencyId>")).currency.as_deref(), Some(code));
     }
     assert_eq!(item("<currencyId> </currencyId>").currency, None);
-    for text in ["руб", "RU", "RUBL", "R1B"] {
-        assert_eq!(reason(&format!("<currencyId>{text}</currencyId>")), "offer 1: currency is not three letters");
+    for text in ["RU", "RUBL", "R1B"] {
+        assert_eq!(defect(&format!("<currencyId>{text}</currencyId>")), "currency is not three letters");
     }
 }
 
@@ -202,7 +232,7 @@ fn description_fields_are_in_order_with_units_and_without_empty_ones() {
 
 #[test]
 fn stock_is_a_count_or_a_level() {
-    let outlets = "<outlets><outlet id='1' instock='10'/><outlet instock='x'/><outlet/><outlet instock=' 5.0 '/>
+    let outlets = "<outlets><outlet id='1' instock='10'/><outlet/><outlet instock=' 5.0 '/>
                    <outlet instock='-3'/></outlets><count>99</count>";
     let stock = |attributes: &str, inside: &str| item_with(attributes, inside).stock;
     assert_eq!(stock("", outlets), Some(Stock::Count(15)));
@@ -212,13 +242,58 @@ fn stock_is_a_count_or_a_level() {
     for element in ["count", "quantity_in_stock", "stock_quantity", "quantity"] {
         assert_eq!(stock("available='true'", &format!("<{element}> 0 </{element}>")), Some(Stock::Count(0)));
     }
-    assert_eq!(stock("", "<quantity>1</quantity><count>много</count>"), Some(Stock::Count(1)));
+    assert_eq!(stock("", "<quantity>1</quantity><count>много</count>"), Some(Stock::Count(1)), "numbers win");
+    assert_eq!(stock("", "<count>много</count>"), Some(Stock::Level("high")));
+    assert_eq!(stock("", "<count>&gt;10</count>"), Some(Stock::Count(10)));
+    assert_eq!(stock("", "<count>1 200</count>"), Some(Stock::Count(1200)));
     assert_eq!(stock("available=' True '", ""), Some(Stock::Available));
-    assert_eq!(stock("available='false'", ""), Some(Stock::Level("out")));
-    assert_eq!(stock("available=''", ""), None);
-    assert_eq!(stock("", ""), None);
+    assert_eq!(stock("available='1'", ""), Some(Stock::Available));
+    for available in ["false", "0", "нет", "Нет в наличии"] {
+        assert_eq!(stock(&format!("available='{available}'"), "<count>5</count>"), Some(Stock::Level("out")));
+    }
+    for (attributes, inside) in [("available=''", ""), ("", "<count> </count>"), ("", "")] {
+        assert_eq!(stock(attributes, inside), None);
+    }
+}
+
+#[test]
+fn the_stock_of_outlets_is_added_up() {
+    let stock = |attributes: &str, inside: &str| item_with(attributes, inside).stock;
     let negative = "<outlets><outlet instock='-3'/></outlets><count>99</count>";
     assert_eq!(stock("", negative), Some(Stock::Count(0)));
     let vast = "<outlets><outlet instock='99999999999'/><outlet instock='2147483647'/></outlets>";
     assert_eq!(stock("", vast), Some(Stock::Count(i32::MAX)));
+    let words = "<outlets><outlet instock='нет'/><outlet instock='есть'/></outlets>";
+    assert_eq!(stock("", words), Some(Stock::Available));
+}
+
+#[test]
+fn stock_that_is_not_understood_is_none() {
+    for (attributes, inside) in [
+        ("available='true'", "<count>скоро</count>"),
+        ("", "<outlets><outlet instock='x'/></outlets>"),
+        ("available='наверное'", ""),
+    ] {
+        let got = offers(&format!("<offer id='1' {attributes}>{inside}</offer>"));
+        assert_eq!(got.items[0].stock, Some(Stock::Level("out")), "{attributes} {inside}");
+        assert_eq!(got.rejected, ["offer 1: stock is not understood: out of stock until it is"]);
+    }
+    let partly = offers("<offer id='1'><outlets><outlet instock='x'/><outlet instock='4'/></outlets></offer>");
+    assert_eq!(partly.items[0].stock, Some(Stock::Count(4)));
+    assert_eq!(partly.rejected, ["offer 1: stock of an outlet is not understood: it is not counted"]);
+}
+
+#[test]
+fn names_and_values_that_were_escaped_twice_are_text() {
+    let twice = "&amp;quot;Ёж&amp;quot; &amp;amp; Ко";
+    let got = item(&format!(
+        "<name>{twice}</name><vendor>{twice}</vendor><param name='A &amp;amp; B'>{twice}</param>\
+         <description>&amp;lt;p&amp;gt;дважды&amp;lt;/p&amp;gt; &amp;amp;nbsp;</description>"
+    ));
+    let once = "\"Ёж\" & Ко";
+    assert_eq!(got.name.as_deref(), Some(once));
+    assert_eq!(got.description.as_deref(), Some("дважды"));
+    let fields: serde_json::Value = serde_json::from_str(&got.description_fields.unwrap()).unwrap();
+    let expected = serde_json::json!([{ "key": "Производитель", "value": once }, { "key": "A & B", "value": once }]);
+    assert_eq!(fields, expected);
 }

@@ -1,8 +1,8 @@
-//! Parser of the prices in feeds. An ambiguous price is an error, not a guess.
+//! Parser of the prices in files of all formats. An ambiguous price is an error, not a guess.
 
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::super::record::MAX_PRICE;
+use super::record::MAX_PRICE;
 
 /// Parses a positive price and rounds it to two decimals.
 ///
@@ -10,7 +10,7 @@ use super::super::record::MAX_PRICE;
 /// The reason why it is not a price.
 pub(super) fn price(text: &str) -> Result<Decimal, &'static str> {
     const NOT_A_NUMBER: &str = "price is not a number";
-    let text = text.trim();
+    let text = without_rouble_sign(text.trim());
     if text.is_empty() {
         return Err("price is empty");
     }
@@ -44,8 +44,23 @@ pub(super) fn price(text: &str) -> Result<Decimal, &'static str> {
     if value > MAX_PRICE { Err("price is too large") } else { Ok(value) }
 }
 
+/// `1 990 руб.` without the unit.
+fn without_rouble_sign(text: &str) -> &str {
+    let Some((number, word)) =
+        text.char_indices().rev().find(|(_, c)| c.is_ascii_digit()).map(|(at, _)| text.split_at(at + 1))
+    else {
+        return text;
+    };
+    if is_rouble(word.trim()) { number } else { text }
+}
+
+/// Whether a word or sign means the rouble: `RUB`, the old `RUR`, `руб.`, `р.`, `₽`.
+pub(super) fn is_rouble(word: &str) -> bool {
+    ["rub", "rur", "руб", "р", "₽", "рублей", "рубль"].contains(&word.trim_end_matches('.').to_lowercase().as_str())
+}
+
 /// `1 234 567` without its spaces; `None` when they do not separate thousands.
-fn joined_thousands(whole: &str) -> Option<String> {
+pub(super) fn joined_thousands(whole: &str) -> Option<String> {
     let mut groups = whole.split_whitespace();
     let mut out = groups.next()?.to_owned();
     let grouped = out.len() <= 3;
@@ -111,6 +126,9 @@ mod tests {
             ("007", "7"),
             ("999999999999.99", "999999999999.99"),
             ("1234.567", "1234.57"),
+            ("1 990 руб.", "1990"),
+            ("1990,50р", "1990.5"),
+            ("1990 ₽", "1990"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(value), "{text}");
         }
@@ -120,7 +138,8 @@ mod tests {
     fn everything_else_is_an_error() {
         for text in [
             "abc",
-            "5000 руб.",
+            "5000 р-в",
+            "5000 USD",
             "от 5",
             "1e5",
             "+5",
