@@ -133,7 +133,7 @@ async fn staff_see_reviews_by_arrival_and_hide_many_at_once() {
     shop.browser().post("/comment", &late).await.ok_json();
     let listed: Value = serde_json::from_str(&run("list", &["--json"]).success()).expect("JSON");
     let texts: Vec<_> = listed.as_array().expect("a list").iter().map(|row| row["text"].clone()).collect();
-    assert_eq!(texts, [&late["comment"], &json!("Реклама"), &json!("Первый")]);
+    assert_eq!(texts, [late["comment"].clone(), json!("Реклама"), json!("Первый")]);
 
     let id = listed[0]["review"].to_string();
     let whole = run("show", &[&id]).success();
