@@ -145,7 +145,7 @@ async fn errors_of_request_bodies_match_the_description() {
 #[tokio::test]
 async fn errors_of_who_may_review_match_the_description() {
     let description = description("dexar").await;
-    for (who, example) in [("session", "login_required_to_review"), ("buyers", "buyers_only")] {
+    for (who, example) in [("session", "login_required"), ("buyers", "buyers_only")] {
         let shop = Shop::with_config(&format!("[reviews]\nwho = \"{who}\"\n"));
         let review = with_body("/comment", &json!({"itemID": 12, "rating": 5, "comment": "Отлично!"}));
         assert_errors(&description, &shop.browser(), [("POST", "/comment", review, example)]).await;

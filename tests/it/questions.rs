@@ -118,8 +118,8 @@ async fn each_visitor_has_one_vote_that_can_be_changed() {
         async move { browser.post("/question/vote", &body).await.ok_json() }
     });
     futures_util::future::join_all(votes).await;
-    let sums = "select (upvotes, downvotes) = (select (count(*) filter (where up), count(*) filter (where not up)) \
-                from question_vote), upvotes + downvotes from question";
+    let sums = "select (upvotes, downvotes) = (up, down), up + down from question, \
+                (select count(*) filter (where up) as up, count(*) filter (where not up) as down from question_vote) v";
     assert_eq!(shop.site.sql_as("dexar", sums).as_deref(), Ok("t|10"));
 }
 
