@@ -2,7 +2,7 @@
 # Compares an import of many items with \copy of the same rows and CREATE INDEX. Sourced by run.sh.
 
 readonly ITEM_COLUMNS="item_id, id, category_id, subcategory_id, name, simple_description, description, description_fields,
-  currency, price, discount, quantity, remainings, rating, visible, priority, tags, badges, photos, questions, translations"
+  currency, price, discount, rating, visible, priority, tags, badges, photos, questions, translations"
 
 seconds_of() { # command; prints its wall time in seconds
   local started=$EPOCHREALTIME

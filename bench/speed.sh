@@ -121,7 +121,7 @@ cold_pid=$started
 CATEGORY=$(psql_admin -c 'select node_id from dexar.item group by 1 order by count(*) desc limit 1')
 ITEM_PATH=/item/$(psql_admin -c "select item_id from dexar.item order by abs(length(description) + length(photos::text) + length(questions::text) - 600), 1 limit 1")
 # Items that are visible and in stock.
-psql_admin -c "select item_id from dexar.listed_item join dexar.item i using (item_id) where coalesce(i.quantity, 99) > 20" >"$work/ids"
+psql_admin -c "select item_id from dexar.listed_item left join dexar.item_stock s using (item_id) where coalesce(s.quantity, 99) > 20" >"$work/ids"
 PAGE_PATH="/category/$CATEGORY?count=50"
 psql_admin -c "select name from dexar.listed_item order by random() limit 5000" |
   python3 -c 'import sys, urllib.parse; [print("/searchitems?search=" + urllib.parse.quote(name.strip()) + "&count=50") for name in sys.stdin]' >"$work/searches"

@@ -95,8 +95,8 @@ create or replace view item_card as
 select i.item_id, i.id, i.category_id,
        case when n.parent_id is not null then n.id end as subcategory_id,
        i.name, i.simple_description, i.description, i.description_fields, i.currency, i.price, i.discount,
-       case when i.quantity is not null then item_left(i.quantity, i.held, i.remainings) end as quantity,
-       i.remainings, i.rating, i.priority, i.tags, i.badges, i.photos,
+       case when s.quantity is not null then item_left(s.quantity, s.held, s.level) end as quantity,
+       s.level as remainings, i.rating, i.priority, i.tags, i.badges, i.photos,
        -- the three newest that are shown
        (select coalesce(jsonb_agg(to_jsonb(newest) - 'position' order by newest.position), '[]')
         from (select q.question_id as id, q.content as question, coalesce(q.answer, '') as answer, q.upvotes, q.downvotes,
@@ -110,4 +110,6 @@ select i.item_id, i.id, i.category_id,
                      row_number() over (order by r.created_at desc nulls last, r.review_id desc) as position
               from review r where r.item_id = i.item_id and not r.hidden
               order by r.created_at desc nulls last, r.review_id desc limit 3) newest) as reviews
-from item i join category n on n.category_id = i.node_id;
+from item i
+join category n on n.category_id = i.node_id
+left join item_stock s on s.item_id = i.item_id;

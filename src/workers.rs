@@ -48,6 +48,12 @@ static JOBS: &[Job] = &[
         interval: Duration::from_secs(600),
         run: |brand| Box::pin(async move { catalog::delete_old_changes(&brand).await }),
     },
+    // Writes the stock that a killed import has left unwritten.
+    Job {
+        name: "complete imports",
+        interval: Duration::from_secs(5),
+        run: |brand| Box::pin(async move { catalog::complete_import(&brand).await }),
+    },
     // Sends queued mail by SMTP.
     Job {
         name: "send mail",

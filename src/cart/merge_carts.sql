@@ -8,14 +8,14 @@ with moved as (
 )
 insert into cart_line as c (owner, item_id, quantity, added_at, changed_at)
 select $2, m.item_id, case when s.stock > 0 then least(m.quantity, s.stock) else m.quantity end, m.added_at, $3
-from moved m join item i using (item_id),
-     lateral (select item_left(i.quantity, i.held, i.remainings) as stock) s
+from moved m left join item_stock i using (item_id),
+     lateral (select item_left(i.quantity, i.held, i.level) as stock) s
 order by m.item_id
 on conflict (owner, item_id) do update
 set changed_at = excluded.changed_at,
     quantity = (
         select case when s.stock > 0 then least(c.quantity + excluded.quantity, s.stock, $4)
                     else greatest(c.quantity, excluded.quantity) end
-        from item i, lateral (select item_left(i.quantity, i.held, i.remainings) as stock) s
-        where i.item_id = c.item_id
+        from (select c.item_id) l left join item_stock i using (item_id),
+             lateral (select item_left(i.quantity, i.held, i.level) as stock) s
     )

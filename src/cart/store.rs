@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::{MAX_QUANTITY, Outcome};
-use crate::foundation::error::{ConstraintExt, Error, Result};
+use crate::foundation::error::Result;
 use crate::session::Owner;
 
 /// A line of a cart with its item's row of `item_card`.
@@ -23,9 +23,6 @@ pub(super) struct CartLine {
 /// Adds units to a line, or inserts it.
 ///
 /// `on conflict` locks the line before its quantity is read, so concurrent calls add up, and the sum is compared with the stock.
-///
-/// # Errors
-/// 404 when an import deletes the item at the same time.
 pub(super) async fn add(
     client: &impl Executor,
     owner: &Owner,
@@ -36,8 +33,8 @@ pub(super) async fn add(
     let statement = client
         .prepare_cached(
             r"with item as (
-                select i.item_id, item_left(i.quantity, i.held, i.remainings) as stock
-                from item i join listed_item using (item_id) where i.item_id = $2
+                select i.item_id, item_left(s.quantity, s.held, s.level) as stock
+                from listed_item i left join item_stock s using (item_id) where i.item_id = $2
             ), line as (
                 insert into cart_line (owner, item_id, quantity, added_at, changed_at)
                 select $1, item_id, $3, $4, $4 from item where $3 <= stock
@@ -49,8 +46,7 @@ pub(super) async fn add(
             select (select stock from item) as stock, exists (select from line) as written",
         )
         .await?;
-    let written = client.query_one(&statement, &[&owner.key(), &item_id, &quantity, &now, &MAX_QUANTITY]).await;
-    let row = written.on_constraint("cart_line_item_id_fkey", || Error::not_found("item"))?;
+    let row = client.query_one(&statement, &[&owner.key(), &item_id, &quantity, &now, &MAX_QUANTITY]).await?;
     Ok(match (row.get("stock"), row.get("written")) {
         (None, _) => Outcome::ItemNotFound,
         (Some(_), true) => Outcome::Written,
@@ -71,8 +67,9 @@ pub(super) async fn set_quantity(
         .prepare_cached(
             r"with item as (
                 select i.item_id,
-                       case when l.item_id is null then 0 else item_left(i.quantity, i.held, i.remainings) end as stock
-                from item i left join listed_item l using (item_id) where i.item_id = $2
+                       case when l.item_id is null then 0 else item_left(s.quantity, s.held, s.level) end as stock
+                from item i left join listed_item l using (item_id) left join item_stock s using (item_id)
+                where i.item_id = $2
             ), line as (
                 update cart_line c set quantity = $3, changed_at = $4 from item
                 where c.owner = $1 and c.item_id = item.item_id and $3 <= item.stock
@@ -104,12 +101,17 @@ pub(super) async fn merge(client: &impl Executor, from: &Owner, into: &Owner, no
     Ok(client.execute(&statement, &[&from.key(), &into.key(), &now, &MAX_QUANTITY]).await?)
 }
 
-/// Subtracts the bought quantities, as pairs of item id and quantity, from the lines of a cart.
+/// Subtracts the bought quantities, as pairs of item id and quantity, from the lines of a cart. Lines are locked in the order of their
+/// items, as by the merge of two carts.
 pub(super) async fn remove_bought(client: &impl Executor, owner: &str, items: &[(i64, i32)]) -> Result<()> {
     let statement = client
         .prepare_cached(
-            r"with bought as (select * from unnest($2::bigint[], $3::integer[]) as b (item_id, quantity)),
-            removed as (
+            r"with bought as (
+                select b.item_id, b.quantity
+                from unnest($2::bigint[], $3::integer[]) as b (item_id, quantity)
+                join cart_line c on c.owner = $1 and c.item_id = b.item_id
+                order by c.item_id for update of c
+            ), removed as (
                 delete from cart_line c using bought b
                 where c.owner = $1 and c.item_id = b.item_id and c.quantity <= b.quantity
             )

@@ -5,14 +5,16 @@ select jsonb_strip_nulls(jsonb_build_object(
            'itemID', i.item_id, 'id', i.id, 'categoryID', i.category_id, 'subcategoryId', s.id, 'name', i.name,
            'simpleDescription', i.simple_description, 'description', i.description,
            'descriptionFields', i.description_fields, 'currency', i.currency, 'price', trim_scale(i.price),
-           'discount', trim_scale(i.discount), 'quantity', i.quantity, 'remainings', i.remainings,
-           'rating', trim_scale(i.rating), 'ratingCount', nullif(i.rating_count, 0), 'visible', i.visible, 'priority', i.priority, 'tags', i.tags,
-           'badges', i.badges, 'photos', i.photos, 'questions', coalesce(q.questions, '[]'), 'translations', i.translations,
+           'discount', trim_scale(i.discount), 'quantity', t.quantity, 'remainings', t.level,
+           'rating', trim_scale(i.rating), 'ratingCount', nullif(i.rating_count, 0), 'visible', i.visible,
+           'priority', i.priority, 'tags', i.tags, 'badges', i.badges, 'photos', i.photos,
+           'questions', coalesce(q.questions, '[]'), 'translations', i.translations,
            'regions', array(select region_id from item_region r where r.item_id = i.item_id order by 1),
            'comments', coalesce(r.comments, '[]'), 'callbacks', coalesce(r.callbacks, '[]')
        ))::text
 from item i
 left join category s on s.category_id = i.subcategory_id
+left join item_stock t on t.item_id = i.item_id
 left join lateral (
     select jsonb_agg(jsonb_build_object(
                'id', r.id, 'text', r.content, 'author', r.author, 'stars', r.rating,

@@ -128,6 +128,15 @@ pub async fn delete_old_changes(brand: &Brand) -> Result<u64> {
     store::delete_changes(&brand.postgres().await?, before).await
 }
 
+/// Applies the counts that a killed import has stored and not written into the stock; returns 1 if there were any, and 0 while an import is
+/// running, which applies them itself.
+pub async fn complete_import(brand: &Brand) -> Result<u64> {
+    if !store::has_stored_counts(&brand.postgres().await?).await? {
+        return Ok(0);
+    }
+    import::complete(&brand.config).await.map(u64::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

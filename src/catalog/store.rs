@@ -118,6 +118,12 @@ pub(super) async fn cards(client: &impl Executor, ids: &[i64]) -> Result<Vec<Row
     Ok(client.query(&statement, &[&ids]).await?)
 }
 
+/// Whether an import has stored counts that are not in the stock yet.
+pub(super) async fn has_stored_counts(client: &impl Executor) -> Result<bool> {
+    let statement = client.prepare_cached("select exists (select from stock_count)").await?;
+    Ok(client.query_one(&statement, &[]).await?.get(0))
+}
+
 /// Deletes a batch of changes; returns how many.
 pub(super) async fn delete_changes(client: &impl Executor, before: Timestamp) -> Result<u64> {
     let statement = client

@@ -12,7 +12,8 @@ use super::integrations::{read_bank, read_fiscal, read_payments, read_telegram};
 use super::limits::read_limits;
 use super::mail::read_mail;
 use super::sections::{
-    read_addresses, read_cache, read_proxy_protocol, read_rates, read_reviews, read_session, read_timeouts, read_tls,
+    read_addresses, read_cache, read_import, read_proxy_protocol, read_rates, read_reviews, read_session, read_timeouts,
+    read_tls,
 };
 use super::toml_reader::{SecretSource, Section};
 use super::{BrandConfig, is_origin};
@@ -41,6 +42,7 @@ pub(super) fn read_brand(
         redis: read_redis(&root, source),
         limits: read_limits(&root),
         cache_bytes: read_cache(&root),
+        import: read_import(&root),
         timeouts: read_timeouts(&root),
         session: read_session(&root),
         rates: read_rates(&root),

@@ -27,7 +27,7 @@ pub use integrations::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, Teleg
 pub use limits::Limits;
 pub use mail::{MailConfig, MailLogin, MailTls};
 pub use reference::reference;
-pub use sections::{ProxyProtocol, RateLimits, Reviewers, SessionConfig, Timeouts, TlsConfig};
+pub use sections::{ImportConfig, ProxyProtocol, RateLimits, Reviewers, SessionConfig, Timeouts, TlsConfig};
 
 use crate::foundation::secret::Secret;
 
@@ -55,6 +55,7 @@ pub struct BrandConfig {
     pub limits: Limits,
     /// Size of the in-memory cache of catalogue responses; 0 disables it.
     pub cache_bytes: u64,
+    pub import: ImportConfig,
     pub timeouts: Timeouts,
     pub proxy_protocol: ProxyProtocol,
     pub session: SessionConfig,

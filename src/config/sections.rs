@@ -50,6 +50,33 @@ pub(super) fn read_cache(root: &Section<'_, '_>) -> u64 {
     u64::from(mebibytes) << 20
 }
 
+/// How catalogue imports write.
+#[derive(Debug, Clone, Copy)]
+pub struct ImportConfig {
+    /// How many items' stock one transaction changes.
+    pub stock_batch: u32,
+    /// How often an import is attempted while it conflicts with other transactions.
+    pub attempts: u32,
+}
+
+pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
+    let section = root.section("import", "Catalogue imports.");
+    let import = ImportConfig {
+        stock_batch: section
+            .key(
+                "stock_batch",
+                "Items whose stock an import changes in one transaction; payments of these items wait for it. An import that changes the \
+                 stock of more items changes it after the texts and prices, batch by batch.",
+            )
+            .number(10..=100_000, 1_000),
+        attempts: section
+            .key("attempts", "How often an import is attempted while it conflicts with other transactions.")
+            .number(1..=100, 10),
+    };
+    section.finish();
+    import
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
     pub handshake: Duration,

@@ -45,10 +45,10 @@ pub(super) struct CheckoutQuery<'a> {
 
 const OFFERED_ITEMS: &str = r"
     select i.item_id, i.name, i.price, i.discount, i.currency, c.quantity as in_cart,
-           item_left(i.quantity, i.held, i.remainings) as item_left,
+           item_left(s.quantity, s.held, s.level) as item_left,
            l.item_id is not null and (l.regions = '{}' or $3::text is null or $3 = any (l.regions)) as is_for_sale
     from unnest($1::bigint[]) with ordinality w (item_id, position)
-    left join item i using (item_id) left join listed_item l using (item_id)
+    left join item i using (item_id) left join listed_item l using (item_id) left join item_stock s using (item_id)
     left join cart_line c on c.owner = $2 and c.item_id = w.item_id
     order by w.position";
 

@@ -154,7 +154,7 @@ async fn apply(brand: &Brand, payment_id: i64, reported: &ProviderStatus) -> Res
         transaction.rollback().await?;
         return Ok(payment);
     };
-    let to_settle = transition_store::move_stock(&transaction, payment.id, transition.stock).await?;
+    let to_settle = transition_store::lacks_stock(&transaction, payment.id, transition.stock).await?;
     let paid_by = match reported {
         ProviderStatus::Paid(paid_by) => paid_by.clone(),
         _ => ProviderTransaction::default(),

@@ -1,7 +1,7 @@
 //! SQL of a payment's transition: its status, the stock of its lines and the effects of its completion, in one transaction.
 //!
 //! # Invariants
-//! - Rows are locked in one order, the payment and then its items by id, so that concurrent transitions do not deadlock.
+//! - Rows are locked in one order, the payment and then the stock of its items by id, so that concurrent transitions do not deadlock.
 
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
@@ -11,68 +11,52 @@ use crate::payments::state::{ProviderTransaction, StockMovement, Transition};
 use crate::payments::store::Payment;
 use crate::platform::postgres::{Executor, Transaction};
 
-/// Locks a payment and its items until the end of the transaction, and returns the payment.
+/// Locks a payment and the stock of its items until the end of the transaction, and returns the payment.
 ///
 /// # Errors
 /// 404 for an unknown payment.
 pub(super) async fn lock(transaction: &Transaction, payment_id: i64) -> Result<Payment> {
     let lock = transaction.prepare_cached("select from payment where payment_id = $1 for update").await?;
-    let lock_items = transaction
+    let lock_stock = transaction
         .prepare_cached(
-            r"select from item where item_id in (select item_id from payment_line where payment_id = $1)
+            r"select from item_stock where item_id in (select item_id from payment_line where payment_id = $1)
               order by item_id for update",
         )
         .await?;
     let select = transaction.prepare_cached("select * from payment_sheet where payment_id = $1").await?;
     let parameters: [&(dyn ToSql + Sync); 1] = [&payment_id];
-    let (locked, items_locked, payment) = tokio::join!(
+    let (locked, stock_locked, payment) = tokio::join!(
         transaction.execute(&lock, &parameters),
-        transaction.execute(&lock_items, &parameters),
+        transaction.execute(&lock_stock, &parameters),
         transaction.query_opt(&select, &parameters),
     );
     locked?;
-    items_locked?;
+    stock_locked?;
     Payment::from_row(&payment?.ok_or_else(|| Error::not_found("payment"))?)
 }
 
-const RELEASE_STOCK: &str = r"
-    with moved as (
-        update item i set held = greatest(i.held - l.quantity, 0)
-        from payment_line l where l.payment_id = $1 and l.item_id = i.item_id
-    ) select false";
-
-const TAKE_STOCK: &str = r"
-    with moved as (
-        update item i set held = greatest(i.held - l.quantity, 0),
-                          quantity = case when i.quantity is not null then greatest(i.quantity - l.quantity, 0) end
-        from payment_line l where l.payment_id = $1 and l.item_id = i.item_id
-    )
+/// The units that the payment holds are no longer in stock.
+const LACKS_HELD_UNITS: &str = r"
     select exists (
-        select from payment_line l left join item i using (item_id)
-        where l.payment_id = $1 and (i.item_id is null or i.quantity < l.quantity)
+        select from payment_line l left join item i using (item_id) left join item_stock s using (item_id)
+        where l.payment_id = $1 and (i.item_id is null or s.quantity < l.quantity)
     )";
 
-/// Units that other payments hold are not taken.
-const TAKE_STOCK_LATE: &str = r"
-    with moved as (
-        update item i set quantity = i.quantity - least(l.quantity, greatest(i.quantity - i.held, 0))
-        from payment_line l
-        where l.payment_id = $1 and l.item_id = i.item_id and i.quantity is not null
-    )
+/// Units that other payments hold are not available.
+const LACKS_UNITS: &str = r"
     select exists (
-        select from payment_line l left join item i using (item_id)
-        where l.payment_id = $1
-          and (i.item_id is null or item_left(i.quantity, i.held, i.remainings) < l.quantity)
+        select from payment_line l left join item i using (item_id) left join item_stock s using (item_id)
+        where l.payment_id = $1 and (i.item_id is null or item_left(s.quantity, s.held, s.level) < l.quantity)
     )";
 
-/// Moves the stock of a payment's lines; returns whether it was insufficient: the money arrived late, or an import reduced the
-/// stock or replaced the item while its units were held. No quantity becomes negative.
-pub(super) async fn move_stock(client: &impl Executor, payment_id: i64, stock: StockMovement) -> Result<bool> {
+/// Whether the stock lacks units that a payment is about to take: the money arrived late, or an import reduced the stock or dropped the
+/// item while its units were held. Read after [`lock`] and before [`save`], which moves the stock: the trigger `payment_move_stock`
+/// follows the payment's status. No quantity becomes negative.
+pub(super) async fn lacks_stock(client: &impl Executor, payment_id: i64, stock: StockMovement) -> Result<bool> {
     let sql = match stock {
-        StockMovement::Unchanged => return Ok(false),
-        StockMovement::Release => RELEASE_STOCK,
-        StockMovement::Take => TAKE_STOCK,
-        StockMovement::TakeLate => TAKE_STOCK_LATE,
+        StockMovement::Unchanged | StockMovement::Release => return Ok(false),
+        StockMovement::Take => LACKS_HELD_UNITS,
+        StockMovement::TakeLate => LACKS_UNITS,
     };
     let statement = client.prepare_cached(sql).await?;
     Ok(client.query_one(&statement, &[&payment_id]).await?.get(0))

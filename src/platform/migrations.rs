@@ -29,6 +29,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V10__payment_figures", include_str!("../../migrations/0010_payment_figures.sql")),
     ("V11__payment_questions", include_str!("../../migrations/0011_payment_questions.sql")),
     ("V12__bot_updates", include_str!("../../migrations/0012_bot_updates.sql")),
+    ("V13__item_stock", include_str!("../../migrations/0013_item_stock.sql")),
     ("V17__reviews_and_questions", include_str!("../../migrations/0017_reviews_and_questions.sql")),
     ("V18__orders", include_str!("../../migrations/0018_orders.sql")),
 ];

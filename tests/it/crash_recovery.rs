@@ -149,8 +149,8 @@ async fn assert_matches_the_database(site: &Site, sandbox: &Sandbox, journal: &[
         assert_eq!(number(&written), 1, "the review of {name}");
     }
     assert_eq!(number("select count(*) from payment"), orders);
-    assert_eq!(number("select quantity from item where item_id = 11"), 2_000 - orders, "each unit is taken once");
-    assert_eq!(number("select held from item where item_id = 11"), 0);
+    assert_eq!(number("select quantity from item_stock where item_id = 11"), 2_000 - orders, "each unit is taken once");
+    assert_eq!(number("select held from item_stock where item_id = 11"), 0);
     assert_eq!(number("select count(*) from payment where to_settle"), 0);
     assert_eq!(number("select count(*) from mail_outbox"), orders, "one email per order");
     let paid = sandbox.qrs().await.iter().filter(|qr| qr["status"] == "PAID").count();

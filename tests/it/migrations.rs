@@ -51,15 +51,40 @@ fn migrations_of_a_newer_version_are_kept_and_reported() {
     site.run(&["migrate"]).failure(1);
 }
 
+/// Returns a brand's schema to the migrations up to this number, without any data.
+fn return_to_version(site: &Site, brand: &str, version: u32) {
+    let drop_all = "do $$ declare name text; begin
+        for name in select tablename from pg_tables where schemaname = current_schema()
+                    and tablename <> 'refinery_schema_history' loop
+            execute format('drop table %I cascade', name);
+        end loop;
+        for name in select oid::regprocedure from pg_proc where pronamespace = current_schema()::regnamespace loop
+            execute format('drop function %s cascade', name);
+        end loop;
+    end $$";
+    site.sql_as(brand, drop_all).expect("the role owns the schema");
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let mut files: Vec<_> = std::fs::read_dir(directory).expect("readable").map(|e| e.expect("an entry").path()).collect();
+    files.sort();
+    for file in files {
+        let number = file.file_name().and_then(|name| name.to_str()?.split('_').next()?.parse::<u32>().ok());
+        if number.is_some_and(|number| number <= version) {
+            site.sql_as(brand, &std::fs::read_to_string(&file).expect("readable")).expect("an older migration");
+        }
+    }
+    let forget = format!("delete from refinery_schema_history where version > {version}");
+    site.sql_as(brand, &forget).expect("the role owns the table");
+}
+
 #[tokio::test]
 async fn a_migration_that_waits_for_a_lock_blocks_no_requests() {
     let site = Site::new(&["dexar"]);
-    site.import_demo("dexar");
-    let back = "drop index payment_status_idx, payment_to_settle_idx, receipt_failed_idx; \
-                alter table payment drop column asked_of_money; drop table telegram_update; \
-                delete from refinery_schema_history where version >= 9";
+    let applied = site.sql_as("dexar", "select count(*) from refinery_schema_history").expect("the history");
     let gateway = site.start();
-    site.sql_as("dexar", back).expect("the role owns the tables");
+    return_to_version(&site, "dexar", 8);
+    let shop = "insert into category (category_id, id, name) values (1, 'cat_1', 'Дом');
+        insert into item (item_id, id, category_id, name, price, quantity) values (1001, 'item_1001', 1, 'Стул', 5, 7)";
+    site.sql_as("dexar", shop).expect("an older schema");
     // A long transaction reads the view that the migration replaces.
     let reader = site.connect_as("dexar").await;
     reader.batch_execute("begin; select from listed_item limit 1").await.expect("a list");
@@ -74,10 +99,35 @@ async fn a_migration_that_waits_for_a_lock_blocks_no_requests() {
     reader.batch_execute("commit").await.expect("it commits");
     let ended = eventually("the migration", 30, || migrating.try_wait().expect("a child process"));
     assert!(ended.success());
-    assert_eq!(
-        site.sql_as("dexar", "select count(*) from refinery_schema_history where version >= 9"),
-        Ok("4".to_owned())
-    );
+    assert_eq!(site.sql_as("dexar", "select count(*) from refinery_schema_history"), Ok(applied));
+    assert_eq!(client.json("/item/1001").await["quantity"], 7);
+}
+
+#[test]
+fn stock_holds_and_sales_survive_the_move_into_tables_of_their_own() {
+    let site = Site::new(&["dexar"]);
+    return_to_version(&site, "dexar", 12);
+    // Three units of item 1 are held, one is held of an item that was dropped, and two of item 1 were sold.
+    let shop = "insert into category (category_id, id, name) values (1, 'cat_1', 'Дом');
+        insert into item (item_id, id, category_id, name, price, quantity, remainings, held) values
+            (1, 'item_1', 1, 'Стул', 5, 7, null, 0), (2, 'item_2', 1, 'Стол', 5, null, 'low', 9), (3, 'item_3', 1, 'Шкаф', 5, 1, null, 0);
+        insert into payment (owner, site_order_id, bank_order_id, status, amount, address, created_at, expires_at, holds, completed_at)
+            values ('visitor:1', 'o1', 'b1', 'CREATED', 5, '127.0.0.1', now(), now(), true, null),
+                   ('visitor:1', 'o2', 'b2', 'COMPLETED', 5, '127.0.0.1', now(), now(), false, now());
+        insert into payment_line (payment_id, item_id, position, name, list_price, price, quantity)
+            values (1, 1, 1, 'Стул', 5, 5, 3), (1, 3, 2, 'Шкаф', 5, 5, 1), (2, 1, 1, 'Стул', 5, 5, 2);
+        delete from item where item_id = 3";
+    site.sql_as("dexar", shop).expect("an older schema");
+    site.run(&["migrate"]).success();
+    let stock = "select string_agg(concat_ws(' ', item_id, quantity, level, held), ', ' order by item_id) from item_stock";
+    assert_eq!(site.sql_as("dexar", stock).as_deref(), Ok("1 7 3, 2 low 0, 3 out 1"), "what is held is counted again");
+    let sold = "select string_agg(concat_ws(' ', item_id, quantity), ', ') from stock_movement";
+    assert_eq!(site.sql_as("dexar", sold).as_deref(), Ok("1 -2"));
+    // The previous version completes a payment and imports a count.
+    let older = "update payment set status = 'COMPLETED', completed_at = now(), holds = false where payment_id = 1;
+        update item set quantity = 4, remainings = null where item_id = 2";
+    site.sql_as("dexar", older).expect("the statements of an older version");
+    assert_eq!(site.sql_as("dexar", stock).as_deref(), Ok("1 4 0, 2 4 0, 3 out 0"));
 }
 
 #[test]

@@ -27,7 +27,7 @@ async fn pay(shop: &Shop, browser: &BrowserClient, qr_id: &str) {
 async fn an_import_without_quantities_keeps_the_stock_of_concurrent_sales() {
     let shop = Shop::start();
     // A sale that updates the row which the import updates concurrently.
-    let sale = "begin; update item set quantity = quantity - 1 where item_id = 16; select pg_sleep(2); commit";
+    let sale = "begin; update item_stock set quantity = quantity - 1 where item_id = 16; select pg_sleep(2); commit";
     let selling = tokio::task::spawn_blocking({
         let mut program =
             shop.site.services.program("psql", "dexar", &crate::harness::password_of("dexar"), &shop.site.database);
@@ -56,7 +56,7 @@ async fn held_units_survive_the_removal_and_return_of_their_item() {
     shop.site.import_text("dexar", "back.jsonl", back, &[]).success();
     assert_eq!(other.post("/cart", &last("other")).await.error_code(409), "out_of_stock");
     pay(&shop, &holder, &held).await;
-    assert_eq!(shop.count("select quantity * 10 + held from item where item_id = 16"), 0);
+    assert_eq!(shop.count("select quantity * 10 + held from item_stock where item_id = 16"), 0);
     assert_eq!(shop.count("select count(*) from payment where to_settle"), 0);
     // An import that reduces the stock below the held units: one of two paid orders cannot be delivered.
     let buyers = [shop.browser(), shop.browser()];
@@ -78,7 +78,7 @@ async fn held_units_survive_the_removal_and_return_of_their_item() {
         pay(&shop, browser, code).await;
     }
     assert_eq!(shop.count("select count(*) from payment where to_settle"), 1, "the other one needs manual settlement");
-    assert_eq!(shop.count("select quantity * 10 + held from item where item_id = 12"), 0);
+    assert_eq!(shop.count("select quantity * 10 + held from item_stock where item_id = 12"), 0);
 }
 
 #[tokio::test]

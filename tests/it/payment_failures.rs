@@ -225,7 +225,7 @@ async fn concurrent_polls_and_notifications_complete_an_order_once() {
         };
         tokio::join!(pay, poll(shop.gateway.client("dexar")), poll(other.client("dexar")), poll(other.client("dexar")));
         assert_eq!(shop.item(12).await["quantity"], 5 - round, "one unit per order");
-        assert_eq!(shop.count("select held from item where item_id = 12"), 0);
+        assert_eq!(shop.count("select held from item_stock where item_id = 12"), 0);
     }
     assert_eq!(browser.cart().await, [], "three were in the cart, three were bought");
     workers.terminate();

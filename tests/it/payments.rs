@@ -55,7 +55,7 @@ async fn a_paid_order_is_completed_with_all_its_effects() {
     assert!(paid["transactionId"].is_i64() && text(&paid, "transactionDate").ends_with('Z'), "{paid}");
     assert_eq!(shop.item(11).await["quantity"], 1998, "the held units are sold");
     assert_eq!(browser.cart().await, [(12, 1)], "bought items are removed from the cart");
-    assert_eq!(shop.count("select held from item where item_id = 11"), 0);
+    assert_eq!(shop.count("select held from item_stock where item_id = 11"), 0);
     // Repeating the order returns the same payment, also after its completion.
     assert_eq!(browser.post("/cart", &body).await.ok_json()["qrId"], qr_id);
     assert_eq!(shop.sandbox.qrs().await.len(), 1);
@@ -142,7 +142,7 @@ async fn concurrent_requests_with_one_order_get_one_code() {
     let opened = futures_util::future::join_all((0..8).map(|_| post())).await;
     assert!(opened.iter().all(|one| *one == opened[0]), "{opened:?}");
     assert_eq!(shop.sandbox.qrs().await.len(), 1);
-    assert_eq!(shop.count("select held from item where item_id = 12"), 1);
+    assert_eq!(shop.count("select held from item_stock where item_id = 12"), 1);
     let other = order("order_8", "40", &[(12, "20", Some(2))]);
     assert_eq!(browser.post("/cart", &other).await.error_code(409), "order_changed");
     // The same order id of another owner is another order.

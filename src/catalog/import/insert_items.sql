@@ -1,16 +1,12 @@
 -- Inserts the new items of import_ready, with defaults for the fields that their records do not mention.
 -- One pass over import_ready; the triggers and indexes of item are the cost.
 insert into item (item_id, id, category_id, subcategory_id, name, simple_description, description, description_fields,
-                  currency, price, discount, quantity, remainings, rating, imported_rating, rating_count, visible, priority, tags,
-                  badges, photos, translations, held)
+                  currency, price, discount, rating, imported_rating, rating_count, visible, priority, tags, badges, photos,
+                  translations)
 select r.item_id, r.final_id, r.category_id, r.named_subcategory_id, s.name, s.simple_description,
        coalesce(s.description, ''), coalesce(s.description_fields, '[]'), coalesce(s.currency, 'RUB'), s.price,
-       coalesce(s.discount, 0), s.quantity, coalesce(s.remainings, case when s.available then 'high' end),
-       coalesce(s.rating, 0), coalesce(s.rating, 0), coalesce(s.rating_count, 0), coalesce(s.visible, true), coalesce(s.priority, 0),
-       coalesce(s.tags, '{}'), coalesce(s.badges, '{}'), coalesce(s.photos, '[]'),
-       coalesce(s.translations, '{}'),
-       -- units of a removed and re-imported item are still held by its open payments
-       (select coalesce(sum(l.quantity), 0) from payment_line l join payment p using (payment_id)
-        where l.item_id = r.item_id and p.holds)
+       coalesce(s.discount, 0), coalesce(s.rating, 0), coalesce(s.rating, 0), coalesce(s.rating_count, 0),
+       coalesce(s.visible, true), coalesce(s.priority, 0), coalesce(s.tags, '{}'), coalesce(s.badges, '{}'),
+       coalesce(s.photos, '[]'), coalesce(s.translations, '{}')
 from import_ready r join import_item s using (row_no)
 where not r.known and r.problem is null and not r.later_feed

@@ -13,27 +13,22 @@ use std::pin::pin;
 use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 
+use super::counts::{self, CountTime};
 use super::record::{RecordProblem, RegionRecord};
 use super::report::{ChangeCounts, ImportReport, ImportSummary};
 use super::stage::{FileRecords, StagedRecords};
 use super::{ImportOptions, ImportSource, categories, reviews};
 use crate::foundation::error::{Error, Result};
 
-/// Merges all files; the caller commits or rolls back.
+/// Merges all files; the caller commits or rolls back. Their stock is stored, and applied later.
 pub(super) async fn merge(
     transaction: &Transaction<'_>,
-    brand: &str,
     sources: &[ImportSource],
     staged: StagedRecords,
     options: ImportOptions,
+    time: CountTime,
     report: &mut ImportReport,
 ) -> Result<ImportSummary> {
-    let lock = format!("brandgate:import:{brand}");
-    let lock_now = "select pg_try_advisory_xact_lock(hashtextextended($1, 0))";
-    if !transaction.query_one(lock_now, &[&lock]).await?.get::<_, bool>(0) {
-        tracing::warn!(brand, "another import of this brand is running; waiting until it is done");
-        transaction.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&lock]).await?;
-    }
     // With a long pending list the search index (GIN) takes many rows at once.
     transaction.batch_execute("set local work_mem = '64MB'; set local gin_pending_list_limit = '64MB'").await?;
     transaction.batch_execute(CREATE_IMPORT_TOUCHED).await?;
@@ -55,7 +50,8 @@ pub(super) async fn merge(
     let no_records = FileRecords::default();
     for (file_no, source) in (0..).zip(sources) {
         let records = staged.files.get(file_no as usize).unwrap_or(&no_records);
-        merge_file(transaction, file_no, source.region.as_deref(), records, &mut summary, report).await?;
+        let file = MergedFile { file_no, region: source.region.as_deref(), records, time };
+        merge_file(transaction, &file, &mut summary, report).await?;
     }
     if options.replace {
         if summary.items_read == 0 {
@@ -72,15 +68,23 @@ pub(super) async fn merge(
     Ok(summary)
 }
 
+/// A file to merge.
+struct MergedFile<'a> {
+    file_no: i32,
+    /// The region whose feed it is.
+    region: Option<&'a str>,
+    records: &'a FileRecords,
+    time: CountTime,
+}
+
 /// Merges one file's items.
 async fn merge_file(
     transaction: &Transaction<'_>,
-    file_no: i32,
-    region: Option<&str>,
-    records: &FileRecords,
+    file: &MergedFile<'_>,
     summary: &mut ImportSummary,
     report: &mut ImportReport,
 ) -> Result<()> {
+    let MergedFile { file_no, region, records, time } = *file;
     if let Some(region) = region {
         let known = transaction.query_opt("select from region where region_id = $1", &[&region]).await?;
         if known.is_none() {
@@ -115,6 +119,7 @@ async fn merge_file(
     if usable.get("any_known") {
         transaction.execute(UPDATE_ITEMS, &[]).await?;
     }
+    counts::stage(transaction, time).await?;
     transaction.execute(REPLACE_REGIONS, &[]).await?;
     if let Some(region) = region {
         transaction.execute(ADD_REGION, &[&region]).await?;

@@ -1,15 +1,17 @@
 //! Catalogue import: files of several formats are read into a staging table, which is merged in one transaction.
 //!
 //! `json`, or `feed` and `yml`, read records; `stage` copies items into a temporary table while reading; `merge`
-//! updates the shop.
+//! updates the shop; `counts` updates the stock.
 //!
 //! # Invariants
-//! - Visitors see the catalogue before or after an import, never a part of it.
+//! - Visitors see the catalogue before or after an import, never a part of it. Where it changes the stock of many items, the stock follows
+//!   within seconds, a batch at a time.
 //! - Memory does not grow with the size of a file.
 //! - A field that a file does not mention keeps its value.
 
 mod categories;
 mod category_tree;
+mod counts;
 mod feed;
 mod json;
 mod merge;
@@ -34,6 +36,8 @@ use crate::config::BrandConfig;
 use crate::foundation::error::{Error, Result};
 use crate::platform::postgres;
 
+use counts::CountTime;
+pub(crate) use counts::complete;
 pub use report::{ImportReport, ImportSummary};
 
 /// A file to import; a feed with a region makes its items available in that region.
@@ -77,10 +81,15 @@ pub async fn run(
         return Err(Error::internal(problem));
     }
     let started_at = Instant::now();
+    let time = CountTime { as_of: None, since: client.query_one("select now()", &[]).await?.get(0) };
     let staged = stage::stage(&client, sources, progress, report).await?;
     let staging = started_at.elapsed();
+    lock(&client, &brand.name).await?;
+    if !options.dry_run {
+        apply_counts(brand, &mut client).await?;
+    }
     let transaction = client.transaction().await?;
-    let summary = merge::merge(&transaction, &brand.name, sources, staged, options, report).await?;
+    let summary = merge::merge(&transaction, sources, staged, options, time, report).await?;
     let summary = ImportSummary { staging, ..summary };
     let (rejected, incomplete) = (report.rejected(), report.incomplete());
     if options.strict && rejected + incomplete > 0 {
@@ -90,7 +99,12 @@ pub async fn run(
     if options.dry_run {
         transaction.rollback().await?;
     } else {
+        counts::apply_if_few(&transaction, &brand.import).await?;
         transaction.commit().await?;
+        apply_counts(brand, &mut client).await?;
+        if summary.items.removed > 0 {
+            counts::delete_unused(&client, &brand.import).await?;
+        }
         if let Err(error) = maintain_tables(brand, &client).await {
             tracing::warn!(brand = brand.name, %error, "failed to analyze the tables after the import; autovacuum will do it");
         }
@@ -98,12 +112,40 @@ pub async fn run(
     Ok(summary)
 }
 
+/// The key of the lock that only one import of a brand holds at a time.
+fn lock_key(brand: &str) -> String {
+    format!("brandgate:import:{brand}")
+}
+
+/// Takes the brand's import lock until the connection ends, or returns `false` if another import has it.
+async fn try_lock(client: &Client, brand: &str) -> Result<bool> {
+    let lock_now = "select pg_try_advisory_lock(hashtextextended($1, 0))";
+    Ok(client.query_one(lock_now, &[&lock_key(brand)]).await?.get(0))
+}
+
+/// Takes the brand's import lock until the connection ends.
+async fn lock(client: &Client, brand: &str) -> Result<()> {
+    if !try_lock(client, brand).await? {
+        tracing::warn!(brand, "another import of this brand is running; waiting until it is done");
+        client.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&lock_key(brand)]).await?;
+    }
+    Ok(())
+}
+
+/// Applies the counts of this import, or those that a killed one has left.
+async fn apply_counts(brand: &BrandConfig, client: &mut Client) -> Result<()> {
+    if !counts::apply_all(client, &brand.import).await? {
+        tracing::warn!(brand = brand.name, "failed to write the stock of items that are locked; a background job will do it");
+    }
+    Ok(())
+}
+
 /// After many new rows the planner needs statistics of the new sizes, and the pending list of the search index (GIN,
 /// searched row by row) has to be merged. Both run at the same time, on two connections.
 async fn maintain_tables(brand: &BrandConfig, client: &Client) -> Result<()> {
     let other = postgres::connect(&brand.database).await?;
     tokio::try_join!(
-        client.batch_execute("analyze region, category, category_region, item, item_region, review"),
+        client.batch_execute("analyze region, category, category_region, item, item_stock, item_region, review"),
         other.batch_execute("select gin_clean_pending_list('item_search_idx')"),
     )?;
     Ok(())

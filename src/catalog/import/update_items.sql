@@ -5,12 +5,6 @@ with updated as (
     set category_id = n.category_id, subcategory_id = n.subcategory_id, name = n.name,
         simple_description = n.simple_description, description = n.description,
         description_fields = n.description_fields, currency = n.currency, price = n.price, discount = n.discount,
-        -- read from the row being written, not from the join below: units are sold while an import runs
-        quantity = case when n.has_stock then n.quantity
-                        when n.available and i.quantity = 0 then null else i.quantity end,
-        remainings = case when n.has_stock then n.remainings
-                          when n.available and (i.quantity = 0 or i.remainings = 'out') then 'high'
-                          else i.remainings end,
         imported_rating = n.imported_rating, rating_count = n.rating_count,
         rating = case when n.is_reviewed then i.rating else n.imported_rating end,
         visible = n.visible, priority = n.priority, tags = n.tags, badges = n.badges, photos = n.photos,
@@ -27,7 +21,6 @@ with updated as (
                coalesce(s.currency, o.currency) as currency,
                coalesce(s.price, o.price) as price,
                coalesce(s.discount, o.discount) as discount,
-               s.has_stock, s.available, s.quantity, s.remainings,
                -- a rating equal to the one that is shown does not replace the imported one
                coalesce(nullif(s.rating, o.rating), o.imported_rating) as imported_rating,
                coalesce(s.rating_count, o.rating_count) as rating_count,
@@ -49,9 +42,7 @@ with updated as (
           is distinct from
           (n.category_id, n.subcategory_id, n.name, n.simple_description, n.description, n.description_fields, n.currency,
            n.price, n.discount, n.imported_rating, n.rating_count, n.visible, n.priority, n.tags, n.badges,
-           n.photos, n.translations)
-           or n.has_stock and (i.quantity, i.remainings) is distinct from (n.quantity, n.remainings)
-           or not n.has_stock and n.available and (i.quantity = 0 or i.remainings = 'out'))
+           n.photos, n.translations))
     returning i.item_id
 )
 insert into import_changed select item_id from updated
