@@ -95,20 +95,7 @@ async fn merge_file(
     transaction.batch_execute("drop table if exists import_ready").await?;
     transaction.execute(RESOLVE_ITEMS, &[&file_no, &region]).await?;
     transaction.batch_execute("analyze import_ready").await?;
-    for_each_row(transaction, PROBLEMS, None, |label, reason| report.add(RecordProblem::rejected(label, reason)))
-        .await?;
-    for_each_row(transaction, DUPLICATES, Some(file_no), |label, reason| {
-        report.add(RecordProblem::rejected(label, reason));
-    })
-    .await?;
-    for_each_row(transaction, OMISSIONS, None, |label, reason| {
-        report.add(RecordProblem::incomplete(label, reason));
-    })
-    .await?;
-    for_each_row(transaction, DIFFERENT_PRICES, None, |label, reason| {
-        report.add(RecordProblem::corrected(label, reason));
-    })
-    .await?;
+    report_problems(transaction, file_no, report).await?;
     let usable = transaction.query_one(COUNT_USABLE, &[]).await?;
     let usable_items = usable.get::<_, i64>("usable") as u64;
     summary.items_read += usable_items;
@@ -127,6 +114,25 @@ async fn merge_file(
     reviews::merge(transaction, &mut summary.reviews).await?;
     transaction.execute(MERGE_QUESTIONS, &[]).await?;
     transaction.execute(ADD_TOUCHED, &[&region]).await?;
+    Ok(())
+}
+
+/// Reports the problems of the file in `import_ready`.
+async fn report_problems(transaction: &Transaction<'_>, file_no: i32, report: &mut ImportReport) -> Result<()> {
+    for_each_row(transaction, PROBLEMS, None, |label, reason| report.add(RecordProblem::rejected(label, reason)))
+        .await?;
+    for_each_row(transaction, DUPLICATES, Some(file_no), |label, reason| {
+        report.add(RecordProblem::rejected(label, reason));
+    })
+    .await?;
+    for_each_row(transaction, OMISSIONS, None, |label, reason| {
+        report.add(RecordProblem::incomplete(label, reason));
+    })
+    .await?;
+    for_each_row(transaction, DIFFERENT_PRICES, None, |label, reason| {
+        report.add(RecordProblem::corrected(label, reason));
+    })
+    .await?;
     Ok(())
 }
 
