@@ -9,6 +9,8 @@ select jsonb_strip_nulls(jsonb_build_object(
            'rating', trim_scale(i.rating), 'ratingCount', nullif(i.rating_count, 0), 'visible', i.visible,
            'priority', i.priority, 'tags', i.tags, 'badges', i.badges, 'photos', i.photos,
            'questions', coalesce(q.questions, '[]'), 'translations', i.translations,
+           'source', nullif(i.source, ''),
+           'retiredAt', to_char(i.retired_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
            'regions', array(select region_id from item_region r where r.item_id = i.item_id order by 1),
            'comments', coalesce(r.comments, '[]'), 'callbacks', coalesce(r.callbacks, '[]')
        ))::text

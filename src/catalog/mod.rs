@@ -9,6 +9,7 @@ pub mod export;
 pub(crate) mod http;
 pub mod import;
 pub(crate) mod item;
+pub mod prune;
 mod random;
 mod store;
 

@@ -16,7 +16,8 @@ pub(super) async fn categories(client: &impl Executor, region: Option<&str>) -> 
             let statement = client
                 .prepare_cached(
                     r"select c.category_id, c.id, c.parent_id, c.name, c.icon, c.wide_banner, c.project_id, c.priority, c.path,
-                             c.translations, coalesce(i.all_items, 0) as all_items,
+                             c.translations, coalesce(i.all_items, (select count(*) from item r
+                                                     where r.node_id = c.category_id and r.retired_at is not null)) as all_items,
                              coalesce(i.all_items, 0) as available_items, true as available
                       from category c
                       left join (select node_id, count(*) as all_items from item where visible group by node_id) i

@@ -57,6 +57,8 @@ pub struct ImportConfig {
     pub stock_batch: u32,
     /// How often an import is attempted while it conflicts with other transactions.
     pub attempts: u32,
+    /// The share of a source's items that a complete import may hide.
+    pub max_removed_percent: u32,
 }
 
 pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
@@ -72,6 +74,13 @@ pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
         attempts: section
             .key("attempts", "How often an import is attempted while it conflicts with other transactions.")
             .number(1..=100, 10),
+        max_removed_percent: section
+            .key(
+                "max_removed_percent",
+                "The largest share of a source's items, in percent, that an import with --replace may hide or take out of a region; a \
+                 larger one changes nothing. --max-removed overrides it.",
+            )
+            .number(0..=100, 30),
     };
     section.finish();
     import

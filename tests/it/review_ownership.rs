@@ -135,7 +135,13 @@ async fn old_export_overwrites_no_newer_review_and_restores_deleted_ones() {
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec!["Хорошо".to_owned()], "5.0"));
 
     let without = SHOP.lines().filter(|line| !line.contains("Лампа")).collect::<Vec<_>>().join("\n");
-    site.import_text("dexar", "fewer.jsonl", without, &["--replace"]).success();
+    site.import_text("dexar", "fewer.jsonl", without, &["--replace", "--max-removed", "100"]).success();
+    site.sql_as(
+        "dexar",
+        "update item set retired_at = now() - interval '2 days' where retired_at is not null returning 1",
+    )
+    .expect("the lamp is hidden");
+    site.run(&["catalog", "prune", "--brand", "dexar", "--older-than", "1"]).success();
     gateway.await_propagation().await;
     site.import_text("dexar", "old.json", &old, &["--strict"]).success();
     gateway.await_propagation().await;

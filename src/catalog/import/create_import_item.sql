@@ -32,5 +32,8 @@ create temporary table import_item (
     regions text[],
     reviews jsonb,
     -- values that are not understood: a new item is rejected for them
-    defect text
+    defect text,
+    -- of an exported item: its source, and when an import hid it
+    source text,
+    retired_at timestamptz
 )

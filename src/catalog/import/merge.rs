@@ -16,24 +16,32 @@ use tokio_postgres::Transaction;
 use super::counts::{self, CountTime};
 use super::record::{RecordProblem, RegionRecord};
 use super::report::{ChangeCounts, ImportReport, ImportSummary};
+use super::retire::{self, Scope};
 use super::stage::{FileRecords, StagedRecords};
 use super::{ImportOptions, ImportSource, categories, reviews};
 use crate::foundation::error::{Error, Result};
+
+/// What the records of all files are merged with.
+pub(super) struct MergeRules<'a> {
+    pub options: &'a ImportOptions,
+    pub time: CountTime,
+    /// The share of a source's items that `--replace` may hide.
+    pub max_removed_percent: u32,
+}
 
 /// Merges all files; the caller commits or rolls back. Their stock is stored, and applied later.
 pub(super) async fn merge(
     transaction: &Transaction<'_>,
     sources: &[ImportSource],
     staged: StagedRecords,
-    options: ImportOptions,
-    time: CountTime,
+    rules: &MergeRules<'_>,
     report: &mut ImportReport,
 ) -> Result<ImportSummary> {
     // With a long pending list the search index (GIN) takes many rows at once.
     transaction.batch_execute("set local work_mem = '64MB'; set local gin_pending_list_limit = '64MB'").await?;
     transaction.batch_execute(CREATE_IMPORT_TOUCHED).await?;
     let has_categories = !staged.categories.is_empty();
-    let (rejected_numbers, rejected_ids) = (staged.rejected_numbers, staged.rejected_ids);
+    let options = rules.options;
     if options.replace && staged.unattributed > 0 {
         let message = format!(
             "{} records were rejected and do not identify their item: --replace might remove it.",
@@ -41,6 +49,7 @@ pub(super) async fn merge(
         );
         return Err(Error::malformed("unattributed_records", message));
     }
+    let scope = if options.replace { Some(Scope::of(transaction, &options.source, sources).await?) } else { None };
     let mut summary = ImportSummary {
         regions: merge_regions(transaction, &staged.regions, report).await?,
         ..ImportSummary::default()
@@ -50,41 +59,39 @@ pub(super) async fn merge(
     let no_records = FileRecords::default();
     for (file_no, source) in (0..).zip(sources) {
         let records = staged.files.get(file_no as usize).unwrap_or(&no_records);
-        let file = MergedFile { file_no, region: source.region.as_deref(), records, time };
-        merge_file(transaction, &file, &mut summary, report).await?;
+        let file = File { file_no, region: source.region.as_deref(), records };
+        merge_file(transaction, &file, rules, &mut summary, report).await?;
     }
-    if options.replace {
+    if let Some(scope) = scope {
         if summary.items_read == 0 {
             let message = "The files contain no usable item: --replace would empty the shop.";
             return Err(Error::malformed("empty_import", message));
         }
-        summary.items.removed = transaction.execute(REMOVE_ITEMS, &[&rejected_numbers, &rejected_ids]).await?;
-        transaction.execute(REMOVE_REGIONS, &[]).await?;
+        let rejected = (staged.rejected_numbers.as_slice(), staged.rejected_ids.as_slice());
+        scope.retire(transaction, rejected, rules.max_removed_percent, &mut summary).await?;
         if has_categories {
-            summary.categories.removed = transaction.execute(REMOVE_CATEGORIES, &[&imported_categories]).await?;
+            summary.categories.removed = retire::remove_categories(transaction, &imported_categories).await?;
         }
     }
     summary.items.changed = transaction.query_one(COUNT_CHANGED, &[]).await?.get::<_, i64>(0) as u64;
     Ok(summary)
 }
 
-/// A file to merge.
-struct MergedFile<'a> {
+/// One file of an import.
+struct File<'a> {
     file_no: i32,
-    /// The region whose feed it is.
     region: Option<&'a str>,
     records: &'a FileRecords,
-    time: CountTime,
 }
 
 /// Merges one file's items.
 async fn merge_file(
     transaction: &Transaction<'_>,
-    file: &MergedFile<'_>,
+    &File { file_no, region, records }: &File<'_>,
+    rules: &MergeRules<'_>,
     summary: &mut ImportSummary,
     report: &mut ImportReport,
 ) -> Result<()> {
-    let MergedFile { file_no, region, records, time } = *file;
     if let Some(region) = region {
         let known = transaction.query_opt("select from region where region_id = $1", &[&region]).await?;
         if known.is_none() {
@@ -92,8 +99,9 @@ async fn merge_file(
             return Err(Error::malformed("unknown_region", message));
         }
     }
+    let options = rules.options;
     transaction.batch_execute("drop table if exists import_ready").await?;
-    transaction.execute(RESOLVE_ITEMS, &[&file_no, &region]).await?;
+    transaction.execute(RESOLVE_ITEMS, &[&file_no, &region, &options.source, &options.adopt]).await?;
     transaction.batch_execute("analyze import_ready").await?;
     report_problems(transaction, file_no, report).await?;
     let usable = transaction.query_one(COUNT_USABLE, &[]).await?;
@@ -104,9 +112,9 @@ async fn merge_file(
         summary.items.new += transaction.execute(INSERT_ITEMS, &[]).await?;
     }
     if usable.get("any_known") {
-        transaction.execute(UPDATE_ITEMS, &[]).await?;
+        transaction.execute(UPDATE_ITEMS, &[&options.replace]).await?;
     }
-    counts::stage(transaction, time).await?;
+    counts::stage(transaction, rules.time).await?;
     transaction.execute(REPLACE_REGIONS, &[]).await?;
     if let Some(region) = region {
         transaction.execute(ADD_REGION, &[&region]).await?;
@@ -117,7 +125,7 @@ async fn merge_file(
     Ok(())
 }
 
-/// Reports the problems of the file in `import_ready`.
+/// Reports the records of the file in `import_ready` that are rejected, incomplete or remarkable.
 async fn report_problems(transaction: &Transaction<'_>, file_no: i32, report: &mut ImportReport) -> Result<()> {
     for_each_row(transaction, PROBLEMS, None, |label, reason| report.add(RecordProblem::rejected(label, reason)))
         .await?;
@@ -129,10 +137,10 @@ async fn report_problems(transaction: &Transaction<'_>, file_no: i32, report: &m
         report.add(RecordProblem::incomplete(label, reason));
     })
     .await?;
-    for_each_row(transaction, DIFFERENT_PRICES, None, |label, reason| {
-        report.add(RecordProblem::corrected(label, reason));
-    })
-    .await?;
+    for query in [RENAMED, DIFFERENT_PRICES, DIFFERENT_STOCK] {
+        for_each_row(transaction, query, None, |label, reason| report.add(RecordProblem::corrected(label, reason)))
+            .await?;
+    }
     Ok(())
 }
 
@@ -191,13 +199,14 @@ const UPDATE_REGION: &str = r"
 const CREATE_IMPORT_TOUCHED: &str = r"
     create temporary table import_touched (
         item_id bigint primary key, is_new boolean not null, by_feed boolean not null, price numeric(14, 2),
-        regions text[] not null
+        quantity integer, level text, regions text[] not null
     ) on commit drop;
     create temporary table import_changed (item_id bigint not null) on commit drop";
 
 /// How many existing items changed.
 const COUNT_CHANGED: &str = r"
-    select count(distinct item_id) from import_changed join import_touched using (item_id) where not is_new";
+    select count(distinct c.item_id) from import_changed c left join import_touched t using (item_id)
+    where t.is_new is not true";
 
 const RESOLVE_ITEMS: &str = include_str!("resolve_items.sql");
 
@@ -224,6 +233,24 @@ const DIFFERENT_PRICES: &str = r"
            'has another price in another city: the price of the first feed is used' as reason
     from import_ready
     where later_feed and problem is null and price <> first_price order by row_no";
+
+/// The records of a later feed with another stock than the first one.
+const DIFFERENT_STOCK: &str = r"
+    select r.final_id || ' (' || coalesce(s.quantity::text, s.remainings) || ')' as label,
+           'has another stock in another city: the stock of the first feed is used' as reason
+    from import_ready r join import_item s using (row_no) join import_touched t using (item_id)
+    where r.later_feed and r.problem is null and s.has_stock
+      and coalesce(s.quantity::text, s.remainings) <> coalesce(t.quantity::text, t.level)
+    order by r.row_no";
+
+/// The records that may be those of another product.
+const RENAMED: &str = r"
+    select r.final_id || ' (' || i.name || ')' as label,
+           'gets a name that shares no word with its old one: is it the same item?' as reason
+    from import_ready r join import_item s using (row_no) join item i on i.item_id = r.item_id
+    where r.known and r.problem is null and not r.later_feed and s.name <> i.name
+      and not tsvector_to_array(to_tsvector('russian', s.name)) && tsvector_to_array(to_tsvector('russian', i.name))
+    order by r.row_no";
 
 const COUNT_USABLE: &str = r"
     select count(*) as usable, coalesce(bool_or(known), false) as any_known,
@@ -254,7 +281,7 @@ const ADD_REGION: &str = r"
         insert into item_region
         select s.item_id, $1 from import_ready s
         where s.problem is null
-          and (not s.known or exists (select from item_region r where r.item_id = s.item_id))
+          and (not s.known or s.was_retired or exists (select from item_region r where r.item_id = s.item_id))
         on conflict do nothing
         returning item_id
     )
@@ -264,31 +291,7 @@ const MERGE_QUESTIONS: &str = include_str!("merge_questions.sql");
 
 const ADD_TOUCHED: &str = r"
     insert into import_touched
-    select item_id, not known, $1::text is not null and problem is null, price, case when $1::text is null then '{}' else array[$1::text] end
-    from import_ready where problem is null or known
+    select r.item_id, not r.known, $1::text is not null and r.problem is null, r.price, s.quantity, s.remainings,
+           case when $1::text is null then '{}' else array[$1::text] end
+    from import_ready r join import_item s using (row_no) where r.problem is null or r.known
     on conflict (item_id) do update set regions = import_touched.regions || excluded.regions";
-
-/// Removes the items that are in no file; an item with a rejected record counts as being in its file.
-const REMOVE_ITEMS: &str = r"
-    delete from item i
-    where not exists (select from import_touched t where t.item_id = i.item_id)
-      and i.item_id <> all ($1) and i.id <> all ($2)";
-
-/// With `--replace` the regional feeds of one import are complete: an item leaves a region whose feed does not have it.
-const REMOVE_REGIONS: &str = r"
-    with removed as (
-        delete from item_region r using import_touched t
-        where r.item_id = t.item_id and t.by_feed and r.region_id <> all (t.regions)
-        returning r.item_id
-    )
-    insert into import_changed select item_id from removed";
-
-/// Removes the categories that are in no file, unless they contain an item or a category that stays.
-const REMOVE_CATEGORIES: &str = r"
-    delete from category c
-    where c.category_id <> all ($1)
-      and not exists (
-          select from category d
-          where d.path @> array[c.category_id]
-            and (d.category_id = any ($1) or exists (select from item i where i.node_id = d.category_id
-                                                                           or i.category_id = d.category_id)))";

@@ -126,6 +126,10 @@ pub(crate) struct ItemRecord {
     /// At least one of `number` and `id` is present.
     pub number: Option<i64>,
     pub id: Option<String>,
+    /// The source that an exported item has; `None`: that of the import.
+    pub source: Option<String>,
+    /// When an import hid the exported item, as an RFC 3339 time.
+    pub retired_at: Option<String>,
     /// Values that are not understood and are left out. A new item is rejected for it; an item of the shop takes the
     /// rest.
     pub defect: Option<String>,

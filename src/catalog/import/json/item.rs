@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::fields::{Fields, MAX_OBJECTS_BYTES, check_size};
 use crate::catalog::CatalogId;
 use crate::catalog::import::record::{ItemRecord, Stock};
-use crate::catalog::import::stock;
+use crate::catalog::import::{SOURCE_NAME_RULE, is_source_name, stock};
 use crate::foundation::hex;
 
 /// Has to fit into a `tsvector`, see `fields`.
@@ -58,6 +58,8 @@ pub(super) fn read(fields: &mut Fields) -> Result<(ItemRecord, Option<String>), 
         translations: defects.keep(fields.translations(&["name", "simpleDescription"])),
         regions: defects.keep(fields.region_ids()),
         reviews: defects.keep(reviews(fields, &author)),
+        source: defects.keep(source(fields)),
+        retired_at: defects.keep(timestamp(fields, "retiredAt")),
         defect: defects.text(),
     };
     Ok((record, unknown_stock))
@@ -77,6 +79,14 @@ impl Defects {
 
     fn text(self) -> Option<String> {
         (!self.0.is_empty()).then(|| self.0.join("; "))
+    }
+}
+
+/// The member that an export has for items of a named source.
+fn source(fields: &mut Fields) -> Result<Option<String>, String> {
+    match fields.text("source")? {
+        Some(name) if !is_source_name(&name) => Err(format!("source: {SOURCE_NAME_RULE}")),
+        name => Ok(name),
     }
 }
 
