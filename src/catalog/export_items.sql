@@ -5,7 +5,7 @@ select jsonb_strip_nulls(jsonb_build_object(
            'itemID', i.item_id, 'id', i.id, 'categoryID', i.category_id, 'subcategoryId', s.id, 'name', i.name,
            'simpleDescription', i.simple_description, 'description', i.description,
            'descriptionFields', i.description_fields, 'currency', i.currency, 'price', trim_scale(i.price),
-           'discount', trim_scale(i.discount), 'quantity', t.quantity, 'remainings', t.level,
+           'discount', trim_scale(i.discount), 'quantity', t.quantity, 'remainings', t.level, 'vat', i.vat,
            'rating', trim_scale(i.rating), 'ratingCount', nullif(i.rating_count, 0), 'visible', i.visible,
            'priority', i.priority, 'tags', i.tags, 'badges', i.badges, 'photos', i.photos,
            'questions', coalesce(q.questions, '[]'), 'translations', i.translations,

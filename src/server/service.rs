@@ -101,7 +101,7 @@ impl BrandService {
     pub(crate) async fn handle(
         &self,
         request: Box<PendingRequest>,
-        client: ConnectionClient,
+        client: Arc<ConnectionClient>,
     ) -> Response<ResponseBody> {
         let PendingRequest { started_at, parts, body, request_id, origin, cache_key } = *request;
         let body = RequestBody::new(body, self.brand.config.limits.body_bytes, request_head::awaits_continue(&parts));
@@ -184,7 +184,7 @@ impl BrandService {
         if !is_shared {
             let bytes = response.body().size_hint().lower() + RESPONSE_OVERHEAD_BYTES;
             let percent = handler_call::percent(&self.brand, outcome.lane);
-            let bytes = match client.account.reserve(Resource::Bytes, bytes, percent) {
+            let bytes = match client.reserve(Resource::Bytes, bytes, percent) {
                 Ok(bytes) => {
                     client.bytes_granted();
                     bytes

@@ -78,10 +78,25 @@ pub struct Brand {
 
 impl Brand {
     /// Builds a brand without opening connections.
+    ///
+    /// # Errors
+    /// The URL of Redis or the bank's certificate authority cannot be used.
     pub fn new(config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
+        let account = Account::new(Level::Brand, &Bounds::of_brand(&config.limits), None);
+        Brand::with_account(config, purpose, account)
+    }
+
+    /// Builds a brand in place of this one, sharing nothing with it but the account of what its clients hold.
+    ///
+    /// # Errors
+    /// As [`Brand::new`].
+    pub fn rebuilt(&self, config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
+        Brand::with_account(config, purpose, self.account.clone())
+    }
+
+    fn with_account(config: BrandConfig, purpose: Purpose, account: Arc<Account>) -> Result<Arc<Brand>> {
         let redis = Redis::new(&config.name, &config.redis)?;
         let pool = postgres::pool(&config.database, purpose.pool_size(&config.database), purpose);
-        let account = Account::new(Level::Brand, &Bounds::of_brand(&config.limits), None);
         let database_monitor = DatabaseMonitor::new(&config.name, &config.database);
         let shared_connections = Arc::new(SharedConnections::new(&config.database, purpose, database_monitor.clone()));
         let pool_size = purpose.pool_size(&config.database);

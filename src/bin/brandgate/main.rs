@@ -21,6 +21,7 @@ mod reviews;
 mod serve;
 mod supervisor;
 mod systemd;
+mod unknown_money;
 mod work;
 
 use std::path::PathBuf;
@@ -184,6 +185,15 @@ fn load_some(source: &ConfigSource) -> Result<LoadedBrands, ExitCode> {
     };
     complain!("{problems}");
     Err(ExitCode::from(2))
+}
+
+/// Parses a note of 1 to 1,000 characters.
+fn note(text: &str) -> Result<String, String> {
+    let note = text.trim();
+    match (1..=1_000).contains(&note.chars().count()) {
+        true => Ok(note.to_owned()),
+        false => Err("expected a text of at most 1,000 characters".to_owned()),
+    }
 }
 
 /// Parses the number of an entry that the command `listed_by` shows.

@@ -20,6 +20,7 @@ create temporary table import_item (
     available boolean not null,
     quantity integer,
     remainings text,
+    vat text,
     rating numeric(2, 1),
     rating_count integer,
     visible boolean,

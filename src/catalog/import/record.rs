@@ -148,6 +148,8 @@ pub(crate) struct ItemRecord {
     /// Percent, 0-100.
     pub discount: Option<Decimal>,
     pub stock: Option<Stock>,
+    /// One of [`crate::foundation::vat::VAT_RATES`].
+    pub vat: Option<&'static str>,
     /// 0-5.
     pub rating: Option<Decimal>,
     /// How many reviews the rating is the mean of.

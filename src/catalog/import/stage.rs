@@ -208,6 +208,7 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord, i
     row.plain(Some(item.stock == Some(Stock::Available) && !has_stock));
     row.plain(quantity);
     row.plain(remainings);
+    row.plain(item.vat);
     row.plain(item.rating);
     row.plain(item.rating_count);
     row.plain(item.visible);

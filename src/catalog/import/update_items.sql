@@ -8,7 +8,7 @@ with updated as (
         imported_rating = n.imported_rating, rating_count = n.rating_count,
         rating = case when n.is_reviewed then i.rating else n.imported_rating end,
         visible = n.visible, priority = n.priority, tags = n.tags, badges = n.badges, photos = n.photos,
-        translations = n.translations, source = n.source, retired_at = n.retired_at
+        translations = n.translations, source = n.source, retired_at = n.retired_at, vat = n.vat
     from (
         select o.item_id,
                coalesce(r.category_id, o.category_id) as category_id,
@@ -34,7 +34,8 @@ with updated as (
                coalesce(s.badges, o.badges) as badges,
                coalesce(s.photos, case when f.clears then '[]' else o.photos end) as photos,
                r.source, s.retired_at,
-               import_merge_translations(o.translations, s.translations) as translations
+               import_merge_translations(o.translations, s.translations) as translations,
+               coalesce(s.vat, o.vat) as vat
         from import_ready r join import_item s using (row_no) join item o on o.item_id = r.item_id
              cross join lateral (select $1 and s.defect is null as clears) f
         where r.known and r.problem is null and not r.later_feed
@@ -42,11 +43,11 @@ with updated as (
     where i.item_id = n.item_id
       and ((i.category_id, i.subcategory_id, i.name, i.simple_description, i.description, i.description_fields, i.currency,
            i.price, i.discount, i.imported_rating, i.rating_count, i.visible, i.priority, i.tags, i.badges,
-           i.photos, i.translations, i.source, i.retired_at)
+           i.photos, i.translations, i.source, i.retired_at, i.vat)
           is distinct from
           (n.category_id, n.subcategory_id, n.name, n.simple_description, n.description, n.description_fields, n.currency,
            n.price, n.discount, n.imported_rating, n.rating_count, n.visible, n.priority, n.tags, n.badges,
-           n.photos, n.translations, n.source, n.retired_at))
+           n.photos, n.translations, n.source, n.retired_at, n.vat))
     returning i.item_id
 )
 insert into import_changed select item_id from updated

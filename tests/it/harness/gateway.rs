@@ -15,6 +15,17 @@ use super::process::Process;
 use super::services::{eventually, eventually_async};
 use super::site::Site;
 
+/// The environment variable of the allocator's options.
+const ALLOCATOR_SETTING: &str = "_RJEM_MALLOC_CONF";
+
+/// The allocator's options in the unit.
+fn allocator_options() -> String {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/brandgate.service");
+    let unit = std::fs::read_to_string(unit).expect("the unit");
+    let prefix = format!("Environment={ALLOCATOR_SETTING}=");
+    unit.lines().find_map(|line| line.strip_prefix(&prefix)).expect("the unit sets them").to_owned()
+}
+
 pub(crate) struct Gateway {
     process: Process,
     ports: HashMap<String, u16>,
@@ -38,6 +49,7 @@ impl Gateway {
             site.set_environment(command);
             command.env("BRANDGATE_ADMIN", format!("127.0.0.1:{admin_port}"));
             command.env("RUNTIME_DIRECTORY", &runtime_directory);
+            command.env(ALLOCATOR_SETTING, allocator_options());
         });
         let ports = site.brands.iter().map(|brand| (brand.name.clone(), brand.port)).collect();
         Gateway { process, ports, admin_port, runtime_directory }

@@ -9,6 +9,7 @@ use crate::catalog::CatalogId;
 use crate::catalog::import::record::{ItemRecord, Stock};
 use crate::catalog::import::{SOURCE_NAME_RULE, is_source_name, stock};
 use crate::foundation::hex;
+use crate::foundation::vat::{self, VAT_RATES};
 
 /// Has to fit into a `tsvector`, see `fields`.
 const MAX_DESCRIPTION_CHARS: usize = 50_000;
@@ -47,6 +48,7 @@ pub(super) fn read(fields: &mut Fields) -> Result<(ItemRecord, Option<String>), 
         price: price.list,
         discount: price.discount,
         stock,
+        vat: defects.keep(vat(fields)),
         rating: defects.keep(fields.decimal("rating", Decimal::from(5), 1)),
         rating_count: defects.keep(count(fields, "ratingCount")),
         visible: defects.keep(fields.boolean("visible")),
@@ -118,6 +120,11 @@ fn price(fields: &mut Fields) -> Result<Price, String> {
         list: fields.price("price")?,
         discount: fields.exact_decimal("discount", Decimal::ONE_HUNDRED, 2)?,
     })
+}
+
+fn vat(fields: &mut Fields) -> Result<Option<&'static str>, String> {
+    let Some(text) = fields.filled_text("vat")? else { return Ok(None) };
+    vat::parse(&text).map(Some).ok_or_else(|| format!("vat: expected one of {}", VAT_RATES.join(", ")))
 }
 
 /// A quantity takes precedence over a level. The second value is what is not understood.
