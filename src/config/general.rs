@@ -13,8 +13,8 @@ use super::limits::read_limits;
 use super::mail::read_mail;
 use super::retention::{read_books, read_retention};
 use super::sections::{
-    read_addresses, read_cache, read_import, read_proxy_protocol, read_rates, read_reviews, read_session, read_timeouts,
-    read_tls,
+    read_addresses, read_cache, read_import, read_proxy_protocol, read_rates, read_reviews, read_session,
+    read_timeouts, read_tls,
 };
 use super::toml_reader::{SecretSource, Section};
 use super::{BrandConfig, is_origin};

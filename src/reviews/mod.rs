@@ -88,7 +88,10 @@ struct Claim {
 pub async fn write(cx: &RequestContext, caller: &Caller, review: &NewReview) -> Result<()> {
     let reviewers = cx.brand.config.reviewers;
     if reviewers == Reviewers::Session && caller.session.is_none() {
-        return Err(Error::unauthorized("login_required", "This shop accepts reviews after a login only; log in and try again."));
+        return Err(Error::unauthorized(
+            "login_required",
+            "This shop accepts reviews after a login only; log in and try again.",
+        ));
     }
     if caller.session.is_none() {
         cx.check_address_limit(Quota::AnonymousReviews).await?;

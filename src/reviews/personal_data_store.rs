@@ -43,9 +43,8 @@ pub async fn erase(client: &impl Executor, owners: &[String], telegram_id: i64) 
     client.execute(&claims, &[&telegram_id]).await?;
     let reviewers = client.prepare_cached("delete from reviewer where owner = any ($1)").await?;
     client.execute(&reviewers, &[&owners]).await?;
-    let questions = client
-        .prepare_cached("update question set owner = 'erased:' || question_id where owner = any ($1)")
-        .await?;
+    let questions =
+        client.prepare_cached("update question set owner = 'erased:' || question_id where owner = any ($1)").await?;
     client.execute(&questions, &[&owners]).await?;
     let votes = client
         .prepare_cached("update question_vote set voter = 'erased:' || gen_random_uuid()::text where voter = any ($1)")

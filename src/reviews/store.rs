@@ -134,9 +134,8 @@ fn read(row: &Row) -> StoredReview {
 
 /// The item of the review; `None` if the review does not exist.
 pub(super) async fn set_answer(client: &impl Executor, review_id: i64, answer: Option<&str>) -> Result<Option<i64>> {
-    let statement = client
-        .prepare_cached(r"update review set answer = $2 where review_id = $1 returning item_id")
-        .await?;
+    let statement =
+        client.prepare_cached(r"update review set answer = $2 where review_id = $1 returning item_id").await?;
     Ok(client.query_opt(&statement, &[&review_id, &answer]).await?.map(|row| row.get("item_id")))
 }
 
@@ -148,17 +147,15 @@ pub(super) async fn set_hidden(
     is_hidden: bool,
 ) -> Result<Vec<(i64, i64)>> {
     let statement = client.prepare_cached(include_str!("set_hidden.sql")).await?;
-    let parameters: Parameters<'_> =
-        &[&selection.review_id, &item_id, &selection.since, &selection.author, &is_hidden];
+    let parameters: Parameters<'_> = &[&selection.review_id, &item_id, &selection.since, &selection.author, &is_hidden];
     let rows = client.query(&statement, parameters).await?;
     Ok(rows.iter().map(|row| (row.get("item_id"), row.get("reviews"))).collect())
 }
 
 /// The ratings of the items that exist, by number.
 pub(super) async fn ratings(client: &impl Executor, item_ids: &[i64]) -> Result<Vec<ItemRating>> {
-    let statement = client
-        .prepare_cached(r"select item_id, rating from item where item_id = any ($1) order by item_id")
-        .await?;
+    let statement =
+        client.prepare_cached(r"select item_id, rating from item where item_id = any ($1) order by item_id").await?;
     let rows = client.query(&statement, &[&item_ids]).await?;
     Ok(rows.iter().map(|row| ItemRating { item_id: row.get("item_id"), rating: row.get("rating") }).collect())
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Process, Site, eventually, free_port, plain_http_get, plain_http_get_accepting, request, trusting_client_config};
+use crate::harness::{
+    Process, Site, eventually, free_port, plain_http_get, plain_http_get_accepting, request, trusting_client_config,
+};
 
 /// The value of a time series, if it exists.
 fn value(text: &str, series: &str) -> Option<f64> {
@@ -69,7 +71,11 @@ async fn metrics_come_in_the_format_that_the_scraper_accepts_and_start_at_zero()
     for (accept, content_type, types) in [
         ("*/*", "text/plain; version=0.0.4; charset=utf-8", "# TYPE brandgate_http_requests_total counter\n"),
         ("text/plain", "text/plain; version=0.0.4; charset=utf-8", "# TYPE brandgate_build_info gauge\n"),
-        (prometheus, "application/openmetrics-text; version=1.0.0; charset=utf-8", "# TYPE brandgate_http_requests counter\n"),
+        (
+            prometheus,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "# TYPE brandgate_http_requests counter\n",
+        ),
     ] {
         let (head, text) = plain_http_get_accepting(gateway.admin_port(), "/metrics", accept).expect("a response");
         assert!(head.to_lowercase().contains(&format!("content-type: {content_type}\r\n")), "{accept}: {head}");

@@ -33,11 +33,12 @@ async fn verified(shop: &Shop) -> Vec<Value> {
     let lamp = shop.item(12).await;
     let of = |list: &str, text: &str| {
         let reviews = lamp[list].as_array().expect("a list").iter().filter(|review| review.get("verified").is_some());
-        reviews.map(|review| {
-            assert_eq!(review["verified"], json!(true));
-            review[text].clone()
-        })
-        .collect::<Vec<_>>()
+        reviews
+            .map(|review| {
+                assert_eq!(review["verified"], json!(true));
+                review[text].clone()
+            })
+            .collect::<Vec<_>>()
     };
     assert_eq!(of("comments", "text"), of("callbacks", "content"));
     of("comments", "text")
@@ -137,7 +138,11 @@ async fn staff_see_reviews_by_arrival_and_hide_many_at_once() {
 
     let id = listed[0]["review"].to_string();
     let whole = run("show", &[&id]).success();
-    assert!(whole.contains("verified  no\nstate     shown\ntext\n    Пришёл последним\n    с датой раньше\nanswer\n    -\n"), "{whole}");
+    assert!(
+        whole
+            .contains("verified  no\nstate     shown\ntext\n    Пришёл последним\n    с датой раньше\nanswer\n    -\n"),
+        "{whole}"
+    );
     assert_eq!(run("answer", &[&id, "Спасибо"]).success(), format!("dexar: review {id} of item 12 is answered\n"));
     shop.gateway.await_propagation().await;
     let answers = async |shop: &Shop| {

@@ -194,7 +194,8 @@ fn show(review: &StoredReview) {
 
 async fn set_hidden(brand: &Brand, arguments: SelectionArguments, is_hidden: bool) -> BrandResult<()> {
     let SelectionArguments { id, item, since, author, .. } = arguments;
-    let changed = reviews::set_hidden(brand, &ReviewSelection { review_id: id, item, since, author }, is_hidden).await?;
+    let changed =
+        reviews::set_hidden(brand, &ReviewSelection { review_id: id, item, since, author }, is_hidden).await?;
     let (name, state) = (brand.name(), state(is_hidden));
     match id {
         Some(id) => say!("{name}: review {id} is {state}"),

@@ -31,8 +31,8 @@ pub(super) fn question(body: &Value) -> Result<NewQuestion> {
 pub(super) fn vote(body: &Value) -> Result<NewVote> {
     let item_id = item_id(body)?;
     let question_id = body.get("question").and_then(id_of);
-    let question_id =
-        question_id.ok_or_else(|| Error::malformed("bad_question", "question: expected the id of a question of the item"))?;
+    let question_id = question_id
+        .ok_or_else(|| Error::malformed("bad_question", "question: expected the id of a question of the item"))?;
     let is_up = match body.get("vote").and_then(Value::as_str) {
         Some("up") => true,
         Some("down") => false,
@@ -56,7 +56,11 @@ mod tests {
         }
         for wrong in [json!(null), json!(""), json!(" \u{2800}"), json!("я".repeat(1_001)), json!("a\0"), json!(7)] {
             let error = parse(wrong.clone()).expect_err("no question");
-            assert!(error.code == "bad_question" && error.public.starts_with("question: "), "{wrong}: {}", error.public);
+            assert!(
+                error.code == "bad_question" && error.public.starts_with("question: "),
+                "{wrong}: {}",
+                error.public
+            );
         }
     }
 

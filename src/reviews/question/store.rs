@@ -10,12 +10,7 @@ use crate::platform::postgres::Executor;
 use crate::session::Owner;
 
 /// Stores a question unless its owner has asked it before; returns whether the item is listed.
-pub(super) async fn ask(
-    client: &impl Executor,
-    owner: &Owner,
-    question: &NewQuestion,
-    now: Timestamp,
-) -> Result<bool> {
+pub(super) async fn ask(client: &impl Executor, owner: &Owner, question: &NewQuestion, now: Timestamp) -> Result<bool> {
     let statement = client
         .prepare_cached(
             r"with found as (
@@ -34,9 +29,8 @@ pub(super) async fn ask(
 /// Stores a vote or changes it; returns whether the item shows the question.
 pub(super) async fn vote(client: &impl Executor, owner: &Owner, vote: &NewVote, now: Timestamp) -> Result<bool> {
     let statement = client.prepare_cached(include_str!("vote.sql")).await?;
-    let row = client
-        .query_one(&statement, &[&vote.item_id, &vote.question_id, &owner.key(), &vote.is_up, &now])
-        .await?;
+    let row =
+        client.query_one(&statement, &[&vote.item_id, &vote.question_id, &owner.key(), &vote.is_up, &now]).await?;
     Ok(row.get("found"))
 }
 

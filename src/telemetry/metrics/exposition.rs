@@ -24,7 +24,8 @@ impl ExpositionFormat {
     /// equal to it, otherwise Prometheus text, also where neither is accepted. A wildcard does not name OpenMetrics.
     pub fn from_accept(accept: &str) -> ExpositionFormat {
         let ranges: Vec<MediaRange<'_>> = split_unquoted(accept, ',').filter_map(MediaRange::parse).collect();
-        let open_metrics = OPEN_METRICS.quality(&ranges).filter(|found| found.specificity == EXACT && found.quality > 0);
+        let open_metrics =
+            OPEN_METRICS.quality(&ranges).filter(|found| found.specificity == EXACT && found.quality > 0);
         let prometheus = PROMETHEUS.quality(&ranges).map_or(0, |found| found.quality);
         match open_metrics {
             Some(found) if found.quality >= prometheus => ExpositionFormat::OpenMetrics,
@@ -198,8 +199,10 @@ mod tests {
 
     #[test]
     fn fuzz_accept() {
-        let seeds = ["application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", "*/*"];
-        let words = ["application/openmetrics-text", "text/plain", ";q=", "0.5", "1", ";version=", "1.0.0", "\"", ",", "*"];
+        let seeds =
+            ["application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", "*/*"];
+        let words =
+            ["application/openmetrics-text", "text/plain", ";q=", "0.5", "1", ";version=", "1.0.0", "\"", ",", "*"];
         let outcomes = fuzz(&seeds, &words, |input| {
             let Ok(accept) = std::str::from_utf8(input) else { return "not UTF-8".to_owned() };
             let format = ExpositionFormat::from_accept(accept);

@@ -13,7 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 pub use exposition::ExpositionFormat;
-use families::{FAMILIES, book_checked_timestamp_seconds, book_errors, payments, queue_failed, queue_oldest_seconds, queue_waiting};
+use families::{
+    FAMILIES, book_checked_timestamp_seconds, book_errors, payments, queue_failed, queue_oldest_seconds, queue_waiting,
+};
 
 /// The length of a queue of outgoing messages.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -281,7 +283,10 @@ mod tests {
         assert!(text.ends_with("# EOF\n"));
         let older = render(ExpositionFormat::Prometheus).expect("text");
         assert!(older.lines().any(|l| l == count) && older.lines().any(|l| l == bucket), "{older}");
-        assert!(older.contains("# TYPE brandgate_http_requests_total counter\n") && !older.contains("# EOF"), "{older}");
+        assert!(
+            older.contains("# TYPE brandgate_http_requests_total counter\n") && !older.contains("# EOF"),
+            "{older}"
+        );
     }
 
     #[test]
