@@ -1,5 +1,7 @@
 //! An item of the API: a row of `item_card`, translated, in the legacy and the BackOffice spelling.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use postgres_types::Json;
 use rust_decimal::Decimal;
@@ -8,9 +10,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
+use super::store;
 use crate::foundation::error::{Result, ResultExt};
 use crate::foundation::language::Language;
 use crate::foundation::money::Exact;
+use crate::platform::postgres::Executor;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,6 +51,20 @@ pub struct Item {
     comments: Vec<Comment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quantity: Option<i32>,
+}
+
+/// An item as suggestions show it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ItemSummary<'i> {
+    #[serde(rename = "itemID")]
+    item_id: i64,
+    id: &'i str,
+    name: &'i str,
+    price: Exact,
+    discount: Exact,
+    /// The first picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    img: Option<&'i str>,
 }
 
 /// A picture or video of an item.
@@ -147,6 +165,18 @@ impl Item {
         Ok((item, language))
     }
 
+    /// The item as suggestions show it.
+    pub(crate) fn summary(&self) -> ItemSummary<'_> {
+        ItemSummary {
+            item_id: self.item_id,
+            id: &self.id,
+            name: &self.name,
+            price: self.price,
+            discount: self.discount,
+            img: self.imgs.first().map(String::as_str),
+        }
+    }
+
     /// Replaces the Russian fields by translated ones; returns the language that was used.
     fn translate(&mut self, language: Language) -> Result<Language> {
         // Most items have no translation into the requested language: parsing is avoided for them.
@@ -185,6 +215,19 @@ impl Item {
         }
         Ok(used)
     }
+}
+
+/// Reads these items, in this order, without those that are no longer listed; the language is the requested one if any item is
+/// translated.
+pub(crate) async fn load_list(
+    client: &impl Executor,
+    ids: &[i64],
+    language: Language,
+) -> Result<(Vec<Item>, Language)> {
+    let (mut items, language) = read_list(&store::cards(client, ids).await?, language)?;
+    let positions: HashMap<i64, usize> = ids.iter().enumerate().map(|(position, id)| (*id, position)).collect();
+    items.sort_unstable_by_key(|item| positions.get(&item.item_id).copied());
+    Ok((items, language))
 }
 
 /// Reads the rows of a list; the language is the requested one if any item is translated.

@@ -70,6 +70,7 @@ mod reviewers;
 mod reviews;
 mod round_trips;
 mod routes;
+mod search;
 mod session;
 mod shared_connections;
 mod shortage;
