@@ -67,20 +67,9 @@ pub(super) async fn category_items(
     Ok(CategoryPage::Complete(rows))
 }
 
-/// One item with its newest 100 reviews.
+/// One item with its newest 100 reviews and questions.
 pub(super) async fn item(client: &impl Executor, key: &CatalogId, region: Option<&str>) -> Result<Option<Row>> {
-    let statement = client
-        .prepare_cached(
-            r"select i.*, (select coalesce(jsonb_agg(to_jsonb(newest) order by newest.position), '[]')
-                           from (select r.id, r.rating, r.content, r.author, r.answer, r.created_at,
-                                        row_number() over (order by r.created_at desc nulls last, r.review_id desc) as position
-                                 from review r where r.item_id = i.item_id and not r.hidden
-                                 order by r.created_at desc nulls last, r.review_id desc limit 100) newest) as all_reviews
-              from listed_item l join item_card i using (item_id)
-              where (l.item_id = $1 or l.id = $2)
-                and ($3::text is null or coalesce($3 = any(nullif(l.regions, '{}')), true))",
-        )
-        .await?;
+    let statement = client.prepare_cached(include_str!("item.sql")).await?;
     let (number, id) = key.number_and_id();
     Ok(client.query_opt(&statement, &[&number, &id, &region]).await?)
 }

@@ -222,6 +222,28 @@ pub(super) fn read_rates(root: &Section<'_, '_>) -> RateLimits {
     rates
 }
 
+/// Who may review items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reviewers {
+    Anyone,
+    /// Visitors with a session.
+    Session,
+    /// Visitors and users who have paid for the item.
+    Buyers,
+}
+
+pub(super) fn read_reviews(root: &Section<'_, '_>) -> Reviewers {
+    let section = root.section("reviews", "Reviews of items.");
+    let help = "Who may review: `anyone`, visitors with a `session`, or visitors and users who have paid for the item.";
+    let reviewers = section.key("who", help).choice(&[
+        ("anyone", Reviewers::Anyone),
+        ("session", Reviewers::Session),
+        ("buyers", Reviewers::Buyers),
+    ]);
+    section.finish();
+    reviewers
+}
+
 /// Load balancers in front of the listeners. A connection from one of them begins with a PROXY protocol header that names the
 /// client; from any other peer such a header fails the TLS handshake.
 #[derive(Debug, Clone)]

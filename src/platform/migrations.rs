@@ -33,6 +33,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V14__checkout", include_str!("../../migrations/0014_checkout.sql")),
     ("V15__payment_books", include_str!("../../migrations/0015_payment_books.sql")),
     ("V16__item_sources", include_str!("../../migrations/0016_item_sources.sql")),
+    ("V17__reviews_and_questions", include_str!("../../migrations/0017_reviews_and_questions.sql")),
     ("V18__orders", include_str!("../../migrations/0018_orders.sql")),
     ("V19__personal_data_and_books", include_str!("../../migrations/0019_personal_data_and_books.sql")),
 ];

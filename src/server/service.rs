@@ -24,7 +24,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use crate::foundation::error::{Error, Kind, Result};
 use crate::http::cached_response::CachedResponse;
 use crate::http::cors::{self, Origin};
-use crate::http::rate_limit::QuotaUsage;
+use crate::http::rate_limit::{Quota, QuotaUsage};
 use crate::http::request::RequestBody;
 use crate::http::request_head;
 use crate::http::request_id;
@@ -73,6 +73,7 @@ struct RequestHead {
 
 impl BrandService {
     pub(crate) fn new(brand: Arc<Brand>, router: Arc<Router<RequestContext>>) -> BrandService {
+        brand.metrics.register(router.entries(), Quota::ALL.into_iter().map(Quota::name));
         BrandService { brand, router }
     }
 

@@ -43,6 +43,7 @@ async fn the_examples_of_the_api_are_returned_unchanged() {
     let urls = ["https://...", "https://img1.jpg", "https://img2.jpg"];
     item["photos"] = urls.iter().map(|url| json!({ "url": url })).collect();
     item["imgs"] = json!(urls);
+    item["questions"][0]["id"] = 1.into();
     assert_eq!(client.json("/item/123").await, item);
     assert_eq!(client.json("/category/sub_001").await, json!([item]));
 }

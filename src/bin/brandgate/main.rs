@@ -1,5 +1,6 @@
 //! The command line: arguments, brand files, and one module per command.
 
+mod answers;
 mod brand_registry;
 mod cancel_payments;
 mod catalog;
@@ -15,6 +16,7 @@ mod payment_search;
 mod payments;
 mod person;
 mod process_role;
+mod questions;
 mod reload;
 mod reviews;
 mod serve;
@@ -88,9 +90,12 @@ enum OfBrands {
     /// Import or export a brand's catalogue
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
-    /// List, hide and show reviews
+    /// List, answer and hide reviews
     #[command(subcommand)]
     Reviews(reviews::ReviewsCommand),
+    /// List, answer and hide questions about items
+    #[command(subcommand)]
+    Questions(questions::QuestionsCommand),
     /// List and retry queued and failed emails and receipts
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
@@ -156,6 +161,7 @@ impl OfBrands {
             OfBrands::Person(command) => person::run(&brands, command).await.map(succeeded),
             OfBrands::Catalog(command) => catalog::run(&brands, command).await,
             OfBrands::Reviews(command) => reviews::run(&brands, command).await.map(succeeded),
+            OfBrands::Questions(command) => questions::run(&brands, command).await.map(succeeded),
             OfBrands::Outbox(command) => outbox::run(&brands, command).await.map(succeeded),
         }
     }

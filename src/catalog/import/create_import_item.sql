@@ -22,6 +22,7 @@ create temporary table import_item (
     remainings text,
     vat text,
     rating numeric(2, 1),
+    rating_count integer,
     visible boolean,
     priority integer,
     tags text[],

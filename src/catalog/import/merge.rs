@@ -120,6 +120,7 @@ async fn merge_file(
         transaction.execute(ADD_REGION, &[&region]).await?;
     }
     reviews::merge(transaction, &mut summary.reviews).await?;
+    transaction.execute(MERGE_QUESTIONS, &[]).await?;
     transaction.execute(ADD_TOUCHED, &[&region]).await?;
     Ok(())
 }
@@ -285,6 +286,8 @@ const ADD_REGION: &str = r"
         returning item_id
     )
     insert into import_changed select item_id from added";
+
+const MERGE_QUESTIONS: &str = include_str!("merge_questions.sql");
 
 const ADD_TOUCHED: &str = r"
     insert into import_touched

@@ -152,13 +152,15 @@ pub(crate) struct ItemRecord {
     pub vat: Option<&'static str>,
     /// 0-5.
     pub rating: Option<Decimal>,
+    /// How many reviews the rating is the mean of.
+    pub rating_count: Option<i32>,
     pub visible: Option<bool>,
     pub priority: Option<i32>,
     pub tags: Option<Vec<String>>,
     pub badges: Option<Vec<String>>,
     /// JSON array of `{"url", "photo"?, "video"?, "type"?}`.
     pub photos: Option<String>,
-    /// JSON array of `{"question","answer","upvotes","downvotes"}`.
+    /// JSON array of `{"question","answer"?,"upvotes"?,"downvotes"?,"hidden"}`.
     pub questions: Option<String>,
     /// JSON object by language, as in the API.
     pub translations: Option<String>,

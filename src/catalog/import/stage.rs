@@ -210,6 +210,7 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord, i
     row.plain(remainings);
     row.plain(item.vat);
     row.plain(item.rating);
+    row.plain(item.rating_count);
     row.plain(item.visible);
     row.plain(item.priority);
     row.array(item.tags.as_deref());

@@ -130,9 +130,14 @@ impl Gateway {
 
 /// The head and the body of a response of an admin listener.
 pub(crate) fn plain_http_get(port: u16, path: &str) -> std::io::Result<(String, String)> {
+    plain_http_get_accepting(port, path, "*/*")
+}
+
+/// The same with a value of `Accept`.
+pub(crate) fn plain_http_get_accepting(port: u16, path: &str, accept: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));

@@ -50,6 +50,7 @@ pub(super) fn read(fields: &mut Fields) -> Result<(ItemRecord, Option<String>), 
         stock,
         vat: defects.keep(vat(fields)),
         rating: defects.keep(fields.decimal("rating", Decimal::from(5), 1)),
+        rating_count: defects.keep(count(fields, "ratingCount")),
         visible: defects.keep(fields.boolean("visible")),
         priority: defects.keep(fields.integer("priority")),
         tags: defects.keep(fields.texts("tags")),
@@ -168,11 +169,19 @@ fn photos(fields: &mut Fields) -> Result<Option<String>, String> {
 
 fn question(mut fields: Fields) -> Result<Value, String> {
     Ok(json!({
-        "question": fields.text("question")?.ok_or("question: expected a text")?,
-        "answer": fields.text("answer")?.unwrap_or_default(),
-        "upvotes": fields.integer("upvotes")?.unwrap_or(0),
-        "downvotes": fields.integer("downvotes")?.unwrap_or(0),
+        "question": fields.filled_text("question")?.ok_or("question: expected a text")?,
+        "answer": fields.filled_text("answer")?,
+        "upvotes": count(&mut fields, "upvotes")?,
+        "downvotes": count(&mut fields, "downvotes")?,
+        "hidden": fields.boolean("visible")? == Some(false),
     }))
+}
+
+fn count(fields: &mut Fields, key: &str) -> Result<Option<i32>, String> {
+    match fields.integer(key)? {
+        Some(..0) => Err(format!("{key}: expected a whole number, 0 or more")),
+        count => Ok(count),
+    }
 }
 
 /// A review in either spelling, all members optional but its text.
