@@ -15,6 +15,9 @@ use crate::tenant::cache::change_log::Version;
 /// How long a search waits for the index to catch up before the database is searched instead.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_millis(300);
 
+/// How often it is checked whether the catalogue's changes have been polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
 /// After a start, a search waits that long for the first index, so that small shops give the same responses from the beginning.
 const FIRST_BUILD_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -64,14 +67,15 @@ impl LiveIndex {
             loop {
                 publications.mark_unchanged();
                 let published = self.published.load_full();
-                if let Some(index) = published.filter(|index| index.version >= wanted) {
+                let index = published.filter(|index| index.version >= wanted);
+                if let Some(index) = index.filter(|_| brand.cache.is_current(Instant::now())) {
                     return Some(index);
                 }
-                publications.changed().await.ok()?;
+                // The first poll of the catalogue's changes may come after the index.
+                let _ = tokio::time::timeout(POLL_INTERVAL, publications.changed()).await;
             }
         };
-        let index = tokio::time::timeout(timeout, caught_up).await.ok().flatten()?;
-        brand.cache.is_current(Instant::now()).then_some(index)
+        tokio::time::timeout(timeout, caught_up).await.ok().flatten()
     }
 }
 
