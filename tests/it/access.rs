@@ -49,6 +49,7 @@ fn steps(qr_id: &str) -> Vec<Step> {
         ("POST", "/cart", path("/cart"), Some(order(HER_ORDER, "3", &[(14, "3", Some(1))])), 200, 404),
         // The id of a code is known only to those to whom it was shown, and its status names no customer.
         ("GET", "/qr/payment/{id}", format!("/qr/payment/{qr_id}"), None, 200, 404),
+        ("DELETE", "/qr/payment/{id}", format!("/qr/payment/{qr_id}"), None, 404, 404),
         ("GET", "/orders", path("/orders"), None, 200, 200),
         ("GET", "/orders/{id}", format!("/orders/{HER_ORDER}"), None, 404, 404),
         ("POST", "/purchase-email", path("/purchase-email"), Some(email), 404, 404),
