@@ -66,6 +66,8 @@ mod session;
 mod shared_connections;
 mod shutdown;
 mod slow_readers;
+mod stock;
+mod stock_races;
 mod systemd;
 mod tenancy;
 mod tls_tickets;

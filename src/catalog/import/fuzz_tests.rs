@@ -98,6 +98,7 @@ fn check(input: &[u8]) -> String {
             assert_region(region);
             "region"
         }
+        Ok(Record::FileTime(_)) => "time",
         Err(problem) => {
             assert!(!problem.reason.is_empty(), "{problem:?}");
             match problem.kind {

@@ -12,28 +12,60 @@ use std::pin::pin;
 
 use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
+use tokio_postgres::error::SqlState;
 
 use super::counts::{self, CountTime};
-use super::record::{RecordProblem, RegionRecord};
+use super::record::{ProblemKind, RecordProblem, RegionRecord};
 use super::report::{ChangeCounts, ImportReport, ImportSummary};
 use super::stage::{FileRecords, StagedRecords};
 use super::{ImportOptions, ImportSource, categories, reviews};
 use crate::foundation::error::{Error, Result};
 
-/// Merges all files; the caller commits or rolls back. Their stock is stored, and applied later.
+/// Merges all files; the caller commits or rolls back. Their stock is stored, and applied later. `times` are those of the files.
+///
+/// # Errors
+/// A conflict with another transaction ([`is_conflict`]) leaves `report` as it is: the merge may be attempted again.
 pub(super) async fn merge(
     transaction: &Transaction<'_>,
     sources: &[ImportSource],
-    staged: StagedRecords,
+    staged: &StagedRecords,
     options: ImportOptions,
-    time: CountTime,
+    times: &[CountTime],
+    report: &mut ImportReport,
+) -> Result<ImportSummary> {
+    let mut attempt = ImportReport::collecting();
+    let merged = merge_files(transaction, sources, staged, options, times, &mut attempt).await;
+    if merged.as_ref().is_err_and(is_conflict) {
+        return merged;
+    }
+    report.append(attempt);
+    let reported = report_problems(transaction, report).await;
+    let summary = merged?;
+    reported?;
+    Ok(summary)
+}
+
+/// Whether PostgreSQL ended the transaction because of another one, so that it may succeed the next time.
+pub(super) fn is_conflict(error: &Error) -> bool {
+    let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>());
+    cause.and_then(tokio_postgres::Error::code).is_some_and(|code| {
+        matches!(*code, SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE | SqlState::LOCK_NOT_AVAILABLE)
+    })
+}
+
+async fn merge_files(
+    transaction: &Transaction<'_>,
+    sources: &[ImportSource],
+    staged: &StagedRecords,
+    options: ImportOptions,
+    times: &[CountTime],
     report: &mut ImportReport,
 ) -> Result<ImportSummary> {
     // With a long pending list the search index (GIN) takes many rows at once.
     transaction.batch_execute("set local work_mem = '64MB'; set local gin_pending_list_limit = '64MB'").await?;
     transaction.batch_execute(CREATE_IMPORT_TOUCHED).await?;
     let has_categories = !staged.categories.is_empty();
-    let (rejected_numbers, rejected_ids) = (staged.rejected_numbers, staged.rejected_ids);
+    let (rejected_numbers, rejected_ids) = (&staged.rejected_numbers, &staged.rejected_ids);
     if options.replace && staged.unattributed > 0 {
         let message = format!(
             "{} records were rejected and do not identify their item: --replace might remove it.",
@@ -45,14 +77,18 @@ pub(super) async fn merge(
         regions: merge_regions(transaction, &staged.regions, report).await?,
         ..ImportSummary::default()
     };
-    let (changes, imported_categories) = categories::merge(transaction, staged.categories, report).await?;
+    let (changes, imported_categories) = categories::merge(transaction, staged.categories.clone(), report).await?;
     summary.categories = changes;
     let no_records = FileRecords::default();
-    for (file_no, source) in (0..).zip(sources) {
-        let records = staged.files.get(file_no as usize).unwrap_or(&no_records);
-        let file = MergedFile { file_no, region: source.region.as_deref(), records, time };
-        merge_file(transaction, &file, &mut summary, report).await?;
+    if !options.older {
+        counts::check_order(transaction, sources, times).await?;
     }
+    for ((file_no, source), time) in (0..).zip(sources).zip(times) {
+        let records = staged.files.get(file_no as usize).unwrap_or(&no_records);
+        let file = MergedFile { file_no, region: source.region.as_deref(), records, time: *time };
+        merge_file(transaction, &file, options, &mut summary).await?;
+    }
+    counts::record_times(transaction, sources, times).await?;
     if options.replace {
         if summary.items_read == 0 {
             let message = "The files contain no usable item: --replace would empty the shop.";
@@ -81,8 +117,8 @@ struct MergedFile<'a> {
 async fn merge_file(
     transaction: &Transaction<'_>,
     file: &MergedFile<'_>,
+    options: ImportOptions,
     summary: &mut ImportSummary,
-    report: &mut ImportReport,
 ) -> Result<()> {
     let MergedFile { file_no, region, records, time } = *file;
     if let Some(region) = region {
@@ -92,23 +128,11 @@ async fn merge_file(
             return Err(Error::malformed("unknown_region", message));
         }
     }
-    transaction.batch_execute("drop table if exists import_ready").await?;
+    transaction.batch_execute("drop table if exists import_ready cascade").await?;
     transaction.execute(RESOLVE_ITEMS, &[&file_no, &region]).await?;
     transaction.batch_execute("analyze import_ready").await?;
-    for_each_row(transaction, PROBLEMS, None, |label, reason| report.add(RecordProblem::rejected(label, reason)))
-        .await?;
-    for_each_row(transaction, DUPLICATES, Some(file_no), |label, reason| {
-        report.add(RecordProblem::rejected(label, reason));
-    })
-    .await?;
-    for_each_row(transaction, OMISSIONS, None, |label, reason| {
-        report.add(RecordProblem::incomplete(label, reason));
-    })
-    .await?;
-    for_each_row(transaction, DIFFERENT_PRICES, None, |label, reason| {
-        report.add(RecordProblem::corrected(label, reason));
-    })
-    .await?;
+    transaction.execute(NOTE_DUPLICATES, &[&file_no]).await?;
+    transaction.batch_execute(NOTE_PROBLEMS).await?;
     let usable = transaction.query_one(COUNT_USABLE, &[]).await?;
     let usable_items = usable.get::<_, i64>("usable") as u64;
     summary.items_read += usable_items;
@@ -117,9 +141,9 @@ async fn merge_file(
         summary.items.new += transaction.execute(INSERT_ITEMS, &[]).await?;
     }
     if usable.get("any_known") {
-        transaction.execute(UPDATE_ITEMS, &[]).await?;
+        update_items(transaction).await?;
     }
-    counts::stage(transaction, time).await?;
+    summary.reduced_counts += counts::stage(transaction, time, options.older).await?;
     transaction.execute(REPLACE_REGIONS, &[]).await?;
     if let Some(region) = region {
         transaction.execute(ADD_REGION, &[&region]).await?;
@@ -129,16 +153,27 @@ async fn merge_file(
     Ok(())
 }
 
-/// Streams rows of a label and a reason: a bad file may have as many problems as records.
-async fn for_each_row(
-    transaction: &Transaction<'_>,
-    query: &str,
-    parameter: Option<i32>,
-    mut handle: impl FnMut(String, String),
-) -> Result<()> {
-    let mut rows = pin!(transaction.query_raw(query, parameter).await?);
+/// Updates the items of the file that differ from its records.
+async fn update_items(transaction: &Transaction<'_>) -> Result<()> {
+    transaction.batch_execute(CREATE_IMPORT_VALUE).await?;
+    transaction.batch_execute(CREATE_IMPORT_TARGET).await?;
+    transaction.query_one(LOCK_ITEMS, &[]).await?;
+    transaction.execute(UPDATE_ITEMS, &[]).await?;
+    Ok(())
+}
+
+/// Streams the problems of records: a bad file may have as many as records.
+async fn report_problems(transaction: &Transaction<'_>, report: &mut ImportReport) -> Result<()> {
+    let query = "select label, reason, kind from import_problem order by problem_no";
+    let mut rows = pin!(transaction.query_raw(query, std::iter::empty::<&str>()).await?);
     while let Some(row) = rows.try_next().await? {
-        handle(row.get("label"), row.get("reason"));
+        let problem = RecordProblem::rejected(row.get::<_, &str>("label"), row.get::<_, &str>("reason"));
+        let kind = match row.get("kind") {
+            "incomplete" => ProblemKind::Incomplete,
+            "corrected" => ProblemKind::Corrected,
+            _ => ProblemKind::Rejected,
+        };
+        report.add(RecordProblem { kind, ..problem });
     }
     Ok(())
 }
@@ -180,13 +215,16 @@ const UPDATE_REGION: &str = r"
           is distinct from (n.city, n.country, n.country_code, n.timezone, n.translations)";
 
 /// `import_touched`: the items of the files merged so far, with their price and the regions of their feeds.
-/// `import_changed`: the items that were written to.
+/// `import_changed`: the items that were written to. `import_problem`: the problems of records, in the order in which they are reported.
 const CREATE_IMPORT_TOUCHED: &str = r"
     create temporary table import_touched (
         item_id bigint primary key, is_new boolean not null, by_feed boolean not null, price numeric(14, 2),
         regions text[] not null
     ) on commit drop;
-    create temporary table import_changed (item_id bigint not null) on commit drop";
+    create temporary table import_changed (item_id bigint not null) on commit drop;
+    create temporary table import_problem (
+        problem_no bigint generated always as identity, label text not null, reason text not null, kind text not null
+    ) on commit drop";
 
 /// How many existing items changed.
 const COUNT_CHANGED: &str = r"
@@ -194,27 +232,24 @@ const COUNT_CHANGED: &str = r"
 
 const RESOLVE_ITEMS: &str = include_str!("resolve_items.sql");
 
-/// The records of the file that are rejected.
-const PROBLEMS: &str = r"
-    select final_id as label, problem as reason from import_ready
-    where problem is not null order by row_no";
-
-/// The records of the file of which a part is left out.
-const OMISSIONS: &str = r"
-    select final_id as label, omission as reason from import_ready
-    where omission is not null order by row_no";
-
 /// The records of the file whose item has an earlier record in it.
-const DUPLICATES: &str = r"
-    select coalesce(s.id, 'item ' || s.number) as label, 'occurs twice in the file: the first one is used' as reason
+const NOTE_DUPLICATES: &str = r"
+    insert into import_problem (label, reason, kind)
+    select coalesce(s.id, 'item ' || s.number), 'occurs twice in the file: the first one is used', 'rejected'
     from import_item s
     where s.file_no = $1 and not exists (select from import_ready r where r.row_no = s.row_no)
     order by s.row_no";
 
-/// The records of a later feed with another price than the first one.
-const DIFFERENT_PRICES: &str = r"
-    select final_id || ' (' || price || ')' as label,
-           'has another price in another city: the price of the first feed is used' as reason
+/// The records of the file that are rejected, those of which a part is left out, and those of a later feed with another price than the
+/// first one.
+const NOTE_PROBLEMS: &str = r"
+    insert into import_problem (label, reason, kind)
+    select final_id, problem, 'rejected' from import_ready where problem is not null order by row_no;
+    insert into import_problem (label, reason, kind)
+    select final_id, omission, 'incomplete' from import_ready where omission is not null order by row_no;
+    insert into import_problem (label, reason, kind)
+    select final_id || ' (' || price || ')',
+           'has another price in another city: the price of the first feed is used', 'corrected'
     from import_ready
     where later_feed and problem is null and price <> first_price order by row_no";
 
@@ -224,6 +259,21 @@ const COUNT_USABLE: &str = r"
     from import_ready where problem is null";
 
 const INSERT_ITEMS: &str = include_str!("insert_items.sql");
+
+const CREATE_IMPORT_VALUE: &str = include_str!("create_import_value.sql");
+
+/// The items that are to be changed.
+const CREATE_IMPORT_TARGET: &str = r"
+    drop table if exists import_target;
+    create temporary table import_target on commit drop as select item_id from import_value where differs;
+    analyze import_target;
+    insert into import_changed select item_id from import_target";
+
+/// Locks in ascending order, as the reviews do.
+const LOCK_ITEMS: &str = r"
+    select count(*) from (
+        select from item where item_id in (select item_id from import_target) order by item_id for no key update
+    ) locked";
 
 const UPDATE_ITEMS: &str = include_str!("update_items.sql");
 
@@ -261,9 +311,13 @@ const ADD_TOUCHED: &str = r"
 
 /// Removes the items that are in no file; an item with a rejected record counts as being in its file.
 const REMOVE_ITEMS: &str = r"
-    delete from item i
-    where not exists (select from import_touched t where t.item_id = i.item_id)
-      and i.item_id <> all ($1) and i.id <> all ($2)";
+    with removed as materialized (
+        select i.item_id from item i
+        where not exists (select from import_touched t where t.item_id = i.item_id)
+          and i.item_id <> all ($1) and i.id <> all ($2)
+        order by i.item_id for update
+    )
+    delete from item i using removed r where i.item_id = r.item_id";
 
 /// With `--replace` the regional feeds of one import are complete: an item leaves a region whose feed does not have it.
 const REMOVE_REGIONS: &str = r"

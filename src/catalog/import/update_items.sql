@@ -1,48 +1,11 @@
--- Updates the existing items of import_ready and adds them to import_changed. A field that a record does not mention
--- keeps its value; a row in which nothing differs is not rewritten, which keeps a repeated import free of writes.
-with updated as (
-    update item i
-    set category_id = n.category_id, subcategory_id = n.subcategory_id, name = n.name,
-        simple_description = n.simple_description, description = n.description,
-        description_fields = n.description_fields, currency = n.currency, price = n.price, discount = n.discount,
-        imported_rating = n.imported_rating,
-        rating = case when n.is_reviewed then i.rating else n.imported_rating end,
-        visible = n.visible, priority = n.priority, tags = n.tags, badges = n.badges, photos = n.photos,
-        questions = n.questions, translations = n.translations
-    from (
-        select o.item_id,
-               coalesce(r.category_id, o.category_id) as category_id,
-               case when r.named_subcategory_id is not null then r.named_subcategory_id
-                    when coalesce(r.category_id, o.category_id) = o.category_id then o.subcategory_id end as subcategory_id,
-               coalesce(s.name, o.name) as name,
-               coalesce(s.simple_description, o.simple_description) as simple_description,
-               coalesce(s.description, o.description) as description,
-               coalesce(s.description_fields, o.description_fields) as description_fields,
-               coalesce(s.currency, o.currency) as currency,
-               coalesce(s.price, o.price) as price,
-               coalesce(s.discount, o.discount) as discount,
-               -- a rating equal to the one that is shown does not replace the imported one
-               coalesce(nullif(s.rating, o.rating), o.imported_rating) as imported_rating,
-               exists (select from review v where v.item_id = o.item_id and v.owner is not null and not v.hidden)
-                   as is_reviewed,
-               coalesce(s.visible, o.visible) as visible,
-               coalesce(s.priority, o.priority) as priority,
-               coalesce(s.tags, o.tags) as tags,
-               coalesce(s.badges, o.badges) as badges,
-               coalesce(s.photos, o.photos) as photos,
-               coalesce(s.questions, o.questions) as questions,
-               import_merge_translations(o.translations, s.translations) as translations
-        from import_ready r join import_item s using (row_no) join item o on o.item_id = r.item_id
-        where r.known and r.problem is null and not r.later_feed
-    ) n
-    where i.item_id = n.item_id
-      and ((i.category_id, i.subcategory_id, i.name, i.simple_description, i.description, i.description_fields, i.currency,
-           i.price, i.discount, i.imported_rating, i.visible, i.priority, i.tags, i.badges,
-           i.photos, i.questions, i.translations)
-          is distinct from
-          (n.category_id, n.subcategory_id, n.name, n.simple_description, n.description, n.description_fields, n.currency,
-           n.price, n.discount, n.imported_rating, n.visible, n.priority, n.tags, n.badges,
-           n.photos, n.questions, n.translations))
-    returning i.item_id
-)
-insert into import_changed select item_id from updated
+-- Updates the items of import_target, which are locked, to the values of import_value.
+update item i
+set category_id = n.category_id, subcategory_id = n.subcategory_id, name = n.name,
+    simple_description = n.simple_description, description = n.description,
+    description_fields = n.description_fields, currency = n.currency, price = n.price, discount = n.discount,
+    imported_rating = n.imported_rating,
+    rating = case when n.is_reviewed then i.rating else n.imported_rating end,
+    visible = n.visible, priority = n.priority, tags = n.tags, badges = n.badges, photos = n.photos,
+    questions = n.questions, translations = n.translations
+from import_value n
+where i.item_id = n.item_id and n.item_id in (select item_id from import_target)

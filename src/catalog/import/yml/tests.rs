@@ -12,6 +12,7 @@ pub(super) struct FeedRecords {
     pub items: Vec<ItemRecord>,
     /// `record: reason`.
     pub rejected: Vec<String>,
+    pub time: Option<FileTime>,
     /// One letter per record in the order of the feed: `c` category, `i` item, `-` problem.
     pub order: String,
 }
@@ -29,6 +30,10 @@ fn read_from(reader: impl BufRead) -> (FeedRecords, io::Result<()>) {
                 'i'
             }
             Ok(Record::Region(_)) => panic!("a feed has no regions"),
+            Ok(Record::FileTime(time)) => {
+                outcome.time = Some(time);
+                return Ok(());
+            }
             Err(problem) => {
                 outcome.rejected.push(format!("{}: {}", problem.record, problem.reason));
                 '-'
