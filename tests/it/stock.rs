@@ -155,7 +155,7 @@ async fn the_stock_that_a_killed_import_left_is_written_by_the_next_one_or_by_th
     };
     shop.site.import_text("dexar", "items.jsonl", items(5), &["--strict"]).success();
     for (round, count) in [(0, 9), (1, 12)] {
-        // Somebody buys the last unit of one item and keeps its stock locked.
+        // The sale of one item keeps its stock locked.
         let buyer = shop.site.connect_as("dexar").await;
         let sale = "begin; update item_stock set quantity = quantity - 1 where item_id = 115";
         buyer.batch_execute(sale).await.expect("the lock is free");
