@@ -135,12 +135,11 @@ fn without_default_port(origin: &str) -> Option<(&str, &'static str)> {
 }
 
 fn read_timezone(root: &Section<'_, '_>) -> TimeZone {
-    let help = "Time zone of the times in emails, bot messages and login pages. The API's times are in UTC.";
+    let help = "Time zone of the times in emails, bot messages and login pages. The API's times are in UTC. A machine without tzdata uses the copy in the program.";
     let name = root.key("timezone", help).values("IANA time zone").string_or("Europe/Moscow");
     TimeZone::get(&name).unwrap_or_else(|_| {
-        let expected =
-            "expected a name of the IANA database, for example Europe/Moscow; the package tzdata installs it";
-        root.problem("timezone", format!("the system knows no time zone {name}; {expected}"));
+        let expected = "expected a name of the IANA database, for example Europe/Moscow";
+        root.problem("timezone", format!("there is no time zone {name}; {expected}"));
         TimeZone::UTC
     })
 }

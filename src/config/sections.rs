@@ -170,7 +170,7 @@ pub(super) fn read_session(root: &Section<'_, '_>) -> SessionConfig {
     session
 }
 
-/// Rate limits in requests per minute.
+/// Rate limits in requests per minute, or per hour where the name says so.
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimits {
     pub logins_per_address: u32,
@@ -178,11 +178,16 @@ pub struct RateLimits {
     pub cart_writes_per_address: u32,
     pub cart_writes_per_visitor: u32,
     pub payments_per_address: u32,
+    /// Reviews, questions and votes.
     pub reviews_per_address: u32,
+    /// Of an address, without a session.
+    pub anonymous_reviews_per_hour: u32,
+    /// Of an address, without a session.
+    pub anonymous_questions_per_hour: u32,
 }
 
 pub(super) fn read_rates(root: &Section<'_, '_>) -> RateLimits {
-    let help = "Rate limits in requests per minute, counted in Redis over all instances; more are answered with 429. Nothing is limited \
+    let help = "Rate limits in requests per minute where the key does not say hour, counted in Redis over all instances; more are answered with 429. Nothing is limited \
                 while Redis is unavailable. An IPv6 address is counted with its /64 network.";
     let section = root.section("rates", help);
     let rate = |key, default, help| section.key(key, help).number(1..=1_000_000_000, default);
@@ -192,7 +197,17 @@ pub(super) fn read_rates(root: &Section<'_, '_>) -> RateLimits {
         cart_writes_per_address: rate("cart_writes_per_address", 1_200, "Cart writes of an address."),
         cart_writes_per_visitor: rate("cart_writes_per_visitor", 120, "Cart writes of a session or visitor."),
         payments_per_address: rate("payments_per_address", 60, "New payments and purchase emails of an address."),
-        reviews_per_address: rate("reviews_per_address", 30, "Reviews of an address."),
+        reviews_per_address: rate("reviews_per_address", 30, "Reviews, questions and votes of an address."),
+        anonymous_reviews_per_hour: rate(
+            "anonymous_reviews_per_hour",
+            5,
+            "Reviews in an hour that an address writes without a session.",
+        ),
+        anonymous_questions_per_hour: rate(
+            "anonymous_questions_per_hour",
+            10,
+            "Questions in an hour that an address asks without a session.",
+        ),
     };
     section.finish();
     rates

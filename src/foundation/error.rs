@@ -339,8 +339,8 @@ impl From<tokio_postgres::Error> for Error {
         match cause.code() {
             Some(&S::QUERY_CANCELED) => Error::timeout(cause),
             Some(code) if code.code().starts_with("08") || code.code().starts_with("57P") => Error::unavailable(cause),
-            // Out of resources.
-            Some(code) if code.code().starts_with("53") => Error::unavailable(cause),
+            // Out of resources, or a failing disk.
+            Some(code) if code.code().starts_with("53") || *code == S::IO_ERROR => Error::unavailable(cause),
             // The server has closed the session because this process was stopped or unreachable.
             Some(&S::LOCK_NOT_AVAILABLE | &S::IDLE_IN_TRANSACTION_SESSION_TIMEOUT) => Error::unavailable(cause),
             Some(&S::READ_ONLY_SQL_TRANSACTION | &S::T_R_SERIALIZATION_FAILURE | &S::T_R_DEADLOCK_DETECTED) => {

@@ -1,4 +1,4 @@
-//! Types that every layer uses: errors, secrets, money, languages, time, hexadecimal.
+//! Types that every layer uses: errors, secrets, money, languages, time, hexadecimal, visible text.
 
 pub mod clock;
 pub mod error;
@@ -9,4 +9,5 @@ pub mod language;
 pub mod money;
 pub(crate) mod secret;
 pub(crate) mod texts;
+pub(crate) mod visible;
 pub(crate) mod whole_number;

@@ -21,7 +21,9 @@ use crate::platform::redis::Redis;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-const WINDOW_MS: u64 = 60_000;
+const MINUTE_MS: u64 = 60_000;
+
+const HOUR_MS: u64 = 3_600_000;
 
 /// The longest time that a request waits to be counted.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(300);
@@ -44,10 +46,26 @@ pub enum Quota {
     CartWrites,
     /// Payments and purchase emails.
     Payments,
+    /// Reviews, questions and votes.
     Reviews,
+    /// Reviews without a session.
+    AnonymousReviews,
+    /// Questions without a session.
+    AnonymousQuestions,
 }
 
 impl Quota {
+    /// Every quota.
+    pub const ALL: [Quota; 7] = [
+        Quota::Logins,
+        Quota::Logouts,
+        Quota::CartWrites,
+        Quota::Payments,
+        Quota::Reviews,
+        Quota::AnonymousReviews,
+        Quota::AnonymousQuestions,
+    ];
+
     /// The name in Redis keys, response headers and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -56,6 +74,33 @@ impl Quota {
             Quota::CartWrites => "cart",
             Quota::Payments => "payments",
             Quota::Reviews => "reviews",
+            Quota::AnonymousReviews => "anonymous-reviews",
+            Quota::AnonymousQuestions => "anonymous-questions",
+        }
+    }
+
+    /// What the client of a rejected request can do.
+    pub fn advice(self, retry_after_s: u32) -> String {
+        match self {
+            Quota::AnonymousReviews => {
+                format!(
+                    "Too many reviews without a session from this address; log in, or try again in {retry_after_s} s."
+                )
+            }
+            Quota::AnonymousQuestions => {
+                format!(
+                    "Too many questions without a session from this address; log in, or try again in {retry_after_s} s."
+                )
+            }
+            _ => format!("Too many requests; please try again in {retry_after_s} s."),
+        }
+    }
+
+    /// Over how long requests are counted.
+    fn window_ms(self) -> u64 {
+        match self {
+            Quota::AnonymousReviews | Quota::AnonymousQuestions => HOUR_MS,
+            _ => MINUTE_MS,
         }
     }
 }
@@ -65,6 +110,7 @@ impl Quota {
 pub struct QuotaUsage {
     name: String,
     limit: u32,
+    window_s: u64,
     used: u64,
     reset_s: u32,
 }
@@ -80,7 +126,7 @@ impl QuotaUsage {
         if counts.is_empty() {
             return;
         }
-        let policy = |c: &QuotaUsage| format!("\"{}\";q={};w={}", c.name, c.limit, WINDOW_MS / 1_000);
+        let policy = |c: &QuotaUsage| format!("\"{}\";q={};w={}", c.name, c.limit, c.window_s);
         let remaining =
             |c: &QuotaUsage| format!("\"{}\";r={};t={}", c.name, u64::from(c.limit).saturating_sub(c.used), c.reset_s);
         let list = |item: &dyn Fn(&QuotaUsage) -> String| {
@@ -112,7 +158,7 @@ struct RecentRequests {
 impl RecentRequests {
     /// Counts a request; whether its address has sent at most `limit` of them in this window.
     fn is_quiet(&mut self, address: IpAddr, limit: u32) -> bool {
-        if self.since.elapsed() >= Duration::from_millis(WINDOW_MS) {
+        if self.since.elapsed() >= Duration::from_millis(MINUTE_MS) {
             *self = RecentRequests { since: Instant::now(), by_address: HashMap::new() };
         }
         if self.by_address.len() >= MAX_QUIET_ADDRESSES && !self.by_address.contains_key(&address) {
@@ -171,15 +217,17 @@ impl RateLimiter {
     async fn count_all(&self, quota: Quota, subjects: &[(&str, &str, u32)]) -> Result<Vec<QuotaUsage>> {
         let suffix = format!("rate:{}", quota.name());
         let keys: Vec<_> = subjects.iter().map(|(_, subject, _)| self.redis.key(subject, &suffix)).collect();
-        let counted = self.redis.increment(&keys, WINDOW_MS).await?;
+        let window_ms = quota.window_ms();
+        let window_s = window_ms / 1_000;
+        let counted = self.redis.increment(&keys, window_ms).await?;
         let counts = subjects.iter().zip(counted).map(|((kind, _, limit), (used, remaining_ms))| {
             let reset_s = u32::try_from(remaining_ms.div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
-            QuotaUsage { name: format!("{}-{kind}", quota.name()), limit: *limit, used, reset_s }
+            QuotaUsage { name: format!("{}-{kind}", quota.name()), limit: *limit, window_s, used, reset_s }
         });
         Ok(counts.collect())
     }
 
-    /// The limit of an address, and of a visitor if there is one, per minute.
+    /// The limit of an address, and of a visitor if there is one, in the quota's window.
     fn limits(&self, quota: Quota) -> (u32, Option<u32>) {
         let limits = &self.limits;
         match quota {
@@ -188,6 +236,8 @@ impl RateLimiter {
             Quota::CartWrites => (limits.cart_writes_per_address, Some(limits.cart_writes_per_visitor)),
             Quota::Payments => (limits.payments_per_address, None),
             Quota::Reviews => (limits.reviews_per_address, None),
+            Quota::AnonymousReviews => (limits.anonymous_reviews_per_hour, None),
+            Quota::AnonymousQuestions => (limits.anonymous_questions_per_hour, None),
         }
     }
 }
@@ -227,7 +277,8 @@ mod tests {
 
     #[test]
     fn headers_report_every_limit() {
-        let count = |name: &str, limit, used| QuotaUsage { name: name.to_owned(), limit, used, reset_s: 42 };
+        let count =
+            |name: &str, limit, used| QuotaUsage { name: name.to_owned(), limit, window_s: 60, used, reset_s: 42 };
         let counts = [count("cart-address", 1_200, 7), count("cart-visitor", 120, 121)];
         let mut headers = HeaderMap::new();
         QuotaUsage::write_headers(&counts, &mut headers);

@@ -76,3 +76,20 @@ fn pages_pattern(config: &BrandConfig) -> String {
     let origins: Vec<String> = origins.map(|origin| origin.replace('.', "\\.")).collect();
     format!("^(({})([/?#][!-~]*)?)?$", origins.join("|"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::foundation::visible::is_visible;
+
+    #[test]
+    fn description_and_parser_agree_on_every_blank_character() {
+        let schemas = Value::Object(parse(include_str!("schemas.json")));
+        let comment = &schemas["NewReview"]["properties"]["comment"];
+        let validator = jsonschema::validator_for(comment).expect("a schema");
+        // The planes between these hold Han characters alone.
+        for c in ('\u{0}'..='\u{1ffff}').chain('\u{e0000}'..='\u{effff}') {
+            assert_eq!(validator.is_valid(&Value::from(c.to_string())), is_visible(c), "{c:?}");
+        }
+    }
+}

@@ -20,8 +20,8 @@ use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Kind, Result};
 
 pub use connection::{Connection, Executor, Parameters, QueryError, Transaction};
-pub use monitor::DatabaseMonitor;
 pub(crate) use monitor::READ_ONLY_SQL;
+pub use monitor::{DatabaseMonitor, DatabaseOutage};
 
 /// What the connections of a pool are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

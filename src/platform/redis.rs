@@ -15,7 +15,7 @@ use redis::{FromRedisValue, IntoConnectionInfo, RedisError, ScriptInvocation};
 
 use crate::config::RedisConfig;
 use crate::foundation::error::{Error, Kind, Result, ResultExt};
-use crate::platform::outage::Outage;
+use crate::platform::outage::{Outage, Sign};
 
 /// How long the key of a probe lives.
 const PROBE_LIFETIME_MS: u64 = 10_000;
@@ -111,29 +111,36 @@ impl Redis {
         RedisKey(format!("{}{{{tag}}}:{rest}", self.inner.prefix))
     }
 
-    /// Runs `call` on the connection, with a timeout. A failure begins an outage.
+    /// Runs `call` on the connection, with a timeout. A failure may begin an outage.
     async fn call<T>(&self, call: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>) -> Result<T> {
-        let result = self.call_unobserved(call).await;
-        if let Err(error) = &result
-            && matches!(error.kind, Kind::Unavailable { .. })
-        {
-            self.outage_began(error);
-        }
-        result
+        self.call_unobserved(call).await.inspect_err(|error| self.notice(error))
     }
 
-    fn outage_began(&self, error: &Error) {
+    fn notice(&self, error: &Error) {
+        if !matches!(error.kind, Kind::Unavailable { .. }) {
+            return;
+        }
+        let code = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<RedisError>()).and_then(RedisError::code);
+        let sign = match code.is_some_and(|code| UNAVAILABLE_CODES.contains(&code)) {
+            true => Sign::Reported,
+            false => Sign::Suspicion,
+        };
         let brand = self.inner.prefix.trim_end_matches(':').to_owned();
-        let log_begin = || {
-            tracing::warn!(brand, %error, "Redis unavailable: logins fail and rate limits are not enforced");
+        let (ended, text) = (brand.clone(), error.to_string());
+        let log_begin = move || {
+            tracing::warn!(brand, error = text, "Redis unavailable: logins fail and rate limits are not enforced");
         };
-        let redis = self.clone();
+        let inner = Arc::downgrade(&self.inner);
         let probe = move || {
-            let redis = redis.clone();
-            async move { redis.write_probe().await.is_ok() }
+            let redis = inner.upgrade().map(|inner| Redis { inner });
+            async move {
+                match redis {
+                    Some(redis) => redis.write_probe().await.is_ok(),
+                    None => false,
+                }
+            }
         };
-        let ended = brand.clone();
-        self.inner.outage.begin(log_begin, probe, move || tracing::info!(brand = ended, "Redis recovered"));
+        self.inner.outage.notice(sign, log_begin, probe, move || tracing::info!(brand = ended, "Redis recovered"));
     }
 
     async fn write_probe(&self) -> Result<()> {
@@ -218,7 +225,7 @@ impl Redis {
     /// # Errors
     /// 503 while Redis is unavailable or accepts no writes.
     pub async fn probe(&self) -> Result<()> {
-        self.write_probe().await.inspect_err(|error| self.outage_began(error))
+        self.write_probe().await.inspect_err(|error| self.notice(error))
     }
 
     /// Whether sessions survive a restart and memory pressure: whether `appendonly` or `save` is enabled, and `maxmemory-policy`.

@@ -12,6 +12,6 @@ use super::request_body;
 pub(crate) async fn post(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let review = request_body::parse(&req.json()?)?;
     let caller = Caller::from_request(&cx, &req).await?;
-    super::write(&cx, &caller.owner(), &review).await?;
+    super::write(&cx, &caller, &review).await?;
     ApiResponse::message("Review submitted")
 }

@@ -13,17 +13,21 @@ mod request_body;
 mod store;
 
 use crate::platform::postgres::Executor;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::CatalogId;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::hex::random_name;
-use crate::session::Owner;
+use crate::http::rate_limit::Quota;
+use crate::session::{Caller, Owner};
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
 /// The number of random hexadecimal digits of a pseudonym.
 const PSEUDONYM_DIGITS: usize = 16;
+
+/// How old a client's time of a review may be: a page that was offline for a while, and no way to put a review among old ones.
+const MAX_AGE: SignedDuration = SignedDuration::from_hours(1);
 
 /// A review as a client sends it.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,22 +69,27 @@ struct Claim {
     user: Owner,
 }
 
-/// Writes the owner's review of an item, or replaces an earlier one. The user id is ignored if the owner has a session; a time
-/// in the future is replaced by the current time.
+/// Writes the caller's review of an item, or replaces an earlier one. The user id is ignored if the caller has a session; a time
+/// that is in the future or older than [`MAX_AGE`] is replaced by the current time.
 ///
 /// # Errors
-/// 404 for an item that does not exist or is hidden, 409 if another owner claims the same user id for the item.
-pub async fn write(cx: &RequestContext, owner: &Owner, review: &NewReview) -> Result<()> {
-    let claimed = review.user_id.filter(|_| matches!(owner, Owner::Visitor(_)));
+/// 404 for an item that does not exist or is hidden, 409 if another owner claims the same user id for the item, 429 when the
+/// caller's address has written too many reviews without a session.
+pub async fn write(cx: &RequestContext, caller: &Caller, review: &NewReview) -> Result<()> {
+    if caller.session.is_none() {
+        cx.check_address_limit(Quota::AnonymousReviews).await?;
+    }
+    let owner = caller.owner();
+    let claimed = review.user_id.filter(|_| caller.session.is_none());
     let now = cx.now();
     let draft = Draft {
         id: format!("cmt_{}", random_name()?),
         pseudonym: new_pseudonym()?,
         claim: claimed.map(|user_id| Claim { user_id, user: Owner::User(user_id) }),
-        written_at: review.written_at.filter(|time| *time <= now).unwrap_or(now),
+        written_at: review.written_at.filter(|time| (now - MAX_AGE..=now).contains(time)).unwrap_or(now),
         review,
     };
-    let outcome = store::write(&cx.brand.postgres().await?, owner, &draft).await?;
+    let outcome = store::write(&cx.brand.postgres().await?, &owner, &draft).await?;
     match outcome {
         Outcome::Written => {
             cx.brand.cache.items_changed([review.item_id]);

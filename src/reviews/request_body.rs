@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::NewReview;
 use crate::foundation::error::{Error, Result};
+use crate::foundation::visible::has_visible;
 use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
 
@@ -48,7 +49,7 @@ fn id_of(value: &Value) -> Option<i64> {
 
 fn comment(value: Option<&Value>) -> Result<String> {
     let text = value.and_then(Value::as_str).unwrap_or_default();
-    let problem = if text.chars().all(is_blank) {
+    let problem = if !has_visible(text) {
         format!("comment: expected a text of 1 to {MAX_COMMENT_CHARACTERS} characters")
     } else if text.contains('\0') {
         "comment: holds a NUL character".to_owned()
@@ -58,13 +59,6 @@ fn comment(value: Option<&Value>) -> Result<String> {
         return Ok(text.to_owned());
     };
     Err(Error::malformed("bad_comment", problem))
-}
-
-/// White space, control characters and characters of zero width.
-fn is_blank(c: char) -> bool {
-    c.is_whitespace()
-        || c.is_control()
-        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
 /// A time from 1970 on, the range that PostgreSQL, browsers and the catalogue import all support.
@@ -138,8 +132,13 @@ mod tests {
         for fits in ["👍".repeat(4_000), " ".repeat(3_999) + "!", "\n<b>&amp;</b>\t\"' ".to_owned()] {
             assert_eq!(text(fits.clone()).expect("a comment"), fits);
         }
-        for wrong in ["👍".repeat(4_001), " ".repeat(4_000) + "!", "  \n\t\u{3000}".to_owned(), "\u{200b}".to_owned()]
-        {
+        for wrong in [
+            "👍".repeat(4_001),
+            " ".repeat(4_000) + "!",
+            "  \n\t\u{3000}".to_owned(),
+            "\u{200b}".to_owned(),
+            "\u{2800}\u{3164}".to_owned(),
+        ] {
             assert!(text(wrong).expect_err("no comment").public.starts_with("comment: "));
         }
     }
@@ -159,7 +158,7 @@ mod tests {
             };
             assert!((1..=MAX_SAFE_INTEGER).contains(&review.item_id) && (1..=5).contains(&review.stars));
             assert!((1..=MAX_COMMENT_CHARACTERS).contains(&review.text.chars().count()));
-            assert!(!review.text.contains('\0') && !review.text.chars().all(is_blank), "{:?}", review.text);
+            assert!(!review.text.contains('\0') && has_visible(&review.text), "{:?}", review.text);
             assert!(review.user_id.is_none_or(|id| (1..=MAX_SAFE_INTEGER).contains(&id)));
             assert!(review.written_at.is_none_or(|time| time >= Timestamp::UNIX_EPOCH));
             let again = json!({"itemID": review.item_id, "rating": review.stars, "comment": review.text,

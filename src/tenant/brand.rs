@@ -18,7 +18,9 @@ use crate::foundation::error::{Error, Result, ResultExt};
 use crate::http::rate_limit::RateLimiter;
 use crate::platform::http_client::HttpClient;
 use crate::platform::migrations;
-use crate::platform::postgres::{self, Connection, DatabaseMonitor, Executor, Purpose, READ_ONLY_SQL, Transaction};
+use crate::platform::postgres::{
+    self, Connection, DatabaseMonitor, DatabaseOutage, Executor, Purpose, READ_ONLY_SQL, Transaction,
+};
 use crate::platform::postgres_shared::{SharedConnection, SharedConnections};
 use crate::platform::redis::Redis;
 use crate::telemetry::metrics::Metrics;
@@ -295,7 +297,7 @@ impl Brand {
     }
 
     /// What is wrong with the dependencies, one name each: `postgresql` and `redis` do not work; with `postgresql_writes` PostgreSQL
-    /// is read-only, and with `postgresql_connections` it accepts no new connections, while those that are open work.
+    /// is read-only or lacks disk space, and with `postgresql_connections` it accepts no new connections, while those that are open work.
     pub async fn unavailable_dependencies(&self) -> Vec<&'static str> {
         let database = async {
             let client = self.essential_postgres().await?;
@@ -308,8 +310,11 @@ impl Brand {
         );
         let database = match database {
             Ok(Ok(true)) => Some("postgresql_writes"),
-            Ok(Ok(false)) if self.database_monitor.has_outage() => Some("postgresql_connections"),
-            Ok(Ok(false)) => None,
+            Ok(Ok(false)) => match self.database_monitor.outage() {
+                Some(DatabaseOutage::Connections) => Some("postgresql_connections"),
+                Some(DatabaseOutage::Writes) => Some("postgresql_writes"),
+                None => None,
+            },
             _ => Some("postgresql"),
         };
         let redis = (!redis.is_ok_and(|result| result.is_ok())).then_some("redis");

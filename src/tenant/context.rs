@@ -78,13 +78,25 @@ impl RequestContext {
     pub async fn check_rate_limit(&self, quota: Quota, headers: &HeaderMap) -> Result<()> {
         let secret = |cookie| CookieSecret::read(headers, &cookie::name(self.brand.name(), cookie));
         let visitor = secret(cookie::SESSION).or_else(|| secret(cookie::VISITOR)).map(|secret| secret.hash());
-        let quotas = self.brand.rate_limiter.count(quota, self.address, visitor.as_deref()).await;
+        self.count(quota, visitor.as_deref()).await
+    }
+
+    /// Counts this request against a quota of its address alone.
+    ///
+    /// # Errors
+    /// 429 when the quota is exceeded.
+    pub async fn check_address_limit(&self, quota: Quota) -> Result<()> {
+        self.count(quota, None).await
+    }
+
+    async fn count(&self, quota: Quota, visitor: Option<&str>) -> Result<()> {
+        let quotas = self.brand.rate_limiter.count(quota, self.address, visitor).await;
         let retry_after_s = quotas.iter().filter_map(QuotaUsage::retry_after_s).max();
         self.extras().quotas.extend(quotas);
         match retry_after_s {
             Some(seconds) => {
                 self.brand.metrics.rate_limited(quota.name()).inc();
-                Err(Error::too_many_requests(seconds, format!("Too many requests; please try again in {seconds} s.")))
+                Err(Error::too_many_requests(seconds, quota.advice(seconds)))
             }
             None => Ok(()),
         }

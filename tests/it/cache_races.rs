@@ -22,7 +22,9 @@ fn number_in(item: &serde_json::Value) -> u64 {
 async fn a_read_after_the_response_of_an_edit_sees_it() {
     let mut site = Site::new(&["dexar", "novo"]);
     site.import_text("dexar", "shop.jsonl", SHOP, &[]).success();
-    site.change_brand("dexar", |file| "[rates]\nreviews_per_address = 100000\n".clone_into(&mut file.more));
+    site.change_brand("dexar", |file| {
+        "[rates]\nreviews_per_address = 100000\nanonymous_reviews_per_hour = 100000\n".clone_into(&mut file.more)
+    });
     let gateway = Arc::new(site.start());
     let answered = Arc::new(AtomicU64::new(0));
     const EDITS: u64 = 150;

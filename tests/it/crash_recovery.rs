@@ -17,10 +17,16 @@ use crate::harness::{
 
 /// Rate limits that the load does not reach.
 const NO_RATE_LIMITS: &str = "[rates]\ncart_writes_per_address = 1000000\ncart_writes_per_visitor = 1000000\n\
-                              payments_per_address = 1000000\nreviews_per_address = 1000000\n";
+                              payments_per_address = 1000000\nreviews_per_address = 1000000\n\
+                              anonymous_reviews_per_hour = 1000000\n";
 const CLIENTS: usize = 8;
-const ORDERS_PER_CLIENT: usize = 13;
-const KILLS: usize = 8;
+const RESTARTS: usize = 10;
+
+/// Orders of each client; `CRASH_ORDERS`, the number of all, makes the test longer.
+fn orders_per_client() -> usize {
+    let all = std::env::var("CRASH_ORDERS").map_or(104, |text| text.parse().expect("CRASH_ORDERS is a number"));
+    all / CLIENTS
+}
 
 /// The answers that one visitor received.
 struct JournalEntry {
@@ -100,17 +106,18 @@ async fn kill_under_load() {
             let load = load.clone();
             tokio::task::spawn_local(async move {
                 let mut journal = Vec::new();
-                for number in 0..ORDERS_PER_CLIENT {
+                for number in 0..orders_per_client() {
                     journal.push(load.visit(format!("order-{client}-{number}")).await);
                 }
                 journal
             })
         })
         .collect();
-    let all_answers = CLIENTS * ORDERS_PER_CLIENT * 7;
-    for kill in 1..=KILLS {
+    let orders = CLIENTS * orders_per_client();
+    let (all_answers, kills) = (7 * orders, (orders / 50).max(8));
+    for kill in 1..=kills {
         eventually_async("more answers", 120, async || {
-            (load.answers.load(Ordering::Relaxed) >= kill * all_answers / (KILLS + 1)).then_some(())
+            (load.answers.load(Ordering::Relaxed) >= kill * all_answers / (kills + 1)).then_some(())
         })
         .await;
         gateway.kill();
@@ -124,7 +131,8 @@ async fn kill_under_load() {
     for client in clients {
         journal.extend(client.await.expect("no client panicked"));
     }
-    assert_eq!(journal.len(), CLIENTS * ORDERS_PER_CLIENT);
+    assert_eq!(journal.len(), orders);
+    println!("{orders} orders, {kills} kills");
     assert_matches_the_database(&site, &load.sandbox, &journal).await;
     workers.terminate();
 }
@@ -253,7 +261,7 @@ async fn graceful_restarts_under_load_fail_no_request() {
         tokio::spawn(traffic.clone().keep_connecting()),
     ];
     clients.extend((0..4).map(|_| tokio::spawn(traffic.clone().keep_sending(multiplexed.clone()))));
-    for restart in 1..=5 {
+    for restart in 1..=RESTARTS {
         let before = traffic.answers.load(Ordering::Relaxed);
         eventually_async("more answers", 60, async || {
             (traffic.answers.load(Ordering::Relaxed) >= before + 100).then_some(())
@@ -269,5 +277,6 @@ async fn graceful_restarts_under_load_fail_no_request() {
     }
     let failures = traffic.failures.lock().expect("no panic while locked");
     let answers = traffic.answers.load(Ordering::Relaxed);
+    println!("{answers} requests, {RESTARTS} restarts");
     assert!(failures.is_empty(), "{} of {answers} requests failed: {failures:#?}", failures.len());
 }

@@ -184,6 +184,72 @@ async fn lack_of_new_connections_is_reported_while_open_ones_work() {
     eventually("the end is reported", 10, || (lacks(gateway) == (200, json!([]))).then_some(()));
 }
 
+/// The server's own errors of a full disk: a trigger reports one for every cart line, and an event trigger for what the end of the
+/// outage is recognised by.
+#[tokio::test]
+async fn full_disk_is_an_outage_of_writes() {
+    let shop = Shop::start();
+    let (gateway, browser) = (&shop.gateway, shop.browser());
+    browser.add_to_cart(14, 1).await;
+    let admin = |sql: &str| shop.site.services.admin_sql(&shop.site.database, sql);
+    let function = |name: &str, kind: &str, code: &str| {
+        admin(&format!(
+            "create or replace function public.{name}() returns {kind} language plpgsql as $$
+             begin raise exception 'could not extend file' using errcode = '{code}'; end $$"
+        ));
+    };
+    for (round, code) in ["53100", "53200", "58030"].into_iter().enumerate() {
+        function("no_space", "trigger", code);
+        function("no_space_at_all", "event_trigger", code);
+        admin("create trigger no_space before insert or update on dexar.cart_line execute function public.no_space()");
+        admin(
+            "create event trigger no_space on ddl_command_start when tag in ('CREATE TABLE AS')
+             execute function public.no_space_at_all()",
+        );
+        for _ in 0..5 {
+            assert_unavailable(&browser.post("/cart", &json!({"itemID": 14})).await);
+        }
+        assert_eq!(lacks(gateway), (200, json!(["postgresql_writes"])), "{code}");
+        gateway.await_metric("brandgate_up{brand=\"dexar\",part=\"postgresql_writes\"} 0");
+        gateway.await_metric("brandgate_up{brand=\"novo\",part=\"postgresql_writes\"} 1");
+        assert_eq!(browser.cart().await.len(), 1, "the cart is readable");
+        assert_eq!(gateway.client("dexar").get(&format!("/category/1?count={}", round + 1)).await.status, 200);
+        admin("drop event trigger no_space");
+        admin("drop trigger no_space on dexar.cart_line");
+        browser.add_to_cart(14, 1).await;
+        eventually("the end is logged", 10, || {
+            (lines(gateway, "dexar", "PostgreSQL recovered") == round + 1).then_some(())
+        });
+        assert_eq!(lines(gateway, "dexar", "PostgreSQL lacks disk space or memory"), round + 1, "{}", gateway.log());
+        assert_eq!(lacks(gateway), (200, json!([])));
+    }
+    assert_eq!(lines(gateway, "novo", "PostgreSQL"), 0);
+}
+
+#[tokio::test]
+async fn slow_statement_is_no_outage_of_a_server_that_responds() {
+    let shop = Shop::start();
+    let path = shop.site.brand_path("dexar");
+    let text = std::fs::read_to_string(&path).expect("the brand's file");
+    let impatient = text.replace("response_timeout_ms = 20000", "response_timeout_ms = 300");
+    assert_ne!(impatient, text);
+    std::fs::write(&path, impatient).expect("own file");
+    shop.gateway.kill();
+    let gateway = shop.site.start();
+    let (client, browser) = (gateway.client("dexar"), BrowserClient::new(gateway.client("dexar")));
+    browser.add_to_cart(14, 1).await;
+    let lock = TableLock::on_items(&shop.site, "dexar").await;
+    let uncached: Vec<String> = (0..4).map(|number| format!("/item/14?number={number}")).collect();
+    for response in futures_util::future::join_all(uncached.iter().map(|path| client.get(path))).await {
+        assert_unavailable(&response);
+    }
+    assert_unavailable(&browser.post("/cart", &json!({"itemID": 14})).await);
+    lock.release().await;
+    browser.add_to_cart(14, 1).await;
+    assert_eq!(lacks(&gateway), (200, json!([])));
+    assert_eq!(lines(&gateway, "dexar", "PostgreSQL unavailable"), 0, "{}", gateway.log());
+}
+
 /// A clock that was ahead has left times in the future.
 #[tokio::test]
 async fn times_in_the_future_do_not_stop_polling() {

@@ -11,6 +11,7 @@ mod cart;
 mod check;
 mod check_problems;
 mod check_restart;
+mod clock_steps;
 mod config;
 mod connections;
 mod cors;

@@ -209,6 +209,7 @@ async fn request_bodies_are_taken_exactly_as_described() {
         ("DELETE", "/cart", json!([12.5]), false),
         ("POST", "/comment", review("\u{200b}!"), true),
         ("POST", "/comment", review(" \t\u{a0}\u{200b}\u{3000}"), false),
+        ("POST", "/comment", review("\u{2800}\u{3164}\u{1d159}"), false),
         ("POST", "/comment", review("a\0"), false),
         ("POST", "/cart", pay("redirectUrl", json!("https://dexarmarket.ru/thanks?a=1")), true),
         ("POST", "/cart", pay("redirectUrl", json!("")), true),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{BrowserClient, Gateway, Site};
 use crate::import::table;
-use crate::reviews::{SHOP, assert_rated, item, review, shop, texts};
+use crate::reviews::{HIGH_RATE_LIMIT, SHOP, assert_rated, item, review, shop, texts};
 
 /// Writes a review as a new visitor and returns its id.
 async fn review_of_new_visitor(site: &Site, gateway: &Gateway, item_id: u64, stars: u64, text: &str) -> String {
@@ -24,7 +24,7 @@ fn rating(site: &Site, item_id: u64) -> String {
 
 #[tokio::test]
 async fn shop_lists_hides_and_shows_reviews() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let good = review_of_new_visitor(&site, &gateway, 12, 5, "Хорошо").await;
     let bad =
         review_of_new_visitor(&site, &gateway, 12, 1, &format!("Строка\nи \u{1b}[31m{}", "длинно ".repeat(20))).await;
@@ -72,7 +72,7 @@ async fn shop_lists_hides_and_shows_reviews() {
 
 #[tokio::test]
 async fn hidden_review_stays_hidden_when_its_owner_replaces_it() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let browser = BrowserClient::new(gateway.client("dexar"));
     review(&browser, 12, 1, "Реклама").await;
     let id = site.sql_as("dexar", "select max(review_id) from review").expect("readable");
@@ -84,7 +84,7 @@ async fn hidden_review_stays_hidden_when_its_owner_replaces_it() {
 
 #[tokio::test]
 async fn export_contains_no_owner_and_importing_it_changes_nothing() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let browser = BrowserClient::new(gateway.client("dexar"));
     let claimed = json!({"itemID": 12, "rating": 4, "comment": "Да", "userId": 987_654_321, "username": "anna"});
     browser.post("/comment", &claimed).await.ok_json();
@@ -125,7 +125,7 @@ async fn export_contains_no_owner_and_importing_it_changes_nothing() {
 
 #[tokio::test]
 async fn old_export_overwrites_no_newer_review_and_restores_deleted_ones() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let browser = BrowserClient::new(gateway.client("dexar"));
     review(&browser, 12, 1, "Плохо").await;
     let old = site.export("dexar");
@@ -146,7 +146,7 @@ async fn old_export_overwrites_no_newer_review_and_restores_deleted_ones() {
 
 #[tokio::test]
 async fn import_adds_replies_to_visitors_reviews_and_its_own_ratings() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     review_of_new_visitor(&site, &gateway, 11, 5, "Стоит").await;
     let shown = item(&gateway, 11).await["comments"].clone();
     let own = shown.as_array().expect("a list").iter().find(|comment| comment["text"] == "Стоит").expect("it is there");
@@ -175,7 +175,7 @@ async fn import_adds_replies_to_visitors_reviews_and_its_own_ratings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_imports_and_reviews_lose_nothing() {
-    let (site, gateway) = shop("[rates]\nreviews_per_address = 100000\n");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let browsers: Vec<_> = (0..4).map(|_| BrowserClient::new(gateway.client("dexar"))).collect();
     for browser in &browsers {
         review(browser, 11, 5, "Стул").await;
@@ -232,12 +232,12 @@ async fn merge(brand: &Brand, from: &Owner, into: &Owner) -> brandgate::foundati
 
 #[tokio::test]
 async fn login_moves_the_visitors_reviews_to_the_user() {
-    let (site, gateway) = shop("");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let brand = brand(&site).await;
     let browser = BrowserClient::new(gateway.client("dexar"));
     let user = Owner::User(5);
-    let review_at = async |item_id: u64, stars: u64, text: &str, year: u64| {
-        let time = format!("{year}-01-01T00:00:00Z");
+    let review_at = async |item_id: u64, stars: u64, text: &str, minutes_ago: i64| {
+        let time = (jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes_ago)).to_string();
         let body = json!({"itemID": item_id, "rating": stars, "comment": text, "userId": 77, "timestamp": time});
         browser.post("/comment", &body).await.ok_json();
         let hash =
@@ -249,8 +249,8 @@ async fn login_moves_the_visitors_reviews_to_the_user() {
     assert_eq!(site.sql_as("dexar", "select count(*) from reviewer").as_deref(), Ok("0"));
 
     // The first merge moves the reviews; the second one finds none.
-    review_at(11, 5, "Стул 2021", 2021).await;
-    let visitor = review_at(12, 1, "Лампа 2021", 2021).await;
+    review_at(11, 5, "Стул −40", 40).await;
+    let visitor = review_at(12, 1, "Лампа −40", 40).await;
     for _ in 0..2 {
         merge(&brand, &visitor, &user).await.expect("merged");
         let owners = site.sql_as(
@@ -263,13 +263,13 @@ async fn login_moves_the_visitors_reviews_to_the_user() {
     assert_eq!(item(&gateway, 12).await["comments"][0]["author"], json!(pseudonym));
 
     // The visitor writes again after the session: the newer of two reviews is kept.
-    review_at(11, 3, "Стул 2020", 2020).await;
-    review_at(12, 4, "Лампа 2022", 2022).await;
+    review_at(11, 3, "Стул −50", 50).await;
+    review_at(12, 4, "Лампа −30", 30).await;
     assert_eq!((rating(&site, 11), rating(&site, 12)), ("3.3".to_owned(), "2.5".to_owned()));
     merge(&brand, &visitor, &user).await.expect("merged");
     gateway.await_propagation().await;
-    assert_eq!(texts(&gateway, 11).await, ["Без звёзд", "Стул 2021", "Шатается"]);
-    assert_eq!(texts(&gateway, 12).await, ["Лампа 2022"]);
+    assert_eq!(texts(&gateway, 11).await, ["Без звёзд", "Стул −40", "Шатается"]);
+    assert_eq!(texts(&gateway, 12).await, ["Лампа −30"]);
     assert_eq!((rating(&site, 11), rating(&site, 12)), ("3.5".to_owned(), "4.0".to_owned()));
     assert_eq!(item(&gateway, 12).await["comments"][0]["author"], json!(pseudonym));
 
@@ -277,14 +277,14 @@ async fn login_moves_the_visitors_reviews_to_the_user() {
     let hidden = site.sql_as("dexar", "select review_id from review where item_id = 12").expect("readable");
     site.run(&["reviews", "hide", "--brand", "dexar", &hidden]).success();
     gateway.await_propagation().await;
-    review_at(12, 5, "Лампа 2023", 2023).await;
+    review_at(12, 5, "Лампа −20", 20).await;
     merge(&brand, &visitor, &user).await.expect("merged");
     assert_eq!((texts(&gateway, 12).await, rating(&site, 12).as_str()), (vec![], "0.0"));
 }
 
 #[tokio::test]
 async fn concurrent_merges_and_reviews_lose_nothing() {
-    let (site, gateway) = shop("[rates]\nreviews_per_address = 1000\n");
+    let (site, gateway) = shop(HIGH_RATE_LIMIT);
     let brand = brand(&site).await;
     let browser = BrowserClient::new(gateway.client("dexar"));
     review(&browser, 11, 5, "Стул").await;

@@ -13,7 +13,7 @@ pub(crate) const SHOP: &str = r#"{"categoryID":1,"name":"Дом","parentID":0}
 "#;
 
 /// A rate limit that no test reaches.
-const HIGH_RATE_LIMIT: &str = "[rates]\nreviews_per_address = 1000\n";
+pub(crate) const HIGH_RATE_LIMIT: &str = "[rates]\nreviews_per_address = 100000\nanonymous_reviews_per_hour = 100000\n";
 
 pub(crate) fn shop(more: &str) -> (Site, Gateway) {
     let mut site = Site::new(&["dexar", "novo"]);
@@ -73,13 +73,19 @@ async fn log_in(browser: &BrowserClient, id: i64, device: &str) {
     browser.post("/auth/telegram/callback", &data).await.ok_json();
 }
 
+/// A few minutes ago, in whole seconds.
+fn recently() -> String {
+    let now = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(5);
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 #[tokio::test]
 async fn review_is_shown_with_its_item_in_both_formats_and_at_one_brand() {
-    let (_site, gateway) = shop("");
+    let (_site, gateway) = shop(HIGH_RATE_LIMIT);
     let browser = visitor(&gateway);
     let body = json!({
         "itemID": 12, "rating": 5, "comment": "Great product!", "username": "john_doe", "userId": 123_456_789,
-        "timestamp": "2026-02-28T12:00:00Z",
+        "timestamp": recently(),
     });
     let response = browser.post("/comment", &body).await;
     assert_eq!(response.ok_json(), json!({"message": "Review submitted"}));
@@ -92,7 +98,7 @@ async fn review_is_shown_with_its_item_in_both_formats_and_at_one_brand() {
     let (id, author) = (comment["id"].as_str().expect("an id"), comment["author"].as_str().expect("a pseudonym"));
     assert!(id.starts_with("cmt_") && author.starts_with("user_") && author.len() == 21, "{comment}");
     assert!(!shown.to_string().contains("123456789") && !shown.to_string().contains("john_doe"), "{shown}");
-    let time = "2026-02-28T12:00:00Z";
+    let time = &body["timestamp"];
     assert_eq!(
         shown["comments"],
         json!([{"id": id, "text": "Great product!", "author": author, "stars": 5, "createdAt": time}])
@@ -118,7 +124,7 @@ async fn review_is_shown_with_its_item_in_both_formats_and_at_one_brand() {
 
 #[tokio::test]
 async fn second_review_replaces_the_first_and_the_rating_is_the_rounded_mean() {
-    let (_site, gateway) = shop("");
+    let (_site, gateway) = shop(HIGH_RATE_LIMIT);
     let (anna, boris, vera) = (visitor(&gateway), visitor(&gateway), visitor(&gateway));
     review(&anna, 12, 1, "Плохо").await;
     let first = item(&gateway, 12).await["comments"][0].clone();
@@ -145,7 +151,7 @@ async fn second_review_replaces_the_first_and_the_rating_is_the_rounded_mean() {
 
 #[tokio::test]
 async fn imported_rating_is_kept_until_the_first_review_and_imported_stars_count_then() {
-    let (_site, gateway) = shop("");
+    let (_site, gateway) = shop(HIGH_RATE_LIMIT);
     assert_eq!(item(&gateway, 11).await["rating"], json!(4.8));
     review(&visitor(&gateway), 12, 1, "О лампе").await;
     assert_eq!(item(&gateway, 11).await["rating"], json!(4.8), "a review of another item");
@@ -156,7 +162,7 @@ async fn imported_rating_is_kept_until_the_first_review_and_imported_stars_count
 
 #[tokio::test]
 async fn user_id_can_be_claimed_by_one_visitor_per_item() {
-    let (_site, gateway) = shop("");
+    let (_site, gateway) = shop(HIGH_RATE_LIMIT);
     let (anna, boris) = (visitor(&gateway), visitor(&gateway));
     assert_eq!(claim(&anna, 5, "А").await, 200);
     assert_eq!(claim(&boris, 5, "Б").await, 409);
@@ -293,7 +299,7 @@ async fn invalid_body_is_rejected_and_changes_nothing() {
 
 #[tokio::test]
 async fn text_is_returned_unchanged() {
-    let (_site, gateway) = shop("");
+    let (_site, gateway) = shop(HIGH_RATE_LIMIT);
     for text in [
         "<script>alert(1)</script> &amp; \"кавычки\" 'и' \\обратная\\",
         "  по краям \r\n и\tвнутри\n",
@@ -307,8 +313,8 @@ async fn text_is_returned_unchanged() {
 }
 
 #[tokio::test]
-async fn future_time_is_replaced_by_the_current_time() {
-    let (_site, gateway) = shop("");
+async fn time_that_is_not_within_the_last_hour_is_replaced_by_the_current_time() {
+    let (_site, gateway) = shop(HIGH_RATE_LIMIT);
     let time_of = async |timestamp: Value| {
         let body = json!({"itemID": 12, "rating": 5, "comment": "Да", "timestamp": timestamp});
         let browser = visitor(&gateway);
@@ -316,16 +322,19 @@ async fn future_time_is_replaced_by_the_current_time() {
         let newest = item(&gateway, 12).await["comments"][0]["createdAt"].clone();
         newest.as_str().expect("a text").parse::<jiff::Timestamp>().expect("RFC 3339")
     };
-    assert_eq!(time_of(json!("2020-01-01T03:00:00+03:00")).await.to_string(), "2020-01-01T00:00:00Z");
-    for ahead in [json!("2999-01-01T00:00:00Z"), json!("9999-12-30T00:00:00Z"), Value::Null] {
-        let time = time_of(ahead.clone()).await;
-        assert!(jiff::Timestamp::now().duration_since(time).as_secs().abs() <= 20, "{ahead}: {time}");
+    let recent = recently();
+    assert_eq!(time_of(json!(recent)).await.to_string(), recent);
+    let two_hours_ago = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2)).to_string();
+    for wrong in ["1970-01-01T00:00:00Z", &two_hours_ago, "2999-01-01T00:00:00Z", "9999-12-30T00:00:00Z"] {
+        let before = jiff::Timestamp::now();
+        let time = time_of(json!(wrong)).await;
+        assert!(time.as_second() >= before.as_second() && time <= jiff::Timestamp::now(), "{wrong}: {time}");
     }
 }
 
 #[tokio::test]
 async fn reviews_are_limited_to_thirty_per_minute() {
-    let (_site, gateway) = shop("");
+    let (_site, gateway) = shop("[rates]\nanonymous_reviews_per_hour = 1000\n");
     let browser = visitor(&gateway);
     for _ in 0..30 {
         review(&browser, 12, 5, "Да").await;
@@ -336,4 +345,33 @@ async fn reviews_are_limited_to_thirty_per_minute() {
     assert_eq!(refused.header("ratelimit-policy"), Some("\"reviews-address\";q=30;w=60"));
     assert_eq!(texts(&gateway, 12).await, ["Да"]);
     review(&BrowserClient::new(gateway.client("novo")), 12, 5, "Там").await;
+}
+
+#[tokio::test]
+async fn address_writes_five_reviews_an_hour_without_a_session() {
+    let (_site, _sandbox, gateway) = setup();
+    let post = async |browser: &BrowserClient, text: &str| {
+        browser.post("/comment", &json!({"itemID": 12, "rating": 1, "comment": text})).await
+    };
+    let invalid = json!({"itemID": 12, "rating": 1, "comment": "\u{2800}\u{3164}"});
+    assert_eq!(visitor(&gateway).post("/comment", &invalid).await.error_code(400), "bad_comment");
+    let crowd: Vec<_> = (0..12).map(|_| visitor(&gateway)).collect();
+    let responses = futures_util::future::join_all(crowd.iter().map(|browser| post(browser, "Толпа"))).await;
+    let accepted = responses.iter().filter(|response| response.status == 200).count();
+    assert_eq!(accepted, 5, "an invalid review does not count");
+    let refused = responses.iter().find(|response| response.status != 200).expect("a refused review");
+    assert_eq!(refused.error_code(429), "too_many_requests");
+    let error: Value = serde_json::from_slice(&refused.body).expect("JSON");
+    assert!(error["error"].as_str().expect("a text").contains("log in"), "{error}");
+    let policy = refused.header("ratelimit-policy").expect("a policy");
+    assert_eq!(policy, "\"reviews-address\";q=30;w=60, \"anonymous-reviews-address\";q=5;w=3600");
+    let wait_s: u32 = refused.header("retry-after").expect("a wait").parse().expect("seconds");
+    assert!((60..=3_600).contains(&wait_s), "{wait_s}");
+
+    let member = visitor(&gateway);
+    log_in(&member, 5, "ноутбук").await;
+    for text in ["Член", "Член снова"] {
+        assert_eq!(post(&member, text).await.status, 200, "a session is not limited by the hour");
+    }
+    assert_eq!(texts(&gateway, 12).await.len(), 6);
 }

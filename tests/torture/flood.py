@@ -240,6 +240,8 @@ def overload(site, table):
             kinds = [f"{brand} {what}" for brand in BRANDS]
             held = probe.is_complete(kinds)
             table.add("overload", f"the same: {what} of another client", probe.result(kinds)[0], "all answered", held)
+        # The load itself takes its share of the machine.
+        table.add_probe("overload", "the same: a client of the other brand", probe, [kind for kind in probe.kinds if kind.startswith("novo")])
 
 
 def _load(site, path, seconds, options):

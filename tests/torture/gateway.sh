@@ -2,7 +2,7 @@
 # gateway.sh: stands in for the brandgate binary in tests/env/run.sh and supervises the gateway as systemd would.
 #
 # run.sh links it as `brandgate` into a directory of its own. Every command but `serve` goes to the real binary unchanged. For `serve` the
-# brand files get production's rate limits, and the process runs under a memory limit and is
+# brand files get production's limits, and the process runs under a memory limit and is
 # restarted a second after it exits. Environment:
 #
 #   TORTURE_BINARY      the real binary
@@ -20,8 +20,8 @@ for ((i = 1; i < $#; i++)); do
   if [[ ${!i} == --brands ]]; then brands=${!next}; fi
 done
 for file in "$brands"/*.toml; do
-  # The last table of the file: generous rate limits for functional tests.
-  sed -i '/^\[rates\]$/,$d' "$file"
+  # The last tables of the file: generous limits for functional tests.
+  sed -i '/^\[limits\]$/,$d' "$file"
 done
 
 child='' is_stopping=no

@@ -88,8 +88,7 @@ def unread(site, table):
         what = "another client of the same brand" if brand == "dexar" else "a client of the other brand"
         table.add_probe("unread", f"the same: {what}", probe, [kind for kind in probe.kinds if kind.startswith(brand)])
     time.sleep(10)
-    left = f"{watch.now_mb():.0f} MB (at rest {watch.start_mb:.0f})"
-    table.add("unread", "the same: memory 10 s after the connections are closed", left)
+    _add_memory_left(table, "unread", watch)
     _unread_nginx(site, table)
 
 
@@ -118,14 +117,17 @@ def references(site, table):
     sent_mb = len(first) * len(crowd.open) / 1e6
     crowd.close()
     time.sleep(10)
-    left_mb = watch.now_mb()
     watch.stop()
     tried = f"{count} connections, {STREAMS} × POST /nope each with 1,750 header references ({sent_mb:.1f} MB sent), body withheld"
     table.add("references", tried, f"{watch.text()}; {crowd.refused} connections refused", MEMORY_GOAL, watch.is_held())
-    goal_mb = watch.start_mb + KEPT_MB
-    held = left_mb <= goal_mb and not watch.deaths()
+    _add_memory_left(table, "references", watch)
+
+
+def _add_memory_left(table, scenario, watch):
+    left_mb, goal_mb = watch.now_mb(), watch.start_mb + KEPT_MB
     tried = "the same: memory 10 s after the connections are closed"
-    table.add("references", tried, f"{left_mb:.0f} MB", f"≤ {goal_mb:.0f} MB (at rest + {KEPT_MB})", held)
+    held = left_mb <= goal_mb and not watch.deaths()
+    table.add(scenario, tried, f"{left_mb:.0f} MB", f"≤ {goal_mb:.0f} MB (at rest + {KEPT_MB})", held)
 
 
 def _references(stream):

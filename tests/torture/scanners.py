@@ -68,17 +68,20 @@ def _schemathesis(site, table):
             command += ["-n", str(examples), "--seed", "16", "--phases", "examples,coverage,fuzzing", "--request-timeout", "10"]
             if SHORT:
                 command[-3] = "examples,fuzzing"
+            # Watched while it runs: `tail -f` shows the progress.
+            path, time_limit_s = site.results / f"schemathesis-{brand}.txt", 300 if SHORT else 3_600
             try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=60 if SHORT else 900, check=False, cwd=place)
-            except subprocess.TimeoutExpired as error:
-                raise CannotRun(f"schemathesis did not finish within {error.timeout:.0f} s") from None
-        (site.results / f"schemathesis-{brand}.txt").write_text(done.stdout)
-        cases = re.search(r"([\d,]+) generated", done.stdout)
+                with path.open("w") as file:
+                    done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=time_limit_s, check=False, cwd=place)
+            except subprocess.TimeoutExpired:
+                raise CannotRun(f"schemathesis did not finish within {time_limit_s} s; {path} has what it did") from None
+        output = path.read_text()
+        cases = re.search(r"([\d,]+) generated", output)
         if not cases:
-            raise CannotRun(f"schemathesis: {done.stdout[-300:]}{done.stderr[-300:]}")
-        failures = re.search(r"found ([\d,]+) unique failures?", done.stdout)
+            raise CannotRun(f"schemathesis: {output[-300:]}")
+        failures = re.search(r"found ([\d,]+) unique failures?", output)
         number = int(failures.group(1).replace(",", "")) if failures else 0
-        kinds = ", ".join(dict.fromkeys(re.findall(r"❌ (.+?): \d+", done.stdout)))
+        kinds = ", ".join(dict.fromkeys(re.findall(r"❌ (.+?): \d+", output)))
         result = f"{number} failures of {cases.group(1)} cases" + (f" ({kinds})" if kinds else "")
         held = done.returncode == 0 and number == 0
         table.add("scanners", f"schemathesis: {brand}", result, "0 failures", held)

@@ -31,6 +31,9 @@ cart_writes_per_address = 1000000
 cart_writes_per_visitor = 100000
 payments_per_address = 100000
 reviews_per_address = 100000
+logouts_per_address = 100000
+anonymous_reviews_per_hour = 100000
+anonymous_questions_per_hour = 100000
 """
 
 

@@ -44,13 +44,23 @@ impl QueryError {
         self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }
 
+    /// Whether the server has no disk space or memory, or its disk fails.
+    pub(crate) fn lacks_resources(&self) -> bool {
+        // A statement that exceeds `temp_file_limit` is the only one that fails.
+        let is_other =
+            |code: &SqlState| [SqlState::TOO_MANY_CONNECTIONS, SqlState::CONFIGURATION_LIMIT_EXCEEDED].contains(code);
+        self.code()
+            .is_some_and(|code| (code.code().starts_with("53") && !is_other(code)) || *code == SqlState::IO_ERROR)
+    }
+
     /// Whether the statement failed because of the server and not because of the statement or its concurrent transactions.
     pub(crate) fn is_outage(&self) -> bool {
         match (self, self.code()) {
             (QueryError::NoResponse(_), _) => true,
             (_, Some(code)) => {
                 let is_unavailable = ["08", "57P"].iter().any(|class| code.code().starts_with(class));
-                is_unavailable || self.is_read_only() || *code == SqlState::TOO_MANY_CONNECTIONS
+                let is_refused = self.is_read_only() || self.lacks_resources();
+                is_unavailable || is_refused || *code == SqlState::TOO_MANY_CONNECTIONS
             }
             (QueryError::Postgres(error), None) => error.is_closed(),
         }

@@ -1,6 +1,7 @@
 //! Notices and logs outages of PostgreSQL by the errors of requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::Client;
@@ -8,54 +9,87 @@ use tokio_postgres::Client;
 use super::{QueryError, connect};
 use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Result};
-use crate::platform::outage::Outage;
+use crate::platform::outage::{Outage, Sign};
 
 /// Watches the database of one brand.
 pub struct DatabaseMonitor {
     brand: String,
     config: DatabaseConfig,
     outage: Arc<Outage>,
+    /// Whether the last failure concerned only what is written.
+    refuses_writes: AtomicBool,
+}
+
+/// What an outage concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseOutage {
+    Connections,
+    Writes,
 }
 
 impl DatabaseMonitor {
     pub fn new(brand: &str, config: &DatabaseConfig) -> Arc<DatabaseMonitor> {
-        Arc::new(DatabaseMonitor { brand: brand.to_owned(), config: config.clone(), outage: Arc::default() })
+        let (brand, config) = (brand.to_owned(), config.clone());
+        Arc::new(DatabaseMonitor { brand, config, outage: Arc::default(), refuses_writes: AtomicBool::new(false) })
     }
 
-    /// Whether statements or connections fail at present because of the server.
-    pub fn has_outage(&self) -> bool {
-        self.outage.is_active()
+    /// The present outage, during which statements or connections fail because of the server.
+    pub fn outage(&self) -> Option<DatabaseOutage> {
+        let kind = match self.refuses_writes.load(Ordering::Relaxed) {
+            true => DatabaseOutage::Writes,
+            false => DatabaseOutage::Connections,
+        };
+        self.outage.is_active().then_some(kind)
     }
 
     /// Takes notice of an error of a statement.
     pub(crate) fn statement_failed(&self, error: &QueryError) {
-        if error.is_outage() {
-            self.outage_began(error.is_read_only(), error);
+        let brand = self.brand.clone();
+        let text = error.to_string();
+        if error.is_read_only() {
+            let log = move || {
+                tracing::warn!(
+                    brand,
+                    error = text,
+                    "PostgreSQL is read-only; what is written fails until it accepts writes"
+                );
+            };
+            self.notice(Sign::Reported, true, log);
+        } else if error.lacks_resources() {
+            let log = move || {
+                tracing::warn!(
+                    brand,
+                    error = text,
+                    "PostgreSQL lacks disk space or memory; what is written fails until it has enough"
+                );
+            };
+            self.notice(Sign::Reported, true, log);
+        } else if error.is_outage() {
+            self.connection_failed(error);
         }
     }
 
-    /// Takes notice of a connection that could not be opened or was lost.
+    /// Takes notice of a connection that could not be opened or was lost, or of a slow response.
     pub(crate) fn connection_failed(&self, error: &(dyn std::error::Error + Send + Sync)) {
-        self.outage_began(false, error);
+        let (brand, text) = (self.brand.clone(), error.to_string());
+        self.notice(Sign::Suspicion, false, move || {
+            tracing::warn!(
+                brand,
+                error = text,
+                "PostgreSQL unavailable; cached catalogue responses are served until it recovers"
+            );
+        });
     }
 
-    fn outage_began(&self, is_read_only: bool, error: &(dyn std::error::Error + Send + Sync)) {
-        let brand = &self.brand;
-        let log_begin = || match is_read_only {
-            true => {
-                tracing::warn!(brand, %error, "PostgreSQL is read-only; what is written fails until it accepts writes")
-            }
-            false => {
-                tracing::warn!(brand, %error, "PostgreSQL unavailable; cached catalogue responses are served until it recovers");
-            }
-        };
+    fn notice(&self, sign: Sign, refuses_writes: bool, log_begin: impl FnOnce() + Send + 'static) {
+        self.refuses_writes.store(refuses_writes, Ordering::Relaxed);
         let config = Arc::new(self.config.clone());
         let probe = move || {
             let config = config.clone();
             async move { is_writable(&config).await }
         };
         let brand = self.brand.clone();
-        self.outage.begin(log_begin, probe, move || tracing::info!(brand, "PostgreSQL recovered"));
+        self.outage.notice(sign, log_begin, probe, move || tracing::info!(brand, "PostgreSQL recovered"));
     }
 }
 
@@ -64,7 +98,7 @@ impl DatabaseMonitor {
 async fn is_writable(config: &DatabaseConfig) -> bool {
     let probe = async {
         let client = connect(config).await?;
-        Ok::<_, Error>(!is_read_only(&client).await?)
+        Ok::<_, Error>(!is_read_only(&client).await? && has_space(&client).await)
     };
     let timeout: Duration = config.connect_timeout;
     matches!(tokio::time::timeout(timeout, probe).await, Ok(Ok(true)))
@@ -73,6 +107,17 @@ async fn is_writable(config: &DatabaseConfig) -> bool {
 async fn is_read_only(client: &Client) -> Result<bool> {
     Ok(client.query_one(READ_ONLY_SQL, &[]).await?.get(0))
 }
+
+/// Whether files can grow: a single row would fit into a page that exists already.
+async fn has_space(client: &Client) -> bool {
+    let written = client.batch_execute(WRITE_SQL).await.map_err(QueryError::from);
+    // A role without the right to create temporary tables learns nothing from it.
+    !written.is_err_and(|error| error.lacks_resources() || error.is_outage())
+}
+
+/// Adds about half a megabyte to the database, and removes it.
+const WRITE_SQL: &str = "create temporary table brandgate_probe on commit drop as
+    select md5(number::text) as filler from generate_series(1, 8000) number";
 
 /// Whether the server or the session refuses writes. Its value is a column `is_read_only`.
 pub(crate) const READ_ONLY_SQL: &str =

@@ -20,6 +20,8 @@ pub(crate) struct Site {
     redis_number: u32,
     /// `RUST_LOG` of its programs.
     pub log_filter: Option<&'static str>,
+    /// More environment variables of its programs.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// The result of a command.
@@ -72,6 +74,7 @@ impl Site {
             services: services.clone(),
             redis_number: number,
             log_filter: None,
+            environment: Vec::new(),
         };
         for name in brands {
             site.add_brand(name);
@@ -125,6 +128,7 @@ impl Site {
         if let Some(filter) = self.log_filter {
             command.env("RUST_LOG", filter);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
     }
 
     /// Runs `brandgate ARGUMENTS` until it exits.
@@ -193,7 +197,7 @@ impl Site {
         self.import(brand, &[&demo("novo/delta.jsonl")]).success();
     }
 
-    /// A second host with the same database and credentials, other ports and copies of the files.
+    /// A second host with the same database and credentials, other ports and copies of the files, and the true time.
     pub(crate) fn replica(&self) -> Site {
         let directory = TestDirectory::new(&self.database);
         let copied =
@@ -201,7 +205,8 @@ impl Site {
         assert!(copied.expect("cp runs").success());
         let brands = self.brands.iter().map(|brand| BrandFile { port: free_port(), ..brand.clone() }).collect();
         let (services, database) = (self.services.clone(), self.database.clone());
-        let site = Site { services, database, directory, brands, redis_number: self.redis_number, log_filter: None };
+        let (redis_number, log_filter, environment) = (self.redis_number, None, Vec::new());
+        let site = Site { services, database, directory, brands, redis_number, log_filter, environment };
         site.write_brands();
         site
     }
