@@ -15,7 +15,7 @@ fn local_time(shop: &Shop, format: &str) -> String {
 /// A YML feed of this date with a count of the lamps.
 fn lamps(date: &str, count: u32) -> String {
     format!(
-        "<yml_catalog date=\"{date}\"><shop><offers><offer id=\"12\"><count>{count}</count></offer></offers></shop></yml_catalog>"
+        "<yml_catalog date=\"{date}\"><shop><offers><offer id=\"12\"><price>20</price><count>{count}</count></offer></offers></shop></yml_catalog>"
     )
 }
 
@@ -40,8 +40,8 @@ fn stock(shop: &Shop) -> i64 {
 async fn what_was_sold_since_the_time_of_a_file_is_subtracted_from_its_stock() {
     let shop = Shop::start();
     let five = r#"{"itemID":12,"quantity":5}"#;
-    let before = shop.site.sql_as("dexar", "select to_json(clock_timestamp())").expect("a time").replace('"', "");
     let local = local_time(&shop, "YYYY-MM-DD HH24:MI:SS");
+    let before = shop.site.sql_as("dexar", "select to_json(clock_timestamp())").expect("a time").replace('"', "");
     let backup = shop.site.run(&["catalog", "export", "--brand", "dexar"]).success();
     assert!(backup.starts_with("{\n\"stockAsOf\": \"20"), "{}", &backup[..60]);
     sell_lamps(&shop, "first").await;
@@ -75,9 +75,9 @@ async fn what_was_sold_since_the_time_of_a_file_is_subtracted_from_its_stock() {
     assert!(unclear.contains("--stock-as-of yesterday: expected a time"), "{unclear}");
 }
 
-#[test]
-fn an_older_file_is_refused_and_older_stock_is_reported() {
-    let shop = tokio::runtime::Runtime::new().expect("a runtime").block_on(async { Shop::start() });
+#[tokio::test]
+async fn an_older_file_is_refused_and_older_stock_is_reported() {
+    let shop = Shop::start();
     let import = |date: &str, count, arguments: &[&str]| {
         shop.site.import_text("dexar", "lamps.xml", lamps(date, count), arguments)
     };
@@ -157,8 +157,8 @@ async fn the_stock_that_a_killed_import_left_is_written_by_the_next_one_or_by_th
     for (round, count) in [(0, 9), (1, 12)] {
         // The sale of one item keeps its stock locked.
         let buyer = shop.site.connect_as("dexar").await;
-        let sale = "begin; update item_stock set quantity = quantity - 1 where item_id = 115";
-        buyer.batch_execute(sale).await.expect("the lock is free");
+        let lock = "begin; select from item_stock where item_id = 115 for update";
+        buyer.batch_execute(lock).await.expect("the lock is free");
         let path = shop.site.directory.write("counts.jsonl", items(count));
         let mut import = shop.site.spawn(&["catalog", "import", "--brand", "dexar", path.to_str().expect("UTF-8")]);
         let written = format!("select count(*) from item_stock where item_id > 100 and quantity = {count}");
@@ -166,7 +166,8 @@ async fn the_stock_that_a_killed_import_left_is_written_by_the_next_one_or_by_th
         assert_eq!(shop.count("select count(*) from stock_count"), 1);
         import.kill().expect("our child process");
         import.wait().expect("our child process");
-        buyer.batch_execute("commit").await.expect("it commits");
+        let sale = "update item_stock set quantity = quantity - 1 where item_id = 115; commit";
+        buyer.batch_execute(sale).await.expect("it commits");
         assert_eq!(shop.count("select count(*) from stock_count"), 1, "round {round}");
         if round == 0 {
             shop.site.import_text("dexar", "name.jsonl", r#"{"itemID":101,"name":"Вещица"}"#, &[]).success();

@@ -19,7 +19,7 @@ impl FileTime {
         let with_offset = ["%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M %z"];
         let local = ["%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M"];
         let moment = text.parse().ok().or_else(|| {
-            with_offset.iter().find_map(|format| Some(jiff::Zoned::strptime(format, text).ok()?.timestamp()))
+            with_offset.iter().find_map(|format| Timestamp::strptime(format, text).ok())
         });
         if let Some(moment) = moment {
             return Some(FileTime::Moment(moment));
