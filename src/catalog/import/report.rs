@@ -39,6 +39,16 @@ impl ImportReport {
         ImportReport { full: Some(full), ..ImportReport::default() }
     }
 
+    /// A report of an attempt, which is added to the report of the import or dropped.
+    pub(super) fn collecting() -> ImportReport {
+        ImportReport { collected: Some(Vec::new()), ..ImportReport::default() }
+    }
+
+    /// Adds the records of an attempt.
+    pub(super) fn append(&mut self, attempt: ImportReport) {
+        attempt.collected.into_iter().flatten().for_each(|problem| self.add(problem));
+    }
+
     /// Adds a record with a problem.
     pub fn add(&mut self, problem: RecordProblem) {
         if let Some(collected) = &mut self.collected {
