@@ -9,7 +9,7 @@ use crate::harness::login::{now_s, sign};
 use crate::harness::shop::{Shop, order};
 use crate::harness::{BrowserClient, bot_token_of, eventually_async};
 
-const LIMITS: &str = "[rates]\npayments_per_address = 1000000\n[payments]\nopen_per_address = 1000000\nopen_per_owner = 1000\n";
+const LIMITS: &str = "[rates]\ncart_writes_per_address = 1000000\npayments_per_address = 1000000\n[payments]\nopen_per_address = 1000000\nopen_per_owner = 1000\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn imports_beside_checkouts_of_the_same_items_all_succeed() {
