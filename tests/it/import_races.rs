@@ -184,7 +184,10 @@ fn two_concurrent_deltas_are_both_applied() {
                 scope.spawn(move || site.import_text("dexar", &name, text, &["--strict"]).success());
             }
         });
-        let count = "select count(*) from item join item_stock using (item_id) where price = item_stock.quantity and price = ".to_owned() + &round.to_string();
+        let count =
+            "select count(*) from item join item_stock using (item_id) where price = item_stock.quantity and price = "
+                .to_owned()
+                + &round.to_string();
         assert_eq!(site.sql_as("dexar", &count).as_deref(), Ok("300"));
     }
 }

@@ -64,7 +64,8 @@ fn return_to_version(site: &Site, brand: &str, version: u32) {
     end $$";
     site.sql_as(brand, drop_all).expect("the role owns the schema");
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
-    let mut files: Vec<_> = std::fs::read_dir(directory).expect("readable").map(|e| e.expect("an entry").path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(directory).expect("readable").map(|e| e.expect("an entry").path()).collect();
     files.sort();
     for file in files {
         let number = file.file_name().and_then(|name| name.to_str()?.split('_').next()?.parse::<u32>().ok());
@@ -119,7 +120,8 @@ fn stock_holds_and_sales_survive_the_move_into_tables_of_their_own() {
         delete from item where item_id = 3";
     site.sql_as("dexar", shop).expect("an older schema");
     site.run(&["migrate"]).success();
-    let stock = "select string_agg(concat_ws(' ', item_id, quantity, level, held), ', ' order by item_id) from item_stock";
+    let stock =
+        "select string_agg(concat_ws(' ', item_id, quantity, level, held), ', ' order by item_id) from item_stock";
     assert_eq!(site.sql_as("dexar", stock).as_deref(), Ok("1 7 3, 2 low 0, 3 out 1"), "what is held is counted again");
     let sold = "select string_agg(concat_ws(' ', item_id, quantity), ', ') from stock_movement";
     assert_eq!(site.sql_as("dexar", sold).as_deref(), Ok("1 -2"));

@@ -83,7 +83,10 @@ async fn an_older_file_is_refused_and_older_stock_is_reported() {
     };
     import("2026-03-01 12:00", 7, &[]).success();
     let refused = import("2026-03-01T11:59:00+03:00", 6, &[]).failure(1);
-    assert!(refused.contains("lamps.xml is of 2026-03-01T08:59:00Z, older than the file of 2026-03-01T09:00:00Z"), "{refused}");
+    assert!(
+        refused.contains("lamps.xml is of 2026-03-01T08:59:00Z, older than the file of 2026-03-01T09:00:00Z"),
+        "{refused}"
+    );
     assert_eq!(stock(&shop), 7);
     let accepted = import("2026-03-01T11:59:00+03:00", 6, &["--older"]).success();
     assert!(accepted.contains("its stock is older than the one that is known, and replaces it"), "{accepted}");
@@ -114,11 +117,14 @@ async fn payments_carts_and_reads_do_not_wait_for_a_merge() {
     // The import waits with everything but the counts merged.
     let blocker = shop.site.connect_as("dexar").await;
     blocker.batch_execute("begin; lock table stock_count in share mode").await.expect("the lock is free");
-    let items = [11, 12, 14, 16].map(|id| format!("{{\"itemID\":{id},\"simpleDescription\":\"Новое\",\"quantity\":50}}\n"));
+    let items =
+        [11, 12, 14, 16].map(|id| format!("{{\"itemID\":{id},\"simpleDescription\":\"Новое\",\"quantity\":50}}\n"));
     let path = shop.site.directory.write("new.jsonl", items.concat());
     let mut import = shop.site.spawn(&["catalog", "import", "--brand", "dexar", path.to_str().expect("UTF-8")]);
     let waiting = "select count(*) from pg_locks where not granted and relation = 'dexar.stock_count'::regclass";
-    eventually("the import waits", 30, || (shop.site.services.admin_sql(&shop.site.database, waiting) == "1").then_some(()));
+    eventually("the import waits", 30, || {
+        (shop.site.services.admin_sql(&shop.site.database, waiting) == "1").then_some(())
+    });
 
     let browser = shop.browser();
     browser.post("/cart", &json!({"itemID": 12, "quantity": 1})).await.ok_json();
@@ -140,7 +146,11 @@ async fn payments_carts_and_reads_do_not_wait_for_a_merge() {
     blocker.batch_execute("commit").await.expect("it commits");
     assert!(eventually("the import", 30, || import.try_wait().expect("our child process")).success());
     let stock = "select quantity * 10 + held from item_stock where item_id = 12";
-    assert_eq!(shop.count(stock), 481, "what was sold after the import began is subtracted, and what is held stays held");
+    assert_eq!(
+        shop.count(stock),
+        481,
+        "what was sold after the import began is subtracted, and what is held stays held"
+    );
     let shown = async || (shop.item(12).await["simpleDescription"] == "Новое").then_some(());
     eventually_async("the new text is shown", 10, shown).await;
 }
@@ -150,7 +160,9 @@ async fn the_stock_that_a_killed_import_left_is_written_by_the_next_one_or_by_th
     let shop = Shop::with_config("[import]\nstock_batch = 10\nattempts = 100\n");
     let items = |count: u32| -> String {
         (101..=130)
-            .map(|id| format!("{{\"itemID\":{id},\"categoryID\":1,\"name\":\"Вещь\",\"price\":1,\"quantity\":{count}}}\n"))
+            .map(|id| {
+                format!("{{\"itemID\":{id},\"categoryID\":1,\"name\":\"Вещь\",\"price\":1,\"quantity\":{count}}}\n")
+            })
             .collect()
     };
     shop.site.import_text("dexar", "items.jsonl", items(5), &["--strict"]).success();

@@ -53,7 +53,8 @@ async fn imports_beside_checkouts_of_the_same_items_all_succeed() {
     let (first, second, third) = tokio::join!(buy(0), buy(1), buy(2));
     imports.await.expect("every import succeeds");
     assert!(first + second + third > 10, "checkouts took place beside the imports");
-    let held = "select count(*) from item_stock s where held <> (select coalesce(sum(l.quantity), 0) from payment_line l
+    let held =
+        "select count(*) from item_stock s where held <> (select coalesce(sum(l.quantity), 0) from payment_line l
                 join payment p using (payment_id) where p.holds and l.item_id = s.item_id)";
     assert_eq!(shop.count(held), 0, "units that open payments hold");
     let counted = format!("select count(*) from item_stock where item_id >= 1000 and quantity = {}", 100_000 + IMPORTS);

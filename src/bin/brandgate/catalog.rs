@@ -115,7 +115,10 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<ExitCode, Str
     say!("{}: {items} item records {outcome} in {total_s:.1} s (read and staged in {staging_s:.1} s)", brand.name);
     if summary.reduced_counts > 0 {
         let reduced = summary.reduced_counts;
-        say!("{}: units that were sold since the time of the files are subtracted from the stock of {reduced} items", brand.name);
+        say!(
+            "{}: units that were sold since the time of the files are subtracted from the stock of {reduced} items",
+            brand.name
+        );
     }
     reported?;
     if summary.unusable_files > 0 {

@@ -18,14 +18,14 @@ impl FileTime {
         let text = text.trim();
         let with_offset = ["%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M %z"];
         let local = ["%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M"];
-        let moment = text.parse().ok().or_else(|| {
-            with_offset.iter().find_map(|format| Timestamp::strptime(format, text).ok())
-        });
+        let moment =
+            text.parse().ok().or_else(|| with_offset.iter().find_map(|format| Timestamp::strptime(format, text).ok()));
         if let Some(moment) = moment {
             return Some(FileTime::Moment(moment));
         }
         let time: Option<DateTime> = text.parse().ok();
-        let date_only = || Some(jiff::civil::Date::strptime("%d.%m.%Y", text).ok()?.to_datetime(jiff::civil::Time::midnight()));
+        let date_only =
+            || Some(jiff::civil::Date::strptime("%d.%m.%Y", text).ok()?.to_datetime(jiff::civil::Time::midnight()));
         time.or_else(|| local.iter().find_map(|format| DateTime::strptime(format, text).ok()))
             .or_else(date_only)
             .map(FileTime::Local)

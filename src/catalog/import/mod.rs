@@ -213,7 +213,10 @@ async fn lock(client: &Client, brand: &str) -> Result<()> {
 /// Applies the counts of this import, or those that a killed one has left.
 async fn apply_counts(brand: &BrandConfig, client: &mut Client) -> Result<()> {
     if !counts::apply_all(client, &brand.import).await? {
-        tracing::warn!(brand = brand.name, "failed to write the stock of items that are locked; a background job will do it");
+        tracing::warn!(
+            brand = brand.name,
+            "failed to write the stock of items that are locked; a background job will do it"
+        );
     }
     Ok(())
 }

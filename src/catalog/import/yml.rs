@@ -109,7 +109,8 @@ impl<R: BufRead> FeedReader<R> {
                         Some((_, Some(time))) => sink(Ok(Record::FileTime(time)))?,
                         Some((date, None)) if date.trim().is_empty() => {}
                         Some(_) => {
-                            let reason = "date: not understood, so what was sold since is not subtracted from the stock";
+                            let reason =
+                                "date: not understood, so what was sold since is not subtracted from the stock";
                             sink(Err(RecordProblem::corrected("yml_catalog", reason)))?;
                         }
                     }
