@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
+use crate::books::CheckedBook;
 use crate::foundation::error::Result;
+use crate::telemetry::metrics::Metrics;
 use crate::tenant::account::{Level, Resource};
 use crate::tenant::brand::{Brand, DEPENDENCIES};
-use crate::{mail, payments};
+use crate::{books, mail, payments};
 
 /// The minimum time between two queries of the databases, however many clients scrape.
 const QUERY_INTERVAL: Duration = Duration::from_secs(5);
@@ -48,18 +50,28 @@ fn gauge(value: impl TryInto<i64>) -> i64 {
 
 async fn query(brand: &Brand) {
     let metrics = &brand.metrics;
-    let (unavailable, mail, payments) = tokio::join!(
+    let (unavailable, mail, payments, books) = tokio::join!(
         brand.unavailable_dependencies(),
         tokio::time::timeout(QUERY_TIMEOUT, mail::queue_metrics(brand)),
         tokio::time::timeout(QUERY_TIMEOUT, payments::counts(brand)),
+        tokio::time::timeout(QUERY_TIMEOUT, books::last_checked(brand)),
     );
     for part in DEPENDENCIES {
         metrics.up(part).set((!unavailable.contains(&part)).into());
     }
     let (mail, payments) = (mail.ok().and_then(Result::ok), payments.ok().and_then(Result::ok));
+    set_books(metrics, &books.ok().and_then(Result::ok).unwrap_or_default());
     metrics.set_queue("mail", mail);
     metrics.set_queue("receipts", payments.as_ref().map(|counts| counts.receipts));
     for (index, state) in payments::STATES.into_iter().enumerate() {
         metrics.set_payments(state, payments.as_ref().map(|counts| counts.by_state[index]));
+    }
+}
+
+/// A book that was never checked, or does not apply to the brand, has no series.
+fn set_books(metrics: &Metrics, checked: &[CheckedBook]) {
+    for name in books::names() {
+        let book = checked.iter().find(|checked| checked.book == name);
+        metrics.set_book(name, book.map(|book| (book.errors, book.checked_at.as_second())));
     }
 }

@@ -14,10 +14,11 @@
 //!
 //! [`foundation`] < [`config`] < [`platform`] < [`telemetry`], [`http`] < [`tenant`] < domains < [`openapi`] < [`routes`],
 //! [`workers`], [`collector`] < [`server`] < [`check`] < the binaries. Domains: [`regions`] < [`catalog`] < [`search`], [`session`],
-//! [`reviews`], [`mail`], [`cart`] < [`payments`] < [`auth`] < [`telegram`]. A test (`tests/it/layering.rs`) fails on an import that
+//! [`reviews`], [`mail`], [`cart`] < [`payments`] < [`auth`] < [`telegram`], [`person`], [`books`]. A test (`tests/it/layering.rs`) fails on an import that
 //! goes up, and on a cycle between files. `src/README.md` describes the architecture in detail.
 
 pub(crate) mod auth;
+pub mod books;
 pub(crate) mod cart;
 pub mod catalog;
 pub mod check;
@@ -28,6 +29,7 @@ pub(crate) mod http;
 pub mod mail;
 pub(crate) mod openapi;
 pub mod payments;
+pub mod person;
 pub mod platform;
 pub(crate) mod regions;
 pub mod reviews;

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::foundation::error::Result;
 use crate::tenant::brand::Brand;
-use crate::{cart, catalog, mail, payments, telegram};
+use crate::{books, cart, catalog, mail, payments, telegram};
 
 type JobFuture = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
 
@@ -47,6 +47,23 @@ static JOBS: &[Job] = &[
         name: "forget changes",
         interval: Duration::from_secs(600),
         run: |brand| Box::pin(async move { catalog::delete_old_changes(&brand).await }),
+    },
+    // Removes personal data whose retention has ended.
+    Job {
+        name: "forget mails",
+        interval: Duration::from_secs(600),
+        run: |brand| Box::pin(async move { mail::forget(&brand).await }),
+    },
+    Job {
+        name: "forget addresses",
+        interval: Duration::from_secs(600),
+        run: |brand| Box::pin(async move { payments::forget_addresses(&brand).await }),
+    },
+    // Checks once a night that the stored data agrees.
+    Job {
+        name: "check books",
+        interval: Duration::from_secs(600),
+        run: |brand| Box::pin(async move { books::check_nightly(&brand).await }),
     },
     // Writes the stock that a killed import has left unwritten.
     Job {

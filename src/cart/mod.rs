@@ -12,6 +12,7 @@ mod store;
 
 use crate::platform::postgres::Executor;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::value::RawValue;
 
 use crate::catalog::item::{self, Item};
 use crate::foundation::error::{Error, Result, ResultExt};
@@ -104,6 +105,16 @@ pub(crate) async fn delete_expired(brand: &Brand) -> Result<u64> {
     let before = brand.clock.now().checked_sub(VISITOR_CART_LIFETIME).or_internal()?;
     let deleted = store::delete_expired(&brand.postgres().await?, before).await?;
     Ok(deleted)
+}
+
+/// The lines of these owners' carts as a JSON array. `owners` are [`Owner::key`]s.
+pub(crate) async fn personal_data(client: &impl Executor, owners: &[String]) -> Result<Box<RawValue>> {
+    store::personal_data(client, owners).await
+}
+
+/// Deletes the carts of these owners; returns how many lines were deleted. `owners` are [`Owner::key`]s.
+pub(crate) async fn erase(client: &impl Executor, owners: &[String]) -> Result<u64> {
+    store::erase(client, owners).await
 }
 
 /// The lines in the order in which they were added, with current prices, and the language of their texts. A line whose item was

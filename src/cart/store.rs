@@ -6,10 +6,11 @@
 
 use crate::platform::postgres::Executor;
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 use tokio_postgres::Row;
 
 use super::{MAX_QUANTITY, Outcome};
-use crate::foundation::error::Result;
+use crate::foundation::error::{Result, ResultExt};
 use crate::session::Owner;
 
 /// A line of a cart with its item's row of `item_card`.
@@ -137,6 +138,26 @@ pub(super) async fn delete_expired(client: &impl Executor, before: Timestamp) ->
         )
         .await?;
     Ok(client.execute(&statement, &[&before]).await?)
+}
+
+/// The lines of these owners' carts as a JSON array.
+pub(super) async fn personal_data(client: &impl Executor, owners: &[String]) -> Result<Box<RawValue>> {
+    let statement = client
+        .prepare_cached(
+            r"select coalesce(jsonb_agg(jsonb_build_object(
+                         'itemID', item_id, 'quantity', quantity, 'addedAt', added_at, 'changedAt', changed_at)
+                     order by added_at, item_id), '[]')::text as data
+              from cart_line where owner = any ($1)",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[&owners]).await?;
+    RawValue::from_string(row.try_get("data")?).or_internal()
+}
+
+/// Returns how many lines were deleted.
+pub(super) async fn erase(client: &impl Executor, owners: &[String]) -> Result<u64> {
+    let statement = client.prepare_cached("delete from cart_line where owner = any ($1)").await?;
+    Ok(client.execute(&statement, &[&owners]).await?)
 }
 
 pub(super) async fn list(client: &impl Executor, owner: &Owner) -> Result<Vec<CartLine>> {

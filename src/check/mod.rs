@@ -4,10 +4,13 @@
 //! - A check changes nothing.
 //! - A server that does not respond costs at most [`CHECK_TIMEOUT`] and hides no other finding.
 
+mod books;
 mod certificates;
 mod database;
 mod redis;
 mod service_user;
+
+pub use books::books;
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ use super::document::Document;
 use super::integrations::{read_bank, read_fiscal, read_payments, read_telegram};
 use super::limits::read_limits;
 use super::mail::read_mail;
+use super::retention::{read_books, read_retention};
 use super::sections::{
     read_addresses, read_cache, read_import, read_proxy_protocol, read_rates, read_session, read_timeouts, read_tls,
 };
@@ -51,6 +52,8 @@ pub(super) fn read_brand(
         bank: read_bank(&root, source),
         fiscal: read_fiscal(&root),
         mail: read_mail(&root, source),
+        retention: read_retention(&root),
+        books: read_books(&root),
         listen,
         name: name.clone(),
     };

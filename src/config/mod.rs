@@ -11,6 +11,7 @@ mod integrations;
 mod limits;
 mod mail;
 mod reference;
+mod retention;
 mod sections;
 mod toml_reader;
 
@@ -27,6 +28,7 @@ pub use integrations::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, Teleg
 pub use limits::Limits;
 pub use mail::{MailConfig, MailLogin, MailTls};
 pub use reference::reference;
+pub use retention::{BooksConfig, RetentionConfig};
 pub use sections::{ImportConfig, ProxyProtocol, RateLimits, SessionConfig, Timeouts, TlsConfig};
 
 use crate::foundation::secret::Secret;
@@ -69,6 +71,8 @@ pub struct BrandConfig {
     pub bank: Option<BankConfig>,
     /// `None`: no receipts are sent.
     pub fiscal: Option<FiscalConfig>,
+    pub retention: RetentionConfig,
+    pub books: BooksConfig,
 }
 
 impl BrandConfig {

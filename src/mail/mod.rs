@@ -7,6 +7,7 @@
 //!   was lost.
 //! - Neither the recipient nor the subject nor the text can add a header.
 
+mod personal_data_store;
 mod smtp;
 mod store;
 mod worker;
@@ -24,6 +25,7 @@ use crate::platform::postgres::Executor;
 use crate::telemetry::metrics::Queue;
 use crate::tenant::brand::Brand;
 
+pub use personal_data_store::{erase, forget, personal_data};
 pub use worker::send_due;
 
 /// RFC 5321, 4.5.3.1.3, without the angle brackets.

@@ -9,22 +9,52 @@ use crate::foundation::error::Result;
 use crate::foundation::language::Language;
 use crate::payments::order::OrderLine;
 use crate::payments::store::Payment;
-use crate::payments::{PaymentCounts, PaymentFilter};
+use crate::payments::{PaymentCounts, PaymentFilter, Status};
 use crate::platform::postgres::Executor;
 use crate::telemetry::metrics::Queue;
 
 /// Returns payments, newest first.
-pub(super) async fn list(client: &impl Executor, filter: PaymentFilter) -> Result<Vec<Payment>> {
+pub(super) async fn list(client: &impl Executor, filter: PaymentFilter<'_>) -> Result<Vec<Payment>> {
+    let statement = client.prepare_cached(include_str!("list_payments.sql")).await?;
+    let PaymentFilter { only_open, only_to_settle, since, site_order_id, user, item_id, status, count } = filter;
+    let status = status.map(Status::as_str);
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [&only_open, &only_to_settle, &since, &site_order_id, &user, &item_id, &status, &count];
+    client.query(&statement, &parameters).await?.iter().map(Payment::from_row).collect()
+}
+
+/// Who placed an order, as its front end said; unverified. And where the order stands with the shop.
+#[derive(Debug, Clone)]
+pub struct Buyer {
+    pub site_user_id: Option<String>,
+    pub telegram_username: Option<String>,
+    pub fulfilment: String,
+}
+
+pub(super) async fn buyer(client: &impl Executor, payment_id: i64) -> Result<Option<Buyer>> {
+    let statement = client
+        .prepare_cached("select site_user_id, telegram_username, fulfilment from payment where payment_id = $1")
+        .await?;
+    let row = client.query_opt(&statement, &[&payment_id]).await?;
+    Ok(row.map(|row| Buyer {
+        site_user_id: row.get("site_user_id"),
+        telegram_username: row.get("telegram_username"),
+        fulfilment: row.get("fulfilment"),
+    }))
+}
+
+/// The payment with this number, else those of the order with this id, else the one with this order id of the provider.
+pub(super) async fn ids_of(client: &impl Executor, reference: &str) -> Result<Vec<i64>> {
     let statement = client
         .prepare_cached(
-            r"select * from payment_sheet
-              where (not $1 or status in ('CREATED', 'WAITING')) and (not $2 or to_settle)
-              order by payment_id desc limit $3",
+            r"select payment_id from payment
+              where payment_id = $2
+                 or (site_order_id = $1 or bank_order_id = $1) and not exists (select from payment where payment_id = $2)
+              order by payment_id",
         )
         .await?;
-    let PaymentFilter { only_open, only_to_settle, count } = filter;
-    let rows = client.query(&statement, &[&only_open, &only_to_settle, &count]).await?;
-    rows.iter().map(Payment::from_row).collect()
+    let rows = client.query(&statement, &[&reference, &reference.parse::<i64>().ok()]).await?;
+    Ok(rows.iter().map(|row| row.get("payment_id")).collect())
 }
 
 /// Marks a payment for manual settlement.

@@ -7,11 +7,13 @@
 
 mod checkout;
 mod checkout_store;
+mod details;
 mod history_store;
 pub(crate) mod http;
 mod order;
 mod orders;
 mod orders_store;
+mod personal_data_store;
 mod poll_schedule;
 mod poll_store;
 mod provider;
@@ -37,12 +39,15 @@ use crate::telemetry::metrics::Queue;
 use crate::tenant::brand::Brand;
 
 pub use checkout::open;
-pub use order::Order;
+pub use details::{PaymentDetails, details, ids_of};
+pub use history_store::Buyer;
+pub use order::{Order, OrderLine};
 pub use orders::{find_order, list_orders};
 pub use orders_store::{OrderPage, PlacedOrder};
+pub use personal_data_store::{erase, forget_addresses, lock_owners, of_person, owner_keys, personal_data};
 use provider::{PollRequest, PollTarget, Provider, ProviderError};
 pub use provider::{WEBHOOK_SIGNATURE_HEADER, health_check};
-pub use purchase_request::{Purchase, send_receipt_email};
+pub use purchase_request::{Purchase, mail_key, send_receipt_email};
 pub use refund::{Refund, refund};
 use state::{ProviderStatus, ProviderTransaction, StockMovement, Transition};
 pub use state::{RefundStatus, Status};
@@ -199,15 +204,24 @@ fn log_transition(brand: &Brand, payment: &Payment, transition: Transition, to_s
 
 /// Which payments [`list`] returns.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct PaymentFilter {
+pub struct PaymentFilter<'a> {
     pub only_open: bool,
     pub only_to_settle: bool,
+    /// Begun at this time or later.
+    pub since: Option<Timestamp>,
+    /// The front end's order id.
+    pub site_order_id: Option<&'a str>,
+    /// A Telegram user's id, or user name without the @.
+    pub user: Option<&'a str>,
+    /// With this item.
+    pub item_id: Option<i64>,
+    pub status: Option<Status>,
     /// The maximum number of payments.
     pub count: i64,
 }
 
 /// Returns payments, newest first.
-pub async fn list(brand: &Brand, filter: PaymentFilter) -> Result<Vec<Payment>> {
+pub async fn list(brand: &Brand, filter: PaymentFilter<'_>) -> Result<Vec<Payment>> {
     let payments = history_store::list(&brand.postgres().await?, filter).await?;
     Ok(payments)
 }

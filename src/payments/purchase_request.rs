@@ -186,7 +186,7 @@ async fn queue_email(cx: &RequestContext, transaction: Transaction, payment: &Pa
 }
 
 /// The key of the emails about a payment.
-pub(super) fn mail_key(payment_id: i64) -> String {
+pub fn mail_key(payment_id: i64) -> String {
     format!("payment:{payment_id}")
 }
 

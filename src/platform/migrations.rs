@@ -31,6 +31,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V12__bot_updates", include_str!("../../migrations/0012_bot_updates.sql")),
     ("V13__item_stock", include_str!("../../migrations/0013_item_stock.sql")),
     ("V18__orders", include_str!("../../migrations/0018_orders.sql")),
+    ("V19__personal_data_and_books", include_str!("../../migrations/0019_personal_data_and_books.sql")),
 ];
 
 /// The number and name of every migration.

@@ -9,6 +9,7 @@
 //! - Every write locks in the order reviewer, item, review, so that writes do not deadlock.
 
 pub(crate) mod http;
+mod personal_data_store;
 mod request_body;
 mod store;
 
@@ -22,6 +23,8 @@ use crate::http::rate_limit::Quota;
 use crate::session::{Caller, Owner};
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
+
+pub use personal_data_store::{erase, personal_data};
 
 /// The number of random hexadecimal digits of a pseudonym.
 const PSEUDONYM_DIGITS: usize = 16;

@@ -177,6 +177,14 @@ pub async fn end_all(brand: &Brand, user_id: i64) -> Result<()> {
     store::end_all(&brand.redis, user_id, &brand.config.session).await
 }
 
+/// The sessions of a user, active or expired, none of them extended.
+///
+/// # Errors
+/// 503 while Redis is unavailable.
+pub async fn of_user(brand: &Brand, user_id: i64) -> Result<Vec<Session>> {
+    store::of_user(&brand.redis, user_id, brand.clock.now()).await
+}
+
 /// A new session id.
 ///
 /// # Errors

@@ -79,6 +79,22 @@ pub(super) async fn end_all(redis: &Redis, user_id: i64, config: &SessionConfig)
     Ok(())
 }
 
+/// The sessions of a user.
+pub(super) async fn of_user(redis: &Redis, user_id: i64, now: Timestamp) -> Result<Vec<Session>> {
+    let hashes: Vec<String> = redis.run(redis::cmd("ZRANGE").arg(index_key(redis, user_id)).arg(0).arg(-1)).await?;
+    let mut sessions = Vec::with_capacity(hashes.len());
+    for hash in hashes {
+        let mut read = redis::cmd("HMGET");
+        read.arg(key(redis, &hash)).arg(&["expires_ms", "id", "user"]);
+        let (expires_ms, id, user): (Option<i64>, Option<String>, Option<String>) = redis.run(&read).await?;
+        // An entry of the index without a session means nothing.
+        if let (Some(expires_ms), Some(id), Some(user)) = (expires_ms, id, user) {
+            sessions.extend(from_row(Some((expires_ms > now.as_millisecond(), expires_ms, id, user)))?);
+        }
+    }
+    Ok(sessions)
+}
+
 /// Ends the oldest sessions of a user who has more than the limit.
 async fn add_to_index(redis: &Redis, user_id: i64, hash: &str, now: Timestamp, config: &SessionConfig) -> Result<()> {
     let mut script = INDEX.key(index_key(redis, user_id));

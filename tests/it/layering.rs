@@ -18,8 +18,10 @@ const LAYERS: [&[&str]; 11] = [
     &["bin"],
 ];
 /// From the lowest to the highest. A domain may import from lower domains.
-const DOMAINS: [&str; 10] =
-    ["regions", "catalog", "search", "session", "reviews", "mail", "cart", "payments", "auth", "telegram"];
+const DOMAINS: [&str; 12] = [
+    "regions", "catalog", "search", "session", "reviews", "mail", "cart", "payments", "auth", "telegram", "person",
+    "books",
+];
 const MAX_FILE_LINES: usize = 400;
 
 pub(crate) struct File {

@@ -3,6 +3,7 @@
 mod access;
 mod api_samples;
 mod bad_input;
+mod books;
 mod bot;
 mod brand_failures;
 mod cache;
@@ -51,6 +52,7 @@ mod overload;
 mod payment_edge_cases;
 mod payment_failures;
 mod payments;
+mod person;
 mod prose;
 mod public_types;
 mod purchase;

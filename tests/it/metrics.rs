@@ -176,10 +176,11 @@ async fn alerts_and_dashboard_use_existing_metrics() {
         gateway.client("dexar").send(review).await;
     }
     let (workers, port) = workers(&site);
-    let worker_metrics = eventually("a failed run of an unreachable bot", 20, || {
+    let worker_metrics = eventually("a failed run of an unreachable bot, and the first check of the books", 30, || {
         let (_, text) = plain_http_get(port, "/metrics").ok()?;
         let failed = "brandgate_worker_pass_failures_total{brand=\"dexar\",pass=\"telegram\"}";
-        value(&text, failed).map(|_| text)
+        let checked = "brandgate_book_errors{brand=\"dexar\",book=\"payments\"}";
+        value(&text, failed).and(value(&text, checked)).map(|_| text)
     });
     let started_at_s = value(
         &worker_metrics,

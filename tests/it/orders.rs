@@ -163,3 +163,54 @@ async fn a_login_takes_the_orders_along() {
     browser.post("/auth/logout", &json!({})).await.ok_json();
     assert_eq!(browser.get("/orders").await.ok_json()["total"], 0, "after logout, a new visitor");
 }
+
+#[tokio::test]
+async fn the_operator_finds_payments_and_sees_what_was_bought() {
+    let shop = Shop::start();
+    let (anna, boris) = (shop.browser(), shop.browser());
+    let paid = open(&anna, &order("order_a.1", "40", &[(12, "20", Some(2))])).await;
+    pay(&shop, &anna, &paid).await;
+    let mail = json!({"email": "anna@example.com", "items": [{"itemID": 12}]});
+    anna.post("/purchase-email", &mail).await.ok_json();
+    let mut of_boris = order("same", "3", &[(14, "3", None)]);
+    of_boris["siteuserID"] = json!("43");
+    of_boris["telegramUsername"] = json!("@Boris");
+    open(&boris, &of_boris).await;
+    open(&anna, &order("same", "3", &[(14, "3", None)])).await;
+
+    let show = |reference: &str| shop.site.run(&["payments", "show", "--brand", "dexar", reference]);
+    let by_order = show("order_a.1").success();
+    for words in ["item           12 × 2, 20 RUB each: Лампа", "user           john_doe, tg_42", "fulfilment     NEW"]
+    {
+        assert!(by_order.contains(words), "{words}: {by_order}");
+    }
+    assert!(by_order.contains("mail           anna@example.com, not sent"), "{by_order}");
+    assert_eq!(show("1").success(), by_order, "the number that the email names");
+    let bank_order_id =
+        shop.site.sql_as("dexar", "select bank_order_id from payment where payment_id = 1").expect("sql");
+    assert_eq!(show(bank_order_id.trim()).success(), by_order);
+    assert!(show("unknown").failure(1).contains("dexar: There is no such payment."));
+    assert!(show("same").failure(1).contains("same is the order of payments 2, 3; name one by its number."));
+
+    let list = |more: &[&str]| -> Vec<i64> {
+        let arguments = [&["payments", "list", "--brand", "dexar", "--json"], more].concat();
+        let listed: Value = serde_json::from_str(&shop.site.run(&arguments).success()).expect("JSON");
+        listed.as_array().expect("a list").iter().map(|row| row["payment"].as_i64().expect("a number")).collect()
+    };
+    assert_eq!(list(&[]), [3, 2, 1]);
+    assert_eq!(list(&["--order", "same"]), [3, 2]);
+    assert_eq!(list(&["--user", "43"]), [2]);
+    assert_eq!(list(&["--user", "@boris"]), [2]);
+    assert_eq!(list(&["--user", "42"]), [3, 1]);
+    assert_eq!(list(&["--item", "12"]), [1]);
+    assert_eq!(list(&["--status", "completed"]), [1]);
+    assert_eq!(list(&["--status", "CREATED", "--user", "42"]), [3]);
+    assert_eq!(list(&["--open"]), [3, 2]);
+    let age = "update payment set created_at = '2026-02-28T21:00:00Z' where payment_id = 1";
+    shop.site.sql_as("dexar", age).expect("updated");
+    assert_eq!(list(&["--since", "2026-03-01", "--order", "order_a.1"]), [1], "the day begins in Moscow");
+    assert_eq!(list(&["--since", "2026-03-02", "--order", "order_a.1"]), [0_i64; 0]);
+    assert_eq!(list(&["--since", "2026-02-28T21:00:01Z"]), [3, 2]);
+    let wrong = shop.site.run(&["payments", "list", "--brand", "dexar", "--since", "yesterday"]).failure(2);
+    assert!(wrong.contains("expected a date such as"), "{wrong}");
+}

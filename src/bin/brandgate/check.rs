@@ -21,11 +21,14 @@ pub(crate) struct CheckArguments {
     /// Check only files, secrets and certificates of this machine
     #[arg(long)]
     offline: bool,
+    /// Check instead that the stored data agrees: stock, ratings, categories, payments, refunds, receipts and emails; name each row that does not
+    #[arg(long, conflicts_with = "offline")]
+    books: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
     /// Check only whether a restart would keep what the process at this admin address serves now
-    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["offline", "json"])]
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["offline", "books", "json"])]
     pub restart_of: Option<SocketAddr>,
 }
 
@@ -87,7 +90,10 @@ pub(crate) async fn run(brands: &[BrandConfig], file_problems: &[String], argume
     for problem in file_problems {
         complain!("{problem}");
     }
-    let checks = brands.iter().map(|brand| check_brand(brand, brands, arguments.offline));
+    let checks = brands.iter().map(async |brand| match arguments.books {
+        true => check::books(brand).await,
+        false => check_brand(brand, brands, arguments.offline).await,
+    });
     let findings = futures_util::future::join_all(checks).await;
     let count = |has: fn(&Verdict) -> bool| findings.iter().flatten().filter(|found| has(&found.verdict)).count();
     let errors = file_problems.len() + count(|verdict| matches!(verdict, Verdict::Failed(_)));

@@ -10,7 +10,9 @@ mod log;
 mod migrate;
 mod outbox;
 mod output;
+mod payment_search;
 mod payments;
+mod person;
 mod process_role;
 mod reload;
 mod reviews;
@@ -78,6 +80,9 @@ enum OfBrands {
     /// List, refund, retry and settle payments
     #[command(subcommand)]
     Payments(payments::PaymentsCommand),
+    /// Export or erase what the shop knows of a person
+    #[command(subcommand)]
+    Person(person::PersonCommand),
     /// Import or export a brand's catalogue
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
@@ -146,6 +151,7 @@ impl OfBrands {
     async fn run(self, brands: Vec<BrandConfig>) -> Result<ExitCode, String> {
         match self {
             OfBrands::Payments(command) => payments::run(&brands, command).await.map(succeeded),
+            OfBrands::Person(command) => person::run(&brands, command).await.map(succeeded),
             OfBrands::Catalog(command) => catalog::run(&brands, command).await,
             OfBrands::Reviews(command) => reviews::run(&brands, command).await.map(succeeded),
             OfBrands::Outbox(command) => outbox::run(&brands, command).await.map(succeeded),

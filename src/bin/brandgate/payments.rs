@@ -3,13 +3,14 @@
 use brandgate::config::BrandConfig;
 use brandgate::foundation::error::Result as BrandResult;
 use brandgate::foundation::money::Exact;
-use brandgate::payments::{self, Payment, PaymentFilter};
+use brandgate::payments::{self, OrderLine, Payment, PaymentFilter};
 use brandgate::tenant::brand::Brand;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::list::{self, Align, Row};
 use super::output::say;
+use super::payment_search::{self, PaymentSearch};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum PaymentsCommand {
@@ -24,6 +25,8 @@ pub(crate) enum PaymentsCommand {
         /// List only payments that were paid late, when the stock was gone
         #[arg(long)]
         to_settle: bool,
+        #[command(flatten)]
+        search: PaymentSearch,
         /// List at most this many payments
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         count: i64,
@@ -31,8 +34,15 @@ pub(crate) enum PaymentsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show a payment with its items and refunds
-    Show(PaymentArguments),
+    /// Show a payment with its items, refunds and emails
+    Show {
+        /// Use the brand of this name
+        #[arg(long)]
+        brand: String,
+        /// Number of the payment, which its emails name too, or the siteorderID of its order
+        #[arg(allow_negative_numbers = true)]
+        payment: String,
+    },
     /// Refund a payment through the bank, in full or in part; repeat it safely when the bank did not respond
     Refund {
         #[command(flatten)]
@@ -74,11 +84,8 @@ fn roubles(text: &str) -> Result<Decimal, String> {
 /// A message that names the brand.
 pub(crate) async fn run(brands: &[BrandConfig], command: PaymentsCommand) -> Result<(), String> {
     let name = match &command {
-        PaymentsCommand::List { brand, .. } => brand,
-        PaymentsCommand::Refund { one, .. }
-        | PaymentsCommand::Show(one)
-        | PaymentsCommand::Retry(one)
-        | PaymentsCommand::Settle(one) => &one.brand,
+        PaymentsCommand::List { brand, .. } | PaymentsCommand::Show { brand, .. } => brand,
+        PaymentsCommand::Refund { one, .. } | PaymentsCommand::Retry(one) | PaymentsCommand::Settle(one) => &one.brand,
     };
     let brand = super::open(brands, name).await?;
     execute(&brand, command).await.map_err(|error| format!("{}: {error}", brand.name()))
@@ -86,12 +93,14 @@ pub(crate) async fn run(brands: &[BrandConfig], command: PaymentsCommand) -> Res
 
 async fn execute(brand: &Brand, command: PaymentsCommand) -> BrandResult<()> {
     match command {
-        PaymentsCommand::List { open, to_settle, count, json, .. } => {
-            let filter = PaymentFilter { only_open: open, only_to_settle: to_settle, count };
+        PaymentsCommand::List { open, to_settle, search, count, json, .. } => {
+            let filter =
+                PaymentFilter { only_open: open, only_to_settle: to_settle, count, ..PaymentFilter::default() };
+            let filter = search.apply(filter, brand);
             let listed = payments::list(brand, filter).await?;
             list::print(&listed.iter().map(PaymentRow::of).collect::<Vec<_>>(), json);
         }
-        PaymentsCommand::Show(one) => show(brand, one.payment).await?,
+        PaymentsCommand::Show { payment, .. } => show(brand, payment_search::resolve(brand, &payment).await?).await?,
         PaymentsCommand::Refund { one, amount, again } => {
             let refund = payments::refund(brand, one.payment, amount, again).await?;
             say!("{} RUB: {} (refund {})", refund.amount.normalize(), refund.status, refund.id);
@@ -162,19 +171,29 @@ impl Row for PaymentRow<'_> {
 
 async fn show(brand: &Brand, id: i64) -> BrandResult<()> {
     let (payment, refunds) = payments::show(brand, id).await?;
+    let details = payments::details(brand, id).await?;
     list::print(&[PaymentRow::of(&payment)], false);
     say!("owner          {}", payment.owner);
+    let name = details.buyer.telegram_username.as_deref().unwrap_or("no user name");
+    let user = details.buyer.site_user_id.as_deref().unwrap_or("no siteuserID");
+    say!("user           {name}, {user}");
+    say!("fulfilment     {}", details.buyer.fulfilment);
     say!("bank's order   {}", payment.bank_order_id);
     say!("QR code        {}", payment.qr_id.as_deref().unwrap_or("none yet"));
     say!("expires        {}", payment.state.expires_at);
     if let Some(completed) = payment.completed_at {
         say!("completed      {completed}, transaction {}", payment.transaction_id.unwrap_or_default());
     }
-    for (item, quantity) in &payment.lines {
-        say!("item           {item} × {quantity}");
+    for line in &details.lines {
+        let OrderLine { item_id, name, price, quantity, .. } = line;
+        say!("item           {item_id} × {quantity}, {} RUB each: {name}", price.normalize());
     }
     for refund in refunds {
         say!("refund         {} RUB {} ({})", refund.amount.normalize(), refund.status, refund.id);
+    }
+    for email in &details.emails {
+        let sent = email.sent_at.map_or_else(|| "not sent".to_owned(), |at| format!("sent {}", list::time(at)));
+        say!("mail           {}, {sent}", email.recipient);
     }
     Ok(())
 }

@@ -11,7 +11,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use families::{FAMILIES, payments, queue_failed, queue_oldest_seconds, queue_waiting};
+use families::{
+    FAMILIES, book_checked_timestamp_seconds, book_errors, payments, queue_failed, queue_oldest_seconds, queue_waiting,
+};
 
 /// The length of a queue of outgoing messages.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -163,6 +165,21 @@ impl Metrics {
                 FAMILIES.queue_waiting.remove(&queue_waiting::Labels { brand, queue });
                 FAMILIES.queue_failed.remove(&queue_failed::Labels { brand, queue });
                 FAMILIES.queue_oldest_seconds.remove(&queue_oldest_seconds::Labels { brand, queue });
+            }
+        }
+    }
+
+    /// Sets how many rows of a book disagree, and when it was checked (Unix time); `None` as in [`Metrics::set_queue`].
+    pub fn set_book(&self, book: &'static str, checked: Option<(i64, i64)>) {
+        let brand = self.brand;
+        match checked {
+            Some((errors, checked_at_s)) => {
+                self.book_errors(book).set(errors);
+                self.book_checked_timestamp_seconds(book).set(checked_at_s);
+            }
+            None => {
+                FAMILIES.book_errors.remove(&book_errors::Labels { brand, book });
+                FAMILIES.book_checked_timestamp_seconds.remove(&book_checked_timestamp_seconds::Labels { brand, book });
             }
         }
     }
