@@ -34,7 +34,7 @@ pub mod platform;
 pub(crate) mod regions;
 pub mod reviews;
 pub mod routes;
-pub(crate) mod search;
+pub mod search;
 pub mod server;
 pub mod session;
 pub mod telegram;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::auth;
 use crate::cart;
-use crate::catalog::http::{categories, category_items, item, random_items};
+use crate::catalog::http::{categories, item, random_items};
 use crate::foundation::error::Result;
 use crate::http::fetch_metadata::CrossSite;
 use crate::http::rate_limit::Quota;
@@ -15,7 +15,7 @@ use crate::openapi;
 use crate::payments;
 use crate::regions::http::regions;
 use crate::reviews;
-use crate::search::http::search_items;
+use crate::search;
 use crate::tenant::context::RequestContext;
 
 /// The routes, shared by all brands.
@@ -34,16 +34,24 @@ pub fn routes() -> Router<RequestContext> {
         .cached()
         .get("/category", categories)
         .cached()
-        .get("/category/{id}", category_items)
+        .get("/category/{id}", search::http::category_items)
+        .cached()
+        .get("/category/{id}/facets", search::http::category_facets)
         .cached()
         .get("/item/{id}", item)
         .cancellable()
         .cached()
-        .get("/searchitems", search_items)
+        .get("/searchitems", search::http::search_items)
+        .cached()
+        .get("/suggest", search::http::suggest)
         .cached()
         .get("/randomitems", random_items)
-        // the storefront: reviews
+        // the storefront: reviews and questions
         .post("/comment", reviews::http::post)
+        .rate_limit(Quota::Reviews)
+        .post("/question", reviews::question::http::ask)
+        .rate_limit(Quota::Reviews)
+        .post("/question/vote", reviews::question::http::vote)
         .rate_limit(Quota::Reviews)
         // the storefront: cart
         .get("/cart", cart::http::get)

@@ -83,6 +83,24 @@ static JOBS: &[Job] = &[
         interval: Duration::from_secs(1),
         run: |brand| Box::pin(async move { payments::receipt::send_due(&brand).await }),
     },
+    // Queues the receipts that are missing.
+    Job {
+        name: "missing receipts",
+        interval: Duration::from_secs(60),
+        run: |brand| Box::pin(async move { payments::receipt::queue_missing(&brand).await }),
+    },
+    // Polls the provider for the status of refunds in progress.
+    Job {
+        name: "follow refunds",
+        interval: Duration::from_secs(1),
+        run: |brand| Box::pin(async move { payments::follow_refunds(&brand).await }),
+    },
+    // Polls the provider for the status of refunds of money without an order.
+    Job {
+        name: "follow unknown money",
+        interval: Duration::from_secs(60),
+        run: |brand| Box::pin(async move { payments::unknown_money::follow_refunds(&brand).await }),
+    },
     // Polls the provider for the status of open payments.
     Job {
         name: "follow payments",

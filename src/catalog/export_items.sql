@@ -5,9 +5,12 @@ select jsonb_strip_nulls(jsonb_build_object(
            'itemID', i.item_id, 'id', i.id, 'categoryID', i.category_id, 'subcategoryId', s.id, 'name', i.name,
            'simpleDescription', i.simple_description, 'description', i.description,
            'descriptionFields', i.description_fields, 'currency', i.currency, 'price', trim_scale(i.price),
-           'discount', trim_scale(i.discount), 'quantity', t.quantity, 'remainings', t.level,
-           'rating', trim_scale(i.rating), 'visible', i.visible, 'priority', i.priority, 'tags', i.tags,
-           'badges', i.badges, 'photos', i.photos, 'questions', i.questions, 'translations', i.translations,
+           'discount', trim_scale(i.discount), 'quantity', t.quantity, 'remainings', t.level, 'vat', i.vat,
+           'rating', trim_scale(i.rating), 'ratingCount', nullif(i.rating_count, 0), 'visible', i.visible,
+           'priority', i.priority, 'tags', i.tags, 'badges', i.badges, 'photos', i.photos,
+           'questions', coalesce(q.questions, '[]'), 'translations', i.translations,
+           'source', nullif(i.source, ''),
+           'retiredAt', to_char(i.retired_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
            'regions', array(select region_id from item_region r where r.item_id = i.item_id order by 1),
            'comments', coalesce(r.comments, '[]'), 'callbacks', coalesce(r.callbacks, '[]')
        ))::text
@@ -27,4 +30,11 @@ left join lateral (
            ) order by r.review_id) as callbacks
     from review r where r.item_id = i.item_id
 ) r on true
+left join lateral (
+    select jsonb_agg(jsonb_build_object(
+               'question', q.content, 'answer', q.answer, 'upvotes', q.upvotes, 'downvotes', q.downvotes,
+               'visible', case when not q.shown then false end
+           ) order by q.asked_at desc nulls last, q.question_id desc) as questions
+    from question q where q.item_id = i.item_id
+) q on true
 order by i.item_id

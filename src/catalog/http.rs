@@ -1,6 +1,5 @@
 //! Catalogue endpoints.
 
-use super::Page;
 use crate::foundation::error::{Result, ResultExt};
 use crate::http::request::ApiRequest;
 use crate::http::response::ApiResponse;
@@ -10,14 +9,6 @@ use crate::tenant::context::RequestContext;
 pub(crate) async fn categories(cx: RequestContext, _: ApiRequest) -> Result<ApiResponse> {
     let (categories, language) = super::categories(&cx).await?;
     ApiResponse::catalogue(&categories, language, Vec::new())
-}
-
-/// `GET /category/{id}?count=50&skip=0`: items of a category and its descendants.
-pub(crate) async fn category_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
-    let page = Page { count: req.count(Page::DEFAULT_COUNT)?, skip: req.skip()? };
-    let (items, language) = super::category_items(&cx, req.param("id"), page).await?;
-    let item_ids = items.iter().map(|item| item.item_id).collect();
-    ApiResponse::catalogue(&items, language, item_ids)
 }
 
 /// `GET /item/{id}`: one item with its newest 100 reviews.

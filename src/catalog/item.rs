@@ -1,5 +1,7 @@
 //! An item of the API: a row of `item_card`, translated, in the legacy and the BackOffice spelling.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use postgres_types::Json;
 use rust_decimal::Decimal;
@@ -8,14 +10,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
+use super::store;
 use crate::foundation::error::{Result, ResultExt};
 use crate::foundation::language::Language;
 use crate::foundation::money::Exact;
-
-/// How many questions an item has in a list.
-pub(super) const MAX_QUESTIONS_IN_LIST: usize = 3;
-/// How many questions a single item has.
-pub(super) const MAX_QUESTIONS_OF_ITEM: usize = 100;
+use crate::platform::postgres::Executor;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,7 +33,8 @@ pub struct Item {
     remainings: Option<String>,
     rating: Exact,
     callbacks: Vec<Callback>,
-    questions: Vec<Box<RawValue>>,
+    /// Passed through as the database returns it.
+    questions: Box<RawValue>,
     id: String,
     visible: bool,
     priority: i32,
@@ -51,6 +51,20 @@ pub struct Item {
     comments: Vec<Comment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quantity: Option<i32>,
+}
+
+/// An item as suggestions show it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ItemSummary<'i> {
+    #[serde(rename = "itemID")]
+    item_id: i64,
+    id: &'i str,
+    name: &'i str,
+    price: Exact,
+    discount: Exact,
+    /// The first picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    img: Option<&'i str>,
 }
 
 /// A picture or video of an item.
@@ -77,6 +91,8 @@ struct Callback {
     answer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<Timestamp>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    verified: bool,
 }
 
 /// A review in the BackOffice spelling.
@@ -91,6 +107,8 @@ struct Comment {
     stars: Option<i16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    verified: bool,
 }
 
 /// A review in the JSON that the database aggregates.
@@ -102,18 +120,18 @@ struct Review {
     author: Option<String>,
     answer: Option<String>,
     created_at: Option<Timestamp>,
+    verified: bool,
 }
 
 impl Item {
-    /// Reads a row of `item_card`, with `all_reviews` for a single item, and translates it; returns the language that
-    /// was used.
-    pub(super) fn read(row: &Row, language: Language, max_questions: usize) -> Result<(Item, Language)> {
+    /// Reads a row of `item_card`, with `all_reviews` and `all_questions` for a single item, and translates it; returns the
+    /// language that was used.
+    pub(super) fn read(row: &Row, language: Language) -> Result<(Item, Language)> {
         let is_single = row.columns().iter().any(|column| column.name() == "all_reviews");
         let reviews: Json<Vec<Review>> = row.try_get(if is_single { "all_reviews" } else { "reviews" })?;
         let photos: Vec<Photo> = row.try_get::<_, Json<_>>("photos")?.0;
         let quantity: Option<i32> = row.try_get("quantity")?;
-        let mut all_questions: Vec<Box<RawValue>> = row.try_get::<_, Json<_>>("questions")?.0;
-        all_questions.truncate(max_questions);
+        let questions = row.try_get::<_, Json<_>>(if is_single { "all_questions" } else { "questions" })?.0;
         let mut item = Item {
             category_id: row.try_get("category_id")?,
             item_id: row.try_get("item_id")?,
@@ -130,7 +148,7 @@ impl Item {
             },
             rating: Exact(row.try_get::<_, Decimal>("rating")?),
             callbacks: reviews.0.iter().cloned().map(Callback::from).collect(),
-            questions: all_questions,
+            questions,
             id: row.try_get("id")?,
             visible: true,
             priority: row.try_get("priority")?,
@@ -145,6 +163,18 @@ impl Item {
         };
         let language = item.translate(language)?;
         Ok((item, language))
+    }
+
+    /// The item as suggestions show it.
+    pub(crate) fn summary(&self) -> ItemSummary<'_> {
+        ItemSummary {
+            item_id: self.item_id,
+            id: &self.id,
+            name: &self.name,
+            price: self.price,
+            discount: self.discount,
+            img: self.imgs.first().map(String::as_str),
+        }
     }
 
     /// Replaces the Russian fields by translated ones; returns the language that was used.
@@ -187,11 +217,24 @@ impl Item {
     }
 }
 
+/// Reads these items, in this order, without those that are no longer listed; the language is the requested one if any item is
+/// translated.
+pub(crate) async fn load_list(
+    client: &impl Executor,
+    ids: &[i64],
+    language: Language,
+) -> Result<(Vec<Item>, Language)> {
+    let (mut items, language) = read_list(&store::cards(client, ids).await?, language)?;
+    let positions: HashMap<i64, usize> = ids.iter().enumerate().map(|(position, id)| (*id, position)).collect();
+    items.sort_unstable_by_key(|item| positions.get(&item.item_id).copied());
+    Ok((items, language))
+}
+
 /// Reads the rows of a list; the language is the requested one if any item is translated.
 pub(crate) fn read_list(rows: &[Row], language: Language) -> Result<(Vec<Item>, Language)> {
     let mut used = Language::Ru;
     let items = rows.iter().map(|row| {
-        let (item, language) = Item::read(row, language, MAX_QUESTIONS_IN_LIST)?;
+        let (item, language) = Item::read(row, language)?;
         if language != Language::Ru {
             used = language;
         }
@@ -213,7 +256,7 @@ pub(crate) fn read_cart_line(
     quantity: i32,
     is_listed: bool,
 ) -> Result<(Item, Language)> {
-    let (mut item, language) = Item::read(card, language, MAX_QUESTIONS_IN_LIST)?;
+    let (mut item, language) = Item::read(card, language)?;
     item.quantity = Some(quantity);
     if !is_listed {
         item.remainings = Some("out".to_owned());
@@ -239,6 +282,7 @@ impl From<Review> for Callback {
             user_id: review.author,
             answer: review.answer,
             timestamp: review.created_at.map(whole_seconds),
+            verified: review.verified,
         }
     }
 }
@@ -251,6 +295,7 @@ impl From<Review> for Comment {
             author: review.author,
             stars: review.rating,
             created_at: review.created_at.map(whole_seconds),
+            verified: review.verified,
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod export;
 pub(crate) mod http;
 pub mod import;
 pub(crate) mod item;
+pub mod prune;
 mod random;
 mod store;
 
@@ -107,7 +108,7 @@ pub async fn item(cx: &RequestContext, key: &str) -> Result<(Item, Language)> {
     let connection = cx.brand.shared_connection().await?;
     let row = connection.with_timeout(store::item(&connection, &key, cx.region.as_deref())).await?;
     let row = row.ok_or_else(|| Error::not_found("item"))?;
-    Item::read(&row, cx.language, item::MAX_QUESTIONS_OF_ITEM)
+    Item::read(&row, cx.language)
 }
 
 /// `count` distinct random items of a category or of all, or fewer if there are no more.

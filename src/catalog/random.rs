@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::item::{Item, MAX_QUESTIONS_IN_LIST};
+use super::item::Item;
 use super::{CatalogId, store};
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::foundation::language::Language;
@@ -139,7 +139,7 @@ async fn load_cards(
     let started_at = brand.cache.version();
     let rows = store::cards(&brand.postgres().await?, ids).await?;
     let cards = rows.iter().map(|row| {
-        let (item, language) = Item::read(row, language, MAX_QUESTIONS_IN_LIST)?;
+        let (item, language) = Item::read(row, language)?;
         let json: Bytes = serde_json::to_vec(&item).or_internal()?.into_boxed_slice().into();
         let fragment = Fragment { bytes: json.clone(), language };
         brand.cache.insert_fragment(&key(item.item_id), fragment, vec![item.item_id], started_at);

@@ -16,7 +16,8 @@ pub(super) async fn categories(client: &impl Executor, region: Option<&str>) -> 
             let statement = client
                 .prepare_cached(
                     r"select c.category_id, c.id, c.parent_id, c.name, c.icon, c.wide_banner, c.project_id, c.priority, c.path,
-                             c.translations, coalesce(i.all_items, 0) as all_items,
+                             c.translations, coalesce(i.all_items, (select count(*) from item r
+                                                     where r.node_id = c.category_id and r.retired_at is not null)) as all_items,
                              coalesce(i.all_items, 0) as available_items, true as available
                       from category c
                       left join (select node_id, count(*) as all_items from item where visible group by node_id) i
@@ -66,20 +67,9 @@ pub(super) async fn category_items(
     Ok(CategoryPage::Complete(rows))
 }
 
-/// One item with its newest 100 reviews.
+/// One item with its newest 100 reviews and questions.
 pub(super) async fn item(client: &impl Executor, key: &CatalogId, region: Option<&str>) -> Result<Option<Row>> {
-    let statement = client
-        .prepare_cached(
-            r"select i.*, (select coalesce(jsonb_agg(to_jsonb(newest) order by newest.position), '[]')
-                           from (select r.id, r.rating, r.content, r.author, r.answer, r.created_at,
-                                        row_number() over (order by r.created_at desc nulls last, r.review_id desc) as position
-                                 from review r where r.item_id = i.item_id and not r.hidden
-                                 order by r.created_at desc nulls last, r.review_id desc limit 100) newest) as all_reviews
-              from listed_item l join item_card i using (item_id)
-              where (l.item_id = $1 or l.id = $2)
-                and ($3::text is null or coalesce($3 = any(nullif(l.regions, '{}')), true))",
-        )
-        .await?;
+    let statement = client.prepare_cached(include_str!("item.sql")).await?;
     let (number, id) = key.number_and_id();
     Ok(client.query_opt(&statement, &[&number, &id, &region]).await?)
 }

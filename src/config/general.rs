@@ -13,7 +13,8 @@ use super::limits::read_limits;
 use super::mail::read_mail;
 use super::retention::{read_books, read_retention};
 use super::sections::{
-    read_addresses, read_cache, read_import, read_proxy_protocol, read_rates, read_session, read_timeouts, read_tls,
+    read_addresses, read_cache, read_import, read_proxy_protocol, read_rates, read_reviews, read_session,
+    read_timeouts, read_tls,
 };
 use super::toml_reader::{SecretSource, Section};
 use super::{BrandConfig, is_origin};
@@ -46,6 +47,7 @@ pub(super) fn read_brand(
         timeouts: read_timeouts(&root),
         session: read_session(&root),
         rates: read_rates(&root),
+        reviewers: read_reviews(&root),
         proxy_protocol: read_proxy_protocol(&root, &listen),
         telegram: read_telegram(&root, source),
         payments: read_payments(&root),

@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 
 use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
+use crate::foundation::vat::VAT_RATES;
 
 #[derive(Debug, Clone)]
 pub struct TelegramConfig {
@@ -72,6 +73,11 @@ pub struct PaymentsConfig {
     pub follow_up: Duration,
     /// The longest interval between two polls of the workers.
     pub max_poll_interval: Duration,
+    /// How often the workers poll the bank for a refund in progress.
+    pub refund_poll_interval: Duration,
+    /// How far back completed payments and refunds without a receipt are searched; a receipt that was queued without a section
+    /// `[fiscal]` is dropped after it.
+    pub receipt_search: Duration,
 }
 
 /// The brand's account at the bank (Raiffeisenbank's SBP API).
@@ -92,7 +98,7 @@ pub struct BankConfig {
 pub struct FiscalConfig {
     /// Receives the receipt when the buyer's email address is not known in time.
     pub fallback_email: String,
-    /// `vat20`, `none` … as in the bank's fiscal API.
+    /// The VAT rate of items that have none: one of [`VAT_RATES`].
     pub vat: String,
     /// How long a receipt waits for the buyer's email address.
     pub email_wait: Duration,
@@ -204,6 +210,16 @@ pub(super) fn read_payments(root: &Section<'_, '_>) -> PaymentsConfig {
         max_poll_interval: section
             .key("longest_pause_s", "The longest interval between two polls of the workers; intervals grow up to it.")
             .seconds(1..=86_400, 1_800),
+        refund_poll_interval: section
+            .key("refund_poll_s", "How often the workers poll the bank for a refund in progress.")
+            .seconds(1..=86_400, 30),
+        receipt_search: section
+            .key(
+                "receipt_search_s",
+                "How far back the workers search for completed payments and refunds without a receipt. A receipt that was queued by \
+                 an instance without a section `[fiscal]` is dropped after this time, unless a worker that has the section sends it.",
+            )
+            .seconds(3_600..=2_592_000, 86_400),
     };
     section.finish();
     payments
@@ -252,9 +268,6 @@ fn merchant_of(key: &Secret) -> Option<String> {
     claims["sub"].as_str().map(str::to_owned)
 }
 
-const VAT_RATES: [&str; 12] =
-    ["none", "vat0", "vat5", "vat7", "vat10", "vat20", "vat22", "vat105", "vat107", "vat110", "vat120", "vat122"];
-
 pub(super) fn read_fiscal(root: &Section<'_, '_>) -> Option<FiscalConfig> {
     let help = "Receipts (54-FZ) through the bank's fiscal API. Without this section no receipts are sent.";
     let section = root.optional_section("fiscal", help)?;
@@ -266,10 +279,11 @@ pub(super) fn read_fiscal(root: &Section<'_, '_>) -> Option<FiscalConfig> {
         section.problem("fallback_email", "expected an email address");
     }
     let vat = section
-        .key("vat", "VAT rate of all items, as in the bank's fiscal API.")
+        .key("vat", "VAT rate of the items that have none of their own, as in the bank's fiscal API.")
         .values("`none`, `vat0`, `vat5`, `vat7`, `vat10`, `vat20`, `vat22`, `vat105`, `vat107`, `vat110`, `vat120`, `vat122`")
-        .string_or("none");
-    if !VAT_RATES.contains(&vat.to_ascii_lowercase().as_str()) {
+        .string_or("none")
+        .to_ascii_lowercase();
+    if !VAT_RATES.contains(&vat.as_str()) {
         section.problem("vat", format!("expected one of {}", VAT_RATES.join(", ")));
     }
     let fiscal = FiscalConfig {

@@ -29,7 +29,7 @@ pub use limits::Limits;
 pub use mail::{MailConfig, MailLogin, MailTls};
 pub use reference::reference;
 pub use retention::{BooksConfig, RetentionConfig};
-pub use sections::{ImportConfig, ProxyProtocol, RateLimits, SessionConfig, Timeouts, TlsConfig};
+pub use sections::{ImportConfig, ProxyProtocol, RateLimits, Reviewers, SessionConfig, Timeouts, TlsConfig};
 
 use crate::foundation::secret::Secret;
 
@@ -62,6 +62,7 @@ pub struct BrandConfig {
     pub proxy_protocol: ProxyProtocol,
     pub session: SessionConfig,
     pub rates: RateLimits,
+    pub reviewers: Reviewers,
     /// `None`: logins are disabled.
     pub telegram: Option<TelegramConfig>,
     /// `None`: emails are queued and not sent.

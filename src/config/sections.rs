@@ -57,6 +57,8 @@ pub struct ImportConfig {
     pub stock_batch: u32,
     /// How often an import is attempted while it conflicts with other transactions.
     pub attempts: u32,
+    /// The share of a source's items that a complete import may hide.
+    pub max_removed_percent: u32,
 }
 
 pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
@@ -72,6 +74,13 @@ pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
         attempts: section
             .key("attempts", "How often an import is attempted while it conflicts with other transactions.")
             .number(1..=100, 10),
+        max_removed_percent: section
+            .key(
+                "max_removed_percent",
+                "The largest share of a source's items, in percent, that an import with --replace may hide or take out of a region; a \
+                 larger one changes nothing. --max-removed overrides it.",
+            )
+            .number(0..=100, 30),
     };
     section.finish();
     import
@@ -211,6 +220,28 @@ pub(super) fn read_rates(root: &Section<'_, '_>) -> RateLimits {
     };
     section.finish();
     rates
+}
+
+/// Who may review items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reviewers {
+    Anyone,
+    /// Visitors with a session.
+    Session,
+    /// Visitors and users who have paid for the item.
+    Buyers,
+}
+
+pub(super) fn read_reviews(root: &Section<'_, '_>) -> Reviewers {
+    let section = root.section("reviews", "Reviews of items.");
+    let help = "Who may review: `anyone`, visitors with a `session`, or visitors and users who have paid for the item.";
+    let reviewers = section.key("who", help).choice(&[
+        ("anyone", Reviewers::Anyone),
+        ("session", Reviewers::Session),
+        ("buyers", Reviewers::Buyers),
+    ]);
+    section.finish();
+    reviewers
 }
 
 /// Load balancers in front of the listeners. A connection from one of them begins with a PROXY protocol header that names the

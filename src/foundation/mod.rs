@@ -1,4 +1,4 @@
-//! Types that every layer uses: errors, secrets, money, languages, time, hexadecimal, visible text.
+//! Types that every layer uses: errors, secrets, money, VAT, languages, time, hexadecimal, visible text.
 
 pub mod clock;
 pub mod error;
@@ -9,5 +9,6 @@ pub mod language;
 pub mod money;
 pub(crate) mod secret;
 pub(crate) mod texts;
+pub mod vat;
 pub(crate) mod visible;
 pub(crate) mod whole_number;

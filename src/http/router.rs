@@ -181,7 +181,8 @@ impl<C: Send + 'static> Router<C> {
         self.set_rule(|rules| rules.allow_own_origin = true)
     }
 
-    /// Responses of the last added route are cached: they depend on nothing but target, region and language.
+    /// Responses of the last added route are cached: they depend on nothing but target, region and language, and the route has no
+    /// rules about who may call it how often.
     pub fn cached(self) -> Router<C> {
         self.set_rule(|rules| rules.is_cached = true)
     }
@@ -203,7 +204,14 @@ impl<C: Send + 'static> Router<C> {
 
     fn set_rule(mut self, set: impl FnOnce(&mut RouteRules)) -> Router<C> {
         let path = &mut self.routes[self.last_added];
-        set(&mut path.handlers.last_mut().expect("every path has a handler").rules);
+        let rules = &mut path.handlers.last_mut().expect("every path has a handler").rules;
+        set(rules);
+        let is_checked = rules.quota.is_some() || rules.cross_site != CrossSite::default();
+        assert!(
+            !(rules.is_cached && is_checked),
+            "{}: a cached response is sent without checking any rule",
+            path.pattern
+        );
         path.list_methods();
         self.list_methods();
         self
@@ -263,5 +271,24 @@ impl<C: Send + 'static> Router<C> {
             None if *method == Method::OPTIONS => Ok(RouteMatch::Options(&path.allow)),
             None => Err(Error::method_not_allowed(&path.allow)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router() -> Router<()> {
+        Router::default().get("/item", |(), _| async { Ok(ApiResponse::no_content()) })
+    }
+
+    #[test]
+    fn cached_route_with_a_rule_that_is_checked_for_each_request_does_not_start() {
+        let start = |build: fn(Router<()>) -> Router<()>| std::panic::catch_unwind(|| drop(build(router()))).is_ok();
+        assert!(start(|router| router.cached().cancellable().lane(Lane::Essential)));
+        assert!(start(|router| router.rate_limit(Quota::Reviews).cross_site(CrossSite::Navigation)));
+        assert!(!start(|router| router.cached().rate_limit(Quota::Reviews)));
+        assert!(!start(|router| router.rate_limit(Quota::Reviews).cached()));
+        assert!(!start(|router| router.cached().cross_site(CrossSite::ClickedLink)));
     }
 }

@@ -86,6 +86,7 @@ mod tests {
     fn description_and_parser_agree_on_every_blank_character() {
         let schemas = Value::Object(parse(include_str!("schemas.json")));
         let comment = &schemas["NewReview"]["properties"]["comment"];
+        assert_eq!(schemas["NewQuestion"]["properties"]["question"]["pattern"], comment["pattern"]);
         let validator = jsonschema::validator_for(comment).expect("a schema");
         // The planes between these hold Han characters alone.
         for c in ('\u{0}'..='\u{1ffff}').chain('\u{e0000}'..='\u{effff}') {

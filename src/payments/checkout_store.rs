@@ -133,8 +133,9 @@ const INSERT_PAYMENT: &str = r"
                              telegram_username, redirect_url, created_at, expires_at, registering_until, look_at)
         values ($1, $2, $3, 'CREATED', $4, $5, $6, $7, $8, $9, $10, $11, $10) returning payment_id
     ), lines as (
-        insert into payment_line (payment_id, item_id, position, name, list_price, price, quantity)
-        select o.payment_id, l.item_id, l.position, l.name, l.list_price, l.price, l.quantity
+        insert into payment_line (payment_id, item_id, position, name, list_price, price, quantity, vat)
+        select o.payment_id, l.item_id, l.position, l.name, l.list_price, l.price, l.quantity,
+               (select i.vat from item i where i.item_id = l.item_id)
         from opened o, unnest($12::bigint[], $13::text[], $14::numeric[], $15::numeric[], $16::integer[])
             with ordinality l (item_id, name, list_price, price, quantity, position)
         order by l.item_id
@@ -212,7 +213,8 @@ pub(super) async fn save_qr_code(
 ) -> Result<Option<Status>> {
     let statement = client
         .prepare_cached(
-            r"update payment set qr_id = $2, payload = $3, qr_url = $4, registering_until = null, remark = null,
+            r"update payment set qr_id = $2, payload = $3, qr_url = $4, registering_until = null,
+                                 remark = case when status = 'COMPLETED' then remark end,
                                  look_at = case when status <> 'COMPLETED' then least(look_at, $5) end
               where payment_id = $1 and (qr_id is null or qr_id = $2) returning status",
         )

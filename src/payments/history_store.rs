@@ -57,21 +57,6 @@ pub(super) async fn ids_of(client: &impl Executor, reference: &str) -> Result<Ve
     Ok(rows.iter().map(|row| row.get("payment_id")).collect())
 }
 
-/// Marks a payment for manual settlement.
-pub(super) async fn mark_to_settle(client: &impl Executor, payment_id: i64, remark: &str) -> Result<()> {
-    let statement =
-        client.prepare_cached("update payment set to_settle = true, remark = $2 where payment_id = $1").await?;
-    client.execute(&statement, &[&payment_id, &remark]).await?;
-    Ok(())
-}
-
-/// Clears the mark; `false` when there was none.
-pub(super) async fn settle(client: &impl Executor, payment_id: i64) -> Result<bool> {
-    let statement =
-        client.prepare_cached("update payment set to_settle = false where payment_id = $1 and to_settle").await?;
-    Ok(client.execute(&statement, &[&payment_id]).await? == 1)
-}
-
 /// Which paid orders [`lock_paid`] returns.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PaidFilter<'a> {
@@ -155,24 +140,22 @@ pub(super) async fn note_receipt_email(
     Ok(())
 }
 
-/// Counts the payments in each of `states`, those that need manual settlement, and the queued receipts.
-pub(super) async fn counts(client: &impl Executor, states: &[&str], now: Timestamp) -> Result<PaymentCounts> {
-    let statement = client
-        .prepare_cached(
-            r"select array(select (select count(*) from payment where status = s)
-                           from unnest($1::text[]) with ordinality u (s, n) order by n) as by_state,
-                     (select count(*) from payment where to_settle) as to_settle,
-                     (select count(*) from receipt where status in ('QUEUED', 'REGISTERED')) as waiting,
-                     (select count(*) from receipt where status = 'FAILED') as failed,
-                     (select min(completed_at) from receipt join payment using (payment_id)
-                      where receipt.status in ('QUEUED', 'REGISTERED')) as oldest",
-        )
-        .await?;
+/// Counts the payments in each of `states`, those that need manual settlement, money without an order, and the receipts. Without
+/// `registers_receipts` none of them waits: this program does not send them.
+pub(super) async fn counts(
+    client: &impl Executor,
+    states: &[&str],
+    registers_receipts: bool,
+    now: Timestamp,
+) -> Result<PaymentCounts> {
+    let statement = client.prepare_cached(include_str!("counts.sql")).await?;
     let row = client.query_one(&statement, &[&states]).await?;
     let mut by_state: Vec<i64> = row.get("by_state");
     by_state.push(row.get("to_settle"));
-    let oldest: Option<Timestamp> = row.get("oldest");
+    by_state.push(row.get("unknown"));
+    let (waiting, oldest): (i64, Option<Timestamp>) = (row.get("waiting"), row.get("oldest"));
+    let (waiting, oldest) = if registers_receipts { (waiting, oldest) } else { (0, None) };
     let oldest_s = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
-    let receipts = Queue { waiting: row.get("waiting"), failed: row.get("failed"), oldest_s };
+    let receipts = Queue { waiting, failed: row.get("failed"), oldest_s };
     Ok(PaymentCounts { by_state, receipts })
 }

@@ -33,7 +33,9 @@ left join lateral (
     select array_agg(r.refund_id order by r.created_at, r.refund_id) as refund_ids,
            array_agg(r.amount order by r.created_at, r.refund_id) as refund_amounts,
            array_agg(r.status order by r.created_at, r.refund_id) as refund_statuses,
-           array_agg(r.created_at order by r.created_at, r.refund_id) as refunded_at
+           array_agg(r.created_at order by r.created_at, r.refund_id) as refunded_at,
+           array_agg(r.ordinal order by r.created_at, r.refund_id) as refund_ordinals,
+           array_agg(r.found_at_bank order by r.created_at, r.refund_id) as refunds_found
     from refund r where r.payment_id = p.payment_id
 ) r on true
 order by p.payment_id desc

@@ -22,9 +22,12 @@ mod purchase_request;
 mod qr_registration;
 pub mod receipt;
 mod refund;
+mod settlement;
+mod settlement_store;
 mod state;
 mod store;
 mod transition_store;
+pub mod unknown_money;
 pub(crate) mod worker;
 
 use std::sync::Arc;
@@ -48,7 +51,8 @@ pub use personal_data_store::{erase, forget_addresses, lock_owners, of_person, o
 use provider::{PollRequest, PollTarget, Provider, ProviderError};
 pub use provider::{WEBHOOK_SIGNATURE_HEADER, health_check};
 pub use purchase_request::{Purchase, mail_key, send_receipt_email};
-pub use refund::{Refund, refund};
+pub use refund::{Refund, RefundRequest, follow as follow_refunds, refund, refunded};
+pub use settlement::{Settlement, settle, settlements};
 use state::{ProviderStatus, ProviderTransaction, StockMovement, Transition};
 pub use state::{RefundStatus, Status};
 pub use store::Payment;
@@ -106,7 +110,7 @@ async fn poll_provider(brand: &Brand, payment: &Payment, target: Option<PollTarg
         Err(error) => {
             if matches!(error, ProviderError::PaymentMismatch(_)) && !payment.to_settle {
                 tracing::error!(brand = brand.name(), payment.id = payment.id, %error, "payment needs manual settlement");
-                history_store::mark_to_settle(&brand.essential_postgres().await?, payment.id, &error.to_string())
+                settlement_store::mark_to_settle(&brand.essential_postgres().await?, payment.id, &error.to_string())
                     .await?;
             }
             Err(error.into())
@@ -122,15 +126,16 @@ async fn poll_provider(brand: &Brand, payment: &Payment, target: Option<PollTarg
 pub async fn handle_webhook(brand: &Arc<Brand>, body: &[u8], signature: &str) -> Result<bool> {
     let provider = Provider::for_brand(brand).map_err(|_| Error::not_found("path"))?;
     let event = provider.verify_webhook(body, signature)?;
-    if !provider::is_valid_id(&event.order_id) {
-        return Ok(false);
-    }
     let now = brand.clock.now();
-    let noted =
-        poll_store::note_webhook(&brand.essential_postgres().await?, &event.order_id, event.qr_id.as_deref(), now)
-            .await?;
+    let noted = match provider::is_valid_id(&event.order_id) {
+        true => {
+            let client = brand.essential_postgres().await?;
+            poll_store::note_webhook(&client, &event.order_id, event.qr_id.as_deref(), now).await?
+        }
+        false => None,
+    };
     let Some(payment) = noted else {
-        tracing::warn!(brand = brand.name(), order = event.order_id, "ignored a notification about an unknown order");
+        unknown_money::keep(brand, &event).await?;
         return Ok(false);
     };
     if payment.state.status != Status::Completed {
@@ -159,14 +164,23 @@ async fn apply(brand: &Brand, payment_id: i64, reported: &ProviderStatus) -> Res
         transaction.rollback().await?;
         return Ok(payment);
     };
-    let to_settle = transition_store::lacks_stock(&transaction, payment.id, transition.stock).await?;
+    let is_short = transition_store::lacks_stock(&transaction, payment.id, transition.stock).await?;
+    let overlaps = match transition.status {
+        Status::Completed => settlement_store::overlaps(&transaction, payment.id).await?,
+        _ => Vec::new(),
+    };
+    let reason = settlement::reason(payment.state.status, is_short, &overlaps);
     let paid_by = match reported {
         ProviderStatus::Paid(paid_by) => paid_by.clone(),
         _ => ProviderTransaction::default(),
     };
     let state = state::CurrentState { status: transition.status, ..payment.state };
     let next_poll_at = poll_schedule::next_poll_at(state, 0, now, &brand.config.payments);
-    transition_store::save(&transaction, &payment, transition, &paid_by, next_poll_at, now, to_settle).await?;
+    transition_store::save(&transaction, &payment, transition, &paid_by, next_poll_at, now, reason.as_deref()).await?;
+    for overlap in &overlaps {
+        let remark = settlement::counter_remark(&payment, overlap);
+        settlement_store::add_remark(&transaction, overlap.payment_id, &remark).await?;
+    }
     if transition.status == Status::Completed {
         complete(brand, &transaction, &payment, now).await?;
     }
@@ -175,29 +189,27 @@ async fn apply(brand: &Brand, payment_id: i64, reported: &ProviderStatus) -> Res
     if transition.stock != StockMovement::Unchanged {
         brand.cache.items_changed(payment.lines.iter().map(|(item_id, _)| *item_id));
     }
-    log_transition(brand, &payment, transition, to_settle);
+    log_transition(brand, &payment, transition, reason.as_deref());
     updated.ok_or_else(|| Error::internal("the payment was deleted during its transition"))
 }
 
 /// The effects of a completed payment.
 async fn complete(brand: &Brand, transaction: &Transaction, payment: &Payment, now: Timestamp) -> Result<()> {
     cart::remove_bought(transaction, &payment.owner, &payment.lines).await?;
-    if let Some(fiscal) = &brand.config.fiscal {
-        transition_store::queue_receipt(transaction, payment, now + fiscal.email_wait).await?;
-    }
-    Ok(())
+    receipt::queue(brand, transaction, payment, now).await
 }
 
-fn log_transition(brand: &Brand, payment: &Payment, transition: Transition, to_settle: bool) {
+fn log_transition(brand: &Brand, payment: &Payment, transition: Transition, to_settle: Option<&str>) {
     let (from, to) = (payment.state.status.as_str(), transition.status.as_str());
     let (brand, order, late) = (brand.name(), &payment.site_order_id, transition.stock == StockMovement::TakeLate);
     tracing::info!(brand, payment.id = payment.id, order, from, to, late, "payment status changed");
-    if to_settle {
+    if let Some(reason) = to_settle {
         tracing::error!(
             brand,
             payment.id = payment.id,
             order,
-            "payment needs manual settlement, the stock is insufficient: brandgate payments list --to-settle"
+            reason,
+            "payment needs manual settlement: brandgate payments list --to-settle"
         );
     }
 }
@@ -245,8 +257,9 @@ pub async fn retry(brand: &Brand, payment_id: i64) -> Result<Payment> {
     poll_provider(brand, &payment, None).await
 }
 
-/// The labels of the metric of payments: the statuses, and `to_settle`, which counts some of the same payments.
-pub const STATES: [&str; 6] = ["CREATED", "WAITING", "COMPLETED", "EXPIRED", "CANCELLED", "to_settle"];
+/// The labels of the metric of payments: the statuses; `to_settle`, which counts some of the same payments; and `unknown`, money
+/// without an order.
+pub const STATES: [&str; 7] = ["CREATED", "WAITING", "COMPLETED", "EXPIRED", "CANCELLED", "to_settle", "unknown"];
 
 /// Values of the gauges of payments.
 pub struct PaymentCounts {
@@ -258,21 +271,8 @@ pub struct PaymentCounts {
 /// # Errors
 /// 503 while PostgreSQL is unavailable.
 pub async fn counts(brand: &Brand) -> Result<PaymentCounts> {
-    let counts = history_store::counts(&brand.postgres().await?, &STATES[..5], brand.clock.now()).await?;
-    Ok(counts)
-}
-
-/// Marks a payment as settled manually; `false` when it did not need settlement.
-///
-/// # Errors
-/// 404 for an unknown payment.
-pub async fn settle(brand: &Brand, payment_id: i64) -> Result<bool> {
-    let client = brand.postgres().await?;
-    let settled = history_store::settle(&client, payment_id).await?;
-    if !settled {
-        store::by_id(&client, payment_id).await?.ok_or_else(|| Error::not_found("payment"))?;
-    }
-    Ok(settled)
+    let registers_receipts = brand.config.fiscal.is_some();
+    history_store::counts(&brand.postgres().await?, &STATES[..5], registers_receipts, brand.clock.now()).await
 }
 
 /// The purpose of a payment, as the payer's bank shows it.

@@ -109,13 +109,17 @@ fn refunds_from_row(row: &Row) -> Result<Vec<Refund>> {
     let (ids, statuses): (Vec<String>, Vec<String>) = (list_of(row, "refund_ids")?, list_of(row, "refund_statuses")?);
     let (amounts, times): (Vec<Decimal>, Vec<Timestamp>) =
         (list_of(row, "refund_amounts")?, list_of(row, "refunded_at")?);
-    let refunds = ids.into_iter().zip(statuses).zip(amounts.into_iter().zip(times));
-    let refund = |((id, status), (amount, created_at)): ((String, String), (Decimal, Timestamp))| {
+    let (ordinals, found): (Vec<Option<i32>>, Vec<bool>) =
+        (list_of(row, "refund_ordinals")?, list_of(row, "refunds_found")?);
+    let mut refunds = Vec::new();
+    for ((id, status), ((amount, created_at), (ordinal, found_at_bank))) in
+        ids.into_iter().zip(statuses).zip(amounts.into_iter().zip(times).zip(ordinals.into_iter().zip(found)))
+    {
         let status =
             RefundStatus::parse(&status).ok_or_else(|| Error::internal(format!("unknown refund status {status:?}")))?;
-        Ok(Refund { id, amount, status, created_at })
-    };
-    refunds.map(refund).collect()
+        refunds.push(Refund { id, ordinal, amount, status, created_at, found_at_bank });
+    }
+    Ok(refunds)
 }
 
 /// An array of a lateral join; empty where it found no row.

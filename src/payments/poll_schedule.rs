@@ -60,6 +60,8 @@ mod tests {
         poll_wait: Duration::from_secs(1),
         follow_up: Duration::from_secs(86_400),
         max_poll_interval: Duration::from_secs(1_800),
+        refund_poll_interval: Duration::from_secs(30),
+        receipt_search: Duration::from_secs(86_400),
     };
 
     /// The seconds from `now_s` to the next poll of a payment that expires at 900 s.

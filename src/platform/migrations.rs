@@ -30,6 +30,9 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V11__payment_questions", include_str!("../../migrations/0011_payment_questions.sql")),
     ("V12__bot_updates", include_str!("../../migrations/0012_bot_updates.sql")),
     ("V13__item_stock", include_str!("../../migrations/0013_item_stock.sql")),
+    ("V15__payment_books", include_str!("../../migrations/0015_payment_books.sql")),
+    ("V16__item_sources", include_str!("../../migrations/0016_item_sources.sql")),
+    ("V17__reviews_and_questions", include_str!("../../migrations/0017_reviews_and_questions.sql")),
     ("V18__orders", include_str!("../../migrations/0018_orders.sql")),
     ("V19__personal_data_and_books", include_str!("../../migrations/0019_personal_data_and_books.sql")),
 ];

@@ -19,8 +19,8 @@ pub async fn personal_data(client: &impl Executor, owners: &[String], telegram_i
     RawValue::from_string(row.try_get("data")?).or_internal()
 }
 
-/// Gives each review of these owners an author of its own, whom nothing leads to, and removes claims to be this user; returns how many
-/// reviews changed their author.
+/// Gives each review, question and vote of these owners an owner of its own, whom nothing leads to, and removes claims to be this user;
+/// returns how many reviews changed their author.
 pub async fn erase(client: &impl Executor, owners: &[String], telegram_id: i64) -> Result<u64> {
     let lock =
         client.prepare_cached("select from reviewer where owner = any ($1) order by owner for no key update").await?;
@@ -43,5 +43,12 @@ pub async fn erase(client: &impl Executor, owners: &[String], telegram_id: i64) 
     client.execute(&claims, &[&telegram_id]).await?;
     let reviewers = client.prepare_cached("delete from reviewer where owner = any ($1)").await?;
     client.execute(&reviewers, &[&owners]).await?;
+    let questions =
+        client.prepare_cached("update question set owner = 'erased:' || question_id where owner = any ($1)").await?;
+    client.execute(&questions, &[&owners]).await?;
+    let votes = client
+        .prepare_cached("update question_vote set voter = 'erased:' || gen_random_uuid()::text where voter = any ($1)")
+        .await?;
+    client.execute(&votes, &[&owners]).await?;
     Ok(erased)
 }

@@ -23,12 +23,12 @@ const MAX_COMMENT_CHARACTERS: usize = 4_000;
 /// 400 that names the first invalid member.
 pub(super) fn parse(body: &Value) -> Result<NewReview> {
     let member = |key: &str| body.get(key).filter(|value| !value.is_null());
-    let item_id = member("itemID").and_then(id_of);
-    let item_id = item_id.ok_or_else(|| Error::malformed("bad_item_id", "itemID: expected a positive integer"))?;
+    let item_id = item_id(body)?;
     let stars = member("rating").and_then(whole_number::from_json).and_then(|stars| i16::try_from(stars).ok());
     let stars = stars.filter(|stars| (1..=5).contains(stars));
     let stars = stars.ok_or_else(|| Error::malformed("bad_rating", "rating: expected a whole number from 1 to 5"))?;
-    let text = comment(member("comment"))?;
+    let text = visible_text(body.get("comment"), "comment", MAX_COMMENT_CHARACTERS)
+        .map_err(|problem| Error::malformed("bad_comment", problem))?;
     if member("username").is_some_and(|name| !name.is_string()) {
         return Err(Error::malformed("bad_username", "username: expected a text"));
     }
@@ -43,22 +43,36 @@ pub(super) fn parse(body: &Value) -> Result<NewReview> {
     Ok(NewReview { item_id, stars, text, user_id: user_id.transpose()?, written_at: written_at.transpose()? })
 }
 
-fn id_of(value: &Value) -> Option<i64> {
+/// The member `itemID`.
+///
+/// # Errors
+/// 400 `bad_item_id`.
+pub(super) fn item_id(body: &Value) -> Result<i64> {
+    let item_id = body.get("itemID").and_then(id_of);
+    item_id.ok_or_else(|| Error::malformed("bad_item_id", "itemID: expected a positive integer"))
+}
+
+/// A number that JavaScript represents exactly, from 1.
+pub(super) fn id_of(value: &Value) -> Option<i64> {
     whole_number::from_json(value).filter(|id| (1..=MAX_SAFE_INTEGER).contains(id))
 }
 
-fn comment(value: Option<&Value>) -> Result<String> {
+/// A text of the member `key` with at least one visible character and at most `max_characters` (Unicode scalar values).
+///
+/// # Errors
+/// The problem, beginning with the member's name.
+pub(super) fn visible_text(value: Option<&Value>, key: &str, max_characters: usize) -> Result<String, String> {
     let text = value.and_then(Value::as_str).unwrap_or_default();
     let problem = if !has_visible(text) {
-        format!("comment: expected a text of 1 to {MAX_COMMENT_CHARACTERS} characters")
+        format!("{key}: expected a text of 1 to {max_characters} characters")
     } else if text.contains('\0') {
-        "comment: holds a NUL character".to_owned()
-    } else if text.chars().count() > MAX_COMMENT_CHARACTERS {
-        format!("comment: at most {MAX_COMMENT_CHARACTERS} characters")
+        format!("{key}: holds a NUL character")
+    } else if text.chars().count() > max_characters {
+        format!("{key}: at most {max_characters} characters")
     } else {
         return Ok(text.to_owned());
     };
-    Err(Error::malformed("bad_comment", problem))
+    Err(problem)
 }
 
 /// A time from 1970 on, the range that PostgreSQL, browsers and the catalogue import all support.

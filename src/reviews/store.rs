@@ -1,6 +1,8 @@
 //! SQL of the reviews. Every write locks in the order reviewer, item, review.
 
-use super::{Draft, EXCERPT_CHARACTERS, ItemRating, Outcome, ReviewSummary, user_id_taken};
+use tokio_postgres::Row;
+
+use super::{Draft, ItemRating, Outcome, ReviewSelection, StoredReview, user_id_taken};
 use crate::catalog::CatalogId;
 use crate::foundation::error::{ConstraintExt, Result};
 use crate::platform::postgres::{Executor, Parameters};
@@ -25,13 +27,16 @@ pub(super) async fn write(client: &impl Executor, owner: &Owner, draft: &Draft<'
         &review.stars,
         &review.text,
         &draft.written_at,
+        &draft.received_at,
+        &draft.only_buyers,
     ];
     let written = client.query_one(&statement, parameters).await;
     let row = written.on_constraint("review_item_id_claimed_user_id_key", user_id_taken)?;
-    Ok(match (row.get("found"), row.get("written")) {
-        (_, true) => Outcome::Written,
-        (true, false) => Outcome::UserIdTaken,
-        (false, false) => Outcome::ItemNotFound,
+    Ok(match (row.get("found"), row.get("allowed"), row.get("written")) {
+        (_, _, true) => Outcome::Written,
+        (false, _, _) => Outcome::ItemNotFound,
+        (true, false, _) => Outcome::NotBought,
+        (true, true, false) => Outcome::UserIdTaken,
     })
 }
 
@@ -69,7 +74,10 @@ pub(super) async fn delete_duplicates(client: &impl Executor, from: &Owner, into
 /// Moves all reviews of one owner to another and signs them with that owner's pseudonym; returns how many were moved.
 pub(super) async fn change_owner(client: &impl Executor, from: &Owner, into: &Owner, pseudonym: &str) -> Result<u64> {
     let statement = client
-        .prepare_cached(r"update review set owner = $2, author = $3, claimed_user_id = null where owner = $1")
+        .prepare_cached(
+            r"update review set owner = $2, author = $3, claimed_user_id = null, verified = verified or has_bought($2, item_id)
+             where owner = $1",
+        )
         .await?;
     Ok(client.execute(&statement, &[&from.key(), &into.key(), &pseudonym]).await?)
 }
@@ -81,53 +89,73 @@ pub(super) async fn item_id(client: &impl Executor, key: &CatalogId) -> Result<O
     Ok(client.query_opt(&statement, &[&number, &id]).await?.map(|row| row.get("item_id")))
 }
 
-/// Newest first.
+/// The one that was received last first.
 pub(super) async fn list(
     client: &impl Executor,
     item_id: Option<i64>,
     only_hidden: bool,
     count: i64,
-) -> Result<Vec<ReviewSummary>> {
+) -> Result<Vec<StoredReview>> {
     let statement = client
         .prepare_cached(
-            r"select review_id, item_id, rating, author, created_at, left(content, $4) as excerpt, hidden
-             from review
+            r"select review_id, item_id, rating, author, created_at, received_at, verified, hidden, content, answer from review
              where ($1::bigint is null or item_id = $1) and (hidden or not $2)
-             order by created_at desc nulls last, review_id desc limit $3",
+             order by received_at desc, review_id desc limit $3",
         )
         .await?;
-    let rows = client.query(&statement, &[&item_id, &only_hidden, &count, &EXCERPT_CHARACTERS]).await?;
-    let listed = rows.iter().map(|row| ReviewSummary {
+    let rows = client.query(&statement, &[&item_id, &only_hidden, &count]).await?;
+    Ok(rows.iter().map(read).collect())
+}
+
+pub(super) async fn find(client: &impl Executor, review_id: i64) -> Result<Option<StoredReview>> {
+    let statement = client
+        .prepare_cached(
+            r"select review_id, item_id, rating, author, created_at, received_at, verified, hidden, content, answer
+             from review where review_id = $1",
+        )
+        .await?;
+    Ok(client.query_opt(&statement, &[&review_id]).await?.as_ref().map(read))
+}
+
+fn read(row: &Row) -> StoredReview {
+    StoredReview {
         review_id: row.get("review_id"),
         item_id: row.get("item_id"),
         stars: row.get("rating"),
         author: row.get("author"),
         created_at: row.get("created_at"),
-        excerpt: row.get("excerpt"),
+        received_at: row.get("received_at"),
+        is_verified: row.get("verified"),
         is_hidden: row.get("hidden"),
-    });
-    Ok(listed.collect())
+        text: row.get("content"),
+        answer: row.get("answer"),
+    }
 }
 
-/// Does nothing if the review does not exist.
-pub(super) async fn set_hidden(client: &impl Executor, review_id: i64, is_hidden: bool) -> Result<()> {
-    let statement = client
-        .prepare_cached(
-            r"with found as (
-                 select i.item_id from item i join review using (item_id) where review_id = $1 for no key update of i
-             )
-             update review r set hidden = $2 from found f where r.review_id = $1 and r.item_id = f.item_id",
-        )
-        .await?;
-    client.execute(&statement, &[&review_id, &is_hidden]).await?;
-    Ok(())
+/// The item of the review; `None` if the review does not exist.
+pub(super) async fn set_answer(client: &impl Executor, review_id: i64, answer: Option<&str>) -> Result<Option<i64>> {
+    let statement =
+        client.prepare_cached(r"update review set answer = $2 where review_id = $1 returning item_id").await?;
+    Ok(client.query_opt(&statement, &[&review_id, &answer]).await?.map(|row| row.get("item_id")))
 }
 
-/// The item of a review and its rating.
-pub(super) async fn item_rating(client: &impl Executor, review_id: i64) -> Result<Option<ItemRating>> {
-    let statement = client
-        .prepare_cached(r"select i.item_id, i.rating from review join item i using (item_id) where review_id = $1")
-        .await?;
-    let row = client.query_opt(&statement, &[&review_id]).await?;
-    Ok(row.map(|row| ItemRating { item_id: row.get("item_id"), rating: row.get("rating") }))
+/// The items of the selected reviews, each with their number.
+pub(super) async fn set_hidden(
+    client: &impl Executor,
+    selection: &ReviewSelection,
+    item_id: Option<i64>,
+    is_hidden: bool,
+) -> Result<Vec<(i64, i64)>> {
+    let statement = client.prepare_cached(include_str!("set_hidden.sql")).await?;
+    let parameters: Parameters<'_> = &[&selection.review_id, &item_id, &selection.since, &selection.author, &is_hidden];
+    let rows = client.query(&statement, parameters).await?;
+    Ok(rows.iter().map(|row| (row.get("item_id"), row.get("reviews"))).collect())
+}
+
+/// The ratings of the items that exist, by number.
+pub(super) async fn ratings(client: &impl Executor, item_ids: &[i64]) -> Result<Vec<ItemRating>> {
+    let statement =
+        client.prepare_cached(r"select item_id, rating from item where item_id = any ($1) order by item_id").await?;
+    let rows = client.query(&statement, &[&item_ids]).await?;
+    Ok(rows.iter().map(|row| ItemRating { item_id: row.get("item_id"), rating: row.get("rating") }).collect())
 }

@@ -1,28 +1,149 @@
-//! Search endpoint.
+//! Search endpoints, and the lists of a category.
 
+use rust_decimal::Decimal;
 use serde::Serialize;
 
-use crate::catalog::Page;
-use crate::catalog::item::Item;
-use crate::foundation::error::Result;
+use super::index::categories::Categories;
+use super::index::snapshot::IndexSnapshot;
+use super::listing::FacetCounts;
+use super::request::{ListParameters, flag};
+use crate::catalog::item::{Item, ItemSummary};
+use crate::catalog::{self, Page};
+use crate::foundation::error::{Result, ResultExt};
+use crate::foundation::language::Language;
+use crate::foundation::money::Exact;
 use crate::http::request::ApiRequest;
 use crate::http::response::ApiResponse;
+use crate::tenant::cache::change_log::ANY_ITEM;
 use crate::tenant::context::RequestContext;
 
 #[derive(Serialize)]
-struct SearchPage {
+struct SearchPage<'f> {
     items: Vec<Item>,
     total: i64,
     count: i64,
     skip: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrected: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    categories: Vec<CategoryLink<'f>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facets: Option<Facets<'f>>,
+}
+
+#[derive(Serialize)]
+struct CategoryLink<'f> {
+    id: &'f str,
+    #[serde(rename = "categoryID")]
+    category_id: i64,
+    name: &'f str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Facets<'f> {
+    categories: Vec<CategoryLink<'f>>,
+    tags: Vec<TagCount<'f>>,
+    price: PriceRange,
+}
+
+#[derive(Serialize)]
+struct TagCount<'f> {
+    tag: &'f str,
+    count: u32,
+}
+
+/// What is paid for the cheapest and the dearest item; 0 without items.
+#[derive(Serialize)]
+struct PriceRange {
+    min: Exact,
+    max: Exact,
+}
+
+#[derive(Serialize)]
+struct SuggestionList<'f> {
+    queries: Vec<String>,
+    categories: Vec<CategoryLink<'f>>,
+    items: Vec<ItemSummary<'f>>,
 }
 
 /// `GET /searchitems?search=…&count=50&skip=0`: a page of matching items and the number of all.
 pub(crate) async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let page = Page { count: req.count(Page::DEFAULT_COUNT)?, skip: req.skip()? };
     let query = super::check_query(req.query("search")?)?;
-    let hits = super::find(&cx, query, page).await?;
-    let item_ids = hits.items.iter().map(|item| item.item_id).collect();
-    let found = SearchPage { items: hits.items, total: hits.total, count: page.count, skip: page.skip };
-    ApiResponse::catalogue(&found, hits.language, item_ids)
+    let parameters = ListParameters::read(&req, cx.region.as_deref())?.with_category(&req)?;
+    let (exact, with_facets) = (flag(&req, "exact")?, flag(&req, "facets")?);
+    let hits = super::find(&cx, query, &parameters, exact, page).await?;
+    let found = hits.found.as_ref();
+    let categories = found.map(|found| links(&found.index.snapshot.categories, &found.categories, cx.language));
+    let facets = found.filter(|_| with_facets).map(|found| facets(&found.index.snapshot, &found.facets, cx.language));
+    let found = SearchPage {
+        items: hits.items,
+        total: hits.total,
+        count: page.count,
+        skip: page.skip,
+        corrected: hits.corrected,
+        categories: categories.unwrap_or_default(),
+        facets,
+    };
+    ApiResponse::catalogue(&found, hits.language, vec![ANY_ITEM])
+}
+
+/// `GET /suggest?search=…&count=8`: completed queries, categories and items for a half-typed query.
+pub(crate) async fn suggest(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+    const DEFAULT_COUNT: i64 = 8;
+    let count = usize::try_from(req.count(DEFAULT_COUNT)?).or_internal()?;
+    let query = super::check_query(req.query("search")?)?;
+    let suggestions = super::suggest(&cx, query, count).await?;
+    let list = SuggestionList {
+        queries: suggestions.queries,
+        categories: links(&suggestions.index.snapshot.categories, &suggestions.categories, cx.language),
+        items: suggestions.items.iter().map(Item::summary).collect(),
+    };
+    ApiResponse::catalogue(&list, suggestions.language, vec![ANY_ITEM])
+}
+
+/// `GET /category/{id}?count=50&skip=0`: items of a category and its descendants.
+pub(crate) async fn category_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+    let page = Page { count: req.count(Page::DEFAULT_COUNT)?, skip: req.skip()? };
+    let parameters = ListParameters::read(&req, cx.region.as_deref())?;
+    if parameters.is_plain() {
+        let (items, language) = catalog::category_items(&cx, req.param("id"), page).await?;
+        let item_ids = items.iter().map(|item| item.item_id).collect();
+        return ApiResponse::catalogue(&items, language, item_ids);
+    }
+    let (items, language) = super::category_items(&cx, req.param("id"), &parameters, page).await?;
+    ApiResponse::catalogue(&items, language, vec![ANY_ITEM])
+}
+
+/// `GET /category/{id}/facets`: how many items of a category each of its categories and tags has, and their prices.
+pub(crate) async fn category_facets(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+    let parameters = ListParameters::read(&req, cx.region.as_deref())?;
+    let found = super::category_facets(&cx, req.param("id"), &parameters).await?;
+    let facets = facets(&found.index.snapshot, &found.facets, cx.language);
+    ApiResponse::catalogue(&facets, Language::Ru, vec![ANY_ITEM])
+}
+
+fn links<'c>(categories: &'c Categories, positions: &[u32], language: Language) -> Vec<CategoryLink<'c>> {
+    positions.iter().map(|position| link(categories, *position, language, None)).collect()
+}
+
+fn link(categories: &Categories, position: u32, language: Language, count: Option<u32>) -> CategoryLink<'_> {
+    let entry = categories.get(position);
+    CategoryLink { id: &entry.id, category_id: entry.category_id, name: entry.name(language).0, count }
+}
+
+fn facets<'s>(snapshot: &'s IndexSnapshot, counts: &FacetCounts, language: Language) -> Facets<'s> {
+    let (min, max) = counts.prices.unwrap_or_default();
+    let roubles = |kopecks: i64| Exact(Decimal::new(kopecks, 2));
+    let categories = counts.categories.iter();
+    let tags = counts.tags.iter();
+    Facets {
+        categories: categories
+            .map(|(position, count)| link(&snapshot.categories, *position, language, Some(*count)))
+            .collect(),
+        tags: tags.map(|(number, count)| TagCount { tag: snapshot.tags.name(*number), count: *count }).collect(),
+        price: PriceRange { min: roubles(min), max: roubles(max) },
+    }
 }

@@ -1,11 +1,32 @@
-//! Full-text search for items.
+//! Search for items: query understanding over an index in memory, with filters, sorts, facets and suggestions.
 //!
-//! The search vectors (`item.search`) hold every language with its own stemming; a query is parsed in all three
-//! languages, whatever the language of the visitor.
+//! The index is derived from PostgreSQL and follows its changes. While it is being built, the database is searched by
+//! full text, in every language with its own stemming.
 
+mod follower;
 pub(crate) mod http;
+mod index;
+mod listing;
+mod live;
+mod query;
+mod ranking;
+mod request;
+mod spelling;
 mod store;
+mod suggest;
+mod text;
 
+use std::sync::Arc;
+
+pub use follower::follow;
+
+use self::index::snapshot::IndexSnapshot;
+use self::listing::{FacetCounts, Filters, Sort};
+use self::live::PublishedIndex;
+use self::query::price::PriceLimits;
+use self::query::understand::{Query, understand};
+use self::ranking::Match;
+use self::request::ListParameters;
 use crate::catalog::Page;
 use crate::catalog::item::{self, Item};
 use crate::foundation::error::{Error, Result};
@@ -14,12 +35,26 @@ use crate::tenant::context::RequestContext;
 
 const MAX_QUERY_CHARS: usize = 512;
 
+/// How many categories a search names.
+const MAX_CATEGORIES: usize = 3;
+
 /// A page of matching items.
 pub(crate) struct Hits {
     pub items: Vec<Item>,
     /// The number of all matches.
     pub total: i64,
     pub language: Language,
+    /// What was searched for, if that is not what was typed.
+    pub corrected: Option<String>,
+    /// The categories whose names the query says, and the facets over all matches, with the state of the index.
+    pub found: Option<Found>,
+}
+
+/// What a search of the index found beside the items.
+pub(crate) struct Found {
+    pub(crate) index: Arc<PublishedIndex>,
+    pub(crate) categories: Vec<u32>,
+    pub(crate) facets: FacetCounts,
 }
 
 /// Trims and validates a search query.
@@ -47,10 +82,131 @@ fn without_minuses(query: &str) -> String {
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// A page of the matching items, best first.
-pub(crate) async fn find(cx: &RequestContext, query: &str, page: Page) -> Result<Hits> {
-    let (rows, total) =
-        store::find(&cx.brand.postgres().await?, &without_minuses(query), cx.region.as_deref(), page).await?;
+/// A page of the matching items, best first. Without other parameters than the page it is answered by the database while
+/// there is no index.
+pub(crate) async fn find(
+    cx: &RequestContext,
+    query: &str,
+    parameters: &ListParameters,
+    exact: bool,
+    page: Page,
+) -> Result<Hits> {
+    let index = match live::current_index(&cx.brand).await {
+        Some(index) => index,
+        None if parameters.is_plain() => return find_in_database(cx, query, page).await,
+        None => live::ready_index(&cx.brand).await?,
+    };
+    let snapshot = &index.snapshot;
+    let query = understand(snapshot, &index.synonyms, query, exact);
+    let Some(filters) = parameters.filters(snapshot) else { return none_found(index) };
+    let (matches, categories) = matching(snapshot, &query, filters);
+    let facets = listing::facets(snapshot, &matches);
+    let total = i64::try_from(matches.len()).unwrap_or(i64::MAX);
+    let (items, language) = load_page(cx, snapshot, matches, parameters.sort, page).await?;
+    let corrected = query.corrected.filter(|_| total > 0);
+    let categories = categories.into_iter().take(MAX_CATEGORIES).collect();
+    Ok(Hits { items, total, language, corrected, found: Some(Found { index, categories, facets }) })
+}
+
+fn none_found(index: Arc<PublishedIndex>) -> Result<Hits> {
+    let found = Found { index, categories: Vec::new(), facets: FacetCounts::default() };
+    Ok(Hits { items: Vec::new(), total: 0, language: Language::Ru, corrected: None, found: Some(found) })
+}
+
+/// The matches that pass the filters and the query's own price limits, and the categories that the query says.
+fn matching(snapshot: &IndexSnapshot, query: &Query, mut filters: Filters) -> (Vec<Match>, Vec<u32>) {
+    let tighter = |a: Option<i64>, b: Option<i64>, choose: fn(i64, i64) -> i64| match (a, b) {
+        (Some(a), Some(b)) => Some(choose(a, b)),
+        (a, b) => a.or(b),
+    };
+    filters.price_min = tighter(filters.price_min, query.price.min, i64::max);
+    filters.price_max = tighter(filters.price_max, query.price.max, i64::min);
+    if query.words.is_empty() && query.price == PriceLimits::default() {
+        return (Vec::new(), Vec::new());
+    }
+    if query.words.is_empty() {
+        return (listing::all_items(snapshot, &filters), Vec::new());
+    }
+    let resolved = listing::ResolvedFilters::new(snapshot, &filters);
+    ranking::matches(snapshot, query, |segment, document| resolved.pass(snapshot, segment, document))
+}
+
+/// Reads the items of a page, in its order.
+async fn load_page(
+    cx: &RequestContext,
+    snapshot: &IndexSnapshot,
+    matches: Vec<Match>,
+    sort: Option<Sort>,
+    page: Page,
+) -> Result<(Vec<Item>, Language)> {
+    let skip = usize::try_from(page.skip).unwrap_or(usize::MAX);
+    let count = usize::try_from(page.count).unwrap_or(0);
+    let ids = listing::page(snapshot, matches, sort, skip, count);
+    if ids.is_empty() {
+        return Ok((Vec::new(), Language::Ru));
+    }
+    item::load_list(&cx.brand.postgres().await?, &ids, cx.language).await
+}
+
+async fn find_in_database(cx: &RequestContext, query: &str, page: Page) -> Result<Hits> {
+    let client = cx.brand.postgres().await?;
+    let (rows, total) = store::find(&client, &without_minuses(query), cx.region.as_deref(), page).await?;
     let (items, language) = item::read_list(&rows, cx.language)?;
-    Ok(Hits { items, total, language })
+    Ok(Hits { items, total, language, corrected: None, found: None })
+}
+
+/// The items of a category and of those below it, sorted or filtered.
+///
+/// # Errors
+/// 404 for a category that does not exist or is hidden.
+pub(crate) async fn category_items(
+    cx: &RequestContext,
+    key: &str,
+    parameters: &ListParameters,
+    page: Page,
+) -> Result<(Vec<Item>, Language)> {
+    let index = live::ready_index(&cx.brand).await?;
+    let matches = items_of_category(&index.snapshot, key, parameters)?;
+    load_page(cx, &index.snapshot, matches, parameters.sort, page).await
+}
+
+/// The facets of the items of a category, filtered.
+///
+/// # Errors
+/// 404 for a category that does not exist or is hidden.
+pub(crate) async fn category_facets(cx: &RequestContext, key: &str, parameters: &ListParameters) -> Result<Found> {
+    let index = live::ready_index(&cx.brand).await?;
+    let matches = items_of_category(&index.snapshot, key, parameters)?;
+    let facets = listing::facets(&index.snapshot, &matches);
+    Ok(Found { index, categories: Vec::new(), facets })
+}
+
+fn items_of_category(snapshot: &IndexSnapshot, key: &str, parameters: &ListParameters) -> Result<Vec<Match>> {
+    let category = snapshot.categories.find(key).ok_or_else(|| Error::not_found("category"))?;
+    let filters = parameters.filters(snapshot).unwrap_or_default();
+    Ok(listing::all_items(snapshot, &Filters { category: Some(category), ..filters }))
+}
+
+/// Suggestions for a half-typed query.
+pub(crate) struct Suggestions {
+    pub queries: Vec<String>,
+    pub index: Arc<PublishedIndex>,
+    /// Positions in the index.
+    pub categories: Vec<u32>,
+    pub items: Vec<Item>,
+    pub language: Language,
+}
+
+/// At most `count` suggestions of each kind.
+pub(crate) async fn suggest(cx: &RequestContext, text: &str, count: usize) -> Result<Suggestions> {
+    let index = live::ready_index(&cx.brand).await?;
+    let snapshot = &index.snapshot;
+    let query = understand(snapshot, &index.synonyms, text, false);
+    let filters = Filters { region: cx.region.clone(), ..Filters::default() };
+    let (matches, said) = matching(snapshot, &query, filters);
+    let queries = suggest::completions(&index, text, &query, count);
+    let categories = suggest::categories(snapshot, &said, text, &matches, MAX_CATEGORIES);
+    let page = Page { count: i64::try_from(count).unwrap_or(i64::MAX), skip: 0 };
+    let (items, language) = load_page(cx, snapshot, matches, None, page).await?;
+    Ok(Suggestions { queries, categories, items, language, index })
 }

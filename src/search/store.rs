@@ -1,7 +1,13 @@
-//! SQL of the search.
+//! SQL of the search: the items and categories of the index, and the search in the database while there is no index.
 
-use tokio_postgres::Row;
+use rust_decimal::prelude::ToPrimitive;
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde_json::Value;
+use tokio_postgres::{Client, Row};
 
+use super::index::builder::IndexedItem;
+use super::index::categories::{Categories, CategoryInput};
+use super::index::snapshot::{RegionSets, Tags};
 use crate::catalog::Page;
 use crate::foundation::error::Result;
 use crate::foundation::language::Language;
@@ -23,4 +29,141 @@ pub(super) async fn find(
     // Beyond the last match there is one row with the total alone.
     rows.retain(|row| row.get::<_, Option<i64>>("item_id").is_some());
     Ok((rows, total))
+}
+
+/// The shown categories, those above before those below.
+pub(super) async fn index_categories(client: &Client) -> Result<Vec<CategoryInput>> {
+    let rows = client
+        .query(
+            "select category_id, id, parent_id, name, translations from category where shown
+             order by cardinality(path), category_id",
+            &[],
+        )
+        .await?;
+    let categories = rows.iter().map(|row| {
+        let translations: Value = row.try_get("translations")?;
+        let name: String = row.try_get("name")?;
+        let mut names = vec![(Language::Ru, name)];
+        names.extend(translated_names(&translations));
+        Ok(CategoryInput {
+            category_id: row.try_get("category_id")?,
+            id: row.try_get("id")?,
+            parent_id: row.try_get("parent_id")?,
+            names,
+        })
+    });
+    categories.collect()
+}
+
+fn translated_names(translations: &Value) -> impl Iterator<Item = (Language, String)> {
+    let others = Language::ALL.iter().filter(|language| **language != Language::Ru);
+    others.filter_map(|language| {
+        let name = translations.get(language.tag())?.get("name")?.as_str()?;
+        (!name.is_empty()).then(|| (*language, name.to_owned()))
+    })
+}
+
+/// A listed item as it is indexed.
+pub(super) struct ItemRow {
+    pub item_id: i64,
+    category_id: i64,
+    name: String,
+    translations: Value,
+    tags: Vec<String>,
+    fields: Value,
+    texts: Vec<String>,
+    price: Decimal,
+    discount: Decimal,
+    in_stock: bool,
+    rating: Decimal,
+    priority: i32,
+    regions: Vec<String>,
+}
+
+/// Listed items in the order of their numbers, after this one.
+pub(super) async fn index_items_after(client: &Client, after: i64, limit: i64) -> Result<Vec<ItemRow>> {
+    let rows = client.query(include_str!("index_items_after.sql"), &[&after, &limit]).await?;
+    rows.iter().map(ItemRow::read).collect()
+}
+
+/// Those of the items that are listed, in the order of their numbers.
+pub(super) async fn index_items(client: &Client, ids: &[i64]) -> Result<Vec<ItemRow>> {
+    let rows = client.query(include_str!("index_items.sql"), &[&ids]).await?;
+    rows.iter().map(ItemRow::read).collect()
+}
+
+impl ItemRow {
+    fn read(row: &Row) -> Result<ItemRow> {
+        let quantity: Option<i32> = row.try_get("quantity")?;
+        let remainings: Option<String> = row.try_get("remainings")?;
+        let simple: Option<String> = row.try_get("simple_description")?;
+        let description: String = row.try_get("description")?;
+        Ok(ItemRow {
+            item_id: row.try_get("item_id")?,
+            category_id: row.try_get("node_id")?,
+            name: row.try_get("name")?,
+            translations: row.try_get("translations")?,
+            tags: row.try_get("tags")?,
+            fields: row.try_get("description_fields")?,
+            texts: simple.into_iter().chain([description]).filter(|text| !text.is_empty()).collect(),
+            price: row.try_get("price")?,
+            discount: row.try_get("discount")?,
+            in_stock: quantity.map_or(remainings.as_deref() != Some("out"), |quantity| quantity > 0),
+            rating: row.try_get("rating")?,
+            priority: row.try_get("priority")?,
+            regions: row.try_get("regions")?,
+        })
+    }
+
+    /// `decimals`: of the discounted price, in roubles. `None` for an item of a category that is not in the index yet; the category's change rebuilds it.
+    pub(super) fn into_indexed(
+        self,
+        categories: &Categories,
+        tags: &mut Tags,
+        region_sets: &mut RegionSets,
+        decimals: u32,
+    ) -> Option<IndexedItem> {
+        let exact = self.price * (Decimal::ONE_HUNDRED - self.discount) / Decimal::ONE_HUNDRED;
+        let paid =
+            exact.round_dp_with_strategy(decimals, RoundingStrategy::MidpointAwayFromZero) * Decimal::ONE_HUNDRED;
+        let (brands, fields) = split_fields(&self.fields);
+        let mut texts = self.texts;
+        for language in Language::ALL {
+            let translation = self.translations.get(language.tag());
+            let text = translation.and_then(|translation| translation.get("simpleDescription")?.as_str());
+            texts.extend(text.map(str::to_owned));
+        }
+        Some(IndexedItem {
+            item_id: self.item_id,
+            translated_names: translated_names(&self.translations).map(|(_, name)| name).collect(),
+            name: self.name,
+            brands,
+            tag_numbers: self.tags.iter().map(|tag| tags.number(tag)).collect(),
+            tags: self.tags,
+            fields,
+            descriptions: texts,
+            category: categories.position(self.category_id)?,
+            price: paid.to_i64()?,
+            priority: self.priority,
+            rating: (self.rating * Decimal::TEN).to_u8().unwrap_or(0),
+            in_stock: self.in_stock,
+            discounted: !self.discount.is_zero(),
+            regions: region_sets.number(&self.regions),
+        })
+    }
+}
+
+/// The values of the fields: brands apart.
+fn split_fields(fields: &Value) -> (Vec<String>, Vec<String>) {
+    const BRAND_KEYS: [&str; 6] = ["бренд", "brand", "производитель", "vendor", "марка", "торговая марка"];
+    let (mut brands, mut others) = (Vec::new(), Vec::new());
+    for field in fields.as_array().into_iter().flatten() {
+        let text = |name: &str| field.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (key, value) = (text("key").trim().to_lowercase(), text("value"));
+        let values = if BRAND_KEYS.contains(&key.as_str()) { &mut brands } else { &mut others };
+        if !value.is_empty() {
+            values.push(value.to_owned());
+        }
+    }
+    (brands, others)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,10 +18,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::collector;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, ExpositionFormat};
 use crate::tenant::brands::{Brands, SharedBrands};
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// From the accept to the end of the request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,7 +63,7 @@ async fn handle(request: &Request<Incoming>, brands: &Brands) -> Response<Full<B
     match request.uri().path() {
         "/healthz" => respond(StatusCode::OK, &json!({ "alive": true })),
         "/readyz" => ready(brands).await,
-        "/metrics" => metrics(brands).await,
+        "/metrics" => metrics(brands, request.headers()).await,
         _ => respond(StatusCode::NOT_FOUND, &json!({ "error": "There is no such path." })),
     }
 }
@@ -92,13 +90,16 @@ async fn ready(brands: &Brands) -> Response<Full<Bytes>> {
     respond(status, &json!({ "ready": ready, "serving": serving, "brands": by_name }))
 }
 
-/// OpenMetrics text, version 1.0.0.
-async fn metrics(brands: &Brands) -> Response<Full<Bytes>> {
+/// The metrics in the format that the scraper accepts.
+async fn metrics(brands: &Brands, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    let accepted: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format = ExpositionFormat::from_accept(&accepted.join(","));
     collector::collect(&brands.running).await;
-    match metrics::render() {
+    match metrics::render(format) {
         Ok(text) => {
             let mut response = Response::new(Full::new(Bytes::from(text)));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+            response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
             response
         }
         Err(error) => {

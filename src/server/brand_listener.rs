@@ -79,7 +79,7 @@ impl BrandListener {
         let stamps = stamp_files(&brand.config.tls);
         let certificate_files = Mutex::new(CertificateFiles { stamps: stamps.clone(), has_failed: false });
         let identity = load_identity(&brand)?;
-        let clients = Clients::new(brand.account.clone(), brand.config.limits);
+        let clients = Clients::new(brand.account.clone(), brand.config.limits, brand.metrics.clone());
         let state = ListenerState::new(brand, router.clone(), (stamps, identity), &clients, &shutdown);
         state.record_expiry();
         Ok(BrandListener(Arc::new(Inner {
@@ -199,7 +199,7 @@ impl connection::ConnectionHandler for BrandListener {
     fn handle(
         &self,
         request: Request<Incoming>,
-        client: &ConnectionClient,
+        client: &Arc<ConnectionClient>,
     ) -> impl Future<Output = Response<ResponseBody>> + Send + use<> {
         let state = self.0.state.load();
         match state.service.try_cached(request) {

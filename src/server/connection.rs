@@ -25,7 +25,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::{Limits, Timeouts};
-use crate::server::clients::{Clients, ConnectionClient, ConnectionHandle, ConnectionSlot};
+use crate::server::clients::{Clients, ConnectionClient, ConnectionSlot};
+use crate::server::connection_handle::ConnectionHandle;
 use crate::server::connection_state::{ConnectionState, InFlight};
 pub(crate) use crate::server::connection_timeouts::CLOSE_GRACE;
 use crate::server::connection_timeouts::{Action, Phase, Policy, Protocol};
@@ -68,7 +69,7 @@ pub trait ConnectionHandler: Clone + Send + Sync + 'static {
     fn handle(
         &self,
         request: Request<Incoming>,
-        client: &ConnectionClient,
+        client: &Arc<ConnectionClient>,
     ) -> impl Future<Output = Response<ResponseBody>> + Send + use<Self>;
 }
 
@@ -84,11 +85,11 @@ pub(crate) async fn serve<S: ConnectionHandler>(
 ) {
     let _open = settings.metrics.connection_opened();
     let Some((slot, stream)) = Box::pin(handshake(stream, peer, slot, &settings)).await else { return };
-    let (state, client) = (Arc::new(ConnectionState::new()), slot.client.clone());
-    client.handle.set_state(&state);
+    let state = Arc::new(ConnectionState::new());
+    slot.client.handle.set_state(&state);
     match stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        true => Box::pin(serve_h2(stream, client, state, settings, service)).await,
-        false => Box::pin(serve_h1(stream, client, state, settings, service)).await,
+        true => Box::pin(serve_h2(stream, slot, state, settings, service)).await,
+        false => Box::pin(serve_h1(stream, slot, state, settings, service)).await,
     }
 }
 
@@ -145,7 +146,7 @@ async fn handshake(
 
 async fn serve_h2<S: ConnectionHandler>(
     stream: TlsTcpStream,
-    client: ConnectionClient,
+    slot: ConnectionSlot,
     state: Arc<ConnectionState>,
     settings: ConnectionSettings,
     service: S,
@@ -153,13 +154,13 @@ async fn serve_h2<S: ConnectionHandler>(
     let stream = CoalescingStream::new(stream, state.clone());
     let executor = InlineExecutor::new(stream.clone());
     // No keep-alive PINGs: a slow reader with large windows receives one only behind all that it has not read yet.
-    let handle = client.handle.clone();
+    let handle = slot.client.handle.clone();
     let connection = hyper::server::conn::http2::Builder::new(executor.clone())
         .max_concurrent_streams(settings.limits.h2_streams)
         .max_header_list_size(settings.limits.head_bytes)
         .serve_connection(
             TokioIo::new(stream.clone()),
-            hyper_service(service, client, &state, &settings, |body, request| {
+            hyper_service(service, slot.client.clone(), &state, &settings, |body, request| {
                 TrackedBody::new(body, Some(request.into_body()))
             }),
         );
@@ -167,7 +168,30 @@ async fn serve_h2<S: ConnectionHandler>(
     // Dropped before the client may linger, with all that waits to be sent.
     let exit = { drive(pin!(connection), &executor, control, settings.policy(Protocol::Http2)).await };
     if let Exit::Closed { linger_until } = exit {
-        let _ = tokio::time::timeout_at(linger_until, stream.linger(CLOSE_GRACE)).await;
+        linger(&stream, slot, linger_until, &settings).await;
+    }
+}
+
+/// Gives the client of a closed connection until `until` to read the last bytes; when others need the connection, or during
+/// shutdown, no longer than others have to close.
+async fn linger(stream: &CoalescingStream, slot: ConnectionSlot, until: Instant, settings: &ConnectionSettings) {
+    let (handle, mut slot, mut until) = (slot.client.handle.clone(), Some(slot), until);
+    let mut lingering = pin!(stream.linger(CLOSE_GRACE));
+    let mut is_closing = false;
+    loop {
+        tokio::select! {
+            () = &mut lingering => return,
+            () = tokio::time::sleep_until(until) => return,
+            () = handle.evicted(), if slot.is_some() => {
+                // Others need not wait for this client.
+                slot = None;
+                until = until.min(Instant::now() + CLOSE_GRACE);
+            }
+            () = settings.shutdown.closing(), if !is_closing => {
+                is_closing = true;
+                until = until.min(settings.shutdown.close_deadline(settings.timeouts.drain));
+            }
+        }
     }
 }
 
@@ -176,12 +200,12 @@ async fn serve_h2<S: ConnectionHandler>(
 /// would be read as a request.
 async fn serve_h1<S: ConnectionHandler>(
     stream: TlsTcpStream,
-    client: ConnectionClient,
+    slot: ConnectionSlot,
     state: Arc<ConnectionState>,
     settings: ConnectionSettings,
     service: S,
 ) {
-    let handle = client.handle.clone();
+    let handle = slot.client.handle.clone();
     let mut builder = hyper::server::conn::http1::Builder::new();
     // hyper's timer would be armed with every request; the policy enforces this timeout too.
     // A client that shuts down its side behind a complete request still gets the response.
@@ -192,7 +216,8 @@ async fn serve_h1<S: ConnectionHandler>(
     }
     let mut stream = RewindableStream::new(stream, state.clone());
     // The stream itself tracks what is written.
-    let mut service = hyper_service(service, client, &state, &settings, |body, _| TrackedBody::new(body, None));
+    let mut service =
+        hyper_service(service, slot.client.clone(), &state, &settings, |body, _| TrackedBody::new(body, None));
     let control = Control { state: &state, handle: &handle, shutdown: &settings.shutdown };
     loop {
         let policy = settings.policy(Protocol::Http1 { parkable_from: Instant::now() });
@@ -236,7 +261,7 @@ async fn park(stream: &RewindableStream, control: Control<'_>, policy: Policy) -
 /// The service that hyper calls with each request. `wrap` makes the body that hyper writes.
 fn hyper_service<S: ConnectionHandler, B: Body + 'static>(
     service: S,
-    client: ConnectionClient,
+    client: Arc<ConnectionClient>,
     state: &Arc<ConnectionState>,
     settings: &ConnectionSettings,
     wrap: fn(ResponseBody, InFlight) -> B,
@@ -337,6 +362,8 @@ where
                 connection.as_mut().graceful_shutdown();
                 phase = Phase::GoingAway { close_at: now + CLOSE_GRACE };
             }
+            // The decision is made above.
+            () = handle.aborted(), if phase != Phase::Serving => {}
             () = shutdown.closing(), if !matches!(phase, Phase::Closing { .. }) => {
                 connection.as_mut().graceful_shutdown();
                 phase = Phase::Closing { since: Instant::now(), deadline: shutdown.close_deadline(policy.timeouts.drain) };

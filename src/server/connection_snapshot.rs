@@ -16,6 +16,8 @@ pub(super) struct Snapshot {
     pub created_at: Instant,
     /// The end of the last request, or the last progress of a slow response; `created_at` before.
     pub last_activity: Instant,
+    /// When the client last took part of a response, or when there was the first response that it has not taken.
+    pub last_taken: Instant,
     pub head: Head,
     /// The connection has seen that the shutdown began to drain.
     pub is_draining: bool,

@@ -35,6 +35,8 @@ pub(super) struct ConnectionState {
     created_at: Instant,
     /// The end of the last request, or the last progress of a slow response.
     last_activity_ms: AtomicU64,
+    /// When the client last took part of a response, or when there was the first response that it has not taken.
+    last_taken_ms: AtomicU64,
     /// A [`Head`]: [`NO_HEAD`], or the time shifted left by one with the lowest bit set for [`Head::Partial`].
     head: AtomicU64,
 
@@ -78,6 +80,7 @@ impl ConnectionState {
             sent_bytes: AtomicU64::new(0),
             created_at: Instant::now(),
             last_activity_ms: AtomicU64::new(0),
+            last_taken_ms: AtomicU64::new(0),
             head: AtomicU64::new(NO_HEAD),
             is_draining: AtomicBool::new(false),
             owes_write: AtomicBool::new(false),
@@ -94,6 +97,7 @@ impl ConnectionState {
             sent_bytes: self.sent_bytes.load(Relaxed),
             created_at: self.created_at,
             last_activity: self.at(self.last_activity_ms.load(Relaxed)),
+            last_taken: self.at(self.last_taken_ms.load(Relaxed)),
             head: match (head, head & 1) {
                 (NO_HEAD, _) => Head::None,
                 (_, 0) => Head::Possible { since: self.at(head >> 1) },
@@ -155,7 +159,7 @@ impl ConnectionState {
             self.write.store(WriteState::Pending as u8, Relaxed);
         }
         if was_blocked {
-            self.touch();
+            self.taken();
         }
     }
 
@@ -170,7 +174,7 @@ impl ConnectionState {
         self.write.store(WriteState::Flushed as u8, Relaxed);
         self.owes_write.store(false, Relaxed);
         if was_blocked {
-            self.touch();
+            self.taken();
         }
     }
 
@@ -191,6 +195,21 @@ impl ConnectionState {
         self.last_activity_ms.store(self.now_ms(), Relaxed);
     }
 
+    /// Records that the client takes its responses.
+    fn taken(&self) {
+        self.touch();
+        self.last_taken_ms.store(self.last_activity_ms.load(Relaxed), Relaxed);
+    }
+
+    /// Records the end of a request: a client that has taken all other responses begins to take this one.
+    fn request_ended(&self) {
+        if self.write_state() == WriteState::Flushed && !self.bodies.load().any() {
+            self.taken();
+        } else {
+            self.touch();
+        }
+    }
+
     fn at(&self, ms: u64) -> Instant {
         self.created_at + Duration::from_millis(ms)
     }
@@ -209,6 +228,8 @@ impl InFlight {
     /// Ends the request and starts its response body (HTTP/2).
     pub(super) fn into_body(self) -> BodyInFlight {
         let Tracked { state, during_drain } = &self.0;
+        // Before its own body counts.
+        state.request_ended();
         state.bodies.of(*during_drain).fetch_add(1, Relaxed);
         BodyInFlight(Tracked { state: state.clone(), during_drain: *during_drain })
     }
@@ -217,7 +238,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let Tracked { state, during_drain } = &self.0;
-        state.touch();
+        state.request_ended();
         if !during_drain && state.is_draining.load(Relaxed) {
             state.owes_write.store(true, Relaxed);
         }
@@ -231,7 +252,7 @@ pub(super) struct BodyInFlight(Tracked);
 impl BodyInFlight {
     /// Part of the body was handed over.
     pub(super) fn progressed(&self) {
-        self.0.state.touch();
+        self.0.state.taken();
     }
 }
 
@@ -294,6 +315,28 @@ mod tests {
         assert!(state.snapshot().idle_since().is_some());
         state.set_last_response();
         assert_eq!(state.snapshot().idle_since(), None, "no further request is read");
+    }
+
+    #[test]
+    fn only_what_the_client_takes_counts_as_taken() {
+        let state = Arc::new(ConnectionState::new());
+        let pause = || std::thread::sleep(Duration::from_millis(2));
+        pause();
+        let first = state.start_request().into_body();
+        let since = state.snapshot().last_taken;
+        assert!(since > state.created_at, "it begins to take the first response");
+        pause();
+        let second = state.start_request().into_body();
+        drop(state.start_request());
+        let snapshot = state.snapshot();
+        assert!(snapshot.last_taken == since && snapshot.last_activity > since, "it sends requests, and takes nothing");
+        second.progressed();
+        assert!(state.snapshot().last_taken > since);
+        let since = state.snapshot().last_taken;
+        drop((first, second));
+        pause();
+        drop(state.start_request());
+        assert!(state.snapshot().last_taken > since, "HTTP/1.1, where the stream tells what was written");
     }
 
     #[test]

@@ -179,6 +179,7 @@ mod tests {
                 sent_bytes: 0,
                 created_at: start,
                 last_activity: start,
+                last_taken: start,
                 head: Head::None,
                 is_draining: false,
             };

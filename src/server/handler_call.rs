@@ -111,7 +111,7 @@ impl Call<'_> {
             let pattern = route.pattern;
             let make = async {
                 is_shared = false;
-                let (response, _permit) = self.call(route, context, permit).await?;
+                let (response, _permit) = self.call(route, context, permit, None).await?;
                 response.into_cached(pattern)
             };
             brand.cache.fetch_or_stale(key, brand.config.timeouts.request, make).await
@@ -140,21 +140,20 @@ impl Call<'_> {
         };
         drop(body);
         let called = async {
-            context.check_rules(&route.rules, self.headers).await?;
+            // The rules may wait for Redis.
             let permit = self.permit(lane)?;
+            context.check_rules(&route.rules, self.headers).await?;
             route.req = route.req.with_body(self.headers.clone(), bytes);
-            self.call(route, context.clone(), permit).await
+            self.call(route, context.clone(), permit, received).await
         };
-        let called = called.await;
-        drop(received);
-        let (result, permit) = match called {
+        let (result, permit) = match called.await {
             Ok((response, permit)) => (Ok(Content::Response(response)), Some(permit)),
             Err(error) => (Err(error), None),
         };
         Outcome { result, context: Some(context), permit, body: BodyState::Read, lane }
     }
 
-    /// The whole body, and what is reserved for it. A request whose body is still on its way is an upload, of which each
+    /// The whole body, and what is reserved for it until the handler has ended. A request whose body is still on its way is an upload, of which each
     /// client may have a few.
     async fn read_body(&self, body: &mut RequestBody, lane: Lane) -> Result<(Bytes, Option<Reservation>)> {
         if body.is_end() {
@@ -165,8 +164,9 @@ impl Call<'_> {
         let mut held = account.hold(Resource::Bytes, 0);
         let deadline = tokio::time::Instant::from_std(self.started_at) + self.timeout();
         let bytes = {
-            let mut read =
-                pin!(body.read(|bytes| held.grow(bytes, self.percent(lane)).map_err(refused(Resource::Bytes))));
+            let mut read = pin!(body.read(|bytes| {
+                self.client.grow(&mut held, bytes, self.percent(lane)).map_err(refused(Resource::Bytes))
+            }));
             let mut polls = 0;
             let first = std::future::poll_fn(|cx| match read.as_mut().poll(cx) {
                 Poll::Ready(read) => Poll::Ready(Some(read)),
@@ -199,22 +199,27 @@ impl Call<'_> {
 
     /// The permit of a request that is here as a whole.
     fn permit(&self, lane: Lane) -> Result<Reservation> {
-        let reserved = self.client.account.reserve(Resource::Requests, 1, self.percent(lane));
+        let reserved = self.client.reserve(Resource::Requests, 1, self.percent(lane));
         reserved.map_err(|level| overloaded(self.brand, Resource::Requests, level))
     }
 
-    /// Calls a handler within what is left of the request timeout. Its permit is held as long as it runs, also after its
-    /// client has disconnected.
+    /// Calls a handler within what is left of the request timeout. Its permit and what is reserved for its body are held as long
+    /// as it runs, also after its client has disconnected.
     async fn call(
         &self,
         route: Route<'_, RequestContext>,
         context: RequestContext,
         permit: Reservation,
+        received: Option<Reservation>,
     ) -> Result<(ApiResponse, Reservation)> {
         let mode = route.rules.task_mode;
         let timeout = self.timeout().saturating_sub(self.started_at.elapsed());
         let handler = route.call(context);
-        let handler = async move { Ok((handler.await?, permit)) };
+        let handler = async move {
+            let response = handler.await;
+            drop(received);
+            Ok((response?, permit))
+        };
         match mode {
             TaskMode::CancelOnDisconnect => {
                 let caught = AssertUnwindSafe(handler).catch_unwind();

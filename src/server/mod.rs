@@ -6,6 +6,7 @@ mod admission;
 pub mod brand_listener;
 pub(crate) mod clients;
 pub(crate) mod connection;
+mod connection_handle;
 mod connection_snapshot;
 pub(crate) mod connection_state;
 mod connection_timeouts;

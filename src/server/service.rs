@@ -24,7 +24,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use crate::foundation::error::{Error, Kind, Result};
 use crate::http::cached_response::CachedResponse;
 use crate::http::cors::{self, Origin};
-use crate::http::rate_limit::QuotaUsage;
+use crate::http::rate_limit::{Quota, QuotaUsage};
 use crate::http::request::RequestBody;
 use crate::http::request_head;
 use crate::http::request_id;
@@ -73,6 +73,7 @@ struct RequestHead {
 
 impl BrandService {
     pub(crate) fn new(brand: Arc<Brand>, router: Arc<Router<RequestContext>>) -> BrandService {
+        brand.metrics.register(router.entries(), Quota::ALL.into_iter().map(Quota::name));
         BrandService { brand, router }
     }
 
@@ -100,7 +101,7 @@ impl BrandService {
     pub(crate) async fn handle(
         &self,
         request: Box<PendingRequest>,
-        client: ConnectionClient,
+        client: Arc<ConnectionClient>,
     ) -> Response<ResponseBody> {
         let PendingRequest { started_at, parts, body, request_id, origin, cache_key } = *request;
         let body = RequestBody::new(body, self.brand.config.limits.body_bytes, request_head::awaits_continue(&parts));
@@ -183,7 +184,7 @@ impl BrandService {
         if !is_shared {
             let bytes = response.body().size_hint().lower() + RESPONSE_OVERHEAD_BYTES;
             let percent = handler_call::percent(&self.brand, outcome.lane);
-            let bytes = match client.account.reserve(Resource::Bytes, bytes, percent) {
+            let bytes = match client.reserve(Resource::Bytes, bytes, percent) {
                 Ok(bytes) => {
                     client.bytes_granted();
                     bytes

@@ -95,11 +95,27 @@ pub(super) async fn of_user(redis: &Redis, user_id: i64, now: Timestamp) -> Resu
     Ok(sessions)
 }
 
-/// Ends the oldest sessions of a user who has more than the limit.
+/// Ends the oldest sessions of a user who has more than the limit. Sessions that expired because they were not used leave the index
+/// first, so that they are not counted.
 async fn add_to_index(redis: &Redis, user_id: i64, hash: &str, now: Timestamp, config: &SessionConfig) -> Result<()> {
-    let mut script = INDEX.key(index_key(redis, user_id));
-    script.arg(hash).arg(now.as_millisecond()).arg(ms(config.lifetime)).arg(config.max_per_user);
-    let surplus: Vec<String> = redis.run_script(&script).await?;
+    let (index, unused_ms) = (index_key(redis, user_id), ms(config.idle_timeout + config.expired_retention));
+    let add = async |unused_ms: u64, gone: &[String]| -> Result<(Vec<String>, Vec<String>)> {
+        let mut script = INDEX.key(&index);
+        script.arg(hash).arg(now.as_millisecond()).arg(ms(config.lifetime)).arg(config.max_per_user);
+        redis.run_script(script.arg(unused_ms).arg(gone)).await
+    };
+    let (mut surplus, unused) = add(unused_ms, &[]).await?;
+    if !unused.is_empty() {
+        let mut gone = Vec::new();
+        for hash in unused {
+            let exists: bool = redis.run(redis::cmd("EXISTS").arg(key(redis, &hash))).await?;
+            if !exists {
+                gone.push(hash);
+            }
+        }
+        // None is older than its lifetime.
+        (surplus, _) = add(ms(config.lifetime) + 1, &gone).await?;
+    }
     for hash in surplus {
         // A session that is just being created must not survive it.
         end(redis, &hash, true, config).await?;

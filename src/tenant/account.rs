@@ -149,11 +149,7 @@ impl Account {
 
     /// Holds `amount` whatever the bounds are: for what exists already and cannot be refused any more.
     pub(crate) fn hold(self: &Arc<Account>, resource: Resource, amount: u64) -> Reservation {
-        let mut account = Some(self);
-        while let Some(at) = account {
-            at.held[resource as usize].fetch_add(amount, Ordering::Relaxed);
-            account = at.parent.as_ref();
-        }
+        hold(self, resource, amount);
         Reservation { account: self.clone(), resource, amount }
     }
 
@@ -212,11 +208,25 @@ impl Reservation {
         self.amount += amount;
         Ok(())
     }
+
+    /// Holds `amount` more whatever the bounds are.
+    pub(crate) fn grow_beyond(&mut self, amount: u64) {
+        hold(&self.account, self.resource, amount);
+        self.amount += amount;
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         release(&self.account, self.resource, self.amount);
+    }
+}
+
+fn hold(account: &Arc<Account>, resource: Resource, amount: u64) {
+    let mut account = Some(account);
+    while let Some(at) = account {
+        at.held[resource as usize].fetch_add(amount, Ordering::Relaxed);
+        account = at.parent.as_ref();
     }
 }
 
@@ -308,7 +318,9 @@ mod tests {
     #[test]
     fn what_cannot_be_refused_is_held_beyond_the_bounds() {
         let (brand, _, connection) = accounts();
-        let held = connection.hold(Resource::Bytes, 5_000);
+        let mut held = connection.hold(Resource::Bytes, 4_000);
+        held.grow_beyond(1_000);
+        assert_eq!(brand.held(Resource::Bytes), 5_000);
         assert!(connection.is_over(Resource::Bytes) && brand.is_over(Resource::Bytes));
         assert_eq!(connection.reserve(Resource::Bytes, 1, 100).err(), Some(Level::Connection));
         drop(held);

@@ -26,6 +26,7 @@ use crate::platform::redis::Redis;
 use crate::telemetry::metrics::Metrics;
 use crate::tenant::account::{Account, Bounds, Level};
 use crate::tenant::cache::{self, Cache};
+use crate::tenant::components::Components;
 
 /// The time limit of a readiness check of one dependency.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,6 +58,8 @@ pub struct Brand {
     pub metrics: Metrics,
     /// Encoded responses of the catalogue.
     pub cache: Arc<Cache>,
+    /// State of the domains.
+    pub(crate) components: Arc<Components>,
     /// What clients hold of the brand's limits.
     pub(crate) account: Arc<Account>,
     /// Limits concurrent checkouts to half of the pool, so that other requests get a connection.
@@ -78,10 +81,25 @@ pub struct Brand {
 
 impl Brand {
     /// Builds a brand without opening connections.
+    ///
+    /// # Errors
+    /// The URL of Redis or the bank's certificate authority cannot be used.
     pub fn new(config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
+        let account = Account::new(Level::Brand, &Bounds::of_brand(&config.limits), None);
+        Brand::with_account(config, purpose, account)
+    }
+
+    /// Builds a brand in place of this one, sharing nothing with it but the account of what its clients hold.
+    ///
+    /// # Errors
+    /// As [`Brand::new`].
+    pub fn rebuilt(&self, config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
+        Brand::with_account(config, purpose, self.account.clone())
+    }
+
+    fn with_account(config: BrandConfig, purpose: Purpose, account: Arc<Account>) -> Result<Arc<Brand>> {
         let redis = Redis::new(&config.name, &config.redis)?;
         let pool = postgres::pool(&config.database, purpose.pool_size(&config.database), purpose);
-        let account = Account::new(Level::Brand, &Bounds::of_brand(&config.limits), None);
         let database_monitor = DatabaseMonitor::new(&config.name, &config.database);
         let shared_connections = Arc::new(SharedConnections::new(&config.database, purpose, database_monitor.clone()));
         let pool_size = purpose.pool_size(&config.database);
@@ -96,6 +114,7 @@ impl Brand {
             clock: Clock::default(),
             metrics: Metrics::of(&config.name),
             cache: Arc::new(Cache::new(config.cache_bytes)),
+            components: Arc::default(),
             is_ready: Arc::default(),
             response_timeout: purpose.response_timeout(&config.database),
             database_monitor,
@@ -139,6 +158,7 @@ impl Brand {
             provider_http: provider_http_client(&config)?,
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
+            components: self.components.clone(),
             is_ready: self.is_ready.clone(),
             redis: self.redis.clone(),
             account: self.account.clone(),

@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub mod brand;
 pub mod brands;
 pub(crate) mod cache;
+pub(crate) mod components;
 pub(crate) mod context;
 pub(crate) mod lease;
 pub mod reload;

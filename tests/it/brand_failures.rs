@@ -255,6 +255,10 @@ async fn break_and_mend(site: &mut Site, command: &str, activity: &str, breakage
     if let Some(traffic) = traffic {
         let novo = Client::new(([127, 0, 0, 1], site.brand("novo").port).into());
         assert_eq!(novo.get("/category").await.status, 200, "{name}");
+        let (_, metrics) = plain_http_get(admin, "/metrics").expect("the admin listener answers");
+        let series = "brandgate_limit_held{brand=\"novo\",limit=\"connections\"} ";
+        let held = metrics.lines().find_map(|line| line.strip_prefix(series)).expect("the series is there");
+        assert_ne!(held, "0", "{name}: its open connection is accounted where the metric looks");
         assert!(traffic.finish().await > 0);
     }
     let log = unit.process.log();

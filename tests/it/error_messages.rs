@@ -78,15 +78,16 @@ fn an_invalid_argument_is_reported_with_the_expected_form() {
     for (arguments, words) in [
         (&["payments", "refund", "1", "--amount", "-5"][..], "expected roubles, more than 0"),
         (&["payments", "refund", "1", "--amount", "0.001"], "at most two decimals"),
-        (&["payments", "settle", "x"], "the number that `payments list` shows"),
+        (&["payments", "settle", "x", "--note", "x"], "the number that `payments list` shows"),
         (&["reviews", "hide", "x"], "the number that `reviews list` shows"),
         (&["reviews", "show", "-1"], "the number that `reviews list` shows"),
         (&["reviews", "list", "--count", "0"], "0 is not in 1..=1000000"),
     ] {
         error_line(&site, &[arguments, &brand].concat(), 2, &[words]);
     }
-    for command in ["show", "retry", "settle"] {
-        error_line(&site, &["payments", command, "999", "--brand", "dexar"], 1, &["dexar: There is no such payment."]);
+    for command in [&["show"][..], &["retry"], &["settle", "--note", "x"]] {
+        let arguments = [&["payments"], command, &["999", "--brand", "dexar"]].concat();
+        error_line(&site, &arguments, 1, &["dexar: There is no such payment."]);
     }
     error_line(&site, &["migrate", "--admin-url", "nonsense"], 1, &["--admin-url: expected postgresql://user@host"]);
     error_line(&site, &["check", "--brands", "/nowhere"], 2, &["/nowhere: failed to read", "--brands"]);

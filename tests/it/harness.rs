@@ -21,8 +21,10 @@ use std::sync::LazyLock;
 
 pub(crate) use brand_file::{BrandFile, free_port, password_of};
 pub(crate) use browser::BrowserClient;
-pub(crate) use client::{Client, TestRequest, TestResponse, connect_tls, request, send_raw, trusting_client_config};
-pub(crate) use gateway::{Gateway, plain_http_get};
+pub(crate) use client::{
+    Client, TestRequest, TestResponse, connect_tls, connect_tls_from, request, send_raw, trusting_client_config,
+};
+pub(crate) use gateway::{Gateway, plain_http_get, plain_http_get_accepting};
 pub(crate) use golden::assert_golden;
 pub(crate) use machine_clock::MachineClock;
 pub(crate) use process::Process;

@@ -23,7 +23,7 @@ const RST_STREAM: u8 = 3;
 const WINDOW_UPDATE: u8 = 8;
 
 /// An address of the loopback network, of which 127.0.0.1 is that of the other clients of a test.
-fn host(number: u8) -> std::net::IpAddr {
+pub(crate) fn host(number: u8) -> std::net::IpAddr {
     std::net::Ipv4Addr::new(127, 0, 0, number).into()
 }
 
@@ -38,16 +38,16 @@ fn metric(gateway: &Gateway, series: &str) -> u64 {
     value.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{series}: {value}")))
 }
 
-fn held(gateway: &Gateway, limit: &str) -> u64 {
+pub(crate) fn held(gateway: &Gateway, limit: &str) -> u64 {
     metric(gateway, &format!("brandgate_limit_held{{brand=\"dexar\",limit=\"{limit}\"}}"))
 }
 
-fn refusals(gateway: &Gateway, limit: &str, level: &str) -> u64 {
+pub(crate) fn refusals(gateway: &Gateway, limit: &str, level: &str) -> u64 {
     let labels = format!("{{brand=\"dexar\",limit=\"{limit}\",level=\"{level}\"}}");
     metric(gateway, &format!("brandgate_limit_refusals_total{labels}"))
 }
 
-async fn await_nothing_held(gateway: &Gateway) {
+pub(crate) async fn await_nothing_held(gateway: &Gateway) {
     eventually_async("nothing is held any more", 30, async || {
         ["connections", "uploads", "requests", "bytes"].iter().all(|limit| held(gateway, limit) == 0).then_some(())
     })
@@ -55,7 +55,7 @@ async fn await_nothing_held(gateway: &Gateway) {
 }
 
 /// The bytes of a client with a window of 0 for every response.
-fn stalled_requests(path: &str, requests: u32) -> Vec<u8> {
+pub(crate) fn stalled_requests(path: &str, requests: u32) -> Vec<u8> {
     let mut bytes = request_bytes(path, requests);
     // The value of the initial window in the SETTINGS frame behind the preface.
     let at = 24 + 9 + 2;
@@ -64,13 +64,13 @@ fn stalled_requests(path: &str, requests: u32) -> Vec<u8> {
 }
 
 /// A head of stream 1 with END_HEADERS and without END_STREAM, whose body never comes.
-fn head_without_body(stream: u32, path: &str) -> Vec<u8> {
+pub(crate) fn head_without_body(stream: u32, path: &str) -> Vec<u8> {
     let literal = |index: u8, text: &str| [&[index, text.len() as u8], text.as_bytes()].concat();
     let head = [vec![0x83, 0x87], literal(0x04, path), literal(0x01, "localhost")].concat();
     frame(1, 0x4, stream, &head)
 }
 
-fn preface() -> Vec<u8> {
+pub(crate) fn preface() -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[])].concat()
 }
 

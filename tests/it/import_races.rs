@@ -101,9 +101,11 @@ async fn readers_see_the_old_or_the_new_catalogue_and_no_mixture() {
     assert!(first.len() > 20 && generations.len() > 2, "the catalogue changed while it was read: {generations:?}");
 }
 
-/// The whole catalogue, for comparison.
+/// The catalogue without what imports have hidden, for comparison.
 fn state(site: &Site) -> String {
-    site.export("dexar")
+    let export = site.export("dexar");
+    let records = export.lines().filter(|record| !record.contains("\"retiredAt\""));
+    records.map(|record| record.trim_end_matches(',')).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -145,7 +147,7 @@ fn a_killed_import_keeps_the_old_catalogue_and_the_next_one_succeeds() {
     }
     assert!(killed >= 4, "only {killed} imports were killed before their commit");
     let after = site.import("dexar", &["--replace", "--strict", new]).success();
-    assert_eq!(table(&after)[2], [100, 3_000, 0], "{after}");
+    assert_eq!(table(&after)[2], [0, 3_100, 0], "{after}");
     assert!(state(&site) == new_state);
 }
 

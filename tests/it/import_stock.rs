@@ -143,3 +143,26 @@ fn a_file_of_which_every_record_is_left_out_exits_with_3() {
     assert_eq!(site.export("dexar"), before);
     site.import_text("dexar", "categories.xml", feed(""), &[]).success();
 }
+#[test]
+fn long_texts_never_fail_an_import() {
+    let site = shop();
+    // Each within the limit of its field; together they are far above that of the search index.
+    let words = |letter: &str, bytes: usize| -> String {
+        let words = (0..).map(|number| format!("{letter}{number}-{letter}{number} "));
+        let mut length = 0;
+        words.take_while(|word| (length < bytes, length += word.len()).0).collect()
+    };
+    let mut description = words("щ", 100_000);
+    description.truncate(description.char_indices().nth(50_000).map_or(description.len(), |(at, _)| at));
+    let record = json!({
+        "itemID": 1, "quantity": 0, "description": description, "tags": [words("t", 49_000)],
+        "descriptionFields": [{ "key": "k", "value": words("f", 99_000) }],
+        "translations": { "en": { "description": words("e", 60_000), "name": words("n", 30_000) },
+                          "hy": { "description": words("h", 60_000), "name": words("m", 30_000) } },
+    });
+    let new = format!("{record}\n{{\"itemID\":2,\"quantity\":0}}\n");
+    site.import_text("dexar", "long.jsonl", new, &["--strict"]).success();
+    assert_eq!((offer(&site, 1).1, offer(&site, 2).1), (json!(0), json!(0)));
+    let found = "select count(*) from item where search @@ to_tsquery('russian', 'чашка') and item_id = 1";
+    assert_eq!(site.sql_as("dexar", found).as_deref(), Ok("1"), "the name is still found");
+}

@@ -49,7 +49,7 @@ async fn deep_pages_of_unevenly_filled_subcategories_are_in_order() {
             items.push((-priority, id, number.is_multiple_of(3)));
         }
         items.sort_unstable();
-        site.import_text("novo", "uneven.jsonl", records, &["--replace"]).success();
+        site.import_text("novo", "uneven.jsonl", records, &["--replace", "--max-removed", "100"]).success();
         let gateway = site.start();
         let client = gateway.client("novo");
         for region in ["", "moscow", "spb"] {

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Process, Site, eventually, free_port, plain_http_get, request, trusting_client_config};
+use crate::harness::{
+    Process, Site, eventually, free_port, plain_http_get, plain_http_get_accepting, request, trusting_client_config,
+};
 
 /// The value of a time series, if it exists.
 fn value(text: &str, series: &str) -> Option<f64> {
@@ -58,9 +60,38 @@ async fn requests_are_counted_by_brand_route_and_status() {
     let expires_at = value(&text, "brandgate_tls_certificate_not_after_timestamp_seconds{brand=\"dexar\"}");
     let left_s = expires_at.expect("a value") - jiff::Timestamp::now().as_second() as f64;
     assert!((0.0..=400.0 * 86_400.0).contains(&left_s), "{left_s}");
-    assert!(text.contains("brandgate_build_info{version=\"") && text.ends_with("# EOF\n"), "{text}");
-    let (head, _) = plain_http_get(gateway.admin_port(), "/metrics").expect("a response");
-    assert!(head.to_lowercase().contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
+    assert!(text.contains("brandgate_build_info{version=\""), "{text}");
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_format_that_the_scraper_accepts_and_start_at_zero() {
+    let site = Site::new(&["dexar"]);
+    let gateway = site.start();
+    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    for (accept, content_type, types) in [
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8", "# TYPE brandgate_http_requests_total counter\n"),
+        ("text/plain", "text/plain; version=0.0.4; charset=utf-8", "# TYPE brandgate_build_info gauge\n"),
+        (
+            prometheus,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "# TYPE brandgate_http_requests counter\n",
+        ),
+    ] {
+        let (head, text) = plain_http_get_accepting(gateway.admin_port(), "/metrics", accept).expect("a response");
+        assert!(head.to_lowercase().contains(&format!("content-type: {content_type}\r\n")), "{accept}: {head}");
+        assert!(text.contains(types), "{accept}: {text}");
+        assert_eq!(text.ends_with("# EOF\n"), accept == prometheus, "{accept}");
+        for series in [
+            requests("dexar", "POST", "/cart", 200),
+            requests("dexar", "GET", "/item/{id}", 500),
+            "brandgate_http_request_duration_seconds_count{brand=\"dexar\",method=\"POST\",route=\"/comment\"}".into(),
+            "brandgate_tls_handshakes_total{brand=\"dexar\",result=\"failed\"}".into(),
+            "brandgate_rate_limited_total{brand=\"dexar\",budget=\"anonymous-reviews\"}".into(),
+            "brandgate_cache_lookups_total{brand=\"dexar\",result=\"stale\"}".into(),
+        ] {
+            assert_eq!(value(&text, &series), Some(0.0), "{series}\n{text}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -223,7 +254,7 @@ fn workers_expose_metrics_of_their_jobs() {
     });
     let at = value(&text, &of("pass_last_success_timestamp_seconds", "follow payments")).expect("a time");
     assert!((jiff::Timestamp::now().as_second() as f64 - at).abs() < 60.0, "{at}");
-    assert_eq!(value(&text, &of("pass_failures_total", "follow payments")), None, "nothing failed");
+    assert_eq!(value(&text, &of("pass_failures_total", "follow payments")), Some(0.0), "nothing failed");
     assert!(plain_http_get(port, "/readyz").expect("a response").0.starts_with("HTTP/1.1 200"));
     drop(workers);
 }

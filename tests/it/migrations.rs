@@ -92,7 +92,8 @@ async fn a_migration_that_waits_for_a_lock_blocks_no_requests() {
     let mut migrating = site.spawn(&["migrate"]);
     let client = gateway.client("dexar");
     for number in 0..30 {
-        let answer = client.get(&format!("/item/1001?number={number}")).await;
+        // A request that the previous version answers with the same statements.
+        let answer = client.get(&format!("/searchitems?search=%D1%81%D1%82%D1%83%D0%BB&number={number}")).await;
         assert_eq!(answer.status, 200, "request {number}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }

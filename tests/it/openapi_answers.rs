@@ -99,7 +99,13 @@ async fn cart_and_payment_responses_match_the_description() {
     let review = json!({"itemID": 12, "rating": 5, "comment": "Отлично!", "username": "john_doe", "userId": 7,
                         "timestamp": "2026-02-28T12:00:00Z"});
     write("POST", "/comment", review).await;
-    send_described(&description, &browser, "GET", "/item/{id}", request("/item/12")).await;
+    write("POST", "/question", json!({"itemID": 12, "question": "Есть ли гарантия?"})).await;
+    let id = shop.count("select question_id from question");
+    shop.site.run(&["questions", "answer", "--brand", "dexar", &id.to_string(), "Да"]).success();
+    shop.gateway.await_propagation().await;
+    write("POST", "/question/vote", json!({"itemID": 12, "question": id, "vote": "up"})).await;
+    let lamp = send_described(&description, &browser, "GET", "/item/{id}", request("/item/12")).await.ok_json();
+    assert_eq!(lamp["questions"][0]["upvotes"], 1);
 
     let opened = write("POST", "/cart", order("order_abc123", "60", &[(12, "20", None)])).await;
     let path = format!("/qr/payment/{}", opened["qrId"].as_str().expect("a code"));

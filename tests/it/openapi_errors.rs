@@ -112,6 +112,10 @@ async fn errors_of_request_bodies_match_the_description() {
         ("POST", "/comment", with(review(), "username", json!(5)), "bad_username"),
         ("POST", "/comment", with(review(), "userId", json!("5")), "bad_user_id"),
         ("POST", "/comment", with(review(), "timestamp", json!("yesterday")), "bad_timestamp"),
+        ("POST", "/question", json!({"itemID": 12, "question": " "}), "bad_question"),
+        ("POST", "/question/vote", json!({"itemID": 12, "question": "1", "vote": "up"}), "bad_question_id"),
+        ("POST", "/question/vote", json!({"itemID": 12, "question": 1, "vote": 1}), "bad_vote"),
+        ("POST", "/question/vote", json!({"itemID": 12, "question": 1, "vote": "up"}), "no_such_question"),
         ("POST", "/purchase-email", mail(), "no_such_order"),
         ("POST", "/purchase-email", with(mail(), "email", json!("anna")), "bad_email"),
         ("POST", "/purchase-email", with(mail(), "siteorderID", json!("a b")), "bad_order_id"),
@@ -136,6 +140,16 @@ async fn errors_of_request_bodies_match_the_description() {
     let claim = || with_body("/comment", &claimed);
     send_described(&description, &browser, "POST", "/comment", claim()).await.ok_json();
     assert_errors(&description, &shop.browser(), [("POST", "/comment", claim(), "user_id_taken")]).await;
+}
+
+#[tokio::test]
+async fn errors_of_who_may_review_match_the_description() {
+    let description = description("dexar").await;
+    for (who, example) in [("session", "login_required"), ("buyers", "buyers_only")] {
+        let shop = Shop::with_config(&format!("[reviews]\nwho = \"{who}\"\n"));
+        let review = with_body("/comment", &json!({"itemID": 12, "rating": 5, "comment": "Отлично!"}));
+        assert_errors(&description, &shop.browser(), [("POST", "/comment", review, example)]).await;
+    }
 }
 
 #[tokio::test]

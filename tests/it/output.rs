@@ -43,7 +43,7 @@ fn every_list_prints_a_json_array_with_stable_members() {
         let output = site.run(&[command, "list", "--brand", "dexar", "--json"]).success();
         serde_json::from_str(&output).expect("a JSON document")
     };
-    for command in ["payments", "reviews", "outbox"] {
+    for command in ["payments", "reviews", "questions", "outbox"] {
         assert_eq!(list(command), serde_json::json!([]), "{command}");
     }
     site.import_text("dexar", "shop.jsonl", crate::reviews::SHOP, &[]).success();
@@ -51,7 +51,9 @@ fn every_list_prints_a_json_array_with_stable_members() {
     assert_eq!(reviews[0]["hidden"], false);
     let mut members: Vec<&String> = reviews[0].as_object().expect("an object").keys().collect();
     members.sort();
-    assert_eq!(members, ["author", "createdAt", "hidden", "item", "rating", "review", "text"]);
+    let expected =
+        ["answer", "author", "createdAt", "hidden", "item", "rating", "receivedAt", "review", "text", "verified"];
+    assert_eq!(members, expected);
 }
 
 #[test]

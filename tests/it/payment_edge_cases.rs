@@ -51,7 +51,7 @@ async fn held_units_survive_the_removal_and_return_of_their_item() {
     let (holder, other) = (shop.browser(), shop.browser());
     let held = id_of(&holder.post("/cart", &last("held")).await.ok_json());
     let only = "{\"categoryID\":1,\"name\":\"Дом\",\"parentID\":0}\n{\"itemID\":11,\"categoryID\":1,\"name\":\"Стул\",\"price\":100.50,\"quantity\":9}";
-    shop.site.import_text("dexar", "only.jsonl", only, &["--replace"]).success();
+    shop.site.import_text("dexar", "only.jsonl", only, &["--replace", "--max-removed", "100"]).success();
     let back = r#"{"itemID":16,"categoryID":1,"name":"Последний","price":7,"quantity":1}"#;
     shop.site.import_text("dexar", "back.jsonl", back, &[]).success();
     assert_eq!(other.post("/cart", &last("other")).await.error_code(409), "out_of_stock");

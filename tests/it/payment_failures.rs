@@ -90,7 +90,9 @@ async fn late_money_for_sold_units_needs_manual_settlement() {
     let listed = shop.site.run(&["payments", "list", "--brand", "dexar", "--to-settle"]).success();
     assert!(listed.contains("late") && !listed.contains("sold ") && listed.contains("TO SETTLE"), "{listed}");
     let id = listed.lines().nth(1).and_then(|line| line.split_whitespace().next()).expect("a number").to_owned();
-    assert!(shop.site.run(&["payments", "settle", "--brand", "dexar", &id]).success().contains("settled"));
+    assert!(
+        shop.site.run(&["payments", "settle", "--brand", "dexar", &id, "--note", "x"]).success().contains("settled")
+    );
     assert_eq!(shop.count("select count(*) from payment where to_settle"), 0);
 }
 

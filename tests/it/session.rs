@@ -256,3 +256,22 @@ async fn the_oldest_session_of_a_user_ends_when_there_are_too_many() {
     let statuses = futures_util::future::join_all(devices.iter().map(|device| device.get("/auth/session"))).await;
     assert_eq!(statuses.iter().map(|answer| answer.status).collect::<Vec<_>>(), [401, 200, 200]);
 }
+
+#[tokio::test]
+async fn sessions_that_nobody_uses_any_more_are_not_counted() {
+    let (site, _sandbox, gateway) = setup("most_per_user = 2\nidle_s = 4\ntold_s = 1\n");
+    let [used, forgotten, new] = [(); 3].map(|()| BrowserClient::new(gateway.client("dexar")));
+    log_in(&used, 1).await;
+    log_in(&forgotten, 1).await;
+    eventually_async("the unused session is gone", 30, async || {
+        assert_eq!(used.get("/auth/session").await.ok_json()["active"], true);
+        (site.redis(&["keys", "dexar:*:session"]).lines().count() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(site.redis(&["zcard", "dexar:{user-1}:sessions"]), "2");
+    log_in(&new, 1).await;
+    assert_eq!(site.redis(&["zcard", "dexar:{user-1}:sessions"]), "2", "the unused one has left the index");
+    for browser in [&used, &new] {
+        assert_eq!(browser.get("/auth/session").await.status, 200, "the limit is not exceeded");
+    }
+}

@@ -27,6 +27,11 @@ done
 child='' is_stopping=no
 trap 'is_stopping=yes; if [[ -n $child ]]; then kill -TERM "$child" 2>/dev/null || true; fi' TERM INT
 
+# The allocator's options of the unit: what a flood took is returned to the system.
+unit=$(dirname -- "$(readlink -f -- "$0")")/../../systemd/brandgate.service
+_RJEM_MALLOC_CONF=$(sed -n 's/^Environment=_RJEM_MALLOC_CONF=//p' "$unit")
+export _RJEM_MALLOC_CONF
+
 start() {
   (
     trap - TERM INT

@@ -88,7 +88,10 @@ ln -s "$PWD/tests/torture/gateway.sh" "$work/bin/brandgate"
 export TORTURE_BINARY=$binaries/brandgate TORTURE_STATE=$work/state TORTURE_CGROUP=$cgroup TORTURE_MEMORY=$memory_bytes
 export TORTURE_LIMITED_BY=$limited_by TORTURE_RESULTS=$PWD/.dev/torture
 VENV_BIN=$(realpath "$VENV/bin")
-export VENV_BIN
+# The allocator returns memory to the system as under the unit.
+_RJEM_MALLOC_CONF=$(sed -n 's/^Environment=_RJEM_MALLOC_CONF=//p' systemd/brandgate.service)
+[[ -n $_RJEM_MALLOC_CONF ]] || fail 'systemd/brandgate.service does not configure the allocator'
+export VENV_BIN _RJEM_MALLOC_CONF
 # Not in the foreground, where bash would delay a trap until it has ended.
 tests/env/throwaway.sh "$work/bin" "$VENV/bin/python3" tests/torture/torture.py &
 environment=$!

@@ -120,8 +120,12 @@ impl<R: ProcessRole> BrandRegistry<R> {
     /// Builds a brand from its configuration and waits for its database in the background.
     fn build(&mut self, index: usize, config: BrandConfig) {
         let unavailable = UnavailableConfig::from(&config);
-        let brand = Brand::new(config, R::PURPOSE).map_err(|error| error.to_string());
-        let built = brand.and_then(|brand| {
+        let brand = match &self.entries[index].brand {
+            // Its listener stays, with the connections that are open.
+            Some(former) => former.rebuilt(config, R::PURPOSE),
+            None => Brand::new(config, R::PURPOSE),
+        };
+        let built = brand.map_err(|error| error.to_string()).and_then(|brand| {
             // The database opens while the certificate is loaded: the first use of cryptography is slow.
             let opened = brand.clone();
             let opening = self.opening.spawn(async move { opened.wait_until_ready().await });

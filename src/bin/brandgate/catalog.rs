@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use brandgate::catalog::export::{self, ExportFormat};
 use brandgate::catalog::import::{self, ImportOptions, ImportProgress, ImportReport, ImportSource, StockTime};
+use brandgate::catalog::prune;
 use brandgate::config::BrandConfig;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::tz::TimeZone;
@@ -22,6 +23,8 @@ pub(crate) enum CatalogCommand {
     Import(Import),
     /// Export the catalogue of a brand as JSON
     Export(Export),
+    /// Delete items that imports with --replace have hidden long ago, with their reviews
+    Prune(Prune),
 }
 
 #[derive(clap::Args)]
@@ -35,9 +38,19 @@ pub(crate) struct Import {
     /// Print what would change without changing anything
     #[arg(long)]
     dry_run: bool,
-    /// Remove items and categories that are not in the files
+    /// Name the source of the files; an item of another source is not changed [default: the brand's own]
+    #[arg(long, value_name = "NAME", value_parser = source_name)]
+    source: Option<String>,
+    /// Move items of the brand's own source that are in the files to --source
+    #[arg(long, requires = "source")]
+    adopt: bool,
+    /// Treat the files as complete: hide the source's items that they do not contain, and clear absent pictures,
+    /// descriptions, parameters and stock
     #[arg(long)]
     replace: bool,
+    /// Allow --replace to hide this share of the source's items [default: import.max_removed_percent of the brand, 30]
+    #[arg(long, value_name = "PERCENT", requires = "replace", value_parser = clap::value_parser!(u32).range(0..=100))]
+    max_removed: Option<u32>,
     /// Fail without changing anything if any record is rejected or incomplete
     #[arg(long)]
     strict: bool,
@@ -51,6 +64,19 @@ pub(crate) struct Import {
     /// Write every rejected, incomplete or corrected record to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Prune {
+    /// Name of the brand
+    #[arg(long)]
+    brand: String,
+    /// Delete what was hidden more than this many days ago
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    older_than: u32,
+    /// Print how many would be deleted without deleting them
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(clap::Args)]
@@ -71,10 +97,24 @@ const INCOMPLETE: u8 = 3;
 pub(crate) async fn run(brands: &[BrandConfig], command: CatalogCommand) -> Result<ExitCode, String> {
     match command {
         CatalogCommand::Import(arguments) => import(named(brands, &arguments.brand)?, &arguments).await,
+        CatalogCommand::Prune(arguments) => prune(named(brands, &arguments.brand)?, &arguments).await,
         CatalogCommand::Export(arguments) => {
             export(named(brands, &arguments.brand)?, &arguments).await.map(|()| ExitCode::SUCCESS)
         }
     }
+}
+
+fn source_name(text: &str) -> Result<String, String> {
+    if import::is_source_name(text) { Ok(text.to_owned()) } else { Err(import::SOURCE_NAME_RULE.to_owned()) }
+}
+
+async fn prune(brand: &BrandConfig, arguments: &Prune) -> Result<ExitCode, String> {
+    let age = Duration::from_secs(u64::from(arguments.older_than) * 86_400);
+    let pruned =
+        prune::prune(brand, age, arguments.dry_run).await.map_err(|error| format!("{}: {error}", brand.name))?;
+    let outcome = if arguments.dry_run { "would be deleted" } else { "deleted" };
+    say!("{}: {pruned} hidden items {outcome}", brand.name);
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn import(brand: &BrandConfig, arguments: &Import) -> Result<ExitCode, String> {
@@ -83,6 +123,9 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<ExitCode, Str
         strict: arguments.strict,
         dry_run: arguments.dry_run,
         replace: arguments.replace,
+        source: arguments.source.clone().unwrap_or_default(),
+        adopt: arguments.adopt,
+        max_removed_percent: arguments.max_removed,
         older: arguments.older,
         stock_time: stock_time(arguments.stock_as_of.as_deref(), &brand.timezone)?,
     };
@@ -102,7 +145,7 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<ExitCode, Str
     let progress = ImportProgress::default();
     let display = show_progress(&sources, progress.clone());
     let started_at = Instant::now();
-    let imported = import::run(brand, &sources, options, &progress, &mut report).await;
+    let imported = import::run(brand, &sources, &options, &progress, &mut report).await;
     display.abort();
     let written = report.finish();
     output::result(format_args!("{report}"));

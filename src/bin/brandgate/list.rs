@@ -47,7 +47,7 @@ fn table<R: Row>(rows: &[R]) -> Vec<String> {
 }
 
 /// The text on one line, without control characters and changes of direction, which could manipulate the terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let is_unsafe = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect()
 }

@@ -1,5 +1,6 @@
 //! The command line: arguments, brand files, and one module per command.
 
+mod answers;
 mod brand_registry;
 mod catalog;
 mod check;
@@ -14,11 +15,13 @@ mod payment_search;
 mod payments;
 mod person;
 mod process_role;
+mod questions;
 mod reload;
 mod reviews;
 mod serve;
 mod supervisor;
 mod systemd;
+mod unknown_money;
 mod work;
 
 use std::path::PathBuf;
@@ -86,9 +89,12 @@ enum OfBrands {
     /// Import or export a brand's catalogue
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
-    /// List, hide and show reviews
+    /// List, answer and hide reviews
     #[command(subcommand)]
     Reviews(reviews::ReviewsCommand),
+    /// List, answer and hide questions about items
+    #[command(subcommand)]
+    Questions(questions::QuestionsCommand),
     /// List and retry queued and failed emails and receipts
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
@@ -154,6 +160,7 @@ impl OfBrands {
             OfBrands::Person(command) => person::run(&brands, command).await.map(succeeded),
             OfBrands::Catalog(command) => catalog::run(&brands, command).await,
             OfBrands::Reviews(command) => reviews::run(&brands, command).await.map(succeeded),
+            OfBrands::Questions(command) => questions::run(&brands, command).await.map(succeeded),
             OfBrands::Outbox(command) => outbox::run(&brands, command).await.map(succeeded),
         }
     }
@@ -178,6 +185,15 @@ fn load_some(source: &ConfigSource) -> Result<LoadedBrands, ExitCode> {
     };
     complain!("{problems}");
     Err(ExitCode::from(2))
+}
+
+/// Parses a note of 1 to 1,000 characters.
+fn note(text: &str) -> Result<String, String> {
+    let note = text.trim();
+    match (1..=1_000).contains(&note.chars().count()) {
+        true => Ok(note.to_owned()),
+        false => Err("expected a text of at most 1,000 characters".to_owned()),
+    }
 }
 
 /// Parses the number of an entry that the command `listed_by` shows.

@@ -1,12 +1,12 @@
 //! `brandgate outbox`: lists queued and failed emails and receipts, and retries them.
 //!
-//! An id names its kind: `mail-12`, `receipt-17` (the receipt of payment 17).
+//! An id names its kind: `mail-12`, `receipt-17` (the receipt of payment 17), `refund-receipt-ID` (the receipt of a refund).
 
 use std::str::FromStr;
 
 use brandgate::config::BrandConfig;
 use brandgate::mail::{self, Outbox, OutboxEntry, RetryOutcome};
-use brandgate::payments::receipt::{self, Receipt};
+use brandgate::payments::receipt::{self, Receipt, ReceiptSubject};
 use brandgate::tenant::brand::Brand;
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ pub(crate) struct Retry {
     /// Use the brand of this name
     #[arg(long)]
     brand: String,
-    /// Id as `outbox list` shows it: mail-12, receipt-17
+    /// Id as `outbox list` shows it: mail-12, receipt-17, refund-receipt-ID
     #[arg(value_name = "ID", required_unless_present = "all_failed", conflicts_with = "all_failed")]
     id: Option<Id>,
     /// Retry everything that failed for good
@@ -51,11 +51,10 @@ pub(crate) struct Retry {
     all_failed: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Id {
     Mail(i64),
-    /// The payment's number.
-    Receipt(i64),
+    Receipt(ReceiptSubject),
 }
 
 impl FromStr for Id {
@@ -63,8 +62,18 @@ impl FromStr for Id {
 
     fn from_str(text: &str) -> Result<Id, String> {
         let number = |prefix: &str| text.strip_prefix(prefix).and_then(|number| number.parse().ok());
-        let id = number("mail-").map(Id::Mail).or_else(|| number("receipt-").map(Id::Receipt));
+        let payment = || number("receipt-").map(ReceiptSubject::Payment);
+        let refund = || text.strip_prefix("refund-receipt-").map(|id| ReceiptSubject::Refund(id.to_owned()));
+        let id = number("mail-").map(Id::Mail).or_else(|| payment().or_else(refund).map(Id::Receipt));
         id.ok_or_else(|| "expected an id such as mail-12 or receipt-17".to_owned())
+    }
+}
+
+/// The id of a receipt, as [`Id`] parses it.
+fn receipt_id(subject: &ReceiptSubject) -> String {
+    match subject {
+        ReceiptSubject::Payment(id) => format!("receipt-{id}"),
+        ReceiptSubject::Refund(id) => format!("refund-receipt-{id}"),
     }
 }
 
@@ -135,7 +144,7 @@ impl OutboxRow<'_> {
     fn of_receipt(receipt: &Receipt) -> OutboxRow<'_> {
         let has_failed = receipt.status == FAILED;
         OutboxRow {
-            id: format!("receipt-{}", receipt.payment_id),
+            id: receipt_id(&receipt.subject),
             status: status(has_failed),
             to: receipt.email.as_deref(),
             about: format!("payment:{}", receipt.payment_id),
@@ -176,24 +185,24 @@ impl Row for OutboxRow<'_> {
 
 async fn retry(brand: &Brand, arguments: &Retry) -> Result<(), String> {
     let with_brand = |error| format!("{}: {error}", brand.name());
-    match arguments.id {
-        Some(Id::Mail(id)) => match mail::retry(brand, id).await.map_err(with_brand)? {
+    match &arguments.id {
+        Some(Id::Mail(id)) => match mail::retry(brand, *id).await.map_err(with_brand)? {
             RetryOutcome::Due => say!("{}: mail-{id} is due now", brand.name()),
             RetryOutcome::AlreadySent => {
                 return Err(format!("{}: mail-{id} was sent and cannot be sent again", brand.name()));
             }
             RetryOutcome::Unknown => return Err(format!("{}: there is no mail-{id}", brand.name())),
         },
-        Some(Id::Receipt(payment_id)) => match receipt::retry(brand, payment_id).await.map_err(with_brand)? {
-            true => say!("{}: receipt-{payment_id} is due now", brand.name()),
-            false => return Err(format!("{}: receipt-{payment_id} is done or does not exist", brand.name())),
+        Some(Id::Receipt(subject)) => match receipt::retry(brand, subject).await.map_err(with_brand)? {
+            true => say!("{}: {} is due now", brand.name(), receipt_id(subject)),
+            false => return Err(format!("{}: {} is done or does not exist", brand.name(), receipt_id(subject))),
         },
         None => {
             let due = mail::retry_all_failed(brand).await.map_err(with_brand)?;
             say!("{}: {due} mails are due now", brand.name());
             for failed in receipt::list(brand, true).await.map_err(with_brand)? {
-                receipt::retry(brand, failed.payment_id).await.map_err(with_brand)?;
-                say!("{}: receipt-{} is due now", brand.name(), failed.payment_id);
+                receipt::retry(brand, &failed.subject).await.map_err(with_brand)?;
+                say!("{}: {} is due now", brand.name(), receipt_id(&failed.subject));
             }
         }
     }

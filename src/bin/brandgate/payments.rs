@@ -3,7 +3,7 @@
 use brandgate::config::BrandConfig;
 use brandgate::foundation::error::Result as BrandResult;
 use brandgate::foundation::money::Exact;
-use brandgate::payments::{self, OrderLine, Payment, PaymentFilter};
+use brandgate::payments::{self, OrderLine, Payment, PaymentFilter, RefundRequest};
 use brandgate::tenant::brand::Brand;
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::list::{self, Align, Row};
 use super::output::say;
 use super::payment_search::{self, PaymentSearch};
+use super::unknown_money::{self, UnknownMoneyCommand};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum PaymentsCommand {
@@ -22,7 +23,7 @@ pub(crate) enum PaymentsCommand {
         /// List only payments that can still be paid
         #[arg(long)]
         open: bool,
-        /// List only payments that were paid late, when the stock was gone
+        /// List only payments that need manual action: paid when the stock was gone, or twice
         #[arg(long)]
         to_settle: bool,
         #[command(flatten)]
@@ -30,7 +31,7 @@ pub(crate) enum PaymentsCommand {
         /// List at most this many payments
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         count: i64,
-        /// Print a JSON array of objects: payment, status, amount, startedAt, order, toSettle, remark
+        /// Print a JSON array of objects: payment, status, amount, refunded, startedAt, order, toSettle, remark
         #[arg(long)]
         json: bool,
     },
@@ -48,16 +49,31 @@ pub(crate) enum PaymentsCommand {
         #[command(flatten)]
         one: PaymentArguments,
         /// Refund this amount in roubles [default: all that is left]
-        #[arg(long, value_parser = roubles, allow_negative_numbers = true)]
+        #[arg(long, value_parser = roubles, allow_negative_numbers = true, conflicts_with = "items")]
         amount: Option<Decimal>,
+        /// Refund returned units of an item, such as 1213 or 1213=2; repeat it for several items
+        #[arg(long = "item", value_name = "ID[=UNITS]", value_parser = returned_item)]
+        items: Vec<(i64, i32)>,
+        /// Put the returned units back into stock
+        #[arg(long)]
+        restock: bool,
         /// Refund the same amount once more, shortly after the last refund
         #[arg(long)]
         again: bool,
     },
     /// Poll the bank for a payment now
     Retry(PaymentArguments),
-    /// Mark a late payment as settled with the buyer
-    Settle(PaymentArguments),
+    /// Mark a payment as settled with the buyer
+    Settle {
+        #[command(flatten)]
+        one: PaymentArguments,
+        /// Say how it was settled; the note is kept
+        #[arg(long, value_name = "TEXT", value_parser = super::note)]
+        note: String,
+    },
+    /// List, attach and refund money for orders that the database does not have
+    #[command(subcommand)]
+    Unknown(UnknownMoneyCommand),
 }
 
 #[derive(clap::Args)]
@@ -74,6 +90,12 @@ fn number(text: &str) -> Result<i64, String> {
     super::listed_number(text, "payments list")
 }
 
+fn returned_item(text: &str) -> Result<(i64, i32), String> {
+    let (id, units) = text.split_once('=').unwrap_or((text, "1"));
+    let item = id.parse().ok().zip(units.parse().ok().filter(|units| (1..=999).contains(units)));
+    item.ok_or_else(|| "expected an item's id and how many units were returned, such as 1213=2".to_owned())
+}
+
 fn roubles(text: &str) -> Result<Decimal, String> {
     let amount =
         text.parse().ok().filter(|amount: &Decimal| *amount > Decimal::ZERO && amount.normalize().scale() <= 2);
@@ -83,9 +105,12 @@ fn roubles(text: &str) -> Result<Decimal, String> {
 /// # Errors
 /// A message that names the brand.
 pub(crate) async fn run(brands: &[BrandConfig], command: PaymentsCommand) -> Result<(), String> {
-    let name = match &command {
+    let name: &str = match &command {
         PaymentsCommand::List { brand, .. } | PaymentsCommand::Show { brand, .. } => brand,
-        PaymentsCommand::Refund { one, .. } | PaymentsCommand::Retry(one) | PaymentsCommand::Settle(one) => &one.brand,
+        PaymentsCommand::Refund { one, .. } | PaymentsCommand::Retry(one) | PaymentsCommand::Settle { one, .. } => {
+            &one.brand
+        }
+        PaymentsCommand::Unknown(command) => command.brand(),
     };
     let brand = super::open(brands, name).await?;
     execute(&brand, command).await.map_err(|error| format!("{}: {error}", brand.name()))
@@ -98,22 +123,32 @@ async fn execute(brand: &Brand, command: PaymentsCommand) -> BrandResult<()> {
                 PaymentFilter { only_open: open, only_to_settle: to_settle, count, ..PaymentFilter::default() };
             let filter = search.apply(filter, brand);
             let listed = payments::list(brand, filter).await?;
-            list::print(&listed.iter().map(PaymentRow::of).collect::<Vec<_>>(), json);
+            print_payments(brand, &listed, json).await?;
         }
         PaymentsCommand::Show { payment, .. } => show(brand, payment_search::resolve(brand, &payment).await?).await?,
-        PaymentsCommand::Refund { one, amount, again } => {
-            let refund = payments::refund(brand, one.payment, amount, again).await?;
+        PaymentsCommand::Refund { one, amount, items, restock, again } => {
+            let request = RefundRequest { amount, items, restock, allow_repeat: again };
+            let refund = payments::refund(brand, one.payment, &request).await?;
             say!("{} RUB: {} (refund {})", refund.amount.normalize(), refund.status, refund.id);
         }
         PaymentsCommand::Retry(one) => {
             let payment = payments::retry(brand, one.payment).await?;
-            list::print(&[PaymentRow::of(&payment)], false);
+            print_payments(brand, &[payment], false).await?;
         }
-        PaymentsCommand::Settle(one) => match payments::settle(brand, one.payment).await? {
+        PaymentsCommand::Settle { one, note } => match payments::settle(brand, one.payment, &note).await? {
             true => say!("settled"),
             false => say!("nothing to settle"),
         },
+        PaymentsCommand::Unknown(command) => unknown_money::execute(brand, command).await?,
     }
+    Ok(())
+}
+
+async fn print_payments(brand: &Brand, payments: &[Payment], json: bool) -> BrandResult<()> {
+    let ids: Vec<i64> = payments.iter().map(|payment| payment.id).collect();
+    let refunded = payments::refunded(brand, &ids).await?;
+    let row = |payment| PaymentRow::of(payment, refunded.get(&payment.id).copied().unwrap_or_default());
+    list::print(&payments.iter().map(row).collect::<Vec<_>>(), json);
     Ok(())
 }
 
@@ -123,6 +158,8 @@ struct PaymentRow<'a> {
     payment: i64,
     status: &'static str,
     amount: Exact,
+    /// Refunds in progress included.
+    refunded: Exact,
     started_at: String,
     order: &'a str,
     to_settle: bool,
@@ -130,11 +167,12 @@ struct PaymentRow<'a> {
 }
 
 impl PaymentRow<'_> {
-    fn of(payment: &Payment) -> PaymentRow<'_> {
+    fn of(payment: &Payment, refunded: Decimal) -> PaymentRow<'_> {
         PaymentRow {
             payment: payment.id,
             status: payment.state.status.as_str(),
             amount: Exact(payment.amount),
+            refunded: Exact(refunded),
             started_at: list::time(payment.created_at),
             order: &payment.site_order_id,
             to_settle: payment.to_settle,
@@ -142,8 +180,18 @@ impl PaymentRow<'_> {
         }
     }
 
-    fn note(&self) -> &str {
-        if self.to_settle { "TO SETTLE: paid late, out of stock" } else { self.remark.unwrap_or_default() }
+    fn note(&self) -> String {
+        let remark = self.remark.unwrap_or_default();
+        if self.to_settle { format!("TO SETTLE: {remark}") } else { remark.to_owned() }
+    }
+
+    fn status_and_refund(&self) -> String {
+        let refund = match self.refunded.0 {
+            refunded if refunded.is_zero() => "",
+            refunded if refunded < self.amount.0 => ", partly refunded",
+            _ => ", refunded",
+        };
+        format!("{}{refund}", self.status)
     }
 }
 
@@ -160,11 +208,11 @@ impl Row for PaymentRow<'_> {
     fn cells(&self) -> Vec<String> {
         vec![
             self.payment.to_string(),
-            self.status.to_owned(),
+            self.status_and_refund(),
             self.amount.0.normalize().to_string(),
             self.started_at.clone(),
             self.order.to_owned(),
-            self.note().to_owned(),
+            self.note(),
         ]
     }
 }
@@ -172,7 +220,7 @@ impl Row for PaymentRow<'_> {
 async fn show(brand: &Brand, id: i64) -> BrandResult<()> {
     let (payment, refunds) = payments::show(brand, id).await?;
     let details = payments::details(brand, id).await?;
-    list::print(&[PaymentRow::of(&payment)], false);
+    print_payments(brand, std::slice::from_ref(&payment), false).await?;
     say!("owner          {}", payment.owner);
     let name = details.buyer.telegram_username.as_deref().unwrap_or("no user name");
     let user = details.buyer.site_user_id.as_deref().unwrap_or("no siteuserID");
@@ -189,7 +237,12 @@ async fn show(brand: &Brand, id: i64) -> BrandResult<()> {
         say!("item           {item_id} × {quantity}, {} RUB each: {name}", price.normalize());
     }
     for refund in refunds {
-        say!("refund         {} RUB {} ({})", refund.amount.normalize(), refund.status, refund.id);
+        let found = if refund.found_at_bank { ", found at the bank" } else { "" };
+        say!("refund         {} RUB {} ({}{found})", refund.amount.normalize(), refund.status, refund.id);
+    }
+    for settlement in payments::settlements(brand, id).await? {
+        say!("settled        {} {}", list::time(settlement.settled_at), settlement.note);
+        say!("               because: {}", settlement.reason.as_deref().unwrap_or("not recorded"));
     }
     for email in &details.emails {
         let sent = email.sent_at.map_or_else(|| "not sent".to_owned(), |at| format!("sent {}", list::time(at)));

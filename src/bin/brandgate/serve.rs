@@ -7,6 +7,7 @@ use std::sync::Arc;
 use brandgate::config::{LoadedBrands, UnavailableConfig};
 use brandgate::platform::postgres::Purpose;
 use brandgate::routes::{SharedRoutes, routes};
+use brandgate::search;
 use brandgate::server::brand_listener::BrandListener;
 use brandgate::server::shutdown::Shutdown;
 use brandgate::server::unavailable_listener::UnavailableListener;
@@ -82,6 +83,7 @@ impl ProcessRole for Gateway {
                 endpoint.listener = Some(listener);
                 endpoint.is_following = true;
                 brand.follow_catalog_changes();
+                search::follow(brand);
             }
         }
         Ok(())
@@ -92,6 +94,7 @@ impl ProcessRole for Gateway {
         let Some(listener) = endpoint.listener.clone() else { return };
         if brand.is_ready() && !std::mem::replace(&mut endpoint.is_following, true) {
             brand.follow_catalog_changes();
+            search::follow(brand);
         }
         match std::mem::replace(&mut endpoint.sockets, Sockets::Serving) {
             Sockets::Idle(sockets) => drop(self.serving.spawn(listener.serve(sockets))),

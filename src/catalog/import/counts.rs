@@ -65,13 +65,11 @@ pub(super) async fn stage(transaction: &Transaction<'_>, time: CountTime, older:
     Ok(transaction.query_one(COUNT_REDUCED, &[&time.since]).await?.get::<_, i64>(0) as u64)
 }
 
-/// Imports name no source yet: all files are of this one.
-const SOURCE: &str = "";
-
 /// # Errors
-/// 400 when a file is older than the last one of its source and region.
+/// 400 when a file is older than the last one of the source `source_name` and of its region.
 pub(super) async fn check_order(
     transaction: &Transaction<'_>,
+    source_name: &str,
     sources: &[ImportSource],
     times: &[CountTime],
 ) -> Result<()> {
@@ -79,7 +77,7 @@ pub(super) async fn check_order(
     for (source, time) in sources.iter().zip(times) {
         let region = source.region.as_deref().unwrap_or_default();
         if let Some(as_of) = time.as_of
-            && let Some(row) = transaction.query_opt(last, &[&SOURCE, &region, &as_of]).await?
+            && let Some(row) = transaction.query_opt(last, &[&source_name, &region, &as_of]).await?
         {
             let (path, last) = (source.path.display(), row.get::<_, Timestamp>(0));
             let message = format!(
@@ -91,9 +89,10 @@ pub(super) async fn check_order(
     Ok(())
 }
 
-/// Stores the times of the files, for [`check_order`].
+/// Stores the times of the files of the source `source_name`, for [`check_order`].
 pub(super) async fn record_times(
     transaction: &Transaction<'_>,
+    source_name: &str,
     sources: &[ImportSource],
     times: &[CountTime],
 ) -> Result<()> {
@@ -102,7 +101,7 @@ pub(super) async fn record_times(
         set dated_at = greatest(s.dated_at, excluded.dated_at), imported_at = excluded.imported_at";
     for (source, time) in sources.iter().zip(times) {
         if let Some(as_of) = time.as_of {
-            transaction.execute(record, &[&SOURCE, &source.region.as_deref().unwrap_or_default(), &as_of]).await?;
+            transaction.execute(record, &[&source_name, &source.region.as_deref().unwrap_or_default(), &as_of]).await?;
         }
     }
     Ok(())

@@ -20,7 +20,9 @@ create temporary table import_item (
     available boolean not null,
     quantity integer,
     remainings text,
+    vat text,
     rating numeric(2, 1),
+    rating_count integer,
     visible boolean,
     priority integer,
     tags text[],
@@ -31,5 +33,8 @@ create temporary table import_item (
     regions text[],
     reviews jsonb,
     -- values that are not understood: a new item is rejected for them
-    defect text
+    defect text,
+    -- of an exported item: its source, and when an import hid it
+    source text,
+    retired_at timestamptz
 )

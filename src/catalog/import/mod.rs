@@ -7,7 +7,8 @@
 //! - Visitors see the catalogue before or after an import, never a part of it. Where it changes the stock of many items, the stock follows
 //!   within seconds, a batch at a time.
 //! - Memory does not grow with the size of a file.
-//! - A field that a file does not mention keeps its value.
+//! - A field that a file does not mention keeps its value, unless the files are complete (`replace`).
+//! - An item belongs to one source, and an import changes no item of another source.
 
 mod categories;
 mod category_tree;
@@ -17,8 +18,10 @@ mod file_time;
 mod json;
 mod merge;
 mod money;
+mod problems;
 pub(crate) mod record;
 mod report;
+mod retire;
 mod reviews;
 mod stage;
 mod stock;
@@ -41,6 +44,7 @@ use crate::platform::postgres;
 use counts::CountTime;
 pub(crate) use counts::complete;
 pub use file_time::parse_time;
+use merge::MergeRules;
 use record::RecordProblem;
 pub use report::{ImportReport, ImportSummary};
 use stage::StagedRecords;
@@ -52,14 +56,21 @@ pub struct ImportSource {
     pub region: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ImportOptions {
     /// Fail the import when any record is rejected or incomplete.
     pub strict: bool,
     /// Roll back instead of committing.
     pub dry_run: bool,
-    /// Remove items and categories that no file contains.
+    /// The files are complete: hide the items of the source that they do not contain, and clear what their records do
+    /// not mention of pictures, descriptions, parameters and stock.
     pub replace: bool,
+    /// Where the files come from; empty for the brand's own.
+    pub source: String,
+    /// Move items of the brand's own source that the files contain to `source`.
+    pub adopt: bool,
+    /// The share of the source's items that `replace` may hide, 0-100; `None`: the brand's setting.
+    pub max_removed_percent: Option<u32>,
     /// Accept a file that is older than the last one, and counts that are older than those that are known.
     pub older: bool,
     pub stock_time: StockTime,
@@ -74,6 +85,15 @@ pub enum StockTime {
     /// The beginning of the import, whatever the files say.
     Now,
     At(Timestamp),
+}
+
+/// Explains [`is_source_name`].
+pub const SOURCE_NAME_RULE: &str = "expected at most 64 lower-case letters, digits, _ or -";
+
+/// Whether a text can name a source: 1 to 64 lower-case letters, digits, `_` or `-`, not starting with `_` or `-`.
+pub fn is_source_name(text: &str) -> bool {
+    let is_name_byte = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(is_name_byte) && !text.starts_with(['_', '-'])
 }
 
 /// How much has been read; the counters are shared with the caller's progress display.
@@ -91,7 +111,7 @@ pub struct ImportProgress {
 pub async fn run(
     brand: &BrandConfig,
     sources: &[ImportSource],
-    options: ImportOptions,
+    options: &ImportOptions,
     progress: &ImportProgress,
     report: &mut ImportReport,
 ) -> Result<ImportSummary> {
@@ -101,17 +121,19 @@ pub async fn run(
     }
     let started_at = Instant::now();
     let now = client.query_one("select now()", &[]).await?.get(0);
-    let staged = stage::stage(&client, sources, progress, report).await?;
+    let staged = stage::stage(&client, sources, options.replace, progress, report).await?;
     let staging = started_at.elapsed();
     let times = count_times(brand, sources, &staged, options.stock_time, now, report);
     lock(&client, &brand.name).await?;
     if !options.dry_run {
         apply_counts(brand, &mut client).await?;
     }
+    let max_removed_percent = options.max_removed_percent.unwrap_or(brand.import.max_removed_percent);
+    let rules = MergeRules { options, times: &times, max_removed_percent };
     let mut attempts_left = brand.import.attempts;
     let summary = loop {
         attempts_left -= 1;
-        let merged = merge_once(brand, &mut client, sources, &staged, options, &times, report).await;
+        let merged = merge_once(brand, &mut client, sources, &staged, &rules, report).await;
         match merged {
             Err(error) if attempts_left > 0 && merge::is_conflict(&error) => {
                 tracing::warn!(brand = brand.name, %error, "failed to merge beside other transactions; trying again");
@@ -141,12 +163,12 @@ async fn merge_once(
     client: &mut Client,
     sources: &[ImportSource],
     staged: &StagedRecords,
-    options: ImportOptions,
-    times: &[CountTime],
+    rules: &MergeRules<'_>,
     report: &mut ImportReport,
 ) -> Result<ImportSummary> {
+    let options = rules.options;
     let transaction = client.transaction().await?;
-    let summary = merge::merge(&transaction, sources, staged, options, times, report).await?;
+    let summary = merge::merge(&transaction, sources, staged, rules, report).await?;
     let (rejected, incomplete) = (report.rejected(), report.incomplete());
     if options.strict && rejected + incomplete > 0 {
         let message = format!("{rejected} records were rejected, {incomplete} are incomplete, and --strict is set.");

@@ -129,6 +129,10 @@ pub(crate) struct ItemRecord {
     /// At least one of `number` and `id` is present.
     pub number: Option<i64>,
     pub id: Option<String>,
+    /// The source that an exported item has; `None`: that of the import.
+    pub source: Option<String>,
+    /// When an import hid the exported item, as an RFC 3339 time.
+    pub retired_at: Option<String>,
     /// Values that are not understood and are left out. A new item is rejected for it; an item of the shop takes the
     /// rest.
     pub defect: Option<String>,
@@ -147,15 +151,19 @@ pub(crate) struct ItemRecord {
     /// Percent, 0-100.
     pub discount: Option<Decimal>,
     pub stock: Option<Stock>,
+    /// One of [`crate::foundation::vat::VAT_RATES`].
+    pub vat: Option<&'static str>,
     /// 0-5.
     pub rating: Option<Decimal>,
+    /// How many reviews the rating is the mean of.
+    pub rating_count: Option<i32>,
     pub visible: Option<bool>,
     pub priority: Option<i32>,
     pub tags: Option<Vec<String>>,
     pub badges: Option<Vec<String>>,
     /// JSON array of `{"url", "photo"?, "video"?, "type"?}`.
     pub photos: Option<String>,
-    /// JSON array of `{"question","answer","upvotes","downvotes"}`.
+    /// JSON array of `{"question","answer"?,"upvotes"?,"downvotes"?,"hidden"}`.
     pub questions: Option<String>,
     /// JSON object by language, as in the API.
     pub translations: Option<String>,

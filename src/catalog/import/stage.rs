@@ -64,13 +64,14 @@ impl FileRecords {
 
 const CREATE_IMPORT_ITEM: &str = include_str!("create_import_item.sql");
 
-/// Reads all files into memory and the table `import_item`.
+/// Reads all files into memory and the table `import_item`; complete ones clear the stock that they do not mention.
 ///
 /// # Errors
 /// A file that cannot be read completely, with its name and the reason.
 pub(super) async fn stage(
     client: &Client,
     sources: &[ImportSource],
+    is_complete: bool,
     progress: &ImportProgress,
     report: &mut ImportReport,
 ) -> Result<StagedRecords> {
@@ -84,6 +85,7 @@ pub(super) async fn stage(
             block: String::with_capacity(BLOCK_BYTES),
             staged: StagedRecords::default(),
             report: reader_report,
+            is_complete,
         };
         let result = sources.iter().enumerate().try_for_each(|(file_no, source)| {
             let mut sink = |read| stager.add(file_no, read, &progress);
@@ -118,6 +120,8 @@ struct Stager {
     block: String,
     staged: StagedRecords,
     report: ImportReport,
+    /// Whether the files are complete (`--replace`).
+    is_complete: bool,
 }
 
 impl Stager {
@@ -142,7 +146,7 @@ impl Stager {
             Ok(Record::Item(item)) => {
                 self.staged.items += 1;
                 progress.items_staged.fetch_add(1, Ordering::Relaxed);
-                write_row(&mut self.block, file_no, self.staged.items, &item);
+                write_row(&mut self.block, file_no, self.staged.items, &item, self.is_complete);
                 if self.block.len() >= BLOCK_BYTES {
                     self.flush()?;
                 }
@@ -168,12 +172,17 @@ impl Stager {
 }
 
 /// One row in COPY's text format, with the columns of `CREATE_IMPORT_ITEM`.
-fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
+///
+/// In a complete file, stock that is not mentioned is cleared.
+fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord, is_complete: bool) {
     let hashed = item.id.as_deref().map_or_else(|| item.number.unwrap_or(0), |id| hashed_number("item", id));
+    let clears = is_complete && item.defect.is_none();
+    let has_stock = clears || !matches!(item.stock, None | Some(Stock::Available));
     let (quantity, remainings) = match item.stock {
         Some(Stock::Count(count)) => (Some(count), None),
         Some(Stock::Level(level)) => (None, Some(level)),
-        Some(Stock::Available) | None => (None, None),
+        Some(Stock::Available) => (None, clears.then_some("high")),
+        None => (None, None),
     };
     let numbers = item.categories.iter().filter_map(|category| match category {
         CatalogId::Number(number) => Some(number.to_string()),
@@ -199,11 +208,13 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
     row.text(item.currency.as_deref());
     row.plain(item.price);
     row.plain(item.discount);
-    row.plain(Some(!matches!(item.stock, None | Some(Stock::Available))));
-    row.plain(Some(item.stock == Some(Stock::Available)));
+    row.plain(Some(has_stock));
+    row.plain(Some(item.stock == Some(Stock::Available) && !has_stock));
     row.plain(quantity);
     row.plain(remainings);
+    row.plain(item.vat);
     row.plain(item.rating);
+    row.plain(item.rating_count);
     row.plain(item.visible);
     row.plain(item.priority);
     row.array(item.tags.as_deref());
@@ -214,6 +225,8 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord) {
     row.array(item.regions.as_deref());
     row.text(item.reviews.as_deref());
     row.text(item.defect.as_deref());
+    row.text(item.source.as_deref());
+    row.text(item.retired_at.as_deref());
     out.push('\n');
 }
 

@@ -3,8 +3,9 @@
 -- import_review with two lookups per row in the unique indexes (item_id, owner) and (item_id, id); unchanged rows are
 -- not rewritten.
 with written as (
-    insert into review (id, item_id, owner, rating, content, author, answer, created_at, hidden)
-    select i.id, i.item_id, i.owner, i.stars, i.text, i.author, i.answer, i."createdAt", i.hidden
+    insert into review (id, item_id, owner, rating, content, author, answer, created_at, hidden, verified)
+    select i.id, i.item_id, i.owner, i.stars, i.text, i.author, i.answer, i."createdAt", i.hidden,
+           i.owner is not null and has_bought(i.owner, i.item_id)
     from import_review i
     where not exists (select from review v
                       where v.item_id = i.item_id and v.owner is not null and (v.owner = i.owner or v.id = i.id))

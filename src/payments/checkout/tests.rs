@@ -17,6 +17,8 @@ const CONFIG: PaymentsConfig = PaymentsConfig {
     poll_wait: Duration::from_secs(1),
     follow_up: Duration::from_secs(86_400),
     max_poll_interval: Duration::from_secs(1_800),
+    refund_poll_interval: Duration::from_secs(30),
+    receipt_search: Duration::from_secs(86_400),
 };
 
 /// An order of one unit of item 1 for 20 RUB, as [`Payment::example`] pays for.

@@ -75,7 +75,8 @@ impl<'b> Provider<'b> {
         }
     }
 
-    pub(super) async fn refund_status(&self, refund_id: &str) -> Result<RefundStatus, ProviderError> {
+    /// Returns what the provider knows of a refund; `None`: it has no such refund.
+    pub(super) async fn refund_status(&self, refund_id: &str) -> Result<Option<RefundReport>, ProviderError> {
         match self {
             Provider::Raiffeisen(client) => client.refund_status(refund_id).await,
         }
@@ -88,9 +89,10 @@ impl<'b> Provider<'b> {
         }
     }
 
-    pub(super) async fn receipt_status(&self, number: &str) -> Result<ReceiptStatus, ProviderError> {
+    /// Returns the status of a receipt; a number that the provider does not know is [`ReceiptStatus::New`].
+    pub(super) async fn receipt_status(&self, kind: ReceiptKind, number: &str) -> Result<ReceiptStatus, ProviderError> {
         match self {
-            Provider::Raiffeisen(client) => client.receipt_status(number).await,
+            Provider::Raiffeisen(client) => client.receipt_status(kind, number).await,
         }
     }
 
@@ -118,6 +120,8 @@ pub async fn health_check(config: &BrandConfig) -> Option<Result<String, String>
 pub enum ProviderError {
     /// The provider understood the request and rejected it with an error code.
     Refused { code: String, message: String },
+    /// The provider cannot do it now, with an error code: the same request may succeed later.
+    Unavailable { code: String, message: String },
     /// No response; the request may have been carried out all the same.
     Http(HttpError),
     /// The payment is not the one that was registered: needs manual settlement.
@@ -130,6 +134,7 @@ impl fmt::Display for ProviderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProviderError::Refused { code, message } => write!(f, "the bank refused the request: {code} {message}"),
+            ProviderError::Unavailable { code, message } => write!(f, "the bank failed: {code} {message}"),
             ProviderError::Http(error) => write!(f, "no response from the bank: {error}"),
             ProviderError::PaymentMismatch(what) => write!(f, "the bank received another payment: {what}"),
             ProviderError::InvalidResponse(what) => write!(f, "invalid response from the bank: {what}"),
@@ -200,10 +205,31 @@ pub(super) struct WebhookEvent {
     pub order_id: String,
     /// Not signed: used only while the payment has no QR code.
     pub qr_id: Option<String>,
+    /// The amount, if it was paid. Signed.
+    pub paid: Option<Decimal>,
+    /// Signed.
+    pub transaction_date: Option<Timestamp>,
+}
+
+/// What the provider reports of a refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RefundReport {
+    pub status: RefundStatus,
+    pub amount: Option<Decimal>,
+}
+
+/// The kinds of fiscal receipts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReceiptKind {
+    /// Money was received.
+    Sale,
+    /// Money was paid back.
+    Refund,
 }
 
 /// A fiscal receipt (54-FZ) to be registered.
 pub(super) struct FiscalReceipt<'a> {
+    pub kind: ReceiptKind,
     pub number: &'a str,
     /// Where the buyer's copy goes.
     pub email: Option<&'a str>,
@@ -211,8 +237,8 @@ pub(super) struct FiscalReceipt<'a> {
     pub fallback_email: &'a str,
     pub lines: &'a [ReceiptLine],
     pub amount: Decimal,
-    /// The VAT rate, as the provider names it.
-    pub vat: &'a str,
+    /// The VAT rate of the lines that have none, as the provider names it.
+    pub default_vat: &'a str,
 }
 
 /// A line of a fiscal receipt.
@@ -222,12 +248,14 @@ pub(super) struct ReceiptLine {
     /// Of one unit.
     pub price: Decimal,
     pub quantity: i32,
+    /// As the provider names it; `None`: the brand's default.
+    pub vat: Option<String>,
 }
 
 /// The status of a receipt at the cash register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReceiptStatus {
-    /// Stored and not registered.
+    /// Not registered: stored only, or not known.
     New,
     /// Registered and not printed yet.
     Pending,

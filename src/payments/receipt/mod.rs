@@ -1,7 +1,7 @@
 //! Fiscal receipts (54-FZ): registered with the payment provider and polled until the cash register has printed them.
 //!
 //! # Invariants
-//! - A receipt is queued by the transaction that completes its payment; its failure never affects the payment.
+//! - A receipt is queued by the transaction that completes its payment or refund; its failure never affects either.
 //! - Every step may be repeated: the provider identifies a receipt by its number.
 
 mod store;
@@ -11,13 +11,53 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::FiscalConfig;
 use crate::foundation::error::Result;
 use crate::payments::provider::{FiscalReceipt, Provider, ProviderError, ReceiptStatus};
+use crate::payments::store::Payment;
+use crate::platform::postgres::Executor;
 use crate::tenant::brand::Brand;
 
-pub use store::Receipt;
 use store::ReceiptStep;
+pub use store::{Receipt, ReceiptSubject};
 
 /// How long a claimed receipt is hidden from other workers: longer than one step takes.
 const CLAIM_DURATION: SignedDuration = SignedDuration::from_secs(60);
+
+/// Queues the receipt of a completed payment, in the transaction that completes it. A brand file without the section `[fiscal]`
+/// does not prevent it: the workers may have another one.
+pub(super) async fn queue(brand: &Brand, client: &impl Executor, payment: &Payment, now: Timestamp) -> Result<()> {
+    if payment.amount.is_zero() {
+        return Ok(());
+    }
+    let fiscal = brand.config.fiscal.as_ref();
+    let next_try_at = fiscal.map_or(now, |fiscal| now + fiscal.email_wait);
+    store::queue(client, payment, next_try_at, fiscal.is_none()).await
+}
+
+/// Queues the receipt of a completed refund, in the transaction that completes it.
+pub(super) async fn queue_of_refund(
+    brand: &Brand,
+    client: &impl Executor,
+    refund_id: &str,
+    now: Timestamp,
+) -> Result<()> {
+    store::queue_of_refund(client, refund_id, now, brand.config.fiscal.is_none()).await
+}
+
+/// Queues the receipts of recently completed payments and refunds that have none, and returns their number. Without a section
+/// `[fiscal]`, deletes those that no worker has registered instead.
+pub async fn queue_missing(brand: &Brand) -> Result<u64> {
+    let now = brand.clock.now();
+    let since = now - brand.config.payments.receipt_search;
+    let client = brand.postgres().await?;
+    if brand.config.fiscal.is_none() {
+        store::drop_unclaimed(&client, since).await?;
+        return Ok(0);
+    }
+    let numbers = store::queue_missing(&client, since, now).await?;
+    for number in &numbers {
+        tracing::warn!(brand = brand.name(), receipt.number = number, "queued a receipt that was missing");
+    }
+    Ok(numbers.len() as u64)
+}
 
 /// Performs the due steps; returns the number of receipts.
 pub async fn send_due(brand: &Brand) -> Result<u64> {
@@ -32,7 +72,7 @@ pub async fn send_due(brand: &Brand) -> Result<u64> {
     });
     for (receipt, step) in futures_util::future::join_all(steps).await {
         log_step(brand, &receipt, &step);
-        store::save_step(&brand.postgres().await?, receipt.payment_id, &step).await?;
+        store::save_step(&brand.postgres().await?, &receipt.subject, &step).await?;
     }
     Ok(count)
 }
@@ -45,16 +85,17 @@ async fn advance(
 ) -> Result<ReceiptStatus, ProviderError> {
     if !receipt.is_registered {
         let request = FiscalReceipt {
+            kind: receipt.subject.kind(),
             number: &receipt.number,
             email: receipt.email.as_deref(),
             fallback_email: &fiscal.fallback_email,
             lines: &receipt.lines,
             amount: receipt.amount,
-            vat: &fiscal.vat,
+            default_vat: &fiscal.vat,
         };
         provider.register_receipt(&request).await?;
     }
-    provider.receipt_status(&receipt.number).await
+    provider.receipt_status(receipt.subject.kind(), &receipt.number).await
 }
 
 /// Decides what follows from the provider's response.
@@ -72,12 +113,12 @@ fn next_step(
             reason: "the cash register failed to print the receipt".to_owned(),
             is_number_spent: true,
         },
-        Ok(ReceiptStatus::New | ReceiptStatus::Pending) if receipt.is_registered && is_last_try => {
+        Ok(ReceiptStatus::New) if is_last_try => failed("the bank did not register the receipt".to_owned()),
+        Ok(ReceiptStatus::New) => ReceiptStep::Retry { is_registered: false, at: retry_at, reason: None },
+        Ok(ReceiptStatus::Pending) if receipt.is_registered && is_last_try => {
             failed("the cash register did not print the receipt in time".to_owned())
         }
-        Ok(ReceiptStatus::New | ReceiptStatus::Pending) => {
-            ReceiptStep::Retry { is_registered: true, at: retry_at, reason: None }
-        }
+        Ok(ReceiptStatus::Pending) => ReceiptStep::Retry { is_registered: true, at: retry_at, reason: None },
         Err(error @ ProviderError::Refused { .. }) => failed(error.to_string()),
         Err(error) if is_last_try => failed(error.to_string()),
         Err(error) => {
@@ -120,8 +161,8 @@ pub async fn list(brand: &Brand, only_failed: bool) -> Result<Vec<Receipt>> {
 }
 
 /// Makes a receipt due now, with all its tries; `false` when it is done or does not exist.
-pub async fn retry(brand: &Brand, payment_id: i64) -> Result<bool> {
-    let retried = store::retry(&brand.postgres().await?, payment_id, brand.clock.now()).await?;
+pub async fn retry(brand: &Brand, subject: &ReceiptSubject) -> Result<bool> {
+    let retried = store::retry(&brand.postgres().await?, subject, brand.clock.now()).await?;
     Ok(retried)
 }
 
@@ -135,6 +176,7 @@ mod tests {
 
     fn receipt(is_registered: bool, tries: i64) -> Receipt {
         Receipt {
+            subject: ReceiptSubject::Payment(1),
             payment_id: 1,
             number: "r1".to_owned(),
             email: None,
@@ -159,6 +201,9 @@ mod tests {
         assert_eq!(step(&receipt(false, 9), Ok(ReceiptStatus::Pending)), polled, "registered by the last try");
         assert_eq!(step(&receipt(true, 2), Ok(ReceiptStatus::Pending)), polled);
         assert_eq!(step(&receipt(true, 9), Ok(ReceiptStatus::Done)), ReceiptStep::Done);
+        let unregistered = ReceiptStep::Retry { is_registered: false, at, reason: None };
+        assert_eq!(step(&receipt(true, 1), Ok(ReceiptStatus::New)), unregistered, "the bank does not have it");
+        assert!(matches!(step(&receipt(true, 3), Ok(ReceiptStatus::New)), ReceiptStep::Failed { .. }));
         let late = step(&receipt(true, 3), Ok(ReceiptStatus::Pending));
         assert!(matches!(late, ReceiptStep::Failed { is_number_spent: false, .. }), "{late:?}");
         let failed = step(&receipt(true, 1), Ok(ReceiptStatus::Failed));

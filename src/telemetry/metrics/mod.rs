@@ -1,5 +1,6 @@
-//! Metrics for Prometheus, in the OpenMetrics text format.
+//! Metrics for Prometheus, in the text formats of OpenMetrics and of Prometheus.
 
+mod exposition;
 mod families;
 mod process;
 
@@ -11,6 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
+pub use exposition::ExpositionFormat;
 use families::{
     FAMILIES, book_checked_timestamp_seconds, book_errors, payments, queue_failed, queue_oldest_seconds, queue_waiting,
 };
@@ -24,6 +26,9 @@ pub struct Queue {
     /// Age of the oldest waiting message; 0 when none waits.
     pub oldest_s: f64,
 }
+
+/// The statuses of a route that start at 0: what it answers when all is well, and what alerts count.
+const INITIAL_STATUSES: [u16; 4] = [200, 500, 503, 504];
 
 /// The metrics of one brand. Clones, and all instances of one name, share their values.
 #[derive(Clone)]
@@ -77,6 +82,26 @@ impl Metrics {
     /// The name of the brand.
     pub fn brand(&self) -> &'static str {
         self.brand
+    }
+
+    /// Creates the series of the routes, handshakes and rate limits, so that they start at 0 and their first increase is seen.
+    pub fn register<'r>(
+        &self,
+        routes: impl Iterator<Item = (&'r hyper::Method, &'static str)>,
+        quotas: impl Iterator<Item = &'static str>,
+    ) {
+        for (method, route) in routes {
+            for status in INITIAL_STATUSES {
+                self.http_requests(method_label(method), route, status);
+            }
+            self.http_request_duration_seconds(method_label(method), route);
+        }
+        for result in ["resumed", "full", "failed"] {
+            self.tls_handshakes(result);
+        }
+        for quota in quotas {
+            self.rate_limited(quota);
+        }
     }
 
     /// Counts a response. `route` is a pattern of the router, or empty when no route matched.
@@ -140,6 +165,9 @@ impl Metrics {
     /// A background job starts: until its first success, the time of the last success is that of its start.
     pub fn register_job(&self, job: &'static str) {
         self.worker_pass_last_success_timestamp_seconds(job).set(now_s());
+        self.worker_passes(job);
+        self.worker_pass_failures(job);
+        self.worker_passes_seconds(job);
     }
 
     /// A run of a background job ended.
@@ -201,12 +229,15 @@ pub fn reload_finished(succeeded: bool) {
     }
 }
 
-/// All metrics as OpenMetrics text.
-pub fn render() -> Result<String, std::fmt::Error> {
+/// All metrics in a text format.
+pub fn render(format: ExpositionFormat) -> Result<String, std::fmt::Error> {
     process::collect(&FAMILIES);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &FAMILIES.registry)?;
-    Ok(text)
+    Ok(match format {
+        ExpositionFormat::OpenMetrics => text,
+        ExpositionFormat::Prometheus => exposition::to_prometheus(&text),
+    })
 }
 
 fn now_s() -> i64 {
@@ -244,12 +275,33 @@ mod tests {
             let method = hyper::Method::from_bytes(word.as_bytes()).expect("a token");
             metrics.request_finished(&method, "", 405, Duration::from_millis(2));
         }
-        let text = render().expect("text");
+        let text = render(ExpositionFormat::OpenMetrics).expect("text");
         let count = "brandgate_http_requests_total{brand=\"unit\",method=\"other\",route=\"none\",status=\"405\"} 3";
         assert!(text.lines().any(|l| l == count), "{text}");
         let bucket = "brandgate_http_request_duration_seconds_bucket{le=\"0.0025\",brand=\"unit\",method=\"other\",route=\"none\"} 3";
         assert!(text.lines().any(|l| l == bucket), "{text}");
         assert!(text.ends_with("# EOF\n"));
+        let older = render(ExpositionFormat::Prometheus).expect("text");
+        assert!(older.lines().any(|l| l == count) && older.lines().any(|l| l == bucket), "{older}");
+        assert!(
+            older.contains("# TYPE brandgate_http_requests_total counter\n") && !older.contains("# EOF"),
+            "{older}"
+        );
+    }
+
+    #[test]
+    fn registered_series_start_at_zero() {
+        Metrics::of("fresh").register([(&hyper::Method::POST, "/cart")].into_iter(), ["cart"].into_iter());
+        let text = render(ExpositionFormat::OpenMetrics).expect("text");
+        for series in [
+            "brandgate_http_requests_total{brand=\"fresh\",method=\"POST\",route=\"/cart\",status=\"200\"} 0",
+            "brandgate_http_requests_total{brand=\"fresh\",method=\"POST\",route=\"/cart\",status=\"503\"} 0",
+            "brandgate_http_request_duration_seconds_count{brand=\"fresh\",method=\"POST\",route=\"/cart\"} 0",
+            "brandgate_tls_handshakes_total{brand=\"fresh\",result=\"failed\"} 0",
+            "brandgate_rate_limited_total{brand=\"fresh\",budget=\"cart\"} 0",
+        ] {
+            assert!(text.lines().any(|line| line == series), "{series}\n{text}");
+        }
     }
 
     #[test]
@@ -257,9 +309,9 @@ mod tests {
         let metrics = Metrics::of("absent");
         metrics.set_queue("mail", Some(Queue { waiting: 2, failed: 1, oldest_s: 30.5 }));
         let series = |text: &str| text.lines().filter(|l| l.contains("brand=\"absent\",queue=")).count();
-        assert_eq!(series(&render().expect("text")), 3);
+        assert_eq!(series(&render(ExpositionFormat::OpenMetrics).expect("text")), 3);
         metrics.set_queue("mail", None);
-        assert_eq!(series(&render().expect("text")), 0);
+        assert_eq!(series(&render(ExpositionFormat::OpenMetrics).expect("text")), 0);
     }
 
     #[test]

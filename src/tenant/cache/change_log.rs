@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use tokio::sync::Notify;
+
 /// How many changes the log holds. Responses with an older version are not served.
 const MAX_CHANGES: usize = 4_096;
 
@@ -20,6 +22,9 @@ pub(crate) enum CatalogChange {
     Everything,
 }
 
+/// In the item ids of a response: any change of an item affects it, such as of one that is counted or sorted without being shown.
+pub(crate) const ANY_ITEM: i64 = 0;
+
 /// A position in the log. A read of the database that starts at this version sees all changes recorded before it.
 pub(crate) type Version = u64;
 
@@ -29,12 +34,27 @@ pub(crate) struct ChangeLog {
     version: AtomicU64,
     /// The latest changes, oldest first.
     changes: RwLock<VecDeque<CatalogChange>>,
+    recorded: Notify,
 }
 
 impl ChangeLog {
     /// The current version, to be taken before the database is read.
     pub(crate) fn version(&self) -> Version {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// The changes since this version and the current version; `None` if the log no longer reaches back to it.
+    pub(crate) fn since(&self, version: Version) -> Option<(Vec<CatalogChange>, Version)> {
+        let log = self.changes.read().unwrap_or_else(PoisonError::into_inner);
+        let current = self.version();
+        let first = current - log.len() as u64;
+        let unread = usize::try_from(version.checked_sub(first)?).ok()?;
+        Some((log.range(unread..).copied().collect(), current))
+    }
+
+    /// Returns at the next recorded change, or at once for one since the last call returned. For one task.
+    pub(crate) async fn changed(&self) {
+        self.recorded.notified().await;
     }
 
     /// Records committed changes.
@@ -46,6 +66,10 @@ impl ChangeLog {
         let surplus = log.len().saturating_sub(MAX_CHANGES);
         log.drain(..surplus);
         self.version.fetch_add(added, Ordering::Release);
+        drop(log);
+        if added > 0 {
+            self.recorded.notify_one();
+        }
     }
 
     /// The latest version at which a response of version `since` with these items (in ascending order) is still current;
@@ -61,7 +85,7 @@ impl ChangeLog {
         let unchecked = usize::try_from(since.checked_sub(first)?).ok()?;
         let is_affected = log.range(unchecked..).any(|change| match change {
             CatalogChange::Everything => true,
-            CatalogChange::Item(id) => item_ids.binary_search(id).is_ok(),
+            CatalogChange::Item(id) => item_ids.first() == Some(&ANY_ITEM) || item_ids.binary_search(id).is_ok(),
         });
         (!is_affected).then_some(version)
     }
@@ -82,6 +106,10 @@ mod tests {
         log.record([CatalogChange::Item(7)]);
         assert_eq!(log.unchanged_until(&[3, 7], checked), None);
         assert_eq!(log.unchanged_until(&[3, 7], log.version()), Some(log.version()), "made after the change");
+        let before = log.version();
+        log.record([CatalogChange::Item(9)]);
+        assert_eq!(log.unchanged_until(&[ANY_ITEM, 3], before), None, "depends on every item");
+        assert_eq!(log.since(before), Some((vec![CatalogChange::Item(9)], log.version())));
         let before = log.version();
         log.record([CatalogChange::Everything]);
         assert_eq!(log.unchanged_until(&[], before), None);

@@ -244,6 +244,18 @@ impl Cache {
         self.entries.insert(key.into(), Arc::new(entry));
     }
 
+    /// Whether a poll of the database's changes started less than the guaranteed second ago.
+    pub(crate) fn is_current(&self, now: Instant) -> bool {
+        let polled_at_ms = self.polled_at_ms.load(Ordering::Acquire);
+        let age = Duration::from_millis(self.milliseconds(now).saturating_sub(polled_at_ms));
+        polled_at_ms > 0 && age <= MAX_AGE
+    }
+
+    /// The log of recorded changes.
+    pub(crate) fn changes(&self) -> &ChangeLog {
+        &self.changes
+    }
+
     /// Invalidates the responses that contain these items. To be called after the commit and before the response to the edit.
     pub fn items_changed(&self, item_ids: impl IntoIterator<Item = i64>) {
         self.changes.record(item_ids.into_iter().map(CatalogChange::Item));

@@ -15,6 +15,17 @@ use super::process::Process;
 use super::services::{eventually, eventually_async};
 use super::site::Site;
 
+/// The environment variable of the allocator's options.
+const ALLOCATOR_SETTING: &str = "_RJEM_MALLOC_CONF";
+
+/// The allocator's options in the unit.
+fn allocator_options() -> String {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/brandgate.service");
+    let unit = std::fs::read_to_string(unit).expect("the unit");
+    let prefix = format!("Environment={ALLOCATOR_SETTING}=");
+    unit.lines().find_map(|line| line.strip_prefix(&prefix)).expect("the unit sets them").to_owned()
+}
+
 pub(crate) struct Gateway {
     process: Process,
     ports: HashMap<String, u16>,
@@ -38,6 +49,7 @@ impl Gateway {
             site.set_environment(command);
             command.env("BRANDGATE_ADMIN", format!("127.0.0.1:{admin_port}"));
             command.env("RUNTIME_DIRECTORY", &runtime_directory);
+            command.env(ALLOCATOR_SETTING, allocator_options());
         });
         let ports = site.brands.iter().map(|brand| (brand.name.clone(), brand.port)).collect();
         Gateway { process, ports, admin_port, runtime_directory }
@@ -118,9 +130,14 @@ impl Gateway {
 
 /// The head and the body of a response of an admin listener.
 pub(crate) fn plain_http_get(port: u16, path: &str) -> std::io::Result<(String, String)> {
+    plain_http_get_accepting(port, path, "*/*")
+}
+
+/// The same with a value of `Accept`.
+pub(crate) fn plain_http_get_accepting(port: u16, path: &str, accept: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));

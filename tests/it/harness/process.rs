@@ -77,6 +77,14 @@ impl Process {
         assert!(set.success(), "{limit}");
     }
 
+    /// Its resident memory (RSS).
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let pid = self.child.lock().expect("no panic while locked").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        1_024 * line.expect("the kernel tells it").trim().parse::<u64>().expect("a number")
+    }
+
     pub(crate) fn terminate(&self) {
         self.signal("-TERM");
     }

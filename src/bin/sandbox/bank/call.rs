@@ -102,6 +102,16 @@ impl ApiCall {
         }
     }
 
+    /// The name of a fiscal call that only faults use.
+    pub(super) fn receipt_step(&self) -> Option<&'static str> {
+        match self {
+            ApiCall::ReceiptSave(_) => Some("receipt-save"),
+            ApiCall::ReceiptRegister(..) => Some("receipt-register"),
+            ApiCall::ReceiptStatus(..) => Some("receipt-status"),
+            _ => None,
+        }
+    }
+
     /// v1 calls of the SBP API report errors in the body alone.
     pub(super) fn is_v1(&self) -> bool {
         !matches!(self, ApiCall::Register(ApiVersion::V2) | ApiCall::Qr(ApiVersion::V2, _) | ApiCall::Cancel(_))

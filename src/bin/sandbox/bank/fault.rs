@@ -35,6 +35,8 @@ pub(super) enum BankFaultKind {
     Broken,
     /// 502, although the call takes effect.
     Lost,
+    /// Refused with the `code` and the `status` of the fault; the call has no effect.
+    Refused,
     /// The code is paid and the merchant notified before the response to its registration.
     NotifyFirst,
 }
@@ -58,6 +60,11 @@ pub(super) struct BankFault {
     pub times: u64,
     #[serde(rename = "ms", default, skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
+    /// Of [`BankFaultKind::Refused`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
 }
 
 fn any_call() -> String {
@@ -74,6 +81,8 @@ pub(super) struct BankFaultRequest {
     times: Option<u64>,
     #[serde(rename = "ms")]
     delay_ms: Option<u64>,
+    code: Option<String>,
+    status: Option<u16>,
 }
 
 /// The faults to come, in the order in which they were injected.
@@ -87,13 +96,29 @@ impl BankFaults {
     /// What is wrong with the request.
     pub(super) fn inject(&mut self, request: BankFaultRequest) -> Result<&[BankFault], &'static str> {
         let call = request.call.unwrap_or_else(any_call);
-        let names = ["register", "qr", "payment-info", "cancel", "refund", "refund-info", "callback", "receipt", "*"];
+        let names = [
+            "register",
+            "qr",
+            "payment-info",
+            "cancel",
+            "refund",
+            "refund-info",
+            "callback",
+            "receipt",
+            "receipt-save",
+            "receipt-register",
+            "receipt-status",
+            "*",
+        ];
         if !names.contains(&call.as_str()) {
             return Err("unknown call");
         }
         match (request.times.unwrap_or(1), request.kind) {
             (0, _) => self.0.retain(|fault| call != "*" && fault.call != call),
-            (times, Some(kind)) => self.0.push(BankFault { call, kind, times, delay_ms: request.delay_ms }),
+            (times, Some(kind)) => {
+                let BankFaultRequest { delay_ms, code, status, .. } = request;
+                self.0.push(BankFault { call, kind, times, delay_ms, code, status });
+            }
             (_, None) => return Err("how is missing"),
         }
         Ok(&self.0)
@@ -111,7 +136,7 @@ impl BankFaults {
         }
         let matches = |fault: &BankFault| match fault.kind {
             BankFaultKind::NotifyFirst => call.name() == "register",
-            _ => fault.call == "*" || fault.call == call.name(),
+            _ => fault.call == "*" || fault.call == call.name() || Some(fault.call.as_str()) == call.receipt_step(),
         };
         let index = self.0.iter().position(matches)?;
         let fault = self.0[index].clone();
@@ -135,6 +160,12 @@ impl BankFault {
             (BankFaultKind::Slow | BankFaultKind::NotifyFirst, Some(regular)) => regular,
             (BankFaultKind::Internal, _) => {
                 error::envelope(StatusCode::INTERNAL_SERVER_ERROR, "ERROR.INTERNAL", "Внутренняя ошибка сервиса")
+            }
+            (BankFaultKind::Refused, _) => {
+                let status = self.status.and_then(|status| StatusCode::from_u16(status).ok());
+                let code = self.code.as_deref().unwrap_or("ERROR.INVALID_REQUEST");
+                let message = "Чек не прошел валидацию. Причина: client.email";
+                error::envelope(status.unwrap_or(StatusCode::BAD_REQUEST), code, message)
             }
             (BankFaultKind::Error200, _) => {
                 error::envelope(StatusCode::OK, "ERROR.INTERNAL", "Внутренняя ошибка сервиса")

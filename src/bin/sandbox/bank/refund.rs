@@ -96,7 +96,8 @@ impl Refund {
             order: request.order.ok_or_else(|| fields::missing("order"))?,
             amount,
             payment_details: request.payment_details,
-            transaction: request.transaction_id,
+            // The bank's own SDK sends 0 for a refund of any payment of the order.
+            transaction: request.transaction_id.filter(|id| *id != 0),
             at: now,
             forced_status: None,
         })
@@ -173,4 +174,20 @@ pub(super) fn accept(refund: Refund, refunds: &mut Vec<Refund>, codes: &[Qr]) ->
     }
     refunds.push(refund.clone());
     Ok(refund)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transaction_id_of_zero_is_none() {
+        let parse = |member: &str| {
+            let body = format!("{{\"amount\":1,\"order\":\"1\",\"refundId\":\"r\"{member}}}");
+            Refund::parse(body.as_bytes(), "MA", Timestamp::UNIX_EPOCH).map(|refund| refund.transaction)
+        };
+        assert!(matches!(parse(""), Ok(None)));
+        assert!(matches!(parse(r#","transactionId":0"#), Ok(None)));
+        assert!(matches!(parse(r#","transactionId":7"#), Ok(Some(7))));
+    }
 }

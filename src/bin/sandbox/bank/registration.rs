@@ -52,7 +52,7 @@ pub(super) fn parse(body: &[u8], version: ApiVersion, now: Timestamp) -> Result<
         (None, _) => return Err(missing("qrType")),
     };
     let amount = fields::amount(request.amount.as_deref(), kind)?;
-    currency(request.currency.as_deref(), amount.is_some() && version == ApiVersion::V1)?;
+    currency(request.currency.as_deref())?;
     fields::check_length(request.additional_info.as_deref(), 140, "additionalInfo")?;
     fields::check_length(request.payment_details.as_deref(), 185, "paymentDetails")?;
     account(request.account.as_deref())?;
@@ -76,12 +76,11 @@ pub(super) fn parse(body: &[u8], version: ApiVersion, now: Timestamp) -> Result<
     })
 }
 
-fn currency(currency: Option<&str>, required: bool) -> Result<(), BankError> {
+/// Optional: `sbp.yaml` requires it in v1, and the bank's own SDK sends none.
+fn currency(currency: Option<&str>) -> Result<(), BankError> {
     match currency {
-        Some("RUB") => Ok(()),
+        Some("RUB") | None => Ok(()),
         Some(_) => Err(BankError::invalid("Неизвестная валюта платежа")),
-        None if required => Err(missing("currency")),
-        None => Ok(()),
     }
 }
 
@@ -192,7 +191,8 @@ mod tests {
         ] {
             assert_eq!(outcome(ApiVersion::V2, &[change]), code, "{change:?}");
         }
-        assert_eq!(outcome(ApiVersion::V1, &[("currency", "")]), "ERROR.INVALID_REQUEST");
+        assert_eq!(outcome(ApiVersion::V1, &[("currency", "")]), "SUCCESS");
+        assert_eq!(outcome(ApiVersion::V1, &[("currency", "\"USD\"")]), "ERROR.INVALID_REQUEST");
         assert_eq!(outcome(ApiVersion::V1, &[("qrType", "\"QRVariable\"")]), "ERROR.INVALID_REQUEST");
     }
 

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 use super::fields::{Fields, MAX_OBJECTS_BYTES, check_size};
 use crate::catalog::CatalogId;
 use crate::catalog::import::record::{ItemRecord, Stock};
-use crate::catalog::import::stock;
+use crate::catalog::import::{SOURCE_NAME_RULE, is_source_name, stock};
 use crate::foundation::hex;
+use crate::foundation::vat::{self, VAT_RATES};
 
 /// Has to fit into a `tsvector`, see `fields`.
 const MAX_DESCRIPTION_CHARS: usize = 50_000;
@@ -47,7 +48,9 @@ pub(super) fn read(fields: &mut Fields) -> Result<(ItemRecord, Option<String>), 
         price: price.list,
         discount: price.discount,
         stock,
+        vat: defects.keep(vat(fields)),
         rating: defects.keep(fields.decimal("rating", Decimal::from(5), 1)),
+        rating_count: defects.keep(count(fields, "ratingCount")),
         visible: defects.keep(fields.boolean("visible")),
         priority: defects.keep(fields.integer("priority")),
         tags: defects.keep(fields.texts("tags")),
@@ -57,6 +60,8 @@ pub(super) fn read(fields: &mut Fields) -> Result<(ItemRecord, Option<String>), 
         translations: defects.keep(fields.translations(&["name", "simpleDescription"])),
         regions: defects.keep(fields.region_ids()),
         reviews: defects.keep(reviews(fields, &author)),
+        source: defects.keep(source(fields)),
+        retired_at: defects.keep(timestamp(fields, "retiredAt")),
         defect: defects.text(),
     };
     Ok((record, unknown_stock))
@@ -76,6 +81,14 @@ impl Defects {
 
     fn text(self) -> Option<String> {
         (!self.0.is_empty()).then(|| self.0.join("; "))
+    }
+}
+
+/// The member that an export has for items of a named source.
+fn source(fields: &mut Fields) -> Result<Option<String>, String> {
+    match fields.text("source")? {
+        Some(name) if !is_source_name(&name) => Err(format!("source: {SOURCE_NAME_RULE}")),
+        name => Ok(name),
     }
 }
 
@@ -107,6 +120,11 @@ fn price(fields: &mut Fields) -> Result<Price, String> {
         list: fields.price("price")?,
         discount: fields.exact_decimal("discount", Decimal::ONE_HUNDRED, 2)?,
     })
+}
+
+fn vat(fields: &mut Fields) -> Result<Option<&'static str>, String> {
+    let Some(text) = fields.filled_text("vat")? else { return Ok(None) };
+    vat::parse(&text).map(Some).ok_or_else(|| format!("vat: expected one of {}", VAT_RATES.join(", ")))
 }
 
 /// A quantity takes precedence over a level. The second value is what is not understood.
@@ -151,11 +169,19 @@ fn photos(fields: &mut Fields) -> Result<Option<String>, String> {
 
 fn question(mut fields: Fields) -> Result<Value, String> {
     Ok(json!({
-        "question": fields.text("question")?.ok_or("question: expected a text")?,
-        "answer": fields.text("answer")?.unwrap_or_default(),
-        "upvotes": fields.integer("upvotes")?.unwrap_or(0),
-        "downvotes": fields.integer("downvotes")?.unwrap_or(0),
+        "question": fields.filled_text("question")?.ok_or("question: expected a text")?,
+        "answer": fields.filled_text("answer")?,
+        "upvotes": count(&mut fields, "upvotes")?,
+        "downvotes": count(&mut fields, "downvotes")?,
+        "hidden": fields.boolean("visible")? == Some(false),
     }))
+}
+
+fn count(fields: &mut Fields, key: &str) -> Result<Option<i32>, String> {
+    match fields.integer(key)? {
+        Some(..0) => Err(format!("{key}: expected a whole number, 0 or more")),
+        count => Ok(count),
+    }
 }
 
 /// A review in either spelling, all members optional but its text.

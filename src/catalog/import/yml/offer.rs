@@ -9,6 +9,7 @@ use super::super::record::{ItemRecord, ProblemKind, Stock, natural_number, numbe
 use super::super::{money, stock};
 use super::{html, text};
 use crate::catalog::CatalogId;
+use crate::foundation::vat;
 
 const MAX_NAME_CHARS: usize = 500;
 const MAX_DESCRIPTION_CHARS: usize = 20_000;
@@ -43,6 +44,7 @@ pub(super) enum Field {
     QuantityInStock,
     StockQuantity,
     Quantity,
+    Vat,
 }
 
 impl Field {
@@ -70,6 +72,7 @@ impl Field {
             "quantity_in_stock" => Field::QuantityInStock,
             "stock_quantity" => Field::StockQuantity,
             "quantity" => Field::Quantity,
+            "vat" => Field::Vat,
             _ => return None,
         })
     }
@@ -154,6 +157,7 @@ impl Offer {
             price: price.list,
             discount: price.discount,
             stock,
+            vat: self.vat(remarks),
             photos: self.photos(),
             ..ItemRecord::default()
         }
@@ -244,6 +248,15 @@ impl Offer {
             return Err("currency is not three letters");
         }
         Ok(Some(code))
+    }
+
+    fn vat(&self, remarks: &mut Vec<Remark>) -> Option<&'static str> {
+        let text = self.first(Field::Vat, 20)?;
+        let rate = vat::parse_yml(&text);
+        if rate.is_none() {
+            remarks.push((ProblemKind::Corrected, "vat is not understood: ignored"));
+        }
+        rate
     }
 
     fn photos(&self) -> Option<String> {

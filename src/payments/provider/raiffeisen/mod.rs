@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{PollRequest, PollTarget, ProviderError, QrCode, QrCodeRequest, is_valid_id};
+use super::{PollRequest, PollTarget, ProviderError, QrCode, QrCodeRequest, RefundReport, is_valid_id};
 use crate::config::BankConfig;
 use crate::foundation::hex;
 use crate::foundation::money::{self, Exact};
@@ -211,19 +211,27 @@ impl<'b> RaiffeisenClient<'b> {
             refund_id: &'a str,
         }
         let body = RequestBody { amount: Exact(amount), order: order_id, refund_id };
-        parse_refund_status(&self.send(HttpRequest::post(self.url("/api/sbp/v1/refund")).json(&body)).await?)
+        let response = self.send(HttpRequest::post(self.url("/api/sbp/v1/refund")).json(&body)).await?;
+        Ok(parse_refund(&response)?.status)
     }
 
     /// `GET /api/sbp/v1/refund/{refundId}`.
-    pub(super) async fn refund_status(&self, refund_id: &str) -> Result<RefundStatus, ProviderError> {
-        parse_refund_status(&self.send(HttpRequest::get(self.url(&format!("/api/sbp/v1/refund/{refund_id}")))).await?)
+    pub(super) async fn refund_status(&self, refund_id: &str) -> Result<Option<RefundReport>, ProviderError> {
+        match self.send(HttpRequest::get(self.url(&format!("/api/sbp/v1/refund/{refund_id}")))).await {
+            Err(error) if is_refusal(&error, "ERROR.REFUND_NOT_FOUND") || is_refusal(&error, NOT_FOUND) => Ok(None),
+            response => parse_refund(&response?).map(Some),
+        }
     }
 
     /// Sends a request with the merchant's key and recognizes error responses.
-    pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ProviderError> {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ProviderError> {
+        check_response(self.send_unchecked(request).await?)
+    }
+
+    /// Sends a request with the merchant's key.
+    pub(super) async fn send_unchecked(&self, request: HttpRequest) -> Result<HttpResponse, ProviderError> {
         let request = request.bearer(&self.config.keys[0]);
-        let response = self.http.send(request, self.config.timeout).await.map_err(ProviderError::Http)?;
-        check_response(response)
+        self.http.send(request, self.config.timeout).await.map_err(ProviderError::Http)
     }
 
     pub(super) fn url(&self, path: &str) -> String {
@@ -321,18 +329,22 @@ fn check_response(response: HttpResponse) -> Result<HttpResponse, ProviderError>
     }
 }
 
-fn parse_refund_status(response: &HttpResponse) -> Result<RefundStatus, ProviderError> {
+fn parse_refund(response: &HttpResponse) -> Result<RefundReport, ProviderError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct ResponseBody {
+    struct ResponseBody<'a> {
         refund_status: String,
+        #[serde(borrow)]
+        amount: Option<&'a RawValue>,
     }
-    match parse::<ResponseBody>(response)?.refund_status.as_str() {
-        "COMPLETED" => Ok(RefundStatus::Completed),
-        "IN_PROGRESS" => Ok(RefundStatus::InProgress),
-        "DECLINED" => Ok(RefundStatus::Declined),
-        other => Err(ProviderError::InvalidResponse(format!("unknown refund status {other}"))),
-    }
+    let body: ResponseBody<'_> = parse(response)?;
+    let status = match body.refund_status.as_str() {
+        "COMPLETED" => RefundStatus::Completed,
+        "IN_PROGRESS" => RefundStatus::InProgress,
+        "DECLINED" => RefundStatus::Declined,
+        other => return Err(ProviderError::InvalidResponse(format!("unknown refund status {other}"))),
+    };
+    Ok(RefundReport { status, amount: body.amount.and_then(|amount| money::decimal_from_json(amount.get())) })
 }
 
 pub(super) fn parse<'a, T: Deserialize<'a>>(response: &'a HttpResponse) -> Result<T, ProviderError> {

@@ -67,7 +67,12 @@ fn verify(body: &[u8], signature: &str, config: &BankConfig) -> Result<WebhookEv
         }
     }
     match is_own_merchant && is_signed {
-        true => Ok(WebhookEvent { order_id: body.order, qr_id: body.qr_id.filter(|id| is_valid_id(id)) }),
+        true => Ok(WebhookEvent {
+            paid: money::decimal_from_json(body.amount.get()).filter(|_| body.payment_status.0 == "SUCCESS"),
+            transaction_date: body.transaction_date.0.parse().ok(),
+            order_id: body.order,
+            qr_id: body.qr_id.filter(|id| is_valid_id(id)),
+        }),
         false => Err(forged()),
     }
 }
@@ -135,7 +140,10 @@ mod tests {
             ("100", ONE_DECIMAL),
         ] {
             let event = verify(body(literal).as_bytes(), signature, &bank(&["old", "key"])).expect(literal);
-            assert_eq!(event, WebhookEvent { order_id: "o1".to_owned(), qr_id: Some("AD1".to_owned()) });
+            let transaction_date = "2026-02-28T12:01:00Z".parse().ok();
+            let paid = Some(rust_decimal::Decimal::ONE_HUNDRED);
+            let qr_id = Some("AD1".to_owned());
+            assert_eq!(event, WebhookEvent { order_id: "o1".to_owned(), qr_id, paid, transaction_date });
         }
     }
 
@@ -148,7 +156,8 @@ mod tests {
         for (date, signature) in [("", ABSENT), (r#","transactionDate":null"#, NULL)] {
             let body = format!("{declined}{date}}}");
             let event = verify(body.as_bytes(), signature, &bank(&["key"])).expect("signed");
-            assert_eq!(event, WebhookEvent { order_id: "o1".to_owned(), qr_id: None });
+            let order_id = "o1".to_owned();
+            assert_eq!(event, WebhookEvent { order_id, qr_id: None, paid: None, transaction_date: None });
         }
     }
 

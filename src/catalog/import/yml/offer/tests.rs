@@ -297,3 +297,11 @@ fn names_and_values_that_were_escaped_twice_are_text() {
     let expected = serde_json::json!([{ "key": "Производитель", "value": once }, { "key": "A & B", "value": once }]);
     assert_eq!(fields, expected);
 }
+
+#[test]
+fn vat_rates_are_read_or_reported() {
+    assert_eq!(item("<vat>VAT_10</vat>").vat, Some("vat10"));
+    let got = offers("<offer id='1'><price>9</price><vat>7</vat></offer>");
+    assert_eq!((got.items[0].vat, got.items[0].price), (None, number(9)));
+    assert!(got.rejected[0].contains("vat is not understood"), "{:?}", got.rejected);
+}
