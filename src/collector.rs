@@ -1,4 +1,4 @@
-//! Gauges that are computed at scrape time: queue lengths, payments by state, connections, cache size.
+//! Gauges that are computed at scrape time: queue lengths, payments by state, held stock, connections, cache size.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -50,10 +50,11 @@ fn gauge(value: impl TryInto<i64>) -> i64 {
 
 async fn query(brand: &Brand) {
     let metrics = &brand.metrics;
-    let (unavailable, mail, payments, books) = tokio::join!(
+    let (unavailable, mail, payments, held, books) = tokio::join!(
         brand.unavailable_dependencies(),
         tokio::time::timeout(QUERY_TIMEOUT, mail::queue_metrics(brand)),
         tokio::time::timeout(QUERY_TIMEOUT, payments::counts(brand)),
+        tokio::time::timeout(QUERY_TIMEOUT, payments::held_shares(brand)),
         tokio::time::timeout(QUERY_TIMEOUT, books::last_checked(brand)),
     );
     for part in DEPENDENCIES {
@@ -63,6 +64,9 @@ async fn query(brand: &Brand) {
     set_books(metrics, &books.ok().and_then(Result::ok).unwrap_or_default());
     metrics.set_queue("mail", mail);
     metrics.set_queue("receipts", payments.as_ref().map(|counts| counts.receipts));
+    let held = held.ok().and_then(Result::ok);
+    metrics.set_stock_held("users", held.map(|shares| shares.users));
+    metrics.set_stock_held("visitors", held.map(|shares| shares.visitors));
     for (index, state) in payments::STATES.into_iter().enumerate() {
         metrics.set_payments(state, payments.as_ref().map(|counts| counts.by_state[index]));
     }

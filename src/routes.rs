@@ -64,6 +64,8 @@ pub fn routes() -> Router<RequestContext> {
         // the storefront and the bank's webhook: payments
         .get("/qr/payment/{id}", payments::http::status)
         .lane(Lane::Essential)
+        .delete("/qr/payment/{id}", payments::http::cancel)
+        .rate_limit(Quota::Payments)
         .get("/orders", payments::http::orders)
         .get("/orders/{id}", payments::http::order)
         .post("/purchase-email", payments::http::purchase_email)

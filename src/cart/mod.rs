@@ -2,8 +2,10 @@
 //!
 //! # Invariants
 //!
-//! A cart belongs to one [`Owner`], and no other caller can read or change it. No write sets a quantity above the stock: each
-//! write checks the stock in its own statement, so concurrent writes either both succeed within it or are rejected.
+//! - A cart belongs to one [`Owner`], and no other caller can read or change it.
+//! - No write raises a quantity above what is available to the owner: the stock less what the open payments of others hold. Each write
+//!   checks it in its own statement, so concurrent writes either both succeed within it or are rejected.
+//! - What can be put in can be paid: at most [`MAX_LINES`] lines, of items that are sold in RUB and available in the region.
 
 mod request_body;
 pub(crate) use request_body::{CartPost, parse_post};
@@ -21,8 +23,13 @@ use crate::session::{Caller, Owner};
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
+use store::LineChange;
+
 /// The largest quantity of one item in a cart.
 pub(crate) const MAX_QUANTITY: i32 = 999;
+
+/// The largest number of lines of a cart and of an order. The trigger of the table `cart_line` has the same limit.
+pub(crate) const MAX_LINES: usize = 200;
 
 /// How long the cart of a visitor without a session is kept after its last change.
 const VISITOR_CART_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -37,10 +44,16 @@ enum Outcome {
     LineNotFound,
     /// The sum would exceed [`MAX_QUANTITY`].
     TooMany,
-    /// The quantity exceeds the stock, which is `left` units.
+    /// The quantity exceeds the `left` units that are available to the owner.
     OutOfStock {
         left: i32,
     },
+    /// The item is not available in the caller's region.
+    NotInRegion,
+    /// The item is priced in another currency than RUB.
+    CurrencyNotSupported,
+    /// The cart has [`MAX_LINES`] lines of other items.
+    CartFull,
 }
 
 impl Outcome {
@@ -56,6 +69,13 @@ impl Outcome {
             Outcome::OutOfStock { left } => {
                 Err(Error::conflict("out_of_stock", format!("Only {left} of this item are left.")).with("left", left))
             }
+            Outcome::NotInRegion => {
+                Err(Error::conflict("not_in_region", "This item is not available in the selected region."))
+            }
+            Outcome::CurrencyNotSupported => {
+                Err(Error::unprocessable("currency_not_supported", "Only items in RUB can be paid here."))
+            }
+            Outcome::CartFull => Err(Error::conflict("cart_full", format!("A cart has at most {MAX_LINES} items."))),
         }
     }
 }
@@ -63,24 +83,30 @@ impl Outcome {
 /// Adds units of an item to the cart.
 ///
 /// # Errors
-/// 404 for an item that does not exist or is hidden, 409 with `left` above the stock, 400 for a sum above [`MAX_QUANTITY`].
+/// 404 for an item that does not exist or is hidden; 409 with `left` above what is available to the owner, for an item that is not
+/// available in the region, and for a new line of a full cart; 422 for an item in another currency; 400 for a sum above
+/// [`MAX_QUANTITY`].
 pub(crate) async fn add(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
-    let outcome = store::add(&cx.brand.postgres().await?, owner, item_id, quantity, cx.now()).await?;
+    let outcome = store::add(&cx.brand.postgres().await?, &line_change(cx, owner, item_id, quantity)).await?;
     outcome.into_result()
 }
 
-/// Sets the quantity of an item in the cart; 0 removes it.
+/// Sets the quantity of an item in the cart; 0 removes it. A lower quantity is always accepted.
 ///
 /// # Errors
-/// 404 when the item is not in the cart, 409 with `left` above the stock.
+/// 404 when the item is not in the cart; 409 and 422 as [`add`] for a higher quantity.
 pub(crate) async fn set_quantity(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
     let client = cx.brand.postgres().await?;
     if quantity == 0 {
         let removed = store::remove(&client, owner, &[item_id]).await?;
         return if removed == 0 { Outcome::LineNotFound.into_result() } else { Ok(()) };
     }
-    let outcome = store::set_quantity(&client, owner, item_id, quantity, cx.now()).await?;
+    let outcome = store::set_quantity(&client, &line_change(cx, owner, item_id, quantity)).await?;
     outcome.into_result()
+}
+
+fn line_change<'a>(cx: &'a RequestContext, owner: &'a Owner, item_id: i64, quantity: i32) -> LineChange<'a> {
+    LineChange { owner, item_id, quantity, region: cx.region.as_deref(), now: cx.now() }
 }
 
 /// Removes items from the cart; ids that are not in it are ignored.
@@ -89,7 +115,11 @@ pub(crate) async fn remove(cx: &RequestContext, owner: &Owner, item_ids: &[i64])
     Ok(())
 }
 
-/// Moves all lines of one cart into another; quantities add up within the stock. Idempotent.
+/// Moves the lines of one cart into another; quantities add up within what is available to both owners, and no line of `into` becomes
+/// smaller. Lines that `into` has no room for stay. Idempotent.
+///
+/// # Errors
+/// 503 when a concurrent addition fills the cart.
 pub(crate) async fn merge(client: &impl Executor, from: &Owner, into: &Owner, now: Timestamp) -> Result<()> {
     store::merge(client, from, into, now).await.map(drop)
 }
@@ -118,7 +148,7 @@ pub(crate) async fn erase(client: &impl Executor, owners: &[String]) -> Result<u
 }
 
 /// The lines in the order in which they were added, with current prices, and the language of their texts. A line whose item was
-/// hidden or sold out since is included as `out`.
+/// hidden or sold out since, or is not available in the region, is included as `out`.
 pub(crate) async fn list(cx: &RequestContext, caller: &Caller) -> Result<(Vec<Item>, Language)> {
     let client = cx.brand.postgres().await?;
     let owner = &caller.owner();
@@ -126,11 +156,12 @@ pub(crate) async fn list(cx: &RequestContext, caller: &Caller) -> Result<(Vec<It
     if let Some(visitor) = caller.previous_visitor() {
         merge(&client, &visitor, owner, cx.now()).await?;
     }
-    let lines = store::list(&client, owner).await?;
+    let lines = store::list(&client, owner, cx.region.as_deref()).await?;
     let mut used = Language::Ru;
     let mut items = Vec::with_capacity(lines.len());
     for line in lines {
-        let (item, language) = item::read_cart_line(&line.card, cx.language, line.quantity, line.is_listed)?;
+        let available = if line.is_listed { line.available } else { Some(0) };
+        let (item, language) = item::read_cart_line(&line.card, cx.language, line.quantity, available)?;
         if language != Language::Ru {
             used = language;
         }

@@ -8,86 +8,64 @@ use crate::platform::postgres::Executor;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
-use super::{MAX_QUANTITY, Outcome};
-use crate::foundation::error::{Result, ResultExt};
+use super::{MAX_LINES, MAX_QUANTITY, Outcome};
+use crate::foundation::error::{ConstraintExt, Error, Result, ResultExt};
 use crate::session::Owner;
 
 /// A line of a cart with its item's row of `item_card`.
 pub(super) struct CartLine {
     pub card: Row,
     pub quantity: i32,
-    /// Whether the item is visible and in a visible category.
+    /// Units that the owner can buy; `None` where the stock is not counted.
+    pub available: Option<i32>,
+    /// Whether the item is visible, in a visible category, and available in the region.
     pub is_listed: bool,
+}
+
+/// A change of one line.
+pub(super) struct LineChange<'a> {
+    pub owner: &'a Owner,
+    pub item_id: i64,
+    pub quantity: i32,
+    pub region: Option<&'a str>,
+    pub now: Timestamp,
 }
 
 /// Adds units to a line, or inserts it.
 ///
 /// `on conflict` locks the line before its quantity is read, so concurrent calls add up, and the sum is compared with the stock.
-pub(super) async fn add(
-    client: &impl Executor,
-    owner: &Owner,
-    item_id: i64,
-    quantity: i32,
-    now: Timestamp,
-) -> Result<Outcome> {
-    let statement = client
-        .prepare_cached(
-            r"with item as (
-                select i.item_id, item_left(s.quantity, s.held, s.level) as stock
-                from listed_item i left join item_stock s using (item_id) where i.item_id = $2
-            ), line as (
-                insert into cart_line (owner, item_id, quantity, added_at, changed_at)
-                select $1, item_id, $3, $4, $4 from item where $3 <= stock
-                on conflict (owner, item_id) do update
-                set quantity = cart_line.quantity + excluded.quantity, changed_at = excluded.changed_at
-                where cart_line.quantity + excluded.quantity <= least((select stock from item), $5)
-                returning quantity
-            )
-            select (select stock from item) as stock, exists (select from line) as written",
-        )
-        .await?;
-    let row = client.query_one(&statement, &[&owner.key(), &item_id, &quantity, &now, &MAX_QUANTITY]).await?;
-    Ok(match (row.get("stock"), row.get("written")) {
-        (None, _) => Outcome::ItemNotFound,
-        (Some(_), true) => Outcome::Written,
-        (Some(stock), false) if stock >= MAX_QUANTITY => Outcome::TooMany,
-        (Some(left), false) => Outcome::OutOfStock { left },
-    })
+pub(super) async fn add(client: &impl Executor, change: &LineChange<'_>) -> Result<Outcome> {
+    let statement = client.prepare_cached(include_str!("add_line.sql")).await?;
+    let LineChange { owner, item_id, quantity, region, now } = change;
+    let parameters: [&(dyn ToSql + Sync); 6] = [&owner.key(), item_id, quantity, now, region, &MAX_QUANTITY];
+    let row = match client.query_opt(&statement, &parameters).await {
+        Err(error) if error.constraint() == Some("cart_line_count_check") => return Ok(Outcome::CartFull),
+        result => result?,
+    };
+    Ok(row.map_or(Outcome::ItemNotFound, |row| outcome(&row)))
 }
 
-/// Sets the quantity of an existing line.
-pub(super) async fn set_quantity(
-    client: &impl Executor,
-    owner: &Owner,
-    item_id: i64,
-    quantity: i32,
-    now: Timestamp,
-) -> Result<Outcome> {
-    let statement = client
-        .prepare_cached(
-            r"with item as (
-                select i.item_id,
-                       case when l.item_id is null then 0 else item_left(s.quantity, s.held, s.level) end as stock
-                from item i left join listed_item l using (item_id) left join item_stock s using (item_id)
-                where i.item_id = $2
-            ), line as (
-                update cart_line c set quantity = $3, changed_at = $4 from item
-                where c.owner = $1 and c.item_id = item.item_id and $3 <= item.stock
-                returning 1
-            ), existing as (
-                select from cart_line where owner = $1 and item_id = $2
-            )
-            select (select stock from item where exists (select from existing)) as stock,
-                   exists (select from line) as written",
-        )
-        .await?;
-    let row = client.query_one(&statement, &[&owner.key(), &item_id, &quantity, &now]).await?;
-    Ok(match (row.get("stock"), row.get("written")) {
-        (_, true) => Outcome::Written,
-        (None, false) => Outcome::LineNotFound,
-        (Some(left), false) => Outcome::OutOfStock { left },
-    })
+/// Sets the quantity of an existing line. A quantity that is not larger than the line's is always written.
+pub(super) async fn set_quantity(client: &impl Executor, change: &LineChange<'_>) -> Result<Outcome> {
+    let statement = client.prepare_cached(include_str!("set_line.sql")).await?;
+    let LineChange { owner, item_id, quantity, region, now } = change;
+    let parameters: [&(dyn ToSql + Sync); 5] = [&owner.key(), item_id, quantity, now, region];
+    let row = client.query_opt(&statement, &parameters).await?;
+    Ok(row.map_or(Outcome::LineNotFound, |row| outcome(&row)))
+}
+
+/// Reads what a statement found of the item, and whether it wrote the line.
+fn outcome(row: &Row) -> Outcome {
+    let (written, left): (bool, i32) = (row.get("written"), row.get("available"));
+    match row.get("currency") {
+        _ if written => Outcome::Written,
+        _ if !row.get::<_, bool>("is_in_region") => Outcome::NotInRegion,
+        Some("RUB") if left >= MAX_QUANTITY => Outcome::TooMany,
+        Some("RUB") | None => Outcome::OutOfStock { left },
+        Some(_) => Outcome::CurrencyNotSupported,
+    }
 }
 
 /// Returns how many lines were removed.
@@ -97,9 +75,15 @@ pub(super) async fn remove(client: &impl Executor, owner: &Owner, item_ids: &[i6
 }
 
 /// Returns how many lines were moved.
+///
+/// # Errors
+/// 503 when a concurrent addition fills the cart; repeating the merge succeeds.
 pub(super) async fn merge(client: &impl Executor, from: &Owner, into: &Owner, now: Timestamp) -> Result<u64> {
     let statement = client.prepare_cached(include_str!("merge_carts.sql")).await?;
-    Ok(client.execute(&statement, &[&from.key(), &into.key(), &now, &MAX_QUANTITY]).await?)
+    let max_lines = i64::try_from(MAX_LINES).or_internal()?;
+    let parameters: [&(dyn ToSql + Sync); 5] = [&from.key(), &into.key(), &now, &MAX_QUANTITY, &max_lines];
+    let merged = client.execute(&statement, &parameters).await;
+    merged.on_constraint("cart_line_count_check", || Error::unavailable("the cart was filled during a merge"))
 }
 
 /// Subtracts the bought quantities, as pairs of item id and quantity, from the lines of a cart. Lines are locked in the order of their
@@ -160,15 +144,15 @@ pub(super) async fn erase(client: &impl Executor, owners: &[String]) -> Result<u
     Ok(client.execute(&statement, &[&owners]).await?)
 }
 
-pub(super) async fn list(client: &impl Executor, owner: &Owner) -> Result<Vec<CartLine>> {
-    let statement = client
-        .prepare_cached(
-            r"select v.*, c.quantity as cart_quantity, l.item_id is not null as is_listed
-            from cart_line c join item_card v using (item_id) left join listed_item l using (item_id)
-            where c.owner = $1 order by c.added_at, c.item_id",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&owner.key()]).await?;
-    let line = |card: Row| CartLine { quantity: card.get("cart_quantity"), is_listed: card.get("is_listed"), card };
+/// The lines in the order in which they were added.
+pub(super) async fn list(client: &impl Executor, owner: &Owner, region: Option<&str>) -> Result<Vec<CartLine>> {
+    let statement = client.prepare_cached(include_str!("list_lines.sql")).await?;
+    let rows = client.query(&statement, &[&owner.key(), &region]).await?;
+    let line = |card: Row| CartLine {
+        quantity: card.get("cart_quantity"),
+        available: card.get("available"),
+        is_listed: card.get("is_listed"),
+        card,
+    };
     Ok(rows.into_iter().map(line).collect())
 }

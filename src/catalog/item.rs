@@ -249,17 +249,18 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// An item of a cart: `quantity` is the cart's, `remainings` the shop's.
+/// An item of a cart: `quantity` is the cart's, `remainings` the level of the units that are `available` to its owner; with `None`,
+/// the stored level.
 pub(crate) fn read_cart_line(
     card: &Row,
     language: Language,
     quantity: i32,
-    is_listed: bool,
+    available: Option<i32>,
 ) -> Result<(Item, Language)> {
     let (mut item, language) = Item::read(card, language)?;
     item.quantity = Some(quantity);
-    if !is_listed {
-        item.remainings = Some("out".to_owned());
+    if let Some(available) = available {
+        item.remainings = Some(stock_level(available).to_owned());
     }
     Ok((item, language))
 }

@@ -8,9 +8,10 @@ use toml::de::DeTable;
 
 use super::database::{read_database, read_redis};
 use super::document::Document;
-use super::integrations::{read_bank, read_fiscal, read_payments, read_telegram};
+use super::integrations::{read_bank, read_fiscal, read_telegram};
 use super::limits::read_limits;
 use super::mail::read_mail;
+use super::payments::read_payments;
 use super::retention::{read_books, read_retention};
 use super::sections::{
     read_addresses, read_cache, read_import, read_proxy_protocol, read_rates, read_reviews, read_session,

@@ -1,11 +1,10 @@
-//! Settings and readers of the external systems: Telegram, the bank and its fiscal API, and the rules of payments.
+//! Settings and readers of the external systems: Telegram, the bank and its fiscal API.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rust_decimal::Decimal;
 
 use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
@@ -34,50 +33,6 @@ pub struct TelegramConfig {
     pub queue_per_chat: u32,
     /// Concurrent calls of the Bot API.
     pub concurrent_calls: u32,
-}
-
-/// What a discounted unit price is rounded to, half up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rounding {
-    Kopeck,
-    Rouble,
-}
-
-impl Rounding {
-    pub fn decimals(self) -> u32 {
-        match self {
-            Rounding::Kopeck => 2,
-            Rounding::Rouble => 0,
-        }
-    }
-
-    /// The smallest amount, in roubles.
-    pub fn step(self) -> Decimal {
-        Decimal::new(1, self.decimals())
-    }
-}
-
-/// The shop's rules for payments.
-#[derive(Debug, Clone, Copy)]
-pub struct PaymentsConfig {
-    pub rounding: Rounding,
-    /// How long a QR code can be paid and its stock is held.
-    pub qr_lifetime: Duration,
-    pub open_per_owner: u32,
-    pub open_per_address: u32,
-    /// The bank is polled for one QR code at most once in this time.
-    pub min_poll_interval: Duration,
-    /// How long a request waits for a slow bank before it is answered from the database.
-    pub poll_wait: Duration,
-    /// How long after a code's expiry the workers poll for a late payment.
-    pub follow_up: Duration,
-    /// The longest interval between two polls of the workers.
-    pub max_poll_interval: Duration,
-    /// How often the workers poll the bank for a refund in progress.
-    pub refund_poll_interval: Duration,
-    /// How far back completed payments and refunds without a receipt are searched; a receipt that was queued without a section
-    /// `[fiscal]` is dropped after it.
-    pub receipt_search: Duration,
 }
 
 /// The brand's account at the bank (Raiffeisenbank's SBP API).
@@ -175,54 +130,6 @@ fn is_proxy_url(text: &str) -> bool {
 fn is_loopback(host: &str) -> bool {
     host == "localhost"
         || host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
-}
-
-pub(super) fn read_payments(root: &Section<'_, '_>) -> PaymentsConfig {
-    let section = root.section("payments", "Rules of payments.");
-    let payments = PaymentsConfig {
-        rounding: section
-            .key("rounding", "What a discounted unit price is rounded to, half up.")
-            .choice(&[("kopeck", Rounding::Kopeck), ("rouble", Rounding::Rouble)]),
-        qr_lifetime: section
-            .key("qr_lifetime_s", "How long a QR code can be paid and its stock is held.")
-            .seconds(1..=259_200, 900),
-        open_per_owner: section
-            .key("open_per_owner", "Open payments of a user or visitor; more are answered with 429.")
-            .number(1..=1_000_000, 3),
-        open_per_address: section
-            .key("open_per_address", "Open payments of an address; more are answered with 429.")
-            .number(1..=1_000_000, 10),
-        min_poll_interval: section
-            .key(
-                "look_every_ms",
-                "The bank is polled for one QR code at most once in this time, for any number of clients.",
-            )
-            .milliseconds(100..=60_000, 2_000),
-        poll_wait: section
-            .key(
-                "answer_within_ms",
-                "How long a request waits for a slow bank before it is answered from the database.",
-            )
-            .milliseconds(10..=10_000, 1_000),
-        follow_up: section
-            .key("follow_s", "How long after a code's expiry the workers poll the bank for a late payment.")
-            .seconds(60..=2_592_000, 86_400),
-        max_poll_interval: section
-            .key("longest_pause_s", "The longest interval between two polls of the workers; intervals grow up to it.")
-            .seconds(1..=86_400, 1_800),
-        refund_poll_interval: section
-            .key("refund_poll_s", "How often the workers poll the bank for a refund in progress.")
-            .seconds(1..=86_400, 30),
-        receipt_search: section
-            .key(
-                "receipt_search_s",
-                "How far back the workers search for completed payments and refunds without a receipt. A receipt that was queued by \
-                 an instance without a section `[fiscal]` is dropped after this time, unless a worker that has the section sends it.",
-            )
-            .seconds(3_600..=2_592_000, 86_400),
-    };
-    section.finish();
-    payments
 }
 
 pub(super) fn read_bank(root: &Section<'_, '_>, source: SecretSource<'_>) -> Option<BankConfig> {

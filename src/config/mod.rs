@@ -1,7 +1,7 @@
 //! The brand files, `brands/NAME.toml`: read and checked as a whole, without connecting anywhere.
 //!
 //! Every setting is declared where it is read ([`toml_reader`]), so that reading, checking and the reference (`brands/README.md`, see
-//! [`reference`]) agree. To add one: a field and its declaration in `sections`, `integrations` or `mail`, and `make reference`.
+//! [`reference`]) agree. To add one: a field and its declaration in `sections`, `integrations`, `payments` or `mail`, and `make reference`.
 
 mod cross_brand;
 mod database;
@@ -10,6 +10,7 @@ mod general;
 mod integrations;
 mod limits;
 mod mail;
+mod payments;
 mod reference;
 mod retention;
 mod sections;
@@ -24,9 +25,10 @@ use toml::de::DeTable;
 pub use database::{DatabaseConfig, Keepalive, RedisConfig};
 pub use document::ConfigProblem;
 use document::Document;
-pub use integrations::{BankConfig, FiscalConfig, PaymentsConfig, Rounding, TelegramConfig};
+pub use integrations::{BankConfig, FiscalConfig, TelegramConfig};
 pub use limits::Limits;
 pub use mail::{MailConfig, MailLogin, MailTls};
+pub use payments::{OrderLimits, PaymentsConfig, Rounding, UnitLimit};
 pub use reference::reference;
 pub use retention::{BooksConfig, RetentionConfig};
 pub use sections::{ImportConfig, ProxyProtocol, RateLimits, Reviewers, SessionConfig, Timeouts, TlsConfig};

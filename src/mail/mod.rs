@@ -7,10 +7,10 @@
 //!   was lost.
 //! - Neither the recipient nor the subject nor the text can add a header.
 
+mod delivery;
 mod personal_data_store;
 mod smtp;
 mod store;
-mod worker;
 
 use std::net::IpAddr;
 
@@ -25,8 +25,8 @@ use crate::platform::postgres::Executor;
 use crate::telemetry::metrics::Queue;
 use crate::tenant::brand::Brand;
 
+pub use delivery::send_due;
 pub use personal_data_store::{erase, forget, personal_data};
-pub use worker::send_due;
 
 /// RFC 5321, 4.5.3.1.3, without the angle brackets.
 const MAX_ADDRESS_BYTES: usize = 254;

@@ -1,17 +1,21 @@
 //! Checkout: an order becomes a payment with a QR code, once, however often and over whichever instance it is sent.
 
-use jiff::{SignedDuration, Timestamp};
+mod limits;
 
-use super::checkout_store::{self, CheckoutQuery, CheckoutSnapshot, NewPayment};
-use super::order::{Offered, Order};
-use super::state::{CurrentState, ProviderStatus, Status};
+use jiff::{SignedDuration, Timestamp};
+use rust_decimal::Decimal;
+
+use self::limits::OrderToCheck;
+use super::checkout_store::{self, CheckoutQuery, CheckoutSnapshot, NewPayment, OpenAtAddress};
+use super::order::{Order, OrderLine};
+use super::state::{CurrentState, Status};
 use super::store::Payment;
-use super::{apply, poll_provider, qr_registration};
+use super::{cancellation, qr_registration};
 use crate::config::PaymentsConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::foundation::hex;
 use crate::http::rate_limit::network_of;
-use crate::payments::provider::{Provider, ProviderError};
+use crate::payments::provider::Provider;
 use crate::platform::postgres::Transaction;
 use crate::session::Owner;
 use crate::tenant::brand::Brand;
@@ -24,10 +28,21 @@ const LINK_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 /// How often a checkout starts again, because of a login or after replacing older payments.
 const MAX_ATTEMPTS: u32 = 4;
 
+/// The period over which free orders are limited.
+const FREE_ORDER_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+
+/// What the snapshot requires.
+#[derive(Debug)]
+enum Decision {
+    Step(Box<Step>),
+    /// A new payment of these lines, for this amount in roubles.
+    Insert(Vec<OrderLine>, Decimal),
+}
+
 /// The outcome of one attempt.
 #[derive(Debug)]
 enum Step {
-    /// The payment is registered or closed.
+    /// The payment is registered or completed.
     Done(Payment),
     /// The payment is stored, and this request registers its QR code.
     Register(Payment),
@@ -39,11 +54,13 @@ enum Step {
     Replace(Vec<Payment>),
 }
 
-/// Returns the payment of an order. The same order is the same payment.
+/// Returns the payment of an order. The same order is the same payment; after its code has expired or was cancelled, it is another
+/// payment with another code.
 ///
 /// # Errors
-/// 404, 409 and 422 for what cannot be sold, or not at this price; 409 for an order id that was used for another order; 429 for too
-/// many open payments; 502 and 504 when the provider fails: repeating the order is safe.
+/// 404, 409 and 422 for what cannot be sold, or not at this price; 401 for a free order without a session; 409 for an order id that was
+/// used for another order, and for more than the owner may hold; 429 for too many open payments; 502 and 504 when the provider fails:
+/// repeating the order is safe.
 pub async fn open(cx: &RequestContext, owner: &Owner, order: &Order) -> Result<Payment> {
     Provider::for_brand(&cx.brand)?;
     check_redirect_url(cx, order)?;
@@ -91,22 +108,26 @@ async fn attempt(cx: &RequestContext, owner: &str, linked_after: Timestamp, orde
         linked_after,
         network: network_of(cx.address),
         region: cx.region.as_deref(),
+        free_since: now - FREE_ORDER_WINDOW,
         site_order_id: &order.site_order_id,
         item_ids: &item_ids,
     };
     let _permit = cx.brand.checkout_permits.acquire().await.or_internal()?;
     let transaction = cx.brand.transaction().await?;
     let snapshot = checkout_store::begin(&transaction, &query).await?;
-    if let Some(step) = decide(&snapshot, order, config, now).transpose() {
-        return roll_back(transaction, step).await;
-    }
-    let (lines, amount) = match order.price(&snapshot.offered, config.rounding) {
-        Ok(priced) => priced,
+    let is_visitor = Owner::is_visitor_key(owner);
+    let (lines, amount) = match decide(&snapshot, order, config, is_visitor, now) {
+        Ok(Decision::Insert(lines, amount)) => (lines, amount),
+        Ok(Decision::Step(step)) => return roll_back(transaction, Ok(*step)).await,
         Err(error) => return roll_back(transaction, Err(error)).await,
     };
+    let bank_order_id = hex::random_name()?;
+    let own_code = amount.is_zero().then(|| format!("free_{bank_order_id}"));
     let payment = NewPayment {
         owner,
-        bank_order_id: &hex::random_name()?,
+        bank_order_id: &bank_order_id,
+        own_code: own_code.as_deref(),
+        visitors_limit: is_visitor.then_some(config.limits.all_visitors),
         network: query.network,
         order,
         lines: &lines,
@@ -116,7 +137,7 @@ async fn attempt(cx: &RequestContext, owner: &str, linked_after: Timestamp, orde
         registering_until: now + qr_registration::timeout(&cx.brand),
     };
     let Some(payment_id) = checkout_store::insert(transaction, &payment).await? else {
-        // The stock changed since the snapshot: the next attempt reports what is left.
+        // The next attempt reports what is left.
         return Ok(Step::Replace(Vec::new()));
     };
     cx.brand.cache.items_changed(lines.iter().map(|line| line.item_id));
@@ -144,7 +165,7 @@ fn inserted(payment_id: i64, new: &NewPayment<'_>) -> Payment {
         qr_id: None,
         payload: None,
         qr_url: None,
-        notified_qr_id: None,
+        notified_qr_id: new.own_code.map(str::to_owned),
         polls: 0,
         transaction_id: None,
         transaction_date: None,
@@ -155,95 +176,96 @@ fn inserted(payment_id: i64, new: &NewPayment<'_>) -> Payment {
     }
 }
 
-/// Decides what the existing payments require; `None` when a new payment is to be inserted.
-fn decide(snapshot: &CheckoutSnapshot, order: &Order, config: &PaymentsConfig, now: Timestamp) -> Result<Option<Step>> {
+/// Decides what the existing payments require, and whether the order is acceptable.
+fn decide(
+    snapshot: &CheckoutSnapshot,
+    order: &Order,
+    config: &PaymentsConfig,
+    is_visitor: bool,
+    now: Timestamp,
+) -> Result<Decision> {
     if let Some(user) = &snapshot.linked_owner {
-        return Ok(Some(Step::Linked(user.clone())));
+        return Ok(Decision::Step(Box::new(Step::Linked(user.clone()))));
     }
-    if let Some(same) = snapshot.payments.iter().find(|payment| payment.site_order_id == order.site_order_id) {
-        if !order.is_same(&same.lines, same.amount, config.rounding) {
-            let message =
-                "This order was begun with other items or another amount; please give it another siteorderID.";
-            return Err(Error::conflict("order_changed", message));
-        }
-        let is_unregistered = same.qr_id.is_none() && same.state.status.is_open();
-        let payment = same.clone();
-        return Ok(Some(if is_unregistered { Step::Wait(payment) } else { Step::Done(payment) }));
+    if let Some(step) = find_same(snapshot, order, config)? {
+        return Ok(Decision::Step(Box::new(step)));
     }
+    let open = snapshot.payments.iter().filter(|payment| payment.state.status.is_open());
     let shares_an_item =
         |payment: &&Payment| payment.lines.iter().any(|(id, _)| order.items.iter().any(|item| item.item_id == *id));
-    let (older, others): (Vec<&Payment>, Vec<&Payment>) = snapshot.payments.iter().partition(shares_an_item);
-    if others.len() >= config.open_per_owner as usize || snapshot.open_at_address >= i64::from(config.open_per_address)
-    {
-        let expiry = others.iter().map(|payment| payment.state.expires_at).min().unwrap_or(now + config.qr_lifetime);
-        let retry_after_s = u32::try_from(expiry.duration_since(now).as_secs()).unwrap_or(0).max(1);
-        let message = "Too many payments are open; please pay or let one of them expire first.";
+    let (older, others): (Vec<&Payment>, Vec<&Payment>) = open.partition(shares_an_item);
+    check_open_payments(&others, is_visitor.then_some(&snapshot.at_address), config, now)?;
+    // An order that would be refused must not cancel the payment that the client may be showing.
+    let (lines, amount) = order.price(&snapshot.offered, config.rounding)?;
+    let to_check = OrderToCheck {
+        lines: lines.iter().zip(snapshot.offered.iter().flatten()).collect(),
+        amount,
+        open_amount: others.iter().map(|payment| payment.amount).sum(),
+        is_visitor,
+    };
+    limits::check(&to_check, &config.limits)?;
+    match older.is_empty() {
+        true => Ok(Decision::Insert(lines, amount)),
+        false => Ok(Decision::Step(Box::new(Step::Replace(older.into_iter().cloned().collect())))),
+    }
+}
+
+/// Finds the payment of the same order. `None`: there is none, or its code can no longer be paid and the order gets another one.
+fn find_same(snapshot: &CheckoutSnapshot, order: &Order, config: &PaymentsConfig) -> Result<Option<Step>> {
+    let same = snapshot.payments.iter().filter(|payment| payment.site_order_id == order.site_order_id);
+    let newest = |payment: &&Payment| {
+        (payment.state.status == Status::Completed, payment.state.status == Status::Waiting, payment.id)
+    };
+    let Some(same) = same.max_by_key(newest) else { return Ok(None) };
+    if !order.is_same(&same.lines, same.amount, config.rounding) {
+        let message = "This order was begun with other items or another amount; please give it another siteorderID.";
+        return Err(Error::conflict("order_changed", message));
+    }
+    Ok(match same.state.status {
+        Status::Created | Status::Waiting if same.qr_id.is_none() => Some(Step::Wait(same.clone())),
+        Status::Created | Status::Waiting | Status::Completed => Some(Step::Done(same.clone())),
+        Status::Expired | Status::Cancelled => None,
+    })
+}
+
+/// `others` are the owner's open payments that the order does not replace; `at_address` counts for visitors only.
+fn check_open_payments(
+    others: &[&Payment],
+    at_address: Option<&OpenAtAddress>,
+    config: &PaymentsConfig,
+    now: Timestamp,
+) -> Result<()> {
+    let seconds_until = |expiry: Option<Timestamp>| {
+        let expiry = expiry.unwrap_or(now + config.qr_lifetime);
+        u32::try_from(expiry.duration_since(now).as_secs()).unwrap_or(0).max(1)
+    };
+    if others.len() >= config.open_per_owner as usize {
+        let retry_after_s = seconds_until(others.iter().map(|payment| payment.state.expires_at).min());
+        let message =
+            format!("{} unpaid orders of yours are open; please pay or cancel one of them first.", others.len());
         return Err(Error::too_many_requests(retry_after_s, message));
     }
-    if older.is_empty() {
-        return Ok(None);
+    match at_address {
+        Some(at_address) if at_address.count >= i64::from(config.open_per_address) => {
+            let retry_after_s = seconds_until(at_address.next_expiry);
+            let message = format!(
+                "{} unpaid orders are open at your internet address, perhaps of others who share it; please log in, or try again in {} min.",
+                at_address.count,
+                retry_after_s.div_ceil(60)
+            );
+            Err(Error::too_many_requests(retry_after_s, message))
+        }
+        _ => Ok(()),
     }
-    // An order that would be refused must not cancel the payment that the client may be showing.
-    order.price(&with_released_stock(&snapshot.offered, order, &older), config.rounding)?;
-    Ok(Some(Step::Replace(older.into_iter().cloned().collect())))
 }
 
-/// The offer after the older payments have released their units.
-fn with_released_stock(offered: &[Option<Offered>], order: &Order, older: &[&Payment]) -> Vec<Option<Offered>> {
-    let held_units = |item_id: i64| -> i32 {
-        let holding = older.iter().filter(|payment| payment.state.holds_stock);
-        holding.flat_map(|payment| &payment.lines).filter(|(id, _)| *id == item_id).map(|(_, quantity)| quantity).sum()
-    };
-    let pairs = offered.iter().zip(&order.items);
-    let released = pairs.map(|(offered, item)| {
-        let offered = offered.clone()?;
-        Some(Offered { left: offered.left.saturating_add(held_units(item.item_id)), ..offered })
-    });
-    released.collect()
-}
-
-/// Cancels an older payment of the owner that shares an item with the new order: with the provider first.
+/// Closes an older payment of the owner that shares an item with the new order.
 ///
 /// # Errors
-/// 409 that names the payment when it is paid or in progress; 502 and 504 when the provider fails.
+/// As [`cancellation::close`] and [`cancellation::check_unpaid`].
 async fn replace(brand: &Brand, payment: Payment) -> Result<()> {
-    let payment = match payment.qr_id {
-        Some(_) => payment,
-        None => match qr_registration::register_or_wait(brand, payment.clone()).await {
-            Ok(registered) => registered,
-            // Its QR code was never shown and never will be.
-            Err(_) => return apply(brand, payment.id, &ProviderStatus::Expired).await.map(drop),
-        },
-    };
-    let closed = match &payment.qr_id {
-        Some(qr_id) if payment.state.status.is_open() => cancel(brand, &payment, qr_id).await?,
-        _ => payment,
-    };
-    let refuse = |code, message: &str| {
-        let error = Error::conflict(code, message.to_owned()).with("order", closed.site_order_id.clone());
-        Err(error.with("qrId", closed.qr_id.clone()))
-    };
-    match closed.state.status {
-        Status::Completed => {
-            refuse("already_paid", "An earlier payment of these items was paid; please look at that order.")
-        }
-        Status::Created | Status::Waiting => {
-            refuse("payment_in_progress", "An earlier payment of these items is being paid at the moment.")
-        }
-        Status::Expired | Status::Cancelled => Ok(()),
-    }
-}
-
-/// Cancels an open payment with the provider and returns what became of it.
-async fn cancel(brand: &Brand, payment: &Payment, qr_id: &str) -> Result<Payment> {
-    let cancelled = match Provider::for_brand(brand)?.cancel(qr_id).await? {
-        true => poll_provider(brand, payment, None).await?,
-        false => apply(brand, payment.id, &ProviderStatus::Cancelled).await?,
-    };
-    if cancelled.state.status == Status::Created {
-        return Err(ProviderError::InvalidResponse(format!("{qr_id} is active after its cancellation")).into());
-    }
-    Ok(cancelled)
+    let closed = cancellation::close(brand, payment).await?;
+    cancellation::check_unpaid(&closed, "An earlier order of these items")
 }
 
 #[cfg(test)]

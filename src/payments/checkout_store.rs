@@ -14,20 +14,26 @@ use tokio_postgres::types::ToSql;
 use super::order::{Offered, Order, OrderLine};
 use super::state::Status;
 use super::store::{ADVISORY_LOCK, Payment, by_id, owner_lock};
-use crate::foundation::error::Result;
+use crate::config::UnitLimit;
+use crate::foundation::error::{Result, ResultExt};
 use crate::payments::provider::QrCode;
-use crate::platform::postgres::{Executor, QueryError, Transaction};
+use crate::platform::postgres::{Executor, Transaction};
 
 /// What a checkout depends on.
 pub(super) struct CheckoutSnapshot {
     /// In the order of the requested ids; `None` for an unknown item.
     pub offered: Vec<Option<Offered>>,
-    /// The owner's open payments, and the payment of this order whatever its status.
+    /// The owner's open payments, and the payments of this order whatever their status.
     pub payments: Vec<Payment>,
-    /// Open payments of the client's network, without the owner's that share an item with the order.
-    pub open_at_address: i64,
+    pub at_address: OpenAtAddress,
     /// The user that the visitor has logged in as during the request.
     pub linked_owner: Option<String>,
+}
+
+/// Open payments of visitors of the client's network, without the owner's that share an item with the order.
+pub(super) struct OpenAtAddress {
+    pub count: i64,
+    pub next_expiry: Option<Timestamp>,
 }
 
 /// Parameters of [`begin`].
@@ -39,26 +45,19 @@ pub(super) struct CheckoutQuery<'a> {
     /// The client's network, by which open payments are limited.
     pub network: IpAddr,
     pub region: Option<&'a str>,
+    /// Free orders after this time count.
+    pub free_since: Timestamp,
     pub site_order_id: &'a str,
     pub item_ids: &'a [i64],
 }
-
-const OFFERED_ITEMS: &str = r"
-    select i.item_id, i.name, i.price, i.discount, i.currency, c.quantity as in_cart,
-           item_left(s.quantity, s.held, s.level) as item_left,
-           l.item_id is not null and (l.regions = '{}' or $3::text is null or $3 = any (l.regions)) as is_for_sale
-    from unnest($1::bigint[]) with ordinality w (item_id, position)
-    left join item i using (item_id) left join listed_item l using (item_id) left join item_stock s using (item_id)
-    left join cart_line c on c.owner = $2 and c.item_id = w.item_id
-    order by w.position";
 
 const OWNERS_PAYMENTS: &str = r"
     select * from payment_sheet
     where owner = $1 and not abandoned and (site_order_id = $2 or status in ('CREATED', 'WAITING'))";
 
 const OPEN_AT_ADDRESS: &str = r"
-    select count(*) from payment p
-    where p.address = $1 and not p.abandoned and p.status in ('CREATED', 'WAITING')
+    select count(*) as open, min(p.expires_at) as next_expiry from payment p
+    where p.address = $1 and not p.abandoned and p.status in ('CREATED', 'WAITING') and p.owner like 'visitor:%'
       and not (p.owner = $2 and exists (select from payment_line l
                                         where l.payment_id = p.payment_id and l.item_id = any ($3)))";
 
@@ -70,15 +69,15 @@ pub(super) async fn begin(transaction: &Transaction, query: &CheckoutQuery<'_>) 
     let lock = transaction.prepare_cached(ADVISORY_LOCK).await?;
     let linked_owner = transaction.prepare_cached(LINKED_OWNER).await?;
     let payments = transaction.prepare_cached(OWNERS_PAYMENTS).await?;
-    let offered = transaction.prepare_cached(OFFERED_ITEMS).await?;
+    let offered = transaction.prepare_cached(include_str!("offered_items.sql")).await?;
     let open_at_address = transaction.prepare_cached(OPEN_AT_ADDRESS).await?;
-    let CheckoutQuery { brand, owner, linked_after, network, region, site_order_id, item_ids } = query;
+    let CheckoutQuery { brand, owner, linked_after, network, region, free_since, site_order_id, item_ids } = query;
     let keys = [owner_lock(brand, owner), format!("brandgate:pay:{brand}:address:{network}")];
     let by_owner: [&(dyn ToSql + Sync); 1] = [&keys[0]];
     let by_network: [&(dyn ToSql + Sync); 1] = [&keys[1]];
     let by_login: [&(dyn ToSql + Sync); 2] = [owner, linked_after];
     let by_order: [&(dyn ToSql + Sync); 2] = [owner, site_order_id];
-    let by_items: [&(dyn ToSql + Sync); 3] = [item_ids, owner, region];
+    let by_items: [&(dyn ToSql + Sync); 4] = [item_ids, owner, region, free_since];
     let by_address: [&(dyn ToSql + Sync); 3] = [network, owner, item_ids];
     // Payments before items: a payment that closes between the two statements releases its units, and they are counted.
     let (owner_locked, network_locked, linked_owner, payments, offered, open_at_address) = tokio::join!(
@@ -91,10 +90,11 @@ pub(super) async fn begin(transaction: &Transaction, query: &CheckoutQuery<'_>) 
     );
     owner_locked?;
     network_locked?;
+    let at_address = open_at_address?;
     Ok(CheckoutSnapshot {
         offered: offered?.iter().map(offered_from_row).collect::<Result<_>>()?,
         payments: payments?.iter().map(Payment::from_row).collect::<Result<_>>()?,
-        open_at_address: open_at_address?.get(0),
+        at_address: OpenAtAddress { count: at_address.get("open"), next_expiry: at_address.get("next_expiry") },
         linked_owner: linked_owner?.map(|row| row.get(0)),
     })
 }
@@ -106,8 +106,12 @@ fn offered_from_row(row: &Row) -> Result<Option<Offered>> {
         price: row.try_get("price")?,
         discount: row.try_get("discount")?,
         currency: row.try_get("currency")?,
-        is_for_sale: row.try_get("is_for_sale")?,
-        left: row.try_get("item_left")?,
+        is_listed: row.try_get("is_listed")?,
+        is_in_region: row.try_get("is_in_region")?,
+        available: row.try_get("available")?,
+        stock: row.try_get("stock")?,
+        held_by_visitors: row.try_get("held_by_visitors")?,
+        free_units: row.try_get("free_units")?,
         in_cart: row.try_get("in_cart")?,
     }))
 }
@@ -116,6 +120,10 @@ fn offered_from_row(row: &Row) -> Result<Option<Offered>> {
 pub(super) struct NewPayment<'a> {
     pub owner: &'a str,
     pub bank_order_id: &'a str,
+    /// The code of a payment that is completed without the provider; it becomes its `qr_id` then.
+    pub own_code: Option<&'a str>,
+    /// For an owner without a session: what all of them together may hold of an item.
+    pub visitors_limit: Option<UnitLimit>,
     /// The client's network.
     pub network: IpAddr,
     pub order: &'a Order,
@@ -130,8 +138,9 @@ pub(super) struct NewPayment<'a> {
 const INSERT_PAYMENT: &str = r"
     with opened as (
         insert into payment (owner, site_order_id, bank_order_id, status, amount, address, site_user_id,
-                             telegram_username, redirect_url, created_at, expires_at, registering_until, look_at)
-        values ($1, $2, $3, 'CREATED', $4, $5, $6, $7, $8, $9, $10, $11, $10) returning payment_id
+                             telegram_username, redirect_url, created_at, expires_at, registering_until, look_at,
+                             qr_id_told)
+        values ($1, $2, $3, 'CREATED', $4, $5, $6, $7, $8, $9, $10, $11, $10, $17) returning payment_id
     ), lines as (
         insert into payment_line (payment_id, item_id, position, name, list_price, price, quantity, vat)
         select o.payment_id, l.item_id, l.position, l.name, l.list_price, l.price, l.quantity,
@@ -142,18 +151,22 @@ const INSERT_PAYMENT: &str = r"
     )
     select payment_id from opened";
 
-/// Inserts a payment and its lines, which hold their units of the stock, and commits. `None`: the stock of some item is
-/// insufficient, and nothing was inserted.
+/// Constraints that another transaction may have violated first: the stock, what visitors hold together, and the order's id, which an
+/// expired payment keeps when it is paid after all.
+const CONFLICTS: [&str; 3] =
+    ["payment_line_stock_check", "payment_line_visitors_check", "payment_owner_site_order_id_key"];
+
+/// Inserts a payment and its lines, which hold their units of the stock, and commits. `None`: the snapshot is out of date, and nothing
+/// was inserted.
 pub(super) async fn insert(transaction: Transaction, payment: &NewPayment<'_>) -> Result<Option<i64>> {
     let statement = transaction.prepare_cached(INSERT_PAYMENT).await?;
-    let NewPayment { owner, bank_order_id, network, order, lines, amount, now, expires_at, registering_until } =
-        payment;
+    let NewPayment { owner, bank_order_id, network, order, lines, amount, now, expires_at, .. } = payment;
     let ids: Vec<i64> = lines.iter().map(|line| line.item_id).collect();
     let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
     let list_prices: Vec<Decimal> = lines.iter().map(|line| line.list_price).collect();
     let prices: Vec<Decimal> = lines.iter().map(|line| line.price).collect();
     let quantities: Vec<i32> = lines.iter().map(|line| line.quantity).collect();
-    let parameters: [&(dyn ToSql + Sync); 16] = [
+    let parameters: [&(dyn ToSql + Sync); 17] = [
         owner,
         &order.site_order_id,
         bank_order_id,
@@ -164,22 +177,29 @@ pub(super) async fn insert(transaction: Transaction, payment: &NewPayment<'_>) -
         &order.redirect_url,
         now,
         expires_at,
-        registering_until,
+        &payment.registering_until,
         &ids,
         &names,
         &list_prices,
         &prices,
         &quantities,
+        &payment.own_code,
     ];
-    match transaction.query_one_and_commit(&statement, &parameters).await {
+    let inserted = match payment.visitors_limit {
+        Some(limit) => {
+            let check = transaction.prepare_cached("select check_units_held_by_visitors($1, $2, $3)").await?;
+            let (units, percent) =
+                (i32::try_from(limit.units).or_internal()?, i32::try_from(limit.percent).or_internal()?);
+            let limits: [&(dyn ToSql + Sync); 3] = [&ids, &units, &percent];
+            transaction.query_one_check_and_commit((&statement, &parameters), (&check, &limits)).await
+        }
+        None => transaction.query_one_and_commit(&statement, &parameters).await,
+    };
+    match inserted {
         Ok(row) => Ok(Some(row.get(0))),
-        Err(error) if violates(&error, "payment_line_stock_check") => Ok(None),
+        Err(error) if error.constraint().is_some_and(|name| CONFLICTS.contains(&name)) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-fn violates(error: &QueryError, constraint: &str) -> bool {
-    error.constraint() == Some(constraint)
 }
 
 /// Makes this instance the one that registers the QR code, until `registering_until`. `None`: another instance is registering it,

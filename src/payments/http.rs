@@ -42,6 +42,13 @@ pub(crate) async fn status(cx: RequestContext, req: ApiRequest) -> Result<ApiRes
     ApiResponse::json(&PaymentBody::new(&payment))
 }
 
+/// `DELETE /qr/payment/{id}`: cancels the caller's open payment.
+pub(crate) async fn cancel(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
+    let caller = Caller::from_request(&cx, &req).await?;
+    let payment = super::cancel(&cx.brand, &caller.owner(), req.param("id")).await?;
+    ApiResponse::json(&PaymentBody::new(&payment))
+}
+
 /// `POST /purchase-email`: queues the email about a paid order. A front end that sends no cookies names its user in the body.
 pub(crate) async fn purchase_email(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let purchase = Purchase::parse(&req.json()?)?;
@@ -92,6 +99,8 @@ struct QrCodeBody<'p> {
     qr_expiration_date: String,
     payload: &'p str,
     qr_url: &'p str,
+    /// What the shop's prices come to.
+    amount: Exact,
 }
 
 impl QrCodeBody<'_> {
@@ -102,6 +111,7 @@ impl QrCodeBody<'_> {
             qr_expiration_date: whole_seconds(payment.state.expires_at),
             payload: payment.payload.as_deref().unwrap_or_default(),
             qr_url: payment.qr_url.as_deref().unwrap_or_default(),
+            amount: Exact(payment.amount),
         }
     }
 }

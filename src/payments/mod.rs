@@ -5,10 +5,13 @@
 //! - Only `apply` changes a payment's status, whatever the report came from; a completed payment has its effects once.
 //! - An order has at most one QR code that can be paid.
 
+mod cancellation;
+mod cancellation_store;
 mod checkout;
 mod checkout_store;
 mod details;
 mod history_store;
+mod hold_store;
 pub(crate) mod http;
 mod order;
 mod orders;
@@ -41,6 +44,7 @@ use crate::session::Owner;
 use crate::telemetry::metrics::Queue;
 use crate::tenant::brand::Brand;
 
+pub use cancellation::{PaymentSelection, cancel, cancel_all};
 pub use checkout::open;
 pub use details::{PaymentDetails, details, ids_of};
 pub use history_store::Buyer;
@@ -273,6 +277,21 @@ pub struct PaymentCounts {
 pub async fn counts(brand: &Brand) -> Result<PaymentCounts> {
     let registers_receipts = brand.config.fiscal.is_some();
     history_store::counts(&brand.postgres().await?, &STATES[..5], registers_receipts, brand.clock.now()).await
+}
+
+/// The mean share of an item's stock that open payments hold, from 0 to 1.
+#[derive(Debug, Clone, Copy)]
+pub struct HeldShares {
+    /// Payments of owners with a session.
+    pub users: f64,
+    /// Payments of owners without one.
+    pub visitors: f64,
+}
+
+/// # Errors
+/// 503 while PostgreSQL is unavailable.
+pub async fn held_shares(brand: &Brand) -> Result<HeldShares> {
+    hold_store::shares(&brand.postgres().await?).await
 }
 
 /// The purpose of a payment, as the payer's bank shows it.

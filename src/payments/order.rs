@@ -10,17 +10,15 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cart::MAX_QUANTITY;
+use crate::cart::{MAX_LINES, MAX_QUANTITY};
 use crate::config::Rounding;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::money::{self, Exact};
 use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
 
-/// The largest amount in roubles: more than any bank accepts by QR code, and within the range of every column.
-const MAX_AMOUNT: Decimal = Decimal::from_parts(999_999_999, 0, 0, false, 0);
-
-const MAX_LINES: usize = 200;
+/// How far the client's amount may be from the shop's at most, however many units the order has, in roubles.
+const MAX_TOLERANCE: Decimal = Decimal::ONE;
 
 /// An order as the front end sent it. Only its format is validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +50,18 @@ pub struct Offered {
     /// Percent.
     pub discount: Decimal,
     pub currency: String,
-    /// Whether it is listed in the visitor's region.
-    pub is_for_sale: bool,
-    /// Units that can be sold.
-    pub left: i32,
+    /// Whether the item is visible, and in a visible category.
+    pub is_listed: bool,
+    /// Whether it is available in the visitor's region.
+    pub is_in_region: bool,
+    /// Units that the owner can buy: those that the owner's own open payments hold included.
+    pub available: i32,
+    /// Units in stock, those that are held included; `None` where they are not counted.
+    pub stock: Option<i32>,
+    /// Units that open payments of visitors hold, the owner's own not included.
+    pub held_by_visitors: i32,
+    /// Units that the owner received in free orders within the last day.
+    pub free_units: i32,
     pub in_cart: Option<i32>,
 }
 
@@ -77,8 +83,8 @@ impl Order {
     /// 400 that names the member and the expected value, 422 for a currency other than RUB.
     pub fn parse(body: &[u8]) -> Result<Order> {
         let members = parse_members(body)?;
-        let amount = members.get("amount").and_then(|raw| parse_money(raw)).filter(|amount| *amount > Decimal::ZERO);
-        let amount = amount.ok_or_else(|| bad_member("bad_amount", "amount", "a number of roubles above 0"))?;
+        let amount = members.get("amount").and_then(|raw| parse_money(raw)).filter(|amount| *amount >= Decimal::ZERO);
+        let amount = amount.ok_or_else(|| bad_member("bad_amount", "amount", "a number of roubles"))?;
         match members.get("currency").map(|raw| raw.get()) {
             None | Some("null" | "\"RUB\"") => {}
             Some(other) if other.starts_with('"') => {
@@ -114,10 +120,7 @@ impl Order {
             let is_known = |price: Decimal| price == line.list_price || (price - line.price).abs() <= rounding.step();
             requested.price.is_some_and(|price| !is_known(price))
         });
-        if amount > MAX_AMOUNT {
-            return Err(Error::unprocessable("amount_too_large", "This order costs more than can be paid at once."));
-        }
-        if wrong_price || (self.amount - amount).abs() > rounding.step() * units || amount <= Decimal::ZERO {
+        if wrong_price || (self.amount - amount).abs() > tolerance(units, rounding) {
             let right = serde_json::to_value(Exact(amount)).unwrap_or(Value::Null);
             let message = format!("The amount is not what these items cost: it is {} RUB.", amount.normalize());
             return Err(Error::unprocessable("amount_mismatch", message).with("amount", right));
@@ -135,7 +138,7 @@ impl Order {
         };
         self.items.len() == lines.len()
             && self.items.iter().all(is_stored)
-            && (self.amount - amount).abs() <= rounding.step() * units
+            && (self.amount - amount).abs() <= tolerance(units, rounding)
     }
 }
 
@@ -148,9 +151,14 @@ impl RequestedLine {
 
     fn line(&self, offered: &Offered, rounding: Rounding) -> Result<OrderLine> {
         let with_item = |error: Error| error.with("itemID", self.item_id).with("name", offered.name.clone());
-        if !offered.is_for_sale {
+        if !offered.is_listed {
             let message = format!("{} is not for sale any more; please take it out of the cart.", offered.name);
             return Err(with_item(Error::conflict("item_unavailable", message)));
+        }
+        if !offered.is_in_region {
+            let message =
+                format!("{} is not available in the selected region; please take it out of the cart.", offered.name);
+            return Err(with_item(Error::conflict("not_in_region", message)));
         }
         if offered.currency != "RUB" {
             return Err(with_item(Error::unprocessable(
@@ -159,7 +167,7 @@ impl RequestedLine {
             )));
         }
         let quantity = self.quantity.or(offered.in_cart).unwrap_or(1);
-        let left = offered.left.min(MAX_QUANTITY);
+        let left = offered.available.min(MAX_QUANTITY);
         if left < quantity {
             let message = match left {
                 0 => format!("{} is sold out.", offered.name),
@@ -171,6 +179,11 @@ impl RequestedLine {
         let (name, list_price) = (offered.name.clone(), offered.price);
         Ok(OrderLine { item_id: self.item_id, name, list_price, price, quantity })
     }
+}
+
+/// How far the client's amount may be from the shop's: it may round each unit differently.
+fn tolerance(units: Decimal, rounding: Rounding) -> Decimal {
+    (rounding.step() * units).min(MAX_TOLERANCE)
 }
 
 /// Whether a text can be the front end's order id.
@@ -258,6 +271,26 @@ fn parse_item(item: &Members<'_>) -> Result<RequestedLine> {
 
 fn bad_member(code: &'static str, name: &str, expected: &str) -> Error {
     Error::malformed(code, format!("{name}: expected {expected}"))
+}
+
+#[cfg(test)]
+impl Offered {
+    /// A lamp for 20 RUB, five in stock.
+    pub(super) fn example() -> Offered {
+        Offered {
+            name: "Lamp".to_owned(),
+            price: Decimal::from(20),
+            discount: Decimal::ZERO,
+            currency: "RUB".to_owned(),
+            is_listed: true,
+            is_in_region: true,
+            available: 5,
+            stock: Some(5),
+            held_by_visitors: 0,
+            free_units: 0,
+            in_cart: None,
+        }
+    }
 }
 
 #[cfg(test)]

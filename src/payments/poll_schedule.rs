@@ -49,13 +49,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::Rounding;
+    use crate::config::{OrderLimits, Rounding, UnitLimit};
 
     const CONFIG: PaymentsConfig = PaymentsConfig {
         rounding: Rounding::Kopeck,
         qr_lifetime: Duration::from_secs(900),
         open_per_owner: 5,
         open_per_address: 20,
+        limits: OrderLimits {
+            max_order: 1,
+            open_per_user: 1,
+            open_per_visitor: 1,
+            visitor: UnitLimit { units: 1, percent: 0 },
+            all_visitors: UnitLimit { units: 1, percent: 0 },
+            free_units_per_day: 1,
+        },
         min_poll_interval: Duration::from_secs(2),
         poll_wait: Duration::from_secs(1),
         follow_up: Duration::from_secs(86_400),

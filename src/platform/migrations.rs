@@ -30,6 +30,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V11__payment_questions", include_str!("../../migrations/0011_payment_questions.sql")),
     ("V12__bot_updates", include_str!("../../migrations/0012_bot_updates.sql")),
     ("V13__item_stock", include_str!("../../migrations/0013_item_stock.sql")),
+    ("V14__checkout", include_str!("../../migrations/0014_checkout.sql")),
     ("V15__payment_books", include_str!("../../migrations/0015_payment_books.sql")),
     ("V16__item_sources", include_str!("../../migrations/0016_item_sources.sql")),
     ("V17__reviews_and_questions", include_str!("../../migrations/0017_reviews_and_questions.sql")),

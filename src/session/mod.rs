@@ -56,6 +56,11 @@ impl Owner {
         Owner::Visitor(secret.hash())
     }
 
+    /// Whether a stored [`Owner::key`] is that of an owner without a session.
+    pub fn is_visitor_key(key: &str) -> bool {
+        key.starts_with("visitor:")
+    }
+
     /// As stored in the database: `visitor:…`, `user:…`.
     pub fn key(&self) -> String {
         match self {

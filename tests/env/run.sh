@@ -332,6 +332,9 @@ wait_s = 20
 [payments]
 open_per_owner = 50
 open_per_address = 1000
+open_roubles_per_visitor = 1000000
+units_per_visitor = 1000
+units_of_visitors = 100000
 
 [limits]
 connections_per_address = 10000

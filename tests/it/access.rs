@@ -27,6 +27,8 @@ fn steps(qr_id: &str) -> Vec<Step> {
         ("GET", "/regions", path("/regions"), None, 200, 200),
         ("GET", "/category", path("/category"), None, 200, 200),
         ("GET", "/category/{id}", path("/category/1"), None, 200, 404),
+        ("GET", "/category/{id}/facets", path("/category/1/facets"), None, 200, 404),
+        ("GET", "/suggest", path("/suggest?search=%D0%BB%D0%B0%D0%BC"), None, 200, 200),
         ("GET", "/item/{id}", path("/item/12"), None, 200, 404),
         ("GET", "/searchitems", path("/searchitems?search=%D0%BB%D0%B0%D0%BC%D0%BF%D0%B0"), None, 200, 200),
         ("GET", "/randomitems", path("/randomitems"), None, 200, 200),

@@ -157,6 +157,10 @@ async fn queues_rate_limits_and_reloads_are_exposed() {
     assert_eq!(value(&text, "brandgate_rate_limited_total{brand=\"dexar\",budget=\"reviews\"}"), Some(2.0));
     assert_eq!(value(&text, "brandgate_config_last_reload_successful"), Some(0.0));
     assert_eq!(value(&text, &requests("dexar", "POST", "/comment", 429)), Some(2.0));
+    for owner in ["users", "visitors"] {
+        let series = format!("brandgate_stock_held_ratio{{brand=\"dexar\",owner=\"{owner}\"}}");
+        assert_eq!(value(&text, &series), Some(0.0), "{series}");
+    }
     for (state, count) in [("CREATED", 0.0), ("WAITING", 2.0), ("COMPLETED", 5.0), ("EXPIRED", 0.0), ("to_settle", 1.0)]
     {
         let series = format!("brandgate_payments{{brand=\"dexar\",state=\"{state}\"}}");
@@ -179,6 +183,7 @@ async fn unknown_values_are_absent_while_the_database_is_unavailable() {
         ("brandgate_up{brand=\"novo\",part=\"postgresql\"}".into(), Some(1.0)),
         ("brandgate_queue_waiting{brand=\"dexar\",queue=\"mail\"}".into(), None),
         ("brandgate_payments{brand=\"dexar\",state=\"COMPLETED\"}".into(), None),
+        ("brandgate_stock_held_ratio{brand=\"dexar\",owner=\"visitors\"}".into(), None),
         ("brandgate_queue_waiting{brand=\"novo\",queue=\"mail\"}".into(), Some(0.0)),
     ] {
         assert_eq!(value(&text, &series), expected, "{series}\n{text}");

@@ -191,7 +191,6 @@ pub(crate) fn codes_of_the_sources() -> BTreeMap<String, u16> {
         ("Kind::NotFound,\"", 404),
         ("Kind::MethodNotAllowed(allow.to_owned()),\"", 405),
         ("conflict(\"", 409),
-        ("refuse(\"", 409),
         ("Kind::BodyTooLarge,\"", 413),
         ("Kind::UriTooLong,\"", 414),
         ("Kind::UnsupportedMediaType,\"", 415),

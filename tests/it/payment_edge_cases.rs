@@ -47,7 +47,7 @@ async fn an_import_without_quantities_keeps_the_stock_of_concurrent_sales() {
 
 #[tokio::test]
 async fn held_units_survive_the_removal_and_return_of_their_item() {
-    let shop = Shop::start();
+    let shop = Shop::with_config("[payments]\nunits_of_visitors = 5\n");
     let (holder, other) = (shop.browser(), shop.browser());
     let held = id_of(&holder.post("/cart", &last("held")).await.ok_json());
     let only = "{\"categoryID\":1,\"name\":\"Дом\",\"parentID\":0}\n{\"itemID\":11,\"categoryID\":1,\"name\":\"Стул\",\"price\":100.50,\"quantity\":9}";

@@ -95,7 +95,8 @@ async fn an_erasure_keeps_the_books_and_removes_the_person() {
         .sql_as("dexar", "update mail_outbox set status = 'SENT', sent_at = now() where mail_id = 1")
         .expect("sql");
     let receipts = "insert into receipt (payment_id, number, email, next_try_at)
-                    select payment_id, 'r' || payment_id, 'anna.secret@example.com', now() from payment";
+                    select payment_id, 'r' || payment_id, 'anna.secret@example.com', now() from payment
+                    on conflict (payment_id) do update set email = excluded.email";
     shop.site.sql_as("dexar", receipts).expect("sql");
     let books = "select string_agg(concat_ws(' ', site_order_id, status, amount, fulfilment), ',' order by payment_id) from payment";
     let before = shop.site.sql_as("dexar", books).expect("sql");

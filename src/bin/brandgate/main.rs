@@ -2,6 +2,7 @@
 
 mod answers;
 mod brand_registry;
+mod cancel_payments;
 mod catalog;
 mod check;
 #[cfg(feature = "docs")]

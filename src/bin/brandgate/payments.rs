@@ -1,4 +1,4 @@
-//! `brandgate payments`: lists payments, refunds them, and settles late ones.
+//! `brandgate payments`: lists payments, cancels and refunds them, and settles late ones.
 
 use brandgate::config::BrandConfig;
 use brandgate::foundation::error::Result as BrandResult;
@@ -8,6 +8,7 @@ use brandgate::tenant::brand::Brand;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
+use super::cancel_payments::{self, CancelArguments};
 use super::list::{self, Align, Row};
 use super::output::say;
 use super::payment_search::{self, PaymentSearch};
@@ -61,6 +62,8 @@ pub(crate) enum PaymentsCommand {
         #[arg(long)]
         again: bool,
     },
+    /// Cancel open payments, at the bank first, and release their stock
+    Cancel(CancelArguments),
     /// Poll the bank for a payment now
     Retry(PaymentArguments),
     /// Mark a payment as settled with the buyer
@@ -111,9 +114,13 @@ pub(crate) async fn run(brands: &[BrandConfig], command: PaymentsCommand) -> Res
             &one.brand
         }
         PaymentsCommand::Unknown(command) => command.brand(),
+        PaymentsCommand::Cancel(arguments) => &arguments.brand,
     };
     let brand = super::open(brands, name).await?;
-    execute(&brand, command).await.map_err(|error| format!("{}: {error}", brand.name()))
+    match command {
+        PaymentsCommand::Cancel(arguments) => cancel_payments::run(&brand, arguments).await,
+        command => execute(&brand, command).await.map_err(|error| format!("{}: {error}", brand.name())),
+    }
 }
 
 async fn execute(brand: &Brand, command: PaymentsCommand) -> BrandResult<()> {
@@ -125,6 +132,8 @@ async fn execute(brand: &Brand, command: PaymentsCommand) -> BrandResult<()> {
             let listed = payments::list(brand, filter).await?;
             print_payments(brand, &listed, json).await?;
         }
+        // `run` handles it.
+        PaymentsCommand::Cancel(_) => {}
         PaymentsCommand::Show { payment, .. } => show(brand, payment_search::resolve(brand, &payment).await?).await?,
         PaymentsCommand::Refund { one, amount, items, restock, again } => {
             let request = RefundRequest { amount, items, restock, allow_repeat: again };

@@ -290,6 +290,24 @@ impl Transaction {
         Ok(row)
     }
 
+    /// Like [`Transaction::query_one_and_commit`], with a `check` of what the statement has written: if the check fails, the transaction
+    /// is rolled back too.
+    pub async fn query_one_check_and_commit(
+        self,
+        (statement, parameters): (&Statement, Parameters<'_>),
+        (check, check_parameters): (&Statement, Parameters<'_>),
+    ) -> QueryResult<Row> {
+        let (row, checked, ended) = tokio::join!(
+            self.query_one(statement, parameters),
+            self.execute(check, check_parameters),
+            self.end_open("commit")
+        );
+        let row = row?;
+        checked?;
+        ended?;
+        Ok(row)
+    }
+
     async fn end(self, sql: &str) -> QueryResult<()> {
         if self.has_begun.load(Ordering::Relaxed) { self.end_open(sql).await } else { Ok(()) }
     }

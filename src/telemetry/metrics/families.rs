@@ -154,6 +154,7 @@ metrics! {
         queue_failed: Gauge [queue] "Messages that failed permanently and need manual action";
         queue_oldest_seconds: FloatGauge in Seconds [queue] "Age of the oldest waiting message";
         payments: Gauge [state] "Payments by state; to_settle and unknown (money without an order) need manual action";
+        stock_held_ratio: FloatGauge [owner] "Mean share of an item's stock that open payments hold: of users (with a session) and of visitors (without)";
         book_errors: Gauge [book] "Rows of stored data that disagreed with others at the last nightly check; need manual action";
         book_checked_timestamp_seconds: Gauge in Seconds [book] "Time of the last nightly check of stored data";
         worker_passes: Counter [pass] "Runs of background jobs";

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 pub use exposition::ExpositionFormat;
 use families::{
     FAMILIES, book_checked_timestamp_seconds, book_errors, payments, queue_failed, queue_oldest_seconds, queue_waiting,
+    stock_held_ratio,
 };
 
 /// The length of a queue of outgoing messages.
@@ -217,6 +218,14 @@ impl Metrics {
         match count {
             Some(count) => drop(self.payments(state).set(count)),
             None => drop(FAMILIES.payments.remove(&payments::Labels { brand: self.brand, state })),
+        }
+    }
+
+    /// Sets the share of the stock that open payments of these owners hold; `None` as in [`Metrics::set_queue`].
+    pub fn set_stock_held(&self, owner: &'static str, share: Option<f64>) {
+        match share {
+            Some(share) => drop(self.stock_held_ratio(owner).set(share)),
+            None => drop(FAMILIES.stock_held_ratio.remove(&stock_held_ratio::Labels { brand: self.brand, owner })),
         }
     }
 }
