@@ -15,6 +15,9 @@ use crate::tenant::cache::change_log::Version;
 /// How long a search waits for the index to catch up before the database is searched instead.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_millis(300);
 
+/// After a start, a search waits that long for the first index, so that small shops give the same responses from the beginning.
+const FIRST_BUILD_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long a request waits that only the index can answer.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -28,13 +31,14 @@ pub(crate) struct PublishedIndex {
 /// A brand's index.
 pub(crate) struct LiveIndex {
     published: ArcSwapOption<PublishedIndex>,
+    created_at: Instant,
     /// The number of publications, to wait for the next one.
     publications: watch::Sender<u64>,
 }
 
 impl Default for LiveIndex {
     fn default() -> LiveIndex {
-        LiveIndex { published: ArcSwapOption::empty(), publications: watch::Sender::new(0) }
+        LiveIndex { published: ArcSwapOption::empty(), created_at: Instant::now(), publications: watch::Sender::new(0) }
     }
 }
 
@@ -42,6 +46,14 @@ impl LiveIndex {
     pub(super) fn publish(&self, index: PublishedIndex) {
         self.published.store(Some(Arc::new(index)));
         self.publications.send_modify(|count| *count += 1);
+    }
+
+    /// How long a search waits that the database can answer instead.
+    fn search_timeout(&self) -> Duration {
+        match self.published.load().is_some() {
+            true => CATCH_UP_TIMEOUT,
+            false => FIRST_BUILD_TIMEOUT.saturating_sub(self.created_at.elapsed()).max(CATCH_UP_TIMEOUT),
+        }
     }
 
     /// The index if it has every change recorded so far, after waiting for it up to `timeout`.
@@ -65,7 +77,8 @@ impl LiveIndex {
 
 /// The brand's index, or `None` while it is being built or cannot follow the database.
 pub(crate) async fn current_index(brand: &Brand) -> Option<Arc<PublishedIndex>> {
-    brand.components.get::<LiveIndex>().current(brand, CATCH_UP_TIMEOUT).await
+    let live = brand.components.get::<LiveIndex>();
+    live.current(brand, live.search_timeout()).await
 }
 
 /// The brand's index, after waiting until it is built.

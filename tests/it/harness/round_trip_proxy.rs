@@ -46,15 +46,16 @@ async fn forward(mut client: TcpStream, mut server: UnixStream, round_trips: Arc
     let (mut from_server, mut to_server) = server.split();
     let requests = async {
         let mut buffer = vec![0; 1 << 16];
-        // The connection that listens for catalogue changes polls independently of requests.
-        let mut is_listener = false;
+        // The connections that listen for catalogue changes and that fill the search index read independently of requests.
+        const BACKGROUND: [&[u8]; 2] = [b"listen ", b"translations from category where shown"];
+        let mut is_background = false;
         while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
             let mut batch = buffer[..read].to_vec();
             while let Ok(Ok(more @ 1..)) = tokio::time::timeout(BATCH_DELAY, from_client.read(&mut buffer)).await {
                 batch.extend(&buffer[..more]);
             }
-            is_listener |= batch.windows(7).any(|window| window == b"listen ");
-            if !is_listener {
+            is_background |= BACKGROUND.iter().any(|text| batch.windows(text.len()).any(|window| window == *text));
+            if !is_background {
                 round_trips.fetch_add(1, Ordering::SeqCst);
             }
             if to_server.write_all(&batch).await.is_err() {
