@@ -370,6 +370,14 @@ def growth():
             row(f"growth, 1,000,000 items ÷ 10,000, median latency: {what}", [more[what]], [fewer[what]], 2, at_least=False, unit="ms")
 
 
+def during():
+    """Adds the results of during.py, if there are any."""
+    if (WORK / "during.json").exists():
+        for kind, pairs in json.loads((WORK / "during.json").read_text()).items():
+            what = f"{kind} during an import of 100,000 changed items ÷ without one: 99th percentile"
+            row(what, [busy for busy, _ in pairs], [rest for _, rest in pairs], 3, at_least=False, unit="ms")
+
+
 def start():
     """Adds the results of start.py, if there are any."""
     if (WORK / "start.json").exists():
@@ -387,6 +395,7 @@ for name, part in PARTS.items():
         log(f"{name}:")
         part()
 growth()
+during()
 start()
 processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()).group(1)
 text = f"{time.strftime('%Y-%m-%d')}, {processor}, {os.cpu_count()} cores, {ROUNDS} rounds of {SECONDS} s\n\n{table()}\n"

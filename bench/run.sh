@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly PARTS=(start import growth hot h2 category handshakes idle cold cart session lists)
+readonly PARTS=(start import during growth hot h2 category handshakes idle cold cart session lists)
 readonly ITEMS=${ITEMS:-80000}
 readonly ONLY=${ONLY:-}
 export ONLY
@@ -93,11 +93,15 @@ if [[ ,${ONLY:-import}, == *,import,* ]]; then
   # shellcheck source=bench/import.sh
   . bench/import.sh
 fi
+if [[ ,${ONLY:-during}, == *,during,* ]]; then
+  # shellcheck source=bench/during.sh
+  . bench/during.sh
+fi
 if [[ ,${ONLY:-growth}, == *,growth,* ]]; then
   # shellcheck source=bench/growth.sh
   . bench/growth.sh
 fi
-if [[ -z $ONLY || $(tr , "\n" <<<"$ONLY" | grep -vcx -e import -e start -e growth) -gt 0 ]]; then
+if [[ -z $ONLY || $(tr , "\n" <<<"$ONLY" | grep -vcx -e import -e start -e growth -e during) -gt 0 ]]; then
   # shellcheck source=bench/speed.sh
   . bench/speed.sh
 fi

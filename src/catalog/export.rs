@@ -1,13 +1,14 @@
 //! Catalogue export: writes JSON that `import` reads, hidden records included, streamed from one read-only snapshot.
 //!
 //! # Invariants
-//! - Every field of the import is exported: an import of an export changes nothing.
+//! - Every field of the import is exported: an import of an export changes nothing. What was sold since is subtracted from its stock.
 //! - The authors of reviews are exported as pseudonyms only.
 
 use std::io::Write;
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
+use jiff::Timestamp;
 use tokio_postgres::{Client, IsolationLevel};
 
 use crate::config::BrandConfig;
@@ -17,7 +18,7 @@ use crate::platform::postgres;
 /// The layout of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportFormat {
-    /// One object with `regions`, `categories`, `items`.
+    /// One object with `stockAsOf`, `regions`, `categories`, `items`.
     Document,
     /// JSON lines: one record per line.
     Lines,
@@ -31,12 +32,17 @@ pub async fn export(brand: &BrandConfig, format: ExportFormat, out: &mut (impl W
     let mut client: Client = postgres::connect_reading(&brand.database).await?;
     let transaction =
         client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    let as_of: Timestamp = transaction.query_one(STOCK_AS_OF, &[]).await?.get(0);
+    match format {
+        ExportFormat::Document => write!(out, "{{\n\"stockAsOf\": \"{as_of}\""),
+        ExportFormat::Lines => writeln!(out, "{{\"stockAsOf\": \"{as_of}\"}}"),
+    }
+    .or_internal()?;
     let mut records = 0;
     let parts = [("regions", REGIONS), ("categories", CATEGORIES), ("items", ITEMS)];
-    for (index, (name, query)) in parts.into_iter().enumerate() {
+    for (name, query) in parts {
         if format == ExportFormat::Document {
-            let opening = if index == 0 { "{" } else { "," };
-            write!(out, "{opening}\n\"{name}\": [").or_internal()?;
+            write!(out, ",\n\"{name}\": [").or_internal()?;
         }
         let mut rows = pin!(transaction.query_raw(query, std::iter::empty::<&str>()).await?);
         let mut separator = "\n";
@@ -60,6 +66,13 @@ pub async fn export(brand: &BrandConfig, format: ExportFormat, out: &mut (impl W
     out.flush().or_internal()?;
     Ok(records)
 }
+
+/// The time of the snapshot, or when the oldest transaction began that may yet sell units that the snapshot contains. Such a transaction
+/// takes less than ten seconds; a longer one, such as an import, sells nothing.
+const STOCK_AS_OF: &str = r"
+    select least(now(), min(xact_start)) from pg_stat_activity
+    where usename = current_user and datname = current_database() and backend_xid is not null
+      and xact_start > now() - interval '10 seconds'";
 
 const REGIONS: &str = r"
     select jsonb_strip_nulls(jsonb_build_object(

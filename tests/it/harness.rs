@@ -31,7 +31,7 @@ pub(crate) use process::Process;
 pub(crate) use round_trip_proxy::RoundTripProxy;
 pub(crate) use sandbox::{Sandbox, TelegramUser, bank_key_of, bot_token_of, buttons, mail_section, merchant_of};
 pub(crate) use services::{Services, certificates, eventually, eventually_async, psql};
-pub(crate) use site::{CommandOutput, Site, data, demo};
+pub(crate) use site::{CommandOutput, Site, data, demo, without_time};
 pub(crate) use table_lock::TableLock;
 
 /// Both brands with the demonstration catalogue, shared by all read-only tests.

@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use brandgate::catalog::export::{self, ExportFormat};
-use brandgate::catalog::import::{self, ImportOptions, ImportProgress, ImportReport, ImportSource};
+use brandgate::catalog::import::{self, ImportOptions, ImportProgress, ImportReport, ImportSource, StockTime};
 use brandgate::catalog::prune;
 use brandgate::config::BrandConfig;
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::tz::TimeZone;
 
 use super::named;
 use super::output::{self, complain, say};
@@ -53,6 +54,13 @@ pub(crate) struct Import {
     /// Fail without changing anything if any record is rejected or incomplete
     #[arg(long)]
     strict: bool,
+    /// Take the stock of the files as that of this time, and subtract what was sold since: a time (RFC 3339; in the shop's
+    /// time zone if it has no offset), or "now" [default: the `date` of a YML feed, the `stockAsOf` of an export]
+    #[arg(long, value_name = "TIME")]
+    stock_as_of: Option<String>,
+    /// Accept files that are older than the last one, and stock that is older than the known one
+    #[arg(long)]
+    older: bool,
     /// Write every rejected, incomplete or corrected record to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -118,6 +126,8 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<ExitCode, Str
         source: arguments.source.clone().unwrap_or_default(),
         adopt: arguments.adopt,
         max_removed_percent: arguments.max_removed,
+        older: arguments.older,
+        stock_time: stock_time(arguments.stock_as_of.as_deref(), &brand.timezone)?,
     };
     let mut report = match &arguments.report {
         Some(path) => {
@@ -146,6 +156,13 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<ExitCode, Str
     let outcome = if options.dry_run { "would be imported; nothing was changed" } else { "imported" };
     let items = summary.items_read;
     say!("{}: {items} item records {outcome} in {total_s:.1} s (read and staged in {staging_s:.1} s)", brand.name);
+    if summary.reduced_counts > 0 {
+        let reduced = summary.reduced_counts;
+        say!(
+            "{}: units that were sold since the time of the files are subtracted from the stock of {reduced} items",
+            brand.name
+        );
+    }
     reported?;
     if summary.unusable_files > 0 {
         complain!("{}: every record of {} files was left out; exit status 3", brand.name, summary.unusable_files);
@@ -156,6 +173,17 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<ExitCode, Str
     }
     let is_complete = summary.unusable_files == 0 && report.incomplete() == 0;
     Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
+}
+
+/// The value of `--stock-as-of`.
+fn stock_time(text: Option<&str>, zone: &TimeZone) -> Result<StockTime, String> {
+    match text {
+        None => Ok(StockTime::OfFile),
+        Some("now") => Ok(StockTime::Now),
+        Some(text) => import::parse_time(text, zone)
+            .map(StockTime::At)
+            .ok_or_else(|| format!("--stock-as-of {text}: expected a time such as 2026-02-28T12:00:00+03:00, or now")),
+    }
 }
 
 /// `moscow=feed.xml` is the feed of a region if the text before the `=` can be the id of a region.

@@ -10,8 +10,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_postgres::{Client, Transaction};
 
+use super::ImportSource;
 use crate::config::{BrandConfig, ImportConfig};
-use crate::foundation::error::Result;
+use crate::foundation::error::{Error, Result};
 use crate::platform::postgres;
 
 /// The moment that the counts of a file are of.
@@ -25,12 +26,84 @@ pub(super) struct CountTime {
 
 const INSERT_STOCK: &str = include_str!("insert_stock.sql");
 
-const STAGE_COUNTS: &str = include_str!("stage_counts.sql");
+const CREATE_IMPORT_COUNT: &str = include_str!("create_import_count.sql");
 
-/// Writes the stock of the new items in `import_ready`, and stores the counts of the others.
-pub(super) async fn stage(transaction: &Transaction<'_>, time: CountTime) -> Result<()> {
+/// $1: whether older counts replace newer ones.
+const NOTE_OLDER: &str = r"
+    insert into import_problem (label, reason, kind)
+    select final_id,
+           case when $1 then 'its stock is older than the one that is known, and replaces it'
+                else 'its stock is older than the one that is known, which is kept' end,
+           'corrected'
+    from import_count where is_older order by row_no";
+
+const STORE_COUNTS: &str = r"
+    with stored as (
+        insert into stock_count as c (item_id, quantity, level, available, as_of, counted_since)
+        select item_id, quantity, level, available, as_of, $2::timestamptz from import_count where $1 or not is_older
+        on conflict (item_id) do update
+        set quantity = excluded.quantity, level = excluded.level, available = excluded.available, as_of = excluded.as_of,
+            counted_since = excluded.counted_since
+        returning c.item_id
+    )
+    insert into import_changed select item_id from stored";
+
+/// How many counts of the file units were sold from since its time.
+const COUNT_REDUCED: &str = r"
+    select count(*) from import_ready r join import_item s using (row_no)
+    where s.quantity > 0 and r.problem is null and not r.later_feed
+      and r.item_id in (select item_id from stock_movement where moved_at > $1 group by item_id having sum(quantity) < 0)";
+
+/// Writes the stock of the new items in `import_ready`, and stores the counts of the others. Older counts than those that are known are
+/// reported, and replace them only with `older`. Returns from how many counts units are subtracted that were sold since the time of the file.
+pub(super) async fn stage(transaction: &Transaction<'_>, time: CountTime, older: bool) -> Result<u64> {
     transaction.execute(INSERT_STOCK, &[&time.as_of, &time.since]).await?;
-    transaction.execute(STAGE_COUNTS, &[&time.as_of, &time.since]).await?;
+    transaction.batch_execute("drop table if exists import_count").await?;
+    transaction.execute(CREATE_IMPORT_COUNT, &[&time.as_of, &time.since]).await?;
+    transaction.execute(NOTE_OLDER, &[&older]).await?;
+    transaction.execute(STORE_COUNTS, &[&older, &time.since]).await?;
+    Ok(transaction.query_one(COUNT_REDUCED, &[&time.since]).await?.get::<_, i64>(0) as u64)
+}
+
+/// # Errors
+/// 400 when a file is older than the last one of the source `source_name` and of its region.
+pub(super) async fn check_order(
+    transaction: &Transaction<'_>,
+    source_name: &str,
+    sources: &[ImportSource],
+    times: &[CountTime],
+) -> Result<()> {
+    let last = "select dated_at from import_source where source = $1 and region_id = $2 and dated_at > $3";
+    for (source, time) in sources.iter().zip(times) {
+        let region = source.region.as_deref().unwrap_or_default();
+        if let Some(as_of) = time.as_of
+            && let Some(row) = transaction.query_opt(last, &[&source_name, &region, &as_of]).await?
+        {
+            let (path, last) = (source.path.display(), row.get::<_, Timestamp>(0));
+            let message = format!(
+                "{path} is of {as_of}, older than the file of {last} that was imported before: import it with --older if it should be."
+            );
+            return Err(Error::malformed("older_file", message));
+        }
+    }
+    Ok(())
+}
+
+/// Stores the times of the files of the source `source_name`, for [`check_order`].
+pub(super) async fn record_times(
+    transaction: &Transaction<'_>,
+    source_name: &str,
+    sources: &[ImportSource],
+    times: &[CountTime],
+) -> Result<()> {
+    let record = "insert into import_source as s (source, region_id, dated_at) values ($1, $2, $3)
+        on conflict (source, region_id) do update
+        set dated_at = greatest(s.dated_at, excluded.dated_at), imported_at = excluded.imported_at";
+    for (source, time) in sources.iter().zip(times) {
+        if let Some(as_of) = time.as_of {
+            transaction.execute(record, &[&source_name, &source.region.as_deref().unwrap_or_default(), &as_of]).await?;
+        }
+    }
     Ok(())
 }
 

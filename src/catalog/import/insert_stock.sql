@@ -1,4 +1,4 @@
--- Inserts the stock of the new items of import_ready; a row that exists, of an item that returns, is changed by stage_counts.sql. $1 is the
+-- Inserts the stock of the new items of import_ready; a row that exists, of an item that returns, is changed by a count. $1 is the
 -- moment that the file is of (or null), and movements after $2 are subtracted. One pass over import_ready and one over the movements.
 insert into item_stock (item_id, quantity, level, as_of, counted_at)
 select r.item_id, case when s.quantity is not null then greatest(s.quantity + coalesce(m.moved, 0), 0) end,

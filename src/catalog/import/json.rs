@@ -16,6 +16,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::file_time::FileTime;
 use super::record::{CategoryRecord, Parent, ReadRecord, Record, RecordProblem, RegionRecord};
 use crate::catalog::CatalogId;
 use crate::foundation::whole_number;
@@ -26,6 +27,9 @@ type Sink<'a> = &'a mut dyn FnMut(ReadRecord) -> io::Result<()>;
 /// The longest line of JSON lines; also how much of a file is read to tell them from one large object.
 const MAX_LINE_BYTES: usize = 8 << 20;
 
+/// The member of a document, and the only member of a line, with the moment that the stock of the file is of.
+const STOCK_AS_OF: &str = "stockAsOf";
+
 const MAX_RECORD_BYTES: usize = 4 << 20;
 
 /// The kind of the records in an array.
@@ -34,9 +38,13 @@ enum RecordKind {
     Region,
     Category,
     Item,
+    /// The moment that the file is of.
+    FileTime,
     /// Each record is recognised by its members.
     Any,
 }
+
+const NO_FILE_TIME: &str = "expected a time (RFC 3339); what was sold since is not subtracted from the stock";
 
 /// Reads one JSON file of any of the three shapes.
 ///
@@ -130,6 +138,11 @@ impl<'de> Visitor<'de> for Document<'_, '_> {
         let mut has_records = false;
         while let Some(key) = map.next_key::<String>()? {
             let kind = match key.as_str() {
+                STOCK_AS_OF => {
+                    let raw = map.next_value::<Box<RawValue>>()?;
+                    self.read_element(&raw, RecordKind::FileTime, STOCK_AS_OF)?;
+                    continue;
+                }
                 "regions" => RecordKind::Region,
                 "categories" => RecordKind::Category,
                 "items" => RecordKind::Item,
@@ -188,12 +201,20 @@ fn read_record(text: &str, kind: RecordKind, label: &str, sink: Sink<'_>) -> io:
     if text.len() > MAX_RECORD_BYTES {
         return sink(Err(RecordProblem::rejected(label, "is larger than 4 MB")));
     }
+    if kind == RecordKind::FileTime {
+        let time = serde_json::from_str::<String>(text).ok().and_then(|time| FileTime::parse(&time));
+        return sink(time.map(Record::FileTime).ok_or_else(|| RecordProblem::corrected(label, NO_FILE_TIME)));
+    }
     let object = match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(object)) => object,
         Ok(_) => return sink(Err(RecordProblem::rejected(label, "is not an object"))),
         Err(error) => return sink(Err(RecordProblem::rejected(label, format!("is not JSON: {error}")))),
     };
     let kind = if kind == RecordKind::Any { kind_of(&object) } else { kind };
+    if kind == RecordKind::FileTime {
+        let time = object.get(STOCK_AS_OF).map_or_else(String::new, Value::to_string);
+        return read_record(&time, kind, label, sink);
+    }
     let name = ["id", "itemID", "categoryID"].iter().find_map(|key| object.get(*key));
     let label = match name {
         Some(name) => format!("{label} ({})", name.as_str().map_or_else(|| name.to_string(), str::to_owned)),
@@ -218,7 +239,7 @@ fn read_record(text: &str, kind: RecordKind, label: &str, sink: Sink<'_>) -> io:
                 }
             };
         }
-        RecordKind::Any => Err("is not a region, category or item".to_owned()),
+        RecordKind::FileTime | RecordKind::Any => Err("is not a region, category or item".to_owned()),
     };
     sink(read.map_err(|reason| RecordProblem::rejected(label, reason).with_item(item)))
 }
@@ -238,6 +259,8 @@ fn kind_of(object: &serde_json::Map<String, Value>) -> RecordKind {
         || id.starts_with("sub_")
     {
         RecordKind::Category
+    } else if object.len() == 1 && object.contains_key(STOCK_AS_OF) {
+        RecordKind::FileTime
     } else {
         RecordKind::Any
     }

@@ -8,38 +8,72 @@
 //! - A column that a record does not mention is not written.
 //! - A row that does not change is not rewritten.
 
-use std::pin::pin;
-
-use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
 use super::counts::{self, CountTime};
 use super::record::{RecordProblem, RegionRecord};
 use super::report::{ChangeCounts, ImportReport, ImportSummary};
 use super::retire::{self, Scope};
 use super::stage::{FileRecords, StagedRecords};
-use super::{ImportOptions, ImportSource, categories, reviews};
+use super::{ImportOptions, ImportSource, categories, problems, reviews};
 use crate::foundation::error::{Error, Result};
 
 /// What the records of all files are merged with.
 pub(super) struct MergeRules<'a> {
     pub options: &'a ImportOptions,
-    pub time: CountTime,
+    /// The times of the files.
+    pub times: &'a [CountTime],
     /// The share of a source's items that `--replace` may hide.
     pub max_removed_percent: u32,
 }
 
 /// Merges all files; the caller commits or rolls back. Their stock is stored, and applied later.
+///
+/// # Errors
+/// A conflict with another transaction ([`is_conflict`]) leaves `report` as it is: the merge may be attempted again.
 pub(super) async fn merge(
     transaction: &Transaction<'_>,
     sources: &[ImportSource],
-    staged: StagedRecords,
+    staged: &StagedRecords,
+    rules: &MergeRules<'_>,
+    report: &mut ImportReport,
+) -> Result<ImportSummary> {
+    let mut attempt = ImportReport::collecting();
+    let merged = merge_files(transaction, sources, staged, rules, &mut attempt).await;
+    if merged.as_ref().is_err_and(is_conflict) {
+        return merged;
+    }
+    report.append(attempt);
+    let reported = problems::report(transaction, report).await;
+    let summary = merged?;
+    reported?;
+    Ok(summary)
+}
+
+/// Whether PostgreSQL ended the transaction because of another one, so that it may succeed the next time.
+pub(super) fn is_conflict(error: &Error) -> bool {
+    let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>());
+    cause.and_then(tokio_postgres::Error::code).is_some_and(|code| {
+        matches!(
+            *code,
+            SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE | SqlState::LOCK_NOT_AVAILABLE
+        )
+    })
+}
+
+async fn merge_files(
+    transaction: &Transaction<'_>,
+    sources: &[ImportSource],
+    staged: &StagedRecords,
     rules: &MergeRules<'_>,
     report: &mut ImportReport,
 ) -> Result<ImportSummary> {
     // With a long pending list the search index (GIN) takes many rows at once.
     transaction.batch_execute("set local work_mem = '64MB'; set local gin_pending_list_limit = '64MB'").await?;
     transaction.batch_execute(CREATE_IMPORT_TOUCHED).await?;
+    problems::prepare(transaction).await?;
     let has_categories = !staged.categories.is_empty();
     let options = rules.options;
     if options.replace && staged.unattributed > 0 {
@@ -54,14 +88,18 @@ pub(super) async fn merge(
         regions: merge_regions(transaction, &staged.regions, report).await?,
         ..ImportSummary::default()
     };
-    let (changes, imported_categories) = categories::merge(transaction, staged.categories, report).await?;
+    let (changes, imported_categories) = categories::merge(transaction, staged.categories.clone(), report).await?;
     summary.categories = changes;
     let no_records = FileRecords::default();
-    for (file_no, source) in (0..).zip(sources) {
-        let records = staged.files.get(file_no as usize).unwrap_or(&no_records);
-        let file = File { file_no, region: source.region.as_deref(), records };
-        merge_file(transaction, &file, rules, &mut summary, report).await?;
+    if !options.older {
+        counts::check_order(transaction, &options.source, sources, rules.times).await?;
     }
+    for ((file_no, source), time) in (0..).zip(sources).zip(rules.times) {
+        let records = staged.files.get(file_no as usize).unwrap_or(&no_records);
+        let file = File { file_no, region: source.region.as_deref(), records, time: *time };
+        merge_file(transaction, &file, options, &mut summary).await?;
+    }
+    counts::record_times(transaction, &options.source, sources, rules.times).await?;
     if let Some(scope) = scope {
         if summary.items_read == 0 {
             let message = "The files contain no usable item: --replace would empty the shop.";
@@ -82,15 +120,15 @@ struct File<'a> {
     file_no: i32,
     region: Option<&'a str>,
     records: &'a FileRecords,
+    time: CountTime,
 }
 
 /// Merges one file's items.
 async fn merge_file(
     transaction: &Transaction<'_>,
-    &File { file_no, region, records }: &File<'_>,
-    rules: &MergeRules<'_>,
+    &File { file_no, region, records, time }: &File<'_>,
+    options: &ImportOptions,
     summary: &mut ImportSummary,
-    report: &mut ImportReport,
 ) -> Result<()> {
     if let Some(region) = region {
         let known = transaction.query_opt("select from region where region_id = $1", &[&region]).await?;
@@ -99,11 +137,11 @@ async fn merge_file(
             return Err(Error::malformed("unknown_region", message));
         }
     }
-    let options = rules.options;
-    transaction.batch_execute("drop table if exists import_ready").await?;
-    transaction.execute(RESOLVE_ITEMS, &[&file_no, &region, &options.source, &options.adopt]).await?;
+    transaction.batch_execute("drop table if exists import_ready cascade").await?;
+    let parameters: [&(dyn ToSql + Sync); 5] = [&file_no, &region, &options.source, &options.adopt, &options.replace];
+    transaction.execute(RESOLVE_ITEMS, &parameters).await?;
     transaction.batch_execute("analyze import_ready").await?;
-    report_problems(transaction, file_no, report).await?;
+    problems::note(transaction, file_no).await?;
     let usable = transaction.query_one(COUNT_USABLE, &[]).await?;
     let usable_items = usable.get::<_, i64>("usable") as u64;
     summary.items_read += usable_items;
@@ -112,9 +150,9 @@ async fn merge_file(
         summary.items.new += transaction.execute(INSERT_ITEMS, &[]).await?;
     }
     if usable.get("any_known") {
-        transaction.execute(UPDATE_ITEMS, &[&options.replace]).await?;
+        update_items(transaction).await?;
     }
-    counts::stage(transaction, rules.time).await?;
+    summary.reduced_counts += counts::stage(transaction, time, options.older).await?;
     transaction.execute(REPLACE_REGIONS, &[]).await?;
     if let Some(region) = region {
         transaction.execute(ADD_REGION, &[&region]).await?;
@@ -125,36 +163,12 @@ async fn merge_file(
     Ok(())
 }
 
-/// Reports the records of the file in `import_ready` that are rejected, incomplete or remarkable.
-async fn report_problems(transaction: &Transaction<'_>, file_no: i32, report: &mut ImportReport) -> Result<()> {
-    for_each_row(transaction, PROBLEMS, None, |label, reason| report.add(RecordProblem::rejected(label, reason)))
-        .await?;
-    for_each_row(transaction, DUPLICATES, Some(file_no), |label, reason| {
-        report.add(RecordProblem::rejected(label, reason));
-    })
-    .await?;
-    for_each_row(transaction, OMISSIONS, None, |label, reason| {
-        report.add(RecordProblem::incomplete(label, reason));
-    })
-    .await?;
-    for query in [RENAMED, DIFFERENT_PRICES, DIFFERENT_STOCK] {
-        for_each_row(transaction, query, None, |label, reason| report.add(RecordProblem::corrected(label, reason)))
-            .await?;
-    }
-    Ok(())
-}
-
-/// Streams rows of a label and a reason: a bad file may have as many problems as records.
-async fn for_each_row(
-    transaction: &Transaction<'_>,
-    query: &str,
-    parameter: Option<i32>,
-    mut handle: impl FnMut(String, String),
-) -> Result<()> {
-    let mut rows = pin!(transaction.query_raw(query, parameter).await?);
-    while let Some(row) = rows.try_next().await? {
-        handle(row.get("label"), row.get("reason"));
-    }
+/// Updates the items of the file that differ from its records.
+async fn update_items(transaction: &Transaction<'_>) -> Result<()> {
+    transaction.batch_execute(CREATE_IMPORT_VALUE).await?;
+    transaction.batch_execute(CREATE_IMPORT_TARGET).await?;
+    transaction.query_one(LOCK_ITEMS, &[]).await?;
+    transaction.execute(UPDATE_ITEMS, &[]).await?;
     Ok(())
 }
 
@@ -165,7 +179,7 @@ async fn merge_regions(
 ) -> Result<ChangeCounts> {
     let mut changes = ChangeCounts::default();
     for record in records {
-        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        let values: [&(dyn ToSql + Sync); 6] =
             [&record.id, &record.city, &record.country, &record.country_code, &record.timezone, &record.translations];
         if transaction.query_opt("select from region where region_id = $1", &[&record.id]).await?.is_some() {
             changes.changed += transaction.execute(UPDATE_REGION, &values).await?;
@@ -210,54 +224,27 @@ const COUNT_CHANGED: &str = r"
 
 const RESOLVE_ITEMS: &str = include_str!("resolve_items.sql");
 
-/// The records of the file that are rejected.
-const PROBLEMS: &str = r"
-    select final_id as label, problem as reason from import_ready
-    where problem is not null order by row_no";
-
-/// The records of the file of which a part is left out.
-const OMISSIONS: &str = r"
-    select final_id as label, omission as reason from import_ready
-    where omission is not null order by row_no";
-
-/// The records of the file whose item has an earlier record in it.
-const DUPLICATES: &str = r"
-    select coalesce(s.id, 'item ' || s.number) as label, 'occurs twice in the file: the first one is used' as reason
-    from import_item s
-    where s.file_no = $1 and not exists (select from import_ready r where r.row_no = s.row_no)
-    order by s.row_no";
-
-/// The records of a later feed with another price than the first one.
-const DIFFERENT_PRICES: &str = r"
-    select final_id || ' (' || price || ')' as label,
-           'has another price in another city: the price of the first feed is used' as reason
-    from import_ready
-    where later_feed and problem is null and price <> first_price order by row_no";
-
-/// The records of a later feed with another stock than the first one.
-const DIFFERENT_STOCK: &str = r"
-    select r.final_id || ' (' || coalesce(s.quantity::text, s.remainings) || ')' as label,
-           'has another stock in another city: the stock of the first feed is used' as reason
-    from import_ready r join import_item s using (row_no) join import_touched t using (item_id)
-    where r.later_feed and r.problem is null and s.has_stock
-      and coalesce(s.quantity::text, s.remainings) <> coalesce(t.quantity::text, t.level)
-    order by r.row_no";
-
-/// The records that may be those of another product.
-const RENAMED: &str = r"
-    select r.final_id || ' (' || i.name || ')' as label,
-           'gets a name that shares no word with its old one: is it the same item?' as reason
-    from import_ready r join import_item s using (row_no) join item i on i.item_id = r.item_id
-    where r.known and r.problem is null and not r.later_feed and s.name <> i.name
-      and not tsvector_to_array(to_tsvector('russian', s.name)) && tsvector_to_array(to_tsvector('russian', i.name))
-    order by r.row_no";
-
 const COUNT_USABLE: &str = r"
     select count(*) as usable, coalesce(bool_or(known), false) as any_known,
            coalesce(bool_or(not known and not later_feed), false) as any_new
     from import_ready where problem is null";
 
 const INSERT_ITEMS: &str = include_str!("insert_items.sql");
+
+const CREATE_IMPORT_VALUE: &str = include_str!("create_import_value.sql");
+
+/// The items that are to be changed.
+const CREATE_IMPORT_TARGET: &str = r"
+    drop table if exists import_target;
+    create temporary table import_target on commit drop as select item_id from import_value where differs;
+    analyze import_target;
+    insert into import_changed select item_id from import_target";
+
+/// Locks in ascending order, as the reviews do.
+const LOCK_ITEMS: &str = r"
+    select count(*) from (
+        select from item where item_id in (select item_id from import_target) order by item_id for no key update
+    ) locked";
 
 const UPDATE_ITEMS: &str = include_str!("update_items.sql");
 

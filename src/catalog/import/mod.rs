@@ -14,9 +14,11 @@ mod categories;
 mod category_tree;
 mod counts;
 mod feed;
+mod file_time;
 mod json;
 mod merge;
 mod money;
+mod problems;
 pub(crate) mod record;
 mod report;
 mod retire;
@@ -30,8 +32,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::Client;
 
 use crate::config::BrandConfig;
@@ -40,8 +43,11 @@ use crate::platform::postgres;
 
 use counts::CountTime;
 pub(crate) use counts::complete;
+pub use file_time::parse_time;
 use merge::MergeRules;
+use record::RecordProblem;
 pub use report::{ImportReport, ImportSummary};
+use stage::StagedRecords;
 
 /// A file to import; a feed with a region makes its items available in that region.
 #[derive(Debug, Clone)]
@@ -65,6 +71,20 @@ pub struct ImportOptions {
     pub adopt: bool,
     /// The share of the source's items that `replace` may hide, 0-100; `None`: the brand's setting.
     pub max_removed_percent: Option<u32>,
+    /// Accept a file that is older than the last one, and counts that are older than those that are known.
+    pub older: bool,
+    pub stock_time: StockTime,
+}
+
+/// The moment that the counts of the files are of. What was sold since is subtracted from them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StockTime {
+    /// The one that each file says; nothing is subtracted where it says none.
+    #[default]
+    OfFile,
+    /// The beginning of the import, whatever the files say.
+    Now,
+    At(Timestamp),
 }
 
 /// Explains [`is_source_name`].
@@ -100,18 +120,55 @@ pub async fn run(
         return Err(Error::internal(problem));
     }
     let started_at = Instant::now();
-    let time = CountTime { as_of: None, since: client.query_one("select now()", &[]).await?.get(0) };
+    let now = client.query_one("select now()", &[]).await?.get(0);
     let staged = stage::stage(&client, sources, options.replace, progress, report).await?;
     let staging = started_at.elapsed();
+    let times = count_times(brand, sources, &staged, options.stock_time, now, report);
     lock(&client, &brand.name).await?;
     if !options.dry_run {
         apply_counts(brand, &mut client).await?;
     }
-    let transaction = client.transaction().await?;
     let max_removed_percent = options.max_removed_percent.unwrap_or(brand.import.max_removed_percent);
-    let rules = MergeRules { options, time, max_removed_percent };
-    let summary = merge::merge(&transaction, sources, staged, &rules, report).await?;
-    let summary = ImportSummary { staging, ..summary };
+    let rules = MergeRules { options, times: &times, max_removed_percent };
+    let mut attempts_left = brand.import.attempts;
+    let summary = loop {
+        attempts_left -= 1;
+        let merged = merge_once(brand, &mut client, sources, &staged, &rules, report).await;
+        match merged {
+            Err(error) if attempts_left > 0 && merge::is_conflict(&error) => {
+                tracing::warn!(brand = brand.name, %error, "failed to merge beside other transactions; trying again");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            merged => break merged?,
+        }
+    };
+    if !options.dry_run {
+        apply_counts(brand, &mut client).await?;
+        if summary.items.removed > 0 {
+            counts::delete_unused(&client, &brand.import).await?;
+        }
+        if let Err(error) = maintain_tables(brand, &client).await {
+            tracing::warn!(brand = brand.name, %error, "failed to analyze the tables after the import; autovacuum will do it");
+        }
+    }
+    Ok(ImportSummary { staging, ..summary })
+}
+
+/// The time before another attempt; the other transactions take less.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Merges the staged records in one transaction.
+async fn merge_once(
+    brand: &BrandConfig,
+    client: &mut Client,
+    sources: &[ImportSource],
+    staged: &StagedRecords,
+    rules: &MergeRules<'_>,
+    report: &mut ImportReport,
+) -> Result<ImportSummary> {
+    let options = rules.options;
+    let transaction = client.transaction().await?;
+    let summary = merge::merge(&transaction, sources, staged, rules, report).await?;
     let (rejected, incomplete) = (report.rejected(), report.incomplete());
     if options.strict && rejected + incomplete > 0 {
         let message = format!("{rejected} records were rejected, {incomplete} are incomplete, and --strict is set.");
@@ -122,16 +179,38 @@ pub async fn run(
     } else {
         counts::apply_if_few(&transaction, &brand.import).await?;
         transaction.commit().await?;
-        apply_counts(brand, &mut client).await?;
-        if summary.items.removed > 0 {
-            counts::delete_unused(&client, &brand.import).await?;
-        }
-        if let Err(error) = maintain_tables(brand, &client).await {
-            tracing::warn!(brand = brand.name, %error, "failed to analyze the tables after the import; autovacuum will do it");
-        }
     }
     Ok(summary)
 }
+
+/// The times of the files' counts. A file cannot be of the future: its clock, or its time zone, is another one.
+fn count_times(
+    brand: &BrandConfig,
+    sources: &[ImportSource],
+    staged: &StagedRecords,
+    stock_time: StockTime,
+    now: Timestamp,
+    report: &mut ImportReport,
+) -> Vec<CountTime> {
+    let time_of = |(file_no, source): (usize, &ImportSource)| {
+        let of_file = staged.files.get(file_no).and_then(|file| file.time?.in_zone(&brand.timezone));
+        let as_of = match stock_time {
+            StockTime::OfFile => of_file,
+            StockTime::Now => Some(now),
+            StockTime::At(time) => Some(time),
+        };
+        if as_of.is_some_and(|as_of| as_of > now + MAX_CLOCK_DIFFERENCE) {
+            let reason = "is of a time in the future: its stock counts as that of now";
+            report.add(RecordProblem::corrected(source.path.display().to_string(), reason));
+        }
+        let as_of = as_of.map(|as_of| as_of.min(now));
+        CountTime { as_of, since: as_of.unwrap_or(now) }
+    };
+    sources.iter().enumerate().map(time_of).collect()
+}
+
+/// By how much the clock of a file's source may be ahead without a report.
+const MAX_CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// The key of the lock that only one import of a brand holds at a time.
 fn lock_key(brand: &str) -> String {

@@ -8,6 +8,7 @@
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 
+use super::file_time::FileTime;
 use crate::catalog::CatalogId;
 
 /// One record of a file.
@@ -16,6 +17,8 @@ pub(crate) enum Record {
     Region(RegionRecord),
     Category(CategoryRecord),
     Item(Box<ItemRecord>),
+    /// The moment that the whole file is of.
+    FileTime(FileTime),
 }
 
 /// What a reader yields for one record of a file: the record, or a problem with it.

@@ -19,6 +19,8 @@ pub struct ImportReport {
     rejected: BTreeMap<String, ReasonCount>,
     incomplete: BTreeMap<String, ReasonCount>,
     corrected: BTreeMap<String, ReasonCount>,
+    /// Receives every record in place of the counts, until an attempt of the merge has succeeded.
+    collected: Option<Vec<RecordProblem>>,
     /// Receives every record as a JSON line.
     full: Option<Box<dyn Write + Send>>,
     /// The first error of `full`, which is not written to after it.
@@ -37,8 +39,21 @@ impl ImportReport {
         ImportReport { full: Some(full), ..ImportReport::default() }
     }
 
+    /// A report of an attempt, which is added to the report of the import or dropped.
+    pub(super) fn collecting() -> ImportReport {
+        ImportReport { collected: Some(Vec::new()), ..ImportReport::default() }
+    }
+
+    /// Adds the records of an attempt.
+    pub(super) fn append(&mut self, attempt: ImportReport) {
+        attempt.collected.into_iter().flatten().for_each(|problem| self.add(problem));
+    }
+
     /// Adds a record with a problem.
     pub fn add(&mut self, problem: RecordProblem) {
+        if let Some(collected) = &mut self.collected {
+            return collected.push(problem);
+        }
         let (kind, reasons) = match problem.kind {
             ProblemKind::Rejected => ("rejected", &mut self.rejected),
             ProblemKind::Incomplete => ("incomplete", &mut self.incomplete),
@@ -128,6 +143,8 @@ pub struct ImportSummary {
     pub items_read: u64,
     /// Files of which every record was rejected.
     pub unusable_files: u64,
+    /// Counts from which units were subtracted that were sold since the time of their file.
+    pub reduced_counts: u64,
     /// From opening the first file to the last row of the staging table.
     pub staging: Duration,
 }

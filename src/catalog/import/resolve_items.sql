@@ -62,7 +62,9 @@ select r.item_id, r.row_no, r.known, r.final_id, r.later_feed, r.price, r.first_
                then 'names no category that exists: the item stays where it is'
            when region.is_unknown then 'names a region that does not exist: its regions are unchanged'
        end as omission,
-       region.is_unknown as has_unknown_region, r.source, r.was_retired
+       region.is_unknown as has_unknown_region, r.source, r.was_retired,
+       -- with $5, the files are complete
+       $5 and r.defect is null as clears
 from resolved r
 left join lateral (
     select c.path[1] as category_id from category c where c.category_id = r.named_subcategory_id

@@ -87,14 +87,18 @@ const LEAVE_REGIONS: &str = r"
     )
     insert into import_left select distinct item_id from removed";
 
-/// An item with a rejected record counts as being in its file.
+/// An item with a rejected record counts as being in its file. Locks in ascending order, as the merge of a file does.
 const RETIRE_ITEMS: &str = r"
-    update item i set visible = false, retired_at = now()
-    where i.source = $1 and i.visible
-      and not exists (select from import_touched t where t.item_id = i.item_id)
-      and i.item_id <> all ($3) and i.id <> all ($4)
-      and ($2 or exists (select from import_left l where l.item_id = i.item_id)
-                 and not exists (select from item_region r where r.item_id = i.item_id))";
+    with gone as materialized (
+        select i.item_id from item i
+        where i.source = $1 and i.visible
+          and not exists (select from import_touched t where t.item_id = i.item_id)
+          and i.item_id <> all ($3) and i.id <> all ($4)
+          and ($2 or exists (select from import_left l where l.item_id = i.item_id)
+                     and not exists (select from item_region r where r.item_id = i.item_id))
+        order by i.item_id for no key update
+    )
+    update item i set visible = false, retired_at = now() from gone g where i.item_id = g.item_id";
 
 /// The items that left a region and are still offered.
 const NOTE_LEFT: &str = r"

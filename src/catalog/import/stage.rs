@@ -14,6 +14,7 @@ use futures_util::SinkExt;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
+use super::file_time::FileTime;
 use super::record::{CategoryRecord, ItemRecord, ProblemKind, ReadRecord, Record, RegionRecord, Stock, hashed_number};
 use super::report::ImportReport;
 use super::{ImportProgress, ImportSource, read_file};
@@ -50,6 +51,7 @@ pub(super) struct FileRecords {
     pub items: u64,
     pub regions_and_categories: u64,
     pub rejected: u64,
+    pub time: Option<FileTime>,
 }
 
 impl FileRecords {
@@ -131,9 +133,11 @@ impl Stager {
         match &read {
             Ok(Record::Item(_)) => file.items += 1,
             Ok(Record::Region(_) | Record::Category(_)) => file.regions_and_categories += 1,
+            Ok(Record::FileTime(time)) => file.time = Some(*time),
             Err(problem) => file.rejected += u64::from(problem.kind == ProblemKind::Rejected),
         }
         match read {
+            Ok(Record::FileTime(_)) => {}
             Ok(Record::Region(region)) => self.staged.regions.push(region),
             Ok(Record::Category(_)) if self.staged.categories.len() >= MAX_CATEGORIES => {
                 return Err(io::Error::other(format!("more than {MAX_CATEGORIES} categories")));

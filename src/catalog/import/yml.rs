@@ -16,6 +16,7 @@ use std::io::{self, BufRead};
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
+use super::file_time::FileTime;
 use super::record::{CategoryRecord, Parent, ReadRecord, Record, RecordProblem, number_of};
 use crate::catalog::CatalogId;
 use event_budget::EventBudget;
@@ -100,7 +101,20 @@ impl<R: BufRead> FeedReader<R> {
             };
             let section = *path.last().expect("the document is never popped");
             match (section, start.name().as_ref()) {
-                (Section::Document, "yml_catalog") => path.push(Section::Catalog),
+                (Section::Document, "yml_catalog") => {
+                    let [date] = attributes(&start, ["date"]).unwrap_or_default();
+                    path.push(Section::Catalog);
+                    match date.as_deref().map(|date| (date, FileTime::parse(date))) {
+                        None => {}
+                        Some((_, Some(time))) => sink(Ok(Record::FileTime(time)))?,
+                        Some((date, None)) if date.trim().is_empty() => {}
+                        Some(_) => {
+                            let reason =
+                                "date: not understood, so what was sold since is not subtracted from the stock";
+                            sink(Err(RecordProblem::corrected("yml_catalog", reason)))?;
+                        }
+                    }
+                }
                 (Section::Document, _) => return Err(self.malformed("the root is not <yml_catalog>")),
                 (Section::Catalog, "shop") => path.push(Section::Shop),
                 (Section::Catalog | Section::Shop, "categories") => path.push(Section::Categories),

@@ -9,8 +9,11 @@ with returned as (
     from refund_line r join refund using (refund_id)
     join payment_line l on l.payment_id = refund.payment_id and l.item_id = r.item_id
     where r.refund_id = $1
+), locked as materialized (
+    -- in ascending order, as everywhere
+    select s.item_id from item_stock s where s.item_id in (select item_id from returned) order by s.item_id for update
 )
 update item_stock s set quantity = s.quantity + returned.units
-from returned
+from returned join locked using (item_id)
 where s.item_id = returned.item_id and returned.units > 0 and s.quantity is not null
 returning s.item_id

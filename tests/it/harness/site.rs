@@ -179,9 +179,9 @@ impl Site {
         })
     }
 
-    /// The output of `brandgate catalog export`.
+    /// The output of `brandgate catalog export` without its time, so that exports of equal catalogues are equal.
     pub(crate) fn export(&self, brand: &str) -> String {
-        self.run(&["catalog", "export", "--brand", brand]).success()
+        without_time(&self.run(&["catalog", "export", "--brand", brand]).success())
     }
 
     /// Imports the demonstration catalogue as `make run` does.
@@ -277,4 +277,9 @@ pub(crate) fn demo(name: &str) -> String {
 pub(crate) fn data(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     path.to_str().expect("UTF-8").to_owned()
+}
+
+/// An export without the line of its time.
+pub(crate) fn without_time(export: &str) -> String {
+    export.split_inclusive('\n').filter(|line| !line.starts_with("\"stockAsOf\"")).collect()
 }

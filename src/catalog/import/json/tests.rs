@@ -183,3 +183,21 @@ fn a_truncated_document_is_an_error_with_its_line() {
     let error = read(&b"{\"items\":[\n{\"itemID\":1},\n{\"itemID\""[..], &mut sink).expect_err("broken");
     assert!(error.to_string().contains("line 3"), "{error}");
 }
+
+#[test]
+fn a_document_and_lines_may_say_which_time_their_stock_is_of() {
+    let item = r#"{"itemID":1,"quantity":2}"#;
+    let time = r#""stockAsOf":"2026-02-28T12:00:00Z""#;
+    for text in [
+        format!("{{{time},\"items\":[{item}]}}"),
+        format!("{{\n{time},\n\"items\":[{item}]}}"),
+        format!("{{{time}}}\n{item}"),
+    ] {
+        let (records, rejected) = read_all(&text);
+        assert_eq!(rejected, Vec::<String>::new(), "{text}");
+        assert_eq!(records[0], Record::FileTime(FileTime::parse("2026-02-28T12:00:00Z").expect("a time")), "{text}");
+        assert_eq!(records.len(), 2, "{text}");
+    }
+    let (records, rejected) = read_all(&format!("{{\"stockAsOf\":5,\"items\":[{item}]}}"));
+    assert_eq!((records.len(), rejected.len()), (1, 1), "{rejected:?}");
+}

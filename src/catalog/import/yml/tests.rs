@@ -12,6 +12,7 @@ pub(super) struct FeedRecords {
     pub items: Vec<ItemRecord>,
     /// `record: reason`.
     pub rejected: Vec<String>,
+    pub time: Option<FileTime>,
     /// One letter per record in the order of the feed: `c` category, `i` item, `-` problem.
     pub order: String,
 }
@@ -29,6 +30,10 @@ fn read_from(reader: impl BufRead) -> (FeedRecords, io::Result<()>) {
                 'i'
             }
             Ok(Record::Region(_)) => panic!("a feed has no regions"),
+            Ok(Record::FileTime(time)) => {
+                outcome.time = Some(time);
+                return Ok(());
+            }
             Err(problem) => {
                 outcome.rejected.push(format!("{}: {}", problem.record, problem.reason));
                 '-'
@@ -284,4 +289,15 @@ fn a_tag_or_declaration_that_is_too_large_fails_the_import() {
         ));
         assert!(error.contains(problem), "{error}");
     }
+}
+
+#[test]
+fn the_date_of_the_catalogue_is_the_time_of_the_file() {
+    let feed = |date: &str| feed_of(&format!("<yml_catalog{date}><shop><offers></offers></shop></yml_catalog>"));
+    assert_eq!(feed(" date='2026-02-28 12:00'").time, FileTime::parse("2026-02-28T12:00"));
+    for absent in ["", " date=''"] {
+        let read = feed(absent);
+        assert_eq!((read.time, read.rejected.len()), (None, 0), "{absent}");
+    }
+    assert!(feed(" date='spring'").rejected[0].starts_with("yml_catalog: date: not understood"));
 }
