@@ -35,6 +35,9 @@ for (const shop of SHOPS) {
   });
 }
 
+// Each shop has goods of one of these words, which have to be read from the database.
+const UNSEEN_WORDS = 'колонка персик';
+
 test('the database is restarted while visitors browse', async () => {
   const [visitor, other] = await Promise.all(SHOPS.map((shop) => visitorOf(shop)));
   for (const person of [visitor, other]) {
@@ -44,7 +47,7 @@ test('the database is restarted while visitors browse', async () => {
   controlService('stop', 'pg');
   try {
     for (const { page } of [visitor, other]) {
-      await page.getByRole('searchbox').fill('unseen words');
+      await page.getByRole('searchbox').fill(UNSEEN_WORDS);
       await page.locator('#outage').getByText(OUTAGE_TEXT).waitFor();
     }
     await visitor.screenshot('outage');
@@ -52,7 +55,7 @@ test('the database is restarted while visitors browse', async () => {
     controlService('start', 'pg');
   }
   for (const person of [visitor, other]) {
-    await person.page.getByRole('heading', { level: 1, name: 'unseen words' }).waitFor({ timeout: RECOVERY_MS });
+    await person.page.getByRole('heading', { level: 1, name: UNSEEN_WORDS }).waitFor({ timeout: RECOVERY_MS });
     await person.page.locator('#outage').waitFor({ state: 'hidden' });
     await person.page.getByRole('searchbox').fill('');
     await person.page.locator('.card .add').first().click();
