@@ -5,7 +5,8 @@ readonly DURING_ITEMS=${DURING_ITEMS:-100000}
 
 log "importing a shop with $DURING_ITEMS items"
 make_items "$work/items.jsonl" "$work/categories.jsonl" "$DURING_ITEMS"
-# Every item has stock for all rounds, and the price that the orders name.
+# Every item is for sale, and has stock for all rounds and the price that the orders name.
+sed -i 's/"visible":false/"visible":true/' "$work/items.jsonl" "$work/categories.jsonl"
 sed -i -E 's/"price":[0-9.]+/"price":10/; s/"discount":[0-9.]+/"discount":0/; s/"(quantity|remainings)":[^,}]+/"\1":null/g; s/^\{/{"quantity":5000,/' "$work/items.jsonl"
 empty_shop
 "$BINARY" catalog import --brand dexar tests/data/demo/regions.jsonl "$work/categories.jsonl" >/dev/null

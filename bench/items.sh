@@ -47,6 +47,6 @@ make_items_from_table() {
 
 empty_shop() {
   psql_admin -c 'set search_path = dexar' -c 'drop table if exists reference' \
-    -c 'truncate item, item_region, review, cart_line, item_stock, stock_count, stock_movement, import_source' -c 'checkpoint'
+    -c 'truncate item, item_region, review, question, question_vote, cart_line, item_stock, stock_count, stock_movement, import_source' -c 'checkpoint'
 }
 
