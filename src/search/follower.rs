@@ -23,6 +23,9 @@ use crate::tenant::cache::change_log::{CatalogChange, Version};
 /// The pause after a failed read of the database.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long a change is waited for before the task checks that the brand still exists.
+const MAX_WAIT: Duration = Duration::from_millis(500);
+
 /// With more items changed since the index was built it is built again.
 const MAX_CHANGED_ITEMS: usize = 2_000;
 
@@ -106,9 +109,8 @@ impl Follower {
                 let Some(cache) = self.cache.upgrade() else { return Ok(()) };
                 let changes = cache.changes().since(version);
                 if changes.as_ref().is_some_and(|(changes, _)| changes.is_empty()) {
-                    // The task must not keep the cache alive while it waits for a change.
-                    let wait = tokio::time::timeout(RETRY_INTERVAL, cache.changes().changed());
-                    let _ = wait.await;
+                    // Bounded, because the task keeps the cache alive while it waits.
+                    let _ = tokio::time::timeout(MAX_WAIT, cache.changes().changed()).await;
                     continue;
                 }
                 drop(cache);

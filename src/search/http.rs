@@ -74,7 +74,7 @@ pub(crate) async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<
     let query = super::check_query(req.query("search")?)?;
     let parameters = ListParameters::read(&req, cx.region.as_deref())?.with_category(&req)?;
     let (exact, with_facets) = (flag(&req, "exact")?, flag(&req, "facets")?);
-    let hits = super::find(&cx, query, &parameters, exact, page).await?;
+    let hits = super::find(&cx, query, &parameters, exact, with_facets, page).await?;
     let found = hits.found.as_ref();
     let categories = found.map(|found| links(&found.index.snapshot.categories, &found.categories, cx.language));
     let facets = found.filter(|_| with_facets).map(|found| facets(&found.index.snapshot, &found.facets, cx.language));

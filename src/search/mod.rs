@@ -27,8 +27,8 @@ use self::query::price::PriceLimits;
 use self::query::understand::{Query, understand};
 use self::ranking::Match;
 use self::request::ListParameters;
-use crate::catalog::Page;
 use crate::catalog::item::{self, Item};
+use crate::catalog::{CatalogId, Page};
 use crate::foundation::error::{Error, Result};
 use crate::foundation::language::Language;
 use crate::tenant::context::RequestContext;
@@ -54,6 +54,7 @@ pub(crate) struct Hits {
 pub(crate) struct Found {
     pub(crate) index: Arc<PublishedIndex>,
     pub(crate) categories: Vec<u32>,
+    /// Empty unless they were requested.
     pub(crate) facets: FacetCounts,
 }
 
@@ -89,6 +90,7 @@ pub(crate) async fn find(
     query: &str,
     parameters: &ListParameters,
     exact: bool,
+    with_facets: bool,
     page: Page,
 ) -> Result<Hits> {
     let index = match live::current_index(&cx.brand).await {
@@ -100,7 +102,7 @@ pub(crate) async fn find(
     let query = understand(snapshot, &index.synonyms, query, exact);
     let Some(filters) = parameters.filters(snapshot) else { return none_found(index) };
     let (matches, categories) = matching(snapshot, &query, filters);
-    let facets = listing::facets(snapshot, &matches);
+    let facets = if with_facets { listing::facets(snapshot, &matches) } else { FacetCounts::default() };
     let total = i64::try_from(matches.len()).unwrap_or(i64::MAX);
     let (items, language) = load_page(cx, snapshot, matches, parameters.sort, page).await?;
     let corrected = query.corrected.filter(|_| total > 0);
@@ -182,7 +184,8 @@ pub(crate) async fn category_facets(cx: &RequestContext, key: &str, parameters: 
 }
 
 fn items_of_category(snapshot: &IndexSnapshot, key: &str, parameters: &ListParameters) -> Result<Vec<Match>> {
-    let category = snapshot.categories.find(key).ok_or_else(|| Error::not_found("category"))?;
+    let key = CatalogId::parse(key);
+    let category = key.and_then(|key| snapshot.categories.find(&key)).ok_or_else(|| Error::not_found("category"))?;
     let filters = parameters.filters(snapshot).unwrap_or_default();
     Ok(listing::all_items(snapshot, &Filters { category: Some(category), ..filters }))
 }

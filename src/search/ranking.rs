@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use crate::search::index::categories::Categories;
 use crate::search::index::segment::{IMPACT_STEP, Segment};
@@ -35,6 +36,9 @@ const MIN_LENGTH_FACTOR: f32 = 0.7;
 const INTENT: f32 = 0.8;
 /// The same for a category above the item's.
 const PARENT_INTENT: f32 = 0.4;
+
+/// A category is named by a search that says at least this much of its name.
+const MIN_SAID_OF_NAME: f32 = 0.74;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -77,7 +81,7 @@ pub(crate) fn matches(
     } else {
         let least = found.iter().map(|found| found.missing).min().unwrap_or(0);
         let most = if least == 0 { 1 } else { least }.min(allowed);
-        found.retain(|found| usize::from(found.missing) <= usize::from(most));
+        found.retain(|found| found.missing <= most);
     }
     (found, intent.said())
 }
@@ -219,16 +223,16 @@ fn intersection(segment: &Segment, terms: &[Term]) -> Vec<(u32, u8)> {
 /// How much of the categories' names a query says.
 struct Intent {
     /// Factors of categories other than 1.
-    factors: std::collections::HashMap<u32, f32>,
+    factors: HashMap<u32, f32>,
     said: Vec<(f32, u32)>,
 }
 
 impl Intent {
     fn of(categories: &Categories, words: &[QueryWord]) -> Intent {
         // For each name of a category, the weight with which each of its stems is said.
-        let mut said: std::collections::HashMap<(u32, u8), (f32, u32)> = std::collections::HashMap::new();
+        let mut said: HashMap<(u32, u8), (f32, u32)> = HashMap::new();
         for word in words {
-            let mut of_word: std::collections::HashMap<(u32, u8), f32> = std::collections::HashMap::new();
+            let mut of_word: HashMap<(u32, u8), f32> = HashMap::new();
             for reading in word.readings.iter().filter(|reading| reading.kind != ReadingKind::Number) {
                 for term in &reading.terms {
                     let stem = match term {
@@ -247,7 +251,7 @@ impl Intent {
                 *count += 1;
             }
         }
-        let mut coverage: std::collections::HashMap<u32, f32> = std::collections::HashMap::new();
+        let mut coverage: HashMap<u32, f32> = HashMap::new();
         let mut fully_said = Vec::new();
         for ((category, name), (sum, count)) in said {
             let stems = categories.get(category).stems[usize::from(name)].len() as f32;
@@ -255,15 +259,18 @@ impl Intent {
             let of_query = count as f32 / words.len() as f32;
             let covered = coverage.entry(category).or_default();
             *covered = covered.max(of_name * (0.5 + 0.5 * of_query));
-            if of_name >= 0.74 && count as f32 >= stems {
+            if of_name >= MIN_SAID_OF_NAME && count as f32 >= stems {
                 fully_said.push((of_name * of_query, category));
             }
         }
         fully_said.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         fully_said.dedup_by_key(|(_, category)| *category);
-        let mut factors = std::collections::HashMap::new();
+        let mut factors = HashMap::new();
         for (category, covered) in &coverage {
             factors.insert(*category, INTENT * covered);
+        }
+        if coverage.is_empty() {
+            return Intent { factors, said: fully_said };
         }
         // A category inherits from those above it.
         let mut inherited = Vec::new();

@@ -67,8 +67,7 @@ impl ListParameters {
         }
         let category = match &self.category {
             None => None,
-            Some(CatalogId::Number(number)) => Some(snapshot.categories.position(*number)?),
-            Some(CatalogId::Id(id)) => Some(snapshot.categories.position_of_id(id)?),
+            Some(id) => Some(snapshot.categories.find(id)?),
         };
         Some(Filters { category, ..self.filters.clone() })
     }

@@ -20,6 +20,7 @@ pub(crate) struct CategoryEntry {
     pub(crate) category_id: i64,
     pub(crate) id: String,
     names: Vec<(Language, String)>,
+    folded_names: Vec<String>,
     pub(crate) parent: Option<u32>,
     /// The words of all its names.
     pub(crate) words: Vec<String>,
@@ -37,7 +38,7 @@ impl CategoryEntry {
 
     /// Whether a name in any language starts with this folded text.
     pub(crate) fn has_name_starting_with(&self, folded: &str) -> bool {
-        self.names.iter().any(|(_, name)| fold(name).starts_with(folded))
+        self.folded_names.iter().any(|name| name.starts_with(folded))
     }
 }
 
@@ -68,11 +69,13 @@ impl Categories {
                     of_stem.push((position, u8::try_from(number).unwrap_or(u8::MAX)));
                 }
             }
+            let folded_names = input.names.iter().map(|(_, name)| fold(name)).collect();
             let words = input.names.iter().flat_map(|(_, name)| name_words(name)).collect();
             categories.entries.push(CategoryEntry {
                 category_id: input.category_id,
                 id: input.id,
                 names: input.names,
+                folded_names,
                 parent,
                 words,
                 stems,
@@ -93,15 +96,15 @@ impl Categories {
         self.positions.get(&category_id).copied()
     }
 
-    /// The position of a category by its number or id, as in a path.
-    pub(crate) fn find(&self, key: &str) -> Option<u32> {
-        match CatalogId::parse(key)? {
-            CatalogId::Number(number) => self.position(number),
-            CatalogId::Id(id) => self.position_of_id(&id),
+    /// The position of a category by its number or id.
+    pub(crate) fn find(&self, id: &CatalogId) -> Option<u32> {
+        match id {
+            CatalogId::Number(number) => self.position(*number),
+            CatalogId::Id(id) => self.position_of_id(id),
         }
     }
 
-    pub(crate) fn position_of_id(&self, id: &str) -> Option<u32> {
+    fn position_of_id(&self, id: &str) -> Option<u32> {
         let found = self.entries.iter().position(|entry| entry.id == id)?;
         u32::try_from(found).ok()
     }

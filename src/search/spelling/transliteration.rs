@@ -7,12 +7,11 @@ pub(crate) fn key(word: &str) -> String {
 
 /// The keys of a word that was typed in Latin letters, for each reading of ambiguous letters; the most likely one first.
 pub(crate) fn variants(word: &str) -> Vec<String> {
-    const READINGS: [(&str, &str); 8] =
-        [("c", "s"), ("c", "ts"), ("j", "i"), ("x", "h"), ("w", "sh"), ("h", "g"), ("y", "i"), ("e", "э")];
+    const READINGS: [(&str, &str); 7] =
+        [("c", "s"), ("c", "ts"), ("j", "i"), ("x", "h"), ("w", "sh"), ("h", "g"), ("y", "i")];
     let plain = latin(word);
     let mut keys = vec![fold(&plain)];
     for (from, to) in READINGS {
-        let to = if to == "э" { "e" } else { to };
         let variant = fold(&plain.replace(from, to));
         if !keys.contains(&variant) {
             keys.push(variant);
