@@ -82,9 +82,11 @@ impl UnavailableListener {
             let (stop, shutdown, brand) = (listener.stop.clone(), shutdown.clone(), listener.brand.clone());
             tokio::spawn(async move {
                 tokio::select! {
-                    () = accept(&brand, &socket, &endpoint, &permits) => {}
+                    // A client that connects after the stop is the next listener's.
+                    biased;
                     () = stop.cancelled() => {}
                     () = shutdown.refusing_new() => {}
+                    () = accept(&brand, &socket, &endpoint, &permits) => {}
                 }
                 socket
             })
@@ -102,11 +104,14 @@ impl UnavailableListener {
         self.endpoint.store(endpoint);
     }
 
-    /// Stops accepting and returns the sockets, whose queued clients are still there. Connections in progress are answered.
-    pub async fn stop(self) -> Vec<TcpListener> {
+    /// Stops accepting at once; the future returns the sockets, whose queued clients are still there. Connections in progress
+    /// are answered.
+    pub fn stop(self) -> impl Future<Output = Vec<TcpListener>> {
         self.stop.cancel();
-        let ended = futures_util::future::join_all(self.loops).await;
-        ended.into_iter().filter_map(Result::ok).collect()
+        async {
+            let ended = futures_util::future::join_all(self.loops).await;
+            ended.into_iter().filter_map(Result::ok).collect()
+        }
     }
 }
 

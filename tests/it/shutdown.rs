@@ -15,14 +15,19 @@ use crate::systemd::Unit;
 
 const BODY: &[u8] = br#"{"itemID": 11, "quantity": 2}"#;
 
-/// A gateway with an inherited socket for each brand.
-fn start(site: &Site) -> (Unit, Vec<SocketAddr>) {
+/// A gateway with an inherited socket for each brand, which serves all of them.
+async fn start(site: &Site) -> (Unit, Vec<SocketAddr>) {
     let sockets: Vec<(&str, u16)> = site.brands.iter().map(|brand| (&*brand.name, free_port())).collect();
     let admin = format!("127.0.0.1:{}", free_port());
     let unit = Unit::start(site, &["serve", "--admin", &admin], &sockets);
     unit.process.await_log("Listening on");
     unit.discard_notifications();
-    (unit, sockets.iter().map(|(_, port)| ([127, 0, 0, 1], *port).into()).collect())
+    let addresses: Vec<SocketAddr> = sockets.iter().map(|(_, port)| ([127, 0, 0, 1], *port).into()).collect();
+    for address in &addresses {
+        // The first connection starts the process; each waits until its brand is served.
+        assert_eq!(Client::new(*address).get("/ping").await.status, 200);
+    }
+    (unit, addresses)
 }
 
 async fn connect(address: SocketAddr, alpn: &[&str]) -> TlsStream<TcpStream> {
@@ -69,7 +74,7 @@ async fn assert_new_clients_are_served(process: &Process, addresses: &[SocketAdd
 #[tokio::test]
 async fn slow_upload_completes_while_new_clients_are_served() {
     let site = Site::new(&["dexar", "novo"]);
-    let (unit, addresses) = start(&site);
+    let (unit, addresses) = start(&site).await;
     let mut upload = start_upload(addresses[0]).await;
     unit.process.terminate();
     assert_new_clients_are_served(&unit.process, &addresses).await;
@@ -83,7 +88,7 @@ async fn slow_upload_completes_while_new_clients_are_served() {
 async fn slow_readers_get_their_responses_while_new_clients_are_served() {
     let mut site = Site::new(&["dexar"]);
     import_large_page(&mut site);
-    let (unit, addresses) = start(&site);
+    let (unit, addresses) = start(&site).await;
     let request = "GET /category/1?count=200 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let mut slow = connect(addresses[0], &["http/1.1"]).await;
     slow.write_all(request.as_bytes()).await.expect("open");
@@ -109,7 +114,7 @@ async fn slow_readers_get_their_responses_while_new_clients_are_served() {
 async fn http2_response_in_the_socket_buffer_is_not_lost() {
     let mut site = Site::new(&["dexar"]);
     import_large_page(&mut site);
-    let (unit, addresses) = start(&site);
+    let (unit, addresses) = start(&site).await;
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(16_384).expect("a small buffer");
     let socket = socket.connect(addresses[0]).await.expect("listening");
@@ -137,7 +142,7 @@ async fn http2_response_in_the_socket_buffer_is_not_lost() {
 async fn stalled_upload_is_aborted_at_the_drain_timeout() {
     let mut site = Site::new(&["dexar"]);
     site.change_brand("dexar", |brand| brand.timeouts = "drain_ms = 2000\nrequest_ms = 600000".to_owned());
-    let (unit, addresses) = start(&site);
+    let (unit, addresses) = start(&site).await;
     let upload = start_upload(addresses[0]).await;
     unit.process.terminate();
     eventually("the gateway exits, long before the request timeout", 60, || unit.process.exit_status());
@@ -149,7 +154,7 @@ async fn short_drain_timeout_of_one_brand_does_not_cut_its_clients_while_another
     let mut site = Site::new(&["dexar", "novo"]);
     site.change_brand("dexar", |brand| brand.timeouts = "drain_ms = 1000".to_owned());
     site.change_brand("novo", |brand| brand.timeouts = "drain_ms = 6000\nrequest_ms = 60000".to_owned());
-    let (unit, addresses) = start(&site);
+    let (unit, addresses) = start(&site).await;
     let mut idle = connect(addresses[0], &["h2"]).await;
     // A client's preface with an empty SETTINGS frame (RFC 9113, 3.4).
     idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("open");

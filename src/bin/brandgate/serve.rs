@@ -99,7 +99,8 @@ impl ProcessRole for Gateway {
         match std::mem::replace(&mut endpoint.sockets, Sockets::Serving) {
             Sockets::Idle(sockets) => drop(self.serving.spawn(listener.serve(sockets))),
             Sockets::Unavailable(unavailable) => {
-                self.serving.spawn(async move { listener.serve(unavailable.stop().await).await });
+                let stopped = unavailable.stop();
+                self.serving.spawn(async move { listener.serve(stopped.await).await });
             }
             Sockets::None | Sockets::Serving => {}
         }
