@@ -44,6 +44,14 @@ impl Purpose {
         }
     }
 
+    /// The name of its connections in `pg_stat_activity`; connections outside pools are called `brandgate`.
+    fn application_name(self) -> &'static str {
+        match self {
+            Purpose::Visitors => "brandgate requests",
+            Purpose::Work => "brandgate jobs",
+        }
+    }
+
     /// How long a client waits for the result of a statement.
     pub(crate) fn response_timeout(self, config: &DatabaseConfig) -> Duration {
         match self {
@@ -64,6 +72,7 @@ impl Purpose {
 /// A pool of at most `size` connections under the brand's role. Connections are opened on demand.
 pub fn pool(config: &DatabaseConfig, size: usize, purpose: Purpose) -> Pool {
     let mut postgres = brand_config(config);
+    postgres.application_name(purpose.application_name());
     limit_locks(&mut postgres, config);
     add_options(
         &mut postgres,

@@ -20,10 +20,10 @@ impl TableLock {
         TableLock(client)
     }
 
-    /// The number of waiting statements.
+    /// The number of waiting statements of pools: of requests and jobs.
     pub(crate) async fn waiting(&self) -> i64 {
-        let waiting = "select count(*) from pg_locks where not granted and database = (select oid from pg_database \
-                       where datname = current_database())";
+        let waiting = "select count(*) from pg_locks join pg_stat_activity using (pid) where not granted \
+                       and datname = current_database() and application_name like 'brandgate %'";
         self.0.query_one(waiting, &[]).await.expect("the connection is open").get(0)
     }
 
