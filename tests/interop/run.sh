@@ -37,5 +37,34 @@ if ! cmp -s package-lock.json node_modules/.installed; then
   npm ci --ignore-scripts --no-audit --no-fund
   cp -- package-lock.json node_modules/.installed
 fi
-((${#files[@]})) || files=(*.test.mjs)
-exec node --test --test-reporter=spec "${options[@]}" "${files[@]}"
+
+job='' output=''
+# shellcheck disable=SC2317 # reached through the trap
+finish() {
+  local status=$?
+  trap '' INT TERM HUP
+  if [[ -n $job ]]; then kill -TERM "$job" 2>/dev/null || true; fi
+  wait
+  if [[ -n $output ]]; then rm -f -- "$output"; fi
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+run=(node --test --test-reporter=spec "${options[@]}")
+status=0
+if ((${#files[@]})); then
+  "${run[@]}" "${files[@]}" || status=$?
+  exit "$status"
+fi
+# The payment mostly waits for the jobs of the workers.
+output=$(mktemp)
+"${run[@]}" bank.test.mjs >"$output" 2>&1 &
+job=$!
+"${run[@]}" bot.test.mjs document.test.mjs login.test.mjs || status=$?
+wait "$job" || status=$?
+job=''
+cat -- "$output"
+exit "$status"
