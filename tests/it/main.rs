@@ -3,6 +3,7 @@
 mod access;
 mod api_samples;
 mod bad_input;
+mod bank_signature;
 mod books;
 mod bot;
 mod brand_failures;
