@@ -10,7 +10,7 @@ use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
 use crate::foundation::vat::VAT_RATES;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TelegramConfig {
     /// The bot's username without @.
     pub bot: String,
@@ -36,7 +36,7 @@ pub struct TelegramConfig {
 }
 
 /// The brand's account at the bank (Raiffeisenbank's SBP API).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BankConfig {
     pub api_url: String,
     pub merchant_id: String,
@@ -49,7 +49,7 @@ pub struct BankConfig {
 }
 
 /// Receipts (54-FZ) through the bank's fiscal API.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FiscalConfig {
     /// Receives the receipt when the buyer's email address is not known in time.
     pub fallback_email: String,

@@ -3,7 +3,7 @@
 use super::toml_reader::Section;
 
 /// What clients may hold. An address is an IPv4 address or an IPv6 /64 network.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// Open connections over all addresses of the brand.
     pub connections: usize,

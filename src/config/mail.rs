@@ -10,7 +10,7 @@ use lettre::message::Mailbox;
 use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MailConfig {
     /// Host of the SMTP server; its certificate must be issued for it.
     pub host: String,
@@ -55,7 +55,7 @@ impl MailTls {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MailLogin {
     pub user: String,
     pub password: Secret,

@@ -38,7 +38,7 @@ pub use sections::{ImportConfig, ProxyProtocol, RateLimits, Reviewers, SessionCo
 use crate::foundation::secret::Secret;
 
 /// One brand, as `brands/NAME.toml` configures it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BrandConfig {
     pub file: PathBuf,
     /// The file's stem: names the database role and schema, the Redis key prefix and the cookies.

@@ -28,7 +28,7 @@ impl Rounding {
 }
 
 /// The shop's rules for payments.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PaymentsConfig {
     pub rounding: Rounding,
     /// How long a QR code can be paid and its stock is held.
@@ -55,7 +55,7 @@ pub struct PaymentsConfig {
 
 /// What an order may cost, and how much of the shop open payments may hold. Amounts are in roubles. A visitor is an owner without a
 /// session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OrderLimits {
     pub max_order: u32,
     /// All open payments of a user together.
@@ -71,7 +71,7 @@ pub struct OrderLimits {
 }
 
 /// A limit on held units of one item: so many, or a share of the stock, whichever is more.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UnitLimit {
     pub units: u32,
     pub percent: u32,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::toml_reader::Section;
 
 /// How long personal data is kept after it has served its purpose.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetentionConfig {
     /// The texts of emails, from when they were sent.
     pub mail_bodies: Duration,
@@ -34,7 +34,7 @@ pub(super) fn read_retention(root: &Section<'_, '_>) -> RetentionConfig {
 }
 
 /// The nightly check of the stored data.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BooksConfig {
     /// Hour of the day in the brand's time zone.
     pub hour: i8,

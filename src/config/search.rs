@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::toml_reader::Section;
 
 /// How long requests wait for the search index.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchConfig {
     /// For the latest changes of the catalogue, before the database is searched instead.
     pub catch_up: Duration,

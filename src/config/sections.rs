@@ -12,7 +12,7 @@ use crate::foundation::secret::Secret;
 /// A shorter secret would make the ticket keys guessable.
 const MIN_TICKET_SECRET_BYTES: usize = 32;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TlsConfig {
     /// PEM: the leaf first, then its chain.
     pub certificate: PathBuf,
@@ -51,7 +51,7 @@ pub(super) fn read_cache(root: &Section<'_, '_>) -> u64 {
 }
 
 /// How catalogue imports write.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ImportConfig {
     /// How many items' stock one transaction changes.
     pub stock_batch: u32,
@@ -93,7 +93,7 @@ pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
     import
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
     pub handshake: Duration,
     /// From the first byte of a request to the end of its headers; also from the handshake to the first request.
@@ -141,7 +141,7 @@ pub(super) fn read_timeouts(root: &Section<'_, '_>) -> Timeouts {
 }
 
 /// Lifetimes of sessions and login attempts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SessionConfig {
     /// From the last use of a session to its expiry.
     pub idle_timeout: Duration,
@@ -187,7 +187,7 @@ pub(super) fn read_session(root: &Section<'_, '_>) -> SessionConfig {
 }
 
 /// Rate limits in requests per minute, or per hour where the name says so.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateLimits {
     pub logins_per_address: u32,
     pub logouts_per_address: u32,
@@ -253,7 +253,7 @@ pub(super) fn read_reviews(root: &Section<'_, '_>) -> Reviewers {
 
 /// Load balancers in front of the listeners. A connection from one of them begins with a PROXY protocol header that names the
 /// client; from any other peer such a header fails the TLS handshake.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ProxyProtocol {
     pub trusted: Vec<IpNet>,
     /// The addresses of `listen` that balancers connect to; empty: all of them.

@@ -86,6 +86,7 @@ impl Follower {
     async fn follow_over_one_connection(&self, is_failing: &mut bool) -> Result<()> {
         let connect = postgres::connect_reading(&self.config);
         let client = tokio::time::timeout(self.config.connect_timeout, connect).await.or_timeout()??;
+        self.await_first_poll().await;
         loop {
             let Some(built_at) = self.version() else { return Ok(()) };
             let started_at = Instant::now();
@@ -130,6 +131,16 @@ impl Follower {
                 self.publish(snapshot.clone(), version);
                 *is_failing = false;
             }
+        }
+    }
+
+    /// Waits a while for the first poll of the catalogue's changes: it records that everything may have changed, so that an index
+    /// that was built before would be built again.
+    async fn await_first_poll(&self) {
+        let Some(cache) = self.cache.upgrade() else { return };
+        if !cache.is_current(Instant::now()) {
+            // Without a poll the index is of use all the same.
+            let _ = tokio::time::timeout(MAX_WAIT, cache.changes().changed()).await;
         }
     }
 

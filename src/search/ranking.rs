@@ -220,6 +220,16 @@ fn intersection(segment: &Segment, terms: &[Term]) -> Vec<(u32, u8)> {
     found
 }
 
+/// Whether a reading of a word may name a category. A word that exists says nothing of the longer ones that begin with it: "tea" is
+/// no "team".
+fn names_category(word: &QueryWord, reading: &Reading) -> bool {
+    match reading.kind {
+        ReadingKind::Number => false,
+        ReadingKind::Prefix => word.readings.iter().all(|other| other.kind != ReadingKind::Typed),
+        _ => true,
+    }
+}
+
 /// How much of the categories' names a query says.
 struct Intent {
     /// Factors of categories other than 1.
@@ -233,7 +243,7 @@ impl Intent {
         let mut said: HashMap<(u32, u8), (f32, u32)> = HashMap::new();
         for word in words {
             let mut of_word: HashMap<(u32, u8), f32> = HashMap::new();
-            for reading in word.readings.iter().filter(|reading| reading.kind != ReadingKind::Number) {
+            for reading in word.readings.iter().filter(|reading| names_category(word, reading)) {
                 for term in &reading.terms {
                     let stem = match term {
                         Term::Word(word) => stem(word),
@@ -252,7 +262,7 @@ impl Intent {
             }
         }
         let mut coverage: HashMap<u32, f32> = HashMap::new();
-        let mut fully_said = Vec::new();
+        let mut best_said: HashMap<u32, f32> = HashMap::new();
         for ((category, name), (sum, count)) in said {
             let stems = categories.get(category).stems[usize::from(name)].len() as f32;
             let of_name = (sum / stems).min(1.0);
@@ -260,11 +270,12 @@ impl Intent {
             let covered = coverage.entry(category).or_default();
             *covered = covered.max(of_name * (0.5 + 0.5 * of_query));
             if of_name >= MIN_SAID_OF_NAME && count as f32 >= stems {
-                fully_said.push((of_name * of_query, category));
+                let best = best_said.entry(category).or_default();
+                *best = best.max(of_name * of_query);
             }
         }
+        let mut fully_said: Vec<(f32, u32)> = best_said.into_iter().map(|(category, said)| (said, category)).collect();
         fully_said.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        fully_said.dedup_by_key(|(_, category)| *category);
         let mut factors = HashMap::new();
         for (category, covered) in &coverage {
             factors.insert(*category, INTENT * covered);

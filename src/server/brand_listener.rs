@@ -129,9 +129,12 @@ impl BrandListener {
         let stamps = state.files.clone();
         *self.certificate_files() = CertificateFiles { stamps, has_failed: false };
         state.record_expiry();
-        let brand = state.service.brand().clone();
+        let (former, brand) = (self.brand(), state.service.brand().clone());
         self.0.state.store(Arc::new(state));
-        brand.cache.reconfigure(brand.config.cache_bytes);
+        // Otherwise the responses are still right, and during an outage there would be no others.
+        if former.config != brand.config {
+            brand.cache.reconfigure(brand.config.cache_bytes);
+        }
     }
 
     /// Loads the certificate again if its files have changed; returns when the new one expires.

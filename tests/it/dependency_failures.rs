@@ -103,6 +103,9 @@ async fn stale_responses_are_served_while_the_database_is_unavailable() {
             client.get("/regions").await.header("warning").map(drop)
         })
         .await;
+        // A renewed certificate comes with a reload, which invalidates nothing.
+        gateway.signal("-HUP");
+        gateway.await_log("reloaded the configuration");
         for path in CATALOGUE {
             let response = client.send(request(path).origin("https://dexarmarket.ru")).await;
             let warning = response.header("warning");

@@ -179,6 +179,24 @@ async fn regions_and_languages_apply() {
 }
 
 #[tokio::test]
+async fn word_that_exists_comes_before_longer_ones() {
+    let site = Site::new(&["dexar"]);
+    let shop = r#"{"categoryID":1,"name":"Team games","parentID":0}
+{"categoryID":2,"name":"Drinks","parentID":0}
+{"itemID":11,"categoryID":1,"name":"Team ball","price":10}
+{"itemID":12,"categoryID":1,"name":"Team net","price":10}
+{"itemID":21,"categoryID":2,"name":"Bubble tea with milk","price":10}
+"#;
+    site.import_text("dexar", "shop.jsonl", shop, &[]).success();
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    for base in ["/searchitems", "/suggest"] {
+        let found = client.json(&path(base, "tea", "")).await;
+        assert_eq!(found["items"][0]["itemID"], 21, "{base}: {:?}", ids(&found["items"]));
+    }
+}
+
+#[tokio::test]
 async fn half_typed_query_is_completed() {
     let (_site, gateway) = shop();
     let client = gateway.client("dexar");
