@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use tokio_postgres::config::SslMode;
+
 use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
 
@@ -133,8 +135,7 @@ fn read_keepalive(section: &Section<'_, '_>) -> Keepalive {
 }
 
 fn read_postgres_url(section: &Section<'_, '_>, brand: &str) -> tokio_postgres::Config {
-    let help =
-        "`postgresql://host:port/database`, without user and password; a socket directory is written with `%2F`.";
+    let help = "`postgresql://host:port/database`, without user and password; a socket directory is written with `%2F`. TLS is not supported.";
     let url = section.key("url", help).string(&format!("\"{DATABASE_BY_SOCKET}\""));
     let parsed = tokio_postgres::Config::from_str(&url);
     if !url.is_empty() && parsed.is_err() {
@@ -142,6 +143,10 @@ fn read_postgres_url(section: &Section<'_, '_>, brand: &str) -> tokio_postgres::
     }
     let names_database = parsed.as_ref().map_or(true, |postgres| postgres.get_dbname().is_some());
     let mut postgres = parsed.unwrap_or_default();
+    if postgres.get_ssl_mode() == SslMode::Require {
+        let instead = format!("use {DATABASE_BY_SOCKET}, or a private network and no sslmode");
+        section.problem("url", format!("TLS to PostgreSQL is not supported; {instead}"));
+    }
     if postgres.get_password().is_some() {
         section.problem("url", "contains a password; move it to a credential and name that with password = \"…\"");
     }

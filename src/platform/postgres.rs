@@ -44,7 +44,7 @@ impl Purpose {
         }
     }
 
-    /// The name of its connections in `pg_stat_activity`; connections outside pools are called `brandgate`.
+    /// The name of its connections in `pg_stat_activity`; those that follow or export the catalogue are called `brandgate`.
     fn application_name(self) -> &'static str {
         match self {
             Purpose::Visitors => "brandgate requests",
@@ -101,6 +101,7 @@ pub fn pool(config: &DatabaseConfig, size: usize, purpose: Purpose) -> Pool {
 /// A message with the address of PostgreSQL that says what to do.
 pub async fn connect(config: &DatabaseConfig) -> Result<Client> {
     let mut postgres = brand_config(config);
+    postgres.application_name(Purpose::Work.application_name());
     limit_locks(&mut postgres, config);
     connect_with(&postgres, Role::Brand).await
 }

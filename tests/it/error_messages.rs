@@ -107,6 +107,7 @@ fn an_invalid_value_is_reported_once_with_the_expected_form() {
         (database.as_str(), "mysql:", "database.url: expected postgresql://host:port/database"),
         (database, "postgresql://%2Frun%2Fpostgresql", "database.url: names no database; for example postgresql://"),
         (redis, "redis:", "redis.url: expected redis://host:port, or unix://"),
+        (database, "postgresql://127.0.0.1/shop?sslmode=require", "database.url: TLS to PostgreSQL is not supported"),
         (redis, "rediss://127.0.0.1:6379", "redis.url: TLS to Redis is not supported"),
         ("name = \"dexar\"", "name = \"The Brand\"", "name: expected a lower-case letter"),
         ("\"dexar.database-password\"", "\"hunter2\"", "database.password: expected the name of a credential"),
