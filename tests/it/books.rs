@@ -271,7 +271,18 @@ fn assert_named(shop: &Shop, spoiled: &[Spoiled]) {
 async fn every_row_that_disagrees_is_named() {
     let shop = shop_with_books().await;
     let clean = shop.site.run(&["check", "--books"]).success();
-    let books = ["holds", "stock", "movements", "ratings", "categories", "payments", "refunds", "settlements", "unknown money", "mails"];
+    let books = [
+        "holds",
+        "stock",
+        "movements",
+        "ratings",
+        "categories",
+        "payments",
+        "refunds",
+        "settlements",
+        "unknown money",
+        "mails",
+    ];
     for book in books {
         let line = clean.lines().find(|line| line.starts_with("dexar") && line.contains(&format!(" {book} ")));
         assert!(line.is_some_and(|line| line.contains("no row disagrees")), "{book}: {clean}");
@@ -342,7 +353,10 @@ async fn an_order_that_was_paid_twice_is_named_until_it_is_marked_or_refunded() 
     let output = shop.site.run(&["check", "--books"]);
     assert!(!output.stdout.contains("has paid before"), "{output:?}");
     // Once it is settled, it stays so without a refund.
-    assert_eq!(shop.count("update payment set remark = 'paid twice' where bank_order_id = 'second' returning payment_id"), 3);
+    assert_eq!(
+        shop.count("update payment set remark = 'paid twice' where bank_order_id = 'second' returning payment_id"),
+        3
+    );
     shop.site.run(&["payments", "settle", "3", "--brand", "dexar", "--note", "the buyer wants both"]).success();
     let output = shop.site.run(&["check", "--books"]);
     assert!(!output.stdout.contains("has paid before"), "{output:?}");
