@@ -16,8 +16,6 @@ use crate::tenant::account::{Level, Resource};
 /// Refusals have ended when there was none for this time.
 const QUIET_PERIOD: Duration = Duration::from_secs(5);
 
-const RETRY_AFTER_S: u32 = 1;
-
 /// The refusals of one brand.
 pub(super) struct Refusals {
     metrics: Metrics,
@@ -99,8 +97,11 @@ async fn await_end(refusals: Weak<Refusals>, resource: Resource, level: Level) {
 /// 503 with `Retry-After`: a limit is reached.
 #[track_caller]
 pub(super) fn overloaded() -> Error {
-    let kind = Kind::Overloaded { retry_after_s: RETRY_AFTER_S };
-    Error::new(kind, "overloaded", "Too many requests are being answered at the moment; please try again in a second.")
+    Error::new(
+        Kind::Overloaded { retry_after_s: 1 },
+        "overloaded",
+        "Too many requests are being answered at the moment; please try again in a second.",
+    )
 }
 
 #[cfg(test)]
