@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::auth;
 use crate::cart;
-use crate::catalog::http::{categories, item, random_items};
+use crate::catalog::http::{categories, item, random_items, random_items_from_memory};
 use crate::foundation::error::Result;
 use crate::http::fetch_metadata::CrossSite;
 use crate::http::rate_limit::Quota;
@@ -46,6 +46,7 @@ pub fn routes() -> Router<RequestContext> {
         .get("/suggest", search::http::suggest)
         .cached()
         .get("/randomitems", random_items)
+        .from_memory(random_items_from_memory)
         // the storefront: reviews and questions
         .post("/comment", reviews::http::post)
         .rate_limit(Quota::Reviews)

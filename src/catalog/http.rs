@@ -1,6 +1,8 @@
 //! Catalogue endpoints.
 
+use super::random::Card;
 use crate::foundation::error::{Result, ResultExt};
+use crate::foundation::language::Language;
 use crate::http::request::ApiRequest;
 use crate::http::response::ApiResponse;
 use crate::tenant::context::RequestContext;
@@ -19,7 +21,22 @@ pub(crate) async fn item(cx: RequestContext, req: ApiRequest) -> Result<ApiRespo
 
 /// `GET /randomitems?count=5&category=…`: random items.
 pub(crate) async fn random_items(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
-    let count = usize::try_from(req.count(5)?).or_internal()?;
-    let (cards, language) = super::random_items(&cx, count, req.query("category")?).await?;
-    Ok(ApiResponse::json_list(cards.iter().map(|card| &card.json)).in_language(language))
+    let (count, category) = random_items_query(&req)?;
+    let (cards, language) = super::random_items(&cx, count, category).await?;
+    Ok(list_of_cards(&cards, language))
+}
+
+/// `GET /randomitems`, while numbers and cards are cached.
+pub(crate) fn random_items_from_memory(cx: &RequestContext, req: &ApiRequest) -> Result<Option<ApiResponse>> {
+    let (count, category) = random_items_query(req)?;
+    let drawn = super::random_items_from_memory(cx, count, category)?;
+    Ok(drawn.map(|(cards, language)| list_of_cards(&cards, language)))
+}
+
+fn random_items_query(req: &ApiRequest) -> Result<(usize, Option<&str>)> {
+    Ok((usize::try_from(req.count(5)?).or_internal()?, req.query("category")?))
+}
+
+fn list_of_cards(cards: &[Card], language: Language) -> ApiResponse {
+    ApiResponse::json_list(cards.iter().map(|card| &card.json)).in_language(language)
 }

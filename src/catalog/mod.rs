@@ -120,6 +120,19 @@ pub async fn random_items(cx: &RequestContext, count: usize, category: Option<&s
     }
 }
 
+/// As [`random_items`], without a query; `None` when not all that is needed is cached.
+pub fn random_items_from_memory(
+    cx: &RequestContext,
+    count: usize,
+    category: Option<&str>,
+) -> Result<Option<(Vec<Card>, Language)>> {
+    match category.map(CatalogId::parse) {
+        None => random::draw_from_memory(cx, None, count),
+        Some(Some(key)) => random::draw_from_memory(cx, Some(&key), count),
+        Some(None) => Ok(Some((Vec::new(), Language::Ru))),
+    }
+}
+
 /// How long instances can read a change; `cache::invalidation` relies on it.
 const CHANGE_RETENTION: SignedDuration = SignedDuration::from_hours(1);
 

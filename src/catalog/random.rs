@@ -52,20 +52,44 @@ pub(super) async fn draw(
             break;
         }
     }
-    let used = drawn.iter().map(|card| card.language).find(|language| *language != Language::Ru);
-    Ok((drawn, used.unwrap_or(Language::Ru)))
+    Ok(in_language(drawn))
 }
 
-/// The numbers of the items to draw from, 8 bytes each: at least [`MAX_COUNT`] if there are as many.
-async fn candidates(cx: &RequestContext, category: Option<&CatalogId>) -> Result<Bytes> {
+/// As [`draw`]; `None` when numbers or cards are not cached.
+pub(super) fn draw_from_memory(
+    cx: &RequestContext,
+    category: Option<&CatalogId>,
+    count: usize,
+) -> Result<Option<(Vec<Card>, Language)>> {
+    let Some(candidates) = cached_candidates(cx, &candidates_key(cx, category)) else { return Ok(None) };
+    let ids = sample(&candidates, count)?;
+    Ok(cached_cards(cx, &ids).map(in_language))
+}
+
+/// Cards with the language that is used: the requested one if any item is translated.
+fn in_language(cards: Vec<Card>) -> (Vec<Card>, Language) {
+    let used = cards.iter().map(|card| card.language).find(|language| *language != Language::Ru);
+    (cards, used.unwrap_or(Language::Ru))
+}
+
+fn candidates_key(cx: &RequestContext, category: Option<&CatalogId>) -> Vec<u8> {
     let target = match category {
         None => "ids:".to_owned(),
         Some(CatalogId::Number(number)) => format!("ids:number:{number}"),
         Some(CatalogId::Id(id)) => format!("ids:id:{id}"),
     };
-    let key = cache::key(Language::Ru, cx.region.as_deref(), &target);
-    if let Some(ids) = cx.brand.cache.find_fragment(&key, Instant::now()) {
-        return Ok(ids.bytes);
+    cache::key(Language::Ru, cx.region.as_deref(), &target)
+}
+
+fn cached_candidates(cx: &RequestContext, key: &[u8]) -> Option<Bytes> {
+    cx.brand.cache.find_fragment(key, Instant::now()).map(|ids| ids.bytes)
+}
+
+/// The numbers of the items to draw from, 8 bytes each: at least [`MAX_COUNT`] if there are as many.
+async fn candidates(cx: &RequestContext, category: Option<&CatalogId>) -> Result<Bytes> {
+    let key = candidates_key(cx, category);
+    if let Some(ids) = cached_candidates(cx, &key) {
+        return Ok(ids);
     }
     // At most what the cache keeps, at least what any of the coalesced requests may need.
     let limit = (cx.brand.cache.capacity() / CACHE_BYTES_PER_CANDIDATE).clamp(MAX_COUNT, MAX_CANDIDATES);
@@ -115,35 +139,37 @@ impl RandomNumbers {
 
 /// The cards of these items in their order, without items that are no longer listed.
 async fn cards(cx: &RequestContext, ids: &[i64]) -> Result<Vec<Card>> {
-    let brand = &cx.brand;
-    let now = Instant::now();
-    let key = |id: i64| cache::key(cx.language, None, &format!("card:{id}"));
-    let cached = ids.iter().map(|id| {
-        let Fragment { bytes, language } = brand.cache.find_fragment(&key(*id), now)?;
-        Some(Card { item_id: *id, json: bytes, language })
-    });
-    if let Some(cached) = cached.collect() {
+    if let Some(cached) = cached_cards(cx, ids) {
         return Ok(cached);
     }
     // All of them, not only the missing ones: the others may be from before an import.
-    let mut loaded = load_cards(brand, ids, cx.language, key).await?;
+    let mut loaded = load_cards(&cx.brand, ids, cx.language).await?;
     Ok(ids.iter().filter_map(|id| loaded.remove(id)).collect())
 }
 
-async fn load_cards(
-    brand: &Brand,
-    ids: &[i64],
-    language: Language,
-    key: impl Fn(i64) -> Vec<u8>,
-) -> Result<HashMap<i64, Card>> {
+fn card_key(language: Language, id: i64) -> Vec<u8> {
+    cache::key(language, None, &format!("card:{id}"))
+}
+
+/// The cards of these items in their order; `None` when one is not cached.
+fn cached_cards(cx: &RequestContext, ids: &[i64]) -> Option<Vec<Card>> {
+    let now = Instant::now();
+    let cached = ids.iter().map(|id| {
+        let fragment = cx.brand.cache.find_fragment(&card_key(cx.language, *id), now)?;
+        Some(Card { item_id: *id, json: fragment.bytes, language: fragment.language })
+    });
+    cached.collect()
+}
+
+async fn load_cards(brand: &Brand, ids: &[i64], language: Language) -> Result<HashMap<i64, Card>> {
     let started_at = brand.cache.version();
     let rows = store::cards(&brand.postgres().await?, ids).await?;
     let cards = rows.iter().map(|row| {
-        let (item, language) = Item::read(row, language)?;
+        let (item, used) = Item::read(row, language)?;
         let json: Bytes = serde_json::to_vec(&item).or_internal()?.into_boxed_slice().into();
-        let fragment = Fragment { bytes: json.clone(), language };
-        brand.cache.insert_fragment(&key(item.item_id), fragment, vec![item.item_id], started_at);
-        Ok((item.item_id, Card { item_id: item.item_id, json, language }))
+        let fragment = Fragment { bytes: json.clone(), language: used };
+        brand.cache.insert_fragment(&card_key(language, item.item_id), fragment, vec![item.item_id], started_at);
+        Ok((item.item_id, Card { item_id: item.item_id, json, language: used }))
     });
     cards.collect()
 }

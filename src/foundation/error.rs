@@ -43,12 +43,18 @@ pub enum Kind {
     BadGateway,
     /// A bug or a misconfiguration of the server.
     Internal,
-    /// A dependency (PostgreSQL, Redis) is unavailable, or the server is overloaded.
+    /// A dependency (PostgreSQL, Redis) is unavailable.
     Unavailable {
+        retry_after_s: u32,
+    },
+    /// A limit of what clients may hold is reached.
+    Overloaded {
         retry_after_s: u32,
     },
     /// A dependency or the request itself exceeded its deadline.
     Timeout,
+    /// The body did not arrive within the deadline.
+    BodyTimeout,
 }
 
 /// An error with its details boxed, so that a `Result` stays small. Server errors have a fixed public message, which cannot
@@ -206,16 +212,6 @@ impl Error {
             "The shop cannot reach its data right now; please try again in a moment.",
         )
         .with_cause(cause)
-    }
-
-    /// 503 with `Retry-After`: the limit on concurrent requests is reached.
-    #[track_caller]
-    pub fn overloaded() -> Error {
-        Error::new(
-            Kind::Unavailable { retry_after_s: 1 },
-            "overloaded",
-            "Too many requests are being answered at the moment; please try again in a second.",
-        )
     }
 
     /// 504: the request exceeded its deadline.

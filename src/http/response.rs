@@ -123,7 +123,9 @@ impl ApiResponse {
                 let allow = HeaderValue::from_str(allow).expect("method names are ASCII");
                 self.headers.insert(ALLOW, allow);
             }
-            Kind::Unavailable { retry_after_s } | Kind::TooManyRequests { retry_after_s } => {
+            Kind::Unavailable { retry_after_s }
+            | Kind::Overloaded { retry_after_s }
+            | Kind::TooManyRequests { retry_after_s } => {
                 self.headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
             _ => {}
@@ -203,8 +205,8 @@ fn status_of(kind: &Kind) -> StatusCode {
         Kind::UriTooLong => StatusCode::URI_TOO_LONG,
         Kind::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        Kind::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        Kind::Unavailable { .. } | Kind::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Timeout | Kind::BodyTimeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::http::response::ApiResponse;
 
 type HandlerFuture = Pin<Box<dyn Future<Output = Result<ApiResponse>> + Send>>;
 type Handler<C> = Box<dyn Fn(C, ApiRequest) -> HandlerFuture + Send + Sync>;
+type MemoryHandler<C> = fn(&C, &ApiRequest) -> Result<Option<ApiResponse>>;
 
 /// All routes. `C` is the context that a handler receives with the request.
 pub struct Router<C> {
@@ -39,6 +40,7 @@ struct RoutePath<C> {
 struct Entry<C> {
     method: Method,
     handler: Handler<C>,
+    memory_handler: Option<MemoryHandler<C>>,
     rules: RouteRules,
 }
 
@@ -87,11 +89,17 @@ pub struct Route<'r, C> {
     pub req: ApiRequest,
     pub rules: RouteRules,
     handler: &'r Handler<C>,
+    memory_handler: Option<MemoryHandler<C>>,
 }
 
 impl<C> Route<'_, C> {
     pub fn call(self, context: C) -> HandlerFuture {
         (self.handler)(context, self.req)
+    }
+
+    /// The response from memory, which needs no permit; `None` when the handler has to be called.
+    pub fn respond_from_memory(&self, context: &C) -> Option<Result<ApiResponse>> {
+        self.memory_handler.and_then(|handler| handler(context, &self.req).transpose())
     }
 }
 
@@ -187,6 +195,14 @@ impl<C: Send + 'static> Router<C> {
         self.set_rule(|rules| rules.is_cached = true)
     }
 
+    /// The last added route answers from memory without a permit whenever `handler` returns a response; it has no rules about who may
+    /// call it how often.
+    pub fn from_memory(mut self, handler: MemoryHandler<C>) -> Router<C> {
+        let path = &mut self.routes[self.last_added];
+        path.handlers.last_mut().expect("every path has a handler").memory_handler = Some(handler);
+        self.set_rule(|_| {})
+    }
+
     /// The last added route has side effects, so HEAD, which link previews send, is not routed to it.
     pub fn no_head(self) -> Router<C> {
         self.set_rule(|rules| rules.no_head = true)
@@ -204,12 +220,12 @@ impl<C: Send + 'static> Router<C> {
 
     fn set_rule(mut self, set: impl FnOnce(&mut RouteRules)) -> Router<C> {
         let path = &mut self.routes[self.last_added];
-        let rules = &mut path.handlers.last_mut().expect("every path has a handler").rules;
+        let Entry { rules, memory_handler, .. } = path.handlers.last_mut().expect("every path has a handler");
         set(rules);
         let is_checked = rules.quota.is_some() || rules.cross_site != CrossSite::default();
         assert!(
-            !(rules.is_cached && is_checked),
-            "{}: a cached response is sent without checking any rule",
+            !((rules.is_cached || memory_handler.is_some()) && is_checked),
+            "{}: a response from memory is sent without checking any rule",
             path.pattern
         );
         path.list_methods();
@@ -226,7 +242,7 @@ impl<C: Send + 'static> Router<C> {
         });
         self.last_added = index;
         let path = &mut self.routes[index];
-        path.handlers.push(Entry { method, handler, rules: RouteRules::default() });
+        path.handlers.push(Entry { method, handler, memory_handler: None, rules: RouteRules::default() });
         path.list_methods();
         self.list_methods();
         self
@@ -264,9 +280,10 @@ impl<C: Send + 'static> Router<C> {
         let is_head = *method == Method::HEAD;
         let routed = if is_head { &Method::GET } else { method };
         match path.handlers.iter().find(|entry| entry.method == routed && !(is_head && entry.rules.no_head)) {
-            Some(Entry { handler, rules, .. }) => {
+            Some(Entry { handler, memory_handler, rules, .. }) => {
                 let req = ApiRequest::new(matched.params, query)?;
-                Ok(RouteMatch::Handler(Route { pattern: path.pattern, req, rules: *rules, handler }))
+                let (rules, memory_handler) = (*rules, *memory_handler);
+                Ok(RouteMatch::Handler(Route { pattern: path.pattern, req, rules, handler, memory_handler }))
             }
             None if *method == Method::OPTIONS => Ok(RouteMatch::Options(&path.allow)),
             None => Err(Error::method_not_allowed(&path.allow)),
@@ -290,5 +307,6 @@ mod tests {
         assert!(!start(|router| router.cached().rate_limit(Quota::Reviews)));
         assert!(!start(|router| router.rate_limit(Quota::Reviews).cached()));
         assert!(!start(|router| router.cached().cross_site(CrossSite::ClickedLink)));
+        assert!(!start(|router| router.rate_limit(Quota::Reviews).from_memory(|(), _| Ok(None))));
     }
 }

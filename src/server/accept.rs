@@ -109,7 +109,7 @@ pub async fn run<S: ConnectionHandler>(
                 connections.spawn(connection::serve(stream, peer, slot, settings, service));
             }
             Err(level) => {
-                settings.metrics.limit_refusals(Resource::Connections.name(), level.name()).inc();
+                settings.clients.refusals().record(Resource::Connections, level);
             }
         }
     }

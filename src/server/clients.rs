@@ -3,8 +3,8 @@
 //! # Invariants
 //!
 //! - A network is known here as long as it has a connection, and as long as something is held for one that has closed.
-//! - Only idle connections are closed for other connections. A response in progress is cut off only when its client has
-//!   stalled and another client needs what is held for it.
+//! - A response in progress is cut off only when its client has stalled and another client needs what is held for it, or its
+//!   connection while none is idle.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,8 +16,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::Limits;
+use crate::foundation::error::Error;
 use crate::http::rate_limit::network_of;
 use crate::server::connection_handle::ConnectionHandle;
+use crate::server::refusals::{self, Refusals};
 use crate::telemetry::metrics::Metrics;
 use crate::tenant::account::{Account, Bounds, Level, Reservation, Resource};
 
@@ -26,6 +28,10 @@ const TOLERATED_BYTES: u64 = 16_384;
 
 /// How long a connection that waits for another to close waits before more idle ones are closed.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A network in which no connection was found that holds enough is not searched again for less than this time: its refusals would cost
+/// others more than it does itself.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Fewer networks than this are not searched for those that hold nothing any more.
 const MIN_PRUNED_NETWORKS: usize = 64;
@@ -36,7 +42,7 @@ const UNKNOWN_NETWORK: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// The connections of one brand.
 pub(crate) struct Clients {
     brand: Arc<Account>,
-    metrics: Metrics,
+    refusals: Arc<Refusals>,
     limits: Mutex<Limits>,
     networks: Mutex<Networks>,
     next_id: AtomicU64,
@@ -49,12 +55,18 @@ struct Networks {
     by_address: HashMap<IpAddr, Network>,
     /// Above so many, those that hold nothing any more are forgotten.
     prune_above: usize,
+    /// Of the network that holds most.
+    searches: Searches,
 }
 
 struct Network {
     account: Arc<Account>,
     connections: HashMap<u64, Arc<ConnectionClient>>,
+    searches: Searches,
 }
+
+/// The last search for stalled connections, of each resource: its time, and how much one of them held at most.
+type Searches = [Option<(Instant, u64)>; Resource::COUNT];
 
 impl Network {
     /// Whether nothing is held for it, not even by a handler that has outlived its connection.
@@ -110,6 +122,13 @@ impl ConnectionClient {
         }
     }
 
+    /// 503 for a request that would exceed a limit of this client, which is recorded.
+    #[track_caller]
+    pub(super) fn overloaded(&self, resource: Resource, level: Level) -> Error {
+        self.clients.refusals.record(resource, level);
+        refusals::overloaded()
+    }
+
     /// Notes that the client has room for a response again.
     pub(super) fn bytes_granted(&self) {
         self.handle.granted();
@@ -156,12 +175,16 @@ impl Clients {
         brand.set_bounds(&Bounds::of_brand(&limits));
         Arc::new(Clients {
             brand,
-            metrics,
+            refusals: Refusals::new(metrics),
             limits: Mutex::new(limits),
             networks: Mutex::default(),
             next_id: AtomicU64::new(0),
             closed: Notify::new(),
         })
+    }
+
+    pub(super) fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
     }
 
     /// Applies other limits to new connections and requests.
@@ -190,7 +213,7 @@ impl Clients {
             closed.as_mut().enable();
             match self.admit(address) {
                 Err(Level::Brand) => {
-                    self.evict_idle(Instant::now());
+                    self.evict(Instant::now());
                     let _ = tokio::time::timeout(EVICTION_INTERVAL, closed).await;
                 }
                 admitted => return admitted,
@@ -233,26 +256,32 @@ impl Clients {
         reserved.map(|_| unreachable!("it is an error"))
     }
 
-    /// Closes connections of the largest network that has idle ones, those that have been idle longest. At most a tenth of its
-    /// size is closing at any time, so that one connection that waits does not cost all others theirs. Returns how many it
-    /// closes.
-    fn evict_idle(&self, now: Instant) -> usize {
+    /// Closes connections of the largest network that has idle ones, those that have been idle longest; where no network has any,
+    /// of the largest that has stalled ones. At most a tenth of its size is closing at any time, so that one connection that
+    /// waits does not cost all others theirs. Returns how many it closes.
+    fn evict(&self, now: Instant) -> usize {
         let networks = lock(&self.networks);
-        let (mut closing, mut largest) = (0, None);
-        for network in networks.by_address.values() {
-            let is_closing = |client: &&Arc<ConnectionClient>| client.handle.is_closing(now);
-            let (leaving, all) = (network.connections.values().filter(is_closing).count(), network.connections.len());
-            closing += leaving;
-            let idle = network.idle(now);
-            if !idle.is_empty() && largest.as_ref().is_none_or(|(size, _)| *size < all - leaving) {
-                largest = Some((all - leaving, idle));
-            }
+        let is_closing = |client: &&Arc<ConnectionClient>| client.handle.is_closing(now);
+        let size =
+            |network: &Network| network.connections.len() - network.connections.values().filter(is_closing).count();
+        let closing = networks.by_address.values().map(|it| it.connections.len() - size(it)).sum();
+        let largest = |with: fn(&Network, Instant) -> Vec<(Instant, &ConnectionClient)>| {
+            let found = networks.by_address.values().map(|network| (size(network), with(network, now)));
+            let (size, mut connections) = found.filter(|(_, found)| !found.is_empty()).max_by_key(|(size, _)| *size)?;
+            connections.sort_by_key(|(since, _)| *since);
+            connections.truncate(size.div_ceil(10).saturating_sub(closing));
+            Some(connections)
+        };
+        if let Some(idle) = largest(Network::idle) {
+            idle.iter().for_each(|(_, client)| client.handle.evict());
+            return idle.len();
         }
-        let Some((size, mut idle)) = largest else { return 0 };
-        idle.sort_by_key(|(since, _)| *since);
-        idle.truncate(size.div_ceil(10).saturating_sub(closing));
-        idle.iter().for_each(|(_, client)| client.handle.evict());
-        idle.len()
+        let stalled = largest(Network::stalled).unwrap_or_default();
+        for (_, client) in &stalled {
+            client.handle.abort();
+            self.refusals.record(Resource::Connections, Level::Brand);
+        }
+        stalled.len()
     }
 
     /// Closes a connection whose client has stalled, so that `amount` of what it holds is released for `client`: the one that
@@ -266,19 +295,34 @@ impl Clients {
         amount: u64,
         now: Instant,
     ) -> bool {
-        let networks = lock(&self.networks);
-        let network = match level {
-            Level::Connection => None,
-            Level::Network => networks.by_address.get(&network_of(client.address)),
-            Level::Brand => networks.by_address.values().max_by_key(|network| network.account.held(resource)),
-        };
         let least = amount.max(client.account.held(resource) + u64::from(client.handle.is_stalled(now)));
-        let holds_enough = |other: &&Arc<ConnectionClient>| other.account.held(resource) >= least;
-        let others = network.into_iter().flat_map(|network| network.connections.values());
-        let stalled = others.filter(|other| holds_enough(other) && other.handle.is_stalled(now));
-        let Some(most) = stalled.max_by_key(|other| other.account.held(resource)) else { return false };
+        let is_futile = |searches: &Searches| {
+            searches[resource as usize].is_some_and(|(at, most)| now < at + SEARCH_INTERVAL && most < least)
+        };
+        let networks = &mut *lock(&self.networks);
+        let (network, searches) = match level {
+            Level::Connection => return false,
+            Level::Network => {
+                let Some(network) = networks.by_address.get_mut(&network_of(client.address)) else { return false };
+                (&network.connections, &mut network.searches)
+            }
+            Level::Brand if is_futile(&networks.searches) => return false,
+            Level::Brand => {
+                let largest = networks.by_address.values().max_by_key(|network| network.account.held(resource));
+                let Some(network) = largest else { return false };
+                (&network.connections, &mut networks.searches)
+            }
+        };
+        if is_futile(searches) {
+            return false;
+        }
+        let stalled = network.values().filter(|other| other.handle.is_stalled(now));
+        let most = stalled.max_by_key(|other| other.account.held(resource));
+        let held = most.map_or(0, |most| most.account.held(resource));
+        searches[resource as usize] = Some((now, held));
+        let Some(most) = most.filter(|_| held >= least) else { return false };
         most.handle.abort();
-        self.metrics.limit_refusals(resource.name(), level.name()).inc();
+        self.refusals.record(resource, level);
         true
     }
 }
@@ -292,6 +336,13 @@ impl Network {
         });
         idle.collect()
     }
+
+    /// Its stalled connections, and when the client of each last took part of a response.
+    fn stalled(&self, now: Instant) -> Vec<(Instant, &ConnectionClient)> {
+        let stalled =
+            self.connections.values().filter_map(|client| Some((client.handle.stalled_since(now)?, &**client)));
+        stalled.collect()
+    }
 }
 
 impl Networks {
@@ -301,7 +352,11 @@ impl Networks {
             self.prune_above = 2 * self.by_address.len();
         }
         let network = self.by_address.entry(address);
-        network.or_insert_with(|| Network { account: account(), connections: HashMap::new() })
+        network.or_insert_with(|| Network {
+            account: account(),
+            connections: HashMap::new(),
+            searches: Searches::default(),
+        })
     }
 
     fn remove_unused(&mut self, address: IpAddr) {

@@ -109,7 +109,7 @@ async fn handshake(
                 error.message
             })?;
         let slot = slot.move_to(client).map_err(|level| {
-            settings.metrics.limit_refusals(Resource::Connections.name(), level.name()).inc();
+            settings.clients.refusals().record(Resource::Connections, level);
             format!("{client} has too many connections")
         })?;
         let stream = settings.tls.accept(stream).await.map_err(|error| error.to_string())?;

@@ -121,9 +121,13 @@ impl ConnectionHandle {
 
     /// Whether its client leaves responses unread and is not about to be disconnected for it.
     pub(super) fn is_stalled(&self, now: Instant) -> bool {
-        let snapshot = self.state.get().map(|state| state.snapshot());
-        let is_stalled = |last_taken: Instant| now >= last_taken + STALLED_AFTER;
-        !self.is_aborted() && snapshot.is_some_and(|it| it.is_writing() && is_stalled(it.last_taken))
+        self.stalled_since(now).is_some()
+    }
+
+    /// When its client last took part of a response, if it is stalled.
+    pub(super) fn stalled_since(&self, now: Instant) -> Option<Instant> {
+        let snapshot = self.state.get().filter(|_| !self.is_aborted())?.snapshot();
+        (snapshot.is_writing() && now >= snapshot.last_taken + STALLED_AFTER).then_some(snapshot.last_taken)
     }
 
     /// Notes a refusal because of unread responses; whether there were too many in a row.

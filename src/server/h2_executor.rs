@@ -3,15 +3,27 @@
 //! hyper hands every stream to an executor. As tasks of their own they would run on any worker thread and each be
 //! flushed alone. Here they are polled once, together, after the connection has read what had arrived, so that their
 //! responses leave in one write. A stream that has to wait becomes a task.
+//!
+//! # Invariants
+//!
+//! - A client that has many requests answered at once delays others by little more than [`MAX_POLL_TIME`] for each of its
+//!   connections: the connection then waits for its next turn on the worker thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use hyper::rt::Executor;
 
 use crate::server::h2_io::CoalescingStream;
+
+/// How long the streams of a connection are polled before others have their turn; a single stream may take longer.
+const MAX_POLL_TIME: Duration = Duration::from_millis(1);
+
+/// Above so many streams that wait to be polled, the connection starts no more: its client resets them faster than they are polled.
+const MAX_PENDING: usize = 256;
 
 type StreamFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -34,27 +46,41 @@ impl InlineExecutor {
         InlineExecutor { pending: Arc::default(), output: Some(output) }
     }
 
-    /// Polls the connection and the streams that it starts until neither makes progress, then sends what they wrote.
+    /// Polls the connection and the streams that it starts until neither makes progress or [`MAX_POLL_TIME`] has passed, then
+    /// sends what they wrote.
     pub(super) fn poll<C: Future>(&self, mut connection: Pin<&mut C>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        let started_at = Instant::now();
         loop {
-            if let Poll::Ready(output) = connection.as_mut().poll(cx) {
-                self.poll_pending();
+            if self.pending() <= MAX_PENDING
+                && let Poll::Ready(output) = connection.as_mut().poll(cx)
+            {
+                while self.poll_pending(Instant::now()) > 0 {}
                 return Poll::Ready(output);
             }
-            if self.poll_pending() == 0 {
+            let is_over = started_at.elapsed() >= MAX_POLL_TIME;
+            if is_over || self.poll_pending(started_at) == 0 {
                 if let Some(output) = &self.output {
                     output.send(cx);
+                }
+                if is_over && self.pending() > 0 {
+                    cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
             }
         }
     }
 
-    /// Polls each pending stream once and spawns those that are not finished. Returns how many there were.
-    fn poll_pending(&self) -> usize {
-        let pending = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
-        let count = pending.len();
-        for mut stream in pending {
+    fn pending(&self) -> usize {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Polls each pending stream once, as many as [`MAX_POLL_TIME`] from `started_at` allows and at least one, and spawns those that
+    /// are not finished. Returns how many it has polled.
+    fn poll_pending(&self, started_at: Instant) -> usize {
+        let mut pending = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner)).into_iter();
+        let mut count = 0;
+        while let Some(mut stream) = pending.next() {
+            count += 1;
             // A spawned task is polled at once and registers its own waker.
             let mut cx = Context::from_waker(Waker::noop());
             // A panic ends its own request alone, as it would in a task.
@@ -63,6 +89,15 @@ impl InlineExecutor {
                 Ok(Poll::Ready(())) => {}
                 Err(_) => tracing::error!("request stream panicked; its request is not answered"),
             }
+            if started_at.elapsed() >= MAX_POLL_TIME {
+                break;
+            }
+        }
+        if pending.len() > 0 {
+            let mut queue = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            // Streams may have been started meanwhile; they come later.
+            let later = std::mem::take(&mut *queue);
+            queue.extend(pending.chain(later));
         }
         count
     }
@@ -73,6 +108,60 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    #[test]
+    fn streams_that_take_long_leave_turns_to_others_and_run_in_order() {
+        let executor = InlineExecutor::default();
+        let finished = Arc::new(Mutex::new(Vec::new()));
+        for number in 0..3 {
+            let finished = finished.clone();
+            executor.execute(async move {
+                std::thread::sleep(2 * MAX_POLL_TIME);
+                finished.lock().expect("no panic").push(number);
+            });
+        }
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        let mut connection = std::pin::pin!(std::future::pending::<()>());
+        for turn in 1..=3 {
+            assert!(executor.poll(connection.as_mut(), &mut Context::from_waker(&waker)).is_pending());
+            assert_eq!(*finished.lock().expect("no panic"), (0..turn).collect::<Vec<_>>());
+            assert_eq!(woken.0.load(Ordering::Relaxed), turn.min(2), "woken while streams are left");
+        }
+        executor.execute(async { std::thread::sleep(2 * MAX_POLL_TIME) });
+        executor.execute(async { std::thread::sleep(2 * MAX_POLL_TIME) });
+        let mut ended = std::pin::pin!(std::future::ready(()));
+        assert!(executor.poll(ended.as_mut(), &mut Context::from_waker(&waker)).is_ready());
+        assert_eq!(executor.pending(), 0, "a connection that ends leaves no stream unpolled");
+    }
+
+    #[test]
+    fn connection_starts_no_more_streams_while_too_many_wait() {
+        let executor = InlineExecutor::default();
+        let started = Arc::new(AtomicUsize::new(0));
+        let (starting, starter) = (started.clone(), executor.clone());
+        let mut connection = std::pin::pin!(std::future::poll_fn(|_| {
+            for _ in 0..MAX_PENDING {
+                starting.fetch_add(1, Ordering::Relaxed);
+                starter.execute(async { std::thread::sleep(MAX_POLL_TIME) });
+            }
+            Poll::<()>::Pending
+        }));
+        for _ in 0..20 {
+            assert!(executor.poll(connection.as_mut(), &mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert!(executor.pending() <= 2 * MAX_PENDING, "{}", executor.pending());
+        assert!(started.load(Ordering::Relaxed) >= MAX_PENDING);
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Woken>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     #[tokio::test]
     async fn ready_streams_run_inline_waiting_ones_become_tasks_and_a_panic_ends_only_its_own() {
@@ -89,8 +178,11 @@ mod tests {
             done.send(()).expect("the test waits");
         });
         let mut connection = std::pin::pin!(std::future::pending::<()>());
-        let polled = executor.poll(connection.as_mut(), &mut Context::from_waker(Waker::noop()));
-        assert!(polled.is_pending());
+        // To report the panic may take longer than a turn.
+        while executor.pending() > 0 {
+            let polled = executor.poll(connection.as_mut(), &mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending());
+        }
         assert_eq!(finished.load(Ordering::Relaxed), 1, "the ready stream has run without a task");
         released.send(()).expect("the stream waits");
         waiting_done.await.expect("the stream goes on in a task");

@@ -1,7 +1,7 @@
 //! One call of a handler: body, rate limit, permit and deadline.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,9 +18,12 @@ use crate::http::response::ApiResponse;
 use crate::http::router::{Lane, Route, TaskMode};
 use crate::server::admission::Admitted;
 use crate::server::clients::ConnectionClient;
-use crate::tenant::account::{Level, Reservation, Resource};
+use crate::tenant::account::{Reservation, Resource};
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
+
+/// What a request that waits for a response of the cache takes in memory besides its head.
+const WAITING_REQUEST_BYTES: u64 = 8_192;
 
 /// How often a body is polled before the request counts as an upload: a body that arrived with its head is complete by
 /// then, and needs no place among those that are waited for.
@@ -101,22 +104,33 @@ impl Call<'_> {
         }
     }
 
-    /// Fills the cache with the handler's response. Concurrent requests for the same key share one call.
+    /// Fills the cache with the handler's response. Concurrent requests for the same key share one call and its permit; what they
+    /// take while they wait is accounted for in bytes.
     async fn respond_cached(&self, key: &[u8], route: Route<'_, RequestContext>, context: RequestContext) -> Outcome {
         let brand = self.brand;
         brand.metrics.cache_miss();
+        let lane = route.rules.lane;
+        let head_bytes: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let bytes = WAITING_REQUEST_BYTES + head_bytes as u64;
         let mut is_shared = true;
-        let result = async {
-            let permit = self.permit(route.rules.lane)?;
-            let pattern = route.pattern;
-            let make = async {
-                is_shared = false;
-                let (response, _permit) = self.call(route, context, permit, None).await?;
-                response.into_cached(pattern)
-            };
-            brand.cache.fetch_or_stale(key, brand.config.timeouts.request, make).await
+        let made = match self.client.reserve(Resource::Bytes, bytes, self.percent(lane)) {
+            Ok(_waiting) => {
+                let make = async {
+                    let permit = self.permit(lane)?;
+                    is_shared = false;
+                    let pattern = route.pattern;
+                    let (response, _permit) = self.call(route, context, permit, None).await?;
+                    response.into_cached(pattern)
+                };
+                brand.cache.fetch_or_stale(key, self.timeout(), make).await
+            }
+            Err(level) => Err(self.client.overloaded(Resource::Bytes, level)),
         };
-        let made = result.await;
+        // Without room for a query, an entry in memory is all there is.
+        let made = made.or_else(|error| match error.kind {
+            Kind::Overloaded { .. } => brand.cache.find_unconfirmed(key).map(|it| (it, true)).ok_or(error),
+            _ => Err(error),
+        });
         let result = made.map(|(response, is_stale)| Content::Cached { response, is_stale, is_shared });
         Outcome { result, context: None, permit: None, body: BodyState::Read, lane: Lane::Read }
     }
@@ -133,12 +147,17 @@ impl Call<'_> {
             Ok(read) => read,
             Err(error) => {
                 // A client that was too slow, or sent too much, is not waited for again.
-                let is_refused = matches!(error.kind, Kind::Unavailable { .. });
+                let is_refused = matches!(error.kind, Kind::Overloaded { .. });
                 let body = if is_refused { BodyState::of(body) } else { BodyState::Abandoned };
                 return Outcome::without_handler(Err(error), body);
             }
         };
         drop(body);
+        let from_memory = catch_unwind(AssertUnwindSafe(|| route.respond_from_memory(&context)));
+        if let Some(result) = from_memory.unwrap_or_else(|panic| Some(Err(panicked(&*panic)))) {
+            let (result, context) = (result.map(Content::Response), Some(context));
+            return Outcome { result, context, permit: None, body: BodyState::Read, lane };
+        }
         let called = async {
             // The rules may wait for Redis.
             let permit = self.permit(lane)?;
@@ -159,7 +178,7 @@ impl Call<'_> {
         if body.is_end() {
             return Ok((Bytes::new(), None));
         }
-        let refused = |resource| move |level| overloaded(self.brand, resource, level);
+        let refused = |resource| move |level| self.client.overloaded(resource, level);
         let account = &self.client.account;
         let mut held = account.hold(Resource::Bytes, 0);
         let deadline = tokio::time::Instant::from_std(self.started_at) + self.timeout();
@@ -182,7 +201,7 @@ impl Call<'_> {
                 None => {
                     let reserved = account.reserve(Resource::Uploads, 1, self.percent(lane));
                     let _upload = reserved.map_err(refused(Resource::Uploads))?;
-                    tokio::time::timeout_at(deadline, read).await.or_timeout().flatten()?
+                    tokio::time::timeout_at(deadline, read).await.unwrap_or_else(|_| Err(body_timeout()))?
                 }
             }
         };
@@ -200,7 +219,7 @@ impl Call<'_> {
     /// The permit of a request that is here as a whole.
     fn permit(&self, lane: Lane) -> Result<Reservation> {
         let reserved = self.client.reserve(Resource::Requests, 1, self.percent(lane));
-        reserved.map_err(|level| overloaded(self.brand, Resource::Requests, level))
+        reserved.map_err(|level| self.client.overloaded(Resource::Requests, level))
     }
 
     /// Calls a handler within what is left of the request timeout. Its permit and what is reserved for its body are held as long
@@ -224,7 +243,7 @@ impl Call<'_> {
             TaskMode::CancelOnDisconnect => {
                 let caught = AssertUnwindSafe(handler).catch_unwind();
                 let caught = tokio::time::timeout(timeout, caught).await.or_timeout()?;
-                caught.map_err(|panic| Error::internal(format!("a handler panicked: {}", panic_text(&*panic))))?
+                caught.map_err(|panic| panicked(&*panic))?
             }
             TaskMode::DetachedUntilDeadline => {
                 let task = tokio::spawn(tokio::time::timeout(timeout, handler));
@@ -238,14 +257,15 @@ impl Call<'_> {
     }
 }
 
-/// 503 for a request that would exceed a limit, which is counted.
-pub(super) fn overloaded(brand: &Brand, resource: Resource, level: Level) -> Error {
-    brand.metrics.limit_refusals(resource.name(), level.name()).inc();
-    Error::overloaded()
+/// 504 for a client that takes too long to send its body.
+fn body_timeout() -> Error {
+    Error::new(Kind::BodyTimeout, "timeout", "This took too long; please try again.")
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+/// 500 for a handler that panicked.
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::internal(format!("a handler panicked: {}", text.unwrap_or("?")))
 }
 
 /// The share of the brand's requests, uploads and bytes that a lane may take.

@@ -15,6 +15,7 @@ pub(crate) mod h2_executor;
 pub(crate) mod h2_io;
 mod handler_call;
 pub(crate) mod proxy_protocol;
+mod refusals;
 pub(crate) mod response_body;
 mod send_window;
 pub(crate) mod service;

@@ -190,10 +190,9 @@ impl BrandService {
                     bytes
                 }
                 Err(level) => {
-                    let error = handler_call::overloaded(&self.brand, Resource::Bytes, level);
                     // What a write has done cannot be undone, so its response is sent.
                     if outcome.lane == Lane::Read {
-                        (response, _) = make(Err(error));
+                        (response, _) = make(Err(client.overloaded(Resource::Bytes, level)));
                         client.bytes_refused(level);
                     }
                     let bytes = response.body().size_hint().lower() + RESPONSE_OVERHEAD_BYTES;
@@ -253,8 +252,8 @@ impl BrandService {
         );
     }
 
-    /// Logs what needs action as an error, what passes by itself as a warning, and mistakes of clients for debugging
-    /// alone.
+    /// Logs what needs action as an error, what passes by itself as a warning, and for debugging alone the mistakes of
+    /// clients and refusals, which [`refusals`](crate::server::refusals) logs together.
     fn log_error(&self, error: &Error, request_id: &HeaderValue) {
         let (brand, request, at) = (self.brand.name(), request_id.to_str().unwrap_or_default(), error.at);
         match error.kind {
@@ -262,6 +261,7 @@ impl BrandService {
             Kind::Unavailable { .. } | Kind::Timeout => {
                 tracing::warn!(brand, request, %at, %error, "request failed: a dependency is unavailable or too slow");
             }
+            Kind::Overloaded { .. } => tracing::debug!(brand, request, "request refused: a limit is reached"),
             _ => tracing::debug!(brand, request, %at, %error, "request rejected"),
         }
     }

@@ -24,7 +24,8 @@ pub(crate) enum Resource {
 }
 
 impl Resource {
-    const COUNT: usize = 4;
+    /// The number of resources.
+    pub(crate) const COUNT: usize = 4;
 
     pub(crate) const ALL: [Resource; Resource::COUNT] =
         [Resource::Connections, Resource::Uploads, Resource::Requests, Resource::Bytes];

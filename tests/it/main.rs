@@ -82,6 +82,7 @@ mod slow_readers;
 mod stock;
 mod stock_holds;
 mod stock_races;
+mod stopped_process;
 mod systemd;
 mod tenancy;
 mod tls_tickets;

@@ -37,6 +37,48 @@ async fn unknown_transfer_coding_is_501() {
     }
 }
 
+/// RFC 9112, 6.1: what follows such a request may be part of it for a proxy in front.
+#[tokio::test]
+async fn connection_is_closed_after_a_request_with_two_lengths() {
+    let address = demo_shops().gateway.address("dexar");
+    let next = "GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    for (target, status) in [
+        ("POST /cart", "400"),
+        ("GET /ping", "200"),
+        ("GET /category", "200"),
+        ("GET /randomitems", "200"),
+        ("POST /nowhere", "404"),
+        ("POST /ping", "405"),
+    ] {
+        for length in ["Content-Length: 0\r\n", "Content-Length: 5\r\n", "Content-Length: 50\r\nContent-Length: 50\r\n"]
+        {
+            for lengths in [format!("{chunked}{length}"), format!("{length}{chunked}")] {
+                let head = format!("{target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+                let response = send_raw(address, format!("{head}{lengths}\r\n0\r\n\r\n{next}").as_bytes()).await;
+                assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{target} {lengths:?}: {response}");
+                assert!(
+                    response.to_lowercase().contains("\r\nconnection: close\r\n"),
+                    "{target} {lengths:?}: {response}"
+                );
+                assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{target} {lengths:?}: {response}");
+            }
+        }
+    }
+    for lengths in [
+        "Content-Length: 0\r\nContent-Length: 5\r\n".to_owned(),
+        "Content-Length: 0, 5\r\n".to_owned(),
+        "Content-Length: +5\r\n".to_owned(),
+        format!("Content-Length: x\r\n{chunked}"),
+        format!("{chunked}Transfer-Encoding: identity\r\n"),
+    ] {
+        let request = format!("GET /ping HTTP/1.1\r\nHost: localhost\r\n{lengths}\r\n0\r\n\r\n{next}");
+        let response = send_raw(address, request.as_bytes()).await;
+        assert!(response.starts_with("HTTP/1.1 400 "), "{lengths:?}: {response}");
+        assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{lengths:?}: {response}");
+    }
+}
+
 #[tokio::test]
 async fn body_that_is_refused_is_not_invited() {
     let send = async |method_and_path: &str, headers: &str| {

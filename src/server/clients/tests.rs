@@ -87,11 +87,11 @@ fn idle_connections_of_the_largest_network_are_closed_first() {
     let state = Arc::new(ConnectionState::new());
     let _request = state.start_request();
     large[..4].iter().for_each(|slot| slot.client.handle.set_state(&state));
-    assert_eq!(clients.evict_idle(Instant::now()), 0, "their first requests may be on their way");
+    assert_eq!(clients.evict(Instant::now()), 0, "their first requests may be on their way");
     let later = Instant::now() + 2 * FIRST_REQUEST_GRACE;
-    assert_eq!(clients.evict_idle(later), 1);
+    assert_eq!(clients.evict(later), 1);
     assert!((evicted(&large[4..]), evicted(&small)) == (1, 0), "the only idle one of the largest");
-    assert_eq!(clients.evict_idle(later), 1);
+    assert_eq!(clients.evict(later), 1);
     assert_eq!((evicted(&large), evicted(&small)), (1, 1), "the others are busy");
 }
 
@@ -106,15 +106,15 @@ fn connections_that_are_closing_are_waited_for_and_the_longest_idle_go_first() {
         std::thread::sleep(Duration::from_millis(2));
     }
     let now = Instant::now() + Duration::from_millis(500);
-    assert_eq!(clients.evict_idle(now), 3, "a tenth");
+    assert_eq!(clients.evict(now), 3, "a tenth");
     assert_eq!((evicted(&slots[..3]), evicted(&slots)), (3, 3), "those that have been idle longest");
-    assert_eq!(clients.evict_idle(now), 0, "they are about to close");
+    assert_eq!(clients.evict(now), 0, "they are about to close");
     let mut slots = slots.into_iter();
     drop(slots.next());
-    assert_eq!(clients.evict_idle(now), 1, "one has closed, and still there is no room");
+    assert_eq!(clients.evict(now), 1, "one has closed, and still there is no room");
     let slots: Vec<_> = slots.collect();
     assert_eq!((evicted(&slots[..3]), evicted(&slots)), (3, 3));
-    assert_eq!(clients.evict_idle(now + 10 * FIRST_REQUEST_GRACE), 3, "those that got work are not waited for");
+    assert_eq!(clients.evict(now + 10 * FIRST_REQUEST_GRACE), 3, "those that got work are not waited for");
 }
 
 #[tokio::test]
@@ -150,6 +150,28 @@ fn connection_of_a_balancer_belongs_to_the_client_of_its_header() {
     assert!(moved.iter().zip(&handles).take(6).all(is_same), "its handshake waits for the eviction of this handle");
 }
 
+#[tokio::test]
+async fn stalled_connections_are_closed_for_others_while_none_is_idle() {
+    let clients = clients_with(30, 20);
+    let busy = slots(&clients, 9, "192.0.2.1");
+    let state = Arc::new(ConnectionState::new());
+    let _request = state.start_request();
+    busy.iter().for_each(|slot| slot.client.handle.set_state(&state));
+    let large: Vec<_> = (0..12).map(|_| stalled(&clients, "192.0.2.2", 0)).collect();
+    let small: Vec<_> = (0..8).map(|_| stalled(&clients, "192.0.2.3", 0)).collect();
+    let (idle, now) = (admit(&clients, "192.0.2.3").expect("within the share"), Instant::now());
+    assert_eq!(clients.evict(now), 0, "none has stalled yet");
+    let later = now + Duration::from_secs(2);
+    assert_eq!(clients.evict(later), 1);
+    assert!(idle.client.handle.is_evicted() && !idle.client.handle.is_aborted(), "idle ones go first");
+    drop(idle);
+    let aborted = |all: &[(ConnectionSlot, BodyInFlight, Reservation)]| {
+        all.iter().filter(|(slot, ..)| slot.client.handle.is_aborted()).count()
+    };
+    assert_eq!(clients.evict(later), 2, "a tenth");
+    assert_eq!((aborted(&large), aborted(&small), evicted(&busy)), (2, 0, 0), "of the network that holds most");
+}
+
 /// A connection whose client has taken nothing of a response for two seconds, and what is held for it.
 fn stalled(clients: &Arc<Clients>, address: &str, bytes: u64) -> (ConnectionSlot, BodyInFlight, Reservation) {
     let slot = admit(clients, address).expect("within the share");
@@ -160,8 +182,8 @@ fn stalled(clients: &Arc<Clients>, address: &str, bytes: u64) -> (ConnectionSlot
     (slot, body, held)
 }
 
-#[test]
-fn client_whose_network_is_at_its_bound_gets_what_the_largest_stalled_connection_holds() {
+#[tokio::test]
+async fn client_whose_network_is_at_its_bound_gets_what_the_largest_stalled_connection_holds() {
     let clients = clients();
     let (first, second) = (stalled(&clients, "192.0.2.1", 150), stalled(&clients, "192.0.2.1", 200));
     let elsewhere = stalled(&clients, "192.0.2.2", 250);

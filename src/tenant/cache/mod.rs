@@ -21,8 +21,9 @@
 //!    database is queried.
 //! 6. Concurrent requests for the same response share one query, provided that no change was recorded since it started
 //!    ([`single_flight`]).
-//! 7. Only when polls fail and the database cannot be queried either, a response that may be out of date is served, for at most
-//!    [`MAX_STALE`], and is marked as stale. A response that is known to be out of date is never served.
+//! 7. Only when the database cannot be queried, because it is unavailable or because the limit of requests leaves no room for a
+//!    query, a response that may be out of date is served, for at most [`MAX_STALE`], and is marked as stale. A response that is
+//!    known to be out of date is never served.
 
 pub(crate) mod change_log;
 pub(crate) mod fragments;
@@ -175,6 +176,16 @@ impl Cache {
         }
     }
 
+    /// A response that no recorded change affects, however long ago the last successful poll was, up to [`MAX_STALE`].
+    pub fn find_unconfirmed(&self, key: &[u8]) -> Option<Arc<CachedResponse>> {
+        let entry = self.entries.get(key)?;
+        let polled_at_ms = self.polled_at_ms.load(Ordering::Acquire);
+        let since = entry.unchanged_until.load(Ordering::Acquire);
+        self.changes.unchanged_until(&entry.response.item_ids, since)?;
+        let age = Duration::from_millis(self.milliseconds(Instant::now()).saturating_sub(polled_at_ms));
+        (polled_at_ms > 0 && age <= MAX_STALE).then(|| entry.response.clone())
+    }
+
     /// Whether this request may query the database: always, unless the last query failed; then one request per
     /// [`RETRY_INTERVAL`].
     fn may_query(&self, now: Instant) -> bool {
@@ -274,5 +285,44 @@ impl Cache {
 
     fn poll_failed(&self) {
         self.are_polls_failing.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::foundation::error::{Error, Kind};
+
+    #[tokio::test]
+    async fn entry_that_no_poll_confirms_is_a_miss_and_found_only_while_nothing_is_known_to_have_changed() {
+        let cache = Cache::new(1 << 20);
+        let response = || async { Ok(CachedResponse::new("{}".into(), Language::Ru, vec![17], "/item/{id}")) };
+        let find = |age: Duration| {
+            cache.polled_at_ms.store(cache.milliseconds(Instant::now()).max(1), Ordering::Release);
+            (
+                matches!(cache.find(b"key", Instant::now() + age), Lookup::Current(_)),
+                cache.find_unconfirmed(b"key").is_some(),
+            )
+        };
+        cache.fetch(b"key", response()).await.expect("it is made");
+        assert!(cache.find_unconfirmed(b"key").is_none(), "there was no poll yet");
+        assert_eq!(find(Duration::ZERO), (true, true));
+        assert_eq!(find(2 * MAX_AGE), (false, true));
+        cache.items_changed([18]);
+        assert_eq!(find(2 * MAX_AGE), (false, true), "another item");
+        cache.items_changed([17]);
+        assert_eq!(find(Duration::ZERO), (false, false));
+    }
+
+    #[tokio::test]
+    async fn followers_of_a_refused_request_are_not_refused() {
+        let cache = Cache::new(1 << 20);
+        let refused = async {
+            tokio::task::yield_now().await;
+            Err(Error::new(Kind::Overloaded { retry_after_s: 1 }, "overloaded", ""))
+        };
+        let made = async { Ok(CachedResponse::new("{}".into(), Language::Ru, Vec::new(), "/regions")) };
+        let (leader, follower) = tokio::join!(cache.fetch(b"key", refused), cache.fetch(b"key", made));
+        assert!(leader.is_err() && follower.is_ok());
     }
 }

@@ -3,14 +3,15 @@
 //! # Invariants
 //!
 //! A request that arrives after an edit never receives a response whose query started before the edit: it joins a flight only
-//! at the same version of the change log. A request never waits for a flight whose leader was cancelled.
+//! at the same version of the change log. A request never waits for a flight whose leader was cancelled, and is never refused
+//! because its leader's client is at a limit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::foundation::error::{Error, Result};
+use crate::foundation::error::{Error, Kind, Result};
 use crate::http::cached_response::CachedResponse;
 use crate::tenant::cache::CacheKey;
 use crate::tenant::cache::change_log::{ChangeLog, Version};
@@ -71,7 +72,7 @@ impl SingleFlight {
                     match result {
                         Some(Ok(response)) => return Ok(Fetched { response, version: None }),
                         Some(Err(error)) => return Err(error.duplicate()),
-                        // The leader was cancelled.
+                        // The leader was cancelled or refused.
                         None => {}
                     }
                 }
@@ -104,6 +105,8 @@ impl Leader<'_> {
                 self.result.send_replace(Some(Ok(response.clone())));
                 Ok(Fetched { response, version: Some(self.version) })
             }
+            // Its followers are within other limits: one of them leads.
+            Err(error) if matches!(error.kind, Kind::Overloaded { .. }) => Err(error),
             Err(error) => {
                 let duplicate = error.duplicate();
                 self.result.send_replace(Some(Err(Arc::new(error))));
