@@ -29,6 +29,9 @@ pub struct Item {
     currency: String,
     price: Exact,
     discount: Exact,
+    /// What is paid, where it is not the discounted price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sale_price: Option<Exact>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remainings: Option<String>,
     rating: Exact,
@@ -51,6 +54,15 @@ pub struct Item {
     comments: Vec<Comment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quantity: Option<i32>,
+    /// The smallest quantity that is sold at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_quantity: Option<i32>,
+    /// Of the quantities above the smallest one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step_quantity: Option<i32>,
+    /// What programs read, of a single item: passed through as the database returns it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<Box<RawValue>>,
 }
 
 /// An item as suggestions show it.
@@ -62,6 +74,8 @@ pub(crate) struct ItemSummary<'i> {
     name: &'i str,
     price: Exact,
     discount: Exact,
+    #[serde(rename = "salePrice", skip_serializing_if = "Option::is_none")]
+    sale_price: Option<Exact>,
     /// The first picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     img: Option<&'i str>,
@@ -142,6 +156,7 @@ impl Item {
             currency: row.try_get("currency")?,
             price: Exact(row.try_get::<_, Decimal>("price")?),
             discount: Exact(row.try_get::<_, Decimal>("discount")?),
+            sale_price: row.try_get::<_, Option<Decimal>>("sale_price")?.map(Exact),
             remainings: match quantity {
                 Some(quantity) => Some(stock_level(quantity).to_owned()),
                 None => row.try_get("remainings")?,
@@ -160,6 +175,12 @@ impl Item {
             translations: row.try_get::<_, Json<_>>("translations")?.0,
             comments: reviews.0.into_iter().map(Comment::from).collect(),
             quantity,
+            min_quantity: row.try_get("min_quantity")?,
+            step_quantity: row.try_get("step_quantity")?,
+            attributes: match is_single {
+                true => row.try_get::<_, Option<Json<_>>>("attributes")?.map(|attributes| attributes.0),
+                false => None,
+            },
         };
         let language = item.translate(language)?;
         Ok((item, language))
@@ -173,6 +194,7 @@ impl Item {
             name: &self.name,
             price: self.price,
             discount: self.discount,
+            sale_price: self.sale_price,
             img: self.imgs.first().map(String::as_str),
         }
     }

@@ -31,7 +31,7 @@ pub use mail::{MailConfig, MailLogin, MailTls};
 pub use payments::{OrderLimits, PaymentsConfig, Rounding, UnitLimit};
 pub use reference::reference;
 pub use retention::{BooksConfig, RetentionConfig};
-pub use sections::{ImportConfig, ProxyProtocol, RateLimits, Reviewers, SessionConfig, Timeouts, TlsConfig};
+pub use sections::{ExchangeRate, ImportConfig, ProxyProtocol, RateLimits, Reviewers, SessionConfig, Timeouts, TlsConfig};
 
 use crate::foundation::secret::Secret;
 

@@ -13,6 +13,7 @@
 mod categories;
 mod category_tree;
 mod counts;
+mod currency;
 mod feed;
 mod file_time;
 mod json;
@@ -42,6 +43,7 @@ use crate::foundation::error::{Error, Result};
 use crate::platform::postgres;
 
 use counts::CountTime;
+use currency::Rates;
 pub(crate) use counts::complete;
 pub use file_time::parse_time;
 use merge::MergeRules;
@@ -121,7 +123,8 @@ pub async fn run(
     }
     let started_at = Instant::now();
     let now = client.query_one("select now()", &[]).await?.get(0);
-    let staged = stage::stage(&client, sources, options.replace, progress, report).await?;
+    let rates = Rates::new(&brand.import.rates);
+    let staged = stage::stage(&client, sources, options.replace, rates, progress, report).await?;
     let staging = started_at.elapsed();
     let times = count_times(brand, sources, &staged, options.stock_time, now, report);
     lock(&client, &brand.name).await?;

@@ -14,6 +14,7 @@ use futures_util::SinkExt;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
+use super::currency::Rates;
 use super::file_time::FileTime;
 use super::record::{CategoryRecord, ItemRecord, ProblemKind, ReadRecord, Record, RegionRecord, Stock, hashed_number};
 use super::report::ImportReport;
@@ -64,7 +65,7 @@ impl FileRecords {
 
 const CREATE_IMPORT_ITEM: &str = include_str!("create_import_item.sql");
 
-/// Reads all files into memory and the table `import_item`; complete ones clear the stock that they do not mention.
+/// Reads all files into memory and the table `import_item`, with prices in roubles where there are `rates`; complete ones clear the stock that they do not mention.
 ///
 /// # Errors
 /// A file that cannot be read completely, with its name and the reason.
@@ -72,6 +73,7 @@ pub(super) async fn stage(
     client: &Client,
     sources: &[ImportSource],
     is_complete: bool,
+    rates: Rates,
     progress: &ImportProgress,
     report: &mut ImportReport,
 ) -> Result<StagedRecords> {
@@ -85,9 +87,11 @@ pub(super) async fn stage(
             block: String::with_capacity(BLOCK_BYTES),
             staged: StagedRecords::default(),
             report: reader_report,
+            rates,
             is_complete,
         };
         let result = sources.iter().enumerate().try_for_each(|(file_no, source)| {
+            stager.rates.begin_file();
             let mut sink = |read| stager.add(file_no, read, &progress);
             read_file(source, &progress, &mut sink)
                 .map_err(|error| io::Error::other(format!("{}: {error}", source.path.display())))
@@ -120,6 +124,7 @@ struct Stager {
     block: String,
     staged: StagedRecords,
     report: ImportReport,
+    rates: Rates,
     /// Whether the files are complete (`--replace`).
     is_complete: bool,
 }
@@ -134,16 +139,21 @@ impl Stager {
             Ok(Record::Item(_)) => file.items += 1,
             Ok(Record::Region(_) | Record::Category(_)) => file.regions_and_categories += 1,
             Ok(Record::FileTime(time)) => file.time = Some(*time),
+            Ok(Record::Currency(_)) => {}
             Err(problem) => file.rejected += u64::from(problem.kind == ProblemKind::Rejected),
         }
         match read {
             Ok(Record::FileTime(_)) => {}
+            Ok(Record::Currency(currency)) => self.rates.add(currency),
             Ok(Record::Region(region)) => self.staged.regions.push(region),
             Ok(Record::Category(_)) if self.staged.categories.len() >= MAX_CATEGORIES => {
                 return Err(io::Error::other(format!("more than {MAX_CATEGORIES} categories")));
             }
             Ok(Record::Category(category)) => self.staged.categories.push(category),
-            Ok(Record::Item(item)) => {
+            Ok(Record::Item(mut item)) => {
+                if let Some(problem) = self.rates.convert(&mut item) {
+                    self.report.add(problem);
+                }
                 self.staged.items += 1;
                 progress.items_staged.fetch_add(1, Ordering::Relaxed);
                 write_row(&mut self.block, file_no, self.staged.items, &item, self.is_complete);
@@ -208,6 +218,11 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord, i
     row.text(item.currency.as_deref());
     row.plain(item.price);
     row.plain(item.discount);
+    row.plain(item.sale_price);
+    row.plain(item.min_quantity);
+    row.plain(item.step_quantity);
+    row.plain(item.purchase_price);
+    row.text(item.attributes.as_deref());
     row.plain(Some(has_stock));
     row.plain(Some(item.stock == Some(Stock::Available) && !has_stock));
     row.plain(quantity);

@@ -2,14 +2,17 @@
 //!
 //! A field that the feed does not have stays `None`, which leaves the shop's value unchanged.
 
-use rust_decimal::Decimal;
 use serde_json::json;
 
 use super::super::record::{ItemRecord, ProblemKind, Stock, natural_number, number_of};
-use super::super::{money, stock};
+use super::super::stock;
 use super::{html, text};
 use crate::catalog::CatalogId;
 use crate::foundation::vat;
+
+mod price;
+
+use price::Price;
 
 const MAX_NAME_CHARS: usize = 500;
 const MAX_DESCRIPTION_CHARS: usize = 20_000;
@@ -30,6 +33,7 @@ pub(super) enum Field {
     Title,
     Price,
     OldPrice,
+    PurchasePrice,
     Currency,
     Category,
     Picture,
@@ -45,6 +49,8 @@ pub(super) enum Field {
     StockQuantity,
     Quantity,
     Vat,
+    MinQuantity,
+    StepQuantity,
 }
 
 impl Field {
@@ -58,6 +64,7 @@ impl Field {
             "title" => Field::Title,
             "price" => Field::Price,
             "oldprice" => Field::OldPrice,
+            "purchase_price" => Field::PurchasePrice,
             "currencyId" => Field::Currency,
             "categoryId" => Field::Category,
             "picture" => Field::Picture,
@@ -73,6 +80,8 @@ impl Field {
             "stock_quantity" => Field::StockQuantity,
             "quantity" => Field::Quantity,
             "vat" => Field::Vat,
+            "min-quantity" | "min_quantity" | "minimum_order_quantity" => Field::MinQuantity,
+            "step-quantity" | "step_quantity" => Field::StepQuantity,
             _ => return None,
         })
     }
@@ -94,14 +103,6 @@ pub(super) struct Offer {
 
 /// What is reported of an offer that is imported, and how much of it is.
 pub(super) type Remark = (ProblemKind, &'static str);
-
-/// What decides the price that is paid.
-#[derive(Default)]
-struct Price {
-    list: Option<Decimal>,
-    discount: Option<Decimal>,
-    currency: Option<String>,
-}
 
 impl Offer {
     pub(super) fn add(&mut self, field: Field, text: String) {
@@ -143,6 +144,14 @@ impl Offer {
             stock = Some(Stock::Level("out"));
             remarks.push((ProblemKind::Incomplete, "price is only the lowest one (from=\"true\"): out of stock"));
         }
+        let [min_quantity, step_quantity] = [Field::MinQuantity, Field::StepQuantity].map(|field| {
+            self.lot(field).unwrap_or_else(|()| {
+                stock = stock.filter(|stock| stock.is_out()).or(Some(Stock::Level("out")));
+                let reason = "min-quantity or step-quantity is not a whole number from 1 to 999: out of stock";
+                remarks.push((ProblemKind::Incomplete, reason));
+                None
+            })
+        });
         let description = self.description();
         ItemRecord {
             number: natural_number(id),
@@ -154,8 +163,12 @@ impl Offer {
             description,
             description_fields: self.description_fields(),
             currency: price.currency,
-            price: price.list,
-            discount: price.discount,
+            price: price.unit.map(|unit| unit.list),
+            discount: price.unit.map(|unit| unit.discount),
+            sale_price: price.unit.and_then(|unit| unit.sale),
+            min_quantity,
+            step_quantity,
+            purchase_price: self.purchase_price(remarks),
             stock,
             vat: self.vat(remarks),
             photos: self.photos(),
@@ -201,53 +214,6 @@ impl Offer {
             }
         }
         categories
-    }
-
-    /// # Errors
-    /// The reason why the offer has no usable price.
-    fn price(&self, remarks: &mut Vec<Remark>) -> Result<Price, &'static str> {
-        let mut corrected = |remark| remarks.push((ProblemKind::Corrected, remark));
-        let currency = self.currency()?;
-        let with = |list, discount| Price { list: Some(list), discount: Some(discount), currency: currency.clone() };
-        let price = self.all(Field::Price).next().map(money::price).transpose()?;
-        let old = self.all(Field::OldPrice).find(|raw| !raw.trim().is_empty()).map(money::price);
-        let Some(price) = price else {
-            if old.is_some() {
-                corrected("oldprice without a price: ignored");
-            }
-            return Ok(Price { list: None, discount: None, currency });
-        };
-        let old = match old {
-            None => return Ok(with(price, Decimal::ZERO)),
-            Some(Ok(old)) if old > price => old,
-            Some(Ok(_) | Err("price is zero")) => {
-                corrected("oldprice is not above the price: ignored");
-                return Ok(with(price, Decimal::ZERO));
-            }
-            Some(Err(_)) => {
-                corrected("oldprice is not a usable number: ignored");
-                return Ok(with(price, Decimal::ZERO));
-            }
-        };
-        let mut discount = money::discount(old, price);
-        if discount == Decimal::ONE_HUNDRED {
-            // Rounding up must not make the item free.
-            corrected("discount would round to 100 %: 99 is used");
-            discount = Decimal::from(99);
-        }
-        Ok(with(money::list_price(old, price, discount), discount))
-    }
-
-    fn currency(&self) -> Result<Option<String>, &'static str> {
-        let Some(code) = self.first(Field::Currency, 10) else { return Ok(None) };
-        if money::is_rouble(&code) {
-            return Ok(Some("RUB".to_owned()));
-        }
-        let code = code.to_ascii_uppercase();
-        if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
-            return Err("currency is not three letters");
-        }
-        Ok(Some(code))
     }
 
     fn vat(&self, remarks: &mut Vec<Remark>) -> Option<&'static str> {

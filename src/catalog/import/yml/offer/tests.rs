@@ -27,9 +27,10 @@ fn name(inside: &str) -> Option<String> {
     item(inside).name
 }
 
-/// Price, discount and corrections.
+/// Price, discount and corrections, of an offer without a sale price.
 fn price(inside: &str) -> (Option<Decimal>, Option<Decimal>, Vec<String>) {
     let got = offers(&format!("<offer id='1'>{inside}</offer>"));
+    assert_eq!(got.items[0].sale_price, None, "{inside}");
     (got.items[0].price, got.items[0].discount, got.rejected)
 }
 
@@ -104,9 +105,37 @@ fn an_unusable_old_price_is_ignored_and_reported() {
 }
 
 #[test]
-fn a_discount_is_at_most_99_percent() {
-    let correction = "offer 1: discount would round to 100 %: 99 is used".to_owned();
-    assert_eq!(price("<price>1</price><oldprice>1000</oldprice>"), (number(100), number(99), vec![correction]));
+fn the_list_price_is_kept_beside_a_sale_price() {
+    for (price, old, percent) in [(1, 1000, 99), (15188, 20504, 25), (999, 1000, 0)] {
+        let got = item(&format!("<price>{price}</price><oldprice>{old}</oldprice>"));
+        assert_eq!((got.price, got.discount, got.sale_price), (number(old), number(percent), number(price)));
+    }
+}
+
+#[test]
+fn quantities_that_are_sold_at_once_are_read_or_the_item_is_out() {
+    let lots = |inside: &str| {
+        let got = item(inside);
+        (got.min_quantity, got.step_quantity, got.stock)
+    };
+    let units = Some(Stock::Count(50));
+    let count = "<count>50</count>";
+    for (elements, min, step) in [
+        ("<min-quantity>4</min-quantity><step-quantity>2.0</step-quantity>", Some(4), Some(2)),
+        ("<minimum_order_quantity> 10 </minimum_order_quantity>", Some(10), None),
+        ("<min-quantity/><step-quantity>1</step-quantity>", None, Some(1)),
+        ("", None, None),
+    ] {
+        assert_eq!(lots(&format!("{elements}{count}")), (min, step, units), "{elements}");
+    }
+    for elements in ["<min-quantity>0</min-quantity>", "<min-quantity>1000</min-quantity>", "<step-quantity>2,5</step-quantity>"]
+    {
+        let got = offers(&format!("<offer id='1'>{elements}{count}</offer>"));
+        let item = &got.items[0];
+        assert_eq!((item.min_quantity, item.step_quantity, item.stock), (None, None, Some(Stock::Level("out"))));
+        let reason = "min-quantity or step-quantity is not a whole number from 1 to 999: out of stock";
+        assert_eq!(got.rejected, [format!("offer 1: {reason}")], "{elements}");
+    }
 }
 
 #[test]
