@@ -150,7 +150,7 @@ impl Item {
             category_id: row.try_get("category_id")?,
             item_id: row.try_get("item_id")?,
             name: row.try_get("name")?,
-            imgs: photos.iter().map(|photo| photo.url.clone()).collect(),
+            imgs: photos.iter().filter(|photo| photo.kind.as_deref() != Some("video")).map(|photo| photo.url.clone()).collect(),
             photos,
             description: row.try_get("description")?,
             currency: row.try_get("currency")?,

@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 
 use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
+use crate::foundation::vat::VatNumbers;
 
 /// A shorter secret would make the ticket keys guessable.
 const MIN_TICKET_SECRET_BYTES: usize = 32;
@@ -61,6 +62,7 @@ pub struct ImportConfig {
     /// The share of a source's items that a complete import may hide.
     pub max_removed_percent: u32,
     pub rates: Vec<ExchangeRate>,
+    pub vat_numbers: VatNumbers,
 }
 
 /// How many roubles one unit of a currency is.
@@ -104,6 +106,17 @@ pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
             )
             .number(0..=100, 30),
         rates: exchange_rates(&section),
+        vat_numbers: section
+            .key(
+                "vat_numbers",
+                "What the numbers 5, 7 and 10 in `<vat>` of a feed mean: percentages, or the rates of Yandex's table (0 %, 20 %, 5 %). Ambiguous ones \
+                 are reported, and `[fiscal] vat` is used.",
+            )
+            .choice(&[
+                ("ambiguous", VatNumbers::Ambiguous),
+                ("percent", VatNumbers::Percent),
+                ("yandex", VatNumbers::Yandex),
+            ]),
     };
     section.finish();
     import

@@ -80,6 +80,8 @@ pub(super) struct ItemRow {
     rating: Decimal,
     priority: i32,
     regions: Vec<String>,
+    /// What the shop's feed adds for searches.
+    keywords: Option<String>,
 }
 
 /// Listed items in the order of their numbers, after this one.
@@ -115,6 +117,7 @@ impl ItemRow {
             rating: row.try_get("rating")?,
             priority: row.try_get("priority")?,
             regions: row.try_get("regions")?,
+            keywords: row.try_get("keywords")?,
         })
     }
 
@@ -127,7 +130,8 @@ impl ItemRow {
         decimals: u32,
     ) -> Option<IndexedItem> {
         let paid = money::paid_price(self.price, self.discount, self.sale_price, decimals) * Decimal::ONE_HUNDRED;
-        let (brands, fields) = split_fields(&self.fields);
+        let (brands, mut fields) = split_fields(&self.fields);
+        fields.extend(self.keywords);
         let mut texts = self.texts;
         for language in Language::ALL {
             let translation = self.translations.get(language.tag());

@@ -152,7 +152,7 @@ async fn packs_are_put_into_the_cart_and_paid_as_packs() {
                    "name": "Гвозди", "minQuantity": 4, "stepQuantity": 3})
         )
     );
-    browser.post("/cart", &order("pack", "70", &[(101, "10", Some(7))])).await.ok_json();
+    browser.post("/cart", &order("pack", "40", &[(101, "10", Some(4))])).await.ok_json();
     let too_few = browser.post("/cart", &json!({"itemID": 102})).await;
     assert_eq!((too_few.error_code(409).as_str(), &body_of(&too_few)["left"]), ("out_of_stock", &json!(3)));
 }

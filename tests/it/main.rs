@@ -31,6 +31,7 @@ mod idle_connections;
 mod import;
 mod import_bad_records;
 mod import_completeness;
+mod import_fields;
 mod import_prices;
 mod import_races;
 mod import_sources;

@@ -43,7 +43,6 @@ use crate::foundation::error::{Error, Result};
 use crate::platform::postgres;
 
 use counts::CountTime;
-use currency::Rates;
 pub(crate) use counts::complete;
 pub use file_time::parse_time;
 use merge::MergeRules;
@@ -123,8 +122,7 @@ pub async fn run(
     }
     let started_at = Instant::now();
     let now = client.query_one("select now()", &[]).await?.get(0);
-    let rates = Rates::new(&brand.import.rates);
-    let staged = stage::stage(&client, sources, options.replace, rates, progress, report).await?;
+    let staged = stage::stage(&client, sources, options.replace, &brand.import, progress, report).await?;
     let staging = started_at.elapsed();
     let times = count_times(brand, sources, &staged, options.stock_time, now, report);
     lock(&client, &brand.name).await?;

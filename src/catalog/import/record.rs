@@ -176,6 +176,8 @@ pub(crate) struct ItemRecord {
     pub stock: Option<Stock>,
     /// One of [`crate::foundation::vat::VAT_RATES`].
     pub vat: Option<&'static str>,
+    /// A number in place of `vat`, of which only the shop can say what it means.
+    pub vat_number: Option<u8>,
     /// 0-5.
     pub rating: Option<Decimal>,
     /// How many reviews the rating is the mean of.

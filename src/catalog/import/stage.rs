@@ -16,11 +16,15 @@ use tokio_postgres::Client;
 
 use super::currency::Rates;
 use super::file_time::FileTime;
-use super::record::{CategoryRecord, ItemRecord, ProblemKind, ReadRecord, Record, RegionRecord, Stock, hashed_number};
+use super::record::{
+    CategoryRecord, ItemRecord, ProblemKind, ReadRecord, Record, RecordProblem, RegionRecord, Stock, hashed_number,
+};
 use super::report::ImportReport;
 use super::{ImportProgress, ImportSource, read_file};
 use crate::catalog::CatalogId;
+use crate::config::ImportConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
+use crate::foundation::vat::VatNumbers;
 
 /// Size of a block of rows that is sent to the database.
 const BLOCK_BYTES: usize = 1 << 18;
@@ -65,7 +69,7 @@ impl FileRecords {
 
 const CREATE_IMPORT_ITEM: &str = include_str!("create_import_item.sql");
 
-/// Reads all files into memory and the table `import_item`, with prices in roubles where there are `rates`; complete ones clear the stock that they do not mention.
+/// Reads all files into memory and the table `import_item`, with prices in roubles where there is a rate; complete ones clear the stock that they do not mention.
 ///
 /// # Errors
 /// A file that cannot be read completely, with its name and the reason.
@@ -73,13 +77,14 @@ pub(super) async fn stage(
     client: &Client,
     sources: &[ImportSource],
     is_complete: bool,
-    rates: Rates,
+    config: &ImportConfig,
     progress: &ImportProgress,
     report: &mut ImportReport,
 ) -> Result<StagedRecords> {
     client.batch_execute(CREATE_IMPORT_ITEM).await?;
     let (blocks, mut queue) = mpsc::channel::<Bytes>(QUEUED_BLOCKS);
     let (sources, progress) = (sources.to_vec(), progress.clone());
+    let (rates, vat_numbers) = (Rates::new(&config.rates), config.vat_numbers);
     let reader_report = std::mem::take(report);
     let reading = tokio::task::spawn_blocking(move || {
         let mut stager = Stager {
@@ -88,6 +93,7 @@ pub(super) async fn stage(
             staged: StagedRecords::default(),
             report: reader_report,
             rates,
+            vat_numbers,
             is_complete,
         };
         let result = sources.iter().enumerate().try_for_each(|(file_no, source)| {
@@ -125,6 +131,7 @@ struct Stager {
     staged: StagedRecords,
     report: ImportReport,
     rates: Rates,
+    vat_numbers: VatNumbers,
     /// Whether the files are complete (`--replace`).
     is_complete: bool,
 }
@@ -151,9 +158,8 @@ impl Stager {
             }
             Ok(Record::Category(category)) => self.staged.categories.push(category),
             Ok(Record::Item(mut item)) => {
-                if let Some(problem) = self.rates.convert(&mut item) {
-                    self.report.add(problem);
-                }
+                let problems = [self.rates.convert(&mut item), resolve_vat(&mut item, self.vat_numbers)];
+                problems.into_iter().flatten().for_each(|problem| self.report.add(problem));
                 self.staged.items += 1;
                 progress.items_staged.fetch_add(1, Ordering::Relaxed);
                 write_row(&mut self.block, file_no, self.staged.items, &item, self.is_complete);
@@ -179,6 +185,15 @@ impl Stager {
         // The receiver is dropped only when the copy failed; `stage` returns the error of the copy instead of this one.
         self.blocks.blocking_send(block.into()).map_err(|_| io::Error::other("the copy to the database failed"))
     }
+}
+
+/// Replaces a number by the rate that it means to the brand, or returns what is to be reported of it.
+fn resolve_vat(item: &mut ItemRecord, numbers: VatNumbers) -> Option<RecordProblem> {
+    let number = item.vat_number.take()?;
+    item.vat = numbers.rate(number);
+    let label = item.id.clone().unwrap_or_default();
+    let reason = format!("vat {number} is ambiguous: ignored; say in [import] vat_numbers what it means");
+    item.vat.is_none().then(|| RecordProblem::corrected(label, reason))
 }
 
 /// One row in COPY's text format, with the columns of `CREATE_IMPORT_ITEM`.

@@ -26,6 +26,7 @@ use event_budget::EventBudget;
 /// The largest offer, and the largest XML event.
 const MAX_OFFER_BYTES: usize = 4 << 20;
 const MAX_DEPTH: usize = 100;
+const MAX_URL_BYTES: usize = 2048;
 /// An id has to fit into a database index.
 const MAX_ID_BYTES: usize = 200;
 const MAX_NAME_CHARS: usize = 500;
@@ -51,6 +52,8 @@ pub(super) fn read(reader: impl BufRead, sink: &mut dyn FnMut(ReadRecord) -> io:
         open_elements: Vec::new(),
         open_names: String::new(),
         text: String::new(),
+        shop_url: None,
+        skipped_translation: false,
         last_record: String::new(),
         category_ids: HashSet::new(),
         category_count: 0,
@@ -67,6 +70,9 @@ struct FeedReader<R> {
     open_names: String,
     /// The text of the current element.
     text: String,
+    shop_url: Option<String>,
+    /// Whether a text in another language was skipped inside an element of the current offer.
+    skipped_translation: bool,
     /// Names the place in error messages.
     last_record: String,
     /// Categories are few and are held in memory anyway; a repeated offer is found in the staging table.
@@ -119,6 +125,10 @@ impl<R: BufRead> FeedReader<R> {
                 }
                 (Section::Document, _) => return Err(self.malformed("the root is not <yml_catalog>")),
                 (Section::Catalog, "shop") => path.push(Section::Shop),
+                (Section::Shop, "url") => {
+                    self.read_text(false, MAX_URL_BYTES)?;
+                    self.shop_url = Some(text::line(&self.text)).filter(|url| !url.is_empty());
+                }
                 (Section::Catalog | Section::Shop, "categories") => path.push(Section::Categories),
                 (Section::Catalog | Section::Shop, "offers") => path.push(Section::Offers),
                 (Section::Catalog | Section::Shop, "currencies") => path.push(Section::Currencies),
@@ -136,7 +146,7 @@ impl<R: BufRead> FeedReader<R> {
                     self.read_category(attributes, sink)?;
                 }
                 (Section::Offers, "offer") => {
-                    let attributes = attributes(&start, ["id", "available"]);
+                    let attributes = attributes(&start, ["id", "available", "group_id"]);
                     let attributes = attributes.map_err(|error| self.malformed(&error))?;
                     self.read_offer(attributes, sink)?;
                 }
@@ -245,6 +255,10 @@ impl<R: BufRead> FeedReader<R> {
                 Event::Text(text) => out.push_str(&text),
                 Event::CData(text) => out.push_str(&text),
                 Event::GeneralRef(reference) => text::push_reference(&mut out, &reference),
+                Event::Start(start) if is_in_another_language(&start) => {
+                    self.skip_element()?;
+                    self.skipped_translation = true;
+                }
                 Event::Start(start) => {
                     nested += 1;
                     if keep_markup {
@@ -284,6 +298,12 @@ fn attributes<const N: usize>(start: &BytesStart, names: [&str; N]) -> Result<[O
         }
     }
     Ok(values)
+}
+
+/// Whether the attribute `lang` says so.
+fn is_in_another_language(start: &BytesStart) -> bool {
+    let [language] = attributes(start, ["lang"]).unwrap_or_default();
+    language.is_some_and(|language| !matches!(language.trim().to_ascii_lowercase().get(..2), None | Some("ru")))
 }
 
 fn record_name(kind: &str, id: &str) -> String {
