@@ -194,7 +194,8 @@ fn promotions_unknown_elements_and_misplaced_offers_are_ignored() {
     assert_eq!(got.items.len(), 2);
     let first = &got.items[0];
     assert_eq!((first.name.as_deref(), first.price, &first.photos), (Some("Раз"), Some(10.into()), &None));
-    assert_eq!(first.description_fields, None);
+    let condition = r#"[{"key":"Состояние","value":"подержанный"}]"#;
+    assert_eq!(first.description_fields.as_deref(), Some(condition));
     assert_eq!(got.items[1].number, Some(4));
 }
 
