@@ -9,7 +9,7 @@ alter table item
     add column step_quantity  integer,
     -- what the shop pays for one unit, in the currency of the item; no endpoint of the API returns it
     add column purchase_price numeric(14, 2),
-    -- what programs read of a feed: {"url", "groupId", "keywords", "delivery", …}
+    -- what programs read of a feed, none of it an endpoint returns: {"url", "groupId", "keywords", "delivery", …}
     add column attributes     jsonb not null default '{}';
 -- Every row has the defaults: no scan, and so no long lock.
 alter table item
@@ -32,7 +32,8 @@ end;
 -- Whether `quantity` units are sold at once.
 create function item_sells(quantity integer, min_quantity integer, step_quantity integer)
 returns boolean language sql immutable parallel safe
-return item_next_quantity(quantity - 1, min_quantity, step_quantity) = quantity;
+return quantity >= coalesce(min_quantity, step_quantity, 1)
+   and (quantity - coalesce(min_quantity, step_quantity, 1)) % coalesce(step_quantity, 1) = 0;
 
 -- what the front end took the payment's amount for, within the tolerance; null: a payment of the version before this one
 alter table payment add column stated_amount numeric(14, 2);

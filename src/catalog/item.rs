@@ -60,9 +60,6 @@ pub struct Item {
     /// Of the quantities above the smallest one.
     #[serde(skip_serializing_if = "Option::is_none")]
     step_quantity: Option<i32>,
-    /// What programs read, of a single item: passed through as the database returns it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<Box<RawValue>>,
 }
 
 /// An item as suggestions show it.
@@ -150,7 +147,7 @@ impl Item {
             category_id: row.try_get("category_id")?,
             item_id: row.try_get("item_id")?,
             name: row.try_get("name")?,
-            imgs: photos.iter().filter(|photo| photo.kind.as_deref() != Some("video")).map(|photo| photo.url.clone()).collect(),
+            imgs: photos.iter().filter(|photo| photo.video.as_ref() != Some(&photo.url)).map(|photo| photo.url.clone()).collect(),
             photos,
             description: row.try_get("description")?,
             currency: row.try_get("currency")?,
@@ -177,10 +174,6 @@ impl Item {
             quantity,
             min_quantity: row.try_get("min_quantity")?,
             step_quantity: row.try_get("step_quantity")?,
-            attributes: match is_single {
-                true => row.try_get::<_, Option<Json<_>>>("attributes")?.map(|attributes| attributes.0),
-                false => None,
-            },
         };
         let language = item.translate(language)?;
         Ok((item, language))

@@ -1,6 +1,6 @@
 -- Returns the listed item with number $1 or id $2 in region $3 (null: anywhere) as a row of item_card, with its newest hundred reviews
 -- and questions. Every row is found by a primary key or unique index, reviews and questions by the index that gives their order.
-select i.*, (select nullif(a.attributes, '{}') from item a where a.item_id = l.item_id) as attributes,
+select i.*,
        (select coalesce(jsonb_agg(to_jsonb(newest) order by newest.position), '[]')
         from (select r.id, r.rating, r.content, r.author, r.answer, r.created_at, r.verified,
                      row_number() over (order by r.created_at desc nulls last, r.review_id desc) as position

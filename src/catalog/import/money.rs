@@ -100,8 +100,8 @@ impl UnitPrice {
         UnitPrice { list, discount: Decimal::ZERO, sale: None }
     }
 
-    /// The list price as the shop gives it, and what is paid. The discount in whole percent is rounded down, so that nobody who computes
-    /// the price from it sees less than what is paid.
+    /// The list price as the shop gives it, and what is paid. The discount in whole percent is rounded down, so that the price
+    /// which a front end computes from it is never below what is paid.
     pub(super) fn reduced(list: Decimal, paid: Decimal) -> UnitPrice {
         let discount = ((list - paid) * Decimal::ONE_HUNDRED / list).floor();
         UnitPrice { list, discount, sale: Some(paid) }.normalized()

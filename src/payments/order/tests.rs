@@ -124,7 +124,7 @@ fn a_sale_price_is_paid_and_the_discounted_price_may_be_stated() {
     for (amount, price) in [("2598", "1299"), ("1999", "999"), ("2000.49", "1299"), ("1998", "1000")] {
         assert_eq!(of_two(amount, price, "999"), Err(json!(1998)), "{amount} {price}");
     }
-    assert_eq!(of_two("2000.46", "1299", "1100"), Err(json!(2200)), "nobody pays more than was shown");
+    assert_eq!(of_two("2000.46", "1299", "1100"), Err(json!(2200)), "no visitor pays more than was shown");
 }
 
 #[test]

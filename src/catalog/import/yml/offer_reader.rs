@@ -4,9 +4,9 @@ use std::io::{self, BufRead};
 
 use quick_xml::events::Event;
 
-use super::super::record::{ReadRecord, Record, RecordProblem};
+use super::super::record::{NAMELESS_ITEM, ReadRecord, Record, RecordProblem};
 use super::offer::{DeliveryOption, Field, Offer, is_translation};
-use super::{FeedReader, MAX_OFFER_BYTES, NO_ITEM, attributes, record_name, text, too_long};
+use super::{FeedReader, MAX_OFFER_BYTES, attributes, record_name, text, too_long};
 use crate::catalog::CatalogId;
 
 impl<R: BufRead> FeedReader<R> {
@@ -27,7 +27,7 @@ impl<R: BufRead> FeedReader<R> {
         };
         if let Some(reason) = reason {
             self.skip_element()?;
-            return sink(Err(RecordProblem::rejected(self.last_record.clone(), reason).with_item(NO_ITEM)));
+            return sink(Err(RecordProblem::rejected(self.last_record.clone(), reason).with_item(Some(NAMELESS_ITEM))));
         }
         let id = id.unwrap_or_default();
         let item = Some(CatalogId::Id(format!("item_{id}")));

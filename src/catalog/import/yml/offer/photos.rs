@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::super::super::record::ProblemKind;
 use super::super::text;
-use super::{Field, Offer, Remark};
+use super::{Field, Offer, OfferProblem};
 
 const MAX_URL_CHARS: usize = 2048;
 const MAX_PHOTOS: usize = 50;
 
 impl Offer {
     /// The pictures, and after them the videos, as a JSON array.
-    pub(super) fn photos(&self, remarks: &mut Vec<Remark>) -> Option<String> {
+    pub(super) fn photos(&self, remarks: &mut Vec<OfferProblem>) -> Option<String> {
         let pictures = self.urls(Field::Picture, remarks);
         let videos = self.urls(Field::Video, remarks);
         let picture = |url: &String| json!({ "url": url });
@@ -25,7 +25,7 @@ impl Offer {
         self.all(Field::Url).find_map(|url| resolve(&text::line(url), self.shop_url.as_deref()))
     }
 
-    fn urls(&self, field: Field, remarks: &mut Vec<Remark>) -> Vec<String> {
+    fn urls(&self, field: Field, remarks: &mut Vec<OfferProblem>) -> Vec<String> {
         let mut urls: Vec<String> = Vec::new();
         let mut is_any_unusable = false;
         for texts in self.all(field).map(text::line) {

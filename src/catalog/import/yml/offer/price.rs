@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 
 use super::super::super::money::{self, UnitPrice};
 use super::super::super::record::{MAX_LOT, ProblemKind};
-use super::{Field, Offer, Remark};
+use super::{Field, Offer, OfferProblem};
 
 /// What decides the price that is paid.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(super) struct Price {
 impl Offer {
     /// # Errors
     /// The reason why the offer has no usable price.
-    pub(super) fn price(&self, remarks: &mut Vec<Remark>) -> Result<Price, &'static str> {
+    pub(super) fn price(&self, remarks: &mut Vec<OfferProblem>) -> Result<Price, &'static str> {
         let mut corrected = |remark| remarks.push((ProblemKind::Corrected, remark));
         let currency = self.currency()?;
         let with = |unit| Ok(Price { unit, currency });
@@ -48,7 +48,7 @@ impl Offer {
     }
 
     /// What the shop pays for the item.
-    pub(super) fn purchase_price(&self, remarks: &mut Vec<Remark>) -> Option<Decimal> {
+    pub(super) fn purchase_price(&self, remarks: &mut Vec<OfferProblem>) -> Option<Decimal> {
         let text = self.all(Field::PurchasePrice).find(|raw| !raw.trim().is_empty())?;
         let price = money::price(text).ok();
         if price.is_none() {
