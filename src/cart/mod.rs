@@ -110,12 +110,7 @@ pub(crate) async fn set_quantity(cx: &RequestContext, owner: &Owner, item_id: i6
     outcome.into_result()
 }
 
-fn line_change<'a>(
-    cx: &'a RequestContext,
-    owner: &'a Owner,
-    item_id: i64,
-    quantity: Option<i32>,
-) -> LineChange<'a> {
+fn line_change<'a>(cx: &'a RequestContext, owner: &'a Owner, item_id: i64, quantity: Option<i32>) -> LineChange<'a> {
     LineChange { owner, item_id, quantity, region: cx.region.as_deref(), now: cx.now() }
 }
 

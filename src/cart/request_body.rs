@@ -11,7 +11,10 @@ use crate::http::request::{self, MAX_SAFE_INTEGER};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CartPost {
     /// `quantity`: `None` where the body has none.
-    Add { item_id: i64, quantity: Option<i32> },
+    Add {
+        item_id: i64,
+        quantity: Option<i32>,
+    },
     Payment,
 }
 
@@ -136,7 +139,10 @@ mod tests {
             }
             match parse_post(input) {
                 Ok(CartPost::Add { item_id, quantity }) => {
-                    assert!(ids.contains(&item_id) && quantity.is_none_or(|quantity| (1..=MAX_QUANTITY).contains(&quantity)));
+                    assert!(
+                        ids.contains(&item_id)
+                            && quantity.is_none_or(|quantity| (1..=MAX_QUANTITY).contains(&quantity))
+                    );
                     let again = posted(&json!({"itemID": item_id, "quantity": quantity})).expect("accepted before");
                     assert_eq!(again, CartPost::Add { item_id, quantity });
                     "addition".to_owned()

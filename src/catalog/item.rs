@@ -147,7 +147,11 @@ impl Item {
             category_id: row.try_get("category_id")?,
             item_id: row.try_get("item_id")?,
             name: row.try_get("name")?,
-            imgs: photos.iter().filter(|photo| photo.video.as_ref() != Some(&photo.url)).map(|photo| photo.url.clone()).collect(),
+            imgs: photos
+                .iter()
+                .filter(|photo| photo.video.as_ref() != Some(&photo.url))
+                .map(|photo| photo.url.clone())
+                .collect(),
             photos,
             description: row.try_get("description")?,
             currency: row.try_get("currency")?,

@@ -132,10 +132,14 @@ pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
 fn exchange_rates(section: &Section<'_, '_>) -> Vec<ExchangeRate> {
     let help = "Roubles for one unit of a currency, for files that have prices in it and no rate of their own. Without a rate such an item is \
                 shown and cannot be bought.";
-    let texts = section.key("rates", help).values("such as `USD=92.50`").optional_strings("[\"USD=92.50\", \"KZT=0.18\"]");
+    let texts =
+        section.key("rates", help).values("such as `USD=92.50`").optional_strings("[\"USD=92.50\", \"KZT=0.18\"]");
     let rates: Vec<ExchangeRate> = texts.iter().filter_map(|text| ExchangeRate::parse(text)).collect();
     if rates.len() < texts.len() {
-        section.problem("rates", "expected texts such as \"USD=92.50\": three capital letters and the roubles for one unit, up to 1000000");
+        section.problem(
+            "rates",
+            "expected texts such as \"USD=92.50\": three capital letters and the roubles for one unit, up to 1000000",
+        );
     }
     rates
 }

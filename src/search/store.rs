@@ -1,7 +1,7 @@
 //! SQL of the search: the items and categories of the index, and the search in the database while there is no index.
 
-use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 use serde_json::Value;
 use tokio_postgres::{Client, Row};
 

@@ -36,11 +36,17 @@ async fn fields_of_a_feed_are_shown_found_and_exported() {
     assert_eq!(item["descriptionFields"], fields);
     // Waits until the index is built.
     client.json("/category/71/facets").await;
-    let found = client.json("/searchitems?exact=true&search=%D0%BC%D0%B0%D1%80%D0%B0%D1%84%D0%BE%D0%BD%D0%BA%D0%B8").await;
+    let found =
+        client.json("/searchitems?exact=true&search=%D0%BC%D0%B0%D1%80%D0%B0%D1%84%D0%BE%D0%BD%D0%BA%D0%B8").await;
     assert_eq!(found["items"][0]["itemID"], 101, "by its keyword");
-    for path in ["/item/101", "/category/71", "/searchitems?search=%D0%BA%D1%80%D0%BE%D1%81%D1%81%D0%BE%D0%B2%D0%BA%D0%B8"] {
+    for path in
+        ["/item/101", "/category/71", "/searchitems?search=%D0%BA%D1%80%D0%BE%D1%81%D1%81%D0%BE%D0%B2%D0%BA%D0%B8"]
+    {
         let text = client.json(path).await.to_string();
-        assert!(!text.contains("500.5") && !text.contains("urchase") && !text.contains("attributes"), "{path} shows what the shop pays: {text}");
+        assert!(
+            !text.contains("500.5") && !text.contains("urchase") && !text.contains("attributes"),
+            "{path} shows what the shop pays: {text}"
+        );
     }
     let shop = exported(&site, "dexar");
     let exported_item = &shop["items"][0];
@@ -54,7 +60,8 @@ async fn fields_of_a_feed_are_shown_found_and_exported() {
 fn a_complete_feed_clears_what_it_leaves_out_and_a_delta_does_not() {
     let site = Site::new(&["dexar"]);
     site.import_text("dexar", "feed.xml", FEED, &[]).success();
-    let delta = FEED.replace("<keywords>марафонки</keywords>", "").replace("<adult>true</adult>", "<adult>false</adult>");
+    let delta =
+        FEED.replace("<keywords>марафонки</keywords>", "").replace("<adult>true</adult>", "<adult>false</adult>");
     site.import_text("dexar", "delta.xml", &delta, &[]).success();
     let attributes = |shop: &Value| shop["items"][0]["attributes"].clone();
     let kept = attributes(&exported(&site, "dexar"));
@@ -69,7 +76,10 @@ fn numbers_of_vat_mean_what_the_brand_says() {
     let feed = |number: u8| FEED.replace("<vat>NO_VAT</vat>", &format!("<vat>{number}</vat>"));
     let mut site = Site::new(&["dexar"]);
     let output = site.import_text("dexar", "feed.xml", feed(5), &[]).success();
-    assert!(output.contains("vat 5 is ambiguous: ignored; say in [import] vat_numbers what it means (item_101)"), "{output}");
+    assert!(
+        output.contains("vat 5 is ambiguous: ignored; say in [import] vat_numbers what it means (item_101)"),
+        "{output}"
+    );
     let vat = |site: &Site| exported(site, "dexar")["items"][0].get("vat").cloned();
     assert_eq!(vat(&site), None);
     for (meaning, number, rate) in [("percent", 5, "vat5"), ("percent", 10, "vat10"), ("yandex", 7, "vat20")] {

@@ -73,7 +73,10 @@ async fn a_price_without_an_old_one_ends_the_sale() {
     let full = feed("", &offer(101, "Кроссовки", "<price>1299</price>"));
     shop.site.import_text("dexar", "full.xml", full, &["--older"]).success();
     let item = shop.item(101).await;
-    assert_eq!(members(&item, &["price", "discount", "salePrice"]), json!({"price": 1299, "discount": 0, "salePrice": null}));
+    assert_eq!(
+        members(&item, &["price", "discount", "salePrice"]),
+        json!({"price": 1299, "discount": 0, "salePrice": null})
+    );
 }
 
 /// Pays two pairs as a front end that computes this amount from this price of one pair.
@@ -108,7 +111,8 @@ async fn a_sale_price_is_paid_by_every_front_end() {
 #[tokio::test]
 async fn packs_are_put_into_the_cart_and_paid_as_packs() {
     let pack = "<price>10</price><count>20</count><min-quantity>4</min-quantity><step-quantity>3</step-quantity>";
-    let (shop, _) = shop_with(&feed("", &[offer(101, "Гвозди", pack), offer(102, "Болты", &pack.replace("20", "3"))].concat()));
+    let (shop, _) =
+        shop_with(&feed("", &[offer(101, "Гвозди", pack), offer(102, "Болты", &pack.replace("20", "3"))].concat()));
     assert_eq!(
         members(&shop.item(101).await, &["minQuantity", "stepQuantity"]),
         json!({"minQuantity": 4, "stepQuantity": 3})
@@ -197,9 +201,8 @@ async fn prices_in_other_currencies_are_in_roubles_or_not_for_sale() {
     }
     let gateway = site.start();
     let client = gateway.client("dexar");
-    let price = async |id| {
-        members(&client.json(&format!("/item/{id}")).await, &["price", "discount", "salePrice", "currency"])
-    };
+    let price =
+        async |id| members(&client.json(&format!("/item/{id}")).await, &["price", "discount", "salePrice", "currency"]);
     let rub = |price: &str, discount: u32, sale: &str| -> Value {
         let text = format!("{{\"price\":{price},\"discount\":{discount},\"salePrice\":{sale},\"currency\":\"RUB\"}}");
         serde_json::from_str(&text).expect("JSON")

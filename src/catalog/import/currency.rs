@@ -57,7 +57,8 @@ impl Rates {
         let label = item.id.clone().unwrap_or_else(|| format!("item {}", item.number.unwrap_or_default()));
         let price = UnitPrice { list, discount: item.discount.unwrap_or_default(), sale: item.sale_price };
         let Some((rate, price)) = rate.and_then(|rate| Some((rate, price.converted(rate)?))) else {
-            let reason = format!("is priced in {currency}, and neither the file nor the brand has a rate: shown, not for sale");
+            let reason =
+                format!("is priced in {currency}, and neither the file nor the brand has a rate: shown, not for sale");
             return Some(RecordProblem::corrected(label, reason));
         };
         item.currency = Some(ROUBLE.to_owned());

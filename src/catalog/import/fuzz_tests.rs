@@ -56,7 +56,12 @@ fn assert_item(item: &ItemRecord) {
     let within = |value: Option<Decimal>, max: Decimal, places: u32| {
         value.is_none_or(|value| value >= Decimal::ZERO && value <= max && value.normalize().scale() <= places)
     };
-    assert!(within(item.price, MAX_PRICE, 2) && within(item.sale_price, MAX_PRICE, 2) && within(item.discount, Decimal::ONE_HUNDRED, 2), "{item:?}");
+    assert!(
+        within(item.price, MAX_PRICE, 2)
+            && within(item.sale_price, MAX_PRICE, 2)
+            && within(item.discount, Decimal::ONE_HUNDRED, 2),
+        "{item:?}"
+    );
     assert!(within(item.rating, Decimal::from(5), 1), "{item:?}");
     assert!(!matches!(item.stock, Some(Stock::Count(..0))), "{item:?}");
     let is_currency = |code: &String| code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase());

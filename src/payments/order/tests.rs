@@ -118,7 +118,9 @@ fn a_sale_price_is_paid_and_the_discounted_price_may_be_stated() {
         priced.map(|(lines, amount)| (lines[0].price, amount)).map_err(|error| error.data["amount"].clone())
     };
     // 1299 minus 23 % is 1000.23.
-    for (amount, price) in [("1998", "999"), ("1998", "1299"), ("2000.46", "1000.23"), ("2000.46", "1299"), ("2000.44", "999")] {
+    for (amount, price) in
+        [("1998", "999"), ("1998", "1299"), ("2000.46", "1000.23"), ("2000.46", "1299"), ("2000.44", "999")]
+    {
         assert_eq!(of_two(amount, price, "999"), Ok((decimal("999"), decimal("1998"))), "{amount} {price}");
     }
     for (amount, price) in [("2598", "1299"), ("1999", "999"), ("2000.49", "1299"), ("1998", "1000")] {

@@ -154,7 +154,9 @@ fn price(fields: &mut Fields) -> Result<Price, String> {
 /// A number of units of which a cart may hold so many.
 fn units(fields: &mut Fields, key: &str) -> Result<Option<i32>, String> {
     match fields.integer(key)? {
-        Some(units) if !(1..=MAX_LOT).contains(&units) => Err(format!("{key}: expected a whole number from 1 to {MAX_LOT}")),
+        Some(units) if !(1..=MAX_LOT).contains(&units) => {
+            Err(format!("{key}: expected a whole number from 1 to {MAX_LOT}"))
+        }
         units => Ok(units),
     }
 }

@@ -175,7 +175,11 @@ fn a_sale_price_belongs_to_a_price_and_is_below_the_discounted_one() {
         (r#""price":1299"#, None, None),
     ] {
         let item = the_item(&format!("{{\"itemID\":1,{members}}}"));
-        assert_eq!((item.defect, item.discount, item.sale_price), (None, discount.map(Decimal::from), sale), "{members}");
+        assert_eq!(
+            (item.defect, item.discount, item.sale_price),
+            (None, discount.map(Decimal::from), sale),
+            "{members}"
+        );
     }
     let text = r#"{"itemID":1,"minQuantity":0,"stepQuantity":1000,"purchasePrice":-1,"attributes":[]}"#;
     let defects = the_item(text).defect.expect("defects");

@@ -330,9 +330,8 @@ impl Offer {
 pub(super) fn is_translation(element: &str) -> bool {
     const NAMES: [&str; 8] =
         ["name", "description", "short_description", "title", "model", "vendor", "keywords", "sales_notes"];
-    const LANGUAGES: [&str; 18] = [
-        "ua", "uk", "en", "hy", "am", "kz", "kk", "by", "be", "uz", "ka", "ge", "ro", "pl", "de", "az", "tr", "ru",
-    ];
+    const LANGUAGES: [&str; 18] =
+        ["ua", "uk", "en", "hy", "am", "kz", "kk", "by", "be", "uz", "ka", "ge", "ro", "pl", "de", "az", "tr", "ru"];
     let parts = element.rsplit_once('_');
     parts.is_some_and(|(name, language)| NAMES.contains(&name) && LANGUAGES.contains(&language))
 }

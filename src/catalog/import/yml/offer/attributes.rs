@@ -22,7 +22,15 @@ impl Offer {
             }
         };
         add("url", self.url().map(Value::from));
-        add("groupId", self.group_id.as_deref().map(text::line).filter(|id| !id.is_empty()).or_else(|| line(Field::GroupId)).map(Value::from));
+        add(
+            "groupId",
+            self.group_id
+                .as_deref()
+                .map(text::line)
+                .filter(|id| !id.is_empty())
+                .or_else(|| line(Field::GroupId))
+                .map(Value::from),
+        );
         for (name, field) in [
             ("vendor", Field::Vendor),
             ("vendorCode", Field::VendorCode),
@@ -47,13 +55,14 @@ impl Offer {
         ] {
             add(name, line(field).map(|text| flag(&text).map_or(Value::from(text), Value::from)));
         }
-        let condition = [
-            ("type", Field::ConditionType),
-            ("quality", Field::ConditionQuality),
-            ("reason", Field::ConditionReason),
-        ];
+        let condition =
+            [("type", Field::ConditionType), ("quality", Field::ConditionQuality), ("reason", Field::ConditionReason)];
         add("condition", object(condition.map(|(name, field)| (name, line(field)))));
-        add("age", object([("value", line(Field::Age)), ("unit", line(Field::AgeUnit))]).filter(|age| age.get("value").is_some()));
+        add(
+            "age",
+            object([("value", line(Field::Age)), ("unit", line(Field::AgeUnit))])
+                .filter(|age| age.get("value").is_some()),
+        );
         add("deliveryOptions", options(&self.delivery_options));
         add("pickupOptions", options(&self.pickup_options));
         (!members.is_empty()).then(|| Value::Object(members).to_string())

@@ -131,8 +131,9 @@ fn period(text: &str) -> String {
         while !rest.is_empty() {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0)?;
             let (number, unit) = rest.split_at(digits);
-            let (letter, word) =
-                [("Y", "г."), ("M", "мес."), ("W", "нед."), ("D", "дн.")].into_iter().find(|(of, _)| unit.starts_with(of))?;
+            let (letter, word) = [("Y", "г."), ("M", "мес."), ("W", "нед."), ("D", "дн.")]
+                .into_iter()
+                .find(|(of, _)| unit.starts_with(of))?;
             parts.push(format!("{number} {word}"));
             rest = &unit[letter.len()..];
         }

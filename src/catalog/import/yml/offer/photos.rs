@@ -62,7 +62,10 @@ fn resolve(url: &str, shop_url: Option<&str>) -> Option<String> {
         }
         match url.strip_prefix('/') {
             Some(rest) => format!("{scheme}://{host}/{rest}"),
-            None => format!("{scheme}://{host}/{}{url}", path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"))),
+            None => format!(
+                "{scheme}://{host}/{}{url}",
+                path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"))
+            ),
         }
     };
     let resolved = resolved.replace(' ', "%20");

@@ -128,7 +128,8 @@ fn quantities_that_are_sold_at_once_are_read_or_the_item_is_out() {
     ] {
         assert_eq!(lots(&format!("{elements}{count}")), (min, step, units), "{elements}");
     }
-    for elements in ["<min-quantity>0</min-quantity>", "<min-quantity>1000</min-quantity>", "<step-quantity>2,5</step-quantity>"]
+    for elements in
+        ["<min-quantity>0</min-quantity>", "<min-quantity>1000</min-quantity>", "<step-quantity>2,5</step-quantity>"]
     {
         let got = offers(&format!("<offer id='1'>{elements}{count}</offer>"));
         let item = &got.items[0];
@@ -195,7 +196,8 @@ fn photos_are_split_and_deduplicated_in_order() {
          <picture>http://</picture><picture>http://a/my \"5\".jpg</picture><picture>http://a/1.jpg</picture>
          <video>https://a/6.mp4</video></offer>",
     );
-    let expected = r#"[{"url":"http://a/1.jpg"},{"url":"HTTPS://б.рф/2.jpg?x=1&y=2"},{"url":"https://a/3.jpg"},"#.to_owned()
+    let expected = r#"[{"url":"http://a/1.jpg"},{"url":"HTTPS://б.рф/2.jpg?x=1&y=2"},{"url":"https://a/3.jpg"},"#
+        .to_owned()
         + r#"{"url":"http://a/my%20\"5\".jpg"},{"type":"video","url":"https://a/6.mp4","video":"https://a/6.mp4"}]"#;
     let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
     assert_eq!(got.items[0].photos.as_deref().map(json), Some(json(&expected)));
@@ -240,7 +242,9 @@ fn elements_in_other_languages_are_left_out_and_reported() {
         assert_eq!(got.items, [expected], "{inside}");
         assert_eq!(got.rejected, ["offer 1: has elements in another language (such as name_ua): left out"]);
     }
-    let both = offers("<offer id='1'><param name='a'><value lang='ru'>кожа</value><value lang='uk'>шкіра</value></param></offer>");
+    let both = offers(
+        "<offer id='1'><param name='a'><value lang='ru'>кожа</value><value lang='uk'>шкіра</value></param></offer>",
+    );
     let fields = both.items[0].description_fields.as_deref();
     assert_eq!(fields, Some(r#"[{"key":"a","value":"кожа"}]"#));
     assert_eq!(item("<model_id>5</model_id><x_y>1</x_y>").name, None);
