@@ -7,7 +7,9 @@
 //!   checks it in its own statement, so concurrent writes either both succeed within it or are rejected.
 //! - What can be put in can be paid: at most [`MAX_LINES`] lines, of items that are sold in RUB and available in the region.
 
+mod lot_size;
 mod request_body;
+pub(crate) use lot_size::LotSize;
 pub(crate) use request_body::{CartPost, parse_post};
 pub(crate) mod http;
 mod store;
@@ -50,6 +52,8 @@ enum Outcome {
     },
     /// The item is not available in the caller's region.
     NotInRegion,
+    /// The item is not sold in this quantity.
+    QuantityNotSold(LotSize),
     /// The item is priced in another currency than RUB.
     CurrencyNotSupported,
     /// The cart has [`MAX_LINES`] lines of other items.
@@ -72,6 +76,7 @@ impl Outcome {
             Outcome::NotInRegion => {
                 Err(Error::conflict("not_in_region", "This item is not available in the selected region."))
             }
+            Outcome::QuantityNotSold(lot_size) => Err(lot_size.error("This item")),
             Outcome::CurrencyNotSupported => {
                 Err(Error::unprocessable("currency_not_supported", "Only items in RUB can be paid here."))
             }
@@ -80,13 +85,13 @@ impl Outcome {
     }
 }
 
-/// Adds units of an item to the cart.
+/// Adds units of an item to the cart; `None`: as few as the item is sold in.
 ///
 /// # Errors
 /// 404 for an item that does not exist or is hidden; 409 with `left` above what is available to the owner, for an item that is not
-/// available in the region, and for a new line of a full cart; 422 for an item in another currency; 400 for a sum above
-/// [`MAX_QUANTITY`].
-pub(crate) async fn add(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: i32) -> Result<()> {
+/// available in the region, and for a new line of a full cart; 422 for an item in another currency, and for a sum that the item is not
+/// sold in; 400 for a sum above [`MAX_QUANTITY`].
+pub(crate) async fn add(cx: &RequestContext, owner: &Owner, item_id: i64, quantity: Option<i32>) -> Result<()> {
     let outcome = store::add(&cx.brand.postgres().await?, &line_change(cx, owner, item_id, quantity)).await?;
     outcome.into_result()
 }
@@ -101,11 +106,11 @@ pub(crate) async fn set_quantity(cx: &RequestContext, owner: &Owner, item_id: i6
         let removed = store::remove(&client, owner, &[item_id]).await?;
         return if removed == 0 { Outcome::LineNotFound.into_result() } else { Ok(()) };
     }
-    let outcome = store::set_quantity(&client, &line_change(cx, owner, item_id, quantity)).await?;
+    let outcome = store::set_quantity(&client, &line_change(cx, owner, item_id, Some(quantity))).await?;
     outcome.into_result()
 }
 
-fn line_change<'a>(cx: &'a RequestContext, owner: &'a Owner, item_id: i64, quantity: i32) -> LineChange<'a> {
+fn line_change<'a>(cx: &'a RequestContext, owner: &'a Owner, item_id: i64, quantity: Option<i32>) -> LineChange<'a> {
     LineChange { owner, item_id, quantity, region: cx.region.as_deref(), now: cx.now() }
 }
 

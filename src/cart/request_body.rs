@@ -10,7 +10,11 @@ use crate::http::request::{self, MAX_SAFE_INTEGER};
 /// The two operations of `POST /cart`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CartPost {
-    Add { item_id: i64, quantity: i32 },
+    /// `quantity`: `None` where the body has none.
+    Add {
+        item_id: i64,
+        quantity: Option<i32>,
+    },
     Payment,
 }
 
@@ -23,7 +27,7 @@ pub(crate) fn parse_post(body: &[u8]) -> Result<CartPost> {
     let has = |key: &str| body.get(key).is_some_and(|value| !value.is_null());
     match (has("itemID"), has("amount")) {
         (true, false) => {
-            let quantity = if has("quantity") { quantity(body, 1)? } else { 1 };
+            let quantity = if has("quantity") { Some(quantity(body, 1)?) } else { None };
             Ok(CartPost::Add { item_id: item_id(body)?, quantity })
         }
         (false, true) => Ok(CartPost::Payment),
@@ -75,15 +79,15 @@ mod tests {
 
     #[test]
     fn post_either_adds_or_pays() {
-        assert_eq!(posted(&json!({"itemID": 5})).expect("an addition"), CartPost::Add { item_id: 5, quantity: 1 });
+        assert_eq!(posted(&json!({"itemID": 5})).expect("an addition"), CartPost::Add { item_id: 5, quantity: None });
         assert_eq!(
             posted(&json!({"itemID": 5, "quantity": 3})).expect("an addition"),
-            CartPost::Add { item_id: 5, quantity: 3 }
+            CartPost::Add { item_id: 5, quantity: Some(3) }
         );
         assert_eq!(posted(&json!({"amount": 5, "items": []})).expect("a payment"), CartPost::Payment);
         assert_eq!(
             posted(&json!({"itemID": 5.0, "quantity": 3.0})).expect("an addition"),
-            CartPost::Add { item_id: 5, quantity: 3 }
+            CartPost::Add { item_id: 5, quantity: Some(3) }
         );
         for body in [json!({}), json!([]), json!("x"), json!({"itemID": 5, "amount": 5}), json!({"itemID": null})] {
             let error = posted(&body).expect_err("neither or both");
@@ -135,7 +139,10 @@ mod tests {
             }
             match parse_post(input) {
                 Ok(CartPost::Add { item_id, quantity }) => {
-                    assert!(ids.contains(&item_id) && (1..=MAX_QUANTITY).contains(&quantity));
+                    assert!(
+                        ids.contains(&item_id)
+                            && quantity.is_none_or(|quantity| (1..=MAX_QUANTITY).contains(&quantity))
+                    );
                     let again = posted(&json!({"itemID": item_id, "quantity": quantity})).expect("accepted before");
                     assert_eq!(again, CartPost::Add { item_id, quantity });
                     "addition".to_owned()

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::{MAX_LINES, MAX_QUANTITY, Outcome};
+use super::{LotSize, MAX_LINES, MAX_QUANTITY, Outcome};
 use crate::foundation::error::{ConstraintExt, Error, Result, ResultExt};
 use crate::session::Owner;
 
@@ -28,7 +28,8 @@ pub(super) struct CartLine {
 pub(super) struct LineChange<'a> {
     pub owner: &'a Owner,
     pub item_id: i64,
-    pub quantity: i32,
+    /// `None`: the smallest addition that makes a quantity which is sold.
+    pub quantity: Option<i32>,
     pub region: Option<&'a str>,
     pub now: Timestamp,
 }
@@ -59,12 +60,20 @@ pub(super) async fn set_quantity(client: &impl Executor, change: &LineChange<'_>
 /// Reads what a statement found of the item, and whether it wrote the line.
 fn outcome(row: &Row) -> Outcome {
     let (written, left): (bool, i32) = (row.get("written"), row.get("available"));
-    match row.get("currency") {
+    let lot_size = LotSize::new(row.get("min_quantity"), row.get("step_quantity"));
+    match row.get::<_, Option<&str>>("currency") {
         _ if written => Outcome::Written,
         _ if !row.get::<_, bool>("is_in_region") => Outcome::NotInRegion,
-        Some("RUB") if left >= MAX_QUANTITY => Outcome::TooMany,
-        Some("RUB") | None => Outcome::OutOfStock { left },
-        Some(_) => Outcome::CurrencyNotSupported,
+        Some(currency) if currency != "RUB" => Outcome::CurrencyNotSupported,
+        _ if left < lot_size.min => Outcome::OutOfStock { left },
+        _ if row.get::<_, i32>("wanted") > left.min(MAX_QUANTITY) => match left {
+            MAX_QUANTITY.. => Outcome::TooMany,
+            left => Outcome::OutOfStock { left },
+        },
+        _ if !lot_size.sells(row.get("wanted")) => Outcome::QuantityNotSold(lot_size),
+        // The line has changed meanwhile.
+        _ if lot_size != LotSize::default() => Outcome::QuantityNotSold(lot_size),
+        _ => Outcome::OutOfStock { left },
     }
 }
 

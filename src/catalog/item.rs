@@ -29,6 +29,9 @@ pub struct Item {
     currency: String,
     price: Exact,
     discount: Exact,
+    /// What is paid, where it is not the discounted price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sale_price: Option<Exact>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remainings: Option<String>,
     rating: Exact,
@@ -51,6 +54,12 @@ pub struct Item {
     comments: Vec<Comment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quantity: Option<i32>,
+    /// The smallest quantity that is sold at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_quantity: Option<i32>,
+    /// Of the quantities above the smallest one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step_quantity: Option<i32>,
 }
 
 /// An item as suggestions show it.
@@ -62,6 +71,8 @@ pub(crate) struct ItemSummary<'i> {
     name: &'i str,
     price: Exact,
     discount: Exact,
+    #[serde(rename = "salePrice", skip_serializing_if = "Option::is_none")]
+    sale_price: Option<Exact>,
     /// The first picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     img: Option<&'i str>,
@@ -136,12 +147,17 @@ impl Item {
             category_id: row.try_get("category_id")?,
             item_id: row.try_get("item_id")?,
             name: row.try_get("name")?,
-            imgs: photos.iter().map(|photo| photo.url.clone()).collect(),
+            imgs: photos
+                .iter()
+                .filter(|photo| photo.video.as_ref() != Some(&photo.url))
+                .map(|photo| photo.url.clone())
+                .collect(),
             photos,
             description: row.try_get("description")?,
             currency: row.try_get("currency")?,
             price: Exact(row.try_get::<_, Decimal>("price")?),
             discount: Exact(row.try_get::<_, Decimal>("discount")?),
+            sale_price: row.try_get::<_, Option<Decimal>>("sale_price")?.map(Exact),
             remainings: match quantity {
                 Some(quantity) => Some(stock_level(quantity).to_owned()),
                 None => row.try_get("remainings")?,
@@ -160,6 +176,8 @@ impl Item {
             translations: row.try_get::<_, Json<_>>("translations")?.0,
             comments: reviews.0.into_iter().map(Comment::from).collect(),
             quantity,
+            min_quantity: row.try_get("min_quantity")?,
+            step_quantity: row.try_get("step_quantity")?,
         };
         let language = item.translate(language)?;
         Ok((item, language))
@@ -173,6 +191,7 @@ impl Item {
             name: &self.name,
             price: self.price,
             discount: self.discount,
+            sale_price: self.sale_price,
             img: self.imgs.first().map(String::as_str),
         }
     }

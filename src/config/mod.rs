@@ -33,7 +33,9 @@ pub use payments::{OrderLimits, PaymentsConfig, Rounding, UnitLimit};
 pub use reference::reference;
 pub use retention::{BooksConfig, RetentionConfig};
 pub use search::SearchConfig;
-pub use sections::{ImportConfig, ProxyProtocol, RateLimits, Reviewers, SessionConfig, Timeouts, TlsConfig};
+pub use sections::{
+    ExchangeRate, ImportConfig, ProxyProtocol, RateLimits, Reviewers, SessionConfig, Timeouts, TlsConfig,
+};
 
 use crate::foundation::secret::Secret;
 

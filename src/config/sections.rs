@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rust_decimal::Decimal;
 
 use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
+use crate::foundation::vat::VatNumbers;
 
 /// A shorter secret would make the ticket keys guessable.
 const MIN_TICKET_SECRET_BYTES: usize = 32;
@@ -51,7 +53,7 @@ pub(super) fn read_cache(root: &Section<'_, '_>) -> u64 {
 }
 
 /// How catalogue imports write.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ImportConfig {
     /// How many items' stock one transaction changes.
     pub stock_batch: u32,
@@ -61,6 +63,28 @@ pub struct ImportConfig {
     pub max_removed_percent: u32,
     /// How much a compressed file may unpack to.
     pub max_unpacked_bytes: u64,
+    pub rates: Vec<ExchangeRate>,
+    pub vat_numbers: VatNumbers,
+}
+
+/// How many roubles one unit of a currency is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExchangeRate {
+    /// ISO 4217.
+    pub code: String,
+    pub roubles: Decimal,
+}
+
+impl ExchangeRate {
+    /// Parses `USD=92.50`. `None` for another form, and for a rate that is not above 0 and at most 1,000,000.
+    fn parse(text: &str) -> Option<ExchangeRate> {
+        let (code, roubles) = text.split_once('=')?;
+        let roubles = Decimal::from_str_exact(roubles.trim()).ok()?;
+        let is_rate = roubles > Decimal::ZERO && roubles <= Decimal::from(1_000_000);
+        let code = code.trim();
+        let is_code = code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase()) && code != "RUB";
+        (is_code && is_rate).then(|| ExchangeRate { code: code.to_owned(), roubles })
+    }
 }
 
 pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
@@ -88,9 +112,36 @@ pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
                 .key("max_unpacked_mebibytes", "How much a gzip or zip file may unpack to, in MiB; a larger one is refused.")
                 .number(1..=1_048_576, 4_096),
         ) << 20,
+        rates: exchange_rates(&section),
+        vat_numbers: section
+            .key(
+                "vat_numbers",
+                "What the numbers 5, 7 and 10 in `<vat>` of a feed mean: percentages, or the rates of Yandex's table (0 %, 20 %, 5 %). Ambiguous ones \
+                 are reported, and `[fiscal] vat` is used.",
+            )
+            .choice(&[
+                ("ambiguous", VatNumbers::Ambiguous),
+                ("percent", VatNumbers::Percent),
+                ("yandex", VatNumbers::Yandex),
+            ]),
     };
     section.finish();
     import
+}
+
+fn exchange_rates(section: &Section<'_, '_>) -> Vec<ExchangeRate> {
+    let help = "Roubles for one unit of a currency, for files that have prices in it and no rate of their own. Without a rate such an item is \
+                shown and cannot be bought.";
+    let texts =
+        section.key("rates", help).values("such as `USD=92.50`").optional_strings("[\"USD=92.50\", \"KZT=0.18\"]");
+    let rates: Vec<ExchangeRate> = texts.iter().filter_map(|text| ExchangeRate::parse(text)).collect();
+    if rates.len() < texts.len() {
+        section.problem(
+            "rates",
+            "expected texts such as \"USD=92.50\": three capital letters and the roubles for one unit, up to 1000000",
+        );
+    }
+    rates
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

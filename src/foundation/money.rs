@@ -4,7 +4,7 @@
 //!
 //! A price never passes through a binary float between the database and the client.
 
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -17,6 +17,22 @@ impl Serialize for Exact {
         let text = self.0.normalize().to_string();
         RawValue::from_string(text).expect("a decimal's text is a JSON number").serialize(serializer)
     }
+}
+
+/// A price in roubles less a discount in percent, rounded half up to `decimals` places.
+pub fn discounted(price: Decimal, discount: Decimal, decimals: u32) -> Decimal {
+    round_half_up(price * (Decimal::ONE_HUNDRED - discount) / Decimal::ONE_HUNDRED, decimals)
+}
+
+/// What is paid for one unit in roubles: the sale price where there is one, else the discounted price; rounded half up to
+/// `decimals` places.
+pub fn paid_price(price: Decimal, discount: Decimal, sale_price: Option<Decimal>, decimals: u32) -> Decimal {
+    sale_price.map_or_else(|| discounted(price, discount, decimals), |sale_price| round_half_up(sale_price, decimals))
+}
+
+/// Rounds to `decimals` places, halves away from zero.
+pub fn round_half_up(value: Decimal, decimals: u32) -> Decimal {
+    value.round_dp_with_strategy(decimals, RoundingStrategy::MidpointAwayFromZero)
 }
 
 /// Parses a JSON number, with or without an exponent (`1e3`), without rounding.
@@ -55,6 +71,16 @@ mod tests {
         assert_eq!(json("89990.50"), "89990.5");
         assert_eq!(json("0.00"), "0");
         assert_eq!(json("999999999999.99"), "999999999999.99");
+    }
+
+    #[test]
+    fn a_sale_price_is_paid_instead_of_the_discounted_one() {
+        let decimal = |text: &str| text.parse::<Decimal>().expect("a decimal");
+        let paid = |sale_price: Option<&str>, decimals| {
+            paid_price(decimal("1299"), decimal("23"), sale_price.map(decimal), decimals).normalize().to_string()
+        };
+        assert_eq!((paid(None, 2), paid(None, 0)), ("1000.23".to_owned(), "1000".to_owned()));
+        assert_eq!((paid(Some("998.50"), 2), paid(Some("998.50"), 0)), ("998.5".to_owned(), "999".to_owned()));
     }
 
     #[test]

@@ -159,6 +159,7 @@ fn inserted(payment_id: i64, new: &NewPayment<'_>) -> Payment {
         bank_order_id: new.bank_order_id.to_owned(),
         state: CurrentState { status: Status::Created, holds_stock: true, expires_at: new.expires_at },
         amount: new.amount,
+        stated_amount: Some(new.order.amount),
         redirect_url: new.order.redirect_url.clone(),
         created_at: new.now,
         registering_until: Some(new.registering_until),
@@ -217,7 +218,7 @@ fn find_same(snapshot: &CheckoutSnapshot, order: &Order, config: &PaymentsConfig
         (payment.state.status == Status::Completed, payment.state.status == Status::Waiting, payment.id)
     };
     let Some(same) = same.max_by_key(newest) else { return Ok(None) };
-    if !order.is_same(&same.lines, same.amount, config.rounding) {
+    if !order.is_same(&same.lines, same.amount, same.stated_amount, config.rounding) {
         let message = "This order was begun with other items or another amount; please give it another siteorderID.";
         return Err(Error::conflict("order_changed", message));
     }

@@ -14,6 +14,7 @@ use tokio_postgres::types::ToSql;
 use super::order::{Offered, Order, OrderLine};
 use super::state::Status;
 use super::store::{ADVISORY_LOCK, Payment, by_id, owner_lock};
+use crate::cart::LotSize;
 use crate::config::UnitLimit;
 use crate::foundation::error::{Result, ResultExt};
 use crate::payments::provider::QrCode;
@@ -105,6 +106,8 @@ fn offered_from_row(row: &Row) -> Result<Option<Offered>> {
         name,
         price: row.try_get("price")?,
         discount: row.try_get("discount")?,
+        sale_price: row.try_get("sale_price")?,
+        lot_size: LotSize::new(row.try_get("min_quantity")?, row.try_get("step_quantity")?),
         currency: row.try_get("currency")?,
         is_listed: row.try_get("is_listed")?,
         is_in_region: row.try_get("is_in_region")?,
@@ -139,8 +142,8 @@ const INSERT_PAYMENT: &str = r"
     with opened as (
         insert into payment (owner, site_order_id, bank_order_id, status, amount, address, site_user_id,
                              telegram_username, redirect_url, created_at, expires_at, registering_until, look_at,
-                             qr_id_told)
-        values ($1, $2, $3, 'CREATED', $4, $5, $6, $7, $8, $9, $10, $11, $10, $17) returning payment_id
+                             qr_id_told, stated_amount)
+        values ($1, $2, $3, 'CREATED', $4, $5, $6, $7, $8, $9, $10, $11, $10, $17, $18) returning payment_id
     ), lines as (
         insert into payment_line (payment_id, item_id, position, name, list_price, price, quantity, vat)
         select o.payment_id, l.item_id, l.position, l.name, l.list_price, l.price, l.quantity,
@@ -166,7 +169,7 @@ pub(super) async fn insert(transaction: Transaction, payment: &NewPayment<'_>) -
     let list_prices: Vec<Decimal> = lines.iter().map(|line| line.list_price).collect();
     let prices: Vec<Decimal> = lines.iter().map(|line| line.price).collect();
     let quantities: Vec<i32> = lines.iter().map(|line| line.quantity).collect();
-    let parameters: [&(dyn ToSql + Sync); 17] = [
+    let parameters: [&(dyn ToSql + Sync); 18] = [
         owner,
         &order.site_order_id,
         bank_order_id,
@@ -184,6 +187,7 @@ pub(super) async fn insert(transaction: Transaction, payment: &NewPayment<'_>) -
         &prices,
         &quantities,
         &payment.own_code,
+        &order.amount,
     ];
     let inserted = match payment.visitors_limit {
         Some(limit) => {

@@ -6,7 +6,8 @@ with free as (
     where p.owner = $2 and p.amount = 0 and p.created_at > $4 and p.status in ('CREATED', 'WAITING', 'COMPLETED')
     group by l.item_id
 )
-select i.item_id, i.name, i.price, i.discount, i.currency, s.quantity as stock, c.quantity as in_cart,
+select i.item_id, i.name, i.price, i.discount, i.sale_price, i.min_quantity, i.step_quantity, i.currency,
+       s.quantity as stock, c.quantity as in_cart,
        item_left(s.quantity, s.held - coalesce(own.quantity, 0), s.level) as available,
        coalesce(visitors.quantity, 0) - case when $2 like 'visitor:%' then coalesce(own.quantity, 0) else 0 end
            as held_by_visitors,

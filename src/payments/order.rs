@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::Decimal;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cart::{MAX_LINES, MAX_QUANTITY};
+use crate::cart::{LotSize, MAX_LINES, MAX_QUANTITY};
 use crate::config::Rounding;
 use crate::foundation::error::{Error, Result};
 use crate::foundation::money::{self, Exact};
@@ -38,7 +38,7 @@ pub struct RequestedLine {
     pub item_id: i64,
     /// `None`: the quantity in the cart, or 1.
     pub quantity: Option<i32>,
-    /// Of one unit in roubles, before or after the discount, rounded to the kopeck.
+    /// Of one unit in roubles, before or after the discount or the sale price, rounded to the kopeck.
     pub price: Option<Decimal>,
 }
 
@@ -49,6 +49,9 @@ pub struct Offered {
     pub price: Decimal,
     /// Percent.
     pub discount: Decimal,
+    /// What is paid instead of the discounted price.
+    pub sale_price: Option<Decimal>,
+    pub lot_size: LotSize,
     pub currency: String,
     /// Whether the item is visible, and in a visible category.
     pub is_listed: bool,
@@ -70,7 +73,7 @@ pub struct Offered {
 pub struct OrderLine {
     pub item_id: i64,
     pub name: String,
-    /// Of one unit in roubles, before and after the discount.
+    /// Of one unit in roubles: before the discount, and what is paid.
     pub list_price: Decimal,
     pub price: Decimal,
     pub quantity: i32,
@@ -106,21 +109,31 @@ impl Order {
 
     /// Returns the priced lines and their total in roubles. `offered` is in the order of `items`, with `None` for an unknown item.
     ///
+    /// The client's amount may be the sum of the discounted prices instead, where it is not below the sum of the sale prices: a front end
+    /// that does not know of sale prices never shows less than is paid.
+    ///
     /// # Errors
-    /// 404 and 409 that name the item; 422 with the right `amount` when the client's amount or price differs from the shop's.
+    /// 404, 409 and 422 that name the item; 422 with the right `amount` when the client's amount or price differs from the shop's.
     pub fn price(&self, offered: &[Option<Offered>], rounding: Rounding) -> Result<(Vec<OrderLine>, Decimal)> {
         let mut lines = Vec::with_capacity(self.items.len());
+        let mut discounted_prices = Vec::with_capacity(self.items.len());
         for (requested, offered) in self.items.iter().zip(offered) {
             let offered = offered.as_ref().ok_or_else(|| Error::not_found("item").with("itemID", requested.item_id))?;
             lines.push(requested.line(offered, rounding)?);
+            discounted_prices.push(money::discounted(offered.price, offered.discount, rounding.decimals()));
         }
         let amount: Decimal = lines.iter().map(|line| line.price * Decimal::from(line.quantity)).sum();
+        let with_prices = || self.items.iter().zip(&lines).zip(&discounted_prices);
+        let discounted: Decimal = with_prices().map(|((_, line), price)| price * Decimal::from(line.quantity)).sum();
         let units: Decimal = lines.iter().map(|line| Decimal::from(line.quantity)).sum();
-        let wrong_price = self.items.iter().zip(&lines).any(|(requested, line)| {
-            let is_known = |price: Decimal| price == line.list_price || (price - line.price).abs() <= rounding.step();
+        let wrong_price = with_prices().any(|((requested, line), discounted)| {
+            let is_near = |price: Decimal, known: Decimal| (price - known).abs() <= rounding.step();
+            let is_known =
+                |price| price == line.list_price || is_near(price, line.price) || is_near(price, *discounted);
             requested.price.is_some_and(|price| !is_known(price))
         });
-        if wrong_price || (self.amount - amount).abs() > tolerance(units, rounding) {
+        let is_near = |sum: Decimal| (self.amount - sum).abs() <= tolerance(units, rounding);
+        if wrong_price || !(is_near(amount) || (discounted > amount && is_near(discounted))) {
             let right = serde_json::to_value(Exact(amount)).unwrap_or(Value::Null);
             let message = format!("The amount is not what these items cost: it is {} RUB.", amount.normalize());
             return Err(Error::unprocessable("amount_mismatch", message).with("amount", right));
@@ -129,8 +142,14 @@ impl Order {
     }
 
     /// Whether this is the order of a stored payment: the same items, the same quantities where it states them, and the same amount up
-    /// to rounding. `lines` are item ids and quantities.
-    pub fn is_same(&self, lines: &[(i64, i32)], amount: Decimal, rounding: Rounding) -> bool {
+    /// to rounding, or the amount that the front end stated then. `lines` are item ids and quantities.
+    pub fn is_same(
+        &self,
+        lines: &[(i64, i32)],
+        amount: Decimal,
+        stated_amount: Option<Decimal>,
+        rounding: Rounding,
+    ) -> bool {
         let units: Decimal = lines.iter().map(|(_, quantity)| Decimal::from(*quantity)).sum();
         let is_stored = |requested: &RequestedLine| {
             let line = lines.iter().find(|(item_id, _)| *item_id == requested.item_id);
@@ -138,7 +157,7 @@ impl Order {
         };
         self.items.len() == lines.len()
             && self.items.iter().all(is_stored)
-            && (self.amount - amount).abs() <= tolerance(units, rounding)
+            && (stated_amount == Some(self.amount) || (self.amount - amount).abs() <= tolerance(units, rounding))
     }
 }
 
@@ -166,7 +185,7 @@ impl RequestedLine {
                 "Only items in RUB can be paid here.",
             )));
         }
-        let quantity = self.quantity.or(offered.in_cart).unwrap_or(1);
+        let quantity = self.quantity.or(offered.in_cart).unwrap_or(offered.lot_size.min);
         let left = offered.available.min(MAX_QUANTITY);
         if left < quantity {
             let message = match left {
@@ -175,9 +194,17 @@ impl RequestedLine {
             };
             return Err(with_item(Error::conflict("out_of_stock", message)).with("left", left));
         }
-        let price = discounted_price(offered.price, offered.discount, rounding);
-        let (name, list_price) = (offered.name.clone(), offered.price);
-        Ok(OrderLine { item_id: self.item_id, name, list_price, price, quantity })
+        if !offered.lot_size.sells(quantity) {
+            return Err(with_item(offered.lot_size.error(&offered.name)));
+        }
+        let Offered { price: list_price, discount, sale_price, .. } = *offered;
+        Ok(OrderLine {
+            item_id: self.item_id,
+            name: offered.name.clone(),
+            list_price,
+            price: money::paid_price(list_price, discount, sale_price, rounding.decimals()),
+            quantity,
+        })
     }
 }
 
@@ -196,12 +223,6 @@ pub(super) fn bad_site_order_id() -> Error {
     bad_member("bad_order_id", "siteorderID", "1 to 40 letters, digits, _ . or -")
 }
 
-/// The price of one unit after the discount in percent, rounded half up.
-fn discounted_price(price: Decimal, discount: Decimal, rounding: Rounding) -> Decimal {
-    let exact = price * (Decimal::ONE_HUNDRED - discount) / Decimal::ONE_HUNDRED;
-    exact.round_dp_with_strategy(rounding.decimals(), RoundingStrategy::MidpointAwayFromZero)
-}
-
 /// The members of a JSON object, as they are spelled.
 type Members<'b> = BTreeMap<String, &'b RawValue>;
 
@@ -216,7 +237,7 @@ fn parse_members(body: &[u8]) -> Result<Members<'_>> {
 /// Parses roubles and rounds them to the kopeck: JavaScript sends sums such as 271.35000000000003.
 fn parse_money(raw: &RawValue) -> Option<Decimal> {
     let decimal = money::decimal_from_json(raw.get()).or_else(|| money::nearest_decimal(raw.get()))?;
-    Some(decimal.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero))
+    Some(money::round_half_up(decimal, 2))
 }
 
 /// An optional text: missing, `null` and empty are `None`.
@@ -281,6 +302,8 @@ impl Offered {
             name: "Lamp".to_owned(),
             price: Decimal::from(20),
             discount: Decimal::ZERO,
+            sale_price: None,
+            lot_size: LotSize::default(),
             currency: "RUB".to_owned(),
             is_listed: true,
             is_in_region: true,

@@ -24,6 +24,8 @@ pub struct Payment {
     pub bank_order_id: String,
     pub state: CurrentState,
     pub amount: Decimal,
+    /// What the front end took the amount for; `None` for a payment of an earlier version.
+    pub stated_amount: Option<Decimal>,
     pub redirect_url: Option<String>,
     pub created_at: Timestamp,
     /// Until then, the instance that registers the QR code has it to itself. `None`: no instance is registering it.
@@ -66,6 +68,7 @@ impl Payment {
             bank_order_id: row.try_get("bank_order_id")?,
             state: CurrentState { status, holds_stock, expires_at },
             amount: row.try_get("amount")?,
+            stated_amount: row.try_get("stated_amount")?,
             redirect_url: row.try_get("redirect_url")?,
             created_at: row.try_get("created_at")?,
             registering_until: row.try_get("registering_until")?,
@@ -148,6 +151,7 @@ impl Payment {
             bank_order_id: "b1".to_owned(),
             state: CurrentState { status: Status::Created, holds_stock: true, expires_at },
             amount: Decimal::from(20),
+            stated_amount: None,
             redirect_url: None,
             created_at: Timestamp::UNIX_EPOCH,
             registering_until: None,

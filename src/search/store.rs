@@ -1,7 +1,7 @@
 //! SQL of the search: the items and categories of the index, and the search in the database while there is no index.
 
+use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
-use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
 use tokio_postgres::{Client, Row};
 
@@ -11,6 +11,7 @@ use super::index::snapshot::{RegionSets, Tags};
 use crate::catalog::Page;
 use crate::foundation::error::Result;
 use crate::foundation::language::Language;
+use crate::foundation::money;
 use crate::platform::postgres::Executor;
 
 // A language needs its text search configuration in `find`, and in the column `item.search` by a migration.
@@ -74,10 +75,13 @@ pub(super) struct ItemRow {
     texts: Vec<String>,
     price: Decimal,
     discount: Decimal,
+    sale_price: Option<Decimal>,
     in_stock: bool,
     rating: Decimal,
     priority: i32,
     regions: Vec<String>,
+    /// What the shop's feed adds for searches.
+    keywords: Option<String>,
 }
 
 /// Listed items in the order of their numbers, after this one.
@@ -108,14 +112,16 @@ impl ItemRow {
             texts: simple.into_iter().chain([description]).filter(|text| !text.is_empty()).collect(),
             price: row.try_get("price")?,
             discount: row.try_get("discount")?,
+            sale_price: row.try_get("sale_price")?,
             in_stock: quantity.map_or(remainings.as_deref() != Some("out"), |quantity| quantity > 0),
             rating: row.try_get("rating")?,
             priority: row.try_get("priority")?,
             regions: row.try_get("regions")?,
+            keywords: row.try_get("keywords")?,
         })
     }
 
-    /// `decimals`: of the discounted price, in roubles. `None` for an item of a category that is not in the index yet; the category's change rebuilds it.
+    /// `decimals`: of what is paid, in roubles. `None` for an item of a category that is not in the index yet; the category's change rebuilds it.
     pub(super) fn into_indexed(
         self,
         categories: &Categories,
@@ -123,10 +129,9 @@ impl ItemRow {
         region_sets: &mut RegionSets,
         decimals: u32,
     ) -> Option<IndexedItem> {
-        let exact = self.price * (Decimal::ONE_HUNDRED - self.discount) / Decimal::ONE_HUNDRED;
-        let paid =
-            exact.round_dp_with_strategy(decimals, RoundingStrategy::MidpointAwayFromZero) * Decimal::ONE_HUNDRED;
-        let (brands, fields) = split_fields(&self.fields);
+        let paid = money::paid_price(self.price, self.discount, self.sale_price, decimals) * Decimal::ONE_HUNDRED;
+        let (brands, mut fields) = split_fields(&self.fields);
+        fields.extend(self.keywords);
         let mut texts = self.texts;
         for language in Language::ALL {
             let translation = self.translations.get(language.tag());
@@ -147,7 +152,7 @@ impl ItemRow {
             priority: self.priority,
             rating: (self.rating * Decimal::TEN).to_u8().unwrap_or(0),
             in_stock: self.in_stock,
-            discounted: !self.discount.is_zero(),
+            discounted: !self.discount.is_zero() || self.sale_price.is_some_and(|price| price < self.price),
             regions: region_sets.number(&self.regions),
         })
     }

@@ -92,8 +92,8 @@ async fn a_migration_that_waits_for_a_lock_blocks_no_requests() {
     let mut migrating = site.spawn(&["migrate"]);
     let client = gateway.client("dexar");
     for number in 0..30 {
-        // A request that the previous version answers with the same statements.
-        let answer = client.get(&format!("/searchitems?search=%D1%81%D1%82%D1%83%D0%BB&number={number}")).await;
+        // A request that the previous version answers with the same statements, and that finds no item, whose columns are others.
+        let answer = client.get(&format!("/searchitems?search=%D1%88%D0%BA%D0%B0%D1%84&number={number}")).await;
         assert_eq!(answer.status, 200, "request {number}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }

@@ -56,7 +56,12 @@ fn assert_item(item: &ItemRecord) {
     let within = |value: Option<Decimal>, max: Decimal, places: u32| {
         value.is_none_or(|value| value >= Decimal::ZERO && value <= max && value.normalize().scale() <= places)
     };
-    assert!(within(item.price, MAX_PRICE, 2) && within(item.discount, Decimal::ONE_HUNDRED, 2), "{item:?}");
+    assert!(
+        within(item.price, MAX_PRICE, 2)
+            && within(item.sale_price, MAX_PRICE, 2)
+            && within(item.discount, Decimal::ONE_HUNDRED, 2),
+        "{item:?}"
+    );
     assert!(within(item.rating, Decimal::from(5), 1), "{item:?}");
     assert!(!matches!(item.stock, Some(Stock::Count(..0))), "{item:?}");
     let is_currency = |code: &String| code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase());
@@ -100,7 +105,7 @@ fn check(input: &[u8]) -> String {
             assert_region(region);
             "region"
         }
-        Ok(Record::FileTime(_)) => unreachable!("filtered below"),
+        Ok(Record::FileTime(_) | Record::Currency(_)) => unreachable!("filtered below"),
         Err(problem) => {
             assert!(!problem.reason.is_empty(), "{problem:?}");
             match problem.kind {
@@ -110,7 +115,7 @@ fn check(input: &[u8]) -> String {
             }
         }
     };
-    let is_time = |record: &&ReadRecord| matches!(record, Ok(Record::FileTime(_)));
+    let is_time = |record: &&ReadRecord| matches!(record, Ok(Record::FileTime(_) | Record::Currency(_)));
     let mut kinds: Vec<&str> = records.iter().filter(|record| !is_time(record)).map(kind).collect();
     kinds.sort_unstable();
     kinds.dedup();

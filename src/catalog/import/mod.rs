@@ -15,6 +15,7 @@ mod category_path;
 mod category_tree;
 mod counts;
 mod csv;
+mod currency;
 mod feed;
 mod file_time;
 mod format;
@@ -125,7 +126,7 @@ pub async fn run(
     let started_at = Instant::now();
     let now = client.query_one("select now()", &[]).await?.get(0);
     let rules = ReadRules { now, max_unpacked_bytes: brand.import.max_unpacked_bytes };
-    let staged = stage::stage(&client, sources, options.replace, rules, progress, report).await?;
+    let staged = stage::stage(&client, sources, options.replace, &brand.import, rules, progress, report).await?;
     let staging = started_at.elapsed();
     let times = count_times(brand, sources, &staged, options.stock_time, now, report);
     lock(&client, &brand.name).await?;

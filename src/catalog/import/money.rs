@@ -1,8 +1,9 @@
 //! Parser of the prices in files of all formats. An ambiguous price is an error, not a guess.
 
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::Decimal;
 
 use super::record::MAX_PRICE;
+use crate::foundation::money::{discounted, round_half_up};
 
 /// Parses a positive price and rounds it to two decimals.
 ///
@@ -37,7 +38,7 @@ pub(super) fn price(text: &str) -> Result<Decimal, &'static str> {
     // Halves are rounded up, so the third decimal decides.
     let fraction = &fraction[..fraction.len().min(3)];
     let value: Decimal = format!("0{whole}.{fraction}0").parse().map_err(|_| NOT_A_NUMBER)?;
-    let value = value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero).normalize();
+    let value = round_half_up(value, 2).normalize();
     if value.is_zero() {
         return Err("price is zero");
     }
@@ -59,6 +60,15 @@ pub(super) fn is_rouble(word: &str) -> bool {
     ["rub", "rur", "руб", "р", "₽", "рублей", "рубль"].contains(&word.trim_end_matches('.').to_lowercase().as_str())
 }
 
+/// The code of a currency, in capitals or not; any word for the rouble is `RUB`. `None`: it is not three letters.
+pub(super) fn currency_code(text: &str) -> Option<String> {
+    if is_rouble(text) {
+        return Some("RUB".to_owned());
+    }
+    let code = text.to_ascii_uppercase();
+    (code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase())).then_some(code)
+}
+
 /// `1 234 567` without its spaces; `None` when they do not separate thousands.
 pub(super) fn joined_thousands(whole: &str) -> Option<String> {
     let mut groups = whole.split_whitespace();
@@ -73,18 +83,53 @@ pub(super) fn joined_thousands(whole: &str) -> Option<String> {
     Some(out)
 }
 
-/// By how many percent `price` is below `old` (the larger one), rounded half up to a whole percent.
-pub(super) fn discount(old: Decimal, price: Decimal) -> Decimal {
-    ((old - price) * Decimal::ONE_HUNDRED / old).round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero)
+/// What is paid for one unit, as an item stores it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct UnitPrice {
+    /// Before the discount.
+    pub list: Decimal,
+    /// Percent.
+    pub discount: Decimal,
+    /// What is paid, where it is not the discounted list price.
+    pub sale: Option<Decimal>,
 }
 
-/// The list price that yields exactly `price` after the discount: `old` if it does.
-///
-/// Whole percents are coarse. Customers must pay the price of the feed, so the crossed-out price is adjusted.
-pub(super) fn list_price(old: Decimal, price: Decimal, discount: Decimal) -> Decimal {
-    let rest = Decimal::ONE_HUNDRED - discount;
-    let kopecks = |value: Decimal| value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
-    if kopecks(old * rest / Decimal::ONE_HUNDRED) == price { old } else { kopecks(price * Decimal::ONE_HUNDRED / rest) }
+impl UnitPrice {
+    /// A price without a discount.
+    pub(super) fn full(list: Decimal) -> UnitPrice {
+        UnitPrice { list, discount: Decimal::ZERO, sale: None }
+    }
+
+    /// The list price as the shop gives it, and what is paid. The discount in whole percent is rounded down, so that the price
+    /// which a front end computes from it is never below what is paid.
+    pub(super) fn reduced(list: Decimal, paid: Decimal) -> UnitPrice {
+        let discount = ((list - paid) * Decimal::ONE_HUNDRED / list).floor();
+        UnitPrice { list, discount, sale: Some(paid) }.normalized()
+    }
+
+    /// In roubles, at so many roubles for one unit of its currency: the list price and what is paid are each rounded half up to the
+    /// kopeck. `None`: it would be zero, or too large.
+    pub(super) fn converted(self, rate: Decimal) -> Option<UnitPrice> {
+        let list = converted(self.list, rate)?;
+        let most = discounted(list, self.discount, 2);
+        let sale = match self.sale {
+            Some(sale) => Some(converted(sale, rate)?.min(most)),
+            None => None,
+        };
+        Some(UnitPrice { list, sale, ..self }.normalized())
+    }
+
+    /// A sale price is stored only where it is needed.
+    pub(super) fn normalized(self) -> UnitPrice {
+        let sale = self.sale.filter(|sale| *sale != discounted(self.list, self.discount, 2));
+        UnitPrice { sale, ..self }
+    }
+}
+
+/// A sum in roubles, rounded half up to the kopeck. `None`: it would be zero, or too large for a price.
+pub(super) fn converted(sum: Decimal, rate: Decimal) -> Option<Decimal> {
+    let roubles = round_half_up(sum.checked_mul(rate)?, 2);
+    (roubles > Decimal::ZERO && roubles <= MAX_PRICE).then_some(roubles)
 }
 
 #[cfg(test)]
@@ -95,20 +140,42 @@ mod tests {
         price(text).map(|value| value.to_string())
     }
 
+    /// List price, discount and sale price.
+    fn parts(price: UnitPrice) -> (String, String, Option<String>) {
+        let text = |value: Decimal| value.normalize().to_string();
+        (text(price.list), text(price.discount), price.sale.map(text))
+    }
+
     #[test]
-    fn the_discounted_list_price_is_the_price_of_the_feed() {
-        for (old, price, percent, list) in [
-            ("1000", "900", "10", "1000"),
-            ("20504", "15188", "26", "20524.32"),
-            ("1000", "996", "0", "996"),
-            ("1000", "995", "1", "1005.05"),
+    fn the_list_price_is_kept_and_no_discounted_price_is_below_what_is_paid() {
+        for (old, price, percent, sale) in [
+            ("1000", "900", "10", None),
+            ("20504", "15188", "25", Some("15188")),
+            ("1000", "996", "0", Some("996")),
+            ("1000", "995", "0", Some("995")),
+            ("1299", "999", "23", Some("999")),
+            ("1000", "0.01", "99", Some("0.01")),
         ] {
-            let [old, price, list]: [Decimal; 3] = [old, price, list].map(|text| text.parse().unwrap());
-            let off = discount(old, price);
-            assert_eq!((off.to_string().as_str(), list_price(old, price, off)), (percent, list), "{old} {price}");
-            let paid = list * (Decimal::ONE_HUNDRED - off) / Decimal::ONE_HUNDRED;
-            assert_eq!(paid.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero), price);
+            let [list, paid]: [Decimal; 2] = [old, price].map(|text| text.parse().unwrap());
+            let reduced = UnitPrice::reduced(list, paid);
+            assert_eq!(parts(reduced), (old.to_owned(), percent.to_owned(), sale.map(str::to_owned)), "{old} {price}");
+            assert!(discounted(list, reduced.discount, 2) >= paid);
         }
+    }
+
+    #[test]
+    fn a_price_in_another_currency_is_converted_to_the_kopeck() {
+        let rate: Decimal = "90.515".parse().unwrap();
+        let usd = |old: &str, price: &str| UnitPrice::reduced(old.parse().unwrap(), price.parse().unwrap());
+        let text = |list: &str, discount: &str, sale: Option<&str>| {
+            Some((list.to_owned(), discount.to_owned(), sale.map(str::to_owned)))
+        };
+        let roubles = |price: UnitPrice| price.converted(rate).map(parts);
+        assert_eq!(roubles(UnitPrice::full("99.99".parse().unwrap())), text("9050.59", "0", None));
+        assert_eq!(roubles(usd("100", "90")), text("9051.5", "10", None));
+        assert_eq!(roubles(usd("12.99", "9.99")), text("1175.79", "23", Some("904.24")));
+        assert_eq!(UnitPrice::full(Decimal::new(1, 2)).converted(Decimal::new(1, 1)), None, "it would be free");
+        assert_eq!(UnitPrice::full(MAX_PRICE).converted(rate), None);
     }
 
     #[test]
@@ -166,12 +233,5 @@ mod tests {
             assert_eq!(read(text), Err("price is too large"), "{text}");
         }
         assert_eq!(read("1,234"), Err("price is ambiguous: a comma before three digits"));
-    }
-
-    #[test]
-    fn discounts_are_whole_percents_rounded_half_up() {
-        for (old, new, percent) in [(5660, 4528, 20), (200, 175, 13), (1000, 996, 0), (1000, 995, 1), (1000, 1, 100)] {
-            assert_eq!(discount(Decimal::from(old), Decimal::from(new)), Decimal::from(percent), "{old} to {new}");
-        }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Record {
     Item(Box<ItemRecord>),
     /// The moment that the whole file is of.
     FileTime(FileTime),
+    /// A currency of the file; it comes before the items that are priced in it.
+    Currency(CurrencyRecord),
 }
 
 /// What a reader yields for one record of a file: the record, or a problem with it.
@@ -64,6 +66,17 @@ impl RecordProblem {
     pub fn with_item(self, item: Option<CatalogId>) -> RecordProblem {
         RecordProblem { item, ..self }
     }
+}
+
+/// A currency as a file declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CurrencyRecord {
+    /// ISO 4217; the old `RUR` is read as `RUB`.
+    pub code: String,
+    /// How many units of the file's main currency one unit is; `None` where the file names a bank instead.
+    pub rate: Option<Decimal>,
+    /// By how many percent the shop's rate is above the bank's.
+    pub plus: Decimal,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -150,9 +163,21 @@ pub(crate) struct ItemRecord {
     pub price: Option<Decimal>,
     /// Percent, 0-100.
     pub discount: Option<Decimal>,
+    /// What is paid for one unit, where it is not the discounted price. A record with a price and without it clears it.
+    pub sale_price: Option<Decimal>,
+    /// The smallest quantity that is sold at once, 1-999.
+    pub min_quantity: Option<i32>,
+    /// Of the quantities above the smallest one, 1-999.
+    pub step_quantity: Option<i32>,
+    /// What the shop pays for one unit, in roubles.
+    pub purchase_price: Option<Decimal>,
+    /// JSON object of what programs read; its members replace those of the same name.
+    pub attributes: Option<String>,
     pub stock: Option<Stock>,
     /// One of [`crate::foundation::vat::VAT_RATES`].
     pub vat: Option<&'static str>,
+    /// A number in place of `vat`, of which only the shop can say what it means.
+    pub vat_number: Option<u8>,
     /// 0-5.
     pub rating: Option<Decimal>,
     /// How many reviews the rating is the mean of.
@@ -178,6 +203,9 @@ pub(crate) const NAMELESS_ITEM: CatalogId = CatalogId::Id(String::new());
 
 /// `item.price` is numeric(14, 2).
 pub(crate) const MAX_PRICE: Decimal = Decimal::from_parts(276_447_231, 23_283, 0, false, 2);
+
+/// The largest [`ItemRecord::min_quantity`] and [`ItemRecord::step_quantity`]: a line of a cart has no more units.
+pub(crate) const MAX_LOT: i32 = 999;
 
 /// The largest number that a file may assign itself; larger ones are hashes (see [`number_of`]).
 pub(crate) const MAX_NATURAL_NUMBER: i64 = (1 << 52) - 1;

@@ -14,14 +14,19 @@ use futures_util::SinkExt;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
+use super::currency::Rates;
 use super::file_time::FileTime;
 use super::format::ReadRules;
-use super::record::{CategoryRecord, ItemRecord, ProblemKind, ReadRecord, Record, RegionRecord, Stock, hashed_number};
+use super::record::{
+    CategoryRecord, ItemRecord, ProblemKind, ReadRecord, Record, RecordProblem, RegionRecord, Stock, hashed_number,
+};
 use super::report::ImportReport;
 use super::unpack::read_file;
 use super::{ImportProgress, ImportSource};
 use crate::catalog::CatalogId;
+use crate::config::ImportConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
+use crate::foundation::vat::VatNumbers;
 
 /// Size of a block of rows that is sent to the database.
 const BLOCK_BYTES: usize = 1 << 18;
@@ -68,7 +73,7 @@ impl FileRecords {
 
 const CREATE_IMPORT_ITEM: &str = include_str!("create_import_item.sql");
 
-/// Reads all files into memory and the table `import_item`; complete ones clear the stock that they do not mention.
+/// Reads all files into memory and the table `import_item`, with prices in roubles where there is a rate; complete ones clear the stock that they do not mention.
 ///
 /// # Errors
 /// A file that cannot be read completely, with its name and the reason.
@@ -76,6 +81,7 @@ pub(super) async fn stage(
     client: &Client,
     sources: &[ImportSource],
     is_complete: bool,
+    config: &ImportConfig,
     rules: ReadRules,
     progress: &ImportProgress,
     report: &mut ImportReport,
@@ -83,6 +89,7 @@ pub(super) async fn stage(
     client.batch_execute(CREATE_IMPORT_ITEM).await?;
     let (blocks, mut queue) = mpsc::channel::<Bytes>(QUEUED_BLOCKS);
     let (sources, progress) = (sources.to_vec(), progress.clone());
+    let (rates, vat_numbers) = (Rates::new(&config.rates), config.vat_numbers);
     let reader_report = std::mem::take(report);
     let reading = tokio::task::spawn_blocking(move || {
         let mut stager = Stager {
@@ -90,9 +97,12 @@ pub(super) async fn stage(
             block: String::with_capacity(BLOCK_BYTES),
             staged: StagedRecords::default(),
             report: reader_report,
+            rates,
+            vat_numbers,
             is_complete,
         };
         let result = sources.iter().enumerate().try_for_each(|(file_no, source)| {
+            stager.rates.begin_file();
             let mut sink = |read| stager.add(file_no, read, &progress);
             read_file(source, &rules, &progress, &mut sink)
                 .map_err(|error| io::Error::other(format!("{}: {error}", source.path.display())))
@@ -125,6 +135,8 @@ struct Stager {
     block: String,
     staged: StagedRecords,
     report: ImportReport,
+    rates: Rates,
+    vat_numbers: VatNumbers,
     /// Whether the files are complete (`--replace`).
     is_complete: bool,
 }
@@ -139,6 +151,7 @@ impl Stager {
             Ok(Record::Item(_)) => file.items += 1,
             Ok(Record::Region(_) | Record::Category(_)) => file.regions_and_categories += 1,
             Ok(Record::FileTime(time)) => file.time = Some(*time),
+            Ok(Record::Currency(_)) => {}
             Err(problem) if problem.kind == ProblemKind::Rejected => {
                 file.rejected += 1;
                 file.rejected_items += u64::from(!matches!(problem.item, None | Some(CatalogId::Number(..=0))));
@@ -147,12 +160,15 @@ impl Stager {
         }
         match read {
             Ok(Record::FileTime(_)) => {}
+            Ok(Record::Currency(currency)) => self.rates.add(currency),
             Ok(Record::Region(region)) => self.staged.regions.push(region),
             Ok(Record::Category(_)) if self.staged.categories.len() >= MAX_CATEGORIES => {
                 return Err(io::Error::other(format!("more than {MAX_CATEGORIES} categories")));
             }
             Ok(Record::Category(category)) => self.staged.categories.push(category),
-            Ok(Record::Item(item)) => {
+            Ok(Record::Item(mut item)) => {
+                let problems = [self.rates.convert(&mut item), resolve_vat(&mut item, self.vat_numbers)];
+                problems.into_iter().flatten().for_each(|problem| self.report.add(problem));
                 self.staged.items += 1;
                 progress.items_staged.fetch_add(1, Ordering::Relaxed);
                 write_row(&mut self.block, file_no, self.staged.items, &item, self.is_complete);
@@ -178,6 +194,15 @@ impl Stager {
         // The receiver is dropped only when the copy failed; `stage` returns the error of the copy instead of this one.
         self.blocks.blocking_send(block.into()).map_err(|_| io::Error::other("the copy to the database failed"))
     }
+}
+
+/// Replaces a number by the rate that it means to the brand, or returns what is to be reported of it.
+fn resolve_vat(item: &mut ItemRecord, numbers: VatNumbers) -> Option<RecordProblem> {
+    let number = item.vat_number.take()?;
+    item.vat = numbers.rate(number);
+    let label = item.id.clone().unwrap_or_default();
+    let reason = format!("vat {number} is ambiguous: ignored; say in [import] vat_numbers what it means");
+    item.vat.is_none().then(|| RecordProblem::corrected(label, reason))
 }
 
 /// One row in COPY's text format, with the columns of `CREATE_IMPORT_ITEM`.
@@ -217,6 +242,11 @@ fn write_row(out: &mut String, file_no: usize, row_no: u64, item: &ItemRecord, i
     row.text(item.currency.as_deref());
     row.plain(item.price);
     row.plain(item.discount);
+    row.plain(item.sale_price);
+    row.plain(item.min_quantity);
+    row.plain(item.step_quantity);
+    row.plain(item.purchase_price);
+    row.text(item.attributes.as_deref());
     row.plain(Some(has_stock));
     row.plain(Some(item.stock == Some(Stock::Available) && !has_stock));
     row.plain(quantity);

@@ -10,6 +10,8 @@ mod event_budget;
 mod google;
 mod html;
 mod offer;
+mod offer_reader;
+mod shop;
 mod text;
 
 use std::collections::HashSet;
@@ -20,7 +22,7 @@ use quick_xml::reader::Reader;
 
 use super::file_time::FileTime;
 use super::format::ReadRules;
-use super::record::{NAMELESS_ITEM, ReadRecord, Record, RecordProblem};
+use super::record::{ReadRecord, Record, RecordProblem};
 use crate::catalog::CatalogId;
 use event_budget::EventBudget;
 pub(super) use offer::{Field, Offer, OfferProblem};
@@ -29,6 +31,7 @@ pub(super) use text::line;
 /// The largest offer, and the largest XML event.
 const MAX_OFFER_BYTES: usize = 4 << 20;
 const MAX_DEPTH: usize = 100;
+const MAX_URL_BYTES: usize = 2048;
 /// An id has to fit into a database index.
 pub(super) const MAX_ID_BYTES: usize = 200;
 const MAX_NAME_CHARS: usize = 500;
@@ -58,6 +61,8 @@ pub(super) fn read(
         open_elements: Vec::new(),
         open_names: String::new(),
         text: String::new(),
+        shop_url: None,
+        skipped_translation: false,
         last_record: String::new(),
         category_ids: HashSet::new(),
         category_count: 0,
@@ -74,6 +79,9 @@ struct FeedReader<R> {
     open_names: String,
     /// The text of the current element.
     text: String,
+    shop_url: Option<String>,
+    /// Whether a text in another language was skipped inside an element of the current offer.
+    skipped_translation: bool,
     /// Names the place in error messages.
     last_record: String,
     /// Categories are few and are held in memory anyway; a repeated offer is found in the staging table.
@@ -88,6 +96,7 @@ enum Section {
     Document,
     Catalog,
     Shop,
+    Currencies,
     Categories,
     Offers,
 }
@@ -130,15 +139,28 @@ impl<R: BufRead> FeedReader<R> {
                 (Section::Document, "rss" | "feed") => return self.read_google(rules, sink),
                 (Section::Document, _) => return Err(self.malformed("the root is not <yml_catalog>")),
                 (Section::Catalog, "shop") => path.push(Section::Shop),
+                (Section::Shop, "url") => {
+                    self.read_text(false, MAX_URL_BYTES)?;
+                    self.shop_url = Some(text::line(&self.text)).filter(|url| !url.is_empty());
+                }
                 (Section::Catalog | Section::Shop, "categories") => path.push(Section::Categories),
                 (Section::Catalog | Section::Shop, "offers") => path.push(Section::Offers),
+                (Section::Catalog | Section::Shop, "currencies") => path.push(Section::Currencies),
+                (Section::Currencies, "currency") => {
+                    let attributes = attributes(&start, ["id", "rate", "plus"]);
+                    let attributes = attributes.map_err(|error| self.malformed(&error))?;
+                    self.skip_element()?;
+                    if let Some(currency) = shop::currency(attributes) {
+                        sink(Ok(Record::Currency(currency)))?;
+                    }
+                }
                 (Section::Categories, "category") => {
                     let attributes = attributes(&start, ["id", "parentId"]);
                     let attributes = attributes.map_err(|error| self.malformed(&error))?;
                     self.read_category(attributes, sink)?;
                 }
                 (Section::Offers, "offer") => {
-                    let attributes = attributes(&start, ["id", "available"]);
+                    let attributes = attributes(&start, ["id", "available", "group_id"]);
                     let attributes = attributes.map_err(|error| self.malformed(&error))?;
                     self.read_offer(attributes, sink)?;
                 }
@@ -194,99 +216,6 @@ impl<R: BufRead> FeedReader<R> {
         self.xml.get_ref().position()
     }
 
-    fn read_offer(
-        &mut self,
-        [id, available]: [Option<String>; 2],
-        sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.offer_count += 1;
-        let id = id.map(|id| text::line(&id)).filter(|id| !id.is_empty());
-        self.last_record = match &id {
-            Some(id) => record_name("offer", id),
-            None => format!("offer no. {}", self.offer_count),
-        };
-        let reason = match &id {
-            None => Some("has no id"),
-            Some(id) => too_long(id),
-        };
-        if let Some(reason) = reason {
-            self.skip_element()?;
-            return sink(Err(RecordProblem::rejected(self.last_record.clone(), reason).with_item(Some(NAMELESS_ITEM))));
-        }
-        let id = id.unwrap_or_default();
-        let item = Some(CatalogId::Id(format!("item_{id}")));
-        let Some(mut offer) = self.read_offer_children()? else {
-            return sink(Err(RecordProblem::rejected(self.last_record.clone(), "is larger than 4 MB").with_item(item)));
-        };
-        offer.available = available.filter(|flag| !flag.trim().is_empty());
-        let mut remarks = Vec::new();
-        sink(Ok(Record::Item(Box::new(offer.into_record(&id, &mut remarks)))))?;
-        remarks.into_iter().try_for_each(|(kind, reason)| {
-            sink(Err(RecordProblem { kind, ..RecordProblem::corrected(self.last_record.clone(), reason) }))
-        })
-    }
-
-    /// Reads the rest of an offer; `None` when it is too large (it is read to its end all the same).
-    fn read_offer_children(&mut self) -> io::Result<Option<Offer>> {
-        let outer_depth = self.open_elements.len() - 1;
-        let start_position = self.position();
-        let mut offer = Offer::default();
-        loop {
-            let start = match self.next()? {
-                Event::Start(start) => start,
-                // Every child is read to its end below, so this is the end of the offer itself.
-                Event::End(_) => {
-                    return Ok((self.position() - start_position <= MAX_OFFER_BYTES as u64).then_some(offer));
-                }
-                _ => continue,
-            };
-            let field = Field::of(start.name().as_ref());
-            let param = match field {
-                Some(Field::Param) => attributes(&start, ["name", "unit"]).map_err(|error| self.malformed(&error))?,
-                Some(Field::Price) => {
-                    let [from] = attributes(&start, ["from"]).map_err(|error| self.malformed(&error))?;
-                    offer.is_lowest_price |= from.is_some_and(|from| from.trim().eq_ignore_ascii_case("true"));
-                    [None, None]
-                }
-                _ => [None, None],
-            };
-            let size = usize::try_from(self.position() - start_position).unwrap_or(usize::MAX);
-            let max_text_bytes = MAX_OFFER_BYTES.saturating_sub(size);
-            let fits = match field {
-                None => self.skip_element().map(|()| true)?,
-                Some(Field::Outlets) => self.read_outlets(&mut offer).map(|()| true)?,
-                Some(field) => {
-                    let fits = self.read_text(field == Field::Description, max_text_bytes)?;
-                    match param {
-                        [Some(name), unit] => offer.add_param(&name, unit.as_deref().unwrap_or(""), &self.text),
-                        _ if field != Field::Param => offer.add(field, std::mem::take(&mut self.text)),
-                        _ => {}
-                    }
-                    fits
-                }
-            };
-            if !fits || self.position() - start_position > MAX_OFFER_BYTES as u64 {
-                while self.open_elements.len() > outer_depth {
-                    self.next()?;
-                }
-                return Ok(None);
-            }
-        }
-    }
-
-    fn read_outlets(&mut self, offer: &mut Offer) -> io::Result<()> {
-        let outer_depth = self.open_elements.len() - 1;
-        while self.open_elements.len() > outer_depth {
-            if let Event::Start(start) = self.next()?
-                && start.name().as_ref() == "outlet"
-            {
-                let [instock] = attributes(&start, ["instock"]).map_err(|error| self.malformed(&error))?;
-                instock.into_iter().for_each(|instock| offer.add_outlet(instock));
-            }
-        }
-        Ok(())
-    }
-
     /// Reads the innermost open element into `self.text` with references decoded, and with the tags inside if
     /// `keep_markup`. Returns false, with an empty text, when it is longer than `max_bytes`.
     fn read_text(&mut self, keep_markup: bool, max_bytes: usize) -> io::Result<bool> {
@@ -299,6 +228,10 @@ impl<R: BufRead> FeedReader<R> {
                 Event::Text(text) => out.push_str(&text),
                 Event::CData(text) => out.push_str(&text),
                 Event::GeneralRef(reference) => text::push_reference(&mut out, &reference),
+                Event::Start(start) if is_in_another_language(&start) => {
+                    self.skip_element()?;
+                    self.skipped_translation = true;
+                }
                 Event::Start(start) => {
                     nested += 1;
                     if keep_markup {
@@ -338,6 +271,12 @@ fn attributes<const N: usize>(start: &BytesStart, names: [&str; N]) -> Result<[O
         }
     }
     Ok(values)
+}
+
+/// Whether the attribute `lang` says so.
+fn is_in_another_language(start: &BytesStart) -> bool {
+    let [language] = attributes(start, ["lang"]).unwrap_or_default();
+    language.is_some_and(|language| !matches!(language.trim().to_ascii_lowercase().get(..2), None | Some("ru")))
 }
 
 fn record_name(kind: &str, id: &str) -> String {

@@ -108,6 +108,50 @@ fn the_price_is_the_catalogues_up_to_rounding() {
 }
 
 #[test]
+fn a_sale_price_is_paid_and_the_discounted_price_may_be_stated() {
+    let of_two = |amount: &str, price: &str, sale_price: &str| {
+        let items = vec![RequestedLine { item_id: 1, quantity: Some(2), price: Some(decimal(price)) }];
+        let order = Order { amount: decimal(amount), items, ..order(|_| {}).expect("good") };
+        let sale_price = Some(decimal(sale_price));
+        let on_sale = offered("1299", "23").map(|offered| Offered { sale_price, ..offered }).expect("offered");
+        let priced = order.price(&[Some(on_sale)], Rounding::Kopeck);
+        priced.map(|(lines, amount)| (lines[0].price, amount)).map_err(|error| error.data["amount"].clone())
+    };
+    // 1299 minus 23 % is 1000.23.
+    for (amount, price) in
+        [("1998", "999"), ("1998", "1299"), ("2000.46", "1000.23"), ("2000.46", "1299"), ("2000.44", "999")]
+    {
+        assert_eq!(of_two(amount, price, "999"), Ok((decimal("999"), decimal("1998"))), "{amount} {price}");
+    }
+    for (amount, price) in [("2598", "1299"), ("1999", "999"), ("2000.49", "1299"), ("1998", "1000")] {
+        assert_eq!(of_two(amount, price, "999"), Err(json!(1998)), "{amount} {price}");
+    }
+    assert_eq!(of_two("2000.46", "1299", "1100"), Err(json!(2200)), "no visitor pays more than was shown");
+}
+
+#[test]
+fn the_same_order_states_the_same_amount() {
+    let order = Order { amount: decimal("2000.46"), ..order(|_| {}).expect("good") };
+    let is_same = |stated| order.is_same(&[(1, 2)], decimal("1998"), stated, Rounding::Kopeck);
+    assert!(is_same(Some(decimal("2000.46"))));
+    assert!(!is_same(Some(decimal("2000.45"))) && !is_same(None));
+}
+
+#[test]
+fn units_that_are_not_sold_at_once_are_refused() {
+    let of = |quantity| {
+        let items = vec![RequestedLine { item_id: 1, quantity, price: None }];
+        let order = Order { amount: decimal("20"), items, ..order(|_| {}).expect("good") };
+        let pack = offered("5", "0").map(|offered| Offered { lot_size: LotSize { min: 4, step: 2 }, ..offered });
+        order.price(&[pack], Rounding::Kopeck).map(|(lines, _)| lines[0].quantity).map_err(|error| error.code)
+    };
+    assert_eq!(of(None), Ok(4), "as few as are sold");
+    assert_eq!(of(Some(6)), Err("amount_mismatch"));
+    assert_eq!((of(Some(5)), of(Some(3))), (Err("quantity_not_sold"), Err("quantity_not_sold")));
+    assert_eq!(of(Some(12)), Err("out_of_stock"));
+}
+
+#[test]
 fn the_clients_rounding_never_moves_the_amount_by_more_than_a_rouble() {
     let of_999 = |amount: &str, rounding| {
         let items = vec![RequestedLine { item_id: 1, quantity: Some(999), price: None }];
@@ -153,11 +197,11 @@ fn quantities_default_to_those_in_the_cart() {
     let (lines, amount) = order.price(&[three], Rounding::Kopeck).expect("three units");
     assert_eq!((lines[0].quantity, amount), (3, decimal("89990.01")));
     let lines = [(1, 3)];
-    assert!(order.is_same(&lines, amount, Rounding::Kopeck), "also after the cart was emptied");
+    assert!(order.is_same(&lines, amount, None, Rounding::Kopeck), "also after the cart was emptied");
     let other = Order { amount: decimal("59993.34"), ..order.clone() };
-    assert!(!other.is_same(&lines, amount, Rounding::Kopeck));
+    assert!(!other.is_same(&lines, amount, None, Rounding::Kopeck));
     let fewer = Order { items: vec![RequestedLine { item_id: 1, quantity: Some(2), price: None }], ..order };
-    assert!(!fewer.is_same(&lines, amount, Rounding::Kopeck));
+    assert!(!fewer.is_same(&lines, amount, None, Rounding::Kopeck));
 }
 
 /// The body that a front end would send for this order.

@@ -41,7 +41,7 @@ function section(key, ...content) {
 
 /** A large photo, with thumbnails if there are several. */
 function gallery(item) {
-  const urls = (item.photos ?? []).map((photo) => photo.url).filter(Boolean);
+  const urls = (item.photos ?? []).filter((photo) => photo.video !== photo.url).map((photo) => photo.url).filter(Boolean);
   const large = picture(urls[0], item.name);
   const small = urls.map((url, index) => {
     const choose = (event) => {

@@ -12,8 +12,9 @@ export function roubles(sum) {
   return sum / 100;
 }
 
-/** The discounted price of one unit: price × (100 − discount) / 100, rounded half up. */
+/** What is paid for one unit: the sale price, else price × (100 − discount) / 100, rounded half up. */
 export function unitKopecks(item) {
+  if (item.salePrice) return kopecks(item.salePrice);
   return Math.floor((kopecks(item.price) * (100 - item.discount) + 50) / 100);
 }
 

@@ -7,7 +7,7 @@ import { h } from './ui.js';
 /** The price to pay, and the price before the discount. */
 export function priceTag(item) {
   const now = h('strong', {}, money(unitKopecks(item)));
-  if (item.discount === 0) return h('span', { class: 'price' }, now);
+  if (unitKopecks(item) === kopecks(item.price)) return h('span', { class: 'price' }, now);
   const before = h('s', { 'aria-label': t('price_before') }, money(kopecks(item.price)));
   return h('span', { class: 'price' }, now, before);
 }

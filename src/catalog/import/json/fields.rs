@@ -209,6 +209,22 @@ impl Fields {
         check_size("translations", Value::Object(out).to_string(), MAX_TRANSLATIONS_BYTES).map(Some)
     }
 
+    /// An object, as compact JSON of at most 50,000 bytes.
+    pub(super) fn object(&mut self, key: &str) -> Field<String> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Object(object)) => {
+                let json = Value::Object(object).to_string();
+                // PostgreSQL stores no NUL.
+                if json.contains("\\u0000") {
+                    return Err(format!("{key}: contains a NUL character"));
+                }
+                check_size(key, json, MAX_LIST_BYTES).map(Some)
+            }
+            Some(_) => Err(format!("{key}: expected an object")),
+        }
+    }
+
     /// A list of objects, each converted by `read`, as compact JSON of at most 500,000 bytes.
     pub(super) fn objects(&mut self, key: &str, read: impl Fn(Fields) -> Result<Value, String>) -> Field<String> {
         let list = self.object_list(key, read)?.map(|list| Value::Array(list).to_string());

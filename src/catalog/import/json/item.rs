@@ -6,9 +6,11 @@ use sha2::{Digest, Sha256};
 
 use super::fields::{Fields, MAX_OBJECTS_BYTES, check_size};
 use crate::catalog::CatalogId;
-use crate::catalog::import::record::{ItemRecord, Stock};
+use crate::catalog::import::money::UnitPrice;
+use crate::catalog::import::record::{ItemRecord, MAX_LOT, MAX_PRICE, Stock};
 use crate::catalog::import::{SOURCE_NAME_RULE, is_source_name, stock};
 use crate::foundation::hex;
+use crate::foundation::money::discounted;
 use crate::foundation::vat::{self, VAT_RATES};
 
 /// Has to fit into a `tsvector`, see `fields`.
@@ -28,7 +30,7 @@ pub(super) fn read(fields: &mut Fields) -> Result<(ItemRecord, Option<String>), 
     let mut defects = Defects::default();
     let (description, description_fields) = descriptions(fields, &mut defects);
     let (mut stock, unknown_stock) = stock(fields);
-    let price = price(fields).unwrap_or_else(|reason| {
+    let price = price(fields).and_then(Price::checked).unwrap_or_else(|reason| {
         // The item must not be sold at the price that it had before.
         stock = stock.filter(|stock| stock.is_out()).or(Some(Stock::Level("out")));
         defects.0.push(reason);
@@ -47,8 +49,14 @@ pub(super) fn read(fields: &mut Fields) -> Result<(ItemRecord, Option<String>), 
         currency: price.currency,
         price: price.list,
         discount: price.discount,
+        sale_price: price.sale,
+        min_quantity: defects.keep(units(fields, "minQuantity")),
+        step_quantity: defects.keep(units(fields, "stepQuantity")),
+        purchase_price: defects.keep(fields.decimal("purchasePrice", MAX_PRICE, 2)),
+        attributes: defects.keep(fields.object("attributes")),
         stock,
         vat: defects.keep(vat(fields)),
+        vat_number: None,
         rating: defects.keep(fields.decimal("rating", Decimal::from(5), 1)),
         rating_count: defects.keep(count(fields, "ratingCount")),
         visible: defects.keep(fields.boolean("visible")),
@@ -108,6 +116,26 @@ struct Price {
     currency: Option<String>,
     list: Option<Decimal>,
     discount: Option<Decimal>,
+    sale: Option<Decimal>,
+}
+
+impl Price {
+    /// The sale price belongs to a list price, and is not above its discounted price.
+    fn checked(self) -> Result<Price, String> {
+        let (list, sale) = match (self.list, self.sale) {
+            (_, None) => return Ok(self),
+            (None, Some(_)) => return Err("salePrice: expected together with price".to_owned()),
+            (Some(list), Some(sale)) => (list, sale),
+        };
+        if sale.is_zero() || sale > discounted(list, self.discount.unwrap_or_default(), 2) {
+            return Err("salePrice: expected more than 0, and at most price × (100 − discount) / 100".to_owned());
+        }
+        let price = match self.discount {
+            Some(discount) => UnitPrice { list, discount, sale: Some(sale) }.normalized(),
+            None => UnitPrice::reduced(list, sale),
+        };
+        Ok(Price { discount: Some(price.discount), sale: price.sale, ..self })
+    }
 }
 
 fn price(fields: &mut Fields) -> Result<Price, String> {
@@ -119,7 +147,18 @@ fn price(fields: &mut Fields) -> Result<Price, String> {
         currency,
         list: fields.price("price")?,
         discount: fields.exact_decimal("discount", Decimal::ONE_HUNDRED, 2)?,
+        sale: fields.price("salePrice")?,
     })
+}
+
+/// A number of units of which a cart may hold so many.
+fn units(fields: &mut Fields, key: &str) -> Result<Option<i32>, String> {
+    match fields.integer(key)? {
+        Some(units) if !(1..=MAX_LOT).contains(&units) => {
+            Err(format!("{key}: expected a whole number from 1 to {MAX_LOT}"))
+        }
+        units => Ok(units),
+    }
 }
 
 fn vat(fields: &mut Fields) -> Result<Option<&'static str>, String> {

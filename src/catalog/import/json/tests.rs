@@ -157,6 +157,43 @@ fn price_discount_and_currency_are_usable_together_or_not_at_all() {
 }
 
 #[test]
+fn a_sale_price_belongs_to_a_price_and_is_below_the_discounted_one() {
+    let belongs = "salePrice: expected together with price";
+    let range = "salePrice: expected more than 0, and at most price × (100 − discount) / 100";
+    for (members, defect) in [
+        (r#""salePrice":5"#, belongs),
+        (r#""price":100,"discount":10,"salePrice":90.01"#, range),
+        (r#""price":100,"salePrice":0"#, range),
+    ] {
+        let item = the_item(&format!("{{\"itemID\":1,\"quantity\":5,{members}}}"));
+        assert_eq!((item.defect.as_deref(), item.price, item.stock), (Some(defect), None, Some(Stock::Level("out"))));
+    }
+    for (members, discount, sale) in [
+        (r#""price":100,"discount":10,"salePrice":89.99"#, Some(10), Some(Decimal::new(8999, 2))),
+        (r#""price":100,"discount":10,"salePrice":90"#, Some(10), None),
+        (r#""price":1299,"salePrice":999"#, Some(23), Some(Decimal::from(999))),
+        (r#""price":1299"#, None, None),
+    ] {
+        let item = the_item(&format!("{{\"itemID\":1,{members}}}"));
+        assert_eq!(
+            (item.defect, item.discount, item.sale_price),
+            (None, discount.map(Decimal::from), sale),
+            "{members}"
+        );
+    }
+    let text = r#"{"itemID":1,"minQuantity":0,"stepQuantity":1000,"purchasePrice":-1,"attributes":[]}"#;
+    let defects = the_item(text).defect.expect("defects");
+    for reason in [
+        "minQuantity: expected a whole number from 1 to 999",
+        "stepQuantity: expected a whole number from 1 to 999",
+        "purchasePrice: expected a number from 0 to",
+        "attributes: expected an object",
+    ] {
+        assert!(defects.contains(reason), "{reason} is not in {defects}");
+    }
+}
+
+#[test]
 fn stock_is_read_in_every_notation_and_none_is_left_on_sale() {
     for (members, stock) in [
         (r#""quantity":-3"#, Stock::Count(0)),

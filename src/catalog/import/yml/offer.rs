@@ -2,22 +2,23 @@
 //!
 //! A field that the feed does not have stays `None`, which leaves the shop's value unchanged.
 
-use rust_decimal::Decimal;
-use serde_json::json;
-
 use super::super::record::{ItemRecord, ProblemKind, Stock, natural_number, number_of};
-use super::super::{money, stock};
+use super::super::stock;
 use super::{html, text};
 use crate::catalog::CatalogId;
 use crate::foundation::vat;
 
+mod attributes;
+mod fields;
+mod photos;
+mod price;
+
+pub(super) use attributes::DeliveryOption;
+use price::Price;
+
 const MAX_NAME_CHARS: usize = 500;
 const MAX_DESCRIPTION_CHARS: usize = 20_000;
 const MAX_SUMMARY_CHARS: usize = 200;
-const MAX_PHOTO_URL_CHARS: usize = 2048;
-const MAX_PHOTOS: usize = 50;
-const MAX_KEY_CHARS: usize = 200;
-const MAX_VALUE_CHARS: usize = 2_000;
 const MAX_FIELDS: usize = 200;
 
 /// The children of `<offer>` that are imported.
@@ -30,6 +31,7 @@ pub(in crate::catalog::import) enum Field {
     Title,
     Price,
     OldPrice,
+    PurchasePrice,
     Currency,
     Category,
     Picture,
@@ -45,6 +47,31 @@ pub(in crate::catalog::import) enum Field {
     StockQuantity,
     Quantity,
     Vat,
+    MinQuantity,
+    StepQuantity,
+    Url,
+    GroupId,
+    Video,
+    Keywords,
+    SalesNotes,
+    Certificate,
+    Dimensions,
+    Condition,
+    ConditionType,
+    ConditionQuality,
+    ConditionReason,
+    Age,
+    AgeUnit,
+    Warranty,
+    WarrantyDays,
+    ServiceLife,
+    Validity,
+    Adult,
+    Delivery,
+    Pickup,
+    Store,
+    DeliveryOptions,
+    PickupOptions,
 }
 
 impl Field {
@@ -58,6 +85,7 @@ impl Field {
             "title" => Field::Title,
             "price" => Field::Price,
             "oldprice" => Field::OldPrice,
+            "purchase_price" => Field::PurchasePrice,
             "currencyId" => Field::Currency,
             "categoryId" => Field::Category,
             "picture" => Field::Picture,
@@ -73,6 +101,27 @@ impl Field {
             "stock_quantity" => Field::StockQuantity,
             "quantity" => Field::Quantity,
             "vat" => Field::Vat,
+            "min-quantity" | "min_quantity" | "minimum_order_quantity" => Field::MinQuantity,
+            "step-quantity" | "step_quantity" => Field::StepQuantity,
+            "url" => Field::Url,
+            "group_id" => Field::GroupId,
+            "video" => Field::Video,
+            "keywords" => Field::Keywords,
+            "sales_notes" => Field::SalesNotes,
+            "certificate" => Field::Certificate,
+            "dimensions" => Field::Dimensions,
+            "condition" => Field::Condition,
+            "age" => Field::Age,
+            "manufacturer_warranty" => Field::Warranty,
+            "warranty-days" => Field::WarrantyDays,
+            "service-life-days" => Field::ServiceLife,
+            "period-of-validity-days" | "expiry" => Field::Validity,
+            "adult" => Field::Adult,
+            "delivery" => Field::Delivery,
+            "pickup" => Field::Pickup,
+            "store" => Field::Store,
+            "delivery-options" => Field::DeliveryOptions,
+            "pickup-options" => Field::PickupOptions,
             _ => return None,
         })
     }
@@ -88,6 +137,14 @@ pub(in crate::catalog::import) struct Offer {
     params: Vec<(String, String)>,
     /// The attributes `instock` of the outlets.
     outlets: Vec<String>,
+    /// The attribute `group_id`.
+    pub group_id: Option<String>,
+    /// The address of the shop, against which others are resolved.
+    pub shop_url: Option<String>,
+    pub delivery_options: Vec<DeliveryOption>,
+    pub pickup_options: Vec<DeliveryOption>,
+    /// Whether it has elements in another language.
+    pub is_translated: bool,
     /// The attribute `from` of the price: the price is the lowest one, not the one of this offer.
     pub is_lowest_price: bool,
 }
@@ -95,15 +152,12 @@ pub(in crate::catalog::import) struct Offer {
 /// What is reported of an offer that is imported, and how much of it is.
 pub(in crate::catalog::import) type OfferProblem = (ProblemKind, &'static str);
 
-/// What decides the price that is paid.
-#[derive(Default)]
-struct Price {
-    list: Option<Decimal>,
-    discount: Option<Decimal>,
-    currency: Option<String>,
-}
-
 impl Offer {
+    /// An offer without elements, of the shop with this address.
+    pub(super) fn of_shop(shop_url: Option<String>) -> Offer {
+        Offer { shop_url, ..Offer::default() }
+    }
+
     pub(in crate::catalog::import) fn add(&mut self, field: Field, text: String) {
         self.texts.push((field, text));
     }
@@ -153,7 +207,19 @@ impl Offer {
             stock = Some(Stock::Level("out"));
             remarks.push((ProblemKind::Incomplete, "price is only the lowest one (from=\"true\"): out of stock"));
         }
+        let [min_quantity, step_quantity] = [Field::MinQuantity, Field::StepQuantity].map(|field| {
+            self.lot(field).unwrap_or_else(|()| {
+                stock = stock.filter(|stock| stock.is_out()).or(Some(Stock::Level("out")));
+                let reason = "min-quantity or step-quantity is not a whole number from 1 to 999: out of stock";
+                remarks.push((ProblemKind::Incomplete, reason));
+                None
+            })
+        });
+        if self.is_translated {
+            remarks.push((ProblemKind::Corrected, "has elements in another language (such as name_ua): left out"));
+        }
         let description = self.description();
+        let (vat, vat_number) = self.vat(remarks);
         ItemRecord {
             number: natural_number(id),
             id: Some(format!("item_{id}")),
@@ -164,11 +230,17 @@ impl Offer {
             description,
             description_fields: self.description_fields(),
             currency: price.currency,
-            price: price.list,
-            discount: price.discount,
+            price: price.unit.map(|unit| unit.list),
+            discount: price.unit.map(|unit| unit.discount),
+            sale_price: price.unit.and_then(|unit| unit.sale),
+            min_quantity,
+            step_quantity,
+            purchase_price: self.purchase_price(remarks),
             stock,
-            vat: self.vat(remarks),
-            photos: self.photos(),
+            vat,
+            vat_number,
+            photos: self.photos(remarks),
+            attributes: self.attributes(),
             ..ItemRecord::default()
         }
     }
@@ -213,124 +285,20 @@ impl Offer {
         categories
     }
 
-    /// # Errors
-    /// The reason why the offer has no usable price.
-    fn price(&self, remarks: &mut Vec<OfferProblem>) -> Result<Price, &'static str> {
-        let mut corrected = |remark| remarks.push((ProblemKind::Corrected, remark));
-        let currency = self.currency()?;
-        let with = |list, discount| Price { list: Some(list), discount: Some(discount), currency: currency.clone() };
-        let price = self.all(Field::Price).next().map(money::price).transpose()?;
-        let old = self.all(Field::OldPrice).find(|raw| !raw.trim().is_empty()).map(money::price);
-        let Some(price) = price else {
-            if old.is_some() {
-                corrected("oldprice without a price: ignored");
-            }
-            return Ok(Price { list: None, discount: None, currency });
-        };
-        let old = match old {
-            None => return Ok(with(price, Decimal::ZERO)),
-            Some(Ok(old)) if old > price => old,
-            Some(Ok(_) | Err("price is zero")) => {
-                corrected("oldprice is not above the price: ignored");
-                return Ok(with(price, Decimal::ZERO));
-            }
-            Some(Err(_)) => {
-                corrected("oldprice is not a usable number: ignored");
-                return Ok(with(price, Decimal::ZERO));
-            }
-        };
-        let mut discount = money::discount(old, price);
-        if discount == Decimal::ONE_HUNDRED {
-            // Rounding up must not make the item free.
-            corrected("discount would round to 100 %: 99 is used");
-            discount = Decimal::from(99);
-        }
-        Ok(with(money::list_price(old, price, discount), discount))
-    }
-
-    fn currency(&self) -> Result<Option<String>, &'static str> {
-        let Some(code) = self.first(Field::Currency, 10) else { return Ok(None) };
-        if money::is_rouble(&code) {
-            return Ok(Some("RUB".to_owned()));
-        }
-        let code = code.to_ascii_uppercase();
-        if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
-            return Err("currency is not three letters");
-        }
-        Ok(Some(code))
-    }
-
-    fn vat(&self, remarks: &mut Vec<OfferProblem>) -> Option<&'static str> {
-        let text = self.first(Field::Vat, 20)?;
-        let rate = vat::parse_yml(&text);
-        if rate.is_none() {
+    /// The rate, or the number in its place that only the shop understands.
+    fn vat(&self, remarks: &mut Vec<OfferProblem>) -> (Option<&'static str>, Option<u8>) {
+        let Some(text) = self.first(Field::Vat, 20) else { return (None, None) };
+        let (rate, number) = (vat::parse_yml(&text), vat::ambiguous_number(&text));
+        if rate.is_none() && number.is_none() {
             remarks.push((ProblemKind::Corrected, "vat is not understood: ignored"));
         }
-        rate
-    }
-
-    fn photos(&self) -> Option<String> {
-        let mut urls: Vec<String> = Vec::new();
-        'pictures: for picture in self.all(Field::Picture).map(text::line) {
-            for url in picture.split(" | ").map(|url| url.trim_matches([' ', '|'])) {
-                let scheme = url.split_once("://").filter(|(_, rest)| !rest.is_empty()).map(|(scheme, _)| scheme);
-                if !scheme.is_some_and(|s| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https")) {
-                    continue;
-                }
-                let url = url.replace(' ', "%20");
-                if url.chars().count() <= MAX_PHOTO_URL_CHARS && !urls.contains(&url) {
-                    urls.push(url);
-                }
-                if urls.len() == MAX_PHOTOS {
-                    break 'pictures;
-                }
-            }
-        }
-        let photos: Vec<_> = urls.iter().map(|url| json!({"url": url})).collect();
-        (!photos.is_empty()).then(|| serde_json::Value::from(photos).to_string())
+        (rate, number)
     }
 
     fn description(&self) -> Option<String> {
         self.all(Field::Description)
             .map(|raw| html::description(raw, MAX_DESCRIPTION_CHARS))
             .find(|plain| !plain.is_empty())
-    }
-
-    fn description_fields(&self) -> Option<String> {
-        const NAMED: [(Field, &str); 5] = [
-            (Field::Vendor, "Производитель"),
-            (Field::VendorCode, "Артикул"),
-            (Field::Barcode, "Штрихкод"),
-            (Field::Country, "Страна"),
-            (Field::Weight, "Вес, кг"),
-        ];
-        let mut fields: Vec<(String, Vec<String>)> = Vec::new();
-        let mut add = |key: &str, value: &str| {
-            let (Some(key), Some(value)) =
-                (text::non_empty_line(key, MAX_KEY_CHARS), text::non_empty_line(value, MAX_VALUE_CHARS))
-            else {
-                return;
-            };
-            match fields.iter_mut().find(|(of, _)| *of == key) {
-                Some((_, values)) if values.contains(&value) => {}
-                Some((_, values)) => values.push(value),
-                None => fields.push((key, vec![value])),
-            }
-        };
-        for (field, key) in NAMED {
-            self.all(field).take(MAX_FIELDS).for_each(|value| add(key, &html::decode_again(value)));
-        }
-        self.params.iter().for_each(|(key, value)| add(key, value));
-        fields.truncate(MAX_FIELDS);
-        let fields: Vec<_> = fields
-            .into_iter()
-            .map(|(key, values)| {
-                let mut value = values.join(", ");
-                text::truncate(&mut value, MAX_VALUE_CHARS);
-                json!({"key": key, "value": value})
-            })
-            .collect();
-        (!fields.is_empty()).then(|| serde_json::Value::from(fields).to_string())
     }
 
     fn stock(&self, remarks: &mut Vec<OfferProblem>) -> Option<Stock> {
@@ -355,6 +323,25 @@ impl Offer {
             }
             None => available.map(|_| Stock::Available),
         }
+    }
+}
+
+/// Whether an element is one in another language, as `name_ua` is.
+pub(super) fn is_translation(element: &str) -> bool {
+    const NAMES: [&str; 8] =
+        ["name", "description", "short_description", "title", "model", "vendor", "keywords", "sales_notes"];
+    const LANGUAGES: [&str; 18] =
+        ["ua", "uk", "en", "hy", "am", "kz", "kk", "by", "be", "uz", "ka", "ge", "ro", "pl", "de", "az", "tr", "ru"];
+    let parts = element.rsplit_once('_');
+    parts.is_some_and(|(name, language)| NAMES.contains(&name) && LANGUAGES.contains(&language))
+}
+
+/// The meaning of a `true` or `false`.
+fn flag(text: &str) -> Option<bool> {
+    match text.trim().to_lowercase().as_str() {
+        "true" | "1" | "yes" | "да" | "есть" => Some(true),
+        "false" | "0" | "no" | "нет" => Some(false),
+        _ => None,
     }
 }
 

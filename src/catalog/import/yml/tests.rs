@@ -3,7 +3,7 @@
 use std::io::{BufReader, Cursor};
 
 use super::super::feed;
-use super::super::record::{CategoryRecord, ItemRecord, Parent, number_of};
+use super::super::record::{CategoryRecord, CurrencyRecord, ItemRecord, Parent, number_of};
 use super::*;
 
 #[derive(Default)]
@@ -13,6 +13,7 @@ pub(super) struct FeedRecords {
     /// `record: reason`.
     pub rejected: Vec<String>,
     pub time: Option<FileTime>,
+    pub currencies: Vec<CurrencyRecord>,
     /// One letter per record in the order of the feed: `c` category, `i` item, `-` problem.
     pub order: String,
 }
@@ -34,6 +35,10 @@ fn read_from(reader: impl BufRead) -> (FeedRecords, io::Result<()>) {
             Ok(Record::Region(_)) => panic!("a feed has no regions"),
             Ok(Record::FileTime(time)) => {
                 outcome.time = Some(time);
+                return Ok(());
+            }
+            Ok(Record::Currency(currency)) => {
+                outcome.currencies.push(currency);
                 return Ok(());
             }
             Err(problem) => {
@@ -79,6 +84,23 @@ fn error_of(xml: &str) -> String {
 
 fn of(number: i64) -> Option<Parent> {
     Some(Parent::Of(CatalogId::Number(number)))
+}
+
+#[test]
+fn currencies_are_read_with_their_rates() {
+    let feed = feed_of(
+        "<yml_catalog><shop><currencies><currency id='RUR' rate='1'/><currency id='usd' rate='92,5' plus='3'/>
+         <currency id='KZT' rate='CBRF' plus='2.5'>x</currency><currency rate='5'/><currency id='€' rate='-1'/></currencies>
+         </shop></yml_catalog>",
+    );
+    let found: Vec<_> = feed.currencies.iter().map(|of| (of.code.as_str(), of.rate, of.plus)).collect();
+    let decimal = |text: &str| text.parse::<rust_decimal::Decimal>().expect("a decimal");
+    let expected = [
+        ("RUB", Some(decimal("1")), decimal("0")),
+        ("USD", Some(decimal("92.5")), decimal("3")),
+        ("KZT", None, decimal("2.5")),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -174,7 +196,8 @@ fn promotions_unknown_elements_and_misplaced_offers_are_ignored() {
     assert_eq!(got.items.len(), 2);
     let first = &got.items[0];
     assert_eq!((first.name.as_deref(), first.price, &first.photos), (Some("Раз"), Some(10.into()), &None));
-    assert_eq!(first.description_fields, None);
+    let condition = r#"[{"key":"Состояние","value":"подержанный"}]"#;
+    assert_eq!(first.description_fields.as_deref(), Some(condition));
     assert_eq!(got.items[1].number, Some(4));
 }
 

@@ -27,9 +27,10 @@ fn name(inside: &str) -> Option<String> {
     item(inside).name
 }
 
-/// Price, discount and corrections.
+/// Price, discount and corrections, of an offer without a sale price.
 fn price(inside: &str) -> (Option<Decimal>, Option<Decimal>, Vec<String>) {
     let got = offers(&format!("<offer id='1'>{inside}</offer>"));
+    assert_eq!(got.items[0].sale_price, None, "{inside}");
     (got.items[0].price, got.items[0].discount, got.rejected)
 }
 
@@ -104,9 +105,38 @@ fn an_unusable_old_price_is_ignored_and_reported() {
 }
 
 #[test]
-fn a_discount_is_at_most_99_percent() {
-    let correction = "offer 1: discount would round to 100 %: 99 is used".to_owned();
-    assert_eq!(price("<price>1</price><oldprice>1000</oldprice>"), (number(100), number(99), vec![correction]));
+fn the_list_price_is_kept_beside_a_sale_price() {
+    for (price, old, percent) in [(1, 1000, 99), (15188, 20504, 25), (999, 1000, 0)] {
+        let got = item(&format!("<price>{price}</price><oldprice>{old}</oldprice>"));
+        assert_eq!((got.price, got.discount, got.sale_price), (number(old), number(percent), number(price)));
+    }
+}
+
+#[test]
+fn quantities_that_are_sold_at_once_are_read_or_the_item_is_out() {
+    let lots = |inside: &str| {
+        let got = item(inside);
+        (got.min_quantity, got.step_quantity, got.stock)
+    };
+    let units = Some(Stock::Count(50));
+    let count = "<count>50</count>";
+    for (elements, min, step) in [
+        ("<min-quantity>4</min-quantity><step-quantity>2.0</step-quantity>", Some(4), Some(2)),
+        ("<minimum_order_quantity> 10 </minimum_order_quantity>", Some(10), None),
+        ("<min-quantity/><step-quantity>1</step-quantity>", None, Some(1)),
+        ("", None, None),
+    ] {
+        assert_eq!(lots(&format!("{elements}{count}")), (min, step, units), "{elements}");
+    }
+    for elements in
+        ["<min-quantity>0</min-quantity>", "<min-quantity>1000</min-quantity>", "<step-quantity>2,5</step-quantity>"]
+    {
+        let got = offers(&format!("<offer id='1'>{elements}{count}</offer>"));
+        let item = &got.items[0];
+        assert_eq!((item.min_quantity, item.step_quantity, item.stock), (None, None, Some(Stock::Level("out"))));
+        let reason = "min-quantity or step-quantity is not a whole number from 1 to 999: out of stock";
+        assert_eq!(got.rejected, [format!("offer 1: {reason}")], "{elements}");
+    }
 }
 
 #[test]
@@ -160,16 +190,19 @@ fn currencies_are_three_letter_codes_and_names_of_the_rouble_are_rub() {
 
 #[test]
 fn photos_are_split_and_deduplicated_in_order() {
-    let got = item(
-        "<picture> http://a/1.jpg | HTTPS://б.рф/2.jpg?x=1&amp;y=2 | http://a/1.jpg |</picture><picture/>
+    let got = offers(
+        "<offer id='1'><picture> http://a/1.jpg | HTTPS://б.рф/2.jpg?x=1&amp;y=2 | http://a/1.jpg |</picture><picture/>
          <picture>//a/3.jpg</picture><picture>ftp://a/4.jpg</picture><picture>javascript:alert(1)</picture>
-         <picture>http://</picture><picture>http://a/my \"5\".jpg</picture><picture>http://a/1.jpg</picture>",
+         <picture>http://</picture><picture>http://a/my \"5\".jpg</picture><picture>http://a/1.jpg</picture>
+         <video>https://a/6.mp4</video></offer>",
     );
-    let expected =
-        r#"[{"url":"http://a/1.jpg"},{"url":"HTTPS://б.рф/2.jpg?x=1&y=2"},{"url":"http://a/my%20\"5\".jpg"}]"#;
-    assert_eq!(got.photos.as_deref(), Some(expected));
+    let expected = r#"[{"url":"http://a/1.jpg"},{"url":"HTTPS://б.рф/2.jpg?x=1&y=2"},{"url":"https://a/3.jpg"},"#
+        .to_owned()
+        + r#"{"url":"http://a/my%20\"5\".jpg"},{"type":"video","url":"https://a/6.mp4","video":"https://a/6.mp4"}]"#;
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+    assert_eq!(got.items[0].photos.as_deref().map(json), Some(json(&expected)));
+    assert_eq!(got.rejected, ["offer 1: a picture or video has no usable address: left out"]);
     assert_eq!(item("<picture> | </picture>").photos, None);
-    assert_eq!(item(&format!("<picture>http://a/{}</picture>", "x".repeat(2048))).photos, None);
     let many: String = (0..60).map(|n| format!("<picture>http://a/{n}</picture>")).collect();
     let photos = item(&many).photos.unwrap();
     assert!(photos.matches("url").count() == 50 && photos.ends_with(r#"{"url":"http://a/49"}]"#));
@@ -199,9 +232,62 @@ fn long_descriptions_are_truncated_and_have_a_summary() {
 }
 
 #[test]
-fn elements_in_other_languages_are_ignored() {
-    let got = item("<name_ua>Чайник ї</name_ua><description_ua>Опис</description_ua>");
-    assert_eq!(got, ItemRecord { number: Some(1), id: Some("item_1".to_owned()), ..ItemRecord::default() });
+fn elements_in_other_languages_are_left_out_and_reported() {
+    for inside in [
+        "<name_ua>Чайник ї</name_ua><description_ua>Опис</description_ua>",
+        "<param name='a'><value lang='uk'>шкіра</value></param>",
+    ] {
+        let got = offers(&format!("<offer id='1'>{inside}</offer>"));
+        let expected = ItemRecord { number: Some(1), id: Some("item_1".to_owned()), ..ItemRecord::default() };
+        assert_eq!(got.items, [expected], "{inside}");
+        assert_eq!(got.rejected, ["offer 1: has elements in another language (such as name_ua): left out"]);
+    }
+    let both = offers(
+        "<offer id='1'><param name='a'><value lang='ru'>кожа</value><value lang='uk'>шкіра</value></param></offer>",
+    );
+    let fields = both.items[0].description_fields.as_deref();
+    assert_eq!(fields, Some(r#"[{"key":"a","value":"кожа"}]"#));
+    assert_eq!(item("<model_id>5</model_id><x_y>1</x_y>").name, None);
+}
+
+#[test]
+fn what_people_and_programs_read_is_kept() {
+    let got = item_with(
+        "group_id='G77'",
+        "<name>Кроссовки</name><url>https://t/p?a=1&amp;b=2</url><model>Air 90</model><typePrefix>Обувь</typePrefix>
+         <sales_notes>Предоплата 100%</sales_notes><dimensions>30.5/20/12</dimensions><weight>0.8</weight>
+         <condition type='likenew'><quality>good</quality><reason>царапина</reason></condition><age unit='year'>18</age>
+         <manufacturer_warranty>true</manufacturer_warranty><warranty-days>P2Y</warranty-days><adult>false</adult>
+         <keywords>бег, спорт</keywords><barcode>46</barcode><delivery>true</delivery><store>нет</store>
+         <delivery-options><option cost='300' days='1-3' order-before='18'/><option/></delivery-options>
+         <pickup-options><option cost='0' days='1'/></pickup-options>",
+    );
+    let attributes: serde_json::Value = serde_json::from_str(&got.attributes.expect("attributes")).expect("JSON");
+    let expected = serde_json::json!({
+        "url": "https://t/p?a=1&b=2", "groupId": "G77", "model": "Air 90", "typePrefix": "Обувь",
+        "salesNotes": "Предоплата 100%", "dimensions": "30.5/20/12", "weight": "0.8", "keywords": "бег, спорт",
+        "condition": {"type": "likenew", "quality": "good", "reason": "царапина"}, "age": {"value": "18", "unit": "year"},
+        "manufacturerWarranty": true, "adult": false, "delivery": true, "store": false, "barcodes": ["46"],
+        "deliveryOptions": [{"cost": "300", "days": "1-3", "orderBefore": "18"}],
+        "pickupOptions": [{"cost": "0", "days": "1"}],
+    });
+    assert_eq!(attributes, expected);
+    let fields: serde_json::Value = serde_json::from_str(&got.description_fields.expect("fields")).expect("JSON");
+    let expected: Vec<_> = [
+        ("Штрихкод", "46"),
+        ("Вес, кг", "0.8"),
+        ("Условия продажи", "Предоплата 100%"),
+        ("Модель", "Air 90"),
+        ("Тип", "Обувь"),
+        ("Состояние", "как новый, хорошее качество, царапина"),
+        ("Габариты, см", "30.5 × 20 × 12"),
+        ("Возраст", "от 18 лет"),
+        ("Гарантия производителя", "есть"),
+        ("Гарантийный срок", "2 г."),
+    ]
+    .map(|(key, value)| serde_json::json!({"key": key, "value": value}))
+    .into();
+    assert_eq!(fields, serde_json::Value::from(expected));
 }
 
 #[test]
@@ -301,7 +387,9 @@ fn names_and_values_that_were_escaped_twice_are_text() {
 #[test]
 fn vat_rates_are_read_or_reported() {
     assert_eq!(item("<vat>VAT_10</vat>").vat, Some("vat10"));
-    let got = offers("<offer id='1'><price>9</price><vat>7</vat></offer>");
-    assert_eq!((got.items[0].vat, got.items[0].price), (None, number(9)));
-    assert!(got.rejected[0].contains("vat is not understood"), "{:?}", got.rejected);
+    let number = item("<price>9</price><vat>7</vat>");
+    assert_eq!((number.vat, number.vat_number), (None, Some(7)));
+    let got = offers("<offer id='1'><price>9</price><vat>VAT_18</vat></offer>");
+    assert_eq!((got.items[0].vat, got.items[0].vat_number), (None, None));
+    assert_eq!(got.rejected, ["offer 1: vat is not understood: ignored"]);
 }
