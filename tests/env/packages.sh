@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs missing Debian packages of the development environment.
 #
-#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool|nginx|wrk|h2load|slowhttptest|testssl|python3|venv|debootstrap|dpkg-dev]…
+#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool|nginx|wrk|h2load|slowhttptest|testssl|python3|lxml|venv|debootstrap|dpkg-dev]…
 #
 # As root it runs apt itself, else through sudo. When nothing is missing it runs neither and takes a few milliseconds.
 #
@@ -47,6 +47,7 @@ present() {
     slowhttptest) command -v slowhttptest >/dev/null ;;
     testssl) command -v testssl >/dev/null ;;
     python3) command -v python3 >/dev/null ;;
+    lxml) /usr/bin/python3 -c 'import lxml' 2>/dev/null ;;
     venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     dpkg-dev) command -v dpkg-shlibdeps >/dev/null ;;
     debootstrap) command -v debootstrap >/dev/null && command -v dpkg-deb >/dev/null ;;
@@ -77,6 +78,7 @@ packages_of() {
     slowhttptest) printf '%s\n' slowhttptest ;;
     testssl) printf '%s\n' testssl.sh ;;
     python3) printf '%s\n' python3 ;;
+    lxml) printf '%s\n' python3-lxml ;;
     venv) printf '%s\n' python3-venv ;;
     debootstrap) printf '%s\n' debootstrap ;;
     dpkg-dev) printf '%s\n' dpkg-dev ;;

@@ -43,7 +43,8 @@ fn character(number: &str) -> Option<char> {
         None => number.parse(),
     };
     match code.ok()? {
-        0 => None,
+        // NUL, and the two that XML excludes.
+        0 | 0xFFFE | 0xFFFF => None,
         // HTML reads these as windows-1252; old shops write dashes as `&#151;`.
         code @ 0x80..=0x9F => {
             let byte = u8::try_from(code).ok()?;
@@ -151,7 +152,7 @@ mod tests {
 
     #[test]
     fn invalid_characters_are_dropped_and_windows_1252_dashes_are_decoded() {
-        assert_eq!(decode("a&#0;&#xD800;&#x110000;&#99999999999;b&#151;&#150;"), "ab—–");
+        assert_eq!(decode("a&#0;&#xD800;&#xFFFF;&#x110000;&#99999999999;b&#151;&#150;"), "ab—–");
         assert_eq!(line("a&\u{0}\u{1}\u{7f}\u{9d}b"), "a&b");
     }
 
