@@ -13,6 +13,7 @@ use super::limits::read_limits;
 use super::mail::read_mail;
 use super::payments::read_payments;
 use super::retention::{read_books, read_retention};
+use super::search::read_search;
 use super::sections::{
     read_addresses, read_cache, read_import, read_proxy_protocol, read_rates, read_reviews, read_session,
     read_timeouts, read_tls,
@@ -44,6 +45,7 @@ pub(super) fn read_brand(
         redis: read_redis(&root, source),
         limits: read_limits(&root),
         cache_bytes: read_cache(&root),
+        search: read_search(&root),
         import: read_import(&root),
         timeouts: read_timeouts(&root),
         session: read_session(&root),

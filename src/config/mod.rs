@@ -13,6 +13,7 @@ mod mail;
 mod payments;
 mod reference;
 mod retention;
+mod search;
 mod sections;
 mod toml_reader;
 
@@ -31,6 +32,7 @@ pub use mail::{MailConfig, MailLogin, MailTls};
 pub use payments::{OrderLimits, PaymentsConfig, Rounding, UnitLimit};
 pub use reference::reference;
 pub use retention::{BooksConfig, RetentionConfig};
+pub use search::SearchConfig;
 pub use sections::{ImportConfig, ProxyProtocol, RateLimits, Reviewers, SessionConfig, Timeouts, TlsConfig};
 
 use crate::foundation::secret::Secret;
@@ -59,6 +61,7 @@ pub struct BrandConfig {
     pub limits: Limits,
     /// Size of the in-memory cache of catalogue responses; 0 disables it.
     pub cache_bytes: u64,
+    pub search: SearchConfig,
     pub import: ImportConfig,
     pub timeouts: Timeouts,
     pub proxy_protocol: ProxyProtocol,

@@ -30,7 +30,7 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 const MAX_CHANGED_ITEMS: usize = 2_000;
 
 /// How many items a statement reads.
-const BATCH_ITEMS: i64 = 5_000;
+const BATCH_ITEMS: i64 = 1_000;
 
 /// The list of synonyms for Russian shops.
 const SYNONYMS: &str = include_str!("query/synonyms_ru.tsv");
@@ -70,7 +70,7 @@ impl Follower {
     async fn run(self) {
         let mut is_failing = false;
         while self.cache.strong_count() > 0 {
-            match self.follow_over_one_connection().await {
+            match self.follow_over_one_connection(&mut is_failing).await {
                 Ok(()) => return,
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {
@@ -82,7 +82,8 @@ impl Follower {
         }
     }
 
-    async fn follow_over_one_connection(&self) -> Result<()> {
+    /// Clears `is_failing` whenever an index is published.
+    async fn follow_over_one_connection(&self, is_failing: &mut bool) -> Result<()> {
         let connect = postgres::connect_reading(&self.config);
         let client = tokio::time::timeout(self.config.connect_timeout, connect).await.or_timeout()??;
         loop {
@@ -103,6 +104,7 @@ impl Follower {
                 region_sets: Arc::new(base.region_sets.clone()),
             };
             self.publish(snapshot.clone(), built_at);
+            *is_failing = false;
             let mut version = built_at;
             let mut changed_ids = BTreeSet::new();
             loop {
@@ -126,6 +128,7 @@ impl Follower {
                 self.apply(&client, &base, &changed_ids, &mut snapshot).await?;
                 version = current;
                 self.publish(snapshot.clone(), version);
+                *is_failing = false;
             }
         }
     }

@@ -8,21 +8,13 @@ use tokio::sync::watch;
 
 use super::index::snapshot::IndexSnapshot;
 use super::query::synonyms::Synonyms;
+use crate::config::SearchConfig;
 use crate::foundation::error::{Error, Result};
 use crate::tenant::brand::Brand;
 use crate::tenant::cache::change_log::Version;
 
-/// How long a search waits for the index to catch up before the database is searched instead.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_millis(300);
-
 /// How often it is checked whether the catalogue's changes have been polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-/// After a start, a search waits that long for the first index, so that small shops give the same responses from the beginning.
-const FIRST_BUILD_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long a request waits that only the index can answer.
-const BUILD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The state of the index at a version of the change log.
 pub(crate) struct PublishedIndex {
@@ -52,10 +44,10 @@ impl LiveIndex {
     }
 
     /// How long a search waits that the database can answer instead.
-    fn search_timeout(&self) -> Duration {
+    fn search_timeout(&self, config: &SearchConfig) -> Duration {
         match self.published.load().is_some() {
-            true => CATCH_UP_TIMEOUT,
-            false => FIRST_BUILD_TIMEOUT.saturating_sub(self.created_at.elapsed()).max(CATCH_UP_TIMEOUT),
+            true => config.catch_up,
+            false => config.first_build.saturating_sub(self.created_at.elapsed()).max(config.catch_up),
         }
     }
 
@@ -82,14 +74,18 @@ impl LiveIndex {
 /// The brand's index, or `None` while it is being built or cannot follow the database.
 pub(crate) async fn current_index(brand: &Brand) -> Option<Arc<PublishedIndex>> {
     let live = brand.components.get::<LiveIndex>();
-    live.current(brand, live.search_timeout()).await
+    live.current(brand, live.search_timeout(&brand.config.search)).await
 }
 
-/// The brand's index, after waiting until it is built.
+/// The brand's index, after waiting until it is built; without its latest changes while it cannot follow the database.
 ///
 /// # Errors
 /// 503 when it is not built in time.
 pub(crate) async fn ready_index(brand: &Brand) -> Result<Arc<PublishedIndex>> {
-    let index = brand.components.get::<LiveIndex>().current(brand, BUILD_TIMEOUT).await;
+    let (live, config) = (brand.components.get::<LiveIndex>(), &brand.config.search);
+    let index = match live.published.load_full() {
+        Some(published) => Some(live.current(brand, config.catch_up).await.unwrap_or(published)),
+        None => live.current(brand, config.ready).await,
+    };
     index.ok_or_else(|| Error::unavailable("the search index is being built"))
 }

@@ -193,7 +193,7 @@ async fn a_payment_that_one_status_endpoint_reports_is_completed() {
 
 #[tokio::test]
 async fn a_payment_in_progress_is_polled_until_it_is_final() {
-    let shop = Shop::with_config("[payments]\nqr_lifetime_s = 1\nfollow_s = 60\nlongest_pause_s = 1\n");
+    let shop = Shop::with_config("[payments]\nqr_lifetime_s = 600\nfollow_s = 60\nlongest_pause_s = 1\n");
     let browser = shop.browser();
     let code = id_of(&browser.post("/cart", &last("waiting")).await.ok_json());
     shop.sandbox.bank_action(&code, "progress", json!({})).await;

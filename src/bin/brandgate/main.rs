@@ -104,10 +104,23 @@ enum OfBrands {
 /// Where the package keeps the secrets. systemd passes none to commands that an administrator runs.
 const INSTALLED_CREDENTIALS: &str = "/etc/brandgate/credentials";
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = CliArguments::parse();
     log::init(arguments.log);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain!("brandgate: failed to start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run(arguments));
+    // What still runs on a blocking thread, such as the build of a search index, is worth nothing any more.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(arguments: CliArguments) -> ExitCode {
     let installed = Some(PathBuf::from(INSTALLED_CREDENTIALS)).filter(|directory| directory.is_dir());
     let source = ConfigSource { brands: arguments.brands, credentials: arguments.credentials.or(installed) };
     let ended = match arguments.command {

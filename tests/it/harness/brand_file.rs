@@ -10,6 +10,9 @@ use super::services::{Services, certificates};
 const LONG_TIMEOUTS: &str = "pool_wait_ms = 20000\nconnect_timeout_ms = 10000\nstatement_timeout_ms = 14000\nlock_timeout_ms = 10000\n\
      response_timeout_ms = 20000\n";
 
+/// The index answers what the database could answer with other words and another order.
+const SEARCH_BY_INDEX: &str = "[search]\nfirst_build_ms = 12000\ncatch_up_ms = 2000\n";
+
 /// The password of a brand's role, the same for all databases of a run: roles belong to the server.
 pub(crate) fn password_of(brand: &str) -> String {
     format!("{brand}-s3cret'\"")
@@ -96,7 +99,7 @@ impl BrandFile {
              public_url = \"{public_url}\"\nstorefront_url = \"{storefront}\"\norigins = {origins:?}\n\n\
              [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n{tls}\n\
              [database]\nurl = \"{database_url}\"\npassword = \"{name}.database-password\"\n{LONG_TIMEOUTS}{pool}\n\
-             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{telegram}\n{bank}\n{mail}\n{more}\n"
+             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{SEARCH_BY_INDEX}\n{telegram}\n{bank}\n{mail}\n{more}\n"
         )
     }
 }
