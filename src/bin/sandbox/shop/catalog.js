@@ -1,6 +1,6 @@
 // The home page, the category tree, category pages and item cards.
 
-import { config, read } from './api.js';
+import { ApiError, config, read, send } from './api.js';
 import { addButton } from './cart.js';
 import { filterForm, filterParameters, isFiltered } from './filters.js';
 import { number, t, word } from './i18n.js';
@@ -42,7 +42,7 @@ export async function categoryPage({ parameters: { id }, query, signal }) {
   const [tree, first, facets] = await Promise.all([
     read('/category', { signal }),
     read(itemsPath(id, 0, filters), { signal }),
-    read(`/category/${encodeURIComponent(id)}/facets?${filters.slice(1)}`, { signal }),
+    facetsOf(id, filters, signal),
   ]);
   const trail = pathTo(tree, id) ?? [];
   const category = trail.at(-1);
@@ -59,6 +59,16 @@ export async function categoryPage({ parameters: { id }, query, signal }) {
       pages(first, (skip) => read(itemsPath(id, skip, filters), { signal }), isFiltered(query) ? Infinity : category?.itemCount),
     ));
   return { title, content };
+}
+
+/** The facets of a category; none if they are unavailable, as the items may be shown without. */
+async function facetsOf(id, filters, signal) {
+  try {
+    return await send('GET', `/category/${encodeURIComponent(id)}/facets?${filters.slice(1)}`, { signal });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return undefined;
+  }
 }
 
 function itemsPath(id, skip, filters) {

@@ -7,6 +7,7 @@ import { field, h } from './ui.js';
 const ORDERS = ['price', '-price', 'rating', 'new', 'name'];
 const FILTERS = ['priceMin', 'priceMax', 'inStock', 'discounted', 'tags', 'category'];
 const MAX_TAGS = 12;
+const NO_FACETS = { categories: [], tags: [], price: { min: 0, max: 0 } };
 
 /** Whether the visitor has opened the form; a choice renders the page again. */
 let isOpen = false;
@@ -21,8 +22,8 @@ export function filterParameters(query) {
   return ['sort', ...FILTERS].filter((name) => query.has(name)).map((name) => `&${name}=${encodeURIComponent(query.get(name))}`).join('');
 }
 
-/** The form for the order and the filters. Every change shows the page with the new ones. `facets` are those of the API. */
-export function filterForm(query, facets) {
+/** The form for the order and the filters. Every change shows the page with the new ones. `facets` are those of the API, which has none while it builds its index. */
+export function filterForm(query, facets = NO_FACETS) {
   const change = () => {
     const chosen = new FormData(form);
     const next = new URLSearchParams(query);
@@ -56,7 +57,7 @@ function sortSelect(query) {
 /** The limits of the price, with those of the hits as a hint. */
 function prices(query, { price }) {
   const limit = (name, hint) => field(t(name), h('input', {
-    type: 'number', name, min: 0, step: 'any', inputmode: 'decimal', value: query.get(name), placeholder: number(hint), 'data-place': name,
+    type: 'number', name, min: 0, step: 'any', inputmode: 'decimal', value: query.get(name), placeholder: hint > 0 ? number(hint) : null, 'data-place': name,
   }));
   return h('div', { class: 'prices' }, limit('priceMin', price.min), limit('priceMax', price.max));
 }
