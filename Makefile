@@ -17,7 +17,7 @@ DENY := .dev/tools/bin/cargo-deny
 CARGO_DEB_VERSION := 3.8.0
 CARGO_DEB := .dev/tools/bin/cargo-deb
 
-.PHONY: help run build test browser-test screenshots systemd-test reference deb deb-test lint bench torture clean-dev
+.PHONY: help run build test browser-test interop-test screenshots systemd-test reference deb deb-test lint bench torture clean-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,15 +29,19 @@ build: ## Build the release binaries
 	@tests/env/packages.sh rust cc ca
 	@cargo build --release --locked
 
-test: ## Run all tests: Rust tests on private services, the units under systemd, both shops in Chromium
+test: ## Run all tests: Rust tests on private services, the units under systemd, public libraries, both shops in Chromium
 	@tests/env/packages.sh rust cc ca postgresql redis openssl curl ss chromium node certutil emoji systemd
 	@cargo test --locked
 	@tests/systemd/run.sh "$(TARGET_DIR)/debug"
+	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/interop/run.sh "$(TARGET_DIR)/debug"
 	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh
 	@echo 'make test: all tests passed'
 
 browser-test: ## Test the shops in Chromium, against make run
 	@exec tests/browser/run.sh
+
+interop-test: ## Test with public libraries and tools, against make run
+	@exec tests/interop/run.sh "$(TARGET_DIR)/release"
 
 screenshots: ## Take the screenshots of the README
 	@tests/env/packages.sh rust cc ca
@@ -79,7 +83,7 @@ lint: $(MACHETE) $(DENY) ## Check formatting, clippy, unused dependencies, licen
 	@promtool check config --syntax-only systemd/monitoring/prometheus.yml >/dev/null
 	@promtool check rules systemd/monitoring/alerts.yml >/dev/null
 	@promtool test rules systemd/monitoring/alerts_test.yml >/dev/null
-	@shellcheck tests/env/*.sh tests/browser/*.sh tests/systemd/*.sh tests/torture/*.sh systemd/deb/* systemd/certbot/* .ci/run $(wildcard bench/*.sh)
+	@shellcheck tests/env/*.sh tests/browser/*.sh tests/interop/*.sh tests/systemd/*.sh tests/torture/*.sh systemd/deb/* systemd/certbot/* .ci/run $(wildcard bench/*.sh)
 
 # A file target: rebuilt when the version above changes.
 $(MACHETE): Makefile

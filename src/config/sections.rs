@@ -59,6 +59,8 @@ pub struct ImportConfig {
     pub attempts: u32,
     /// The share of a source's items that a complete import may hide.
     pub max_removed_percent: u32,
+    /// How much a compressed file may unpack to.
+    pub max_unpacked_bytes: u64,
 }
 
 pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
@@ -81,6 +83,11 @@ pub(super) fn read_import(root: &Section<'_, '_>) -> ImportConfig {
                  larger one changes nothing. --max-removed overrides it.",
             )
             .number(0..=100, 30),
+        max_unpacked_bytes: u64::from(
+            section
+                .key("max_unpacked_mebibytes", "How much a gzip or zip file may unpack to, in MiB; a larger one is refused.")
+                .number(1..=1_048_576, 4_096),
+        ) << 20,
     };
     section.finish();
     import

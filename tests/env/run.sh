@@ -396,7 +396,8 @@ import_demo() {
 
 # ---- the sandbox and the workers ---------------------------------------------------------------------------------------
 
-# start_companion NAME COMMAND…: starts a process in its own process group, which gets SIGTERM when this script exits.
+# start_companion NAME COMMAND…: starts a process in its own process group, which gets SIGTERM when this script exits. Its pid is in
+# NAME.pid.
 start_companion() {
   local name=$1
   shift
@@ -404,6 +405,7 @@ start_companion() {
   setpriv --pdeathsig TERM -- "$@" </dev/null 9>&- > >(tee "$dev/$name.log" | sed -u "s/^/$name: /") 2>&1 &
   companions+=($!)
   set +m
+  printf '%s\n' "${companions[-1]}" >"$dev/$name.pid"
 }
 
 await_sandbox() {

@@ -3,6 +3,7 @@
 mod access;
 mod api_samples;
 mod bad_input;
+mod bank_signature;
 mod books;
 mod bot;
 mod brand_failures;
@@ -31,6 +32,7 @@ mod idle_connections;
 mod import;
 mod import_bad_records;
 mod import_completeness;
+mod import_formats;
 mod import_races;
 mod import_sources;
 mod import_stock;

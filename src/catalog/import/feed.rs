@@ -1,6 +1,6 @@
-//! Decodes a YML feed to UTF-8 and skips everything before `<yml_catalog`.
+//! Decodes a file to UTF-8, and skips everything before the root element of a feed.
 //!
-//! Feeds come in UTF-8 and windows-1251, and files may have PHP code before the XML.
+//! Files come in UTF-8 and windows-1251, and feeds may have PHP code before the XML.
 //!
 //! # Invariants
 //! - The prolog (PHP, XML declaration, DOCTYPE with its entities) does not reach the XML parser.
@@ -13,9 +13,11 @@ use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE, WIN
 /// How much of a file decides its encoding.
 const HEAD_BYTES: u64 = 8 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
-const ROOT: &[u8] = b"<yml_catalog";
+/// The root elements of YML and of Google product feeds (RSS and Atom).
+const ROOTS: [&[u8]; 3] = [b"<yml_catalog", b"<rss", b"<feed"];
+const MAX_ROOT_BYTES: usize = 12;
 
-/// A feed in UTF-8, starting at `<yml_catalog`.
+/// A file in UTF-8.
 pub(super) struct Utf8Feed<R> {
     source: io::Chain<io::Cursor<Vec<u8>>, R>,
     decoder: Decoder,
@@ -26,37 +28,50 @@ pub(super) struct Utf8Feed<R> {
     is_eof: bool,
 }
 
-/// Detects the encoding and finds the root element.
+/// The feed from its root element; `None` when the file has none.
 ///
 /// # Errors
-/// `InvalidData` when the file has no `<yml_catalog`; errors of the reader.
-pub(super) fn open<R: Read>(mut reader: R) -> io::Result<Utf8Feed<R>> {
+/// Those of the reader.
+pub(super) fn open<R: Read>(reader: R) -> io::Result<Option<Utf8Feed<R>>> {
+    let mut feed = decode(reader)?;
+    Ok(feed.skip_to_root()?.then_some(feed))
+}
+
+/// The beginning of a file as text.
+pub(super) fn decode_head(head: &[u8]) -> String {
+    let beginning = &head[..head.len().min(HEAD_BYTES as usize)];
+    encoding_of(beginning).decode(head).0.into_owned()
+}
+
+/// Detects the encoding of a file.
+///
+/// # Errors
+/// Those of the reader.
+pub(super) fn decode<R: Read>(mut reader: R) -> io::Result<Utf8Feed<R>> {
     let mut head = Vec::new();
     reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
-    let mut feed = Utf8Feed {
+    Ok(Utf8Feed {
         decoder: encoding_of(&head).new_decoder_with_bom_removal(),
         source: io::Cursor::new(head).chain(reader),
         raw: vec![0; CHUNK_BYTES].into_boxed_slice(),
         text: Vec::new(),
         consumed: 0,
         is_eof: false,
-    };
-    feed.skip_to_root()?;
-    Ok(feed)
+    })
 }
 
 impl<R: Read> Utf8Feed<R> {
-    fn skip_to_root(&mut self) -> io::Result<()> {
+    /// Returns whether there is a root element.
+    fn skip_to_root(&mut self) -> io::Result<bool> {
         loop {
             if let Some(found) = find_root(&self.text) {
                 self.consumed = found;
-                return Ok(());
+                return Ok(true);
             }
             // The last bytes may be the beginning of the root tag.
-            self.consumed = self.text.len().saturating_sub(ROOT.len());
+            self.consumed = self.text.len().saturating_sub(MAX_ROOT_BYTES);
             if self.is_eof {
-                let message = "the file has no <yml_catalog>: it is not a YML feed";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                return Ok(false);
             }
             self.decode_more()?;
         }
@@ -116,9 +131,11 @@ fn find_root(text: &[u8]) -> Option<usize> {
     while let Some(open) = text[from..].iter().position(|b| *b == b'<') {
         let start = from + open;
         // The byte after the name tells `<yml_catalog` from `<yml_catalogue`.
-        if text[start..].starts_with(ROOT)
-            && text.get(start + ROOT.len()).is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'))
-        {
+        let is_root = |root: &[u8]| {
+            text[start..].starts_with(root)
+                && text.get(start + root.len()).is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'))
+        };
+        if ROOTS.iter().any(|root| is_root(root)) {
             return Some(start);
         }
         from = start + 1;
@@ -172,9 +189,9 @@ mod tests {
 
     fn text_of(bytes: &[u8]) -> String {
         let mut text = String::new();
-        open(bytes).unwrap().read_to_string(&mut text).unwrap();
+        open(bytes).unwrap().unwrap().read_to_string(&mut text).unwrap();
         let mut dripped = String::new();
-        open(Drip(io::Cursor::new(bytes.to_vec()))).unwrap().read_to_string(&mut dripped).unwrap();
+        open(Drip(io::Cursor::new(bytes.to_vec()))).unwrap().unwrap().read_to_string(&mut dripped).unwrap();
         assert_eq!(text, dripped);
         text
     }
@@ -255,10 +272,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_root_is_rejected() {
+    fn a_file_without_a_root_is_none() {
         for bytes in [b"".as_slice(), b"<html></html>", b"<yml_catalog", b"<!DOCTYPE yml_catalog>"] {
-            let error = open(bytes).err().expect("no root");
-            assert!(error.to_string().contains("no <yml_catalog>"), "{error}");
+            assert!(open(bytes).unwrap().is_none());
         }
     }
 
@@ -266,6 +282,7 @@ mod tests {
     fn memory_does_not_grow_with_the_file() {
         let mut feed =
             open(io::repeat(b' ').take(20_000_000).chain(b"<yml_catalog>".as_slice()).chain(io::repeat(b'a')))
+                .unwrap()
                 .expect("has a root");
         for _ in 0..1_000 {
             let available = feed.fill_buf().expect("endless").len();

@@ -4,15 +4,17 @@ use std::io::{BufRead, BufReader};
 
 use rust_decimal::Decimal;
 
-use super::read_records;
+use super::format::ReadRules;
 use super::record::{CategoryRecord, ItemRecord, MAX_PRICE, ProblemKind, ReadRecord, Record, RegionRecord, Stock};
+use super::unpack::read_stream;
 use crate::foundation::fuzz::fuzz;
 use crate::http::request::MAX_SAFE_INTEGER;
 
 /// Every record of a file, and how reading it ended.
 fn read(reader: impl BufRead) -> (Vec<ReadRecord>, Result<(), String>) {
     let mut records = Vec::new();
-    let result = read_records(reader, &mut |record| {
+    let rules = ReadRules { now: jiff::Timestamp::UNIX_EPOCH, max_unpacked_bytes: 1 << 20 };
+    let result = read_stream(reader, &rules, &mut |record| {
         records.push(record);
         Ok(())
     });
@@ -189,4 +191,60 @@ fn fuzz_yml_feeds() {
     ];
     let outcomes = fuzz(&seeds, &words, check);
     outcomes.assert_seen(&["broken: ", "complete: category item"]);
+}
+
+#[test]
+fn fuzz_price_lists() {
+    let list = "Код;Наименование;Категория;Цена, руб.;Старая цена;Остаток;Фото;Параметр: Цвет\r\nA-1;\"Чайник \"\"Ёж\"\"\";Посуда > \
+                Чайники;1 290,50;1500;5;https://x/1.jpg, https://x/2.jpg;белый\r\n2;Чашка;5;10;;нет;;\r\n3;x\r\n";
+    let seeds = [
+        list.as_bytes().to_vec(),
+        encoding_rs::WINDOWS_1251.encode(list).0.into_owned(),
+        b"sep=,\nid,name,price,sale_price,available\n1,Cup,10,9,true\n".to_vec(),
+        b"id\tname\tprice\n1\tCup\t10\n".to_vec(),
+    ];
+    let words = [
+        ";",
+        "\"",
+        "\n",
+        "\r\n",
+        "id",
+        "price",
+        "название",
+        "sep=",
+        "\u{feff}",
+        "item_",
+        "cat_1",
+        " > ",
+        ",http://",
+        "Параметр: ",
+    ];
+    let outcomes = fuzz(&seeds, &words, check);
+    outcomes.assert_seen(&["broken: ", "complete: category corrected item rejected"]);
+}
+
+#[test]
+fn fuzz_google_feeds() {
+    let feed = "<rss xmlns:g='http://base.google.com/ns/1.0'><channel><title>Shop</title><item><g:id>A-1</g:id><title>Чайник</title>\
+                <g:price>1990.00 RUB</g:price><g:sale_price>1490 RUB</g:sale_price><g:sale_price_effective_date>1969-01-01T00:00Z/\
+                1971-01-01T00:00Z</g:sale_price_effective_date><g:availability>preorder</g:availability><g:product_type>Посуда &gt; \
+                Чайники</g:product_type><g:product_detail><g:attribute_name>a</g:attribute_name><g:attribute_value>b</g:attribute_value>\
+                </g:product_detail></item></channel></rss>";
+    let atom = "<feed xmlns='http://www.w3.org/2005/Atom'><entry><g:id>2</g:id><title>Cup</title><g:price>5</g:price></entry></feed>";
+    let words = [
+        "<item>",
+        "</item>",
+        "<g:id>",
+        "</g:id>",
+        "<g:price>",
+        "RUB",
+        "&gt;",
+        "<entry>",
+        "</feed>",
+        "<rss>",
+        "₽",
+        "g:",
+    ];
+    let outcomes = fuzz(&[feed.as_bytes().to_vec(), atom.as_bytes().to_vec()], &words, check);
+    outcomes.assert_seen(&["broken: ", "complete: category item", "complete: item"]);
 }

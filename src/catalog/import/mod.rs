@@ -1,6 +1,6 @@
 //! Catalogue import: files of several formats are read into a staging table, which is merged in one transaction.
 //!
-//! `json`, or `feed` and `yml`, read records; `stage` copies items into a temporary table while reading; `merge`
+//! `unpack` and `format` open a file; `json`, `csv`, or `feed` and `yml`, read its records; `stage` copies items into a temporary table while reading; `merge`
 //! updates the shop; `counts` updates the stock.
 //!
 //! # Invariants
@@ -11,10 +11,13 @@
 //! - An item belongs to one source, and an import changes no item of another source.
 
 mod categories;
+mod category_path;
 mod category_tree;
 mod counts;
+mod csv;
 mod feed;
 mod file_time;
+mod format;
 mod json;
 mod merge;
 mod money;
@@ -25,13 +28,12 @@ mod retire;
 mod reviews;
 mod stage;
 mod stock;
+mod unpack;
 mod yml;
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -44,6 +46,7 @@ use crate::platform::postgres;
 use counts::CountTime;
 pub(crate) use counts::complete;
 pub use file_time::parse_time;
+use format::ReadRules;
 use merge::MergeRules;
 use record::RecordProblem;
 pub use report::{ImportReport, ImportSummary};
@@ -121,7 +124,8 @@ pub async fn run(
     }
     let started_at = Instant::now();
     let now = client.query_one("select now()", &[]).await?.get(0);
-    let staged = stage::stage(&client, sources, options.replace, progress, report).await?;
+    let rules = ReadRules { now, max_unpacked_bytes: brand.import.max_unpacked_bytes };
+    let staged = stage::stage(&client, sources, options.replace, rules, progress, report).await?;
     let staging = started_at.elapsed();
     let times = count_times(brand, sources, &staged, options.stock_time, now, report);
     lock(&client, &brand.name).await?;
@@ -252,47 +256,6 @@ async fn maintain_tables(brand: &BrandConfig, client: &Client) -> Result<()> {
         other.batch_execute("select gin_clean_pending_list('item_search_idx')"),
     )?;
     Ok(())
-}
-
-/// Reads one file of either format and passes its records to `sink`.
-fn read_file(
-    source: &ImportSource,
-    progress: &ImportProgress,
-    sink: &mut dyn FnMut(record::ReadRecord) -> std::io::Result<()>,
-) -> std::io::Result<()> {
-    let file: Box<dyn Read + Send> = match source.path.to_str() {
-        Some("-") => Box::new(std::io::stdin()),
-        _ => Box::new(File::open(&source.path)?),
-    };
-    let counted = CountingReader { inner: file, bytes: progress.bytes_read.clone() };
-    read_records(BufReader::with_capacity(1 << 17, counted), sink)
-}
-
-/// Reads a JSON or YML file, which its first character tells apart.
-fn read_records(
-    mut reader: impl BufRead,
-    sink: &mut dyn FnMut(record::ReadRecord) -> std::io::Result<()>,
-) -> std::io::Result<()> {
-    let head = reader.fill_buf()?;
-    let start = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-    match start.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{' | b'[') => json::read(reader, sink),
-        Some(_) => yml::read(feed::open(reader)?, sink),
-        None => Err(std::io::Error::other("the file is empty")),
-    }
-}
-
-struct CountingReader<R> {
-    inner: R,
-    bytes: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for CountingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.bytes.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
 }
 
 #[cfg(test)]

@@ -173,6 +173,9 @@ pub(crate) struct ItemRecord {
     pub reviews: Option<String>,
 }
 
+/// The subject of a record of an item without an id, which cannot be that of any item in the shop.
+pub(crate) const NAMELESS_ITEM: CatalogId = CatalogId::Id(String::new());
+
 /// `item.price` is numeric(14, 2).
 pub(crate) const MAX_PRICE: Decimal = Decimal::from_parts(276_447_231, 23_283, 0, false, 2);
 

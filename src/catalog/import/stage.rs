@@ -15,9 +15,11 @@ use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
 use super::file_time::FileTime;
+use super::format::ReadRules;
 use super::record::{CategoryRecord, ItemRecord, ProblemKind, ReadRecord, Record, RegionRecord, Stock, hashed_number};
 use super::report::ImportReport;
-use super::{ImportProgress, ImportSource, read_file};
+use super::unpack::read_file;
+use super::{ImportProgress, ImportSource};
 use crate::catalog::CatalogId;
 use crate::foundation::error::{Error, Result, ResultExt};
 
@@ -51,14 +53,16 @@ pub(super) struct FileRecords {
     pub items: u64,
     pub regions_and_categories: u64,
     pub rejected: u64,
+    /// Those that are certainly records of items.
+    pub rejected_items: u64,
     pub time: Option<FileTime>,
 }
 
 impl FileRecords {
-    /// Whether every record was rejected, when the merge could use this many items.
+    /// Whether every item, or every record, was rejected, when the merge could use this many items.
     pub(super) fn is_unusable(&self, usable_items: u64) -> bool {
-        let any = if self.items > 0 { self.items } else { self.rejected };
-        usable_items == 0 && any > 0 && (self.items > 0 || self.regions_and_categories == 0)
+        let has_items = self.items + self.rejected_items > 0;
+        usable_items == 0 && (has_items || (self.rejected > 0 && self.regions_and_categories == 0))
     }
 }
 
@@ -72,6 +76,7 @@ pub(super) async fn stage(
     client: &Client,
     sources: &[ImportSource],
     is_complete: bool,
+    rules: ReadRules,
     progress: &ImportProgress,
     report: &mut ImportReport,
 ) -> Result<StagedRecords> {
@@ -89,7 +94,7 @@ pub(super) async fn stage(
         };
         let result = sources.iter().enumerate().try_for_each(|(file_no, source)| {
             let mut sink = |read| stager.add(file_no, read, &progress);
-            read_file(source, &progress, &mut sink)
+            read_file(source, &rules, &progress, &mut sink)
                 .map_err(|error| io::Error::other(format!("{}: {error}", source.path.display())))
         });
         let result = result.and_then(|()| stager.flush());
@@ -134,7 +139,11 @@ impl Stager {
             Ok(Record::Item(_)) => file.items += 1,
             Ok(Record::Region(_) | Record::Category(_)) => file.regions_and_categories += 1,
             Ok(Record::FileTime(time)) => file.time = Some(*time),
-            Err(problem) => file.rejected += u64::from(problem.kind == ProblemKind::Rejected),
+            Err(problem) if problem.kind == ProblemKind::Rejected => {
+                file.rejected += 1;
+                file.rejected_items += u64::from(!matches!(problem.item, None | Some(CatalogId::Number(..=0))));
+            }
+            Err(_) => {}
         }
         match read {
             Ok(Record::FileTime(_)) => {}

@@ -1,11 +1,13 @@
-//! Reader of YML feeds (Yandex Market Language): yields categories and offers as records, one at a time.
+//! Reader of YML feeds (Yandex Market Language), and of Google's, as records, one at a time.
 //!
 //! # Invariants
 //! - Memory does not grow with the file: one offer is held at a time, and no XML event exceeds its byte budget.
 //! - Entities are not expanded.
 //! - A file that is truncated or not well-formed is an error: half a catalogue must not be taken for a whole one.
 
+mod category;
 mod event_budget;
+mod google;
 mod html;
 mod offer;
 mod text;
@@ -17,27 +19,33 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
 use super::file_time::FileTime;
-use super::record::{CategoryRecord, Parent, ReadRecord, Record, RecordProblem, number_of};
+use super::format::ReadRules;
+use super::record::{NAMELESS_ITEM, ReadRecord, Record, RecordProblem};
 use crate::catalog::CatalogId;
 use event_budget::EventBudget;
-use offer::{Field, Offer};
+pub(super) use offer::{Field, Offer, OfferProblem};
+pub(super) use text::line;
 
 /// The largest offer, and the largest XML event.
 const MAX_OFFER_BYTES: usize = 4 << 20;
 const MAX_DEPTH: usize = 100;
 /// An id has to fit into a database index.
-const MAX_ID_BYTES: usize = 200;
+pub(super) const MAX_ID_BYTES: usize = 200;
 const MAX_NAME_CHARS: usize = 500;
 /// The subject of a record that cannot be the record of any item in the shop.
 const NO_ITEM: Option<CatalogId> = Some(CatalogId::Number(0));
 
-/// Reads a feed that starts at `<yml_catalog` and passes every record, rejection and correction to `sink`; a correction
+/// Reads a feed that starts at its root element and passes every record, rejection and correction to `sink`; a correction
 /// follows the record that it concerns.
 ///
 /// # Errors
 /// Those of the sink and of the reader; `InvalidData` when the XML is not well-formed or truncated, in which case
 /// nothing of what was read may be kept.
-pub(super) fn read(reader: impl BufRead, sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn read(
+    reader: impl BufRead,
+    rules: &ReadRules,
+    sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>,
+) -> io::Result<()> {
     let mut xml = Reader::from_reader(EventBudget::new(reader, MAX_OFFER_BYTES));
     let config = xml.config_mut();
     config.expand_empty_elements = true;
@@ -55,7 +63,7 @@ pub(super) fn read(reader: impl BufRead, sink: &mut dyn FnMut(ReadRecord) -> io:
         category_count: 0,
         offer_count: 0,
     };
-    feed.read_catalog(sink)
+    feed.read_catalog(rules, sink)
 }
 
 struct FeedReader<R> {
@@ -85,7 +93,11 @@ enum Section {
 }
 
 impl<R: BufRead> FeedReader<R> {
-    fn read_catalog(&mut self, sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>) -> io::Result<()> {
+    fn read_catalog(
+        &mut self,
+        rules: &ReadRules,
+        sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut path = vec![Section::Document];
         loop {
             let start = match self.next()? {
@@ -115,6 +127,7 @@ impl<R: BufRead> FeedReader<R> {
                         }
                     }
                 }
+                (Section::Document, "rss" | "feed") => return self.read_google(rules, sink),
                 (Section::Document, _) => return Err(self.malformed("the root is not <yml_catalog>")),
                 (Section::Catalog, "shop") => path.push(Section::Shop),
                 (Section::Catalog | Section::Shop, "categories") => path.push(Section::Categories),
@@ -141,7 +154,7 @@ impl<R: BufRead> FeedReader<R> {
         let error = match self.xml.read_event_into(&mut self.buffer) {
             Ok(Event::Eof) => match self.open_elements.last() {
                 Some(from) => format!("the file ends too early: </{}> was expected", &self.open_names[*from..]),
-                None => "the file ends before <yml_catalog>".to_owned(),
+                None => "the file ends before its root element".to_owned(),
             },
             Ok(Event::Start(start)) if self.open_elements.len() < MAX_DEPTH => {
                 self.open_elements.push(self.open_names.len());
@@ -181,47 +194,6 @@ impl<R: BufRead> FeedReader<R> {
         self.xml.get_ref().position()
     }
 
-    fn read_category(
-        &mut self,
-        [id, parent]: [Option<String>; 2],
-        sink: &mut dyn FnMut(ReadRecord) -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.category_count += 1;
-        self.read_text(false, MAX_OFFER_BYTES)?;
-        let name = text::non_empty_line(&html::decode_again(&self.text), MAX_NAME_CHARS);
-        let Some(id) = id.map(|id| text::line(&id)).filter(|id| !id.is_empty()) else {
-            let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
-            let record = format!("category no. {}{name}", self.category_count);
-            return sink(Err(RecordProblem::rejected(record, "has no id").with_item(NO_ITEM)));
-        };
-        self.last_record = record_name("category", &id);
-        let repeated = || {
-            Some("the id occurs twice in the feed: the first one is used").filter(|_| self.category_ids.contains(&id))
-        };
-        if let Some(reason) = too_long(&id).or_else(repeated) {
-            return sink(Err(RecordProblem::rejected(self.last_record.clone(), reason).with_item(NO_ITEM)));
-        }
-        self.category_ids.insert(id.clone());
-        let parent = parent.map(|parent| text::line(&parent)).filter(|parent| !parent.is_empty() && parent != "0");
-        let name = name.filter(|name| name.contains(char::is_alphanumeric));
-        let is_nameless = name.is_none();
-        sink(Ok(Record::Category(CategoryRecord {
-            number: Some(number_of("category", &id)),
-            id: Some(format!("{}_{id}", if parent.is_some() { "sub" } else { "cat" })),
-            parent: Some(match parent {
-                Some(parent) => Parent::Of(CatalogId::Number(number_of("category", &parent))),
-                None => Parent::Top,
-            }),
-            name,
-            fallback_name: Some(format!("Категория {id}")),
-            ..CategoryRecord::default()
-        })))?;
-        if is_nameless {
-            sink(Err(RecordProblem::corrected(self.last_record.clone(), "has no name: its id is used as its name")))?;
-        }
-        Ok(())
-    }
-
     fn read_offer(
         &mut self,
         [id, available]: [Option<String>; 2],
@@ -239,7 +211,7 @@ impl<R: BufRead> FeedReader<R> {
         };
         if let Some(reason) = reason {
             self.skip_element()?;
-            return sink(Err(RecordProblem::rejected(self.last_record.clone(), reason).with_item(NO_ITEM)));
+            return sink(Err(RecordProblem::rejected(self.last_record.clone(), reason).with_item(Some(NAMELESS_ITEM))));
         }
         let id = id.unwrap_or_default();
         let item = Some(CatalogId::Id(format!("item_{id}")));
@@ -381,7 +353,7 @@ fn too_long(id: &str) -> Option<&'static str> {
 fn location<R: BufRead>(xml: &Reader<EventBudget<R>>, last_record: &str) -> String {
     let position = xml.get_ref().position();
     let last_record = if last_record.is_empty() { "before any record" } else { last_record };
-    format!("near byte {position} after <yml_catalog; last record: {last_record}")
+    format!("near byte {position} after the root element; last record: {last_record}")
 }
 
 fn malformed(what: &str, location: String) -> io::Error {

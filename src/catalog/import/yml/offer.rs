@@ -22,7 +22,7 @@ const MAX_FIELDS: usize = 200;
 
 /// The children of `<offer>` that are imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
+pub(in crate::catalog::import) enum Field {
     Name,
     TypePrefix,
     Vendor,
@@ -80,7 +80,7 @@ impl Field {
 
 /// The elements of an offer.
 #[derive(Debug, Default)]
-pub(super) struct Offer {
+pub(in crate::catalog::import) struct Offer {
     /// The attribute `available`, if it is not blank.
     pub available: Option<String>,
     /// In the order of the feed, with references decoded and otherwise unchanged.
@@ -93,7 +93,7 @@ pub(super) struct Offer {
 }
 
 /// What is reported of an offer that is imported, and how much of it is.
-pub(super) type Remark = (ProblemKind, &'static str);
+pub(in crate::catalog::import) type OfferProblem = (ProblemKind, &'static str);
 
 /// What decides the price that is paid.
 #[derive(Default)]
@@ -104,17 +104,27 @@ struct Price {
 }
 
 impl Offer {
-    pub(super) fn add(&mut self, field: Field, text: String) {
+    pub(in crate::catalog::import) fn add(&mut self, field: Field, text: String) {
         self.texts.push((field, text));
     }
 
-    pub(super) fn add_param(&mut self, name: &str, unit: &str, value: &str) {
+    pub(in crate::catalog::import) fn add_param(&mut self, name: &str, unit: &str, value: &str) {
         let line = |text| text::line(&html::decode_again(text));
         if self.params.len() < MAX_FIELDS {
             let (name, value, unit) = (line(name), line(value), line(unit));
             let value = if value.is_empty() || unit.is_empty() { value } else { format!("{value} {unit}") };
             self.params.push((name, value));
         }
+    }
+
+    /// Makes the price the crossed-out one, and this the one that is paid.
+    pub(in crate::catalog::import) fn reduce_price(&mut self, sale_price: String) {
+        self.texts.retain(|(field, _)| *field != Field::OldPrice);
+        self.texts
+            .iter_mut()
+            .filter(|(field, _)| *field == Field::Price)
+            .for_each(|(field, _)| *field = Field::OldPrice);
+        self.texts.push((Field::Price, sale_price));
     }
 
     /// Adds the attribute `instock` of an outlet.
@@ -125,7 +135,7 @@ impl Offer {
     }
 
     /// Converts the offer with this id; remarks are added to the list.
-    pub(super) fn into_record(self, id: &str, remarks: &mut Vec<Remark>) -> ItemRecord {
+    pub(in crate::catalog::import) fn into_record(self, id: &str, remarks: &mut Vec<OfferProblem>) -> ItemRecord {
         let mut stock = self.stock(remarks);
         let mut defect = None;
         let price = self.price(remarks).unwrap_or_else(|reason| {
@@ -205,7 +215,7 @@ impl Offer {
 
     /// # Errors
     /// The reason why the offer has no usable price.
-    fn price(&self, remarks: &mut Vec<Remark>) -> Result<Price, &'static str> {
+    fn price(&self, remarks: &mut Vec<OfferProblem>) -> Result<Price, &'static str> {
         let mut corrected = |remark| remarks.push((ProblemKind::Corrected, remark));
         let currency = self.currency()?;
         let with = |list, discount| Price { list: Some(list), discount: Some(discount), currency: currency.clone() };
@@ -250,7 +260,7 @@ impl Offer {
         Ok(Some(code))
     }
 
-    fn vat(&self, remarks: &mut Vec<Remark>) -> Option<&'static str> {
+    fn vat(&self, remarks: &mut Vec<OfferProblem>) -> Option<&'static str> {
         let text = self.first(Field::Vat, 20)?;
         let rate = vat::parse_yml(&text);
         if rate.is_none() {
@@ -323,7 +333,7 @@ impl Offer {
         (!fields.is_empty()).then(|| serde_json::Value::from(fields).to_string())
     }
 
-    fn stock(&self, remarks: &mut Vec<Remark>) -> Option<Stock> {
+    fn stock(&self, remarks: &mut Vec<OfferProblem>) -> Option<Stock> {
         const COUNTS: [Field; 4] = [Field::Count, Field::QuantityInStock, Field::StockQuantity, Field::Quantity];
         let available = self.available.as_deref().map(stock::is_available);
         if available == Some(Some(false)) {

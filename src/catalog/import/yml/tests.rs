@@ -3,7 +3,7 @@
 use std::io::{BufReader, Cursor};
 
 use super::super::feed;
-use super::super::record::ItemRecord;
+use super::super::record::{CategoryRecord, ItemRecord, Parent, number_of};
 use super::*;
 
 #[derive(Default)]
@@ -17,9 +17,11 @@ pub(super) struct FeedRecords {
     pub order: String,
 }
 
+const RULES: ReadRules = ReadRules { now: jiff::Timestamp::UNIX_EPOCH, max_unpacked_bytes: 0 };
+
 fn read_from(reader: impl BufRead) -> (FeedRecords, io::Result<()>) {
     let mut outcome = FeedRecords::default();
-    let result = read(reader, &mut |record| {
+    let result = read(reader, &RULES, &mut |record| {
         let kind = match record {
             Ok(Record::Category(category)) => {
                 outcome.categories.push(category);
@@ -184,7 +186,7 @@ fn windows_1251_inside_php_with_a_hostile_doctype_is_read() {
         <yml_catalog><shop><offers><offer id=\"1\"><url>http://x/?<?=$a; ?>&amp;b</url><name>Чайник &b; &xxe; &quot;Ё&quot;</name>
         </offer></offers></shop></yml_catalog> <? exit; ?> <not closed";
     let bytes = encoding_rs::WINDOWS_1251.encode(text).0.into_owned();
-    let (got, result) = read_from(feed::open(Cursor::new(bytes)).unwrap());
+    let (got, result) = read_from(feed::open(Cursor::new(bytes)).unwrap().expect("a root"));
     result.unwrap();
     assert_eq!(got.items[0].name.as_deref(), Some("Чайник &b; &xxe; \"Ё\""));
 }
@@ -213,7 +215,7 @@ fn malformed_xml_is_rejected_with_what_was_expected() {
         ("<yml_catalog><shop><offers><offer id='1' id='2'/></offers></shop></yml_catalog>", "<offer>"),
         ("<yml_catalog><!DOCTYPE a [<!ENTITY b 'c'>]></yml_catalog>", "<! declaration"),
         ("<html/>", "not <yml_catalog>"),
-        ("", "before <yml_catalog>"),
+        ("", "before its root element"),
     ] {
         let error = error_of(xml);
         assert!(error.contains(what), "{error}");
@@ -224,7 +226,7 @@ fn malformed_xml_is_rejected_with_what_was_expected() {
 #[test]
 fn errors_of_the_sink_and_of_the_reader_are_returned() {
     let xml = "<yml_catalog><shop><offers><offer id='1'/></offers></shop></yml_catalog>";
-    let full = read(xml.as_bytes(), &mut |_| Err(io::Error::from(io::ErrorKind::StorageFull)));
+    let full = read(xml.as_bytes(), &RULES, &mut |_| Err(io::Error::from(io::ErrorKind::StorageFull)));
     assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
 
     struct FailingReader;

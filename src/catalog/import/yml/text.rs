@@ -80,7 +80,7 @@ pub(super) fn decode(raw: &str) -> String {
 }
 
 /// One line: without control characters, with white space collapsed and trimmed.
-pub(super) fn line(text: &str) -> String {
+pub(in crate::catalog::import) fn line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut is_space_pending = false;
     for c in text.chars() {
