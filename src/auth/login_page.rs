@@ -47,7 +47,7 @@ pub(super) fn attempt_page(
     let body = html! {
         p { (texts.attempt_steps) }
         p.label { (texts.attempt_code) }
-        p.code { (attempt.code) }
+        div.code { (attempt.code) }
         p { a.button href=(links.url) { (texts.open_telegram) } " " a.second href=(links.tg_url) { (texts.open_app) } }
         p { (texts.scan_qr) }
         div.qr role="img" aria-label=(links.url) { (PreEscaped(qr_svg(&links.url)?)) }

@@ -44,7 +44,7 @@ pub(super) fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'
             head { meta charset="utf-8"; title { (subject) } }
             body style="margin:0;padding:24px;background:#f3f4f7;font-family:Arial,sans-serif;color:#1b1d22" {
                 div style="max-width:560px;margin:0 auto;background:#ffffff;border-radius:12px;padding:24px;overflow-wrap:anywhere" {
-                    p style=(format!("margin:0 0 16px;font-size:22px;font-weight:bold;color:{}", brand.accent)) { (brand.title) }
+                    h1 style=(format!("margin:0 0 16px;font-size:22px;font-weight:bold;color:{}", brand.accent)) { (brand.title) }
                     p { (texts.greeting) }
                     p { (fill(texts.thanks)) }
                     p { (texts.order_number) ": " b { (number) } br; (texts.paid_at) ": " (paid_at) }

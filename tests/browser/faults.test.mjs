@@ -47,7 +47,7 @@ test('the database is restarted while visitors browse', async () => {
   controlService('stop', 'pg');
   try {
     for (const { page } of [visitor, other]) {
-      await page.getByRole('searchbox').fill(UNSEEN_WORDS);
+      await page.locator('input[type=search]').fill(UNSEEN_WORDS);
       await page.locator('#outage').getByText(OUTAGE_TEXT).waitFor();
     }
     await visitor.screenshot('outage');
@@ -57,7 +57,7 @@ test('the database is restarted while visitors browse', async () => {
   for (const person of [visitor, other]) {
     await person.page.getByRole('heading', { level: 1, name: UNSEEN_WORDS }).waitFor({ timeout: RECOVERY_MS });
     await person.page.locator('#outage').waitFor({ state: 'hidden' });
-    await person.page.getByRole('searchbox').fill('');
+    await person.page.locator('input[type=search]').fill('');
     await person.page.locator('.card .add').first().click();
     await person.page.waitForFunction(() => document.querySelector('.bubble').innerText === '1');
     await person.leave();

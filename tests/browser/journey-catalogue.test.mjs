@@ -38,11 +38,12 @@ for (const shop of SHOPS) {
       await visitor.screenshot(`category-${language}`);
 
       const wanted = SEARCHES[shop.brand][language];
-      await page.getByRole('searchbox').pressSequentially(wanted, { delay: 30 });
+      await page.locator('input[type=search]').pressSequentially(wanted, { delay: 30 });
       await page.getByRole('heading', { level: 1, name: wanted }).waitFor();
       const found = await page.locator('.found').innerText();
       assert.ok(found.startsWith(texts.found) && /[1-9]/.test(found), found);
-      assert.ok(await page.getByRole('searchbox').evaluate((field) => field === document.activeElement), 'the search field keeps the focus');
+      assert.ok(await page.locator('input[type=search]').evaluate((field) => field === document.activeElement), 'the search field keeps the focus');
+      await page.keyboard.press('Enter');
 
       await page.locator('.card:has(.add) a').first().click();
       await page.waitForURL('**/item/**');

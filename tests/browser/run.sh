@@ -68,7 +68,7 @@ if ((${#files[@]})); then
 fi
 
 output=$(mktemp)
-SHOP=dexar journey journey-*.test.mjs qr.test.mjs
+SHOP=dexar journey journey-*.test.mjs qr.test.mjs texts.test.mjs
 SHOP=novo journey journey-*.test.mjs >"$output" 2>&1
 wait "${jobs[0]}" || status=$?
 wait "${jobs[1]}" || status=$?

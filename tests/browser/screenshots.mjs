@@ -13,7 +13,7 @@ const DIRECTORY = fileURLToPath(new URL('screenshots/', import.meta.url));
 const WIDTH = 1280;
 const HEIGHT = 800;
 /** Includes the names and prices of the first row of items. */
-const SHOP_HEIGHT = 1065;
+const SHOP_HEIGHT = 1110;
 const CHAT_WIDTH = 420;
 const GAP = 12;
 const QUALITY = 80;

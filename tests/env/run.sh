@@ -497,7 +497,7 @@ await_ready() {
 
 cd -- "$repo"
 [[ -x $binary && -x $binaries/sandbox ]] || fail "$binary or $binaries/sandbox is missing; run cargo build --release --locked"
-"$env_scripts/packages.sh" postgresql redis openssl curl ss
+"$env_scripts/packages.sh" postgresql redis openssl curl ss emoji
 if [[ $is_kept == no && -n $(ls -A -- "$dev" 2>/dev/null) ]]; then fail "$dev is not empty, and would be removed on exit"; fi
 mkdir -p -- "$dev"
 [[ -w $dev ]] || fail "$dev belongs to $(stat -c %U -- "$dev"), not to $(id -un)"

@@ -3,6 +3,7 @@
 import { read, send } from './api.js';
 import { startCheckout } from './checkout.js';
 import { t } from './i18n.js';
+import { icon } from './icons.js';
 import { requireLogin } from './login.js';
 import { money, totalKopecks, unitKopecks } from './money.js';
 import { priceTag } from './price_tag.js';
@@ -113,7 +114,7 @@ function line(item) {
       }
     }),
   });
-  const step = (sign, by, key) => button(sign, () => set(item.quantity + by), {
+  const step = (sign, by, key) => button(icon(sign), () => set(item.quantity + by), {
     class: 'step',
     'aria-label': t(key, { name: item.name }),
     'data-place': place(key),
@@ -123,7 +124,7 @@ function line(item) {
   return h('li', { class: 'line', 'data-item': item.itemID },
     h('a', { class: 'photo', href: `/item/${item.itemID}`, tabindex: '-1', 'aria-hidden': 'true' }, picture(item.photos?.[0]?.url)),
     h('div', { class: 'what' }, h('a', { href: `/item/${item.itemID}` }, item.name), priceTag(item), item.remainings === 'out' && h('span', { class: 'stock out' }, t('line_out'))),
-    h('div', { class: 'stepper' }, step('−', -1, 'one_less'), number, step('+', 1, 'one_more')),
+    h('div', { class: 'stepper' }, step('minus', -1, 'one_less'), number, step('plus', 1, 'one_more')),
     h('strong', { class: 'sum' }, money(unitKopecks(item) * item.quantity)),
     remove);
 }

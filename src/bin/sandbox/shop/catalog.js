@@ -1,8 +1,10 @@
 // The home page, the category tree, category pages and item cards.
 
-import { config, read } from './api.js';
+import { ApiError, config, read, send } from './api.js';
 import { addButton } from './cart.js';
+import { filterForm, filterParameters, isFiltered } from './filters.js';
 import { number, t, word } from './i18n.js';
+import { icon } from './icons.js';
 import { priceTag } from './price_tag.js';
 import { button, h, picture } from './ui.js';
 
@@ -35,8 +37,13 @@ export async function homePage({ signal }) {
 }
 
 /** `/category/:id`: the breadcrumbs, subcategories and items of a category. */
-export async function categoryPage({ parameters: { id }, signal }) {
-  const [tree, first] = await Promise.all([read('/category', { signal }), read(itemsPath(id, 0), { signal })]);
+export async function categoryPage({ parameters: { id }, query, signal }) {
+  const filters = filterParameters(query);
+  const [tree, first, facets] = await Promise.all([
+    read('/category', { signal }),
+    read(itemsPath(id, 0, filters), { signal }),
+    facetsOf(id, filters, signal),
+  ]);
   const trail = pathTo(tree, id) ?? [];
   const category = trail.at(-1);
   const title = category?.name ?? id;
@@ -48,17 +55,28 @@ export async function categoryPage({ parameters: { id }, signal }) {
       category?.wideBanner && h('div', { class: 'banner' }, picture(category.wideBanner)),
       h('h1', { tabindex: '-1' }, title),
       children.length > 0 && chips(children),
-      pages(first, (skip) => read(itemsPath(id, skip), { signal }), category?.itemCount),
+      filterForm(query, facets),
+      pages(first, (skip) => read(itemsPath(id, skip, filters), { signal }), isFiltered(query) ? Infinity : category?.itemCount),
     ));
   return { title, content };
 }
 
-function itemsPath(id, skip) {
-  return `/category/${encodeURIComponent(id)}?count=${PAGE_SIZE}&skip=${skip}`;
+/** The facets of a category; none if they are unavailable, as the items may be shown without. */
+async function facetsOf(id, filters, signal) {
+  try {
+    return await send('GET', `/category/${encodeURIComponent(id)}/facets?${filters.slice(1)}`, { signal });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return undefined;
+  }
+}
+
+function itemsPath(id, skip, filters) {
+  return `/category/${encodeURIComponent(id)}?count=${PAGE_SIZE}&skip=${skip}${filters}`;
 }
 
 /** Subcategories have a text id only, categories have both ids. */
-function categoryPath(category) {
+export function categoryPath(category) {
   return `/category/${encodeURIComponent(category.id ?? category.categoryID)}`;
 }
 
@@ -68,12 +86,12 @@ function descendants(categories) {
 }
 
 /** A row of links to categories. */
-function chips(categories) {
+export function chips(categories) {
   return h('ul', { class: 'chips' }, categories.map((category) => h('li', {}, h('a', { class: 'chip', href: categoryPath(category) }, label(category)))));
 }
 
 function label(category) {
-  return [category.name, ' ', h('span', { class: 'count' }, String(category.itemCount ?? ''))];
+  return [category.name, category.itemCount !== undefined && [' ', h('span', { class: 'count' }, String(category.itemCount))]];
 }
 
 /** Breadcrumbs: the home page and these categories. */
@@ -130,7 +148,8 @@ function grid(items) {
 function card(item) {
   return h('li', { class: 'card', 'data-item': item.itemID },
     h('a', { href: `/item/${item.itemID}` },
-      h('div', { class: 'photo' }, picture(item.photos?.[0]?.url), badges(item)),
+      h('div', { class: 'photo' }, picture(item.photos?.[0]?.url)),
+      badges(item),
       h('span', { class: 'name' }, item.name)),
     h('div', { class: 'facts' }, stars(item.rating), stock(item)),
     h('div', { class: 'row' }, priceTag(item), addButton(item)));
@@ -147,7 +166,7 @@ export function badges(item) {
 export function stars(rating) {
   if (!rating) return h('span', { class: 'stars none' }, t('no_rating'));
   const text = number(rating);
-  return h('span', { class: 'stars', role: 'img', 'aria-label': t('rating_of', { rating: text }) }, h('span', { 'aria-hidden': 'true' }, `★ ${text}`));
+  return h('span', { class: 'stars', role: 'img', 'aria-label': t('rating_of', { rating: text }) }, icon('star'), text);
 }
 
 export function stock(item) {

@@ -25,17 +25,25 @@ export function reason(error) {
   return t(keys.find((key) => key in texts), error.body ?? {});
 }
 
-/** A number in the format of the language: 4.5 or 4,5. */
-export function number(value) {
-  return new Intl.NumberFormat(preferences.language).format(value);
+// The formats of numbers and dates are texts too: not every browser has the locale data of Armenian that `Intl` needs.
+
+/** A number that is not negative, in the format of the language: `1,234.5` or `1 234,5`. */
+export function number(value, digits) {
+  const [whole, fraction] = (digits === undefined ? String(value) : value.toFixed(digits)).split('.');
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, t('thousands_mark'));
+  return fraction ? grouped + t('decimal_mark') + fraction : grouped;
 }
 
-/** A date with its time: `28.02.2026, 15:00`. */
-export function dateTime(time) {
-  return new Intl.DateTimeFormat(preferences.language, { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(time));
-}
-
-/** A date: `28.02.2026`. */
+/** A date: `28 февраля 2026 г.` */
 export function date(time) {
-  return new Intl.DateTimeFormat(preferences.language, { dateStyle: 'medium' }).format(new Date(time));
+  const moment = new Date(time);
+  const month = t('months').split(' ')[moment.getMonth()];
+  return t('date', { day: moment.getDate(), month, year: moment.getFullYear() });
+}
+
+/** A date with its time: `28 февраля 2026 г., 15:00` */
+export function dateTime(time) {
+  const moment = new Date(time);
+  const [hours, minutes] = [moment.getHours(), moment.getMinutes()].map((value) => String(value).padStart(2, '0'));
+  return `${date(time)}, ${hours}:${minutes}`;
 }

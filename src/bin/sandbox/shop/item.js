@@ -5,6 +5,7 @@ import { addButton } from './cart.js';
 import { badges, breadcrumbs, pathTo, stars, stock } from './catalog.js';
 import { date, t } from './i18n.js';
 import { priceTag } from './price_tag.js';
+import { questionList } from './question.js';
 import { reviewForm } from './review.js';
 import { h, picture } from './ui.js';
 
@@ -30,7 +31,7 @@ export async function itemPage({ parameters: { id }, signal }) {
     ),
     item.description && item.description !== item.simpleDescription && section('description', h('p', { class: 'text' }, item.description)),
     section('reviews', reviews, h('details', { class: 'write' }, h('summary', {}, t('review_write')), reviewForm(item, reload))),
-    item.questions?.length > 0 && section('questions', item.questions.map(question)),
+    section('questions', questionList(item, signal)),
   ];
   return { title: item.name, content };
 }
@@ -68,13 +69,7 @@ function reviewList(item) {
     h('div', { class: 'facts' },
       stars(comment.stars),
       comment.author && h('span', { class: 'author' }, comment.author),
+      comment.verified && h('span', {}, t('review_verified')),
       comment.createdAt && h('time', { datetime: comment.createdAt }, date(comment.createdAt))),
     h('p', { class: 'text' }, comment.text)));
-}
-
-function question({ question, answer, upvotes, downvotes }) {
-  return h('details', { class: 'question' },
-    h('summary', {}, question),
-    h('p', { class: 'text' }, answer || t('no_answer')),
-    h('p', { class: 'votes' }, t('votes', { upvotes, downvotes })));
 }

@@ -92,7 +92,7 @@ export function accountButton() {
   if (!session.user) return button(t('login'), requireLogin, { class: 'account' });
   const { displayName } = session.user;
   return h('button', { type: 'button', class: 'account', onclick: showAccount, 'aria-label': t('account_of', { name: displayName }) },
-    h('span', { class: 'initial', 'aria-hidden': 'true' }, displayName[0]), h('span', { class: 'long' }, displayName));
+    h('span', { class: 'initial', 'aria-hidden': 'true', 'data-initial': displayName[0] }), h('span', { class: 'long' }, displayName));
 }
 
 function showAccount() {

@@ -4,6 +4,7 @@ import { ApiError, config, outage, send } from './api.js';
 import { cart, cartPage, loadCart, onCart } from './cart.js';
 import { categoryPage, homePage } from './catalog.js';
 import { reason, t } from './i18n.js';
+import { icon } from './icons.js';
 import { itemPage } from './item.js';
 import { accountButton } from './login.js';
 import { paymentPage } from './payment.js';
@@ -47,9 +48,12 @@ async function showPage({ quiet = true } = {}) {
   }
 }
 
+/** Fills the page. A control that the new page has too keeps the keyboard focus. */
 function fill(title, content) {
+  const place = main.contains(document.activeElement) ? document.activeElement.dataset.place : undefined;
   document.title = title ? `${title} · ${config.title}` : config.title;
   main.replaceChildren(...[content].flat(Infinity).filter(Boolean));
+  if (place) main.querySelector(`[data-place="${CSS.escape(place)}"]`)?.focus();
 }
 
 function notFound() {
@@ -60,14 +64,14 @@ function notFound() {
 /** Header, footer and skip link, in the current language. */
 function showFrame() {
   document.documentElement.lang = preferences.language;
-  document.getElementById('skip').textContent = t('skip');
   const count = h('span', { class: 'bubble', 'aria-hidden': 'true' });
-  const basket = h('a', { class: 'basket', href: '/cart' }, h('span', { 'aria-hidden': 'true' }, '🛒'), count);
+  const basket = h('a', { class: 'basket', href: '/cart' }, icon('cart'), count);
   const account = h('span', {}, accountButton());
-  const choice = h('button', { type: 'button', class: 'choice', onclick: choosePreferences, 'aria-label': t('preferences') },
-    h('span', { 'aria-hidden': 'true' }, '🌐'), h('span', {}, preferences.language.toUpperCase()));
-  document.getElementById('header').replaceChildren(h('div', { class: 'bar' },
-    h('a', { class: 'logo', href: '/' }, config.title), searchField(), h('div', { class: 'tools' }, choice, account, basket)));
+  const code = preferences.language.toUpperCase();
+  const choice = h('button', { type: 'button', class: 'choice', onclick: choosePreferences, 'aria-label': `${code}: ${t('preferences')}` }, icon('globe'), code);
+  const skip = h('a', { class: 'skip', href: '#main', id: 'skip' }, t('skip'));
+  const bar = h('div', { class: 'bar' }, h('a', { class: 'logo', href: '/' }, config.title), searchField(), h('div', { class: 'tools' }, choice, account, basket));
+  document.getElementById('header').replaceChildren(skip, bar);
   document.getElementById('footer').replaceChildren(h('p', {}, t('footer', { shop: config.title })));
   const showCount = () => {
     const quantity = cart.items.reduce((sum, item) => sum + item.quantity, 0);

@@ -1,6 +1,6 @@
 // Amounts of money in integer kopecks: floating-point roubles are inexact.
 
-import { preferences } from './preferences.js';
+import { number, t } from './i18n.js';
 
 /** Roubles of the API in kopecks: 89990.5 is 8999050. */
 export function kopecks(roubles) {
@@ -25,7 +25,5 @@ export function totalKopecks(items) {
 
 /** `1 234 ₽`; with kopecks only if there are any. */
 export function money(sum) {
-  const digits = sum % 100 === 0 ? 0 : 2;
-  const format = { style: 'currency', currency: 'RUB', currencyDisplay: 'narrowSymbol', minimumFractionDigits: digits, maximumFractionDigits: digits };
-  return new Intl.NumberFormat(preferences.language, format).format(roubles(sum));
+  return t('roubles', { sum: number(roubles(sum), sum % 100 === 0 ? 0 : 2) });
 }

@@ -79,7 +79,7 @@ async function pollStatus(content, payment, signal) {
     h('div', { class: 'panel pay' },
       h('img', { class: 'qr', src: payment.qrUrl, alt: t('payment_qr'), width: 240, height: 240, 'data-qr': payment.qrId }),
       h('div', {},
-        h('p', { class: 'sum' }, money(kopecks(currentCheckout().amount))),
+        h('div', { class: 'sum' }, money(kopecks(currentCheckout().amount))),
         h('p', {}, t('payment_steps')),
         h('p', {}, h('a', { class: 'button primary', href: payment.payload, target: '_blank', rel: 'noopener' }, t('payment_link'))),
         h('p', { class: 'hint' }, t('payment_left'), ' ', timer),

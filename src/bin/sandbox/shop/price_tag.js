@@ -8,6 +8,6 @@ import { h } from './ui.js';
 export function priceTag(item) {
   const now = h('strong', {}, money(unitKopecks(item)));
   if (unitKopecks(item) === kopecks(item.price)) return h('span', { class: 'price' }, now);
-  const before = h('s', { 'aria-label': t('price_before') }, money(kopecks(item.price)));
+  const before = h('s', {}, h('span', { class: 'sr' }, t('price_before'), ' '), money(kopecks(item.price)));
   return h('span', { class: 'price' }, now, before);
 }

@@ -2,6 +2,7 @@
 
 import { ApiError, send } from './api.js';
 import { t } from './i18n.js';
+import { icon } from './icons.js';
 import { session } from './session.js';
 import { busy, errorNote, field, h } from './ui.js';
 
@@ -13,7 +14,7 @@ export function reviewForm({ itemID }, done = () => {}) {
   const problem = h('div');
   const stars = RATINGS.map((value) => h('label', { class: 'star' },
     h('input', { type: 'radio', name: `rating-${itemID}`, value, required: true, 'aria-label': t('stars', { value }) }),
-    h('span', { 'aria-hidden': 'true' }, '★')));
+    icon('star')));
   const text = h('textarea', { name: 'comment', required: true, maxlength: MAX_CHARS, rows: 3 });
   const submit = h('button', { class: 'primary' }, t('review_send'));
   const sendReview = async () => {

@@ -2,6 +2,7 @@
 
 import { ApiError } from './api.js';
 import { reason, t } from './i18n.js';
+import { icon } from './icons.js';
 
 const MESSAGE_MS = 4_000;
 
@@ -61,7 +62,7 @@ export function button(text, action, attributes = {}) {
 /** Opens a modal dialog with a heading and a close button. `closed` runs when it is closed. */
 export function openDialog(title, content, closed = () => {}) {
   const heading = h('h2', { id: 'dialog-title' }, title);
-  const close = h('button', { type: 'button', class: 'close', 'aria-label': t('close'), onclick: () => dialog.close() }, '✕');
+  const close = h('button', { type: 'button', class: 'close', 'aria-label': t('close'), onclick: () => dialog.close() }, icon('close'));
   const dialog = h('dialog', { 'aria-labelledby': 'dialog-title' }, h('header', {}, heading, close), content);
   dialog.addEventListener('close', () => {
     document.body.append(document.getElementById('messages'));

@@ -22,6 +22,7 @@ const FILES: &[(&str, &[u8])] = embedded![
     "router.js",
     "preferences.js",
     "i18n.js",
+    "icons.js",
     "texts/ru.js",
     "texts/en.js",
     "texts/hy.js",
@@ -30,6 +31,8 @@ const FILES: &[(&str, &[u8])] = embedded![
     "ui.js",
     "catalog.js",
     "search.js",
+    "suggest.js",
+    "filters.js",
     "item.js",
     "cart.js",
     "session.js",
@@ -39,6 +42,7 @@ const FILES: &[(&str, &[u8])] = embedded![
     "payment.js",
     "email.js",
     "review.js",
+    "question.js",
 ];
 
 /// The page of every route of the shop.
