@@ -23,13 +23,16 @@ struct Book {
     applies: fn(&BrandConfig) -> bool,
 }
 
-static BOOKS: [Book; 9] = [
+static BOOKS: [Book; 12] = [
     Book { name: "holds", sql: include_str!("holds.sql"), applies: |_| true },
     Book { name: "stock", sql: include_str!("stock.sql"), applies: |_| true },
+    Book { name: "movements", sql: include_str!("movements.sql"), applies: |_| true },
     Book { name: "ratings", sql: include_str!("ratings.sql"), applies: |_| true },
     Book { name: "categories", sql: include_str!("categories.sql"), applies: |_| true },
     Book { name: "payments", sql: include_str!("payments.sql"), applies: |_| true },
     Book { name: "refunds", sql: include_str!("refunds.sql"), applies: |_| true },
+    Book { name: "settlements", sql: include_str!("settlements.sql"), applies: |_| true },
+    Book { name: "unknown money", sql: include_str!("unknown_money.sql"), applies: |_| true },
     Book { name: "receipts", sql: include_str!("receipts.sql"), applies: |config| config.fiscal.is_some() },
     Book { name: "mails", sql: include_str!("mails.sql"), applies: |_| true },
     Book { name: "unsent mails", sql: include_str!("unsent_mails.sql"), applies: |config| config.mail.is_some() },

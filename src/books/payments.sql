@@ -1,5 +1,5 @@
 -- A payment costs what its lines cost, holds units only while it can be paid, is followed to its end, and is the only one of its order
--- that was paid, unless that is marked or money went back. $1: at most so many rows.
+-- that was paid, unless that is marked or settled or money went back. $1: at most so many rows.
 with off as (
     select p.payment_id,
            case when l.cost is null then format('payment %s has no lines', p.payment_id)
@@ -26,6 +26,7 @@ with off as (
         order by f.completed_at, f.payment_id limit 1
     ) f on true
     where p.status = 'COMPLETED' and not p.to_settle
+      and not exists (select from settlement s where s.payment_id in (p.payment_id, f.payment_id))
       and not exists (select from refund r where r.payment_id in (p.payment_id, f.payment_id) and r.status <> 'DECLINED')
 )
 select error from off order by payment_id, error limit $1

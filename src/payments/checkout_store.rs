@@ -234,7 +234,7 @@ pub(super) async fn save_qr_code(
     let statement = client
         .prepare_cached(
             r"update payment set qr_id = $2, payload = $3, qr_url = $4, registering_until = null,
-                                 remark = case when status = 'COMPLETED' then remark end,
+                                 remark = case when status = 'COMPLETED' or to_settle then remark end,
                                  look_at = case when status <> 'COMPLETED' then least(look_at, $5) end
               where payment_id = $1 and (qr_id is null or qr_id = $2) returning status",
         )
@@ -248,7 +248,8 @@ pub(super) async fn save_qr_code(
 pub(super) async fn release_registration(client: &impl Executor, payment_id: i64, remark: &str) -> Result<()> {
     let statement = client
         .prepare_cached(
-            r"update payment set registering_until = null, remark = $2 where payment_id = $1 and qr_id is null",
+            r"update payment set registering_until = null, remark = case when to_settle then remark else $2 end
+              where payment_id = $1 and qr_id is null",
         )
         .await?;
     client.execute(&statement, &[&payment_id, &remark]).await?;

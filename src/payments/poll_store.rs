@@ -84,7 +84,7 @@ pub(super) async fn claim_due(
 }
 
 /// Schedules the next poll (`None`: no more polls) unless it was rescheduled since it was claimed until `claimed_until`; saves
-/// a remark for the operator.
+/// a remark for the operator, except in place of why the payment needs manual action.
 pub(super) async fn schedule(
     client: &impl Executor,
     payment_id: i64,
@@ -94,7 +94,8 @@ pub(super) async fn schedule(
 ) -> Result<()> {
     let statement = client
         .prepare_cached(
-            r"update payment set look_at = $3, remark = coalesce($4, remark) where payment_id = $1 and look_at = $2",
+            r"update payment set look_at = $3, remark = case when to_settle then remark else coalesce($4, remark) end
+              where payment_id = $1 and look_at = $2",
         )
         .await?;
     client.execute(&statement, &[&payment_id, &claimed_until, &next_poll_at, &remark]).await?;

@@ -36,6 +36,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V17__reviews_and_questions", include_str!("../../migrations/0017_reviews_and_questions.sql")),
     ("V18__orders", include_str!("../../migrations/0018_orders.sql")),
     ("V19__personal_data_and_books", include_str!("../../migrations/0019_personal_data_and_books.sql")),
+    ("V20__stock_movement_causes", include_str!("../../migrations/0020_stock_movement_causes.sql")),
 ];
 
 /// The number and name of every migration.

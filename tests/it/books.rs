@@ -3,22 +3,30 @@
 use brandgate::platform::postgres::Purpose;
 use brandgate::tenant::brand::Brand;
 use brandgate::{books, config};
+use serde_json::Value;
 
 use crate::harness::shop::{Shop, order};
-use crate::harness::{eventually, eventually_async};
+use crate::harness::{BrowserClient, eventually, eventually_async};
 
-/// A shop with a paid order, its mail and a review.
-async fn shop_with_books() -> Shop {
-    let shop = Shop::start();
-    let browser = shop.browser();
-    let opened = browser.post("/cart", &order("paid", "40", &[(12, "20", Some(2))])).await.ok_json();
+/// A receipt is due at once, and no worker sends it.
+const FISCAL: &str = "[fiscal]\nfallback_email = \"receipts@dexar.example\"\nvat = \"vat22\"\nwait_s = 0\n";
+
+async fn buy(shop: &Shop, browser: &BrowserClient, body: &Value) {
+    let opened = browser.post("/cart", body).await.ok_json();
     let qr_id = opened["qrId"].as_str().expect("a code");
     shop.sandbox.bank_action(qr_id, "pay", serde_json::json!({"notify": false})).await;
     eventually_async("the payment is completed", 30, async || {
         (browser.get(&format!("/qr/payment/{qr_id}")).await.ok_json()["paymentStatus"] == "COMPLETED").then_some(())
     })
     .await;
-    let mail = serde_json::json!({"email": "a@example.com", "items": [{"itemID": 12}]});
+}
+
+/// A shop with a paid order of counted and uncounted items, its mail, an open order and a review.
+async fn shop_with_books() -> Shop {
+    let shop = Shop::start();
+    let browser = shop.browser();
+    buy(&shop, &browser, &order("paid", "43", &[(12, "20", Some(2)), (14, "3", None)])).await;
+    let mail = serde_json::json!({"email": "a@example.com", "items": [{"itemID": 12}, {"itemID": 14}]});
     browser.post("/purchase-email", &mail).await.ok_json();
     browser.post("/comment", &serde_json::json!({"itemID": 12, "rating": 5, "comment": "x"})).await.ok_json();
     browser.post("/cart", &order("open", "3", &[(14, "3", None)])).await.ok_json();
@@ -26,7 +34,9 @@ async fn shop_with_books() -> Shop {
 }
 
 /// A statement that spoils one row, what the check then says, and a statement that undoes it.
-const SPOILED: [(&str, &str, &str); 13] = [
+type Spoiled = (&'static str, &'static str, &'static str);
+
+const SPOILED: [Spoiled; 15] = [
     (
         "update item_stock set held = held + 1 where item_id = 14",
         "item 14 holds 2 units, and open payments hold 1",
@@ -49,8 +59,8 @@ const SPOILED: [(&str, &str, &str); 13] = [
     ),
     (
         "update payment set amount = 39 where payment_id = 1",
-        "payment 1 is over 39.00 RUB, and its lines cost 40.00",
-        "update payment set amount = 40 where payment_id = 1",
+        "payment 1 is over 39.00 RUB, and its lines cost 43.00",
+        "update payment set amount = 43 where payment_id = 1",
     ),
     (
         "insert into payment (owner, site_order_id, bank_order_id, status, amount, address, created_at, expires_at, holds, look_at)
@@ -69,9 +79,21 @@ const SPOILED: [(&str, &str, &str); 13] = [
         "update payment set expires_at = now() where payment_id = 2",
     ),
     (
-        "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r1', 1, 41, 'COMPLETED', now())",
-        "payment 1 is over 40.00 RUB, and 41.00 were refunded",
+        "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r1', 1, 44, 'COMPLETED', now())",
+        "payment 1 is over 43.00 RUB, and 44.00 were refunded",
         "delete from refund",
+    ),
+    (
+        "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r4', 1, 2, 'COMPLETED', now());
+         insert into refund_line (refund_id, item_id, position, amount, units) values ('r4', 12, 1, 1, 0)",
+        "refund r4 of payment 1 is over 2.00 RUB, and its lines come to 1.00",
+        "delete from refund_line; delete from refund",
+    ),
+    (
+        "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r5', 1, 41, 'COMPLETED', now());
+         insert into refund_line (refund_id, item_id, position, amount, units) values ('r5', 12, 1, 41, 0)",
+        "payment 1 sold item 12 for 40.00 RUB, and 41.00 were refunded",
+        "delete from refund_line; delete from refund",
     ),
     (
         "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r2', 1, 1, 'ASKED', now() - interval '2 days')",
@@ -95,16 +117,147 @@ const SPOILED: [(&str, &str, &str); 13] = [
     ),
 ];
 
-#[tokio::test]
-async fn every_row_that_disagrees_is_named() {
-    let shop = shop_with_books().await;
+const SPOILED_MOVEMENTS: [Spoiled; 6] = [
+    (
+        "update stock_movement set quantity = -1",
+        "item 12: payment 1 moved -2 units, and the stock was changed by -1",
+        "update stock_movement set quantity = -2",
+    ),
+    (
+        "insert into stock_movement (item_id, moved_at, quantity, cause) values (14, now(), -1, 'payment:2')",
+        "item 14: payment 2 moved 0 units, and the stock was changed by -1",
+        "delete from stock_movement where item_id = 14",
+    ),
+    (
+        "update payment_line set taken = 0 where payment_id = 2",
+        "item 14: payment 2 took 0 units and is CREATED",
+        "update payment_line set taken = null where payment_id = 2",
+    ),
+    (
+        "update payment_line set taken = 1 where payment_id = 1 and item_id = 12; update stock_movement set quantity = -1",
+        "item 12: payment 1 sold 2 units, took 1 and lacked 0",
+        "update payment_line set taken = 2 where payment_id = 1 and item_id = 12; update stock_movement set quantity = -2",
+    ),
+    (
+        "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r6', 1, 20, 'COMPLETED', now());
+         insert into refund_line (refund_id, item_id, position, amount, units, restocked) values ('r6', 12, 1, 20, 1, 1);
+         insert into stock_movement (item_id, moved_at, quantity, cause) values (12, now(), 1, 'refund:r6')",
+        "item 12: refund r6 returned 1 units, and it was to return none",
+        "delete from stock_movement where cause = 'refund:r6'; delete from refund_line; delete from refund",
+    ),
+    (
+        "insert into refund (refund_id, payment_id, amount, status, created_at, restock, restocked_at)
+         values ('r7', 1, 1, 'COMPLETED', now(), true, now());
+         insert into refund_line (refund_id, item_id, position, amount, units, restocked) values ('r7', 12, 1, 1, 3, 3);
+         insert into stock_movement (item_id, moved_at, quantity, cause) values (12, now(), 3, 'refund:r7')",
+        "item 12: 3 units of payment 1 went back into stock, and it took 2",
+        "delete from stock_movement where cause = 'refund:r7'; delete from refund_line; delete from refund",
+    ),
+];
+
+const SPOILED_SETTLEMENTS: [Spoiled; 4] = [
+    (
+        "update payment set to_settle = true where payment_id = 1",
+        "payment 1 needs manual action, and nothing says why",
+        "update payment set to_settle = false where payment_id = 1",
+    ),
+    (
+        "update payment_line set short = 1 where payment_id = 1 and item_id = 12",
+        "payment 1 lacked 1 units of item 12, and is neither marked nor settled",
+        "update payment_line set short = 0 where payment_id = 1 and item_id = 12",
+    ),
+    (
+        "insert into settlement (payment_id, note, settled_at) values (1, 'x', now())",
+        "of payment 1 does not say what was settled",
+        "delete from settlement",
+    ),
+    (
+        "insert into settlement (payment_id, reason, note, settled_at) values (1, 'x', 'x', '2020-01-02T00:00:00Z')",
+        "of payment 1 is of 2020-01-02 00:00:00+00, before the payment",
+        "delete from settlement",
+    ),
+];
+
+const SPOILED_UNKNOWN_MONEY: [Spoiled; 6] = [
+    (
+        "insert into unknown_money (bank_order_id, amount, noticed_at) values ('u', 5, now() - interval '2 days')",
+        "of 5.00 RUB is OPEN since",
+        "delete from unknown_money",
+    ),
+    (
+        "insert into unknown_money (bank_order_id, amount, noticed_at)
+         select bank_order_id, amount, now() - interval '2 hours' from payment where payment_id = 2",
+        "is of the order of payment 2, which is CREATED",
+        "delete from unknown_money",
+    ),
+    (
+        "insert into unknown_money (bank_order_id, amount, noticed_at, status) values ('u', 5, now(), 'REFUNDED')",
+        "is REFUNDED and closed at no time",
+        "delete from unknown_money",
+    ),
+    (
+        "insert into unknown_money (bank_order_id, amount, noticed_at, status, closed_at)
+         select bank_order_id, amount, now(), 'REFUNDED', now() from payment where payment_id = 1",
+        "was refunded, and payment 1 of the same order is COMPLETED without a refund",
+        "delete from unknown_money",
+    ),
+    (
+        "insert into unknown_money (bank_order_id, amount, noticed_at, status, closed_at, payment_id)
+         select bank_order_id, 42, now(), 'ATTACHED', now(), 1 from payment where payment_id = 1",
+        "and payment 1 that it was attached to is 43.00 RUB of the order",
+        "delete from unknown_money",
+    ),
+    (
+        "insert into unknown_money (bank_order_id, amount, noticed_at, status, closed_at, payment_id)
+         select bank_order_id, amount, now(), 'ATTACHED', now() - interval '2 hours', 2 from payment where payment_id = 2",
+        "was attached to payment 2, which is CREATED",
+        "delete from unknown_money",
+    ),
+];
+
+const SPOILED_RECEIPTS: [Spoiled; 7] = [
+    (
+        "delete from receipt where payment_id = 2",
+        "payment 2 was completed at",
+        "insert into receipt (payment_id, number, next_try_at) values (2, 'x', now())",
+    ),
+    (
+        "insert into receipt (payment_id, number, next_try_at) values (3, 'y', now())",
+        "receipt-3 is of a payment that is CREATED",
+        "delete from receipt where payment_id = 3",
+    ),
+    (
+        "update receipt set next_try_at = now() - interval '2 days' where payment_id = 2",
+        "receipt-2 is QUEUED and due since",
+        "update receipt set next_try_at = now()",
+    ),
+    (
+        "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r1', 1, 20, 'COMPLETED', now());
+         insert into refund_line (refund_id, item_id, position, amount, units) values ('r1', 12, 1, 20, 1)",
+        "refund r1 of payment 1 is COMPLETED and has no receipt",
+        "insert into refund_receipt (refund_id, number, next_try_at) values ('r1', 'r1', now())",
+    ),
+    (
+        "update refund_receipt set next_try_at = now() - interval '2 days'",
+        "the receipt of refund r1 is QUEUED and due since",
+        "update refund_receipt set next_try_at = now()",
+    ),
+    (
+        "update refund set status = 'IN_PROGRESS'",
+        "the receipt of refund r1 is of a refund that is IN_PROGRESS",
+        "update refund set status = 'COMPLETED'",
+    ),
+    (
+        "update refund set amount = 30",
+        "refund r1 of payment 1 is over 30.00 RUB, and its lines come to 20.00",
+        "update refund set amount = 20",
+    ),
+];
+
+/// Each of these statements makes the check fail with one error, which names the row.
+fn assert_named(shop: &Shop, spoiled: &[Spoiled]) {
     let check = || shop.site.run(&["check", "--books"]);
-    let clean = check().success();
-    for book in ["holds", "stock", "ratings", "categories", "payments", "refunds", "mails"] {
-        let line = clean.lines().find(|line| line.starts_with("dexar") && line.contains(&format!(" {book} ")));
-        assert!(line.is_some_and(|line| line.contains("no row disagrees")), "{book}: {clean}");
-    }
-    for (spoil, named, restore) in SPOILED {
+    for (spoil, named, restore) in spoiled {
         shop.site.sql_as("dexar", spoil).unwrap_or_else(|error| panic!("{spoil}: {error}"));
         let output = check().failure(1);
         assert!(output.contains(named), "{spoil}: {output}");
@@ -112,7 +265,71 @@ async fn every_row_that_disagrees_is_named() {
         shop.site.sql_as("dexar", restore).unwrap_or_else(|error| panic!("{restore}: {error}"));
         check().success();
     }
-    assert!(check().success().lines().all(|line| !line.starts_with("dexar") || line.contains("no row disagrees")));
+}
+
+#[tokio::test]
+async fn every_row_that_disagrees_is_named() {
+    let shop = shop_with_books().await;
+    let clean = shop.site.run(&["check", "--books"]).success();
+    let books = [
+        "holds",
+        "stock",
+        "movements",
+        "ratings",
+        "categories",
+        "payments",
+        "refunds",
+        "settlements",
+        "unknown money",
+        "mails",
+    ];
+    for book in books {
+        let line = clean.lines().find(|line| line.starts_with("dexar") && line.contains(&format!(" {book} ")));
+        assert!(line.is_some_and(|line| line.contains("no row disagrees")), "{book}: {clean}");
+    }
+    assert_named(&shop, &SPOILED);
+    assert_named(&shop, &SPOILED_MOVEMENTS);
+    assert_named(&shop, &SPOILED_SETTLEMENTS);
+    assert_named(&shop, &SPOILED_UNKNOWN_MONEY);
+}
+
+#[tokio::test]
+async fn missing_and_late_receipts_are_named() {
+    let shop = Shop::with_config(FISCAL);
+    let browser = shop.browser();
+    buy(&shop, &browser, &order("first", "40", &[(12, "20", Some(2))])).await;
+    // Before the first receipt, the brand registered none.
+    shop.site.sql_as("dexar", "delete from receipt").expect("deleted");
+    assert!(shop.site.run(&["check", "--books"]).success().contains(" receipts "));
+    shop.site
+        .sql_as("dexar", "insert into receipt (payment_id, number, next_try_at) values (1, 'first', now())")
+        .expect("inserted");
+    buy(&shop, &browser, &order("second", "20", &[(12, "20", Some(1))])).await;
+    browser.post("/cart", &order("open", "3", &[(14, "3", None)])).await.ok_json();
+    assert_named(&shop, &SPOILED_RECEIPTS);
+    // An order of 0 roubles has no receipt (54-FZ), and none is missed.
+    shop.site
+        .sql_as("dexar", "update payment_line set price = 0 where payment_id = 2; update payment set amount = 0 where payment_id = 2; \
+                          delete from receipt where payment_id = 2")
+        .expect("updated");
+    shop.site.run(&["check", "--books"]).success();
+}
+
+#[tokio::test]
+async fn a_movement_of_stock_names_the_sale_or_return_that_caused_it() {
+    let shop = shop_with_books().await;
+    let payments = |arguments: &[&str]| shop.site.run(&[&["payments"], arguments].concat());
+    payments(&["refund", "1", "--brand", "dexar", "--item", "12", "--restock"]).success();
+    payments(&["refund", "1", "--brand", "dexar", "--restock"]).success();
+    shop.site.sql_as("dexar", "update item_stock set quantity = quantity + 7 where item_id = 16").expect("corrected");
+    let movements = "select string_agg(concat_ws(' ', item_id, quantity, regexp_replace(cause, ':.*-', ':')), ', ' order by movement_id)
+                     from stock_movement";
+    assert_eq!(
+        shop.site.sql_as("dexar", movements).expect("sql"),
+        "12 -2 payment:1, 12 1 refund:r1, 12 1 refund:r2, 16 7",
+        "the mug is not counted"
+    );
+    shop.site.run(&["check", "--books"]).success();
 }
 
 #[tokio::test]
@@ -124,7 +341,7 @@ async fn an_order_that_was_paid_twice_is_named_until_it_is_marked_or_refunded() 
                     select owner, site_order_id, 'second', status, amount, address, now(), expires_at, now(), false, true
                     from payment where payment_id = 1 returning payment_id)
                 insert into payment_line (payment_id, item_id, position, name, list_price, price, quantity)
-                select s.payment_id, 11, 1, 'x', 40, 40, 1 from second s";
+                select s.payment_id, 11, 1, 'x', 43, 43, 1 from second s";
     shop.site.sql_as("dexar", copy).expect("inserted");
     let output = shop.site.run(&["check", "--books"]).failure(1);
     assert!(output.contains("is the order paid, which payment 1 has paid before"), "{output}");
@@ -135,8 +352,17 @@ async fn an_order_that_was_paid_twice_is_named_until_it_is_marked_or_refunded() 
     mark(true);
     let output = shop.site.run(&["check", "--books"]);
     assert!(!output.stdout.contains("has paid before"), "{output:?}");
-    mark(false);
-    let refund = "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r', 1, 40, 'COMPLETED', now())";
+    // Once it is settled, it stays so without a refund.
+    assert_eq!(
+        shop.count("update payment set remark = 'paid twice' where bank_order_id = 'second' returning payment_id"),
+        3
+    );
+    shop.site.run(&["payments", "settle", "3", "--brand", "dexar", "--note", "the buyer wants both"]).success();
+    let output = shop.site.run(&["check", "--books"]);
+    assert!(!output.stdout.contains("has paid before"), "{output:?}");
+    shop.site.sql_as("dexar", "delete from settlement").expect("deleted");
+    assert!(shop.site.run(&["check", "--books"]).failure(1).contains("has paid before"));
+    let refund = "insert into refund (refund_id, payment_id, amount, status, created_at) values ('r', 1, 43, 'COMPLETED', now())";
     shop.site.sql_as("dexar", refund).expect("inserted");
     let output = shop.site.run(&["check", "--books"]);
     assert!(!output.stdout.contains("has paid before"), "{output:?}");
@@ -163,7 +389,7 @@ async fn the_nightly_check_runs_once_and_feeds_a_metric() {
     let config = config::load_file(&shop.site.brand_path("dexar"), Some(&credentials)).expect("a valid file");
     let brand = Brand::new(config, Purpose::Work).expect("a brand");
     brand.check_ready().await.expect("the database is ready");
-    shop.site.sql_as("dexar", "update payment set amount = 40 where payment_id = 1").expect("updated");
+    shop.site.sql_as("dexar", "update payment set amount = 43 where payment_id = 1").expect("updated");
     let errors = || shop.count("select errors from book_check where book = 'payments'");
     books::check_nightly(&brand).await.expect("checked or not due");
     assert_eq!(errors(), 1, "it was checked today");

@@ -106,6 +106,7 @@ async fn an_order_that_is_paid_twice_is_flagged_whichever_money_comes_first() {
     let fifth = open(&other, &lamp("fifth")).await;
     pay(&shop, &other, &fifth).await;
     assert_eq!(shop.count("select count(*) from payment where to_settle"), 2);
+    shop.site.run(&["check", "--books"]).success();
 }
 
 #[tokio::test]
@@ -133,6 +134,7 @@ async fn late_money_for_missing_units_says_so_and_the_settlement_keeps_its_note(
     let shown = payments(&shop, &["show", "1"]).success();
     assert!(shown.contains("refunded by hand") && shown.contains("because: paid after it had expired"), "{shown}");
     assert!(!shown.contains("TO SETTLE") && !shown.contains("again"), "{shown}");
+    shop.site.run(&["check", "--books"]).success();
 }
 
 #[tokio::test]
@@ -183,6 +185,7 @@ async fn refunds_have_receipts_of_what_was_refunded() {
     let mails = shop.sandbox.await_emails(1).await;
     let text = mails[0]["text"].as_str().expect("a text").replace('\u{a0}', " ");
     assert!(text.contains("Возвращено: 220,90 ₽"), "{text}");
+    shop.site.run(&["check", "--books"]).success();
 }
 
 #[tokio::test]
