@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::foundation::error::Result;
+use crate::platform::failure_streak::FailureStreak;
+use crate::platform::postgres::is_unavailable;
 use crate::tenant::brand::Brand;
 use crate::{books, cart, catalog, mail, payments, telegram};
 
@@ -123,11 +125,17 @@ pub async fn run(brand: Arc<Brand>, stop: CancellationToken) {
 
 async fn run_job(job: &'static Job, brand: Arc<Brand>, stop: CancellationToken) {
     brand.metrics.register_job(job.name);
+    let mut failures = FailureStreak::default();
     while !stop.is_cancelled() {
         let mut pause = job.interval;
         let started_at = Instant::now();
         let result = (job.run)(brand.clone()).await;
         brand.metrics.job_finished(job.name, result.is_ok(), started_at.elapsed());
+        if result.is_ok()
+            && let Some(failed_runs) = failures.succeeded()
+        {
+            tracing::info!(brand = brand.name(), job = job.name, failed_runs, "background job succeeds again");
+        }
         match result {
             Ok(0) => {}
             // There may be more than one run processes.
@@ -137,10 +145,12 @@ async fn run_job(job: &'static Job, brand: Arc<Brand>, stop: CancellationToken) 
             }
             Err(error) => {
                 pause = pause.max(RETRY_INTERVAL);
-                tracing::warn!(
-                    brand = brand.name(), job = job.name, %error, retry_in_s = pause.as_secs(),
-                    "background job failed; it will be retried"
-                );
+                let (brand, job, retry_in_s) = (brand.name(), job.name, pause.as_secs());
+                if failures.failed(is_unavailable(&error)) {
+                    tracing::warn!(brand, job, %error, retry_in_s, "background job failed; it is retried until it succeeds");
+                } else {
+                    tracing::debug!(brand, job, %error, retry_in_s, "background job failed again");
+                }
             }
         }
         tokio::select! {

@@ -11,8 +11,8 @@ use super::general::read_brand;
 const INTRODUCTION: &str = "\
 # Configuration reference
 
-A brand is one file, `brands/NAME.toml`. This page lists every key with its default; [dexar.toml](dexar.toml) and
-[novo.toml](novo.toml) set only what a shop decides. It is generated from the configuration code: `make reference` writes it again, and a
+A brand is one file, `brands/NAME.toml`. This page lists every key with its default; `dexar.toml` and
+`novo.toml` set only what a shop decides. It is generated from the configuration code: `make reference` writes it again, and a
 test fails when it is out of date.
 
 - `brandgate check` reports every problem of every file with its line. An unknown key is an error.

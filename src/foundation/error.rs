@@ -225,7 +225,7 @@ impl Error {
     pub fn duplicate(&self) -> Error {
         let mut duplicate = Error::new(self.kind.clone(), self.code, self.public.clone());
         duplicate.0.data = self.data.clone();
-        duplicate.with_cause(format!("shared by a concurrent request: {self}"))
+        duplicate.with_cause(self.to_string())
     }
 
     /// Sets the cause, which goes to the log only.
@@ -350,13 +350,6 @@ impl From<tokio_postgres::Error> for Error {
     }
 }
 
-impl From<deadpool_postgres::PoolError> for Error {
-    #[track_caller]
-    fn from(cause: deadpool_postgres::PoolError) -> Error {
-        Error::unavailable(cause)
-    }
-}
-
 fn has_io_source(cause: &(dyn std::error::Error + 'static)) -> bool {
     let mut source = Some(cause);
     while let Some(inner) = source {
@@ -384,6 +377,11 @@ mod tests {
         let refused = || std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused");
         let outer = std::io::Error::other(refused());
         assert_eq!(Error::unavailable(outer).to_string(), "refused");
+    }
+
+    #[test]
+    fn duplicates_read_like_the_first_error() {
+        assert_eq!(Error::unavailable("refused").duplicate().duplicate().to_string(), "refused");
     }
 
     #[test]

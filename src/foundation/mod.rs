@@ -1,6 +1,7 @@
-//! Types that every layer uses: errors, secrets, money, VAT, languages, time, hexadecimal, visible text.
+//! What every layer uses: errors, counts, secrets, money, VAT, languages, time, hexadecimal, visible text.
 
 pub mod clock;
+pub mod count;
 pub mod error;
 #[cfg(test)]
 pub(crate) mod fuzz;

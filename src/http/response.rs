@@ -38,6 +38,8 @@ pub struct ApiResponse {
     body: Bytes,
     caching: Caching,
     headers: HeaderMap,
+    /// Of an error.
+    error_code: Option<&'static str>,
 }
 
 impl ApiResponse {
@@ -64,7 +66,7 @@ impl ApiResponse {
     fn of_json(body: Bytes) -> ApiResponse {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-        ApiResponse { status: StatusCode::OK, body, caching: Caching::NoStore, headers }
+        ApiResponse { status: StatusCode::OK, body, caching: Caching::NoStore, headers, error_code: None }
     }
 
     /// 200 with JSON of the catalogue in this language that shows these items, the same for every client.
@@ -104,7 +106,7 @@ impl ApiResponse {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-        ApiResponse { status: StatusCode::OK, body: html.into(), caching: Caching::NoStore, headers }
+        ApiResponse { status: StatusCode::OK, body: html.into(), caching: Caching::NoStore, headers, error_code: None }
     }
 
     /// 303: redirects to this URL with GET.
@@ -118,6 +120,7 @@ impl ApiResponse {
     /// Sets the status of an error and the headers that belong to it (`Allow`, `Retry-After`).
     pub fn with_status_of(mut self, error: &Error) -> ApiResponse {
         self.status = status_of(&error.kind);
+        self.error_code = Some(error.code);
         match &error.kind {
             Kind::MethodNotAllowed(allow) => {
                 let allow = HeaderValue::from_str(allow).expect("method names are ASCII");
@@ -158,6 +161,7 @@ impl ApiResponse {
             body: Bytes::new(),
             caching: Caching::NoStore,
             headers: HeaderMap::new(),
+            error_code: None,
         }
     }
 
@@ -165,9 +169,14 @@ impl ApiResponse {
         self.status
     }
 
+    /// The machine-readable code of the error that this response reports.
+    pub(crate) fn error_code(&self) -> Option<&'static str> {
+        self.error_code
+    }
+
     /// Adds caching, content coding and the headers that every response has.
     pub fn finish(self, request: &ResponseHeaders<'_>) -> Response<Full<Bytes>> {
-        let ApiResponse { status, mut body, caching, mut headers } = self;
+        let ApiResponse { status, mut body, caching, mut headers, .. } = self;
         if let Caching::Catalogue { language, item_ids } = caching {
             return CachedResponse::new(body, language, item_ids, "").respond(request, false);
         }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::smtp::{self, DeliveryError, Email, SmtpSession};
 use super::store::{self, ClaimedEmail};
 use crate::config::MailConfig;
+use crate::foundation::count::counted;
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::platform::postgres::is_unavailable;
 use crate::tenant::brand::Brand;
@@ -139,7 +140,8 @@ impl DeliveryOutcome {
         };
         let tried_for = now.duration_since(email.first_attempt_at);
         if tried_for >= to_signed(config.give_up_after) {
-            let error = format!("gave up after {} s and {} attempts: {error}", tried_for.as_secs(), email.attempts);
+            let attempts = counted(email.attempts, "attempt");
+            let error = format!("gave up after {} s and {attempts}: {error}", tried_for.as_secs());
             return Ok(DeliveryOutcome::Failed { error });
         }
         let at = now.checked_add(to_signed(retry_delay(config, email.attempts)?)).or_internal()?;
@@ -149,7 +151,7 @@ impl DeliveryOutcome {
     fn log(&self, brand: &Brand, email: &ClaimedEmail) {
         let (brand, mail, about, attempts) = (brand.name(), email.id, &email.subject_key, email.attempts);
         match self {
-            DeliveryOutcome::Sent => tracing::debug!(brand, mail, about, attempts, "email sent"),
+            DeliveryOutcome::Sent => tracing::info!(brand, mail, about, attempts, "email delivered to the mail server"),
             DeliveryOutcome::Retry { at, error, .. } => {
                 tracing::warn!(brand, mail, about, attempts, error, next_attempt_at = %at, "failed to send email; will retry");
             }

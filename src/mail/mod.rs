@@ -129,7 +129,7 @@ pub fn parse_address(text: &str) -> Result<String> {
 /// Logs at start whether the brand's emails are sent.
 pub fn log_delivery_config(brand: &Brand) {
     match &brand.config.mail {
-        Some(mail) => tracing::info!(brand = brand.name(), server = server(mail), "sending email"),
+        Some(mail) => tracing::info!(brand = brand.name(), "delivering email through {}", server(mail)),
         None => tracing::warn!(brand = brand.name(), "no section [mail]: email is queued but not sent"),
     }
 }

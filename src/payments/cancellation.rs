@@ -58,8 +58,11 @@ pub async fn cancel_all(brand: &Brand, selection: &PaymentSelection) -> Result<V
     for payment in selected {
         let outcome = match close(brand, payment.clone()).await {
             Ok(closed) => {
-                let paid = check_unpaid(&closed, "This order").err();
-                (closed, paid)
+                let error = match closed.state.status {
+                    Status::Completed => Some(Error::conflict("already_paid", "already paid; use payments refund")),
+                    _ => check_unpaid(&closed, "This order").err(),
+                };
+                (closed, error)
             }
             Err(error) => (payment, Some(error)),
         };

@@ -38,6 +38,7 @@ pub(super) fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'
     let paid_at = local_date_time(order.paid_at, &brand.timezone);
     let reference = without_links(order.site_order_id);
     let text = text_part(brand, texts, order, &fill(texts.thanks), &paid_at);
+    let [open, close] = texts.quotes;
     let page = html! {
         (DOCTYPE)
         html lang=(language.tag()) {
@@ -66,7 +67,7 @@ pub(super) fn write(brand: &BrandConfig, language: Language, order: &PaidOrder<'
                             }
                         }
                     }
-                    p style="color:#5a6070" { (texts.reference) ": «" (reference) "»" }
+                    p style="color:#5a6070" { (texts.reference) ": " (open) (reference) (close) }
                     p style="color:#5a6070" { (texts.questions) }
                     p { a href=(brand.storefront_url) style=(format!("color:{}", brand.accent)) { (brand.storefront_url) } }
                 }
@@ -88,8 +89,9 @@ fn text_part(brand: &BrandConfig, texts: &ReceiptTexts, order: &PaidOrder<'_>, t
     if !order.refunded.is_zero() {
         text += &format!("{}: {}\n", texts.refunded, format_amount(order.refunded, texts));
     }
+    let [open, close] = texts.quotes;
     text += &format!(
-        "\n{}: «{}»\n\n{}\n\n{}\n{}\n",
+        "\n{}: {open}{}{close}\n\n{}\n\n{}\n{}\n",
         texts.reference,
         without_links(order.site_order_id),
         texts.questions,
@@ -108,7 +110,7 @@ fn line_total(line: &OrderLine, texts: &ReceiptTexts) -> String {
     format_amount(line.price * Decimal::from(line.quantity), texts)
 }
 
-/// `1 234 567,80 ₽`, with no-break spaces.
+/// `1 234 567,80 ₽` with no-break spaces, `1,234,567.80 RUB`.
 fn format_amount(amount: Decimal, texts: &ReceiptTexts) -> String {
     let mut rounded = amount;
     rounded.rescale(2);
@@ -118,7 +120,7 @@ fn format_amount(amount: Decimal, texts: &ReceiptTexts) -> String {
     let mut grouped = String::new();
     for (index, digit) in digits.iter().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push('\u{a0}');
+            grouped.push(texts.group_separator);
         }
         grouped.push(*digit);
     }
@@ -136,6 +138,7 @@ mod tests {
             amount.replace('\u{a0}', " ")
         };
         assert_eq!(amount("1234567.8", Language::Ru), "1 234 567,80 ₽");
+        assert_eq!(amount("1234567.8", Language::En), "1,234,567.80 RUB");
         assert_eq!(amount("999", Language::En), "999.00 RUB");
         assert_eq!(amount("0.05", Language::Hy), "0,05 ₽");
     }

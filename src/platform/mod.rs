@@ -1,5 +1,6 @@
-//! Clients of external systems: PostgreSQL, Redis and HTTP.
+//! Clients of external systems: PostgreSQL, Redis and HTTP, and how their failures are logged.
 
+pub(crate) mod failure_streak;
 pub(crate) mod http_client;
 pub mod migrations;
 mod outage;

@@ -10,7 +10,7 @@ mod monitor;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
 use tokio::sync::Notify;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
@@ -287,13 +287,36 @@ impl Role {
 pub fn pool_error(config: &DatabaseConfig, error: PoolError) -> Error {
     match error {
         PoolError::Backend(cause) => connect_error(&config.postgres, Role::Brand, cause),
-        PoolError::Timeout(_) => Error::unavailable(format!(
-            "PostgreSQL at {} did not respond within {} ms",
-            address(&config.postgres),
-            config.connect_timeout.as_millis()
-        )),
-        other => Error::from(other),
+        PoolError::Timeout(TimeoutType::Wait) => no_free_connection(config),
+        PoolError::Timeout(_) => no_response(config, config.connect_timeout),
+        other => Error::unavailable(other),
     }
+}
+
+/// As [`pool_error`], for a database that was fit before: for a request it is unavailable, whatever the server's reason.
+#[track_caller]
+pub(crate) fn unavailable(config: &DatabaseConfig, error: PoolError) -> Error {
+    Error::unavailable(pool_error(config, error))
+}
+
+/// Every connection of the pool was in use for as long as a request waits for one.
+#[track_caller]
+pub(crate) fn no_free_connection(config: &DatabaseConfig) -> Error {
+    Error::unavailable(format!(
+        "no connection to PostgreSQL at {} became free within {} ms",
+        address(&config.postgres),
+        config.pool_wait.as_millis()
+    ))
+}
+
+/// No connection could be opened within `time_limit`.
+#[track_caller]
+pub(crate) fn no_response(config: &DatabaseConfig, time_limit: Duration) -> Error {
+    Error::unavailable(format!(
+        "PostgreSQL at {} did not respond within {} ms",
+        address(&config.postgres),
+        time_limit.as_millis()
+    ))
 }
 
 /// Whether the error means that PostgreSQL is unavailable, as opposed to an error that it returned.

@@ -22,8 +22,7 @@ use crate::platform::postgres::{self, DatabaseMonitor, Executor, Parameters, Pur
 
 pub(crate) struct SharedConnections {
     pool: Pool,
-    /// The time limit for opening a connection.
-    open_timeout: Duration,
+    database: Arc<DatabaseConfig>,
     /// The time limit for a read.
     read_timeout: Duration,
     monitor: Arc<DatabaseMonitor>,
@@ -67,7 +66,7 @@ impl SharedConnections {
         let pool = postgres::pool(config, 2 * count, purpose);
         SharedConnections {
             pool,
-            open_timeout: config.pool_wait,
+            database: Arc::new(config.clone()),
             read_timeout: config.response_timeout,
             monitor,
             slots,
@@ -84,7 +83,7 @@ impl SharedConnections {
         let connection = match slot.connection() {
             Some(connection) => connection,
             None => {
-                let opened = slot.open(&self.pool, self.open_timeout).await;
+                let opened = slot.open(&self.pool, &self.database).await;
                 opened.inspect_err(|error| self.monitor.connection_failed(error))?
             }
         };
@@ -106,9 +105,10 @@ impl Slot {
 
     /// Opens the connection, or waits for the task that is opening it. The task is independent of the readers, which a timeout
     /// cancels: if each of them retried after the failed attempt of another, the last one would wait for all attempts.
-    async fn open(self: &Arc<Slot>, pool: &Pool, timeout: Duration) -> Result<Arc<ClosedOnDrop>> {
-        let mut receiver = self.join(pool);
-        let result = tokio::time::timeout(timeout, receiver.wait_for(Option::is_some)).await.or_unavailable()?;
+    async fn open(self: &Arc<Slot>, pool: &Pool, database: &Arc<DatabaseConfig>) -> Result<Arc<ClosedOnDrop>> {
+        let mut receiver = self.join(pool, database);
+        let result = tokio::time::timeout(database.pool_wait, receiver.wait_for(Option::is_some)).await;
+        let result = result.map_err(|_| postgres::no_response(database, database.pool_wait))?;
         match result.or_internal()?.as_ref() {
             Some(Ok(connection)) => Ok(connection.clone()),
             Some(Err(error)) => Err(error.duplicate()),
@@ -117,7 +117,7 @@ impl Slot {
     }
 
     /// Starts the task that opens the connection, unless it is running.
-    fn join(self: &Arc<Slot>, pool: &Pool) -> watch::Receiver<OpenResult> {
+    fn join(self: &Arc<Slot>, pool: &Pool, database: &Arc<DatabaseConfig>) -> watch::Receiver<OpenResult> {
         let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(receiver) = opening.as_ref() {
             return receiver.clone();
@@ -128,14 +128,14 @@ impl Slot {
         }
         let (sender, receiver) = watch::channel(None);
         *opening = Some(receiver.clone());
-        let (slot, pool) = (self.clone(), pool.clone());
+        let (slot, pool, database) = (self.clone(), pool.clone(), database.clone());
         tokio::spawn(async move {
             // Frees the closed connection's place in the pool.
             slot.connection.store(None);
             let opened = pool.get().await.map(|object| Arc::new(ClosedOnDrop(Some(object))));
             slot.connection.store(opened.as_ref().ok().cloned());
             *slot.opening.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            sender.send_replace(Some(opened.map_err(|error| Arc::new(Error::from(error)))));
+            sender.send_replace(Some(opened.map_err(|error| Arc::new(postgres::unavailable(&database, error)))));
         });
         receiver
     }

@@ -78,7 +78,7 @@ pub async fn run<S: ConnectionHandler>(
             () = shutdown.refusing_new() => return,
             // A failed accept is retried while connections wait, so without another failure there are none left.
             () = recovery(failed_at), if failed_at.is_some() => {
-                tracing::info!("accepting connections again");
+                tracing::info!(brand = serve_with().1.brand_name(), "accepting connections again");
                 failed_at = None;
                 continue;
             }
@@ -87,7 +87,10 @@ pub async fn run<S: ConnectionHandler>(
             Ok(accepted) => accepted,
             Err(error) => {
                 if failed_at.replace(Instant::now()).is_none() {
-                    tracing::warn!(%error, "failed to accept a connection; open connections are served, and it is retried");
+                    tracing::warn!(
+                        brand = serve_with().1.brand_name(), %error,
+                        "failed to accept a connection; open connections are served, and it is retried"
+                    );
                 }
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 continue;

@@ -199,6 +199,10 @@ impl BrandListener {
 }
 
 impl connection::ConnectionHandler for BrandListener {
+    fn brand_name(&self) -> String {
+        self.brand().name().to_owned()
+    }
+
     fn handle(
         &self,
         request: Request<Incoming>,

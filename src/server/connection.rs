@@ -66,6 +66,9 @@ impl ConnectionSettings {
 
 /// The service behind a connection.
 pub trait ConnectionHandler: Clone + Send + Sync + 'static {
+    /// For the log.
+    fn brand_name(&self) -> String;
+
     fn handle(
         &self,
         request: Request<Incoming>,

@@ -91,7 +91,7 @@ impl BrandService {
         if let Some((cached, is_stale)) = cache_key.as_deref().and_then(|key| self.find_cached(key, started_at)) {
             let headers = self.response_headers(&parts.method, &parts.headers, &origin, &request_id);
             let response = cached.respond(&headers, is_stale);
-            self.record(cached.route, &headers, response.status(), started_at);
+            self.record(cached.route, &headers, response.status(), None, started_at);
             return Ok(response);
         }
         Err(Box::new(PendingRequest { started_at, parts, body, request_id, origin, cache_key }))
@@ -175,11 +175,16 @@ impl BrandService {
                 Content::Response(ApiResponse::from(error))
             });
             match content {
-                Content::Response(response) => (response.finish(&headers), false),
-                Content::Cached { response, is_stale, is_shared } => (response.respond(&headers, is_stale), is_shared),
+                Content::Response(response) => {
+                    let code = response.error_code();
+                    (response.finish(&headers), code, false)
+                }
+                Content::Cached { response, is_stale, is_shared } => {
+                    (response.respond(&headers, is_stale), None, is_shared)
+                }
             }
         };
-        let (mut response, is_shared) = make(outcome.result);
+        let (mut response, mut code, is_shared) = make(outcome.result);
         let mut held = None;
         if !is_shared {
             let bytes = response.body().size_hint().lower() + RESPONSE_OVERHEAD_BYTES;
@@ -192,7 +197,7 @@ impl BrandService {
                 Err(level) => {
                     // What a write has done cannot be undone, so its response is sent.
                     if outcome.lane == Lane::Read {
-                        (response, _) = make(Err(client.overloaded(Resource::Bytes, level)));
+                        (response, code, _) = make(Err(client.overloaded(Resource::Bytes, level)));
                         client.bytes_refused(level);
                     }
                     let bytes = response.body().size_hint().lower() + RESPONSE_OVERHEAD_BYTES;
@@ -211,7 +216,7 @@ impl BrandService {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
         }
-        self.record(route, &headers, response.status(), head.started_at);
+        self.record(route, &headers, response.status(), code, head.started_at);
         response.map(|body| match held {
             Some(held) => ResponseBody::holding(body, held),
             None => ResponseBody::shared(body),
@@ -228,8 +233,15 @@ impl BrandService {
         ResponseHeaders { method, headers, origin, request_id, hsts: !self.brand.config.is_local() }
     }
 
-    /// Records a finished request in metrics, trace and access log.
-    fn record(&self, route: &'static str, request: &ResponseHeaders<'_>, status: StatusCode, started_at: Instant) {
+    /// Records a finished request in metrics, trace and access log; `code` is that of an error.
+    fn record(
+        &self,
+        route: &'static str,
+        request: &ResponseHeaders<'_>,
+        status: StatusCode,
+        code: Option<&'static str>,
+        started_at: Instant,
+    ) {
         let (method, status, duration) = (request.method, status.as_u16(), started_at.elapsed());
         self.brand.metrics.request_finished(method, route, status, duration);
         let record = traces::RequestRecord {
@@ -247,6 +259,7 @@ impl BrandService {
             %method,
             route,
             status,
+            code,
             us = duration.as_micros() as u64,
             "request completed"
         );

@@ -16,6 +16,7 @@ use super::retry::{Backoff, DATABASE_TIMEOUT, MAX_BACKOFF, pause, with_timeout};
 use super::{BotApi, BotApiError, store};
 use crate::config::TelegramConfig;
 use crate::foundation::error::{Error, Result, ResultExt};
+use crate::platform::failure_streak::FailureStreak;
 use crate::tenant::brand::Brand;
 use crate::tenant::lease::Lease;
 
@@ -73,6 +74,7 @@ async fn poll_with_lease(
         chats: &chats,
         is_verified: false,
         offset: None,
+        failures: FailureStreak::default(),
         users: HashMap::new(),
     };
     let polling = async {
@@ -122,6 +124,8 @@ struct Poller<'a> {
     is_verified: bool,
     /// That of the next `getUpdates`.
     offset: Option<i64>,
+    /// Of Telegram and the database.
+    failures: FailureStreak,
     /// Per user: the start of the window, and the updates in it.
     users: HashMap<i64, (Instant, u32)>,
 }
@@ -141,7 +145,12 @@ impl Poller<'_> {
             let result = self.poll_once().await;
             self.brand.metrics.job_finished(JOB, result.is_ok(), started_at.elapsed());
             match result {
+                // A shutdown ends a poll without a response.
+                Ok(()) if self.shutdown.is_cancelled() => {}
                 Ok(()) => {
+                    if let Some(failed_polls) = self.failures.succeeded() {
+                        tracing::info!(brand = self.brand.name(), failed_polls, "polling for bot updates works again");
+                    }
                     backoff = Backoff::new();
                     last_response_at = Instant::now();
                 }
@@ -162,7 +171,8 @@ impl Poller<'_> {
     async fn poll_once(&mut self) -> Result<(), Retry> {
         if !self.is_verified {
             self.verify_token().await?;
-            self.resume().await.map_err(|error| self.retry(&error, "failed to read the bot's updates"))?;
+            let resumed = self.resume().await;
+            resumed.map_err(|error| self.retry(&error, "failed to read the bot's updates"))?;
             self.is_verified = true;
         }
         if self.chats.len() >= MAX_QUEUED {
@@ -204,7 +214,7 @@ impl Poller<'_> {
     }
 
     /// Checks that the token is the configured bot's, and disables a webhook that would receive its updates.
-    async fn verify_token(&self) -> Result<(), Retry> {
+    async fn verify_token(&mut self) -> Result<(), Retry> {
         let brand = self.brand.name();
         let verification = async {
             let username = self.api.bot_username().await?;
@@ -222,24 +232,30 @@ impl Poller<'_> {
             }
             Ok(username) => {
                 let expected = &self.config.bot;
-                tracing::error!(brand, actual = username, expected, "the Telegram token belongs to another bot");
+                if self.failures.failed(false) {
+                    tracing::error!(brand, actual = username, expected, "the Telegram token belongs to another bot");
+                }
                 Err(Retry::WITH_BACKOFF)
             }
             Err(error) => {
-                tracing::warn!(brand, %error, "failed to verify the Telegram token; will retry");
+                if self.failures.failed(true) {
+                    tracing::warn!(brand, %error, "failed to verify the Telegram token; will retry");
+                }
                 Err(Retry::WITH_BACKOFF)
             }
         }
     }
 
     /// Empty when shutdown begins.
-    async fn get_updates(&self) -> Result<Vec<Value>, Retry> {
+    async fn get_updates(&mut self) -> Result<Vec<Value>, Retry> {
         let updates = tokio::select! {
             updates = self.api.get_updates(self.offset) => updates,
             () = self.shutdown.cancelled() => return Ok(Vec::new()),
         };
         updates.map_err(|error| {
-            tracing::warn!(brand = self.brand.name(), %error, "failed to poll for bot updates; will retry");
+            if self.failures.failed(true) {
+                tracing::warn!(brand = self.brand.name(), %error, "failed to poll for bot updates; will retry");
+            }
             match error {
                 BotApiError::Rejected { code: 409, .. } => Retry::after(CONFLICT_DELAY),
                 BotApiError::Rejected { retry_after_s: Some(seconds), .. } => {
@@ -250,8 +266,10 @@ impl Poller<'_> {
         })
     }
 
-    fn retry(&self, error: &Error, message: &'static str) -> Retry {
-        tracing::warn!(brand = self.brand.name(), %error, "{message}; will retry");
+    fn retry(&mut self, error: &Error, message: &'static str) -> Retry {
+        if self.failures.failed(true) {
+            tracing::warn!(brand = self.brand.name(), %error, "{message}; will retry");
+        }
         Retry::WITH_BACKOFF
     }
 

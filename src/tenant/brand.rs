@@ -100,7 +100,7 @@ impl Brand {
     fn with_account(config: BrandConfig, purpose: Purpose, account: Arc<Account>) -> Result<Arc<Brand>> {
         let redis = Redis::new(&config.name, &config.redis)?;
         let pool = postgres::pool(&config.database, purpose.pool_size(&config.database), purpose);
-        let database_monitor = DatabaseMonitor::new(&config.name, &config.database);
+        let database_monitor = DatabaseMonitor::new(&config.name, &config.database, purpose);
         let shared_connections = Arc::new(SharedConnections::new(&config.database, purpose, database_monitor.clone()));
         let pool_size = purpose.pool_size(&config.database);
         let reserved = match purpose {
@@ -192,7 +192,9 @@ impl Brand {
         self.ensure_ready()?;
         let waiting = Waiting::new(&self.waiting_for_general);
         let permit = self.general_connections.clone().acquire_owned();
-        let permit = tokio::time::timeout(self.config.database.pool_wait, permit).await.or_unavailable()?;
+        let database = &self.config.database;
+        let permit = tokio::time::timeout(database.pool_wait, permit).await;
+        let permit = permit.map_err(|_| postgres::no_free_connection(database))?;
         drop(waiting);
         Ok(self.pooled_connection().await?.holding(permit.expect("the semaphore is never closed")))
     }
@@ -211,8 +213,11 @@ impl Brand {
         let database = &self.config.database;
         // Waiting for a place in the pool and opening a connection have a time limit each; a request waits once.
         let time_limit = database.pool_wait.max(database.connect_timeout);
-        let opened = tokio::time::timeout(time_limit, self.pool.get()).await.or_unavailable();
-        let object = opened.and_then(|opened| Ok(opened?)).inspect_err(|error| {
+        let opened = match tokio::time::timeout(time_limit, self.pool.get()).await {
+            Ok(opened) => opened.map_err(|error| postgres::unavailable(database, error)),
+            Err(_) => Err(postgres::no_response(database, time_limit)),
+        };
+        let object = opened.inspect_err(|error| {
             let pool = self.pool.status();
             // Without a free place, the requests are too many; that is no failure of PostgreSQL.
             if pool.size < pool.max_size {

@@ -40,12 +40,11 @@ impl ConfigSource {
     }
 }
 
-/// A running brand with its new configuration, which is not in effect yet, and one message for each change that needs a restart.
+/// A running brand with its new configuration, which is not in effect yet, and the names of the settings whose change needs a
+/// restart.
 ///
 /// # Errors
 /// Why the configuration cannot be used.
-pub fn reconfigure(brand: &Brand, config: BrandConfig) -> Result<(Arc<Brand>, Vec<String>), String> {
-    let (next, keys) = brand.reconfigured(config).map_err(|error| error.to_string())?;
-    let messages = keys.iter().map(|key| format!("{}: {key} changed, which needs a restart", brand.name()));
-    Ok((next, messages.collect()))
+pub fn reconfigure(brand: &Brand, config: BrandConfig) -> Result<(Arc<Brand>, Vec<&'static str>), String> {
+    brand.reconfigured(config).map_err(|error| error.to_string())
 }

@@ -10,7 +10,7 @@
 # Environment variables, used by throwaway.sh: BRANDGATE_STATE, a state directory that is removed on exit; BRANDGATE_PORTS, eight
 # ports in the order of PORTS; BRANDGATE_POLL_MS, the polling interval of the shops.
 #
-# On exit it stops everything that it started, the gateway first, and nothing else. It writes only to the state directory
+# On exit it stops everything that it started, the gateway first, the sandbox last, and nothing else. It writes only to the state directory
 # (services.sh documents its exceptions) and changes no system setting.
 
 set -euo pipefail
@@ -70,12 +70,13 @@ stop_gateway() {
   trap '' INT TERM HUP
 }
 
-# The workers finish their current jobs.
+# In reverse order of their start: the workers finish their current jobs before the sandbox, which they call, is stopped.
 # shellcheck disable=SC2317 # reached through the trap
 stop_companions() {
-  local job deadline=$((SECONDS + DRAIN_TIMEOUT_SECONDS))
-  for job in "${companions[@]}"; do kill -TERM "$job" 2>/dev/null; done
-  for job in "${companions[@]}"; do
+  local job index deadline=$((SECONDS + DRAIN_TIMEOUT_SECONDS))
+  for ((index = ${#companions[@]} - 1; index >= 0; index--)); do
+    job=${companions[index]}
+    kill -TERM "$job" 2>/dev/null
     while [[ -d /proc/$job ]] && ((SECONDS < deadline)); do sleep "$POLL_SECONDS"; done
     kill -KILL "$job" 2>/dev/null
     wait "$job" 2>/dev/null
@@ -501,9 +502,9 @@ cd -- "$repo"
 if [[ $is_kept == no && -n $(ls -A -- "$dev" 2>/dev/null) ]]; then fail "$dev is not empty, and would be removed on exit"; fi
 mkdir -p -- "$dev"
 [[ -w $dev ]] || fail "$dev belongs to $(stat -c %U -- "$dev"), not to $(id -un)"
-check_ports
 exec 9>>"$dev/run.lock"
 flock -n 9 || fail 'another make run is active in this directory; nothing was started'
+check_ports
 check_low_ports
 
 trap finish EXIT

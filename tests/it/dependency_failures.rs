@@ -205,6 +205,46 @@ async fn requests_to_a_hanging_database_time_out_concurrently() {
     assert_eq!(count("PostgreSQL unavailable"), 1, "{}", gateway.log());
 }
 
+#[test]
+fn workers_log_each_jobs_first_failure_of_an_outage() {
+    let mut site = own_site("down-for-workers");
+    site.log_filter = Some("debug");
+    let workers = site.start_workers();
+    site.services.stop("pg");
+    let lines = |words: &str| -> Vec<String> {
+        let is_of_job = |line: &&str| line.contains(words) && line.contains("job=\"set clock\"");
+        workers
+            .log()
+            .lines()
+            .filter(is_of_job)
+            .filter(|line| line.contains("brand=\"dexar\""))
+            .map(str::to_owned)
+            .collect()
+    };
+    eventually("the job fails several times", 60, || (lines("background job failed again").len() >= 2).then_some(()));
+    let first = lines("background job failed; it is retried until it succeeds");
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert!(first[0].contains("WARN"), "{}", first[0]);
+    let again = lines("background job failed again");
+    assert!(again.iter().any(|line| line.matches("PostgreSQL at ").count() == 1), "the cause, once: {again:?}");
+    assert!(workers.await_log("PostgreSQL unavailable").contains("background jobs are retried until it recovers"));
+    site.services.restart("pg");
+    workers.await_log("background job succeeds again");
+}
+
+#[tokio::test]
+async fn log_lines_of_failed_requests_have_the_error_code() {
+    let site = shop();
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    assert_eq!(client.get("/regions").await.status, 200);
+    assert_eq!(client.get("/item/987654").await.error_code(404), "not_found");
+    let failed = gateway.await_log("code=\"not_found\"");
+    assert!(failed.contains("request completed") && failed.contains("status=404"), "{failed}");
+    let succeeded = gateway.await_log("status=200");
+    assert!(succeeded.contains("request completed") && !succeeded.contains("code="), "{succeeded}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn open_connections_are_served_without_free_file_descriptors() {
     let site = shop();

@@ -139,7 +139,7 @@ fn strict_fails_when_any_record_is_rejected() {
     site.import("dexar", &[&data("import/document.json")]).success();
     let before = site.export("dexar");
     let output = site.import("dexar", &[&data("import/bad-records.jsonl"), "--strict"]).failure(1);
-    assert!(output.contains("16 records were rejected"), "{output}");
+    assert!(output.contains("16 rejected records"), "{output}");
     assert_eq!(site.export("dexar"), before);
 }
 

@@ -221,9 +221,9 @@ fn prune_deletes_what_was_hidden_long_ago() {
         "update item set retired_at = now() - interval '31 days' where retired_at is not null returning 1",
     )
     .expect("one is hidden");
-    assert!(prune(&["--dry-run"]).contains("1 hidden items would be deleted"));
+    assert!(prune(&["--dry-run"]).contains("1 hidden item would be deleted"));
     assert_eq!(item(&site, "item_1111")["visible"], json!(false));
-    assert!(prune(&[]).contains("1 hidden items deleted"));
+    assert!(prune(&[]).contains("1 hidden item deleted"));
     assert_eq!(exported(&site, "dexar")["items"].as_array().map(Vec::len), Some(1));
 }
 

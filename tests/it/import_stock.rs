@@ -134,12 +134,12 @@ fn a_file_of_which_every_record_is_left_out_exits_with_3() {
         "categoryID": 1, "currency": "RUB"}]}"#;
     let output = site.import_text("dexar", "frac.json", fraction, &[]).failure(3);
     assert!(output.contains("discount: at most 2 decimal places"), "{output}");
-    assert!(output.contains("every record of 1 files was left out"), "{output}");
+    assert!(output.contains("every record of 1 file was left out"), "{output}");
     let nothing = feed("<offer id='9'><name>Без цены</name></offer><offer id='10'><name>Без цены</name></offer>");
     let nothing = site.directory.write("nothing.xml", nothing);
     let good = site.directory.write("good.jsonl", "{\"itemID\":1,\"price\":100}\n");
     let both = [nothing.to_str().expect("UTF-8"), good.to_str().expect("UTF-8")];
-    assert!(site.import("dexar", &both).failure(3).contains("every record of 1 files"));
+    assert!(site.import("dexar", &both).failure(3).contains("every record of 1 file "));
     assert_eq!(site.export("dexar"), before);
     site.import_text("dexar", "categories.xml", feed(""), &[]).success();
 }

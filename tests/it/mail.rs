@@ -206,5 +206,5 @@ fn without_a_server_email_is_queued_and_reported() {
     let output = site.run(&["check"]).success();
     assert!(output.lines().any(|line| line.contains("mail") && line.contains("warn")), "{output}");
     let output = site.run(&["outbox", "list", "--brand", "dexar"]).success();
-    assert!(output.contains("mail-1") && output.contains("1 mails queued"), "{output}");
+    assert!(output.contains("mail-1") && output.contains("1 email queued"), "{output}");
 }

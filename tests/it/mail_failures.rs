@@ -29,7 +29,7 @@ async fn a_server_that_recovers_gets_every_email_once() {
         4,
         "{output}"
     );
-    assert!(output.contains("connection failed") && output.contains("10 mails queued, 0 given up"), "{output}");
+    assert!(output.contains("connection failed") && output.contains("10 emails queued, 0 failed"), "{output}");
     assert_eq!(sandbox.emails().await.len(), 0);
     // One failed attempt postpones all due emails: the server is not flooded with connections.
     let tries: u32 =
@@ -68,7 +68,7 @@ async fn a_permanent_rejection_needs_manual_action() {
     for words in ["FAILED", "anna@example.org", "payment.1", "never", "recipient rejected: 550 5.1.1"] {
         assert!(line.contains(words), "{words}: {line}");
     }
-    assert!(output.contains("0 mails queued, 1 given up"), "{output}");
+    assert!(output.contains("0 emails queued, 1 failed"), "{output}");
     assert_eq!(column(&site, "dexar", "status"), "FAILED SENT");
 
     assert!(of_dexar(&["retry", "mail-77"]).failure(1).contains("there is no mail-77"));
@@ -87,7 +87,7 @@ async fn a_permanent_rejection_needs_manual_action() {
     queue(&site, "dexar", "payment:3", "anna@example.org", "Заказ", "Спасибо");
     queue(&site, "dexar", "payment:4", "anna@example.org", "Заказ", "Спасибо");
     eventually("both have failed", 20, || column(&site, "dexar", "status").ends_with("FAILED FAILED").then_some(()));
-    assert_eq!(of_dexar(&["retry", "--all-failed"]).success(), "dexar: 2 mails are due now\n");
+    assert_eq!(of_dexar(&["retry", "--all-failed"]).success(), "dexar: 2 emails are due now\n");
     await_all_sent(&site, "dexar");
     assert_eq!(sandbox.emails().await.len(), 4);
 }

@@ -123,8 +123,14 @@ async fn late_money_for_missing_units_says_so_and_the_settlement_keeps_its_note(
     assert!(listed.contains("TO SETTLE: paid after it had expired; not enough units are in stock"), "{listed}");
     payments(&shop, &["settle", "1"]).failure(2);
     payments(&shop, &["settle", "1", "--note", " "]).failure(2);
-    assert_eq!(payments(&shop, &["settle", "1", "--note", "refunded by hand"]).success(), "settled\n");
-    assert_eq!(payments(&shop, &["settle", "1", "--note", "again"]).success(), "nothing to settle\n");
+    assert_eq!(
+        payments(&shop, &["settle", "1", "--note", "refunded by hand"]).success(),
+        "dexar: payment 1 is settled\n"
+    );
+    assert_eq!(
+        payments(&shop, &["settle", "1", "--note", "again"]).success(),
+        "dexar: payment 1 has nothing to settle\n"
+    );
     let shown = payments(&shop, &["show", "1"]).success();
     assert!(shown.contains("refunded by hand") && shown.contains("because: paid after it had expired"), "{shown}");
     assert!(!shown.contains("TO SETTLE") && !shown.contains("again"), "{shown}");

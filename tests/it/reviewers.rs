@@ -160,9 +160,9 @@ async fn staff_see_reviews_by_arrival_and_hide_many_at_once() {
     assert_eq!(hidden, "dexar: 2 reviews are hidden\ndexar: item 12 has rating 5.0\ndexar: item 14 has rating 0.0\n");
     let author = listed[1]["author"].as_str().expect("a pseudonym");
     let shown = run("unhide", &["--author", author]).success();
-    assert_eq!(shown, "dexar: 1 reviews are shown\ndexar: item 14 has rating 1.0\n");
+    assert_eq!(shown, "dexar: 1 review is shown\ndexar: item 14 has rating 1.0\n");
     let again = run("hide", &["--author", author, "--item", "12"]);
     assert!(again.failure(1).contains("There is no such review."), "all options apply");
-    assert_eq!(run("hide", &["--item", "item_14"]).success().lines().next(), Some("dexar: 1 reviews are hidden"));
+    assert_eq!(run("hide", &["--item", "item_14"]).success().lines().next(), Some("dexar: 1 review is hidden"));
     assert_eq!(shop.count("select count(*) from review where not hidden"), 1);
 }

@@ -59,7 +59,7 @@ async fn read_rest(mut connection: TlsStream<TcpStream>) -> String {
 
 /// Sends requests over new connections for far longer than the gateway would accept if it did not drain.
 async fn assert_new_clients_are_served(process: &Process, addresses: &[SocketAddr]) {
-    process.await_log("stopping: ");
+    process.await_log("shutting down: finishing ");
     let started_at = Instant::now();
     while started_at.elapsed() < Duration::from_millis(1_200) {
         for address in addresses {

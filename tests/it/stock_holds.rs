@@ -188,7 +188,7 @@ async fn the_operator_cancels_open_payments() {
     shop.sandbox.bank_action(paid["qrId"].as_str().expect("a code"), "pay", json!({"notify": false})).await;
     let id = shop.count("select max(payment_id) from payment").to_string();
     let printed = cancel(&[&id]).failure(1);
-    assert!(printed.contains("was paid"), "{printed}");
+    assert!(printed.contains("already paid; use payments refund"), "{printed}");
     assert_eq!(shop.count("select count(*) from payment where status = 'COMPLETED'"), 1);
     cancel(&[]).failure(2);
     cancel(&["999999"]).failure(1);

@@ -77,7 +77,8 @@ async fn inherited_sockets_are_served_and_every_state_is_notified() {
     assert_eq!(Client::new(([127, 0, 0, 1], public).into()).get("/category").await.status, 200);
     let ready = unit.await_notification("READY=1");
     assert!(ready.contains("STATUS=serving dexar, novo"), "{ready}");
-    unit.process.await_log("ignoring the socket stranger");
+    let ignored = unit.process.await_log("ignoring a socket of systemd");
+    assert!(ignored.contains("brand=\"stranger\""), "{ignored}");
     let own = site.brand("dexar").port;
     assert!(std::net::TcpStream::connect(("127.0.0.1", own)).is_err(), "the address of the file is not bound");
     assert!(

@@ -73,7 +73,7 @@ async fn changed_secret_needs_a_restart() {
     let gateway = site.start();
     site.directory.write("credentials/dexar.ticket-secret", "another5ec7e7another5ec7e7another5ec7e7");
     gateway.signal("-HUP");
-    let line = gateway.await_log("needs a restart");
-    assert!(line.contains("ticket_secret"), "{line}");
+    let line = gateway.await_log("ticket_secret changed; takes effect after systemctl restart brandgate");
+    assert!(line.contains("brand=\"dexar\""), "{line}");
     assert_eq!(gateway.client("novo").get("/ping").await.status, 200);
 }

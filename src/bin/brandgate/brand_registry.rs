@@ -54,8 +54,8 @@ pub(crate) struct ReloadOutcome {
     pub applied: Vec<Arc<Brand>>,
     /// The names and problems of brands that keep their former configuration, or cannot be served.
     pub refused: Vec<(String, String)>,
-    /// One message for each change that needs a restart.
-    pub needs_restart: Vec<String>,
+    /// Per change that takes effect at a restart, the brand's name and what changed.
+    pub needs_restart: Vec<(String, String)>,
 }
 
 pub(crate) struct BrandRegistry<R> {
@@ -262,8 +262,7 @@ impl<R: ProcessRole> BrandRegistry<R> {
         }
         let is_new = |name: &str| !self.entries.iter().any(|entry| entry.name == name);
         let added = loaded.valid.iter().filter(|config| is_new(&config.name));
-        let added = added.map(|config| format!("{}: new brand; it is served after a restart", config.name));
-        outcome.needs_restart.extend(added);
+        outcome.needs_restart.extend(added.map(|config| (config.name.clone(), "new brand".to_owned())));
         let invalid = loaded.invalid.iter().filter(|brand| is_new(&brand.name));
         outcome.refused.extend(invalid.map(|brand| (brand.name.clone(), lines(&brand.problems))));
         self.role.reloaded(&outcome.applied).await;
@@ -282,18 +281,18 @@ impl<R: ProcessRole> BrandRegistry<R> {
         let name = brand.name();
         if let Some(config) = loaded.valid.iter().find(|config| config.name == name) {
             let next = reconfigure(brand, config.clone());
-            match next.and_then(|(next, messages)| self.role.reconfigure(&next).map(|()| (next, messages))) {
-                Ok((next, messages)) => {
+            match next.and_then(|(next, keys)| self.role.reconfigure(&next).map(|()| (next, keys))) {
+                Ok((next, keys)) => {
                     self.entries[index].brand = Some(next.clone());
                     outcome.applied.push(next);
-                    outcome.needs_restart.extend(messages);
+                    outcome.needs_restart.extend(keys.iter().map(|key| (name.to_owned(), format!("{key} changed"))));
                 }
                 Err(problem) => outcome.refused.push((name.to_owned(), problem)),
             }
         } else if let Some(invalid) = loaded.invalid.iter().find(|invalid| invalid.name == name) {
             outcome.refused.push((name.to_owned(), lines(&invalid.problems)));
         } else {
-            outcome.needs_restart.push(format!("{name}: its file was removed; it is served until a restart"));
+            outcome.needs_restart.push((name.to_owned(), "its file was removed".to_owned()));
         }
     }
 
@@ -344,13 +343,18 @@ impl<R: ProcessRole> BrandRegistry<R> {
             Metrics::of(&entry.name).brand_up().set(entry.is_ready().into());
         }
         self.published.store(Arc::new(brands));
-        let status = self.status();
-        if !self.is_started || self.status == status {
+        if !self.is_started {
             return;
         }
-        if !self.is_status_logged && self.entries.iter().all(BrandEntry::is_resolved) {
+        let status = self.status();
+        // The line of each brand precedes that of all.
+        let is_logged = |entry: &BrandEntry| entry.is_resolved() && entry.opening.is_none();
+        if !self.is_status_logged && self.entries.iter().all(is_logged) {
             tracing::info!("{status}");
             self.is_status_logged = true;
+        }
+        if self.status == status {
+            return;
         }
         systemd::ready(&status);
         self.status = status;

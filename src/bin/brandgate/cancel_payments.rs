@@ -45,11 +45,12 @@ pub(crate) async fn run(brand: &Brand, arguments: CancelArguments) -> Result<(),
     let name = brand.name();
     let outcomes = payments::cancel_all(brand, &selection).await.map_err(|error| format!("{name}: {error}"))?;
     if outcomes.is_empty() {
-        say!("no open payments");
+        say!("{name}: no open payments");
     }
     let mut problems = Vec::new();
     for (payment, error) in &outcomes {
-        say!("payment {} (order {}): {}", payment.id, payment.site_order_id, payment.state.status.as_str());
+        let status = payment.state.status.as_str();
+        say!("{name}: payment {} (order {}): {status}", payment.id, payment.site_order_id);
         problems
             .extend(error.as_ref().map(|error| format!("{name}: payment {} is not cancelled: {error}", payment.id)));
     }

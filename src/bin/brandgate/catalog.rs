@@ -11,6 +11,7 @@ use brandgate::catalog::export::{self, ExportFormat};
 use brandgate::catalog::import::{self, ImportOptions, ImportProgress, ImportReport, ImportSource, StockTime};
 use brandgate::catalog::prune;
 use brandgate::config::BrandConfig;
+use brandgate::foundation::count::counted;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::tz::TimeZone;
 
@@ -113,7 +114,7 @@ async fn prune(brand: &BrandConfig, arguments: &Prune) -> Result<ExitCode, Strin
     let pruned =
         prune::prune(brand, age, arguments.dry_run).await.map_err(|error| format!("{}: {error}", brand.name))?;
     let outcome = if arguments.dry_run { "would be deleted" } else { "deleted" };
-    say!("{}: {pruned} hidden items {outcome}", brand.name);
+    say!("{}: {} {outcome}", brand.name, counted(pruned, "hidden item"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -154,22 +155,23 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<ExitCode, Str
     output::result(format_args!("{summary}"));
     let (total_s, staging_s) = (started_at.elapsed().as_secs_f64(), summary.staging.as_secs_f64());
     let outcome = if options.dry_run { "would be imported; nothing was changed" } else { "imported" };
-    let items = summary.items_read;
-    say!("{}: {items} item records {outcome} in {total_s:.1} s (read and staged in {staging_s:.1} s)", brand.name);
+    let items = counted(summary.items_read, "item record");
+    say!("{}: {items} {outcome} in {total_s:.1} s (read and staged in {staging_s:.1} s)", brand.name);
     if summary.reduced_counts > 0 {
-        let reduced = summary.reduced_counts;
+        let reduced = counted(summary.reduced_counts, "item");
         say!(
-            "{}: units that were sold since the time of the files are subtracted from the stock of {reduced} items",
+            "{}: units that were sold since the time of the files are subtracted from the stock of {reduced}",
             brand.name
         );
     }
     reported?;
     if summary.unusable_files > 0 {
-        complain!("{}: every record of {} files was left out; exit status 3", brand.name, summary.unusable_files);
+        let files = counted(summary.unusable_files, "file");
+        complain!("{}: every record of {files} was left out; exit status 3", brand.name);
     }
     if report.incomplete() > 0 {
-        let incomplete = report.incomplete();
-        complain!("{}: {incomplete} records hold values that are not understood; exit status 3", brand.name);
+        let incomplete = counted(report.incomplete(), "record");
+        complain!("{}: {incomplete} with values that are not understood; exit status 3", brand.name);
     }
     let is_complete = summary.unusable_files == 0 && report.incomplete() == 0;
     Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
@@ -211,8 +213,8 @@ fn show_progress(sources: &[ImportSource], progress: ImportProgress) -> tokio::t
             let read = progress.bytes_read.load(Ordering::Relaxed);
             let items = progress.items_staged.load(Ordering::Relaxed);
             match &bar {
-                Some(bar) if read >= bytes => bar.set_message(format!("{items} items staged, merging")),
-                Some(bar) => bar.set_message(format!("{items} items staged")),
+                Some(bar) if read >= bytes => bar.set_message(format!("{} staged, merging", counted(items, "item"))),
+                Some(bar) => bar.set_message(format!("{} staged", counted(items, "item"))),
                 None => tracing::info!(bytes_read = read, bytes, items_staged = items, "importing the catalogue"),
             }
             if let Some(bar) = &bar {
@@ -253,6 +255,6 @@ async fn export(brand: &BrandConfig, arguments: &Export) -> Result<(), String> {
         None => export::export(brand, format, &mut BufWriter::new(std::io::stdout())).await,
     };
     let records = exported.map_err(|error| format!("{}: {error}", brand.name))?;
-    complain!("{}: {records} records exported", brand.name);
+    complain!("{}: {} exported", brand.name, counted(records, "record"));
     Ok(())
 }

@@ -46,7 +46,7 @@ brandgate payments list \-\-brand dexar \-\-to\-settle
 .SH "SEE ALSO"
 .IR /usr/share/doc/brandgate/configuration.md ,
 .IR /usr/share/doc/brandgate/operations.md ,
-.IR /usr/share/doc/brandgate/README.md ,
+.IR /usr/share/doc/brandgate/monitoring/README.md ,
 .BR systemctl (1)
 "#;
 

@@ -42,17 +42,20 @@ use output::complain;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Of the options that every command has, in its help.
+const GLOBAL_OPTIONS: &str = "Global options";
+
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
 struct CliArguments {
     /// Read the brand files (NAME.toml) in this directory
-    #[arg(long, env = "BRANDGATE_BRANDS", default_value = "/etc/brandgate/brands", global = true)]
+    #[arg(long, env = "BRANDGATE_BRANDS", default_value = "/etc/brandgate/brands", global = true, help_heading = GLOBAL_OPTIONS)]
     brands: PathBuf,
     /// Read secrets in this directory [default: /etc/brandgate/credentials, if it exists]
-    #[arg(long, env = "CREDENTIALS_DIRECTORY", global = true)]
+    #[arg(long, env = "CREDENTIALS_DIRECTORY", global = true, help_heading = GLOBAL_OPTIONS)]
     credentials: Option<PathBuf>,
     /// Write the log in this format to standard error; RUST_LOG filters it [default filter: info]
-    #[arg(long, env = "BRANDGATE_LOG", value_enum, default_value_t = LogFormat::Text, global = true)]
+    #[arg(long, env = "BRANDGATE_LOG", value_enum, default_value_t = LogFormat::Text, global = true, help_heading = GLOBAL_OPTIONS)]
     log: LogFormat,
     #[command(subcommand)]
     command: CliCommand,
@@ -81,7 +84,7 @@ enum CliCommand {
 /// The commands that need valid files of all brands.
 #[derive(Subcommand)]
 enum OfBrands {
-    /// List, refund, retry and settle payments
+    /// List, show, cancel, refund, retry and settle payments, and money without an order
     #[command(subcommand)]
     Payments(payments::PaymentsCommand),
     /// Export or erase what the shop knows of a person

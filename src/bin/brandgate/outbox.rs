@@ -5,6 +5,7 @@
 use std::str::FromStr;
 
 use brandgate::config::BrandConfig;
+use brandgate::foundation::count::{counted, is_or_are};
 use brandgate::mail::{self, Outbox, OutboxEntry, RetryOutcome};
 use brandgate::payments::receipt::{self, Receipt, ReceiptSubject};
 use brandgate::tenant::brand::Brand;
@@ -103,10 +104,10 @@ async fn list(brand: &Brand, arguments: &OutboxListArguments) -> Result<(), Stri
     if arguments.json {
         return Ok(());
     }
-    say!("{}: {queued} mails queued, {failed} given up", brand.name());
+    say!("{}: {} queued, {failed} failed", brand.name(), counted(queued, "email"));
     if !receipts.is_empty() {
         let failed = receipts.iter().filter(|receipt| receipt.status == FAILED).count();
-        say!("{}: {} receipts queued, {failed} given up", brand.name(), receipts.len() - failed);
+        say!("{}: {} queued, {failed} failed", brand.name(), counted(receipts.len() - failed, "receipt"));
     }
     Ok(())
 }
@@ -199,7 +200,7 @@ async fn retry(brand: &Brand, arguments: &Retry) -> Result<(), String> {
         },
         None => {
             let due = mail::retry_all_failed(brand).await.map_err(with_brand)?;
-            say!("{}: {due} mails are due now", brand.name());
+            say!("{}: {} {} due now", brand.name(), counted(due, "email"), is_or_are(due));
             for failed in receipt::list(brand, true).await.map_err(with_brand)? {
                 receipt::retry(brand, &failed.subject).await.map_err(with_brand)?;
                 say!("{}: {} is due now", brand.name(), receipt_id(&failed.subject));

@@ -138,15 +138,16 @@ async fn execute(brand: &Brand, command: PaymentsCommand) -> BrandResult<()> {
         PaymentsCommand::Refund { one, amount, items, restock, again } => {
             let request = RefundRequest { amount, items, restock, allow_repeat: again };
             let refund = payments::refund(brand, one.payment, &request).await?;
-            say!("{} RUB: {} (refund {})", refund.amount.normalize(), refund.status, refund.id);
+            let amount = refund.amount.normalize();
+            say!("{}: refund of {amount} RUB: {} (refund {})", brand.name(), refund.status, refund.id);
         }
         PaymentsCommand::Retry(one) => {
             let payment = payments::retry(brand, one.payment).await?;
             print_payments(brand, &[payment], false).await?;
         }
         PaymentsCommand::Settle { one, note } => match payments::settle(brand, one.payment, &note).await? {
-            true => say!("settled"),
-            false => say!("nothing to settle"),
+            true => say!("{}: payment {} is settled", brand.name(), one.payment),
+            false => say!("{}: payment {} has nothing to settle", brand.name(), one.payment),
         },
         PaymentsCommand::Unknown(command) => unknown_money::execute(brand, command).await?,
     }
@@ -255,7 +256,7 @@ async fn show(brand: &Brand, id: i64) -> BrandResult<()> {
     }
     for email in &details.emails {
         let sent = email.sent_at.map_or_else(|| "not sent".to_owned(), |at| format!("sent {}", list::time(at)));
-        say!("mail           {}, {sent}", email.recipient);
+        say!("email          {}, {sent}", email.recipient);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `brandgate person`: exports what the shop knows of a person, and erases it.
 
 use brandgate::config::BrandConfig;
+use brandgate::foundation::count::counted;
 use brandgate::person::{self, RecordedBy};
 
 use super::open;
@@ -52,12 +53,12 @@ pub(crate) async fn run(brands: &[BrandConfig], command: PersonCommand) -> Resul
         PersonCommand::Erase(arguments) => {
             let erased = person::erase(&brand, arguments.telegram_id, recorded_by).await.map_err(with_brand)?;
             say!(
-                "{}: {} payments, {} emails and {} reviews no longer name the user; {} lines of carts deleted",
+                "{}: removed the user from {}, {} and {}; deleted {}",
                 brand.name(),
-                erased.payments,
-                erased.emails,
-                erased.reviews,
-                erased.cart_lines
+                counted(erased.payments, "payment"),
+                counted(erased.emails, "email"),
+                counted(erased.reviews, "review"),
+                counted(erased.cart_lines, "cart line")
             );
         }
     }

@@ -11,6 +11,12 @@ pub(crate) trait ProcessRole {
     /// What the status line says before the brands' names.
     const ACTIVITY: &'static str;
 
+    /// Its systemd unit.
+    const UNIT: &'static str;
+
+    /// What a shutdown finishes.
+    const IN_PROGRESS: &'static str;
+
     /// What the database connections of its brands are for.
     const PURPOSE: Purpose;
 

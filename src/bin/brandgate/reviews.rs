@@ -2,6 +2,7 @@
 
 use brandgate::catalog::CatalogId;
 use brandgate::config::BrandConfig;
+use brandgate::foundation::count::{counted, is_or_are};
 use brandgate::foundation::error::Result as BrandResult;
 use brandgate::reviews::{self, ReviewFilter, ReviewSelection, StoredReview};
 use brandgate::tenant::brand::Brand;
@@ -199,7 +200,7 @@ async fn set_hidden(brand: &Brand, arguments: SelectionArguments, is_hidden: boo
     let (name, state) = (brand.name(), state(is_hidden));
     match id {
         Some(id) => say!("{name}: review {id} is {state}"),
-        None => say!("{name}: {} reviews are {state}", changed.selected),
+        None => say!("{name}: {} {} {state}", counted(changed.selected, "review"), is_or_are(changed.selected)),
     }
     for rated in &changed.ratings {
         say!("{name}: item {} has rating {}", rated.item_id, rated.rating);

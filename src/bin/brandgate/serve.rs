@@ -63,6 +63,8 @@ enum Sockets {
 
 impl ProcessRole for Gateway {
     const ACTIVITY: &'static str = "serving";
+    const UNIT: &'static str = "brandgate";
+    const IN_PROGRESS: &'static str = "requests";
     const PURPOSE: Purpose = Purpose::Visitors;
 
     fn prepare(&mut self, brand: &Arc<Brand>) -> Result<(), String> {
@@ -135,7 +137,11 @@ impl ProcessRole for Gateway {
                 None => {}
                 Some(Ok(not_after)) => tracing::info!(brand = brand.name(), %not_after, "loaded a new certificate"),
                 Some(Err(message)) => {
-                    tracing::error!("failed to load the new certificate; the current one stays in use: {message}");
+                    let brand = brand.name();
+                    tracing::error!(
+                        brand,
+                        "failed to load the new certificate; the current one stays in use: {message}"
+                    );
                 }
             }
         }
@@ -199,7 +205,7 @@ pub(crate) async fn run(loaded: LoadedBrands, source: ConfigSource, arguments: S
     let admin_socket = admin_socket(&mut inherited, arguments.admin)?;
     let known = loaded.valid.iter().map(|config| &config.name).chain(loaded.invalid.iter().map(|brand| &brand.name));
     for name in inherited.names_except(&known.map(String::as_str).collect::<Vec<_>>()) {
-        tracing::warn!("ignoring the socket {name} of systemd: there is no brand of that name");
+        tracing::warn!(brand = name, "ignoring a socket of systemd: there is no brand of its name");
     }
     let brands = SharedBrands::default();
     tokio::spawn(admin_listener::serve(admin_socket, brands.clone()));

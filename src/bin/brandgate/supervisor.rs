@@ -89,7 +89,7 @@ impl<R: ProcessRole> Supervisor<R> {
                 Event::Stop => break Ok(()),
             }
         };
-        tracing::info!("stopping: draining what is in progress");
+        tracing::info!("shutting down: finishing {} in progress", R::IN_PROGRESS);
         systemd::stopping();
         self.brands.shut_down().await;
         ended
@@ -124,8 +124,8 @@ impl<R: ProcessRole> Supervisor<R> {
         };
         let is_applied = outcome.refused.is_empty();
         metrics::reload_finished(is_applied);
-        for warning in &outcome.needs_restart {
-            tracing::warn!("{warning}");
+        for (brand, change) in &outcome.needs_restart {
+            tracing::warn!(brand, "{change}; takes effect after systemctl restart {}", R::UNIT);
         }
         for (brand, problems) in &outcome.refused {
             problems.lines().for_each(|problem| tracing::error!(brand, "reload refused: {problem}"));
@@ -143,7 +143,8 @@ impl<R: ProcessRole> Supervisor<R> {
 
 /// The outcome of a reload in one line; `status` is that of the brands.
 fn reload_status(outcome: &ReloadOutcome, status: String) -> String {
-    let status = std::iter::once(status).chain(outcome.needs_restart.iter().cloned()).collect::<Vec<_>>().join("; ");
+    let changes = outcome.needs_restart.iter().map(|(brand, change)| format!("{brand}: {change}, restart needed"));
+    let status = std::iter::once(status).chain(changes).collect::<Vec<_>>().join("; ");
     let Some((_, problems)) = outcome.refused.first() else { return status };
     let problem = first_line(problems);
     if outcome.applied.is_empty() {

@@ -80,7 +80,7 @@ pub(crate) fn reloading() {
 
 /// The graceful shutdown starts.
 pub(crate) fn stopping() {
-    notify(&[NotifyState::Stopping, NotifyState::Status("stopping: draining what is in progress")]);
+    notify(&[NotifyState::Stopping, NotifyState::Status("shutting down: finishing what is in progress")]);
 }
 
 /// Notifies the watchdog as long as the runtime schedules tasks; returns at once without a watchdog.

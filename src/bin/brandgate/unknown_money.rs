@@ -71,10 +71,11 @@ pub(crate) async fn execute(brand: &Brand, command: UnknownMoneyCommand) -> Bran
         }
         UnknownMoneyCommand::Attach { one, payment } => {
             let payment = unknown_money::attach(brand, one.unknown, payment, &one.note).await?;
-            say!("payment {} is {}", payment.id, payment.state.status.as_str());
+            say!("{}: payment {} is {}", brand.name(), payment.id, payment.state.status.as_str());
         }
         UnknownMoneyCommand::Refund(one) => {
-            say!("{}", unknown_money::refund(brand, one.unknown, &one.note).await?);
+            let outcome = unknown_money::refund(brand, one.unknown, &one.note).await?;
+            say!("{}: {outcome}", brand.name());
         }
     }
     Ok(())

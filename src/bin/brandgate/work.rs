@@ -34,13 +34,15 @@ pub(crate) struct WorkArguments {
 
 /// The jobs of a brand under one configuration.
 struct Jobs {
+    brand: String,
     stop: CancellationToken,
     running: TaskTracker,
 }
 
 impl Jobs {
     fn start(brand: &Arc<Brand>) -> Jobs {
-        let jobs = Jobs { stop: CancellationToken::new(), running: TaskTracker::new() };
+        let (stop, running) = (CancellationToken::new(), TaskTracker::new());
+        let jobs = Jobs { brand: brand.name().to_owned(), stop, running };
         jobs.running.spawn(workers::run(brand.clone(), jobs.stop.clone()));
         jobs.running.close();
         jobs
@@ -50,7 +52,8 @@ impl Jobs {
     async fn stop(self) {
         self.stop.cancel();
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.running.wait()).await.is_err() {
-            tracing::warn!("jobs did not finish in time; abandoned, and run again after their claims expire");
+            let brand = self.brand;
+            tracing::warn!(brand, "jobs did not finish in time; abandoned, and run again after their claims expire");
         }
     }
 }
@@ -61,6 +64,8 @@ struct Worker(HashMap<String, Jobs>);
 
 impl ProcessRole for Worker {
     const ACTIVITY: &'static str = "working for";
+    const UNIT: &'static str = "brandgate-work";
+    const IN_PROGRESS: &'static str = "jobs";
     const PURPOSE: Purpose = Purpose::Work;
 
     fn prepare(&mut self, _brand: &Arc<Brand>) -> Result<(), String> {

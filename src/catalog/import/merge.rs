@@ -78,7 +78,7 @@ async fn merge_files(
     let options = rules.options;
     if options.replace && staged.unattributed > 0 {
         let message = format!(
-            "{} records were rejected and do not identify their item: --replace might remove it.",
+            "Rejected records that do not identify their item: {}; --replace might remove it.",
             staged.unattributed
         );
         return Err(Error::malformed("unattributed_records", message));

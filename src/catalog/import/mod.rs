@@ -41,6 +41,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::Client;
 
 use crate::config::BrandConfig;
+use crate::foundation::count::counted;
 use crate::foundation::error::{Error, Result};
 use crate::platform::postgres;
 
@@ -176,7 +177,8 @@ async fn merge_once(
     let summary = merge::merge(&transaction, sources, staged, rules, report).await?;
     let (rejected, incomplete) = (report.rejected(), report.incomplete());
     if options.strict && rejected + incomplete > 0 {
-        let message = format!("{rejected} records were rejected, {incomplete} are incomplete, and --strict is set.");
+        let rejected = counted(rejected, "rejected record");
+        let message = format!("{rejected}, {incomplete} incomplete, and --strict is set.");
         return Err(Error::malformed("rejected_records", message));
     }
     if options.dry_run {

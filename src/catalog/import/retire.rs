@@ -10,6 +10,7 @@ use tokio_postgres::Transaction;
 
 use super::ImportSource;
 use super::report::ImportSummary;
+use crate::foundation::count::counted;
 use crate::foundation::error::{Error, Result};
 
 /// What an import with `--replace` is complete for.
@@ -55,9 +56,9 @@ impl Scope {
         let gone = retired + left;
         if gone * 100 > self.offered * u64::from(max_percent) {
             let message = format!(
-                "--replace would hide {gone} of the {} items that the files stand for, more than {max_percent} %: nothing was changed. If \
+                "--replace would hide {gone} of the {} that the files stand for, more than {max_percent} %: nothing was changed. If \
                  that is right, repeat it with --max-removed 100.",
-                self.offered
+                counted(self.offered, "item")
             );
             return Err(Error::malformed("too_many_removed", message));
         }

@@ -52,8 +52,10 @@ pub(super) static TEXTS: Texts = Texts {
         total: "Total",
         refunded: "Refunded",
         reference: "Reference given at the checkout",
-        questions: "If you have a question, reply to this mail and name the order's number.",
+        questions: "If you have a question, reply to this email and quote the order number.",
         currency: "RUB",
         decimal_separator: '.',
+        group_separator: ',',
+        quotes: ['“', '”'],
     },
 };

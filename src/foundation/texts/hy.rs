@@ -55,5 +55,7 @@ pub(super) static TEXTS: Texts = Texts {
         questions: "Հարցերի դեպքում պատասխանեք այս նամակին և նշեք պատվերի համարը։",
         currency: "₽",
         decimal_separator: ',',
+        group_separator: '\u{a0}',
+        quotes: ['«', '»'],
     },
 };

@@ -70,6 +70,10 @@ pub(crate) struct ReceiptTexts {
     pub questions: &'static str,
     pub currency: &'static str,
     pub decimal_separator: char,
+    /// Between groups of three digits.
+    pub group_separator: char,
+    /// The opening and the closing mark.
+    pub quotes: [char; 2],
 }
 
 impl Texts {

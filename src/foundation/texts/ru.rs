@@ -55,5 +55,7 @@ pub(super) static TEXTS: Texts = Texts {
         questions: "Если есть вопросы, ответьте на это письмо и назовите номер заказа.",
         currency: "₽",
         decimal_separator: ',',
+        group_separator: '\u{a0}',
+        quotes: ['«', '»'],
     },
 };

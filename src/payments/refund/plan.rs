@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::store::{Refund, RefundLine, SoldLine};
+use crate::foundation::count::{counted, is_or_are};
 use crate::foundation::error::{Error, Result};
 use crate::payments::state::{RefundStatus, Status};
 use crate::payments::store::Payment;
@@ -87,10 +88,17 @@ pub(super) fn plan(
 fn lines_of_items(sold: &[SoldLine], items: &[(i64, i32)]) -> Result<Vec<RefundLine>> {
     let mut lines: Vec<RefundLine> = Vec::new();
     for (item_id, units) in items {
-        let line = sold.iter().find(|line| line.item_id == *item_id).filter(|line| *units <= line.units_left());
+        let found = sold.iter().find(|line| line.item_id == *item_id);
         let is_repeated = lines.iter().any(|known| known.item_id == *item_id);
-        let Some(line) = line.filter(|_| *units > 0 && !is_repeated) else {
-            let message = format!("Item {item_id}: the payment has not {units} units of it that were not returned.");
+        let is_left = |line: &&SoldLine| (1..=line.units_left()).contains(units);
+        let Some(line) = found.filter(is_left).filter(|_| !is_repeated) else {
+            let message = match found.map(SoldLine::units_left) {
+                None => format!("Item {item_id} is not in this payment."),
+                Some(_) if is_repeated => format!("Item {item_id} is named twice; name it once, with all its units."),
+                Some(left) => {
+                    format!("Item {item_id}: only {} {} left to refund.", counted(left, "unit"), is_or_are(left))
+                }
+            };
             return Err(Error::conflict("bad_refund", message));
         };
         let amount = (line.price * Decimal::from(*units)).min(line.left());
@@ -225,6 +233,16 @@ mod tests {
         for wrong in [&[(1, 3)][..], &[(3, 1)], &[(1, 0)], &[(1, 1), (1, 1)]] {
             assert_eq!(amount_of(&[], &of(wrong)), Err("bad_refund"), "{wrong:?}");
         }
+        let messages = [&[(1, 3)][..], &[(3, 1)], &[(1, 1), (1, 1)]].map(|items| {
+            let refused = plan(&payment(Status::Completed), &sold(), &[], &of(items), NOW);
+            refused.expect_err("too many units").public.clone()
+        });
+        let expected = [
+            "Item 1: only 2 units are left to refund.",
+            "Item 3 is not in this payment.",
+            "Item 1 is named twice; name it once, with all its units.",
+        ];
+        assert_eq!(messages, expected);
         let part = RefundRequest { restock: true, ..request(Some(30)) };
         assert_eq!(amount_of(&[], &part), Err("bad_refund"), "which units came back?");
         let whole = planned(&[], &RefundRequest { restock: true, ..request(None) }).expect("all of it");

@@ -1,4 +1,4 @@
-//! Money without an order: the provider has notified a payment whose order the database does not have.
+//! Money without an order: the provider notified us of a payment whose order the database does not have.
 //!
 //! # Invariants
 //! - Money is attached to a payment or refunded, once.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use super::{QueryError, connect};
+use super::{Purpose, QueryError, connect};
 use crate::config::DatabaseConfig;
 use crate::foundation::error::{Error, Result};
 use crate::platform::outage::{Outage, Sign};
@@ -15,6 +15,8 @@ use crate::platform::outage::{Outage, Sign};
 pub struct DatabaseMonitor {
     brand: String,
     config: DatabaseConfig,
+    /// Of the process's connections.
+    purpose: Purpose,
     outage: Arc<Outage>,
     /// Whether the last failure concerned only what is written.
     refuses_writes: AtomicBool,
@@ -28,9 +30,10 @@ pub enum DatabaseOutage {
 }
 
 impl DatabaseMonitor {
-    pub fn new(brand: &str, config: &DatabaseConfig) -> Arc<DatabaseMonitor> {
+    pub fn new(brand: &str, config: &DatabaseConfig, purpose: Purpose) -> Arc<DatabaseMonitor> {
         let (brand, config) = (brand.to_owned(), config.clone());
-        Arc::new(DatabaseMonitor { brand, config, outage: Arc::default(), refuses_writes: AtomicBool::new(false) })
+        let refuses_writes = AtomicBool::new(false);
+        Arc::new(DatabaseMonitor { brand, config, purpose, outage: Arc::default(), refuses_writes })
     }
 
     /// The present outage, during which statements or connections fail because of the server.
@@ -72,12 +75,12 @@ impl DatabaseMonitor {
     /// Takes notice of a connection that could not be opened or was lost, or of a slow response.
     pub(crate) fn connection_failed(&self, error: &(dyn std::error::Error + Send + Sync)) {
         let (brand, text) = (self.brand.clone(), error.to_string());
+        let effect = match self.purpose {
+            Purpose::Visitors => "cached catalogue responses are served",
+            Purpose::Work => "background jobs are retried",
+        };
         self.notice(Sign::Suspicion, false, move || {
-            tracing::warn!(
-                brand,
-                error = text,
-                "PostgreSQL unavailable; cached catalogue responses are served until it recovers"
-            );
+            tracing::warn!(brand, error = text, "PostgreSQL unavailable; {effect} until it recovers");
         });
     }
 
