@@ -8,9 +8,9 @@ use super::output::say;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum PersonCommand {
-    /// Print what the shop knows of a Telegram user, as JSON: sessions, cart, orders, emails, reviews
+    /// Print what the shop knows of a Telegram user, as JSON: sessions, cart, orders, emails, reviews, questions, votes
     Export(PersonArguments),
-    /// Remove what identifies a Telegram user; orders, amounts, receipts and reviews stay without a name. Repeat it safely
+    /// Remove what identifies a Telegram user; orders, amounts, receipts, reviews, questions and votes stay without a name. Repeat it safely
     Erase(PersonArguments),
 }
 
@@ -52,11 +52,13 @@ pub(crate) async fn run(brands: &[BrandConfig], command: PersonCommand) -> Resul
         PersonCommand::Erase(arguments) => {
             let erased = person::erase(&brand, arguments.telegram_id, recorded_by).await.map_err(with_brand)?;
             say!(
-                "{}: {} payments, {} emails and {} reviews no longer name the user; {} lines of carts deleted",
+                "{}: {} payments, {} emails, {} reviews, {} questions and {} votes no longer name the user; {} lines of carts deleted",
                 brand.name(),
                 erased.payments,
                 erased.emails,
-                erased.reviews,
+                erased.authors.reviews,
+                erased.authors.questions,
+                erased.authors.votes,
                 erased.cart_lines
             );
         }
