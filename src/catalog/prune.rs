@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::import;
 use crate::config::BrandConfig;
 use crate::foundation::error::Result;
 use crate::platform::postgres;
 
-/// Deletes, with their reviews, the items that an import with `--replace` hid longer ago than `age`, except those that
+/// Deletes, with their reviews and stock, the items that an import with `--replace` hid longer ago than `age`, except those that
 /// open payments hold. With `dry_run` nothing is deleted. Returns how many there are.
 ///
 /// # Errors
@@ -22,10 +23,12 @@ pub async fn prune(brand: &BrandConfig, age: Duration, dry_run: bool) -> Result<
     loop {
         let deleted = client.execute(&statement, &[&seconds, &i64::from(brand.import.stock_batch)]).await?;
         if deleted == 0 {
-            return Ok(total);
+            break;
         }
         total += deleted;
     }
+    import::delete_unused(&client, &brand.import).await?;
+    Ok(total)
 }
 
 const COUNT_RETIRED: &str = r"

@@ -3,7 +3,7 @@
 //! # Invariants
 //! - An order is stored, with its prices and its units held, before the provider is called.
 //! - Only `apply` changes a payment's status, whatever the report came from; a completed payment has its effects once.
-//! - An order has at most one QR code that can be paid.
+//! - An order has at most one QR code that can be paid; late money for an earlier one cancels it.
 
 mod cancellation;
 mod cancellation_store;
@@ -200,6 +200,9 @@ async fn apply(brand: &Brand, payment_id: i64, reported: &ProviderStatus) -> Res
 /// The effects of a completed payment.
 async fn complete(brand: &Brand, transaction: &Transaction, payment: &Payment, now: Timestamp) -> Result<()> {
     cart::remove_bought(transaction, &payment.owner, &payment.lines).await?;
+    if !payment.state.status.is_open() {
+        transition_store::make_other_codes_due(transaction, payment, now).await?;
+    }
     receipt::queue(brand, transaction, payment, now).await
 }
 

@@ -55,6 +55,14 @@ pub(super) async fn note_webhook(
     }
 }
 
+/// A payment that is due for polling.
+pub(super) struct DuePayment {
+    pub payment: Payment,
+    pub target: PollTarget,
+    /// Whether another payment has paid its order: late money for an earlier code.
+    pub is_order_paid: bool,
+}
+
 /// Claims payments that are due for polling and were last polled before `stale_before`: no other worker claims them before
 /// `claimed_until`. No right clock schedules a poll after `latest`, so such a poll is due too.
 pub(super) async fn claim_due(
@@ -63,24 +71,14 @@ pub(super) async fn claim_due(
     stale_before: Timestamp,
     claimed_until: Timestamp,
     latest: Timestamp,
-) -> Result<Vec<(Payment, PollTarget)>> {
-    let statement = client
-        .prepare_cached(
-            r"with due as (
-                  select payment_id from payment
-                  where (look_at <= $1 or look_at > $4)
-                    and (looked_at is null or looked_at < $2 or looked_at > $1::timestamptz + interval '1 minute')
-                  order by look_at limit 50 for update skip locked
-              ), claimed as (
-                  update payment p
-                  set look_at = $3, looked_at = $1, looks = looks + 1, asked_of_money = not asked_of_money from due
-                  where p.payment_id = due.payment_id returning p.payment_id, p.asked_of_money
-              )
-              select s.*, claimed.asked_of_money as poll_target from payment_sheet s join claimed using (payment_id)",
-        )
-        .await?;
+) -> Result<Vec<DuePayment>> {
+    let statement = client.prepare_cached(include_str!("claim_due_payments.sql")).await?;
     let rows = client.query(&statement, &[&now, &stale_before, &claimed_until, &latest]).await?;
-    rows.iter().map(|row| Ok((Payment::from_row(row)?, PollTarget::new(row.try_get("poll_target")?)))).collect()
+    let due = rows.iter().map(|row| {
+        let target = PollTarget::new(row.try_get("poll_target")?);
+        Ok(DuePayment { payment: Payment::from_row(row)?, target, is_order_paid: row.try_get("is_order_paid")? })
+    });
+    due.collect()
 }
 
 /// Schedules the next poll (`None`: no more polls) unless it was rescheduled since it was claimed until `claimed_until`; saves

@@ -35,6 +35,18 @@ pub(super) async fn lock(transaction: &Transaction, payment_id: i64) -> Result<P
     Payment::from_row(&payment?.ok_or_else(|| Error::not_found("payment"))?)
 }
 
+/// Makes the open codes of the order that `payment` has paid due for polling: the worker cancels them.
+pub(super) async fn make_other_codes_due(client: &impl Executor, payment: &Payment, now: Timestamp) -> Result<()> {
+    let statement = client
+        .prepare_cached(
+            r"update payment set look_at = $4, looks = 0
+              where owner = $1 and site_order_id = $2 and payment_id <> $3 and status = 'CREATED'",
+        )
+        .await?;
+    client.execute(&statement, &[&payment.owner, &payment.site_order_id, &payment.id, &now]).await?;
+    Ok(())
+}
+
 /// The units that the payment holds are no longer in stock.
 const LACKS_HELD_UNITS: &str = r"
     with short as (

@@ -9,8 +9,8 @@ use super::poll_schedule::{latest_poll_at, next_poll_at};
 use super::state::{GRACE, ProviderStatus, Status};
 use super::store::Payment;
 use crate::foundation::error::Result;
-use crate::payments::provider::PollTarget;
-use crate::payments::{apply, poll_provider, poll_store};
+use crate::payments::poll_store::{self, DuePayment};
+use crate::payments::{apply, cancellation, poll_provider};
 use crate::tenant::brand::Brand;
 
 /// How long a claimed payment is hidden from other workers: longer than one poll takes.
@@ -24,22 +24,21 @@ pub(crate) async fn poll_due(brand: &Brand) -> Result<u64> {
     let latest = latest_poll_at(now, &brand.config.payments) + CLAIM_DURATION;
     let due = poll_store::claim_due(&brand.postgres().await?, now, stale_before, claimed_until, latest).await?;
     let count = due.len() as u64;
-    let polls = due.iter().map(|(payment, target)| poll_one(brand, payment, *target, now, claimed_until));
+    let polls = due.iter().map(|due| poll_one(brand, due, now, claimed_until));
     for result in futures_util::future::join_all(polls).await {
         result?;
     }
     Ok(count)
 }
 
-async fn poll_one(
-    brand: &Brand,
-    payment: &Payment,
-    target: PollTarget,
-    now: Timestamp,
-    claimed_until: Timestamp,
-) -> Result<()> {
+async fn poll_one(brand: &Brand, due: &DuePayment, now: Timestamp, claimed_until: Timestamp) -> Result<()> {
+    let payment = &due.payment;
     let polled = match payment.known_qr_id() {
-        Some(_) => poll_provider(brand, payment, Some(target)).await,
+        // The buyer might pay the same order once more.
+        Some(_) if due.is_order_paid && payment.state.status == Status::Created && payment.qr_id.is_some() => {
+            cancellation::close(brand, payment.clone()).await
+        }
+        Some(_) => poll_provider(brand, payment, Some(due.target)).await,
         None => expire_without_code(brand, payment, now).await,
     };
     let config = &brand.config.payments;

@@ -1,7 +1,7 @@
 //! The data of one person: exported, and erased from everything but the books.
 //!
 //! # Invariants
-//! - An erasure keeps every order, amount, refund, receipt, review and rating, and removes what leads from them to the person.
+//! - An erasure keeps every order, amount, refund, receipt, review, rating, question and vote, and removes what leads from them to the person.
 //! - It may be repeated, and is recorded without personal data.
 
 mod store;
@@ -14,6 +14,8 @@ use crate::foundation::error::Result;
 use crate::session::{self, Session};
 use crate::tenant::brand::Brand;
 use crate::{cart, mail, payments, reviews};
+
+use reviews::ErasedAuthors;
 
 /// Who exports or erases a person's data, and why; kept in the record.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +36,8 @@ pub struct PersonalData {
     orders: Box<RawValue>,
     emails: Box<RawValue>,
     reviews: Box<RawValue>,
+    questions: Box<RawValue>,
+    votes: Box<RawValue>,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,8 +70,9 @@ pub struct Erasure {
     pub payments: u64,
     /// Emails that lost recipient and text, or were deleted because they were not sent.
     pub emails: u64,
-    /// Reviews with a new author.
-    pub reviews: u64,
+    /// Reviews, questions and votes with a new author.
+    #[serde(flatten)]
+    pub authors: ErasedAuthors,
     /// Deleted lines of carts.
     pub cart_lines: u64,
 }
@@ -81,13 +86,16 @@ pub async fn export(brand: &Brand, telegram_id: i64, recorded_by: RecordedBy<'_>
     let client = brand.postgres().await?;
     let owners = payments::owner_keys(&client, telegram_id).await?;
     let payment_ids = payments::of_person(&client, &owners, &spellings(telegram_id)).await?;
+    let written = reviews::personal_data(&client, &owners, telegram_id).await?;
     let data = PersonalData {
         telegram_id,
         sessions: sessions.into_iter().map(SessionData::new).collect(),
         cart: cart::personal_data(&client, &owners).await?,
         orders: payments::personal_data(&client, &payment_ids, &owners).await?,
         emails: mail::personal_data(&client, &mail_keys(&payment_ids)).await?,
-        reviews: reviews::personal_data(&client, &owners, telegram_id).await?,
+        reviews: written.reviews,
+        questions: written.questions,
+        votes: written.votes,
     };
     store::record(&client, "export", recorded_by, None, brand.clock.now()).await?;
     Ok(data)
@@ -109,13 +117,15 @@ pub async fn erase(brand: &Brand, telegram_id: i64, recorded_by: RecordedBy<'_>)
     let erasure = Erasure {
         payments: payment_ids.len() as u64,
         emails,
-        reviews: reviews::erase(&transaction, &owners, telegram_id).await?,
+        authors: reviews::erase(&transaction, &owners, telegram_id).await?,
         cart_lines: cart::erase(&transaction, &owners).await?,
     };
     store::record(&transaction, "erase", recorded_by, Some(&erasure), brand.clock.now()).await?;
     transaction.commit().await?;
-    let Erasure { payments, emails, reviews, cart_lines } = erasure;
-    tracing::info!(brand = brand.name(), payments, emails, reviews, cart_lines, "personal data erased");
+    let Erasure { payments, emails, authors, cart_lines } = erasure;
+    let ErasedAuthors { reviews, questions, votes } = authors;
+    let name = brand.name();
+    tracing::info!(brand = name, payments, emails, reviews, questions, votes, cart_lines, "personal data erased");
     Ok(erasure)
 }
 

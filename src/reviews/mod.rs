@@ -26,7 +26,7 @@ use crate::session::{Caller, Owner};
 use crate::tenant::brand::Brand;
 use crate::tenant::context::RequestContext;
 
-pub use personal_data_store::{erase, personal_data};
+pub use personal_data_store::{ErasedAuthors, erase, personal_data};
 
 /// The number of random hexadecimal digits of a pseudonym.
 const PSEUDONYM_DIGITS: usize = 16;

@@ -244,6 +244,7 @@ async fn an_order_of_nothing_is_completed_without_the_bank() {
     await_status(&buyer, &id_of(&one), "COMPLETED").await;
     assert_eq!((shop.item(31).await["quantity"].clone(), buyer.cart().await), (json!(2), vec![]));
     assert_eq!(shop.sandbox.bank_calls().await["register"], 0);
+    assert_eq!(shop.count("select count(*) from receipt"), 0, "nothing was paid that a receipt would be about");
     let again = buyer.post("/cart", &gift("again", 1)).await;
     assert_eq!((again.error_code(409).as_str(), &body_of(&again)["left"]), ("free_limit", &json!(0)));
     shop.site.sql_as("dexar", "update payment set created_at = created_at - interval '25 hours'").expect("aged");

@@ -1,5 +1,5 @@
-//! Gateways and workers that are killed or stopped under load: no acknowledged write is lost, no effect happens twice, and a
-//! graceful restart fails no request.
+//! Gateways, workers, PostgreSQL and Redis that are killed or stopped under load: no acknowledged write is lost, no effect happens
+//! twice, the books agree, and a graceful restart fails no request.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use crate::harness::login::{now_s, sign};
 use crate::harness::shop::{Shop, order};
 use crate::harness::{
-    BrowserClient, Client, Process, Sandbox, Site, TestRequest, eventually_async, free_port, request,
+    BrowserClient, Client, Gateway, Process, Sandbox, Services, Site, TestRequest, bot_token_of, eventually_async,
+    free_port, request,
 };
 
 /// Rate limits that the load does not reach.
@@ -50,7 +52,7 @@ impl Load {
     /// Repeats a request over as many crashes as it takes; returns the JSON of the answer and the number of attempts.
     async fn until_answered(&self, browser: &BrowserClient, request: TestRequest) -> (Value, usize) {
         let mut attempts = 0;
-        let answer = eventually_async("an answer", 120, async || {
+        let answer = eventually_async("an answer", 300, async || {
             attempts += 1;
             let response = browser.try_send(request.clone()).await.ok()?;
             // What a client may repeat: the gateway has just started, or its predecessor died with the bank's answer.
@@ -79,7 +81,7 @@ impl Load {
         }
         let qr_id = qr_ids.first().expect("just inserted").clone();
         self.sandbox.bank_action(&qr_id, "pay", json!({"notify": name.ends_with('1'), "copies": 2})).await;
-        eventually_async("the payment is completed", 120, async || {
+        eventually_async("the payment is completed", 300, async || {
             let (status, _) = self.until_answered(&browser, request(&format!("/qr/payment/{qr_id}"))).await;
             (status["paymentStatus"] == "COMPLETED").then_some(())
         })
@@ -98,8 +100,10 @@ async fn killed_processes_lose_no_acknowledged_write_and_repeat_no_effect() {
 }
 
 async fn kill_under_load() {
-    let Shop { site, sandbox, mut gateway } = Shop::with_config(NO_RATE_LIMITS);
+    let services = Services::durable("crashes");
+    let Shop { site, sandbox, mut gateway } = Shop::on(services.clone(), NO_RATE_LIMITS);
     let mut workers = site.start_workers();
+    let user = log_in(&gateway).await;
     let load = Arc::new(Load { sandbox, address: gateway.address("dexar"), answers: AtomicUsize::new(0) });
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
@@ -116,12 +120,18 @@ async fn kill_under_load() {
     let orders = CLIENTS * orders_per_client();
     let (all_answers, kills) = (7 * orders, (orders / 50).max(8));
     for kill in 1..=kills {
-        eventually_async("more answers", 120, async || {
+        eventually_async("more answers", 300, async || {
             (load.answers.load(Ordering::Relaxed) >= kill * all_answers / (kills + 1)).then_some(())
         })
         .await;
-        gateway.kill();
-        gateway = site.start_without_waiting();
+        match kill % 4 {
+            0 => crash(&services, "pg").await,
+            1 => crash(&services, "redis").await,
+            _ => {
+                gateway.kill();
+                gateway = site.start_without_waiting();
+            }
+        }
         if kill % 3 == 0 {
             workers.kill();
             workers = site.start_workers();
@@ -134,7 +144,32 @@ async fn kill_under_load() {
     assert_eq!(journal.len(), orders);
     println!("{orders} orders, {kills} kills");
     assert_matches_the_database(&site, &load.sandbox, &journal).await;
+    let session = user.at(gateway.client("dexar")).get("/auth/session").await.ok_json();
+    assert_eq!(session["active"], true, "Redis has lost no session: {session}");
+    let books = site.run(&["check", "--books"]).success();
+    assert!(books.lines().all(|line| line.contains("no row disagrees")), "{books}");
     workers.terminate();
+}
+
+/// Crashes a server and starts it again; meanwhile the clients go on.
+async fn crash(services: &Arc<Services>, what: &'static str) {
+    let services = services.clone();
+    let crashed = tokio::task::spawn_blocking(move || {
+        match what {
+            "pg" => services.crash_postgres(),
+            _ => services.crash_redis(),
+        }
+        services.restart(what);
+    });
+    crashed.await.expect("the server is up again");
+}
+
+/// A user whose session has been written to disk.
+async fn log_in(gateway: &Gateway) -> BrowserClient {
+    let user = BrowserClient::new(gateway.client("dexar"));
+    let data = json!({"id": 7, "first_name": "Anna", "auth_date": now_s()});
+    user.post("/auth/telegram/callback", &sign(data, &bot_token_of("dexar"))).await.ok_json();
+    user
 }
 
 /// Compares the journal with the database, the bank and the mailbox.

@@ -218,3 +218,25 @@ async fn a_waiting_import_does_not_block_the_other_brand() {
         crate::harness::eventually("Dexar's import ends", 10, || waiting.try_wait().expect("our child process"));
     assert!(status.success());
 }
+
+#[test]
+fn an_attempt_that_fails_at_its_end_is_not_reported() {
+    let site = Site::new(&["dexar"]);
+    site.import_text("dexar", "base.jsonl", generation(1, 3), &[]).success();
+    // Sequences are not rolled back: the first attempt fails when its counts are applied, and the second succeeds.
+    let fail_once = "create sequence attempt;
+        create function fail_once() returns trigger language plpgsql as $$
+        begin
+            if nextval('attempt') = 1 then
+                raise exception 'another transaction' using errcode = 'deadlock_detected';
+            end if;
+            return old;
+        end $$;
+        create trigger fail_once before delete on stock_count for each row execute function fail_once()";
+    site.sql_as("dexar", fail_once).expect("created");
+    let delta = "{\"itemID\":1,\"quantity\":7}\n{\"itemID\":2,\"name\":\"Другое\"}\n";
+    let output = site.import_text("dexar", "delta.jsonl", delta, &[]).success();
+    assert_eq!(site.sql_as("dexar", "select last_value from attempt").as_deref(), Ok("2"), "{output}");
+    assert!(output.contains("corrected: 1 × gets a name that shares no word"), "{output}");
+    assert_eq!(site.sql_as("dexar", "select quantity from item_stock where item_id = 1").as_deref(), Ok("7"));
+}

@@ -223,7 +223,13 @@ fn prune_deletes_what_was_hidden_long_ago() {
     .expect("one is hidden");
     assert!(prune(&["--dry-run"]).contains("1 hidden item would be deleted"));
     assert_eq!(item(&site, "item_1111")["visible"], json!(false));
+    let stock = "select string_agg(item_id || ' ' || held, ',' order by item_id) from item_stock";
+    let number = |sql: &str| site.sql_as("dexar", sql).expect("sql").parse::<u64>().expect("a number");
+    let kept = number("select item_id from item where visible");
+    site.sql_as("dexar", "insert into item_stock (item_id, held) values (900, 1), (901, 0)").expect("inserted");
     assert!(prune(&[]).contains("1 hidden item deleted"));
+    assert_eq!(site.sql_as("dexar", stock), Ok(format!("{kept} 0,900 1")), "what is held stays known");
+    site.sql_as("dexar", "delete from item_stock where item_id = 900").expect("deleted");
     assert_eq!(exported(&site, "dexar")["items"].as_array().map(Vec::len), Some(1));
 }
 

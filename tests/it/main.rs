@@ -4,6 +4,7 @@ mod access;
 mod api_samples;
 mod bad_input;
 mod bank_signature;
+mod book_errors;
 mod books;
 mod bot;
 mod brand_failures;

@@ -110,6 +110,27 @@ async fn an_order_that_is_paid_twice_is_flagged_whichever_money_comes_first() {
 }
 
 #[tokio::test]
+async fn late_money_for_an_order_cancels_its_newer_code() {
+    let shop = Shop::start();
+    let _workers = shop.site.start_workers();
+    let browser = shop.browser();
+    let first = open(&browser, &lamp("same")).await;
+    expire(&shop, &browser, &first).await;
+    let second = open(&browser, &lamp("same")).await;
+    // Another order of the same item may be meant: its code stays.
+    let other = open(&browser, &order("another", "3", &[(14, "3", None)])).await;
+    assert_ne!(first, second);
+    pay_late(&shop, &browser, &first).await;
+    await_status(&browser, &second, "CANCELLED").await;
+    let codes = shop.sandbox.qrs().await;
+    let at_bank = |qr_id: &str| codes.iter().find(|qr| qr["qrId"] == qr_id).map(|qr| qr["status"].clone());
+    assert_eq!((at_bank(&second), at_bank(&other)), (Some(json!("CANCELLED")), Some(json!("NEW"))), "{codes:?}");
+    assert_eq!((left(&shop, 12), shop.count("select count(*) from payment where to_settle")), (4, 0));
+    assert_eq!(browser.post("/cart", &lamp("same")).await.ok_json()["qrStatus"], "COMPLETED", "the order is paid");
+    shop.site.run(&["check", "--books"]).success();
+}
+
+#[tokio::test]
 async fn late_money_for_missing_units_says_so_and_the_settlement_keeps_its_note() {
     let shop = Shop::start();
     let (late, other) = (shop.browser(), shop.browser());

@@ -37,9 +37,17 @@ async fn request_email(browser: &BrowserClient, email: &str, order: &str) {
     browser.post("/purchase-email", &body).await.ok_json();
 }
 
-/// A shop with a user who has bought, written a review and filled a cart, logged in and not.
+/// Asks about the lamp, and votes on the question of the shop's file.
+async fn ask_and_vote(browser: &BrowserClient, question: &str, vote: &str) {
+    browser.post("/question", &json!({"itemID": 12, "question": question})).await.ok_json();
+    browser.post("/question/vote", &json!({"itemID": 12, "question": 1, "vote": vote})).await.ok_json();
+}
+
+/// A shop with a user who has bought, written a review, asked, voted and filled a cart, logged in and not.
 async fn shop_with_a_buyer() -> (Shop, BrowserClient) {
     let shop = Shop::start();
+    let asked = "insert into question (item_id, content, answer) values (12, 'Есть гарантия?', 'Да')";
+    shop.site.sql_as("dexar", asked).expect("inserted");
     let visitor = shop.browser();
     buy(&shop, &visitor, "claimed", "tg_42").await;
     request_email(&visitor, "anna.secret@example.com", "claimed").await;
@@ -48,7 +56,9 @@ async fn shop_with_a_buyer() -> (Shop, BrowserClient) {
     request_email(&browser, "anna.secret@example.com", "own").await;
     browser.add_to_cart(11, 2).await;
     browser.post("/comment", &json!({"itemID": 12, "rating": 5, "comment": "Хорошая лампа"})).await.ok_json();
+    ask_and_vote(&browser, "Какой цоколь?", "up").await;
     let other = log_in(&shop, 43).await;
+    ask_and_vote(&other, "А какой вес?", "down").await;
     buy(&shop, &other, "of_another", "tg_43").await;
     other.add_to_cart(11, 1).await;
     other.post("/comment", &json!({"itemID": 12, "rating": 4, "comment": "Ничего"})).await.ok_json();
@@ -76,13 +86,26 @@ async fn the_data_of_a_person_is_exported() {
         [json!("anna.secret@example.com"), json!("anna.secret@example.com")]
     );
     assert_eq!(names(&data["reviews"], "comment"), [json!("Хорошая лампа")]);
+    let mut question = data["questions"][0].clone();
+    assert!(question["askedAt"].take().is_string(), "{question}");
+    assert_eq!(
+        (names(&data["questions"], "question"), question),
+        (
+            vec![json!("Какой цоколь?")],
+            json!({"itemID": 12, "question": "Какой цоколь?", "answer": null, "askedAt": null, "hidden": false})
+        )
+    );
+    let mut vote = data["votes"][0].clone();
+    assert!(vote["votedAt"].take().is_string(), "{vote}");
+    assert_eq!(vote, json!({"itemID": 12, "question": "Есть гарантия?", "vote": "up", "votedAt": null}));
+    assert_eq!(names(&data["votes"], "vote"), [json!("up")]);
     assert_eq!(names(&data["cart"], "itemID"), [json!(11)]);
     assert_eq!(names(&data["sessions"], "username"), [json!("anna_secret")]);
     assert_eq!(export("44")["orders"], json!([]));
     // The other brand knows nothing of the user.
     let novo = shop.site.run(&["person", "export", "--brand", "novo", "--telegram-id", "42"]).success();
     let novo: Value = serde_json::from_str(&novo).expect("JSON");
-    for member in ["sessions", "cart", "orders", "emails", "reviews"] {
+    for member in ["sessions", "cart", "orders", "emails", "reviews", "questions", "votes"] {
         assert_eq!(novo[member], json!([]), "{member}");
     }
     assert_eq!(shop.count("select count(*) from person_record where action = 'export' and removed is null"), 2);
@@ -104,7 +127,8 @@ async fn an_erasure_keeps_the_books_and_removes_the_person() {
     let erase =
         || shop.site.run(&["person", "erase", "--brand", "dexar", "--telegram-id", "42", "--note", "request 7"]);
     let output = erase().success();
-    assert!(output.contains("2 payments, 2 emails and 1 reviews") && output.contains("1 lines of carts"), "{output}");
+    assert!(output.contains("2 payments, 2 emails, 1 reviews, 1 questions and 1 votes no longer"), "{output}");
+    assert!(output.contains("1 lines of carts"), "{output}");
 
     // Nothing in the database leads to the person.
     let tables =
@@ -127,6 +151,13 @@ async fn an_erasure_keeps_the_books_and_removes_the_person() {
     let item = shop.item(12).await;
     assert_eq!(item["rating"], rating);
     assert_eq!(item["comments"].as_array().expect("a list").len(), 2);
+    // So do the question, for the shop to answer, and the vote.
+    let questions = "select string_agg(concat_ws(' ', content, owner = 'user:43', upvotes, downvotes), ', ' order by question_id) from question";
+    assert_eq!(
+        shop.site.sql_as("dexar", questions),
+        Ok("Есть гарантия? 1 1, Какой цоколь? f 0 0, А какой вес? t 0 0".to_owned())
+    );
+    assert_eq!(shop.count("select count(*) from question_vote where voter in ('user:43') or voter like 'erased:%'"), 2);
     // The user is logged out, and begins from nothing at the next login.
     assert_eq!(browser.get("/auth/session").await.status, 401);
     log_in_as(&browser, 42, "Anna again").await;
@@ -134,7 +165,7 @@ async fn an_erasure_keeps_the_books_and_removes_the_person() {
     assert_eq!(browser.cart().await, []);
 
     let again = erase().success();
-    assert!(again.contains("0 payments, 0 emails and 0 reviews"), "{again}");
+    assert!(again.contains("0 payments, 0 emails, 0 reviews, 0 questions and 0 votes"), "{again}");
     assert_eq!(
         shop.site.sql_as("dexar", "select string_agg(concat_ws(' ', action, note, removed ->> 'payments'), ',' order by record_id) from person_record"),
         Ok("erase request 7 2,erase request 7 0".to_owned())

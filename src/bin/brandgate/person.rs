@@ -9,9 +9,9 @@ use super::output::say;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum PersonCommand {
-    /// Print what the shop knows of a Telegram user, as JSON: sessions, cart, orders, emails, reviews
+    /// Print what the shop knows of a Telegram user, as JSON: sessions, cart, orders, emails, reviews, questions, votes
     Export(PersonArguments),
-    /// Remove what identifies a Telegram user; orders, amounts, receipts and reviews stay without a name. Repeat it safely
+    /// Remove what identifies a Telegram user; orders, amounts, receipts, reviews, questions and votes stay without a name. Repeat it safely
     Erase(PersonArguments),
 }
 
@@ -53,11 +53,13 @@ pub(crate) async fn run(brands: &[BrandConfig], command: PersonCommand) -> Resul
         PersonCommand::Erase(arguments) => {
             let erased = person::erase(&brand, arguments.telegram_id, recorded_by).await.map_err(with_brand)?;
             say!(
-                "{}: removed the user from {}, {} and {}; deleted {}",
+                "{}: removed the user from {}, {}, {}, {} and {}; deleted {}",
                 brand.name(),
                 counted(erased.payments, "payment"),
                 counted(erased.emails, "email"),
-                counted(erased.reviews, "review"),
+                counted(erased.authors.reviews, "review"),
+                counted(erased.authors.questions, "question"),
+                counted(erased.authors.votes, "vote"),
                 counted(erased.cart_lines, "cart line")
             );
         }

@@ -141,7 +141,7 @@ pub(super) async fn apply_all(client: &mut Client, config: &ImportConfig) -> Res
 }
 
 /// Deletes the stock of items that no longer exist and of which nothing is held, a batch to a transaction.
-pub(super) async fn delete_unused(client: &Client, config: &ImportConfig) -> Result<()> {
+pub(in crate::catalog) async fn delete_unused(client: &Client, config: &ImportConfig) -> Result<()> {
     let statement = client.prepare(DELETE_UNUSED).await?;
     while client.execute(&statement, &[&i64::from(config.stock_batch)]).await? > 0 {}
     Ok(())

@@ -32,7 +32,7 @@ pub(super) struct MergeRules<'a> {
 /// Merges all files; the caller commits or rolls back. Their stock is stored, and applied later.
 ///
 /// # Errors
-/// A conflict with another transaction ([`is_conflict`]) leaves `report` as it is: the merge may be attempted again.
+/// After a conflict with another transaction ([`is_conflict`]) the merge may be attempted again, with another report.
 pub(super) async fn merge(
     transaction: &Transaction<'_>,
     sources: &[ImportSource],
@@ -40,12 +40,10 @@ pub(super) async fn merge(
     rules: &MergeRules<'_>,
     report: &mut ImportReport,
 ) -> Result<ImportSummary> {
-    let mut attempt = ImportReport::collecting();
-    let merged = merge_files(transaction, sources, staged, rules, &mut attempt).await;
+    let merged = merge_files(transaction, sources, staged, rules, report).await;
     if merged.as_ref().is_err_and(is_conflict) {
         return merged;
     }
-    report.append(attempt);
     let reported = problems::report(transaction, report).await;
     let summary = merged?;
     reported?;

@@ -47,6 +47,7 @@ use crate::platform::postgres;
 
 use counts::CountTime;
 pub(crate) use counts::complete;
+pub(super) use counts::delete_unused;
 pub use file_time::parse_time;
 use format::ReadRules;
 use merge::MergeRules;
@@ -163,7 +164,8 @@ pub async fn run(
 /// The time before another attempt; the other transactions take less.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// Merges the staged records in one transaction.
+/// Merges the staged records in one transaction. An attempt that fails beside another transaction adds nothing to the report, wherever
+/// it fails.
 async fn merge_once(
     brand: &BrandConfig,
     client: &mut Client,
@@ -172,10 +174,29 @@ async fn merge_once(
     rules: &MergeRules<'_>,
     report: &mut ImportReport,
 ) -> Result<ImportSummary> {
+    let mut attempt = ImportReport::collecting();
+    let before = (report.rejected(), report.incomplete());
+    let merged = merge_and_commit(brand, client, sources, staged, rules, before, &mut attempt).await;
+    if !merged.as_ref().is_err_and(merge::is_conflict) {
+        report.append(attempt);
+    }
+    merged
+}
+
+/// `reported`: how many records were rejected, and how many incomplete, before the merge.
+async fn merge_and_commit(
+    brand: &BrandConfig,
+    client: &mut Client,
+    sources: &[ImportSource],
+    staged: &StagedRecords,
+    rules: &MergeRules<'_>,
+    reported: (u64, u64),
+    report: &mut ImportReport,
+) -> Result<ImportSummary> {
     let options = rules.options;
     let transaction = client.transaction().await?;
     let summary = merge::merge(&transaction, sources, staged, rules, report).await?;
-    let (rejected, incomplete) = (report.rejected(), report.incomplete());
+    let (rejected, incomplete) = (reported.0 + report.rejected(), reported.1 + report.incomplete());
     if options.strict && rejected + incomplete > 0 {
         let rejected = counted(rejected, "rejected record");
         let message = format!("{rejected}, {incomplete} incomplete, and --strict is set.");

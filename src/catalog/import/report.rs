@@ -65,12 +65,16 @@ impl ImportReport {
 
     /// How many records were rejected.
     pub fn rejected(&self) -> u64 {
-        self.rejected.values().map(|reason| reason.count).sum()
+        self.rejected.values().map(|reason| reason.count).sum::<u64>() + self.collected_of(ProblemKind::Rejected)
     }
 
     /// How many records were imported without a value that was not understood.
     pub fn incomplete(&self) -> u64 {
-        self.incomplete.values().map(|reason| reason.count).sum()
+        self.incomplete.values().map(|reason| reason.count).sum::<u64>() + self.collected_of(ProblemKind::Incomplete)
+    }
+
+    fn collected_of(&self, kind: ProblemKind) -> u64 {
+        self.collected.iter().flatten().filter(|problem| problem.kind == kind).count() as u64
     }
 
     fn write_full(&mut self, kind: &str, record: &RecordProblem) {

@@ -39,12 +39,16 @@ const CREATE_IMPORT_REVIEW: &str = r#"
 
 const WRITE_REVIEWS: &str = include_str!("write_reviews.sql");
 
-/// A visitor may have written a review after the item was merged.
+/// A visitor may have written a review after the item was merged. Items are locked in ascending order, as everywhere.
 const UPDATE_RATINGS: &str = r"
-    update item i set rating = item_rating(i.item_id, i.imported_rating)
-    where i.item_id in (select r.item_id from import_ready r join review v using (item_id)
-                        where r.known and r.problem is null and not r.later_feed and v.owner is not null)
-      and i.rating is distinct from item_rating(i.item_id, i.imported_rating)";
+    with locked as materialized (
+        select i.item_id from item i
+        where i.item_id in (select r.item_id from import_ready r join review v using (item_id)
+                            where r.known and r.problem is null and not r.later_feed and v.owner is not null)
+          and i.rating is distinct from item_rating(i.item_id, i.imported_rating)
+        order by i.item_id for no key update
+    )
+    update item i set rating = item_rating(i.item_id, i.imported_rating) from locked where i.item_id = locked.item_id";
 
 const UPDATE_ANSWERS: &str = r"
     update review v set answer = i.answer from import_review i

@@ -14,7 +14,7 @@ use super::directory::run_directory;
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The shared servers.
-static SHARED: LazyLock<Arc<Services>> = LazyLock::new(|| Services::start("services"));
+static SHARED: LazyLock<Arc<Services>> = LazyLock::new(|| Services::start("services", &["--fast"]));
 
 /// The CA and the default certificates of the brands.
 static CERTIFICATES: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -35,6 +35,8 @@ pub(crate) struct Services {
     /// Serialises changes of roles, which belong to the whole server.
     pub roles: Mutex<()>,
     dedicated: bool,
+    /// Of `services.sh`.
+    options: &'static [&'static str],
     postgres_paused: AtomicBool,
 }
 
@@ -45,20 +47,26 @@ impl Services {
 
     /// A set of servers for one test, which may stop them.
     pub(crate) fn dedicated(name: &str) -> Arc<Services> {
-        Services::start(name)
+        Services::start(name, &["--fast"])
     }
 
-    fn start(name: &str) -> Arc<Services> {
+    /// A set of servers for one test, which may crash them: what they have acknowledged is on disk.
+    pub(crate) fn durable(name: &str) -> Arc<Services> {
+        Services::start(name, &[])
+    }
+
+    fn start(name: &str, options: &'static [&'static str]) -> Arc<Services> {
         let directory = run_directory().join(name);
         let place = directory.to_str().expect("UTF-8").to_owned();
         let owner = std::process::id().to_string();
-        script("services.sh", &["start", &place, "--fast", "--owner", &owner, "--discard"]);
+        script("services.sh", &[&["start", &place, "--owner", &owner, "--discard"], options].concat());
         let text = std::fs::read_to_string(directory.join("services.env")).expect("services.sh wrote it");
         let settings = text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned()));
         Arc::new(Services {
             settings: settings.collect(),
             roles: Mutex::new(()),
             dedicated: name != "services",
+            options,
             postgres_paused: AtomicBool::default(),
             directory,
         })
@@ -75,7 +83,33 @@ impl Services {
     }
 
     pub(crate) fn restart(&self, what: &str) {
-        script("services.sh", &["start", self.directory.to_str().expect("UTF-8"), what, "--fast"]);
+        let place = self.directory.to_str().expect("UTF-8");
+        script("services.sh", &[&["start", place, what], self.options].concat());
+    }
+
+    /// Stops PostgreSQL without a checkpoint, as after a crash, and waits until its processes have ended.
+    pub(crate) fn crash_postgres(&self) {
+        assert!(self.dedicated, "shared servers must not be stopped");
+        self.end("-QUIT", &format!("{}/postmaster.pid", self.setting("PG_DATA")));
+    }
+
+    /// Kills Redis.
+    pub(crate) fn crash_redis(&self) {
+        assert!(self.dedicated, "shared servers must not be stopped");
+        self.end("-KILL", &format!("{}/redis/redis.pid", self.directory.display()));
+    }
+
+    /// Sends a signal to the process of a PID file and waits until it has ended.
+    fn end(&self, signal: &str, pid_file: &str) {
+        let pid_file = std::fs::read_to_string(pid_file).expect("the server is running");
+        let pid = pid_file.lines().next().expect("the PID").to_owned();
+        let sent = Command::new("sh").args(["-c", "kill \"$1\" \"$2\"", "sh", signal, &pid]).status().expect("sh runs");
+        assert!(sent.success(), "the server has exited");
+        // A zombie has no command line.
+        let command_line = format!("/proc/{pid}/cmdline");
+        eventually("the end of the server", 30, || {
+            std::fs::read(&command_line).map_or(true, |text| text.is_empty()).then_some(())
+        });
     }
 
     /// Stops every PostgreSQL process with SIGSTOP, as on a machine whose disk hangs.
