@@ -46,7 +46,7 @@ pub fn routes() -> Router<RequestContext> {
         .get("/suggest", search::http::suggest)
         .cached()
         .get("/randomitems", random_items)
-        .from_memory(random_items_from_memory)
+        .memory_first(random_items_from_memory)
         // the storefront: reviews and questions
         .post("/comment", reviews::http::post)
         .rate_limit(Quota::Reviews)

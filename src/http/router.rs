@@ -197,7 +197,7 @@ impl<C: Send + 'static> Router<C> {
 
     /// The last added route answers from memory without a permit whenever `handler` returns a response; it has no rules about who may
     /// call it how often.
-    pub fn from_memory(mut self, handler: MemoryHandler<C>) -> Router<C> {
+    pub fn memory_first(mut self, handler: MemoryHandler<C>) -> Router<C> {
         let path = &mut self.routes[self.last_added];
         path.handlers.last_mut().expect("every path has a handler").memory_handler = Some(handler);
         self.set_rule(|_| {})
@@ -307,6 +307,6 @@ mod tests {
         assert!(!start(|router| router.cached().rate_limit(Quota::Reviews)));
         assert!(!start(|router| router.rate_limit(Quota::Reviews).cached()));
         assert!(!start(|router| router.cached().cross_site(CrossSite::ClickedLink)));
-        assert!(!start(|router| router.rate_limit(Quota::Reviews).from_memory(|(), _| Ok(None))));
+        assert!(!start(|router| router.rate_limit(Quota::Reviews).memory_first(|(), _| Ok(None))));
     }
 }

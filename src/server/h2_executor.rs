@@ -79,7 +79,7 @@ impl InlineExecutor {
     fn poll_pending(&self, started_at: Instant) -> usize {
         let mut pending = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner)).into_iter();
         let mut count = 0;
-        while let Some(mut stream) = pending.next() {
+        for mut stream in pending.by_ref() {
             count += 1;
             // A spawned task is polled at once and registers its own waker.
             let mut cx = Context::from_waker(Waker::noop());
