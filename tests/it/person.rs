@@ -104,7 +104,7 @@ async fn an_erasure_keeps_the_books_and_removes_the_person() {
     let erase =
         || shop.site.run(&["person", "erase", "--brand", "dexar", "--telegram-id", "42", "--note", "request 7"]);
     let output = erase().success();
-    assert!(output.contains("2 payments, 2 emails and 1 reviews") && output.contains("1 lines of carts"), "{output}");
+    assert!(output.contains("2 payments, 2 emails and 1 review;") && output.contains("1 cart line"), "{output}");
 
     // Nothing in the database leads to the person.
     let tables =
