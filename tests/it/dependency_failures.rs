@@ -306,7 +306,7 @@ async fn sigterm_completes_requests_in_progress_and_refuses_new_connections() {
     let rest = async {
         lock.await_waiting(2).await;
         gateway.terminate();
-        gateway.await_log("stopping");
+        gateway.await_log("shutting down");
         eventually_async("no new connection is accepted", 10, async || {
             gateway.client("dexar").try_send(request("/ping")).await.is_err().then_some(())
         })
@@ -350,7 +350,7 @@ async fn idle_gateway_exits_without_waiting() {
     let steps = async {
         lock.await_waiting(1).await;
         busy.terminate();
-        busy.await_log("stopping");
+        busy.await_log("shutting down");
         idle.terminate();
         assert!(idle.await_exit().success());
         assert_eq!(busy.exit_status(), None, "the other gateway is still shutting down");

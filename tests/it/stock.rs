@@ -50,7 +50,7 @@ async fn what_was_sold_since_the_time_of_a_file_is_subtracted_from_its_stock() {
     assert_eq!(shop.site.sql_as("dexar", sold).as_deref(), Ok("12 -2"));
 
     let output = shop.site.import_text("dexar", "lamps.xml", lamps(&local, 5), &[]).success();
-    assert!(output.contains("subtracted from the stock of 1 items"), "{output}");
+    assert!(output.contains("subtracted from the stock of 1 item"), "{output}");
     assert_eq!(stock(&shop), 3, "a feed is of its date");
     let lines = format!("{{\"stockAsOf\":\"{before}\"}}\n{five}\n");
     shop.site.import_text("dexar", "lines.jsonl", lines, &["--strict"]).success();

@@ -144,7 +144,7 @@ async fn import(brand: &BrandConfig, arguments: &Import) -> Result<ExitCode, Str
         None => ImportReport::default(),
     };
     let progress = ImportProgress::default();
-    let display = show_progress(&sources, progress.clone());
+    let display = show_progress(&brand.name, &sources, progress.clone());
     let started_at = Instant::now();
     let imported = import::run(brand, &sources, &options, &progress, &mut report).await;
     display.abort();
@@ -200,7 +200,8 @@ fn source(text: &str) -> ImportSource {
 }
 
 /// A progress bar on a terminal; otherwise a log line every ten seconds.
-fn show_progress(sources: &[ImportSource], progress: ImportProgress) -> tokio::task::JoinHandle<()> {
+fn show_progress(brand: &str, sources: &[ImportSource], progress: ImportProgress) -> tokio::task::JoinHandle<()> {
+    let brand = brand.to_owned();
     let bytes = sources.iter().map(|source| std::fs::metadata(&source.path).map_or(0, |metadata| metadata.len())).sum();
     let bar = std::io::stderr().is_terminal().then(|| {
         let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {msg}");
@@ -215,7 +216,9 @@ fn show_progress(sources: &[ImportSource], progress: ImportProgress) -> tokio::t
             match &bar {
                 Some(bar) if read >= bytes => bar.set_message(format!("{} staged, merging", counted(items, "item"))),
                 Some(bar) => bar.set_message(format!("{} staged", counted(items, "item"))),
-                None => tracing::info!(bytes_read = read, bytes, items_staged = items, "importing the catalogue"),
+                None => {
+                    tracing::info!(brand, bytes_read = read, bytes, items_staged = items, "importing the catalogue")
+                }
             }
             if let Some(bar) = &bar {
                 bar.set_position(read);
