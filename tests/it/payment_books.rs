@@ -337,7 +337,7 @@ async fn money_without_an_order_is_kept_attached_or_refunded() {
     assert!(unknown(&["attach", "2", "--payment", &id, "--note", "x"]).failure(1).contains("amounts differ"));
     let before = left(&shop, 12);
     let attached = unknown(&["attach", "1", "--payment", &id, "--note", "the buyer sent the bank's receipt"]).success();
-    assert_eq!(attached, format!("payment {id} is COMPLETED\n"));
+    assert_eq!(attached, format!("dexar: payment {id} is COMPLETED\n"));
     assert_eq!(left(&shop, 12), before - 1, "with all effects");
     assert!(
         unknown(&["attach", "1", "--payment", &id, "--note", "x"]).failure(1).contains("attached or refunded before")
