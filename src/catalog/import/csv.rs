@@ -14,7 +14,7 @@ use ::csv::{ReaderBuilder, StringRecord};
 
 use super::category_path::CategoryPaths;
 use super::feed;
-use super::format::{EXPECTED, invalid};
+use super::reading::{EXPECTED, invalid};
 use super::record::{NAMELESS_ITEM, ReadRecord, Record, RecordProblem, number_of};
 use super::yml::{Field, MAX_ID_BYTES, Offer, OfferProblem};
 use crate::catalog::CatalogId;

@@ -5,24 +5,12 @@
 
 use std::io::{self, BufRead, Read};
 
-use jiff::Timestamp;
-
+use super::reading::{ReadRules, invalid, refusal};
 use super::record::ReadRecord;
 use super::{csv, feed, json, yml};
 
-/// What a file is read with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ReadRules {
-    /// Decides whether a price with a period is in force.
-    pub now: Timestamp,
-    /// How much a compressed file may unpack to.
-    pub max_unpacked_bytes: u64,
-}
-
 /// How much of a file decides its format.
 pub(super) const HEAD_BYTES: u64 = 64 << 10;
-
-pub(super) const EXPECTED: &str = "expected a YML feed, a Google product feed, JSON or CSV, plain or in gzip or zip";
 
 /// Signatures of files that cannot be read, at an offset.
 const SIGNATURES: [(usize, &[u8], &str); 16] = [
@@ -104,15 +92,6 @@ pub(super) fn read_records(
     }
 }
 
-/// The message for a file that is something else.
-pub(super) fn refusal(name: &str) -> io::Error {
-    invalid(&format!("the file is {name}; {EXPECTED}"))
-}
-
-pub(super) fn invalid(message: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
-}
-
 /// What an XML file is, by the name of its root element.
 fn xml_name(text: &str) -> String {
     let Some(root) = root_of(text) else {
@@ -147,7 +126,10 @@ fn root_of(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::catalog::import::reading::EXPECTED;
 
     /// Why a file is refused.
     fn refused(file: &[u8]) -> String {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use rust_decimal::Decimal;
 
-use super::format::ReadRules;
+use super::reading::ReadRules;
 use super::record::{CategoryRecord, ItemRecord, MAX_PRICE, ProblemKind, ReadRecord, Record, RegionRecord, Stock};
 use super::unpack::read_stream;
 use crate::foundation::fuzz::fuzz;

@@ -16,7 +16,7 @@ use tokio_postgres::Client;
 
 use super::currency::Rates;
 use super::file_time::FileTime;
-use super::format::ReadRules;
+use super::reading::ReadRules;
 use super::record::{
     CategoryRecord, ItemRecord, ProblemKind, ReadRecord, Record, RecordProblem, RegionRecord, Stock, hashed_number,
 };

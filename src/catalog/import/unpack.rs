@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::read::{DeflateDecoder, MultiGzDecoder};
 use rawzip::{CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveEntryWayfinder};
 
-use super::format::{self, Compression, HEAD_BYTES, ReadRules, compression_of, invalid, refusal};
+use super::format::{self, Compression, HEAD_BYTES, compression_of};
+use super::reading::{ReadRules, invalid, refusal};
 use super::record::ReadRecord;
 use super::{ImportProgress, ImportSource};
 

@@ -21,7 +21,7 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
 use super::file_time::FileTime;
-use super::format::ReadRules;
+use super::reading::ReadRules;
 use super::record::{ReadRecord, Record, RecordProblem};
 use crate::catalog::CatalogId;
 use event_budget::EventBudget;

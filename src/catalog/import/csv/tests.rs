@@ -1,3 +1,5 @@
+//! Tests of the CSV reader.
+
 use super::super::record::{ItemRecord, ProblemKind, Stock};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Tests of the unpacking of compressed files.
+
 use std::io::Write;
 use std::path::PathBuf;
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use quick_xml::events::Event;
 
 use super::super::category_path::CategoryPaths;
-use super::super::format::ReadRules;
+use super::super::reading::ReadRules;
 use super::super::record::{NAMELESS_ITEM, ProblemKind, ReadRecord, Record, RecordProblem};
 use super::offer::{Field, Offer, OfferProblem};
 use super::{FeedReader, MAX_OFFER_BYTES, record_name, text, too_long};
