@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{
     Client, Gateway, Services, Site, TableLock, TestResponse, data, eventually, eventually_async, request,
 };
+use crate::overload::await_permits;
 
 /// `connect_timeout_ms` of the brands' files.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -304,7 +305,7 @@ async fn sigterm_completes_requests_in_progress_and_refuses_new_connections() {
     let paths = ["/item/123", "/item/123?again"];
     let requests = futures_util::future::join_all(clients.iter().zip(paths).map(|(client, path)| client.get(path)));
     let rest = async {
-        lock.await_waiting(2).await;
+        await_permits(&gateway, 2).await;
         gateway.terminate();
         gateway.await_log("shutting down");
         eventually_async("no new connection is accepted", 10, async || {

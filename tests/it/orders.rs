@@ -184,7 +184,7 @@ async fn the_operator_finds_payments_and_sees_what_was_bought() {
     {
         assert!(by_order.contains(words), "{words}: {by_order}");
     }
-    assert!(by_order.contains("mail           anna@example.com, not sent"), "{by_order}");
+    assert!(by_order.contains("email          anna@example.com, not sent"), "{by_order}");
     assert_eq!(show("1").success(), by_order, "the number that the email names");
     let bank_order_id =
         shop.site.sql_as("dexar", "select bank_order_id from payment where payment_id = 1").expect("sql");

@@ -3,7 +3,7 @@
 use tokio::io::AsyncWriteExt;
 
 use crate::dependency_failures::{assert_unavailable, shop};
-use crate::harness::{TableLock, connect_tls, eventually, eventually_async, send_raw};
+use crate::harness::{Gateway, TableLock, connect_tls, eventually, eventually_async, send_raw};
 use crate::hostile_clients::{await_nothing_held, held, host};
 
 #[tokio::test]
@@ -22,6 +22,12 @@ async fn request_that_exceeds_its_deadline_is_504() {
     assert_eq!(gateway.client("dexar").get("/item/123").await.status, 200);
 }
 
+/// Waits until so many requests hold a permit. Their statements may share a connection, so that only the first one waits for a lock.
+pub(crate) async fn await_permits(gateway: &Gateway, count: u64) {
+    eventually_async("the requests hold permits", 20, async || (held(gateway, "requests") == count).then_some(()))
+        .await;
+}
+
 #[tokio::test]
 async fn requests_above_the_concurrency_limit_are_503() {
     let mut site = shop();
@@ -31,7 +37,7 @@ async fn requests_above_the_concurrency_limit_are_503() {
     let client = gateway.client("dexar");
     let requests = futures_util::future::join(client.get("/item/123"), client.get("/category"));
     let rest = async {
-        lock.await_waiting(2).await;
+        await_permits(&gateway, 2).await;
         let refused = gateway.client("dexar").get("/category/1").await;
         assert_eq!(refused.error_code(503), "overloaded");
         assert!(refused.header("retry-after").is_some());
@@ -59,7 +65,7 @@ async fn responses_from_memory_and_of_another_request_need_no_permit() {
     let requests = futures_util::future::join_all(slow.map(|path| client.get(path)));
     let (neighbour, stranger) = (gateway.client("dexar").http1(), gateway.client("dexar").from(host(2)));
     let rest = async {
-        lock.await_waiting(2).await;
+        await_permits(&gateway, 2).await;
         for (path, status) in random.into_iter().chain(["/category"]).zip([200, 200, 400, 200]) {
             assert_eq!(neighbour.get(path).await.status, status, "{path}");
         }
@@ -93,7 +99,7 @@ async fn refusals_are_logged_when_they_begin_and_end_and_blame_no_dependency() {
     let lock = TableLock::on_items(&site, "dexar").await;
     let (client, others) = (gateway.client("dexar"), gateway.client("dexar").from(host(2)));
     let rest = async {
-        lock.await_waiting(2).await;
+        await_permits(&gateway, 2).await;
         for client in [&client, &others] {
             let refused = futures_util::future::join_all((0..40).map(|_| client.get("/cart"))).await;
             assert!(refused.iter().all(|response| response.error_code(503) == "overloaded"));

@@ -298,7 +298,7 @@ async fn partial_refunds_never_exceed_the_payment() {
     shop.sandbox.inject_bank_fault(json!({"call": "refund", "how": "lost", "times": 1})).await;
     assert!(refund(&["--amount", "50"]).failure(1).contains("the bank"));
     let again = refund(&["--amount", "50"]).success();
-    assert!(again.starts_with("50 RUB"), "{again}");
+    assert!(again.starts_with("dexar: refund of 50 RUB: "), "{again}");
     assert!(refund(&["--amount", "50"]).failure(1).contains("--again"), "repeating a refund needs a confirmation");
     refund(&[]).success();
     assert!(refund(&[]).failure(1).contains("0 of 180.9 RUB"));

@@ -30,7 +30,7 @@ impl TableLock {
     /// Waits until `count` statements wait.
     pub(crate) async fn await_waiting(&self, count: i64) {
         let enough = async || (self.waiting().await >= count).then_some(());
-        eventually_async("statements wait for the lock", 10, enough).await;
+        eventually_async("statements wait for the lock", 20, enough).await;
     }
 
     pub(crate) async fn release(self) {
