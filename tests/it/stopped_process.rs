@@ -102,5 +102,7 @@ async fn workers_that_stop_while_they_send_mail_lose_none() {
     workers.signal("-CONT");
     await_all_sent(&site, "dexar");
     let emails = sandbox.emails().await;
-    assert_eq!((emails.len(), arrivals(&emails).len()), (20, 20), "each arrives once");
+    // One whose acceptance came too late is sent again, as the same email.
+    assert_eq!(arrivals(&emails).len(), 20, "none is lost");
+    assert!(emails.len() <= 21, "only the one in progress may arrive twice: {}", emails.len());
 }
