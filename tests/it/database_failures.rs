@@ -10,7 +10,7 @@ use crate::harness::{BrowserClient, Gateway, Services, Site, TableLock, eventual
 const SHORT_IDLE: &str = "idle_in_transaction_ms = 500\n";
 
 /// The number of sessions of dexar's role whose last statement contains these words.
-fn sessions(site: &Site, words: &str) -> String {
+pub(crate) fn sessions(site: &Site, words: &str) -> String {
     let sql = format!(
         "select count(*) from pg_stat_activity where usename = 'dexar' and datname = current_database() and query ilike '%{words}%'"
     );
