@@ -158,7 +158,7 @@ async fn serve_h2<S: ConnectionHandler>(
     let executor = InlineExecutor::new(stream.clone());
     // No keep-alive PINGs: a slow reader with large windows receives one only behind all that it has not read yet.
     let handle = slot.client.handle.clone();
-    let connection = hyper::server::conn::http2::Builder::new(executor.clone())
+    let connection = hyper::server::conn::http2::Builder::new(executor.queue())
         .max_concurrent_streams(settings.limits.h2_streams)
         .max_header_list_size(settings.limits.head_bytes)
         .serve_connection(
@@ -169,7 +169,10 @@ async fn serve_h2<S: ConnectionHandler>(
         );
     let control = Control { state: &state, handle: &handle, shutdown: &settings.shutdown };
     // Dropped before the client may linger, with all that waits to be sent.
-    let exit = { drive(pin!(connection), &executor, control, settings.policy(Protocol::Http2)).await };
+    let exit = {
+        let executor = executor;
+        drive(pin!(connection), &executor, control, settings.policy(Protocol::Http2)).await
+    };
     if let Exit::Closed { linger_until } = exit {
         linger(&stream, slot, linger_until, &settings).await;
     }

@@ -8,10 +8,12 @@
 //!
 //! - A client that has many requests answered at once delays others by little more than [`MAX_POLL_TIME`] for each of its
 //!   connections: the connection then waits for its next turn on the worker thread.
+//! - Streams that were not polled are dropped with the [`InlineExecutor`]. They hold a [`StreamQueue`], so a queue that outlived its
+//!   connection with streams in it would never be freed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -29,21 +31,43 @@ type StreamFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Request streams that have not been polled. Clones share them.
 #[derive(Clone, Default)]
+pub(super) struct StreamQueue(Arc<Mutex<Vec<StreamFuture>>>);
+
+impl StreamQueue {
+    fn lock(&self) -> MutexGuard<'_, Vec<StreamFuture>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamQueue {
+    fn execute(&self, stream: F) {
+        self.lock().push(Box::pin(stream));
+    }
+}
+
+/// Polls the streams of one connection.
+#[derive(Default)]
 pub(super) struct InlineExecutor {
-    pending: Arc<Mutex<Vec<StreamFuture>>>,
+    queue: StreamQueue,
     /// The stream that the connection writes to, sent when there is nothing left to poll.
     output: Option<CoalescingStream>,
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InlineExecutor {
-    fn execute(&self, stream: F) {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(stream));
+impl Drop for InlineExecutor {
+    fn drop(&mut self) {
+        // Their own drop may start others, so it runs without the lock.
+        drop(std::mem::take(&mut *self.queue.lock()));
     }
 }
 
 impl InlineExecutor {
     pub(super) fn new(output: CoalescingStream) -> InlineExecutor {
-        InlineExecutor { pending: Arc::default(), output: Some(output) }
+        InlineExecutor { queue: StreamQueue::default(), output: Some(output) }
+    }
+
+    /// What the connection starts its streams with.
+    pub(super) fn queue(&self) -> StreamQueue {
+        self.queue.clone()
     }
 
     /// Polls the connection and the streams that it starts until neither makes progress or [`MAX_POLL_TIME`] has passed, then
@@ -71,13 +95,13 @@ impl InlineExecutor {
     }
 
     fn pending(&self) -> usize {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.queue.lock().len()
     }
 
     /// Polls each pending stream once, as many as [`MAX_POLL_TIME`] from `started_at` allows and at least one, and spawns those that
     /// are not finished. Returns how many it has polled.
     fn poll_pending(&self, started_at: Instant) -> usize {
-        let mut pending = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner)).into_iter();
+        let mut pending = std::mem::take(&mut *self.queue.lock()).into_iter();
         let mut count = 0;
         for mut stream in pending.by_ref() {
             count += 1;
@@ -94,7 +118,7 @@ impl InlineExecutor {
             }
         }
         if pending.len() > 0 {
-            let mut queue = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self.queue.lock();
             // Streams may have been started meanwhile; they come later.
             let later = std::mem::take(&mut *queue);
             queue.extend(pending.chain(later));
@@ -115,7 +139,7 @@ mod tests {
         let finished = Arc::new(Mutex::new(Vec::new()));
         for number in 0..3 {
             let finished = finished.clone();
-            executor.execute(async move {
+            executor.queue().execute(async move {
                 std::thread::sleep(2 * MAX_POLL_TIME);
                 finished.lock().expect("no panic").push(number);
             });
@@ -128,8 +152,8 @@ mod tests {
             assert_eq!(*finished.lock().expect("no panic"), (0..turn).collect::<Vec<_>>());
             assert_eq!(woken.0.load(Ordering::Relaxed), turn.min(2), "woken while streams are left");
         }
-        executor.execute(async { std::thread::sleep(2 * MAX_POLL_TIME) });
-        executor.execute(async { std::thread::sleep(2 * MAX_POLL_TIME) });
+        executor.queue().execute(async { std::thread::sleep(2 * MAX_POLL_TIME) });
+        executor.queue().execute(async { std::thread::sleep(2 * MAX_POLL_TIME) });
         let mut ended = std::pin::pin!(std::future::ready(()));
         assert!(executor.poll(ended.as_mut(), &mut Context::from_waker(&waker)).is_ready());
         assert_eq!(executor.pending(), 0, "a connection that ends leaves no stream unpolled");
@@ -139,7 +163,7 @@ mod tests {
     fn connection_starts_no_more_streams_while_too_many_wait() {
         let executor = InlineExecutor::default();
         let started = Arc::new(AtomicUsize::new(0));
-        let (starting, starter) = (started.clone(), executor.clone());
+        let (starting, starter) = (started.clone(), executor.queue());
         let mut connection = std::pin::pin!(std::future::poll_fn(|_| {
             for _ in 0..MAX_PENDING {
                 starting.fetch_add(1, Ordering::Relaxed);
@@ -152,6 +176,18 @@ mod tests {
         }
         assert!(executor.pending() <= 2 * MAX_PENDING, "{}", executor.pending());
         assert!(started.load(Ordering::Relaxed) >= MAX_PENDING);
+    }
+
+    #[test]
+    fn connection_that_is_dropped_leaves_no_stream_behind() {
+        let executor = InlineExecutor::default();
+        let (queue, request) = (executor.queue(), Arc::new(()));
+        let held = request.clone();
+        let of_stream = queue.clone();
+        // A stream of hyper holds its executor.
+        queue.execute(async move { drop((of_stream, held)) });
+        drop((executor, queue));
+        assert_eq!(Arc::strong_count(&request), 1);
     }
 
     #[derive(Default)]
@@ -170,9 +206,9 @@ mod tests {
         let (released, wait) = tokio::sync::oneshot::channel::<()>();
         let (done, waiting_done) = tokio::sync::oneshot::channel();
         let (ready, waiting) = (finished.clone(), finished.clone());
-        executor.execute(async { panic!("in a request") });
-        executor.execute(async move { ready.store(1, Ordering::Relaxed) });
-        executor.execute(async move {
+        executor.queue().execute(async { panic!("in a request") });
+        executor.queue().execute(async move { ready.store(1, Ordering::Relaxed) });
+        executor.queue().execute(async move {
             wait.await.expect("it is released");
             waiting.fetch_add(1, Ordering::Relaxed);
             done.send(()).expect("the test waits");
