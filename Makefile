@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory
 # The directory of rustup is not on the PATH of every shell.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
+# Tests wait for servers half of the time.
+TEST_THREADS := $(shell echo $$(($$(nproc) * 3 / 2)))
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MACHETE_VERSION := 0.9.2
 MACHETE := .dev/tools/bin/cargo-machete
@@ -31,7 +33,7 @@ build: ## Build the release binaries
 
 test: ## Run all tests: Rust tests on private services, the units under systemd, public libraries, both shops in Chromium
 	@tests/env/packages.sh rust cc ca postgresql redis openssl curl ss chromium node certutil emoji systemd
-	@cargo test --locked
+	@cargo test --locked -- --test-threads=$(TEST_THREADS)
 	@tests/systemd/run.sh "$(TARGET_DIR)/debug"
 	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/interop/run.sh "$(TARGET_DIR)/debug"
 	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh
@@ -89,14 +91,14 @@ lint: $(MACHETE) $(DENY) ## Check formatting, clippy, unused dependencies, licen
 $(MACHETE): Makefile
 	@tests/env/packages.sh rust cc ca
 	@[[ -x $@ && "$$($@ --version 2>/dev/null)" == "$(MACHETE_VERSION)" ]] || \
-	  cargo install --quiet --locked --root .dev/tools cargo-machete@$(MACHETE_VERSION)
+	  cargo install --debug --quiet --locked --root .dev/tools cargo-machete@$(MACHETE_VERSION)
 	@touch $@
 
-# Compiled once, in minutes.
+# Compiled once; optimizing it takes minutes longer than it saves.
 $(DENY): Makefile
 	@tests/env/packages.sh rust cc ca
 	@[[ -x $@ && "$$($@ --version 2>/dev/null)" == "cargo-deny $(DENY_VERSION)" ]] || \
-	  cargo install --quiet --locked --root .dev/tools cargo-deny@$(DENY_VERSION)
+	  cargo install --debug --quiet --locked --root .dev/tools cargo-deny@$(DENY_VERSION)
 	@touch $@
 
 $(CARGO_DEB): Makefile

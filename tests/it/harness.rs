@@ -4,6 +4,7 @@ pub(crate) mod api_document;
 mod brand_file;
 mod browser;
 mod client;
+mod database;
 mod directory;
 mod gateway;
 mod golden;

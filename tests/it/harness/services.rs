@@ -9,12 +9,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+use super::brand_file::password_of;
+use super::database::{self, Templates};
 use super::directory::run_directory;
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The shared servers.
-static SHARED: LazyLock<Arc<Services>> = LazyLock::new(|| Services::start("services", &["--fast"]));
+static SHARED: LazyLock<Arc<Services>> = LazyLock::new(|| {
+    let services = Services::start("services", &["--fast"]);
+    // Autovacuum visits every database once per interval: hundreds of them keep it busy.
+    services.admin_sql("postgres", "alter system set autovacuum_naptime = '10min'");
+    services.admin_sql("postgres", "select pg_reload_conf()");
+    services
+});
 
 /// The CA and the default certificates of the brands.
 static CERTIFICATES: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -34,6 +42,7 @@ pub(crate) struct Services {
     settings: HashMap<String, String>,
     /// Serialises changes of roles, which belong to the whole server.
     pub roles: Mutex<()>,
+    pub(super) templates: Templates,
     dedicated: bool,
     /// Of `services.sh`.
     options: &'static [&'static str],
@@ -65,6 +74,7 @@ impl Services {
         Arc::new(Services {
             settings: settings.collect(),
             roles: Mutex::new(()),
+            templates: Templates::default(),
             dedicated: name != "services",
             options,
             postgres_paused: AtomicBool::default(),
@@ -176,9 +186,10 @@ impl Services {
         self.program(name, "postgres", password, database)
     }
 
-    /// Runs SQL as the administrator and returns the unaligned output of psql.
+    /// Runs SQL as the administrator and returns the rows as psql prints them unaligned.
     pub(crate) fn admin_sql(&self, database: &str, sql: &str) -> String {
-        psql(self.admin_program("psql", database), sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+        let config = self.admin_url(database).parse().expect("a valid URL");
+        database::run(&config, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     pub(crate) fn create_database(&self, name: &str, locale: &str) {
@@ -186,6 +197,20 @@ impl Services {
             "postgres",
             &format!("create database {name} template template0 encoding 'UTF8' locale '{locale}'"),
         );
+    }
+
+    /// Copies a database that has no connections, with its privileges.
+    pub(super) fn copy_database(&self, name: &str, template: &str) {
+        self.admin_sql("postgres", &format!("create database {name} template {template}"));
+        let privileges = format!("select datacl from pg_database where datname = '{template}'");
+        self.admin_sql("postgres", &format!("update pg_database set datacl = ({privileges}) where datname = '{name}'"));
+    }
+
+    /// How the role of a brand connects to a database.
+    pub(crate) fn config_of(&self, brand: &str, database: &str) -> tokio_postgres::Config {
+        let mut config: tokio_postgres::Config = self.brand_url(database).parse().expect("a valid URL");
+        config.user(brand).password(password_of(brand));
+        config
     }
 }
 

@@ -31,16 +31,26 @@ impl Shop {
 
     /// With additional sections in the brand file of dexar.
     pub(crate) fn with_config(more: &str) -> Shop {
-        Shop::on(Services::shared(), more)
+        let brands = ["dexar", "novo"];
+        let site = Site::copied(Services::shared(), &brands, "shop", Shop::fill);
+        Shop::open(site, more)
     }
 
     /// On dedicated servers, which the test may stop.
     pub(crate) fn on(services: std::sync::Arc<Services>, more: &str) -> Shop {
-        let mut site = Site::on(services, &["dexar", "novo"]);
+        let site = Site::on(services, &["dexar", "novo"]);
+        Shop::fill(&site);
+        Shop::open(site, more)
+    }
+
+    fn fill(site: &Site) {
         site.migrate().success();
+        site.import_text("dexar", "shop.jsonl", ITEMS, &[]).success();
+    }
+
+    fn open(mut site: Site, more: &str) -> Shop {
         let sandbox = Sandbox::start(&mut site);
         site.change_brand("dexar", |file| more.clone_into(&mut file.more));
-        site.import_text("dexar", "shop.jsonl", ITEMS, &[]).success();
         let gateway = site.start();
         Shop { site, sandbox, gateway }
     }

@@ -51,9 +51,7 @@ impl CommandOutput {
 impl Site {
     /// A new database with migrated schemas of these brands, on the shared servers.
     pub(crate) fn new(brands: &[&str]) -> Site {
-        let site = Site::unmigrated(brands);
-        site.migrate().success();
-        site
+        Site::copied(Services::shared(), brands, &brands.join(" "), Site::migrate_first)
     }
 
     /// A new, empty database and the files.
@@ -63,15 +61,37 @@ impl Site {
 
     /// Like [`Site::unmigrated`], on other servers.
     pub(crate) fn on(services: Arc<Services>, brands: &[&str]) -> Site {
+        let site = Site::without_database(services, brands);
+        site.services.create_database(&site.database, "C.UTF-8");
+        site
+    }
+
+    /// A copy of a database with this content, which `fill` makes of an empty one, once.
+    pub(super) fn copied(services: Arc<Services>, brands: &[&str], content: &str, fill: impl FnOnce(&Site)) -> Site {
+        let template = services.templates.get(content, || {
+            let site = Site::on(services.clone(), brands);
+            fill(&site);
+            site.database.clone()
+        });
+        let site = Site::without_database(services, brands);
+        site.services.copy_database(&site.database, &template);
+        site
+    }
+
+    fn migrate_first(&self) {
+        self.migrate().success();
+    }
+
+    /// The files for a database that does not exist yet.
+    fn without_database(services: Arc<Services>, brands: &[&str]) -> Site {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let database = format!("shop_{number}");
-        services.create_database(&database, "C.UTF-8");
         let mut site = Site {
             directory: TestDirectory::new(&database),
             brands: Vec::new(),
             database,
-            services: services.clone(),
+            services,
             redis_number: number,
             log_filter: None,
             environment: Vec::new(),
@@ -227,21 +247,18 @@ impl Site {
         String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
     }
 
-    /// Runs SQL as the role of a brand.
+    /// Runs SQL as the role of a brand and returns the rows as psql prints them unaligned.
     ///
     /// # Errors
-    /// The error output of psql.
+    /// The server's error, as psql prints it.
     pub(crate) fn sql_as(&self, brand: &str, sql: &str) -> Result<String, String> {
-        let password = password_of(brand);
-        super::services::psql(self.services.program("psql", brand, &password, &self.database), sql)
+        super::database::run(&self.services.config_of(brand, &self.database), sql)
     }
 
     /// A connection as the role of a brand.
     pub(crate) async fn connect_as(&self, brand: &str) -> tokio_postgres::Client {
-        let mut postgres: tokio_postgres::Config =
-            self.services.brand_url(&self.database).parse().expect("a valid URL");
-        postgres.user(brand).password(password_of(brand));
-        let (client, connection) = postgres.connect(tokio_postgres::NoTls).await.expect("a connection");
+        let config = self.services.config_of(brand, &self.database);
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("a connection");
         tokio::spawn(async move { drop(connection.await) });
         client
     }

@@ -22,6 +22,8 @@ impl TableLock {
 
     /// The number of waiting statements of pools: of requests and jobs.
     pub(crate) async fn waiting(&self) -> i64 {
+        // A transaction sees the `pg_stat_activity` of its first look at it.
+        self.0.batch_execute("select pg_stat_clear_snapshot()").await.expect("the connection is open");
         let waiting = "select count(*) from pg_locks join pg_stat_activity using (pid) where not granted \
                        and datname = current_database() and application_name like 'brandgate %'";
         self.0.query_one(waiting, &[]).await.expect("the connection is open").get(0)
