@@ -15,7 +15,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod
 use tokio::sync::Notify;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client};
+use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
 
 use crate::config::{DatabaseConfig, DatabaseTls, DatabaseUrl};
 use crate::foundation::error::{Error, Kind, Result};
@@ -214,7 +214,14 @@ fn connector(tls: &DatabaseTls, role: Role) -> Result<Connector> {
 ///
 /// # Errors
 /// When the database could not be queried.
-pub async fn find_problem(client: &Client, brand: &str) -> Result<Option<String>> {
+pub async fn find_problem(client: &Client, config: &DatabaseConfig, brand: &str) -> Result<Option<String>> {
+    if !has_settings(client, config).await? {
+        return Ok(Some(
+            "a pooler in between drops lock_timeout and the other settings that a connection begins with, without which \
+             requests wait for locks: set [database] url to PostgreSQL itself (PgBouncer is not supported)"
+                .to_owned(),
+        ));
+    }
     let row = client
         .query_one(
             r"select current_setting('server_version_num')::int as version,
@@ -242,6 +249,19 @@ pub async fn find_problem(client: &Client, brand: &str) -> Result<Option<String>
         ))),
         None => Ok(Some(format!("the schema {brand} does not exist: run brandgate migrate with --admin-url"))),
     }
+}
+
+/// Whether the server has the settings that the connection began with. They arrive together, so that one of them shows it.
+async fn has_settings(client: &Client, config: &DatabaseConfig) -> Result<bool> {
+    // Not prepared: a pooler may have other clients' statements on the connection.
+    let rows = client
+        .simple_query("select 1000 * extract(epoch from current_setting('client_connection_check_interval')::interval)")
+        .await?;
+    let milliseconds = rows.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse::<f64>().ok(),
+        _ => None,
+    });
+    Ok(milliseconds == Some(config.connection_check.as_millis() as f64))
 }
 
 /// The address of PostgreSQL: `127.0.0.1:5432`, `/run/postgresql/.s.PGSQL.5432`.
@@ -283,6 +303,9 @@ fn connect_error(
         }
         Some(SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
             format!("PostgreSQL at {address} rejects the login of {user} ({error}): {}", role.login_hint())
+        }
+        Some(SqlState::PROTOCOL_VIOLATION) if error.to_string().contains("startup parameter") => {
+            format!("{address} is a pooler ({error}): set {url} to PostgreSQL itself (PgBouncer is not supported)")
         }
         Some(_) => format!("PostgreSQL at {address} refuses the connection ({error})"),
     };

@@ -314,7 +314,7 @@ impl Brand {
     /// Why the database cannot serve the brand, or `None`.
     async fn find_problem(&self) -> Result<Option<String>> {
         let client = self.pool.get().await.map_err(|error| postgres::pool_error(&self.config.database, error))?;
-        if let Some(problem) = postgres::find_problem(&client, self.name()).await? {
+        if let Some(problem) = postgres::find_problem(&client, &self.config.database, self.name()).await? {
             return Ok(Some(problem));
         }
         let pending = migrations::pending(&client).await?;

@@ -62,6 +62,7 @@ mod payment_edge_cases;
 mod payment_failures;
 mod payments;
 mod person;
+mod postgres_pooler;
 mod postgres_tls;
 mod prose;
 mod public_types;

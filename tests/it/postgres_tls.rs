@@ -97,7 +97,7 @@ fn leaf(name: &str) -> (PathBuf, PathBuf) {
 }
 
 /// Issues a certificate of the test CA, or without it a self-signed one, that is valid until `end` (`YYYYMMDDHHMMSSZ`).
-fn issue(site: &Site, name: &str, usage: &str, by_authority: bool, end: &str) -> (PathBuf, PathBuf) {
+pub(crate) fn issue(site: &Site, name: &str, usage: &str, by_authority: bool, end: &str) -> (PathBuf, PathBuf) {
     let place = site.directory.path().join(name);
     std::fs::create_dir(&place).expect("a new directory");
     let config = format!(
