@@ -23,7 +23,7 @@ use crate::foundation::error::{Error, Kind, Result};
 pub use connection::{Connection, Executor, Parameters, QueryError, Transaction};
 pub(crate) use monitor::READ_ONLY_SQL;
 pub use monitor::{DatabaseMonitor, DatabaseOutage};
-use tls::Connector;
+use tls::EncryptedConnector;
 
 /// What the connections of a pool are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,8 +206,8 @@ async fn connect_as(postgres: &tokio_postgres::Config, tls: &DatabaseTls, role: 
     Ok(client)
 }
 
-fn connector(tls: &DatabaseTls, role: Role) -> Result<Connector> {
-    Connector::new(tls).map_err(|problem| Error::internal(format!("{}: {problem}", role.url())))
+fn connector(tls: &DatabaseTls, role: Role) -> Result<EncryptedConnector> {
+    EncryptedConnector::new(tls).map_err(|problem| Error::internal(format!("{}: {problem}", role.url())))
 }
 
 /// Why the database cannot serve a shop, as a message that says what to do; `None` when it can.

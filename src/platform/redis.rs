@@ -18,7 +18,7 @@ use redis::{FromRedisValue, RedisError, ScriptInvocation};
 use crate::config::{RedisConfig, RedisUrl};
 use crate::foundation::error::{Error, Kind, Result};
 use crate::platform::outage::{Outage, Sign};
-use connection::{Connection, Connector};
+use connection::{RedisConnection, RedisConnector};
 
 /// How long the key of a probe lives.
 const PROBE_LIFETIME_MS: u64 = 10_000;
@@ -31,7 +31,7 @@ pub struct Redis {
 
 struct Inner {
     prefix: String,
-    connector: Connector,
+    connector: RedisConnector,
     /// The time limit of a call, including the connection.
     timeout: Duration,
     outage: Arc<Outage>,
@@ -89,7 +89,7 @@ enum Call<'a> {
 }
 
 impl Call<'_> {
-    async fn run<T: FromRedisValue>(self, mut connection: Connection) -> redis::RedisResult<T> {
+    async fn run<T: FromRedisValue>(self, mut connection: RedisConnection) -> redis::RedisResult<T> {
         match self {
             Call::Command(command) => command.query_async(&mut connection).await,
             Call::Pipeline(pipeline) => pipeline.query_async(&mut connection).await,
@@ -104,7 +104,7 @@ impl Redis {
     pub fn new(brand: &str, config: &RedisConfig) -> Result<Redis> {
         let inner = Inner {
             prefix: format!("{brand}:"),
-            connector: Connector::new(config)?,
+            connector: RedisConnector::new(config)?,
             timeout: connection::time_limit(config),
             outage: Arc::default(),
         };

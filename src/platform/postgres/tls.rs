@@ -29,19 +29,19 @@ const ALPN: &[u8] = b"postgresql";
 
 /// Opens TLS connections. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(super) struct EncryptedConnector {
     /// `None` where connections are not encrypted.
     config: Option<Arc<ClientConfig>>,
 }
 
-impl Connector {
+impl EncryptedConnector {
     /// Reads the certificates.
     ///
     /// # Errors
     /// A message that names the file that cannot be used.
-    pub(super) fn new(tls: &DatabaseTls) -> Result<Connector, String> {
+    pub(super) fn new(tls: &DatabaseTls) -> Result<EncryptedConnector, String> {
         if tls.mode == DatabaseTlsMode::Disable {
-            return Ok(Connector { config: None });
+            return Ok(EncryptedConnector { config: None });
         }
         let provider = Arc::new(provider::default_provider());
         let algorithms = provider.signature_verification_algorithms;
@@ -68,7 +68,7 @@ impl Connector {
             }
         };
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Connector { config: Some(Arc::new(config)) })
+        Ok(EncryptedConnector { config: Some(Arc::new(config)) })
     }
 }
 
@@ -95,7 +95,7 @@ fn certificates(parameter: &str, path: &Path) -> Result<Vec<CertificateDer<'stat
     if found.is_empty() { Err(message(&"no certificate in this file")) } else { Ok(found) }
 }
 
-/// Accepts the certificate of any host: of an authority in `roots`, or without them of anybody.
+/// Accepts the certificate of any host: of an authority in `roots`, or without them any certificate.
 #[derive(Debug)]
 struct AnyHost {
     roots: Option<RootCertStore>,
@@ -142,7 +142,7 @@ impl ServerCertVerifier for AnyHost {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Connector {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for EncryptedConnector {
     type Stream = Encrypted<S>;
     type TlsConnect = Handshake;
     type Error = io::Error;
@@ -187,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
 }
 
 /// `tls-server-end-point` (RFC 5929): the certificate's hash, by the hash function of its signature. With it, a login by password
-/// fails where somebody in between has another certificate.
+/// fails where a machine in between has another certificate.
 fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let algorithm = match parsed.signature_algorithm.algorithm.to_id_string().as_str() {

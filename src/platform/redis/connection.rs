@@ -21,7 +21,7 @@ use crate::foundation::error::{Error, Result, ResultExt};
 const CLUSTER_RETRIES: u32 = 4;
 
 /// How connections are opened. Nothing is opened before the first use, which needs a Tokio runtime.
-pub(super) enum Connector {
+pub(super) enum RedisConnector {
     Server {
         client: Client,
         config: ConnectionManagerConfig,
@@ -50,17 +50,17 @@ pub(super) struct Sentinels {
 
 /// An open connection. Cheap to clone.
 #[derive(Clone)]
-pub(super) enum Connection {
+pub(super) enum RedisConnection {
     Server(ConnectionManager),
     /// With its number.
     Master(u64, MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
-impl Connector {
+impl RedisConnector {
     /// # Errors
     /// 500 for an invalid URL, which the configuration rejects, and for certificates that cannot be used.
-    pub(super) fn new(config: &RedisConfig) -> Result<Connector> {
+    pub(super) fn new(config: &RedisConfig) -> Result<RedisConnector> {
         let url = RedisUrl::parse(&config.url).ok_or_else(|| Error::internal("[redis] url is invalid"))?;
         let password = config.password.as_ref().map(|password| password.reveal());
         let with_password = |node: &ConnectionInfo| match password {
@@ -70,7 +70,7 @@ impl Connector {
         let certificates = url.has_tls().then(|| certificates(config)).transpose()?;
         let (connect, response) = (config.connect_timeout, config.response_timeout);
         match url.form {
-            RedisForm::Server => Ok(Connector::Server {
+            RedisForm::Server => Ok(RedisConnector::Server {
                 client: client(with_password(&url.nodes[0]), certificates.as_ref())?,
                 config: ConnectionManagerConfig::new()
                     .set_connection_timeout(Some(connect))
@@ -83,7 +83,7 @@ impl Connector {
                 let sentinel =
                     |node: &ConnectionInfo| node.clone().set_redis_settings(redis::RedisConnectionInfo::default());
                 let clients = url.nodes.iter().map(|node| client(sentinel(node), certificates.as_ref()));
-                Ok(Connector::Sentinel(Box::new(Sentinels {
+                Ok(RedisConnector::Sentinel(Box::new(Sentinels {
                     clients: clients.collect::<Result<_>>()?,
                     master_name,
                     master: with_password(&url.nodes[0]),
@@ -102,36 +102,36 @@ impl Connector {
                 if let Some(certificates) = certificates {
                     builder = builder.certs(certificates);
                 }
-                Ok(Connector::Cluster { client: builder.build().or_internal()?, connection: Mutex::default() })
+                Ok(RedisConnector::Cluster { client: builder.build().or_internal()?, connection: Mutex::default() })
             }
         }
     }
 
     /// The open connection, or a new one.
-    pub(super) async fn connection(&self) -> RedisResult<Connection> {
+    pub(super) async fn connection(&self) -> RedisResult<RedisConnection> {
         match self {
-            Connector::Server { client, config, connection } => {
+            RedisConnector::Server { client, config, connection } => {
                 if connection.get().is_none() {
                     let opened = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
                     connection.get_or_init(|| opened);
                 }
                 let connection = connection.get().expect("it was just set");
-                Ok(Connection::Server(connection.clone()))
+                Ok(RedisConnection::Server(connection.clone()))
             }
-            Connector::Sentinel(sentinels) => sentinels.connection().await,
-            Connector::Cluster { client, connection } => {
+            RedisConnector::Sentinel(sentinels) => sentinels.connection().await,
+            RedisConnector::Cluster { client, connection } => {
                 let mut open = connection.lock().await;
                 if open.is_none() {
                     *open = Some(client.get_async_connection().await?);
                 }
-                Ok(Connection::Cluster(open.as_ref().expect("it is open").clone()))
+                Ok(RedisConnection::Cluster(open.as_ref().expect("it is open").clone()))
             }
         }
     }
 
     /// Forgets a connection after an error, so that the next call asks the Sentinels again. The other kinds reconnect by themselves.
-    pub(super) async fn discard(&self, failed: &Connection) {
-        if let (Connector::Sentinel(sentinels), Connection::Master(number, _)) = (self, failed) {
+    pub(super) async fn discard(&self, failed: &RedisConnection) {
+        if let (RedisConnector::Sentinel(sentinels), RedisConnection::Master(number, _)) = (self, failed) {
             let mut connection = sentinels.connection.lock().await;
             if connection.0 == *number {
                 connection.1 = None;
@@ -144,7 +144,7 @@ impl Connector {
     /// # Errors
     /// That of the server.
     pub(super) async fn misfit(&self) -> RedisResult<Option<String>> {
-        let Connection::Server(mut server) = self.connection().await? else { return Ok(None) };
+        let RedisConnection::Server(mut server) = self.connection().await? else { return Ok(None) };
         // Every user may run HELLO.
         let reply: HashMap<String, Value> = redis::cmd("HELLO").query_async(&mut server).await?;
         let word = |key: &str| reply.get(key).and_then(|value| redis::from_redis_value_ref::<String>(value).ok());
@@ -167,28 +167,28 @@ impl Connector {
 
     /// Whether another server may be the master by now.
     pub(super) fn finds_masters(&self) -> bool {
-        matches!(self, Connector::Sentinel(_))
+        matches!(self, RedisConnector::Sentinel(_))
     }
 
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self, Connector::Cluster { .. })
+        matches!(self, RedisConnector::Cluster { .. })
     }
 }
 
 impl Sentinels {
-    async fn connection(&self) -> RedisResult<Connection> {
+    async fn connection(&self) -> RedisResult<RedisConnection> {
         let mut open = self.connection.lock().await;
         if let (number, Some(connection)) = &*open {
-            return Ok(Connection::Master(*number, connection.clone()));
+            return Ok(RedisConnection::Master(*number, connection.clone()));
         }
-        // A Sentinel that is gone must delay nobody, and one that is behind names a master that is none any more.
+        // A Sentinel that is gone must not delay the others, and one that is behind names a master that is none any more.
         let mut attempts = Vec::new();
         for sentinel in &self.clients {
             attempts.push(Box::pin(self.connect_through(sentinel)));
         }
         let (connection, _) = future::select_ok(attempts).await?;
         *open = (open.0 + 1, Some(connection.clone()));
-        Ok(Connection::Master(open.0, connection))
+        Ok(RedisConnection::Master(open.0, connection))
     }
 
     /// Connects to the server that one Sentinel names, if it is a master.
@@ -244,12 +244,12 @@ pub(super) fn time_limit(config: &RedisConfig) -> Duration {
     config.connect_timeout + config.response_timeout
 }
 
-impl ConnectionLike for Connection {
+impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
-            Connection::Server(connection) => connection.req_packed_command(command),
-            Connection::Master(_, connection) => connection.req_packed_command(command),
-            Connection::Cluster(connection) => connection.req_packed_command(command),
+            RedisConnection::Server(connection) => connection.req_packed_command(command),
+            RedisConnection::Master(_, connection) => connection.req_packed_command(command),
+            RedisConnection::Cluster(connection) => connection.req_packed_command(command),
         }
     }
 
@@ -260,17 +260,17 @@ impl ConnectionLike for Connection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
-            Connection::Server(connection) => connection.req_packed_commands(pipeline, offset, count),
-            Connection::Master(_, connection) => connection.req_packed_commands(pipeline, offset, count),
-            Connection::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+            RedisConnection::Server(connection) => connection.req_packed_commands(pipeline, offset, count),
+            RedisConnection::Master(_, connection) => connection.req_packed_commands(pipeline, offset, count),
+            RedisConnection::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
         match self {
-            Connection::Server(connection) => connection.get_db(),
-            Connection::Master(_, connection) => connection.get_db(),
-            Connection::Cluster(connection) => connection.get_db(),
+            RedisConnection::Server(connection) => connection.get_db(),
+            RedisConnection::Master(_, connection) => connection.get_db(),
+            RedisConnection::Cluster(connection) => connection.get_db(),
         }
     }
 }
