@@ -32,7 +32,7 @@ build: ## Build the release binaries
 	@cargo build --release --locked
 
 test: ## Run all tests: Rust tests on private services, the units under systemd, public libraries, both shops in Chromium
-	@tests/env/packages.sh rust cc ca postgresql redis openssl curl ss chromium node certutil emoji systemd
+	@tests/env/packages.sh rust cc ca postgresql pgbouncer redis openssl curl ss chromium node certutil emoji systemd
 	@cargo test --locked -- --test-threads=$(TEST_THREADS)
 	@tests/systemd/run.sh "$(TARGET_DIR)/debug"
 	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/interop/run.sh "$(TARGET_DIR)/debug"

@@ -50,10 +50,15 @@ pub(super) fn unreadable_by_service(config: &BrandConfig) -> Vec<Finding> {
     let ca_files = [
         config.bank.as_ref().and_then(|bank| bank.ca_file.as_deref()),
         config.mail.as_ref().and_then(|mail| mail.ca_file.as_deref()),
+        config.database.tls.root_file.as_deref(),
+        config.redis.ca_file.as_deref(),
     ];
+    let client_files = [&config.database.tls.client_files, &config.redis.client_files].into_iter().flatten();
+    let client_files = client_files.flat_map(|(certificate, key)| [certificate.as_path(), key]);
     let secrets = config.secrets().into_iter().filter_map(|secret| secret.file());
     let secrets = secrets.filter(|file| file.parent().is_none_or(|directory| !directory.ends_with("credentials")));
-    let files = std::iter::once(&*config.file).chain(ca_files.into_iter().flatten()).chain(secrets);
+    let files = std::iter::once(&*config.file).chain(ca_files.into_iter().flatten());
+    let files = files.chain(client_files).chain(secrets);
     for path in files.filter(|file| file.starts_with("/etc")).filter_map(|file| service.blocked_by(file)) {
         findings
             .error(format!("the service user cannot read {0}: chgrp brandgate {0} && chmod g+rX {0}", path.display()));

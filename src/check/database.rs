@@ -52,7 +52,7 @@ async fn migrations(client: &Client) -> Vec<Finding> {
 /// Fitness of the server: version, locale, writability, clock and the number of connections.
 async fn server(client: &Client, config: &BrandConfig, all: &[BrandConfig], clock: &Clock) -> Vec<Finding> {
     let mut findings = Findings::about("postgresql");
-    match postgres::find_problem(client, &config.name).await {
+    match postgres::find_problem(client, &config.database, &config.name).await {
         Ok(None) => {}
         Ok(Some(problem)) => findings.error(problem),
         Err(error) => findings.error(error.to_string()),

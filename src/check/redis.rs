@@ -43,9 +43,6 @@ pub(super) async fn check(config: &BrandConfig) -> Vec<Finding> {
 
 fn check_info(info: &str, findings: &mut Findings) {
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    if field("role") == Some("slave") {
-        findings.error("is a read-only replica: set [redis] url to the primary");
-    }
     if let Some(version) = field("redis_version")
         && major(version).is_some_and(|major| major < MIN_MAJOR_VERSION)
     {

@@ -2,9 +2,28 @@
 
 use std::net::SocketAddr;
 
+use super::database_url::{DatabaseTlsMode, is_local};
+use super::redis_url::RedisUrl;
 use super::{BrandConfig, ConfigProblem, is_local_url};
 
 impl BrandConfig {
+    /// Warnings about connections to another machine that may not be encrypted.
+    fn plaintext_warnings(&self) -> impl Iterator<Item = String> {
+        let database = &self.database;
+        let is_plaintext = matches!(database.tls.mode, DatabaseTlsMode::Disable | DatabaseTlsMode::Prefer);
+        let to_database = (is_plaintext && !is_local(&database.postgres)).then(|| {
+            format!(
+                "[database] url: sslmode={} allows plaintext to another machine; write ?sslmode=verify-full",
+                database.tls.mode.name()
+            )
+        });
+        let redis = RedisUrl::parse(&self.redis.url).filter(RedisUrl::is_plaintext_to_another_machine);
+        let to_redis = redis.map(|url| {
+            format!("[redis] url: plaintext to another machine ({}); write rediss instead of redis", url.address())
+        });
+        to_database.into_iter().chain(to_redis)
+    }
+
     /// Warnings about valid settings that are probably a mistake; `all` are all brands, this one included.
     pub fn warnings(&self, all: &[BrandConfig]) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -40,6 +59,7 @@ impl BrandConfig {
                 ));
             }
         }
+        warnings.extend(self.plaintext_warnings());
         if self.proxy_protocol.trusted.iter().any(|network| network.prefix_len() == 0) {
             warnings
                 .push("[proxy_protocol] trusted contains every address; any client can forge its address".to_owned());

@@ -1,10 +1,11 @@
 //! Settings and readers of the sections `[database]` and `[redis]`.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tokio_postgres::config::SslMode;
-
+use super::database_url::{DatabaseTls, DatabaseUrl, DatabaseUrlError};
+use super::redis_url::RedisUrl;
 use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
 
@@ -18,6 +19,7 @@ const REDIS_BY_SOCKET: &str = "unix:///run/redis/redis-server.sock";
 pub struct DatabaseConfig {
     /// Without a password; its user is the brand.
     pub postgres: tokio_postgres::Config,
+    pub tls: DatabaseTls,
     pub password: Option<Secret>,
     /// Size of the gateway's pool.
     pub pool_size: usize,
@@ -58,7 +60,7 @@ pub struct Keepalive {
 pub(super) fn read_database(root: &Section<'_, '_>, source: SecretSource<'_>) -> DatabaseConfig {
     let help = "PostgreSQL 15 or later, with locale C.UTF-8 or ICU. The user is always the brand's own role.";
     let section = root.section("database", help).needs_restart();
-    let postgres = read_postgres_url(&section, source.brand);
+    let DatabaseUrl { postgres, tls } = read_postgres_url(&section, source.brand);
     let database = DatabaseConfig {
         password: section.key("password", "Password of the brand's role.").secret(source),
         pool_size: section
@@ -114,6 +116,7 @@ pub(super) fn read_database(root: &Section<'_, '_>, source: SecretSource<'_>) ->
             .milliseconds(100..=600_000, 1_000),
         keepalive: read_keepalive(&section),
         postgres,
+        tls,
     };
     section.finish();
     database
@@ -134,19 +137,23 @@ fn read_keepalive(section: &Section<'_, '_>) -> Keepalive {
     }
 }
 
-fn read_postgres_url(section: &Section<'_, '_>, brand: &str) -> tokio_postgres::Config {
-    let help = "`postgresql://host:port/database`, without user and password; a socket directory is written with `%2F`. TLS is not supported.";
+fn read_postgres_url(section: &Section<'_, '_>, brand: &str) -> DatabaseUrl {
+    let help = "`postgresql://host:port/database`, without user and password; a socket directory is written with `%2F`. TLS has libpq's \
+                parameters: `?sslmode=verify-full&sslrootcert=/etc/brandgate/database-ca.pem&sslcert=…&sslkey=…`. `sslmode` is `disable`, \
+                `prefer`, `require`, `verify-ca` or `verify-full`; by default `disable` within this machine, else `prefer`. \
+                `sslrootcert` replaces the system's authorities.";
     let url = section.key("url", help).string(&format!("\"{DATABASE_BY_SOCKET}\""));
-    let parsed = tokio_postgres::Config::from_str(&url);
-    if !url.is_empty() && parsed.is_err() {
-        section.problem("url", format!("expected postgresql://host:port/database, or {DATABASE_BY_SOCKET}"));
+    let parsed = DatabaseUrl::from_str(&url);
+    match &parsed {
+        Err(DatabaseUrlError::Tls(problem)) => section.problem("url", problem),
+        Err(DatabaseUrlError::Form) if !url.is_empty() => {
+            section.problem("url", format!("expected postgresql://host:port/database, or {DATABASE_BY_SOCKET}"));
+        }
+        _ => {}
     }
-    let names_database = parsed.as_ref().map_or(true, |postgres| postgres.get_dbname().is_some());
-    let mut postgres = parsed.unwrap_or_default();
-    if postgres.get_ssl_mode() == SslMode::Require {
-        let instead = format!("use {DATABASE_BY_SOCKET}, or a private network and no sslmode");
-        section.problem("url", format!("TLS to PostgreSQL is not supported; {instead}"));
-    }
+    let names_database = parsed.as_ref().map_or(true, |url| url.postgres.get_dbname().is_some());
+    let mut parsed = parsed.unwrap_or_default();
+    let postgres = &mut parsed.postgres;
     if postgres.get_password().is_some() {
         section.problem("url", "contains a password; move it to a credential and name that with password = \"…\"");
     }
@@ -157,13 +164,18 @@ fn read_postgres_url(section: &Section<'_, '_>, brand: &str) -> tokio_postgres::
         section.problem("url", format!("names no database; for example {DATABASE_BY_SOCKET}"));
     }
     postgres.user(brand).application_name("brandgate");
-    postgres
+    parsed
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct RedisConfig {
+    /// In a form that [`RedisUrl::parse`] knows.
     pub url: String,
     pub password: Option<Secret>,
+    /// PEM file of the authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files of a client certificate and its key.
+    pub client_files: Option<(PathBuf, PathBuf)>,
     pub connect_timeout: Duration,
     pub response_timeout: Duration,
 }
@@ -171,17 +183,32 @@ pub struct RedisConfig {
 pub(super) fn read_redis(root: &Section<'_, '_>, source: SecretSource<'_>) -> RedisConfig {
     let help = "Sessions and rate limits; every key begins with the brand's name. Without Redis the catalogue is still served.";
     let section = root.section("redis", help).needs_restart();
-    let help = "`redis://host:port`, or `unix://` and the path of a socket. TLS is not supported.";
+    let help = "`redis://host:port`, or `unix://` and the path of a socket; `redis+sentinel://host:port,host:port/master?db=0` for the \
+                master that Sentinels name; `redis+cluster://host:port,host:port` for a Cluster. With `rediss` instead of `redis` all \
+                connections have TLS. An ACL user is written before the host: `redis://user@host`.";
     let url = section.key("url", help).string(&format!("\"{REDIS_BY_SOCKET}\""));
-    if url.starts_with("rediss:") {
-        let instead = format!("use {REDIS_BY_SOCKET}, or redis:// within a private network");
-        section.problem("url", format!("TLS to Redis is not supported; {instead}"));
-    } else if !url.is_empty() && redis::Client::open(url.as_str()).is_err() {
-        section.problem("url", format!("expected redis://host:port, or {REDIS_BY_SOCKET}"));
+    if !url.is_empty() && RedisUrl::parse(&url).is_none() {
+        section.problem(
+            "url",
+            format!(
+                "expected redis://host:port, or {REDIS_BY_SOCKET}, or redis+sentinel://host:port,…/master, or \
+                 redis+cluster://host:port,…; with TLS rediss"
+            ),
+        );
+    }
+    let certificate = section.key("certificate", "PEM file of a client certificate, for TLS.").optional_path();
+    let key = section.key("key", "PEM file of the private key of `certificate`.").optional_path();
+    if certificate.is_some() != key.is_some() {
+        section
+            .problem(if certificate.is_some() { "certificate" } else { "key" }, "certificate and key belong together");
     }
     let redis = RedisConfig {
         url,
         password: section.key("password", "Password of the Redis user.").secret(source),
+        ca_file: section
+            .key("authority", "PEM file of the certificate authorities that TLS trusts instead of the system's.")
+            .optional_path(),
+        client_files: certificate.zip(key),
         connect_timeout: section
             .key("connect_timeout_ms", "Timeout of opening a connection.")
             .milliseconds(10..=60_000, 1_000),

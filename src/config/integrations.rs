@@ -94,7 +94,7 @@ pub(super) fn read_telegram(root: &Section<'_, '_>, source: SecretSource<'_>) ->
         timeout: section.key("timeout_ms", "Timeout of any other call.").milliseconds(100..=120_000, 10_000),
         lease: section
             .key("lease_ms", "One instance owns the bot; another takes over this long after it died.")
-            .milliseconds(500..=600_000, 15_000),
+            .milliseconds(500..=600_000, 3_500),
         updates_per_user: section
             .key(
                 "updates_per_user",

@@ -5,12 +5,14 @@
 
 mod cross_brand;
 mod database;
+mod database_url;
 mod document;
 mod general;
 mod integrations;
 mod limits;
 mod mail;
 mod payments;
+mod redis_url;
 mod reference;
 mod retention;
 mod search;
@@ -24,12 +26,14 @@ use jiff::tz::TimeZone;
 use toml::de::DeTable;
 
 pub use database::{DatabaseConfig, Keepalive, RedisConfig};
+pub use database_url::{DatabaseTls, DatabaseTlsMode, DatabaseUrl, DatabaseUrlError};
 pub use document::ConfigProblem;
 use document::Document;
 pub use integrations::{BankConfig, FiscalConfig, TelegramConfig};
 pub use limits::Limits;
 pub use mail::{MailConfig, MailLogin, MailTls};
 pub use payments::{OrderLimits, PaymentsConfig, Rounding, UnitLimit};
+pub use redis_url::{RedisForm, RedisUrl};
 pub use reference::reference;
 pub use retention::{BooksConfig, RetentionConfig};
 pub use search::SearchConfig;

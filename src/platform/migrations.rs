@@ -122,7 +122,7 @@ pub struct MigrationReport {
 /// When the database is unavailable or unsuitable, an applied file has changed, or a statement fails.
 pub async fn apply(brand: &BrandConfig) -> Result<MigrationReport> {
     let mut client = postgres::connect(&brand.database).await?;
-    if let Some(problem) = postgres::find_problem(&client, &brand.name).await? {
+    if let Some(problem) = postgres::find_problem(&client, &brand.database, &brand.name).await? {
         return Err(Error::internal(problem));
     }
     // Advisory locks are shared by all schemas of a database, so the key contains the brand. Closing the connection releases it.

@@ -6,6 +6,7 @@
 
 mod connection;
 mod monitor;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +15,15 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod
 use tokio::sync::Notify;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
 
-use crate::config::DatabaseConfig;
+use crate::config::{DatabaseConfig, DatabaseTls, DatabaseUrl};
 use crate::foundation::error::{Error, Kind, Result};
 
 pub use connection::{Connection, Executor, Parameters, QueryError, Transaction};
 pub(crate) use monitor::READ_ONLY_SQL;
 pub use monitor::{DatabaseMonitor, DatabaseOutage};
+use tls::EncryptedConnector;
 
 /// What the connections of a pool are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +72,10 @@ impl Purpose {
 }
 
 /// A pool of at most `size` connections under the brand's role. Connections are opened on demand.
-pub fn pool(config: &DatabaseConfig, size: usize, purpose: Purpose) -> Pool {
+///
+/// # Errors
+/// The certificates that the URL names cannot be used.
+pub fn pool(config: &DatabaseConfig, size: usize, purpose: Purpose) -> Result<Pool> {
     let mut postgres = brand_config(config);
     postgres.application_name(purpose.application_name());
     limit_locks(&mut postgres, config);
@@ -83,15 +88,16 @@ pub fn pool(config: &DatabaseConfig, size: usize, purpose: Purpose) -> Pool {
             purpose.plan_cache_mode()
         ),
     );
-    let manager = Manager::from_config(postgres, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    Pool::builder(manager)
+    let connector = connector(&config.tls, Role::Brand)?;
+    let manager = Manager::from_config(postgres, connector, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    let pool = Pool::builder(manager)
         .max_size(size)
         .wait_timeout(Some(config.pool_wait))
         .create_timeout(Some(config.connect_timeout))
         .recycle_timeout(Some(config.connect_timeout))
         .runtime(Runtime::Tokio1)
-        .build()
-        .expect("a runtime is set, which timeouts need")
+        .build();
+    Ok(pool.expect("a runtime is set, which timeouts need"))
 }
 
 /// A single connection under the brand's role, without a statement timeout. The server ends it soon after its process is killed,
@@ -103,7 +109,7 @@ pub async fn connect(config: &DatabaseConfig) -> Result<Client> {
     let mut postgres = brand_config(config);
     postgres.application_name(Purpose::Work.application_name());
     limit_locks(&mut postgres, config);
-    connect_with(&postgres, Role::Brand).await
+    connect_as(&postgres, &config.tls, Role::Brand).await
 }
 
 /// As [`connect`], for a transaction that only reads and whose reader may pause: a pipe may block an export for any time.
@@ -111,14 +117,15 @@ pub async fn connect(config: &DatabaseConfig) -> Result<Client> {
 /// # Errors
 /// As [`connect`].
 pub async fn connect_reading(config: &DatabaseConfig) -> Result<Client> {
-    connect_with(&brand_config(config), Role::Brand).await
+    connect_as(&brand_config(config), &config.tls, Role::Brand).await
 }
 
 /// As [`connect`]; each received notification also notifies `notifications`.
 pub async fn connect_listening(config: &DatabaseConfig, notifications: Arc<Notify>) -> Result<Client> {
     let postgres = brand_config(config);
-    let connected = postgres.connect(NoTls).await;
-    let (client, mut connection) = connected.map_err(|cause| connect_error(&postgres, Role::Brand, cause))?;
+    let connected = postgres.connect(connector(&config.tls, Role::Brand)?).await;
+    let (client, mut connection) =
+        connected.map_err(|cause| connect_error(&postgres, &config.tls, Role::Brand, cause))?;
     tokio::spawn(async move {
         while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
             match message {
@@ -175,14 +182,22 @@ fn add_options(postgres: &mut tokio_postgres::Config, options: &str) {
 
 /// The role of a connection, for error messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+enum Role {
     Brand,
     Administrator,
 }
 
-/// A single connection as configured. Dropping the client closes it.
-pub async fn connect_with(postgres: &tokio_postgres::Config, role: Role) -> Result<Client> {
-    let (client, connection) = postgres.connect(NoTls).await.map_err(|cause| connect_error(postgres, role, cause))?;
+/// A single connection as an administrator. Dropping the client closes it.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_as_administrator(url: &DatabaseUrl) -> Result<Client> {
+    connect_as(&url.postgres, &url.tls, Role::Administrator).await
+}
+
+async fn connect_as(postgres: &tokio_postgres::Config, tls: &DatabaseTls, role: Role) -> Result<Client> {
+    let connected = postgres.connect(connector(tls, role)?).await;
+    let (client, connection) = connected.map_err(|cause| connect_error(postgres, tls, role, cause))?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection to PostgreSQL lost");
@@ -191,11 +206,22 @@ pub async fn connect_with(postgres: &tokio_postgres::Config, role: Role) -> Resu
     Ok(client)
 }
 
+fn connector(tls: &DatabaseTls, role: Role) -> Result<EncryptedConnector> {
+    EncryptedConnector::new(tls).map_err(|problem| Error::internal(format!("{}: {problem}", role.url())))
+}
+
 /// Why the database cannot serve a shop, as a message that says what to do; `None` when it can.
 ///
 /// # Errors
 /// When the database could not be queried.
-pub async fn find_problem(client: &Client, brand: &str) -> Result<Option<String>> {
+pub async fn find_problem(client: &Client, config: &DatabaseConfig, brand: &str) -> Result<Option<String>> {
+    if !has_settings(client, config).await? {
+        return Ok(Some(
+            "a pooler in between drops lock_timeout and the other settings that a connection begins with, without which \
+             requests wait for locks: set [database] url to PostgreSQL itself (PgBouncer is not supported)"
+                .to_owned(),
+        ));
+    }
     let row = client
         .query_one(
             r"select current_setting('server_version_num')::int as version,
@@ -225,6 +251,19 @@ pub async fn find_problem(client: &Client, brand: &str) -> Result<Option<String>
     }
 }
 
+/// Whether the server has the settings that the connection began with. They arrive together, so that one of them shows it.
+async fn has_settings(client: &Client, config: &DatabaseConfig) -> Result<bool> {
+    // Not prepared: a pooler may have other clients' statements on the connection.
+    let rows = client
+        .simple_query("select 1000 * extract(epoch from current_setting('client_connection_check_interval')::interval)")
+        .await?;
+    let milliseconds = rows.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse::<f64>().ok(),
+        _ => None,
+    });
+    Ok(milliseconds == Some(config.connection_check.as_millis() as f64))
+}
+
 /// The address of PostgreSQL: `127.0.0.1:5432`, `/run/postgresql/.s.PGSQL.5432`.
 pub fn address(postgres: &tokio_postgres::Config) -> String {
     let port = |at: usize| postgres.get_ports().get(at).or(postgres.get_ports().first()).copied().unwrap_or(5432);
@@ -239,9 +278,17 @@ pub fn address(postgres: &tokio_postgres::Config) -> String {
 
 /// Describes why a connection could not be opened, and what to do.
 #[track_caller]
-fn connect_error(postgres: &tokio_postgres::Config, role: Role, cause: tokio_postgres::Error) -> Error {
+fn connect_error(
+    postgres: &tokio_postgres::Config,
+    tls: &DatabaseTls,
+    role: Role,
+    cause: tokio_postgres::Error,
+) -> Error {
     let (address, code) = (address(postgres), cause.code().cloned());
     let (url, user) = (role.url(), postgres.get_user().unwrap_or_default());
+    if let Some(problem) = tls::problem(tls, &cause) {
+        return Error::unavailable(format!("PostgreSQL at {address} {problem} ({url})"));
+    }
     let error = Error::from(cause);
     let message = match code {
         None => {
@@ -256,6 +303,9 @@ fn connect_error(postgres: &tokio_postgres::Config, role: Role, cause: tokio_pos
         }
         Some(SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
             format!("PostgreSQL at {address} rejects the login of {user} ({error}): {}", role.login_hint())
+        }
+        Some(SqlState::PROTOCOL_VIOLATION) if error.to_string().contains("startup parameter") => {
+            format!("{address} is a pooler ({error}): set {url} to PostgreSQL itself (PgBouncer is not supported)")
         }
         Some(_) => format!("PostgreSQL at {address} refuses the connection ({error})"),
     };
@@ -286,7 +336,7 @@ impl Role {
 #[track_caller]
 pub fn pool_error(config: &DatabaseConfig, error: PoolError) -> Error {
     match error {
-        PoolError::Backend(cause) => connect_error(&config.postgres, Role::Brand, cause),
+        PoolError::Backend(cause) => connect_error(&config.postgres, &config.tls, Role::Brand, cause),
         PoolError::Timeout(TimeoutType::Wait) => no_free_connection(config),
         PoolError::Timeout(_) => no_response(config, config.connect_timeout),
         other => Error::unavailable(other),

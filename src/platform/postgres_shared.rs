@@ -59,19 +59,25 @@ pub struct SharedConnection<'r> {
 }
 
 impl SharedConnections {
-    pub(crate) fn new(config: &DatabaseConfig, purpose: Purpose, monitor: Arc<DatabaseMonitor>) -> SharedConnections {
+    /// # Errors
+    /// As [`postgres::pool`].
+    pub(crate) fn new(
+        config: &DatabaseConfig,
+        purpose: Purpose,
+        monitor: Arc<DatabaseMonitor>,
+    ) -> Result<SharedConnections> {
         let count = config.shared_connections;
         let slots = (0..count).map(|_| Arc::default()).collect();
         // A blocked connection stays open until its readers time out, while its replacement is in use.
-        let pool = postgres::pool(config, 2 * count, purpose);
-        SharedConnections {
+        let pool = postgres::pool(config, 2 * count, purpose)?;
+        Ok(SharedConnections {
             pool,
             database: Arc::new(config.clone()),
             read_timeout: config.response_timeout,
             monitor,
             slots,
             next: AtomicUsize::new(0),
-        }
+        })
     }
 
     /// The next connection, round robin; opened if necessary.

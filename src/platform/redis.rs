@@ -1,4 +1,4 @@
-//! The Redis client: one multiplexed connection per brand, opened on demand and reconnected automatically.
+//! The Redis client: one multiplexed connection per brand and node, opened on demand and reconnected automatically.
 //!
 //! # Invariants
 //!
@@ -6,16 +6,19 @@
 //! - Keys that are used together share a hash tag (`dexar:{…}:…`), and so a slot in a Redis Cluster.
 //! - An unavailable Redis is an error of the single call.
 
+mod connection;
+
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{FromRedisValue, IntoConnectionInfo, RedisError, ScriptInvocation};
+use futures_util::future;
+use redis::{FromRedisValue, RedisError, ScriptInvocation};
 
-use crate::config::RedisConfig;
-use crate::foundation::error::{Error, Kind, Result, ResultExt};
+use crate::config::{RedisConfig, RedisUrl};
+use crate::foundation::error::{Error, Kind, Result};
 use crate::platform::outage::{Outage, Sign};
+use connection::{RedisConnection, RedisConnector};
 
 /// How long the key of a probe lives.
 const PROBE_LIFETIME_MS: u64 = 10_000;
@@ -28,10 +31,7 @@ pub struct Redis {
 
 struct Inner {
     prefix: String,
-    client: redis::Client,
-    config: ConnectionManagerConfig,
-    /// Created at the first use, because it needs a Tokio runtime. It connects in the background.
-    connection: OnceLock<ConnectionManager>,
+    connector: RedisConnector,
     /// The time limit of a call, including the connection.
     timeout: Duration,
     outage: Arc<Outage>,
@@ -49,8 +49,9 @@ impl redis::ToRedisArgs for RedisKey {
 
 impl redis::ToSingleRedisArg for RedisKey {}
 
-/// Error codes of a server that cannot serve requests at present: it is loading, failing over, out of memory, or rejects the login.
-const UNAVAILABLE_CODES: [&str; 12] = [
+/// Error codes of a server that cannot serve requests at present: it is loading, failing over, out of memory, rejects the login, or is
+/// a node of a Cluster whose URL is that of a single server.
+const UNAVAILABLE_CODES: [&str; 14] = [
     "LOADING",
     "READONLY",
     "MASTERDOWN",
@@ -63,6 +64,8 @@ const UNAVAILABLE_CODES: [&str; 12] = [
     "NOREPLICAS",
     "EXECABORT",
     "WRONGPASS",
+    "MOVED",
+    "ASK",
 ];
 
 impl From<RedisError> for Error {
@@ -77,33 +80,40 @@ impl From<RedisError> for Error {
     }
 }
 
+/// What a call sends.
+#[derive(Clone, Copy)]
+enum Call<'a> {
+    Command(&'a redis::Cmd),
+    Pipeline(&'a redis::Pipeline),
+    Script(&'a ScriptInvocation<'a>),
+}
+
+impl Call<'_> {
+    async fn run<T: FromRedisValue>(self, mut connection: RedisConnection) -> redis::RedisResult<T> {
+        match self {
+            Call::Command(command) => command.query_async(&mut connection).await,
+            Call::Pipeline(pipeline) => pipeline.query_async(&mut connection).await,
+            Call::Script(script) => script.invoke_async(&mut connection).await,
+        }
+    }
+}
+
 impl Redis {
     /// # Errors
-    /// 500 for an invalid URL, which the configuration rejects.
+    /// 500 for an invalid URL, which the configuration rejects, and for certificates that cannot be used.
     pub fn new(brand: &str, config: &RedisConfig) -> Result<Redis> {
-        let mut info = config.url.as_str().into_connection_info().or_internal()?;
-        if let Some(password) = &config.password {
-            let redis = info.redis_settings().clone().set_password(password.reveal());
-            info = info.set_redis_settings(redis);
-        }
         let inner = Inner {
             prefix: format!("{brand}:"),
-            client: redis::Client::open(info).or_internal()?,
-            config: ConnectionManagerConfig::new()
-                .set_connection_timeout(Some(config.connect_timeout))
-                .set_response_timeout(Some(config.response_timeout))
-                .set_number_of_retries(1),
-            connection: OnceLock::new(),
-            timeout: config.connect_timeout + config.response_timeout,
+            connector: RedisConnector::new(config)?,
+            timeout: connection::time_limit(config),
             outage: Arc::default(),
         };
         Ok(Redis { inner: Arc::new(inner) })
     }
 
-    /// The address of Redis, without the other parts of its URL: `127.0.0.1:6379`, `/run/redis/redis-server.sock`.
+    /// The addresses of Redis, without the other parts of its URL: `127.0.0.1:6379`, `/run/redis/redis-server.sock`.
     pub fn address(config: &RedisConfig) -> String {
-        let info = config.url.as_str().into_connection_info();
-        info.map_or_else(|_| "no address".to_owned(), |info| info.addr().to_string())
+        RedisUrl::parse(&config.url).map_or_else(|| "no address".to_owned(), |url| url.address())
     }
 
     /// `BRAND:{tag}:rest`. All keys of one tag are in one slot of a Redis Cluster.
@@ -112,7 +122,7 @@ impl Redis {
     }
 
     /// Runs `call` on the connection, with a timeout. A failure may begin an outage.
-    async fn call<T>(&self, call: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>) -> Result<T> {
+    async fn call<T: FromRedisValue>(&self, call: Call<'_>) -> Result<T> {
         self.call_unobserved(call).await.inspect_err(|error| self.notice(error))
     }
 
@@ -144,28 +154,38 @@ impl Redis {
     }
 
     async fn write_probe(&self) -> Result<()> {
+        let misfit = self.with_timeout(self.inner.connector.misfit());
+        if let Some(misfit) = misfit.await? {
+            return Err(Error::unavailable(misfit));
+        }
         let mut command = redis::cmd("SET");
         command.arg(self.key("probe", "written")).arg(1).arg("PX").arg(PROBE_LIFETIME_MS);
-        self.call_unobserved(async |mut connection| command.query_async(&mut connection).await).await
+        self.call_unobserved(Call::Command(&command)).await
     }
 
-    async fn call_unobserved<T>(
-        &self,
-        call: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>,
-    ) -> Result<T> {
-        let inner = &self.inner;
-        let connection = match inner.connection.get() {
-            Some(connection) => connection.clone(),
-            None => {
-                let connection = ConnectionManager::new_lazy_with_config(inner.client.clone(), inner.config.clone())?;
-                inner.connection.get_or_init(|| connection).clone()
-            }
-        };
-        match tokio::time::timeout(inner.timeout, call(connection)).await {
+    async fn call_unobserved<T: FromRedisValue>(&self, call: Call<'_>) -> Result<T> {
+        self.with_timeout(self.call_or_retry(call)).await
+    }
+
+    async fn with_timeout<T>(&self, call: impl Future<Output = redis::RedisResult<T>>) -> Result<T> {
+        match tokio::time::timeout(self.inner.timeout, call).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(error.into()),
             Err(elapsed) => Err(Error::unavailable(elapsed)),
         }
+    }
+
+    /// A call that the server refused because it is no master any more has changed nothing, and is repeated once.
+    async fn call_or_retry<T: FromRedisValue>(&self, call: Call<'_>) -> redis::RedisResult<T> {
+        let connector = &self.inner.connector;
+        let connection = connector.connection().await?;
+        let result = call.run(connection.clone()).await;
+        let Err(error) = &result else { return result };
+        let is_refused = error.code() == Some("READONLY");
+        if is_refused || error.is_unrecoverable_error() || error.is_timeout() {
+            connector.discard(&connection).await;
+        }
+        if is_refused && connector.finds_masters() { call.run(connector.connection().await?).await } else { result }
     }
 
     /// Runs a Lua script atomically on the server; loads it first if the server does not have it.
@@ -173,7 +193,7 @@ impl Redis {
     /// # Errors
     /// 503 while Redis is unavailable.
     pub async fn run_script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T> {
-        self.call(async |mut connection| script.invoke_async(&mut connection).await).await
+        self.call(Call::Script(script)).await
     }
 
     /// Runs one command.
@@ -181,7 +201,7 @@ impl Redis {
     /// # Errors
     /// 503 while Redis is unavailable.
     pub async fn run<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
-        self.call(async |mut connection| command.query_async(&mut connection).await).await
+        self.call(Call::Command(command)).await
     }
 
     /// Runs two commands on keys of one tag in a transaction (MULTI/EXEC).
@@ -191,7 +211,7 @@ impl Redis {
     pub async fn run_atomically(&self, first: &redis::Cmd, second: &redis::Cmd) -> Result<()> {
         let mut pipe = redis::pipe();
         pipe.atomic().add_command(first.clone()).ignore().add_command(second.clone()).ignore();
-        self.call(async |mut connection| pipe.query_async(&mut connection).await).await
+        self.call(Call::Pipeline(&pipe)).await
     }
 
     /// Increments a counter at each key, which expires `window_ms` after its first increment. Returns each count with the
@@ -200,11 +220,23 @@ impl Redis {
     /// # Errors
     /// 503 while Redis is unavailable.
     pub async fn increment(&self, keys: &[RedisKey], window_ms: u64) -> Result<Vec<(u64, u64)>> {
+        if self.inner.connector.is_cluster() {
+            // Each key may be in another slot.
+            let mut counts = Vec::new();
+            for key in keys {
+                counts.push(self.increment_together(std::slice::from_ref(key), window_ms));
+            }
+            return Ok(future::try_join_all(counts).await?.concat());
+        }
+        self.increment_together(keys, window_ms).await
+    }
+
+    async fn increment_together(&self, keys: &[RedisKey], window_ms: u64) -> Result<Vec<(u64, u64)>> {
         let (mut increments, mut expirations) = (redis::pipe(), redis::pipe());
         for key in keys {
             increments.cmd("INCR").arg(key).cmd("PTTL").arg(key);
         }
-        let values: Vec<i64> = self.call(async |mut connection| increments.query_async(&mut connection).await).await?;
+        let values: Vec<i64> = self.call(Call::Pipeline(&increments)).await?;
         let counts = keys.iter().zip(values.chunks_exact(2)).map(|(key, pair)| {
             let expires_in_ms = u64::try_from(pair[1]).unwrap_or_else(|_| {
                 // The key has no expiration: this was its first increment, or an earlier call failed in between.
@@ -215,7 +247,7 @@ impl Redis {
         });
         let counts = counts.collect();
         if !expirations.is_empty() {
-            let () = self.call(async |mut connection| expirations.query_async(&mut connection).await).await?;
+            let () = self.call(Call::Pipeline(&expirations)).await?;
         }
         Ok(counts)
     }
@@ -262,7 +294,15 @@ mod tests {
     fn key_has_the_brands_prefix_and_a_hash_tag() {
         let second = Duration::from_secs(1);
         let url = "unix:///nowhere.sock".to_owned();
-        let config = RedisConfig { url, password: None, connect_timeout: second, response_timeout: second };
+        let (ca_file, client_files) = (None, None);
+        let config = RedisConfig {
+            url,
+            password: None,
+            ca_file,
+            client_files,
+            connect_timeout: second,
+            response_timeout: second,
+        };
         let redis = Redis::new("novo", &config).expect("a good URL");
         assert_eq!(redis.key("abc", "session"), RedisKey("novo:{abc}:session".to_owned()));
     }

@@ -83,7 +83,7 @@ impl Brand {
     /// Builds a brand without opening connections.
     ///
     /// # Errors
-    /// The URL of Redis or the bank's certificate authority cannot be used.
+    /// The URL of Redis, a certificate for PostgreSQL, or the bank's certificate authority cannot be used.
     pub fn new(config: BrandConfig, purpose: Purpose) -> Result<Arc<Brand>> {
         let account = Account::new(Level::Brand, &Bounds::of_brand(&config.limits), None);
         Brand::with_account(config, purpose, account)
@@ -99,9 +99,9 @@ impl Brand {
 
     fn with_account(config: BrandConfig, purpose: Purpose, account: Arc<Account>) -> Result<Arc<Brand>> {
         let redis = Redis::new(&config.name, &config.redis)?;
-        let pool = postgres::pool(&config.database, purpose.pool_size(&config.database), purpose);
+        let pool = postgres::pool(&config.database, purpose.pool_size(&config.database), purpose)?;
         let database_monitor = DatabaseMonitor::new(&config.name, &config.database, purpose);
-        let shared_connections = Arc::new(SharedConnections::new(&config.database, purpose, database_monitor.clone()));
+        let shared_connections = Arc::new(SharedConnections::new(&config.database, purpose, database_monitor.clone())?);
         let pool_size = purpose.pool_size(&config.database);
         let reserved = match purpose {
             Purpose::Visitors => config.database.reserved_connections.min(pool_size / 2),
@@ -314,7 +314,7 @@ impl Brand {
     /// Why the database cannot serve the brand, or `None`.
     async fn find_problem(&self) -> Result<Option<String>> {
         let client = self.pool.get().await.map_err(|error| postgres::pool_error(&self.config.database, error))?;
-        if let Some(problem) = postgres::find_problem(&client, self.name()).await? {
+        if let Some(problem) = postgres::find_problem(&client, &self.config.database, self.name()).await? {
             return Ok(Some(problem));
         }
         let pending = migrations::pending(&client).await?;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs missing Debian packages of the development environment.
 #
-#   tests/env/packages.sh [rust|postgresql|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool|nginx|wrk|h2load|slowhttptest|testssl|python3|lxml|venv|debootstrap|dpkg-dev]…
+#   tests/env/packages.sh [rust|postgresql|pgbouncer|redis|openssl|cc|ca|curl|ss|shellcheck|chromium|node|certutil|emoji|systemd|promtool|nginx|wrk|h2load|slowhttptest|testssl|python3|lxml|venv|debootstrap|dpkg-dev]…
 #
 # As root it runs apt itself, else through sudo. When nothing is missing it runs neither and takes a few milliseconds.
 #
@@ -29,6 +29,7 @@ present() {
     postgresql)
       [[ -x /usr/lib/postgresql/$PG_VERSION/bin/postgres && -x /usr/lib/postgresql/$PG_VERSION/bin/psql ]]
       ;;
+    pgbouncer) command -v pgbouncer >/dev/null ;;
     redis) command -v redis-server >/dev/null && command -v redis-cli >/dev/null ;;
     openssl) command -v openssl >/dev/null ;;
     cc) command -v cc >/dev/null && [[ -e /usr/include/stdio.h ]] ;;
@@ -60,6 +61,7 @@ present() {
 packages_of() {
   case $1 in
     postgresql) printf 'postgresql-%s\n' "$PG_VERSION" ;;
+    pgbouncer) printf '%s\n' pgbouncer ;;
     redis) printf '%s\n' redis-server redis-tools ;;
     openssl) printf '%s\n' openssl ;;
     cc) printf '%s\n' gcc libc6-dev make ;;
@@ -142,7 +144,7 @@ install_as_root() {
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
   local service new_services=()
-  for service in redis-server nginx prometheus; do
+  for service in redis-server pgbouncer nginx prometheus; do
     if [[ " ${packages[*]} " == *" $service"[\ -]* && ! -e /lib/systemd/system/$service.service ]]; then
       new_services+=("$service")
     fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts and stops a private PostgreSQL and Redis for development and tests.
 #
-#   services.sh start DIR [pg|redis|all] [--fast] [--owner PID [--discard]]
+#   services.sh start DIR [pg|redis|all] [--fast] [--tcp PORT] [--owner PID [--discard]]
 #   services.sh stop DIR [pg|redis|all]
 #   services.sh discard DIR
 #
@@ -9,7 +9,7 @@
 # REDIS_URL); it is idempotent. `stop` keeps the data, `discard` removes everything that this script created. --fast trades
 # durability for speed. With --owner the servers stop when that process exits; with --discard their data is removed then.
 #
-# Both servers listen on unix sockets only. PostgreSQL refuses root: as root it runs as `postgres`, with its data in
+# Both servers listen on unix sockets only; with --tcp PORT, PostgreSQL also on that port of 127.0.0.1. PostgreSQL refuses root: as root it runs as `postgres`, with its data in
 # DIR/pg if that user can reach it, else in a directory under /var/tmp (named in DIR/pg.path).
 #
 # It never touches a server that it did not start for this DIR: before a signal is sent, the process is recognised by its command
@@ -18,7 +18,7 @@
 set -euo pipefail
 
 readonly PG_BIN=/usr/lib/postgresql/15/bin
-readonly PG_PORT=5432
+PG_PORT=5432
 readonly PG_MAJOR=15
 readonly START_TIMEOUT_SECONDS=30
 readonly STOP_TIMEOUT_SECONDS=30
@@ -197,7 +197,7 @@ clear_stale_locks() {
 
 spawn_postgres() {
   local settings=(
-    listen_addresses= unix_socket_directories="$sockets/pg" port="$PG_PORT"
+    listen_addresses="$tcp_address" unix_socket_directories="$sockets/pg" port="$PG_PORT"
     max_connections=200 shared_buffers=256MB max_wal_size=2GB timezone=UTC log_timezone=UTC
     logging_collector=off log_destination=stderr log_line_prefix='%m [%p] %q%u@%d '
   )
@@ -461,12 +461,17 @@ fi
 (($# >= 2)) || usage
 dir=$2
 shift 2
-what=all fast=no owner='' discard_after=no
+what=all fast=no owner='' discard_after=no tcp_address=''
 while (($#)); do
   case $1 in
     pg | redis | all) what=$1 ;;
     --fast) fast=yes ;;
     --discard) discard_after=yes ;;
+    --tcp)
+      tcp_address=127.0.0.1 PG_PORT=${2:-}
+      [[ $PG_PORT =~ ^[0-9]+$ ]] || usage
+      shift
+      ;;
     --owner)
       owner=${2:-}
       [[ $owner =~ ^[0-9]+$ ]] || usage

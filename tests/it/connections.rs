@@ -13,7 +13,7 @@ fn pool_of_one() -> (Site, Pool) {
     let site = Site::new(&["dexar"]);
     let credentials = site.directory.path().join("credentials");
     let config = config::load_file(&site.brand_path("dexar"), Some(&credentials)).expect("a valid file");
-    let pool = postgres::pool(&config.database, 1, Purpose::Work);
+    let pool = postgres::pool(&config.database, 1, Purpose::Work).expect("no certificates");
     (site, pool)
 }
 

@@ -145,7 +145,7 @@ async fn an_email_is_queued_in_the_callers_transaction() {
     let site = Site::new(&["dexar"]);
     let credentials = site.directory.path().join("credentials");
     let config = config::load_file(&site.brand_path("dexar"), Some(&credentials)).expect("a valid file");
-    let pool = postgres::pool(&config.database, 2, Purpose::Work);
+    let pool = postgres::pool(&config.database, 2, Purpose::Work).expect("no certificates");
     let connection =
         async || Connection::new(pool.get().await.expect("a connection"), std::time::Duration::from_secs(20), None);
     let draft = EmailDraft {

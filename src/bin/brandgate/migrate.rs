@@ -2,9 +2,8 @@
 
 use std::str::FromStr;
 
-use brandgate::config::{BrandConfig, LoadedBrands};
+use brandgate::config::{BrandConfig, DatabaseUrl, DatabaseUrlError, LoadedBrands};
 use brandgate::platform::migrations::MigrationReport;
-use brandgate::platform::postgres::Role;
 use brandgate::platform::{migrations, postgres};
 
 use super::output::{complain, say};
@@ -58,15 +57,18 @@ pub(crate) async fn run(loaded: LoadedBrands, arguments: MigrateArguments) -> Re
 /// Creates roles and schemas as an administrator.
 async fn prepare(brands: &[BrandConfig], admin_url: &str) -> Result<(), String> {
     let expected = "--admin-url: expected postgresql://user@host:port/database, or ?host=/run/postgresql for a socket";
-    let url = tokio_postgres::Config::from_str(admin_url).map_err(|_| expected.to_owned())?;
+    let url = DatabaseUrl::from_str(admin_url).map_err(|error| match error {
+        DatabaseUrlError::Form => expected.to_owned(),
+        DatabaseUrlError::Tls(problem) => format!("--admin-url: {problem}"),
+    })?;
     for brand in brands {
-        let (own, admins) = (brand.database.postgres.get_dbname(), url.get_dbname());
+        let (own, admins) = (brand.database.postgres.get_dbname(), url.postgres.get_dbname());
         if own != admins {
             let [own, admins] = [own, admins].map(|name| name.unwrap_or("?").to_owned());
             return Err(format!("--admin-url names the database {admins}, but {} uses {own}", brand.name));
         }
     }
-    let mut admin = postgres::connect_with(&url, Role::Administrator).await.map_err(|error| error.to_string())?;
+    let mut admin = postgres::connect_as_administrator(&url).await.map_err(|error| error.to_string())?;
     for brand in brands {
         migrations::prepare(&mut admin, brand).await.map_err(|e| format!("{}: {e}", brand.name))?;
     }

@@ -123,7 +123,7 @@ pub async fn run(
     report: &mut ImportReport,
 ) -> Result<ImportSummary> {
     let mut client = postgres::connect(&brand.database).await?;
-    if let Some(problem) = postgres::find_problem(&client, &brand.name).await? {
+    if let Some(problem) = postgres::find_problem(&client, &brand.database, &brand.name).await? {
         return Err(Error::internal(problem));
     }
     let started_at = Instant::now();

@@ -64,6 +64,21 @@ impl Services {
         Services::start(name, &[])
     }
 
+    /// A set of servers for one test, whose PostgreSQL also listens on a port of 127.0.0.1, and rejects all who come from there.
+    pub(crate) fn with_tcp(name: &str) -> Arc<Services> {
+        let port: &'static str = super::brand_file::free_port().to_string().leak();
+        Services::start(name, vec!["--fast", "--tcp", port].leak())
+    }
+
+    /// Where PostgreSQL keeps its data and configuration.
+    pub(crate) fn postgres_data(&self) -> &Path {
+        Path::new(self.setting("PG_DATA"))
+    }
+
+    pub(crate) fn postgres_port(&self) -> &str {
+        self.setting("PG_PORT")
+    }
+
     fn start(name: &str, options: &'static [&'static str]) -> Arc<Services> {
         let directory = run_directory().join(name);
         let place = directory.to_str().expect("UTF-8").to_owned();
