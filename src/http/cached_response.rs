@@ -23,6 +23,8 @@ pub struct CachedResponse {
     pub item_ids: Box<[i64]>,
     /// The pattern of its route, for metrics and logs.
     pub route: &'static str,
+    /// Whether it is not cached, because it will be another one soon.
+    pub is_provisional: bool,
     json: Bytes,
     language: Language,
     representations: [Representation; 4],
@@ -47,7 +49,7 @@ impl CachedResponse {
             etag: coding.etag(&hash),
             encoded: OnceLock::new(),
         });
-        CachedResponse { item_ids: item_ids.into(), route, json, language, representations }
+        CachedResponse { item_ids: item_ids.into(), route, is_provisional: false, json, language, representations }
     }
 
     /// The uncompressed body.

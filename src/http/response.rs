@@ -28,6 +28,8 @@ enum Caching {
     Catalogue {
         language: Language,
         item_ids: Vec<i64>,
+        /// Whether it will be another one soon, without a change of the catalogue.
+        is_provisional: bool,
     },
 }
 
@@ -51,8 +53,11 @@ impl ApiResponse {
     }
 
     /// 200 with a JSON list of serialised values, `no-store`.
-    pub fn json_list<'a>(values: impl Iterator<Item = &'a Bytes>) -> ApiResponse {
-        let mut body = vec![b'['];
+    pub fn json_list<'a>(values: impl Iterator<Item = &'a Bytes> + Clone) -> ApiResponse {
+        // What clients leave unread is accounted for by its length, so its buffer has no room to spare.
+        let length = values.clone().map(|value| value.len() + 1).sum::<usize>().max(1) + 1;
+        let mut body = Vec::with_capacity(length);
+        body.push(b'[');
         for (index, value) in values.enumerate() {
             if index > 0 {
                 body.push(b',');
@@ -71,7 +76,18 @@ impl ApiResponse {
 
     /// 200 with JSON of the catalogue in this language that shows these items, the same for every client.
     pub fn catalogue(value: &impl Serialize, language: Language, item_ids: Vec<i64>) -> Result<ApiResponse> {
-        Ok(ApiResponse { caching: Caching::Catalogue { language, item_ids }, ..ApiResponse::json(value)? })
+        Ok(ApiResponse {
+            caching: Caching::Catalogue { language, item_ids, is_provisional: false },
+            ..ApiResponse::json(value)?
+        })
+    }
+
+    /// Keeps a response of the catalogue out of the cache if it will be another one soon, without a change of the catalogue.
+    pub fn provisional_if(mut self, value: bool) -> ApiResponse {
+        if let Caching::Catalogue { is_provisional, .. } = &mut self.caching {
+            *is_provisional = value;
+        }
+        self
     }
 
     /// The response in the form in which it is cached.
@@ -80,7 +96,11 @@ impl ApiResponse {
     /// It was not made by [`ApiResponse::catalogue`], although its route is cached.
     pub fn into_cached(self, route: &'static str) -> Result<CachedResponse> {
         match self.caching {
-            Caching::Catalogue { language, item_ids } => Ok(CachedResponse::new(self.body, language, item_ids, route)),
+            Caching::Catalogue { language, item_ids, is_provisional } => {
+                let mut response = CachedResponse::new(self.body, language, item_ids, route);
+                response.is_provisional = is_provisional;
+                Ok(response)
+            }
             Caching::NoStore => Err(Error::internal("a cached route returned a response that must not be cached")),
         }
     }
@@ -177,7 +197,7 @@ impl ApiResponse {
     /// Adds caching, content coding and the headers that every response has.
     pub fn finish(self, request: &ResponseHeaders<'_>) -> Response<Full<Bytes>> {
         let ApiResponse { status, mut body, caching, mut headers, .. } = self;
-        if let Caching::Catalogue { language, item_ids } = caching {
+        if let Caching::Catalogue { language, item_ids, .. } = caching {
             return CachedResponse::new(body, language, item_ids, "").respond(request, false);
         }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -74,8 +74,10 @@ pub(crate) async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<
     let query = super::check_query(req.query("search")?)?;
     let parameters = ListParameters::read(&req, cx.region.as_deref())?.with_category(&req)?;
     let (exact, with_facets) = (flag(&req, "exact")?, flag(&req, "facets")?);
+    let version = cx.brand.cache.version();
     let hits = super::find(&cx, query, &parameters, exact, with_facets, page).await?;
     let found = hits.found.as_ref();
+    let is_provisional = found.is_none_or(|found| found.index.version < version);
     let categories = found.map(|found| links(&found.index.snapshot.categories, &found.categories, cx.language));
     let facets = found.filter(|_| with_facets).map(|found| facets(&found.index.snapshot, &found.facets, cx.language));
     let found = SearchPage {
@@ -87,7 +89,7 @@ pub(crate) async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<
         categories: categories.unwrap_or_default(),
         facets,
     };
-    ApiResponse::catalogue(&found, hits.language, vec![ANY_ITEM])
+    Ok(ApiResponse::catalogue(&found, hits.language, vec![ANY_ITEM])?.provisional_if(is_provisional))
 }
 
 /// `GET /suggest?search=…&count=8`: completed queries, categories and items for a half-typed query.
@@ -95,13 +97,15 @@ pub(crate) async fn suggest(cx: RequestContext, req: ApiRequest) -> Result<ApiRe
     const DEFAULT_COUNT: i64 = 8;
     let count = usize::try_from(req.count(DEFAULT_COUNT)?).or_internal()?;
     let query = super::check_query(req.query("search")?)?;
+    let version = cx.brand.cache.version();
     let suggestions = super::suggest(&cx, query, count).await?;
     let list = SuggestionList {
         queries: suggestions.queries,
         categories: links(&suggestions.index.snapshot.categories, &suggestions.categories, cx.language),
         items: suggestions.items.iter().map(Item::summary).collect(),
     };
-    ApiResponse::catalogue(&list, suggestions.language, vec![ANY_ITEM])
+    let is_provisional = suggestions.index.version < version;
+    Ok(ApiResponse::catalogue(&list, suggestions.language, vec![ANY_ITEM])?.provisional_if(is_provisional))
 }
 
 /// `GET /category/{id}?count=50&skip=0`: items of a category and its descendants.
@@ -113,16 +117,19 @@ pub(crate) async fn category_items(cx: RequestContext, req: ApiRequest) -> Resul
         let item_ids = items.iter().map(|item| item.item_id).collect();
         return ApiResponse::catalogue(&items, language, item_ids);
     }
-    let (items, language) = super::category_items(&cx, req.param("id"), &parameters, page).await?;
-    ApiResponse::catalogue(&items, language, vec![ANY_ITEM])
+    let version = cx.brand.cache.version();
+    let (items, language, index) = super::category_items(&cx, req.param("id"), &parameters, page).await?;
+    Ok(ApiResponse::catalogue(&items, language, vec![ANY_ITEM])?.provisional_if(index.version < version))
 }
 
 /// `GET /category/{id}/facets`: how many items of a category each of its categories and tags has, and their prices.
 pub(crate) async fn category_facets(cx: RequestContext, req: ApiRequest) -> Result<ApiResponse> {
     let parameters = ListParameters::read(&req, cx.region.as_deref())?;
+    let version = cx.brand.cache.version();
     let found = super::category_facets(&cx, req.param("id"), &parameters).await?;
     let facets = facets(&found.index.snapshot, &found.facets, cx.language);
-    ApiResponse::catalogue(&facets, Language::Ru, vec![ANY_ITEM])
+    let is_provisional = found.index.version < version;
+    Ok(ApiResponse::catalogue(&facets, Language::Ru, vec![ANY_ITEM])?.provisional_if(is_provisional))
 }
 
 fn links<'c>(categories: &'c Categories, positions: &[u32], language: Language) -> Vec<CategoryLink<'c>> {

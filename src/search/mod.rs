@@ -95,7 +95,7 @@ pub(crate) async fn find(
 ) -> Result<Hits> {
     let index = match live::current_index(&cx.brand).await {
         Some(index) => index,
-        None if parameters.is_plain() => return find_in_database(cx, query, page).await,
+        None if parameters.is_plain() && !with_facets => return find_in_database(cx, query, page).await,
         None => live::ready_index(&cx.brand).await?,
     };
     let snapshot = &index.snapshot;
@@ -157,7 +157,7 @@ async fn find_in_database(cx: &RequestContext, query: &str, page: Page) -> Resul
     Ok(Hits { items, total, language, corrected: None, found: None })
 }
 
-/// The items of a category and of those below it, sorted or filtered.
+/// The items of a category and of those below it, sorted or filtered, and the index that chose them.
 ///
 /// # Errors
 /// 404 for a category that does not exist or is hidden.
@@ -166,10 +166,11 @@ pub(crate) async fn category_items(
     key: &str,
     parameters: &ListParameters,
     page: Page,
-) -> Result<(Vec<Item>, Language)> {
+) -> Result<(Vec<Item>, Language, Arc<PublishedIndex>)> {
     let index = live::ready_index(&cx.brand).await?;
     let matches = items_of_category(&index.snapshot, key, parameters)?;
-    load_page(cx, &index.snapshot, matches, parameters.sort, page).await
+    let (items, language) = load_page(cx, &index.snapshot, matches, parameters.sort, page).await?;
+    Ok((items, language, index))
 }
 
 /// The facets of the items of a category, filtered.

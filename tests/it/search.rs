@@ -43,6 +43,20 @@ async fn await_index(client: &Client) {
 }
 
 #[tokio::test]
+async fn what_the_database_found_before_the_index_was_built_is_not_kept() {
+    let mut site = Site::new(&["dexar"]);
+    site.import_text("dexar", "shop.jsonl", SHOP, &[]).success();
+    site.change_brand("dexar", |brand| brand.more = "[search]\ncatch_up_ms = 1\nfirst_build_ms = 0".to_owned());
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    eventually_async("the index corrects the query", 30, async || {
+        let found = client.json(&path("/searchitems", "чайнк", "")).await;
+        (found["corrected"] == "чайник").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn queries_are_read_as_they_were_meant() {
     let (_site, gateway) = shop();
     let client = gateway.client("dexar");

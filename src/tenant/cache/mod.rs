@@ -228,7 +228,7 @@ impl Cache {
         }
     }
 
-    /// The response of `fetch`, which is cached under `key`. Concurrent calls for one key share one `fetch`.
+    /// The response of `fetch`, which is cached under `key` unless it is provisional. Concurrent calls for one key share one `fetch`.
     ///
     /// # Errors
     /// Those of `fetch`, for all calls that shared it.
@@ -238,7 +238,7 @@ impl Cache {
         fetch: impl Future<Output = Result<CachedResponse>>,
     ) -> Result<Arc<CachedResponse>> {
         let fetched = self.flights.join(key, &self.changes, fetch).await?;
-        if let Some(version) = fetched.version {
+        if let Some(version) = fetched.version.filter(|_| !fetched.response.is_provisional) {
             self.insert(key, &fetched.response, version);
         }
         Ok(fetched.response)

@@ -41,7 +41,7 @@ pub(crate) struct BrandFile {
     pub mail: String,
     /// The section `[bank]`.
     pub bank: String,
-    /// Additional sections.
+    /// Additional sections; `[search]` replaces the default one.
     pub more: String,
 }
 
@@ -94,12 +94,13 @@ impl BrandFile {
         } = self;
         let (certificate, key) = (self.certificate.display(), self.key.display());
         let storefront = &origins[0];
+        let search = if more.contains("[search]") { "" } else { SEARCH_BY_INDEX };
         format!(
             "name = \"{name}\"\ntitle = \"Shop {name}\"\nlisten = [\"127.0.0.1:{port}\"]\n\
              public_url = \"{public_url}\"\nstorefront_url = \"{storefront}\"\norigins = {origins:?}\n\n\
              [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n{tls}\n\
              [database]\nurl = \"{database_url}\"\npassword = \"{name}.database-password\"\n{LONG_TIMEOUTS}{pool}\n\
-             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{SEARCH_BY_INDEX}\n{telegram}\n{bank}\n{mail}\n{more}\n"
+             [redis]\nurl = \"{redis_url}\"\n\n[limits]\n{limits}\n\n[timeouts]\n{timeouts}\n\n{search}\n{telegram}\n{bank}\n{mail}\n{more}\n"
         )
     }
 }
