@@ -124,6 +124,10 @@ impl BrandConfig {
 pub struct UnavailableConfig {
     pub tls: TlsConfig,
     pub proxy_protocol: ProxyProtocol,
+    /// The origins whose pages may read the response.
+    pub origins: Vec<String>,
+    /// Whether the public URL is local to this machine.
+    pub is_local: bool,
 }
 
 /// A brand whose file has problems.
@@ -146,7 +150,12 @@ pub struct LoadedBrands {
 
 impl From<&BrandConfig> for UnavailableConfig {
     fn from(brand: &BrandConfig) -> UnavailableConfig {
-        UnavailableConfig { tls: brand.tls.clone(), proxy_protocol: brand.proxy_protocol.clone() }
+        UnavailableConfig {
+            tls: brand.tls.clone(),
+            proxy_protocol: brand.proxy_protocol.clone(),
+            origins: brand.origins.clone(),
+            is_local: brand.is_local(),
+        }
     }
 }
 

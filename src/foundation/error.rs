@@ -51,9 +51,9 @@ pub enum Kind {
     Overloaded {
         retry_after_s: u32,
     },
-    /// A dependency or the request itself exceeded its deadline.
+    /// A dependency or the handler exceeded its deadline.
     Timeout,
-    /// The body did not arrive within the deadline.
+    /// The client did not send the body within the deadline.
     BodyTimeout,
 }
 

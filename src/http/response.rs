@@ -235,7 +235,8 @@ fn status_of(kind: &Kind) -> StatusCode {
         Kind::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Kind::Unavailable { .. } | Kind::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Kind::Timeout | Kind::BodyTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+        Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 

@@ -40,6 +40,9 @@ struct CategoryLink<'f> {
     name: &'f str,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
+    /// Of the name.
+    #[serde(skip)]
+    language: Language,
 }
 
 #[derive(Serialize)]
@@ -90,7 +93,9 @@ pub(crate) async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<
         categories: categories.unwrap_or_default(),
         facets,
     };
-    response(&found, hits.language, index, version)
+    let links = found.categories.iter().chain(found.facets.iter().flat_map(|facets| &facets.categories));
+    let language = used_language(hits.language, links);
+    response(&found, language, index, version)
 }
 
 /// `GET /suggest?search=…&count=8`: completed queries, categories and items for a half-typed query.
@@ -105,7 +110,8 @@ pub(crate) async fn suggest(cx: RequestContext, req: ApiRequest) -> Result<ApiRe
         categories: links(&suggestions.index.snapshot.categories, &suggestions.categories, cx.language),
         items: suggestions.items.iter().map(Item::summary).collect(),
     };
-    response(&list, suggestions.language, Some(&suggestions.index), version)
+    let language = used_language(suggestions.language, &list.categories);
+    response(&list, language, Some(&suggestions.index), version)
 }
 
 /// `GET /category/{id}?count=50&skip=0`: items of a category and its descendants.
@@ -128,7 +134,8 @@ pub(crate) async fn category_facets(cx: RequestContext, req: ApiRequest) -> Resu
     let version = cx.brand.cache.version();
     let found = super::category_facets(&cx, req.param("id"), &parameters).await?;
     let facets = facets(&found.index.snapshot, &found.facets, cx.language);
-    response(&facets, Language::Ru, Some(&found.index), version)
+    let language = used_language(Language::Ru, &facets.categories);
+    response(&facets, language, Some(&found.index), version)
 }
 
 /// The response to a request that began at `version`. It is provisional without an index, and with an older one: that a newer index
@@ -149,7 +156,14 @@ fn links<'c>(categories: &'c Categories, positions: &[u32], language: Language) 
 
 fn link(categories: &Categories, position: u32, language: Language, count: Option<u32>) -> CategoryLink<'_> {
     let entry = categories.get(position);
-    CategoryLink { id: &entry.id, category_id: entry.category_id, name: entry.name(language).0, count }
+    let (name, language) = entry.name(language);
+    CategoryLink { id: &entry.id, category_id: entry.category_id, name, count, language }
+}
+
+/// The requested language if the items or any of these categories used it.
+fn used_language<'c>(of_items: Language, categories: impl IntoIterator<Item = &'c CategoryLink<'c>>) -> Language {
+    let mut languages = std::iter::once(of_items).chain(categories.into_iter().map(|link| link.language));
+    languages.find(|language| *language != Language::Ru).unwrap_or(Language::Ru)
 }
 
 fn facets<'s>(snapshot: &'s IndexSnapshot, counts: &FacetCounts, language: Language) -> Facets<'s> {

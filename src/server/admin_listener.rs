@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -42,7 +42,11 @@ pub async fn serve(listener: TcpListener, brands: SharedBrands) {
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
                 let brands = brands.clone();
-                async move { Ok::<_, Infallible>(handle(&request, &brands.load_full()).await) }
+                async move {
+                    let mut response = handle(&request, &brands.load_full()).await;
+                    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                    Ok::<_, Infallible>(response)
+                }
             });
             let result = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -58,7 +62,10 @@ pub async fn serve(listener: TcpListener, brands: SharedBrands) {
 
 async fn handle(request: &Request<Incoming>, brands: &Brands) -> Response<Full<Bytes>> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
-        return respond(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "This path answers only to GET, HEAD." }));
+        let body = json!({ "error": "This path answers only to GET, HEAD." });
+        let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, &body);
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
     }
     match request.uri().path() {
         "/healthz" => respond(StatusCode::OK, &json!({ "alive": true })),

@@ -50,7 +50,7 @@ pub(super) fn admit<'r>(
         Ok(RouteMatch::Options(allow)) => Admission { route: "", result: Ok(Admitted::Options(allow)) },
         Ok(RouteMatch::Handler(route)) => {
             let context = RequestContext::new(brand.clone(), &parts.headers, client);
-            Admission { route: route.pattern, result: context.map(|context| Admitted::Handler(route, context)) }
+            Admission { route: route.pattern, result: Ok(Admitted::Handler(route, context)) }
         }
         Err(error) => Admission { route: "", result: Err(error) },
     }

@@ -257,9 +257,9 @@ impl Call<'_> {
     }
 }
 
-/// 504 for a client that takes too long to send its body.
+/// 408 for a client that takes too long to send its body.
 fn body_timeout() -> Error {
-    Error::new(Kind::BodyTimeout, "timeout", "This took too long; please try again.")
+    Error::new(Kind::BodyTimeout, "body_timeout", "The body did not arrive in time; please send it again.")
 }
 
 /// 500 for a handler that panicked.

@@ -141,7 +141,7 @@ impl BrandService {
         if !is_read || admission::check_head(parts, &self.brand.config.limits).is_err() {
             return None;
         }
-        let (region, language) = context::from_headers(&parts.headers).ok()?;
+        let (region, language) = context::from_headers(&parts.headers);
         Some(cache::key(language, region, parts.uri.path_and_query()?.as_str()))
     }
 

@@ -13,12 +13,10 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ipnet::IpNet;
-use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -27,6 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::UnavailableConfig;
 use crate::foundation::clock::Clock;
+use crate::foundation::error::{Error, Kind};
+use crate::http::cors::{self, Origin};
+use crate::http::request_id;
+use crate::http::response::ApiResponse;
+use crate::http::response_headers::ResponseHeaders;
 use crate::server::shutdown::Shutdown;
 use crate::server::{proxy_protocol, tls};
 
@@ -59,6 +62,8 @@ pub struct UnavailableListener {
 struct Endpoint {
     tls: TlsAcceptor,
     trusted_proxies: Vec<IpNet>,
+    origins: Vec<String>,
+    hsts: bool,
 }
 
 impl UnavailableListener {
@@ -98,8 +103,12 @@ impl UnavailableListener {
     pub fn configure(&self, config: Option<&UnavailableConfig>) {
         let endpoint = config.and_then(|config| {
             let identity = tls::load(&config.tls, &self.brand, &Clock::default()).ok()?;
-            let trusted_proxies = config.proxy_protocol.trusted.clone();
-            Some(Arc::new(Endpoint { tls: TlsAcceptor::from(identity.config), trusted_proxies }))
+            Some(Arc::new(Endpoint {
+                tls: TlsAcceptor::from(identity.config),
+                trusted_proxies: config.proxy_protocol.trusted.clone(),
+                origins: config.origins.clone(),
+                hsts: !config.is_local,
+            }))
         });
         self.endpoint.store(endpoint);
     }
@@ -129,20 +138,24 @@ async fn accept(brand: &str, socket: &TcpListener, endpoint: &ArcSwapOption<Endp
         if let (Some(endpoint), Ok(permit)) = (endpoint.load_full(), permits.clone().try_acquire_owned()) {
             tokio::spawn(async move {
                 // On timeout the client has had its response, or did not want it.
-                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, serve(stream, peer, &endpoint)).await;
+                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, serve(stream, peer, endpoint)).await;
                 drop(permit);
             });
         }
     }
 }
 
-async fn serve(mut stream: TcpStream, peer: SocketAddr, endpoint: &Endpoint) {
+async fn serve(mut stream: TcpStream, peer: SocketAddr, endpoint: Arc<Endpoint>) {
     if proxy_protocol::client_address(&mut stream, peer, &endpoint.trusted_proxies).await.is_err() {
         return;
     }
     let Ok(stream) = endpoint.tls.accept(stream).await else { return };
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let (io, service) = (TokioIo::new(stream), service_fn(refuse));
+    let service = service_fn(move |request| {
+        let endpoint = endpoint.clone();
+        async move { Ok::<_, Infallible>(refuse(request, &endpoint).await) }
+    });
+    let io = TokioIo::new(stream);
     let ended = match is_http2 {
         true => {
             hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -173,16 +186,25 @@ async fn discard(mut body: Incoming) {
     }
 }
 
-async fn refuse(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    discard(request.into_body()).await;
-    let body =
-        json!({ "error": "The shop is unavailable right now; please try again in a moment.", "code": "unavailable" });
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
-    Ok(response)
+/// 503 to every request but a preflight, so that a page of the storefront can read the response.
+async fn refuse(request: Request<Incoming>, endpoint: &Endpoint) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    discard(body).await;
+    let origin = Origin::from_headers(&parts.headers, &endpoint.origins, "");
+    let headers = ResponseHeaders {
+        method: &parts.method,
+        headers: &parts.headers,
+        origin: &origin,
+        request_id: &request_id::from_headers(&parts.headers),
+        hsts: endpoint.hsts,
+    };
+    if cors::is_preflight(&parts) {
+        let mut response = ApiResponse::no_content().finish(&headers);
+        origin.allow_preflight(response.headers_mut());
+        return response;
+    }
+    let unavailable = Kind::Unavailable { retry_after_s: RETRY_AFTER_S };
+    let error =
+        Error::new(unavailable, "unavailable", "The shop is unavailable right now; please try again in a moment.");
+    ApiResponse::from(error).finish(&headers)
 }

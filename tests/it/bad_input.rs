@@ -196,19 +196,12 @@ async fn unusual_ids_are_unknown_or_malformed_but_no_server_error() {
 }
 
 #[tokio::test]
-async fn non_ascii_region_is_400_and_unknown_region_is_empty() {
+async fn unknown_region_leaves_what_is_available_everywhere() {
     let client = demo_shops().gateway.client("dexar");
     let everywhere = client.send(request("/category").region("atlantis")).await.ok_json();
-    for path in ["/category", "/category/999", "/item/1013", "/searchitems?search=fruit", "/randomitems"] {
-        for region in ["Москва", "\u{e9}", "mos\u{fe}cow"] {
-            assert_eq!(
-                client.send(request(path).region(region)).await.error_code(400),
-                "bad_region",
-                "{path} {region}"
-            );
-        }
-    }
-    for region in ["MOSCOW", "moscow,spb", "'; drop table region; --", "*", "%6d%6f"] {
+    let regions =
+        ["MOSCOW", "moscow,spb", "'; drop table region; --", "*", "%6d%6f", "Москва", "\u{e9}", "mos\u{fe}cow"];
+    for region in regions {
         assert_eq!(client.send(request("/category").region(region)).await.ok_json(), everywhere, "{region}");
     }
     let all = client.json("/category").await;

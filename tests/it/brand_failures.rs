@@ -303,10 +303,25 @@ async fn clients_of_a_failed_brand_do_not_wait() {
         for response in [client.get("/category").await, client.send(upload).await] {
             assert_eq!(response.error_code(503), "unavailable");
             assert_eq!(
-                (response.header("retry-after"), response.header("cache-control")),
-                (Some("5"), Some("no-store"))
+                (response.header("retry-after"), response.header("cache-control"), response.header("vary")),
+                (Some("5"), Some("no-store"), Some("Origin"))
             );
         }
+        // A page of the storefront reads it, with the id that the log of its front end names; no other page does.
+        let read = |origin: &'static str| request("/category").origin(origin).header("x-request-id", "page-7");
+        let response = client.send(read("https://novo.market")).await;
+        assert_eq!(
+            ["access-control-allow-origin", "access-control-allow-credentials", "x-request-id"]
+                .map(|name| response.header(name)),
+            [Some("https://novo.market"), Some("true"), Some("page-7")]
+        );
+        assert_eq!(client.send(read("https://dexarmarket.ru")).await.header("access-control-allow-origin"), None);
+        let preflight = request("/cart").method("OPTIONS").origin("https://novo.market");
+        let preflight = client.send(preflight.header("access-control-request-method", "PATCH")).await;
+        assert_eq!(
+            (preflight.status, preflight.header("access-control-allow-methods")),
+            (204, Some("GET, POST, PATCH, DELETE, OPTIONS"))
+        );
     }
 
     // Without a certificate the connection is closed at once.

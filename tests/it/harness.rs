@@ -27,7 +27,7 @@ pub(crate) use certificate_authority::{authority, issue_certificate};
 pub(crate) use client::{
     Client, TestRequest, TestResponse, connect_tls, connect_tls_from, request, send_raw, trusting_client_config,
 };
-pub(crate) use gateway::{Gateway, plain_http_get, plain_http_get_accepting};
+pub(crate) use gateway::{Gateway, plain_http, plain_http_get, plain_http_get_accepting};
 pub(crate) use golden::assert_golden;
 pub(crate) use machine_clock::MachineClock;
 pub(crate) use process::Process;

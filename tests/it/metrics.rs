@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{
-    Process, Site, eventually, free_port, plain_http_get, plain_http_get_accepting, request, trusting_client_config,
+    Process, Site, eventually, free_port, plain_http, plain_http_get, plain_http_get_accepting, request,
+    trusting_client_config,
 };
 
 /// The value of a time series, if it exists.
@@ -91,6 +92,25 @@ async fn metrics_come_in_the_format_that_the_scraper_accepts_and_start_at_zero()
         ] {
             assert_eq!(value(&text, &series), Some(0.0), "{series}\n{text}");
         }
+    }
+}
+
+#[tokio::test]
+async fn admin_listener_allows_reads_alone() {
+    let site = Site::new(&["dexar"]);
+    let gateway = site.start();
+    for (request, status, allow) in [
+        ("GET /healthz HTTP/1.1", 200, None),
+        ("HEAD /readyz HTTP/1.1", 200, None),
+        ("GET /metrics HTTP/1.1", 200, None),
+        ("GET /nowhere HTTP/1.1", 404, None),
+        ("POST /metrics HTTP/1.1", 405, Some("GET, HEAD")),
+        ("DELETE /healthz HTTP/1.1", 405, Some("GET, HEAD")),
+    ] {
+        let (head, _) = plain_http(gateway.admin_port(), request).expect("a response");
+        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {head}");
+        assert_eq!((header("allow"), header("x-content-type-options")), (allow, Some("nosniff")), "{request}: {head}");
     }
 }
 

@@ -204,7 +204,7 @@ pub(crate) fn codes_of_the_sources() -> BTreeMap<String, u16> {
         ("Kind::Unavailable{retry_after_s:2},\"", 503),
         ("Kind::Overloaded{retry_after_s:1},\"", 503),
         ("Kind::Timeout,\"", 504),
-        ("Kind::BodyTimeout,\"", 504),
+        ("Kind::BodyTimeout,\"", 408),
     ] {
         let found: Vec<&str> = code.split(call).skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(!found.is_empty(), "{call} was not found: is it written in another way now?");

@@ -132,7 +132,7 @@ async fn body_that_does_not_arrive_blames_no_dependency() {
     let gateway = site.start();
     let head = "POST /cart HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[";
     let response = send_raw(gateway.address("dexar"), head.as_bytes()).await;
-    assert!(response.starts_with("HTTP/1.1 504") && response.contains(r#""code":"timeout""#), "{response}");
+    assert!(response.starts_with("HTTP/1.1 408") && response.contains(r#""code":"body_timeout""#), "{response}");
     gateway.await_log(r#"route="/cart""#);
     assert!(!gateway.log().contains("request failed"), "{}", gateway.log());
 }

@@ -10,7 +10,7 @@ const SHOP: &str = r#"{"id":"moscow","city":"Москва","country":"Росси
 {"categoryID":1,"name":"Техника","parentID":0,"id":"cat_tech","translations":{"en":{"name":"Appliances"}}}
 {"categoryID":2,"name":"Чайники","parentID":1,"id":"sub_kettles"}
 {"categoryID":3,"name":"Наушники","parentID":1,"id":"sub_phones"}
-{"categoryID":4,"name":"Продукты","parentID":0,"id":"cat_food"}
+{"categoryID":4,"name":"Продукты","parentID":0,"id":"cat_food","translations":{"en":{"name":"Food"}}}
 {"itemID":21,"categoryID":2,"name":"Чайник электрический Bosch красный","price":3000,"discount":10,"quantity":5,"tags":["кухня","акция"],"rating":4}
 {"itemID":22,"categoryID":2,"name":"Чайник заварочный 1 л","price":900,"quantity":0,"tags":["кухня"],"rating":5}
 {"itemID":23,"categoryID":2,"name":"Чайник для плиты 2,5 л","price":1500,"quantity":9,"tags":["кухня"],"regions":["moscow"]}
@@ -190,6 +190,21 @@ async fn regions_and_languages_apply() {
     assert_eq!(facets["categories"][1]["name"], "Наушники", "not translated");
     let suggested = client.send(request(&path("/suggest", "науш", "")).language("en")).await.ok_json();
     assert_eq!(suggested["items"][0]["name"], "Sony headphones");
+    // English, if the name of an item or of a category is.
+    for (path, used) in [
+        (path("/searchitems", "молоко", ""), "ru"),
+        (path("/searchitems", "молоко", "&facets=true"), "en"),
+        (path("/searchitems", "чайник", "&facets=true"), "ru"),
+        (path("/searchitems", "техника", ""), "en"),
+        (path("/searchitems", "headphones", ""), "en"),
+        ("/category/cat_tech/facets".to_owned(), "ru"),
+        ("/category/cat_food/facets".to_owned(), "en"),
+        (path("/suggest", "appl", ""), "en"),
+        (path("/suggest", "чайн", ""), "ru"),
+    ] {
+        let response = client.send(request(&path).language("en")).await;
+        assert_eq!(response.header("content-language"), Some(used), "{path}: {}", response.ok_json());
+    }
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn no_request_is_read_after_connection_close() {
         let mut buffer = vec![0; 8192];
         let count = stream.read(&mut buffer).await.expect("open");
         let response = String::from_utf8_lossy(&buffer[..count]).to_lowercase();
-        assert!(response.starts_with("http/1.1 504") && response.contains("connection: close"), "{response}");
+        assert!(response.starts_with("http/1.1 408") && response.contains("connection: close"), "{response}");
         tokio::time::sleep(PAUSE).await;
         for _ in 0..3 {
             // The connection may be closed already.

@@ -135,9 +135,14 @@ pub(crate) fn plain_http_get(port: u16, path: &str) -> std::io::Result<(String, 
 
 /// The same with a value of `Accept`.
 pub(crate) fn plain_http_get_accepting(port: u16, path: &str, accept: &str) -> std::io::Result<(String, String)> {
+    plain_http(port, &format!("GET {path} HTTP/1.1\r\nAccept: {accept}"))
+}
+
+/// The head and the body of the response to a request without a body; `request` lacks `Host`.
+pub(crate) fn plain_http(port: u16, request: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "{request}\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
