@@ -9,6 +9,7 @@
 #   TORTURE_STATE       directory for gateway.pid, gateway.exits (one exit status a line) and gateway.log
 #   TORTURE_CGROUP      a cgroup (v1 memory or v2) to run in; empty: TORTURE_MEMORY bytes as RLIMIT_DATA
 #   TORTURE_MEMORY      the memory limit in bytes
+#   TORTURE_CPUS        the cores of the gateway, as taskset takes them
 
 set -euo pipefail
 
@@ -41,7 +42,7 @@ start() {
     else
       limit=(prlimit "--data=$TORTURE_MEMORY" --)
     fi
-    exec "${limit[@]}" setpriv --pdeathsig KILL -- "$TORTURE_BINARY" "$@"
+    exec "${limit[@]}" setpriv --pdeathsig KILL -- taskset -c "$TORTURE_CPUS" "$TORTURE_BINARY" "$@"
   ) >>"$TORTURE_STATE/gateway.log" 2>&1 &
   child=$!
   printf '%s\n' "$child" >"$TORTURE_STATE/gateway.pid.new"

@@ -92,8 +92,12 @@ VENV_BIN=$(realpath "$VENV/bin")
 _RJEM_MALLOC_CONF=$(sed -n 's/^Environment=_RJEM_MALLOC_CONF=//p' systemd/brandgate.service)
 [[ -n $_RJEM_MALLOC_CONF ]] || fail 'systemd/brandgate.service does not configure the allocator'
 export VENV_BIN _RJEM_MALLOC_CONF
+# The gateway has the first half of the cores, and attackers, clients, databases and nginx have the rest.
+cores=$(nproc) gateway_cpus=0 other_cpus=0
+if ((cores > 1)); then gateway_cpus=0-$((cores / 2 - 1)) other_cpus=$((cores / 2))-$((cores - 1)); fi
+export TORTURE_CPUS=$gateway_cpus
 # Not in the foreground, where bash would delay a trap until it has ended.
-tests/env/throwaway.sh "$work/bin" "$VENV/bin/python3" tests/torture/torture.py &
+taskset -c "$other_cpus" tests/env/throwaway.sh "$work/bin" "$VENV/bin/python3" tests/torture/torture.py &
 environment=$!
 status=0
 wait "$environment" || status=$?
