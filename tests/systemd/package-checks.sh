@@ -49,7 +49,9 @@ install_package 0.0.1-1
 [[ $(stat -c '%a %U' /etc/brandgate/credentials) == '700 root' ]] || fail 'wrong mode of /etc/brandgate/credentials'
 said=$(systemd-analyze verify /usr/lib/systemd/system/brandgate*.service brandgate@dexar.socket brandgate@novo.socket 2>&1 >/dev/null || true)
 [[ -z $said ]] || fail "systemd-analyze verify: $said"
-[[ -s /usr/share/doc/brandgate/operations.md ]] || fail 'operations.md is missing'
+for document in operations configuration import api; do
+  [[ -s /usr/share/doc/brandgate/$document.md ]] || fail "$document.md is missing"
+done
 grep -q 'BRANDS' <<<"$(man brandgate 2>/dev/null)" || fail 'the manual page is missing'
 bash -c 'source /usr/share/bash-completion/completions/brandgate && complete -p brandgate >/dev/null' || fail 'the bash completion is missing'
 ok 'installed: nothing runs; modes, units, manual page and completion are correct'
