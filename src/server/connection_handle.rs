@@ -12,7 +12,7 @@ use crate::server::connection_snapshot::Lifecycle;
 use crate::server::connection_state::ConnectionState;
 use crate::server::connection_timeouts::CLOSE_GRACE;
 
-/// A connection with more refusals because of unread responses is closed.
+/// A stalled connection with more refusals because of unread responses is closed.
 const TOLERATED_REFUSALS: u32 = 50;
 
 /// A connection without a complete first request is closed for others only when it is older: its client may be about to

@@ -9,8 +9,10 @@ mod database;
 mod directory;
 mod gateway;
 mod golden;
+mod localhost_name;
 pub(crate) mod login;
 mod machine_clock;
+mod preload;
 mod process;
 mod round_trip_proxy;
 mod sandbox;
@@ -29,6 +31,7 @@ pub(crate) use client::{
 };
 pub(crate) use gateway::{Gateway, plain_http, plain_http_get, plain_http_get_accepting};
 pub(crate) use golden::assert_golden;
+pub(crate) use localhost_name::LocalhostName;
 pub(crate) use machine_clock::MachineClock;
 pub(crate) use process::Process;
 pub(crate) use round_trip_proxy::RoundTripProxy;

@@ -126,6 +126,33 @@ async fn responses_that_nobody_reads_are_bounded_and_others_are_served() {
 }
 
 #[tokio::test]
+async fn client_that_reads_keeps_its_connection_however_many_requests_are_refused() {
+    const REQUESTS: u32 = 100;
+    let mut site = Site::new(&["dexar"]);
+    site.import_demo("dexar");
+    site.change_brand("dexar", |brand| brand.limits = "buffered_bytes_per_connection = 65536".to_owned());
+    let gateway = site.start();
+    let path = "/randomitems?count=200";
+    let mut stream = tls(gateway.address("dexar"), "h2").await;
+    stream.write_all(&request_bytes(path, REQUESTS)).await.expect("open");
+    stream.flush().await.expect("open");
+    let mut ended = 0;
+    let responses = async {
+        while ended < REQUESTS {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.expect("the connection stays open");
+            let (length, kind, flags) = (u32::from_be_bytes([0, head[0], head[1], head[2]]), head[3], head[4]);
+            stream.read_exact(&mut vec![0; length as usize]).await.expect("the connection stays open");
+            // DATA or HEADERS with END_STREAM.
+            ended += u32::from(kind <= 1 && flags & 1 == 1);
+            assert_ne!(kind, RST_STREAM);
+        }
+    };
+    tokio::time::timeout(TEST_TIMEOUT, responses).await.expect("every request is answered");
+    assert_eq!(refusals(&gateway, "bytes", "connection"), u64::from(REQUESTS), "a response is larger than the bound");
+}
+
+#[tokio::test]
 async fn bodies_that_never_arrive_take_no_request_from_others() {
     let mut site = Site::new(&["dexar", "novo"]);
     let _sandbox = Sandbox::start(&mut site);

@@ -51,6 +51,7 @@ mod mail_server;
 mod memory;
 mod metrics;
 mod migrations;
+mod name_changes;
 mod openapi;
 mod openapi_answers;
 mod openapi_errors;

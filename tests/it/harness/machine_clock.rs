@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::LazyLock;
 
-use super::directory::run_directory;
+use super::preload::compile;
 use super::site::Site;
 
 /// Adds the seconds in a shared file to `CLOCK_REALTIME`. The monotonic clock is left alone, as when an administrator or NTP steps the
@@ -38,14 +37,7 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
 }
 "#;
 
-static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
-    let (source, library) = (run_directory().join("clock.c"), run_directory().join("clock.so"));
-    std::fs::write(&source, SOURCE).expect("the run's directory is writable");
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl").output();
-    let compiled = compiled.expect("cc runs");
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-    library
-});
+static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| compile("clock", SOURCE));
 
 /// The clock of the machine on which the programs of a site run. Sites without one have the true time.
 pub(crate) struct MachineClock(File);

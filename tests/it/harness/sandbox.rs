@@ -19,7 +19,7 @@ use super::site::Site;
 /// A running sandbox.
 pub(crate) struct Sandbox {
     process: Process,
-    port: u16,
+    pub port: u16,
     /// The ports of SMTP with STARTTLS and of SMTP over implicit TLS.
     pub smtp: u16,
     pub smtps: u16,
