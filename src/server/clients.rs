@@ -111,14 +111,14 @@ impl ConnectionClient {
     /// Notes a read that was refused because of bytes that were not read yet, at this level. Refusals take memory, too: a
     /// stalled connection with many of its own in a row, or with a share of a network that is over its bound, is closed. A client
     /// that reads has only sent more requests at once than its share, and keeps its connection.
-    pub(super) fn bytes_refused(&self, level: Level) {
+    pub(super) fn bytes_refused(&self, level: Level, now: Instant) {
         let network_is_over = || self.account.parent().is_some_and(|network| network.is_over(Resource::Bytes));
         let is_too_much = match level {
             Level::Connection => self.handle.refused(),
             Level::Network => self.account.held(Resource::Bytes) > TOLERATED_BYTES && network_is_over(),
             Level::Brand => false,
         };
-        if is_too_much && self.handle.is_stalled(Instant::now()) {
+        if is_too_much && self.handle.is_stalled(now) {
             self.handle.abort();
         }
     }

@@ -198,7 +198,7 @@ impl BrandService {
                     // What a write has done cannot be undone, so its response is sent.
                     if outcome.lane == Lane::Read {
                         (response, code, _) = make(Err(client.overloaded(Resource::Bytes, level)));
-                        client.bytes_refused(level);
+                        client.bytes_refused(level, tokio::time::Instant::now());
                     }
                     let bytes = response.body().size_hint().lower() + RESPONSE_OVERHEAD_BYTES;
                     client.account.hold(Resource::Bytes, bytes)

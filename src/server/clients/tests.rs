@@ -182,6 +182,21 @@ fn stalled(clients: &Arc<Clients>, address: &str, bytes: u64) -> (ConnectionSlot
     (slot, body, held)
 }
 
+#[test]
+fn refusals_close_a_connection_that_has_stalled_and_no_other() {
+    for level in [Level::Connection, Level::Network] {
+        let clients = clients();
+        let (slot, ..) = &stalled(&clients, "192.0.2.1", 2 * TOLERATED_BYTES);
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(2));
+        (0..200).for_each(|_| slot.client.bytes_refused(level, now));
+        assert!(!slot.client.handle.is_aborted(), "its client may be about to read");
+        slot.client.bytes_refused(Level::Brand, later);
+        assert!(!slot.client.handle.is_aborted(), "the others of the brand hold as much");
+        slot.client.bytes_refused(level, later);
+        assert!(slot.client.handle.is_aborted());
+    }
+}
+
 #[tokio::test]
 async fn client_whose_network_is_at_its_bound_gets_what_the_largest_stalled_connection_holds() {
     let clients = clients();
