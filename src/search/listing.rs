@@ -92,24 +92,23 @@ pub(crate) fn all_items(snapshot: &IndexSnapshot, filters: &Filters) -> Vec<Matc
     for (segment, live) in (0_u32..).zip(&snapshot.segments) {
         for document in 0..u32::try_from(live.segment.len()).unwrap_or(u32::MAX) {
             if live.is_live(document) && resolved.pass(snapshot, segment, document) {
-                items.push(Match { segment, document, score: 0.0, missing: 0, is_name: false });
+                items.push(Match::without_score(segment, document));
             }
         }
     }
     items
 }
 
-/// The ids of a page of the matches in this order: without a sort by relevance, or in the order of the shop for a list without
-/// scores.
+/// A page of the matches in this order: without a sort by relevance, or in the order of the shop for a list without scores.
 pub(crate) fn page(
     snapshot: &IndexSnapshot,
     mut matches: Vec<Match>,
     sort: Option<Sort>,
     skip: usize,
     count: usize,
-) -> Vec<i64> {
+) -> Vec<Match> {
     let compare = |a: &Match, b: &Match| compare(snapshot, sort, a, b);
-    if skip >= matches.len() {
+    if skip >= matches.len() || count == 0 {
         return Vec::new();
     }
     let end = skip.saturating_add(count).min(matches.len());
@@ -118,7 +117,8 @@ pub(crate) fn page(
         matches.truncate(end);
     }
     matches.sort_unstable_by(compare);
-    matches[skip..end].iter().map(|found| item_id(snapshot, found)).collect()
+    matches.drain(..skip);
+    matches
 }
 
 pub(crate) fn item_id(snapshot: &IndexSnapshot, found: &Match) -> i64 {
@@ -157,7 +157,7 @@ pub(crate) struct FacetCounts {
     pub(crate) prices: Option<(i64, i64)>,
 }
 
-pub(crate) fn facets(snapshot: &IndexSnapshot, matches: &[Match]) -> FacetCounts {
+pub(crate) fn facets<'m>(snapshot: &IndexSnapshot, matches: impl Iterator<Item = &'m Match>) -> FacetCounts {
     let mut categories: HashMap<u32, u32> = HashMap::new();
     let mut tags: HashMap<u32, u32> = HashMap::new();
     let mut prices: Option<(i64, i64)> = None;

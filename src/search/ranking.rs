@@ -25,6 +25,13 @@ pub(crate) struct Match {
     pub(crate) is_name: bool,
 }
 
+impl Match {
+    /// An item of a list that no words were searched for.
+    pub(crate) fn without_score(segment: u32, document: u32) -> Match {
+        Match { segment, document, score: 0.0, missing: 0, is_name: false }
+    }
+}
+
 /// With fewer items that have all words, items that lack one are found too.
 const ENOUGH: usize = 10;
 
