@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 # The directory of rustup is not on the PATH of every shell.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-# Tests wait for servers half of the time.
+# More than one thread for each core, because tests wait for their servers.
 TEST_THREADS := $(shell echo $$(($$(nproc) * 3 / 2)))
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MACHETE_VERSION := 0.9.2
@@ -94,7 +94,7 @@ $(MACHETE): Makefile
 	  cargo install --debug --quiet --locked --root .dev/tools cargo-machete@$(MACHETE_VERSION)
 	@touch $@
 
-# Compiled once; optimizing it takes minutes longer than it saves.
+# Unoptimized, because optimizing takes minutes longer and the check takes seconds.
 $(DENY): Makefile
 	@tests/env/packages.sh rust cc ca
 	@[[ -x $@ && "$$($@ --version 2>/dev/null)" == "cargo-deny $(DENY_VERSION)" ]] || \

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::{Host, SslMode};
 
+use super::is_loopback;
+
 /// A parsed URL of PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DatabaseUrl {
@@ -135,12 +137,6 @@ pub(super) fn is_local(postgres: &tokio_postgres::Config) -> bool {
 fn has_only_sockets(postgres: &tokio_postgres::Config) -> bool {
     let hosts = postgres.get_hosts();
     postgres.get_hostaddrs().is_empty() && !hosts.is_empty() && hosts.iter().all(|host| matches!(host, Host::Unix(_)))
-}
-
-/// Whether a host is this machine by its name alone: `localhost`, `127.0.0.1`, `::1`.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let host = host.trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

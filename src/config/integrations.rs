@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::is_loopback;
 use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
 use crate::foundation::vat::VAT_RATES;
@@ -118,18 +119,16 @@ pub(super) fn read_telegram(root: &Section<'_, '_>, source: SecretSource<'_>) ->
 /// What is sent to a proxy unencrypted stays on this machine.
 fn is_proxy_url(text: &str) -> bool {
     let Ok(url) = text.parse::<hyper::Uri>() else { return false };
-    let Some(host) = url.host() else { return false };
     match url.scheme_str() {
-        Some("https") => true,
-        Some("http" | "socks5") => is_loopback(host),
+        Some("https") => url.host().is_some(),
+        Some("http" | "socks5") => is_within_machine(&url),
         _ => false,
     }
 }
 
-/// Whether a host of a URL is this machine.
-fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+/// Whether the host of a URL is this machine.
+fn is_within_machine(url: &hyper::Uri) -> bool {
+    url.host().is_some_and(|host| is_loopback(host.trim_matches(['[', ']'])))
 }
 
 pub(super) fn read_bank(root: &Section<'_, '_>, source: SecretSource<'_>) -> Option<BankConfig> {
@@ -224,9 +223,7 @@ fn read_base_url(section: &Section<'_, '_>, name: &'static str, help: &'static s
     });
     if !is_base_url {
         section.problem(name, format!("expected https://host without a trailing slash, for example {default}"));
-    } else if !url.starts_with("https://")
-        && !url.parse().is_ok_and(|url: hyper::Uri| url.host().is_some_and(is_loopback))
-    {
+    } else if !url.starts_with("https://") && !url.parse().is_ok_and(|url: hyper::Uri| is_within_machine(&url)) {
         let message = format!("expected https; http only to localhost or a loopback address, for example {default}");
         section.problem(name, message);
     }

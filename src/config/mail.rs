@@ -1,12 +1,12 @@
 //! Settings and reader of `[mail]`: the SMTP server and the sender address.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use lettre::Address;
 use lettre::message::Mailbox;
 
+use super::is_loopback;
 use super::toml_reader::{SecretSource, Section};
 use crate::foundation::secret::Secret;
 
@@ -157,8 +157,4 @@ fn parse_mailbox(section: &Section<'_, '_>, key: &'static str, text: &str) -> Op
         section.problem(key, "expected a sender such as \"Dexar <shop@dexarmarket.ru>\"");
     }
     mailbox
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -19,7 +19,7 @@ mod search;
 mod sections;
 mod toml_reader;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
@@ -257,6 +257,11 @@ fn is_origin(text: &str) -> bool {
         && !host.is_empty()
         && host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-[]:".contains(&b))
         && (port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok()))
+}
+
+/// Whether a host is this machine by its name alone: `localhost`, `127.0.0.1`, `::1`.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether the host of a URL is this machine.

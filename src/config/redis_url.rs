@@ -2,7 +2,7 @@
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-use super::database_url::is_loopback;
+use super::is_loopback;
 
 /// A parsed URL of Redis.
 #[derive(Debug, Clone)]
@@ -29,11 +29,10 @@ impl RedisUrl {
     /// the last two also with `rediss`. `None` for any other text.
     pub fn parse(url: &str) -> Option<RedisUrl> {
         let (scheme, rest) = url.split_once("://")?;
-        let Some((base @ ("redis" | "rediss"), form)) = scheme.split_once('+') else {
-            let is_server = matches!(scheme, "redis" | "rediss" | "unix" | "redis+unix");
-            let node = is_server.then(|| url.into_connection_info().ok())??;
-            return Some(RedisUrl { form: RedisForm::Server, nodes: vec![node] });
-        };
+        if matches!(scheme, "redis" | "rediss" | "unix" | "redis+unix") {
+            return Some(RedisUrl { form: RedisForm::Server, nodes: vec![url.into_connection_info().ok()?] });
+        }
+        let (base @ ("redis" | "rediss"), form) = scheme.split_once('+')? else { return None };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, hosts) = match authority.rsplit_once('@') {
@@ -46,10 +45,6 @@ impl RedisUrl {
                 (RedisForm::Sentinel(path.to_owned()), SENTINEL_PORT, database.parse::<u32>().ok()?)
             }
             "cluster" if path.is_empty() && query.is_empty() => (RedisForm::Cluster, SERVER_PORT, 0),
-            "unix" if base == "redis" => {
-                let node = url.into_connection_info().ok()?;
-                return Some(RedisUrl { form: RedisForm::Server, nodes: vec![node] });
-            }
             _ => return None,
         };
         let node = |host: &str| {

@@ -23,7 +23,7 @@ pub struct CachedResponse {
     pub item_ids: Box<[i64]>,
     /// The pattern of its route, for metrics and logs.
     pub route: &'static str,
-    /// Whether it is not cached, because it will be another one soon.
+    /// Whether it must not be cached: it may change soon without a change of the catalogue.
     pub is_provisional: bool,
     json: Bytes,
     language: Language,

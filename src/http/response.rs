@@ -28,7 +28,7 @@ enum Caching {
     Catalogue {
         language: Language,
         item_ids: Vec<i64>,
-        /// Whether it will be another one soon, without a change of the catalogue.
+        /// Whether it may change soon without a change of the catalogue.
         is_provisional: bool,
     },
 }
@@ -54,7 +54,7 @@ impl ApiResponse {
 
     /// 200 with a JSON list of serialised values, `no-store`.
     pub fn json_list<'a>(values: impl Iterator<Item = &'a Bytes> + Clone) -> ApiResponse {
-        // What clients leave unread is accounted for by its length, so its buffer has no room to spare.
+        // What clients leave unread is accounted for by its length, so its buffer has no spare capacity.
         let length = values.clone().map(|value| value.len() + 1).sum::<usize>().max(1) + 1;
         let mut body = Vec::with_capacity(length);
         body.push(b'[');
@@ -82,7 +82,7 @@ impl ApiResponse {
         })
     }
 
-    /// Keeps a response of the catalogue out of the cache if it will be another one soon, without a change of the catalogue.
+    /// Keeps a response of the catalogue out of the cache if it may change soon without a change of the catalogue.
     pub fn provisional_if(mut self, value: bool) -> ApiResponse {
         if let Caching::Catalogue { is_provisional, .. } = &mut self.caching {
             *is_provisional = value;

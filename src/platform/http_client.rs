@@ -19,13 +19,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 
 use crate::foundation::secret::Secret;
+use crate::platform::authorities;
 
 /// Telegram limits its responses to about 4 MiB.
 const MAX_RESPONSE_BYTES: usize = 8 << 20;
@@ -192,14 +191,9 @@ where
 }
 
 fn tls_config(authority: Option<&Path>) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    // Unusable certificates of the system are skipped.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = authorities::of_system();
     if let Some(path) = authority {
-        let message = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| message(&e))? {
-            roots.add(certificate.map_err(|e| message(&e))?).map_err(|e| message(&e))?;
-        }
+        authorities::add_file(&mut roots, path)?;
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()

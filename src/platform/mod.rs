@@ -1,5 +1,6 @@
 //! Clients of external systems: PostgreSQL, Redis and HTTP, and how their failures are logged.
 
+mod authorities;
 pub(crate) mod failure_streak;
 pub(crate) mod http_client;
 pub mod migrations;

@@ -154,9 +154,8 @@ impl Redis {
     }
 
     async fn write_probe(&self) -> Result<()> {
-        let misfit = self.with_timeout(self.inner.connector.misfit());
-        if let Some(misfit) = misfit.await? {
-            return Err(Error::unavailable(misfit));
+        if let Some(problem) = self.with_timeout(self.inner.connector.find_problem()).await? {
+            return Err(Error::unavailable(problem));
         }
         let mut command = redis::cmd("SET");
         command.arg(self.key("probe", "written")).arg(1).arg("PX").arg(PROBE_LIFETIME_MS);
@@ -175,7 +174,7 @@ impl Redis {
         }
     }
 
-    /// A call that the server refused because it is no master any more has changed nothing, and is repeated once.
+    /// Repeats a call once that the former master refused: it has changed nothing.
     async fn call_or_retry<T: FromRedisValue>(&self, call: Call<'_>) -> redis::RedisResult<T> {
         let connector = &self.inner.connector;
         let connection = connector.connection().await?;
@@ -185,7 +184,7 @@ impl Redis {
         if is_refused || error.is_unrecoverable_error() || error.is_timeout() {
             connector.discard(&connection).await;
         }
-        if is_refused && connector.finds_masters() { call.run(connector.connection().await?).await } else { result }
+        if is_refused && connector.is_sentinel() { call.run(connector.connection().await?).await } else { result }
     }
 
     /// Runs a Lua script atomically on the server; loads it first if the server does not have it.

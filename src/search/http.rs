@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::index::categories::Categories;
 use super::index::snapshot::IndexSnapshot;
 use super::listing::FacetCounts;
+use super::live::PublishedIndex;
 use super::request::{ListParameters, flag};
 use crate::catalog::item::{Item, ItemSummary};
 use crate::catalog::{self, Page};
@@ -14,7 +15,7 @@ use crate::foundation::language::Language;
 use crate::foundation::money::Exact;
 use crate::http::request::ApiRequest;
 use crate::http::response::ApiResponse;
-use crate::tenant::cache::change_log::ANY_ITEM;
+use crate::tenant::cache::change_log::{ANY_ITEM, Version};
 use crate::tenant::context::RequestContext;
 
 #[derive(Serialize)]
@@ -77,7 +78,7 @@ pub(crate) async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<
     let version = cx.brand.cache.version();
     let hits = super::find(&cx, query, &parameters, exact, with_facets, page).await?;
     let found = hits.found.as_ref();
-    let is_provisional = found.is_none_or(|found| found.index.version < version);
+    let index = found.map(|found| &*found.index);
     let categories = found.map(|found| links(&found.index.snapshot.categories, &found.categories, cx.language));
     let facets = found.filter(|_| with_facets).map(|found| facets(&found.index.snapshot, &found.facets, cx.language));
     let found = SearchPage {
@@ -89,7 +90,7 @@ pub(crate) async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<
         categories: categories.unwrap_or_default(),
         facets,
     };
-    Ok(ApiResponse::catalogue(&found, hits.language, vec![ANY_ITEM])?.provisional_if(is_provisional))
+    response(&found, hits.language, index, version)
 }
 
 /// `GET /suggest?search=…&count=8`: completed queries, categories and items for a half-typed query.
@@ -104,8 +105,7 @@ pub(crate) async fn suggest(cx: RequestContext, req: ApiRequest) -> Result<ApiRe
         categories: links(&suggestions.index.snapshot.categories, &suggestions.categories, cx.language),
         items: suggestions.items.iter().map(Item::summary).collect(),
     };
-    let is_provisional = suggestions.index.version < version;
-    Ok(ApiResponse::catalogue(&list, suggestions.language, vec![ANY_ITEM])?.provisional_if(is_provisional))
+    response(&list, suggestions.language, Some(&suggestions.index), version)
 }
 
 /// `GET /category/{id}?count=50&skip=0`: items of a category and its descendants.
@@ -119,7 +119,7 @@ pub(crate) async fn category_items(cx: RequestContext, req: ApiRequest) -> Resul
     }
     let version = cx.brand.cache.version();
     let (items, language, index) = super::category_items(&cx, req.param("id"), &parameters, page).await?;
-    Ok(ApiResponse::catalogue(&items, language, vec![ANY_ITEM])?.provisional_if(index.version < version))
+    response(&items, language, Some(&index), version)
 }
 
 /// `GET /category/{id}/facets`: how many items of a category each of its categories and tags has, and their prices.
@@ -128,8 +128,19 @@ pub(crate) async fn category_facets(cx: RequestContext, req: ApiRequest) -> Resu
     let version = cx.brand.cache.version();
     let found = super::category_facets(&cx, req.param("id"), &parameters).await?;
     let facets = facets(&found.index.snapshot, &found.facets, cx.language);
-    let is_provisional = found.index.version < version;
-    Ok(ApiResponse::catalogue(&facets, Language::Ru, vec![ANY_ITEM])?.provisional_if(is_provisional))
+    response(&facets, Language::Ru, Some(&found.index), version)
+}
+
+/// The response to a request that began at `version`. It is provisional without an index, and with an older one: that a newer index
+/// is published is no change of the catalogue, which would invalidate it.
+fn response(
+    value: &impl Serialize,
+    language: Language,
+    index: Option<&PublishedIndex>,
+    version: Version,
+) -> Result<ApiResponse> {
+    let is_provisional = index.is_none_or(|index| index.version < version);
+    Ok(ApiResponse::catalogue(value, language, vec![ANY_ITEM])?.provisional_if(is_provisional))
 }
 
 fn links<'c>(categories: &'c Categories, positions: &[u32], language: Language) -> Vec<CategoryLink<'c>> {

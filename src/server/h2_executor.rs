@@ -55,8 +55,9 @@ pub(super) struct InlineExecutor {
 
 impl Drop for InlineExecutor {
     fn drop(&mut self) {
-        // Their own drop may start others, so it runs without the lock.
-        drop(std::mem::take(&mut *self.queue.lock()));
+        let streams = std::mem::take(&mut *self.queue.lock());
+        // Without the lock: a stream may start another one when it is dropped.
+        drop(streams);
     }
 }
 

@@ -9,8 +9,9 @@
 # REDIS_URL); it is idempotent. `stop` keeps the data, `discard` removes everything that this script created. --fast trades
 # durability for speed. With --owner the servers stop when that process exits; with --discard their data is removed then.
 #
-# Both servers listen on unix sockets only; with --tcp PORT, PostgreSQL also on that port of 127.0.0.1. PostgreSQL refuses root: as root it runs as `postgres`, with its data in
-# DIR/pg if that user can reach it, else in a directory under /var/tmp (named in DIR/pg.path).
+# Both servers listen on unix sockets only; with --tcp PORT, PostgreSQL also on that port of 127.0.0.1. PostgreSQL refuses root: as
+# root it runs as `postgres`, with its data in DIR/pg if that user can reach it, else in a directory under /var/tmp (named in
+# DIR/pg.path).
 #
 # It never touches a server that it did not start for this DIR: before a signal is sent, the process is recognised by its command
 # line, which names the data of DIR.

@@ -91,7 +91,7 @@ test('a bot answers messages, edits them, and answers the buttons', async () => 
   await start(bot);
 
   await control('send', { from: USER, text: '/start auth_abc' });
-  const [question] = await eventually('a reply', async () => (await control(`messages?chat=${USER.id}`)).filter(({ text }) => text));
+  const question = await eventually('a reply', async () => (await control(`messages?chat=${USER.id}`)).find(({ text }) => text));
   assert.equal(question.text, 'Hello, Anna: auth_abc');
   const [[yes, no], [open]] = question.reply_markup.inline_keyboard;
   assert.deepEqual([yes.callback_data, no.callback_data, open.url], ['yes:1', 'no:1', 'https://example.com/?a=1&b=2']);

@@ -3,6 +3,7 @@
 pub(crate) mod api_document;
 mod brand_file;
 mod browser;
+mod certificate_authority;
 mod client;
 mod database;
 mod directory;
@@ -22,6 +23,7 @@ use std::sync::LazyLock;
 
 pub(crate) use brand_file::{BrandFile, free_port, password_of};
 pub(crate) use browser::BrowserClient;
+pub(crate) use certificate_authority::{authority, issue_certificate};
 pub(crate) use client::{
     Client, TestRequest, TestResponse, connect_tls, connect_tls_from, request, send_raw, trusting_client_config,
 };

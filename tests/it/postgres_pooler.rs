@@ -1,5 +1,7 @@
 //! PgBouncer between the shop and PostgreSQL: it is refused with the reason.
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::harness::{Process, Services, Site, eventually, free_port, password_of};
 
 /// Starts PgBouncer in front of the site's PostgreSQL; `setting` is a line of its file. It listens on 127.0.0.1.
@@ -20,12 +22,10 @@ fn pooler(site: &Site, services: &Services, port: u16, setting: &str) -> Process
     for (name, text) in [("users", format!("\"dexar\" \"{password}\"\n")), ("pgbouncer.ini", file)] {
         std::fs::write(directory.join(name), text).expect("a new file");
     }
-    let owner = std::fs::metadata(services.postgres_data()).expect("it exists");
-    let (user, group) = (std::os::unix::fs::MetadataExt::uid(&owner), std::os::unix::fs::MetadataExt::gid(&owner));
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    for path in [directory.clone(), users, directory.join("pgbouncer.ini")] {
-        std::os::unix::fs::chown(path, Some(user), Some(group)).expect("the test may change the owner");
+    for path in [&directory, &users, &directory.join("pgbouncer.ini")] {
+        services.give_to_postgres(path);
     }
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     let process = Process::start("pgbouncer", "pgbouncer", site.directory.path(), |command| {
         // It refuses to run as root.
         if is_root {

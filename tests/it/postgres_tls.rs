@@ -1,11 +1,11 @@
 //! TLS to PostgreSQL, as `sslmode` says, against a server with certificates of the test CA.
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
-use crate::harness::{Services, Site, certificates};
+use crate::harness::{Services, Site, authority, certificates, issue_certificate};
 
 /// A site whose PostgreSQL is reached over TCP.
 struct EncryptedSite {
@@ -25,14 +25,12 @@ impl EncryptedSite {
         encrypted
     }
 
-    /// Writes a file of the server, as its user.
+    /// Writes a file of the server.
     fn put(&self, name: &str, text: &str) {
-        let (directory, file) = (self.services.postgres_data(), self.services.postgres_data().join(name));
+        let file = self.services.postgres_data().join(name);
         std::fs::write(&file, text).expect("the test may write there");
-        let owner = std::fs::metadata(directory).expect("it exists");
-        chown(&file, Some(owner.uid()), Some(owner.gid())).expect("the test may change the owner");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&file, mode).expect("the test owns it");
+        self.services.give_to_postgres(&file);
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("the test may change the mode");
     }
 
     /// Gives the server a certificate.
@@ -88,41 +86,8 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn authority() -> PathBuf {
-    certificates().join("ca.pem")
-}
-
 fn leaf(name: &str) -> (PathBuf, PathBuf) {
     (certificates().join(format!("{name}.pem")), certificates().join(format!("{name}.key")))
-}
-
-/// Issues a certificate of the test CA, or without it a self-signed one, that is valid until `end` (`YYYYMMDDHHMMSSZ`).
-pub(crate) fn issue(site: &Site, name: &str, usage: &str, by_authority: bool, end: &str) -> (PathBuf, PathBuf) {
-    let place = site.directory.path().join(name);
-    std::fs::create_dir(&place).expect("a new directory");
-    let config = format!(
-        "[ca]\ndefault_ca = us\n[us]\ndatabase = {0}/index\nserial = {0}/serial\nnew_certs_dir = {0}\ndefault_md = sha256\n\
-         unique_subject = no\npolicy = any\nx509_extensions = names\n[any]\ncommonName = supplied\n[names]\n\
-         subjectAltName = DNS:localhost\nextendedKeyUsage = {usage}\nbasicConstraints = CA:FALSE\n",
-        place.display()
-    );
-    for (file, text) in [("cnf", config.as_str()), ("index", ""), ("serial", "01")] {
-        std::fs::write(place.join(file), text).expect("a new file");
-    }
-    let openssl = |arguments: &str| {
-        let output = Command::new("openssl").current_dir(&place).args(arguments.split(' ')).output().expect("it runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    openssl("req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -subj /CN=dexar -keyout own.key -out own.csr");
-    let (authority, key) = (authority(), certificates().join("ca.key"));
-    let issuer = match by_authority {
-        true => format!("-cert {} -keyfile {}", authority.display(), key.display()),
-        false => "-selfsign -keyfile own.key".to_owned(),
-    };
-    openssl(&format!(
-        "ca -batch -notext -config cnf {issuer} -in own.csr -out own.pem -startdate 20200101000000Z -enddate {end}"
-    ));
-    (place.join("own.pem"), place.join("own.key"))
 }
 
 #[test]
@@ -147,13 +112,13 @@ fn sslmode_decides_what_is_verified_and_errors_say_what_is_wrong() {
     encrypted.fails("localhost", "sslmode=verify-ca", unknown);
     let other = format!(
         "sslmode=require&sslrootcert={}",
-        issue(&encrypted.site, "other", "serverAuth", false, "20990101000000Z").0.display()
+        issue_certificate(&encrypted.site, "other", "serverAuth", false, "20990101000000Z").0.display()
     );
     encrypted.fails("localhost", &other, unknown);
     encrypted.fails("db.example", &format!("sslmode=verify-full&{root}"), "has a certificate for another host");
     encrypted.fails("localhost", "sslmode=verify-ca&sslrootcert=/nowhere.pem", "sslrootcert /nowhere.pem: ");
 
-    let expired = issue(&encrypted.site, "expired", "serverAuth", true, "20210101000000Z");
+    let expired = issue_certificate(&encrypted.site, "expired", "serverAuth", true, "20210101000000Z");
     encrypted.use_certificate(&expired);
     encrypted.fails("localhost", &format!("sslmode=verify-full&{root}"), "has an expired certificate");
 }
@@ -172,11 +137,11 @@ fn a_client_certificate_identifies_the_brand() {
     let with = |(certificate, key): (PathBuf, PathBuf)| {
         format!("{root}&sslcert={}&sslkey={}", certificate.display(), key.display())
     };
-    let foreign = with(issue(&encrypted.site, "foreign", "clientAuth", false, "20990101000000Z"));
+    let foreign = with(issue_certificate(&encrypted.site, "foreign", "clientAuth", false, "20990101000000Z"));
     encrypted.fails("localhost", &foreign, "refuses the client certificate of sslcert");
-    let expired = with(issue(&encrypted.site, "old", "clientAuth", true, "20210101000000Z"));
+    let expired = with(issue_certificate(&encrypted.site, "old", "clientAuth", true, "20210101000000Z"));
     encrypted.fails("localhost", &expired, "refuses the client certificate of sslcert (CertificateExpired)");
-    let good = with(issue(&encrypted.site, "good", "clientAuth", true, "20990101000000Z"));
+    let good = with(issue_certificate(&encrypted.site, "good", "clientAuth", true, "20990101000000Z"));
     encrypted.passes("localhost", &good);
 }
 

@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::harness::login::log_in;
 use crate::harness::{
     Gateway, Process, Sandbox, Site, TelegramUser, certificates, eventually, eventually_async, free_port,
+    issue_certificate,
 };
-use crate::postgres_tls::issue;
 
 /// A Redis server of one test.
 struct RedisServer {
@@ -122,7 +122,7 @@ async fn rediss_verifies_the_server_and_shows_a_client_certificate() {
     let _sandbox = Sandbox::start(&mut site);
     let path = |name: &str| certificates().join(name).display().to_string();
     let (authority, certificate, key) = (path("ca.pem"), path("dexar.pem"), path("dexar.key"));
-    let (own_certificate, own_key) = issue(&site, "client", "clientAuth", true, "20990101000000Z");
+    let (own_certificate, own_key) = issue_certificate(&site, "client", "clientAuth", true, "20990101000000Z");
     let (own_certificate, own_key) = (own_certificate.display().to_string(), own_key.display().to_string());
     let tls = ["--tls", "--cacert", &authority, "--cert", &own_certificate, "--key", &own_key].map(str::to_owned);
     let port = free_port();

@@ -23,9 +23,12 @@ use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::{DatabaseTls, DatabaseTlsMode};
+use crate::platform::authorities;
 
 /// What servers with direct TLS expect.
 const ALPN: &[u8] = b"postgresql";
+
+const NO_CERTIFICATE: &str = "no certificate in this file";
 
 /// Opens TLS connections. Cheap to clone.
 #[derive(Clone)]
@@ -59,7 +62,7 @@ impl EncryptedConnector {
         let mut config = match &tls.client_files {
             None => builder.with_no_client_auth(),
             Some((certificate_file, key_file)) => {
-                let chain = certificates("sslcert", certificate_file)?;
+                let chain = client_chain(certificate_file)?;
                 let key = PrivateKeyDer::from_pem_file(key_file)
                     .map_err(|error| format!("sslkey {}: {error}", key_file.display()))?;
                 builder.with_client_auth_cert(chain, key).map_err(|error| {
@@ -74,25 +77,18 @@ impl EncryptedConnector {
 
 /// The authorities of a PEM file, else those of the system.
 fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+    let Some(path) = file else { return Ok(authorities::of_system()) };
     let mut roots = RootCertStore::empty();
-    match file {
-        // Unusable certificates of the system are skipped.
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
-        Some(path) => {
-            for certificate in certificates("sslrootcert", path)? {
-                roots.add(certificate).map_err(|error| format!("sslrootcert {}: {error}", path.display()))?;
-            }
-        }
-    }
-    Ok(roots)
+    authorities::add_file(&mut roots, path).map_err(|error| format!("sslrootcert {error}"))?;
+    if roots.is_empty() { Err(format!("sslrootcert {}: {NO_CERTIFICATE}", path.display())) } else { Ok(roots) }
 }
 
-/// The certificates of a PEM file, at least one.
-fn certificates(parameter: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let message = |error: &dyn fmt::Display| format!("{parameter} {}: {error}", path.display());
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| message(&error));
-    let found: Vec<_> = found?;
-    if found.is_empty() { Err(message(&"no certificate in this file")) } else { Ok(found) }
+/// The certificate chain of a PEM file.
+fn client_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let message = |error: &dyn fmt::Display| format!("sslcert {}: {error}", path.display());
+    let chain = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(|error| message(&error))?;
+    if chain.is_empty() { Err(message(&NO_CERTIFICATE)) } else { Ok(chain) }
 }
 
 /// Accepts the certificate of any host: of an authority in `roots`, or without them any certificate.

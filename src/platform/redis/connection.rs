@@ -129,7 +129,7 @@ impl RedisConnector {
         }
     }
 
-    /// Forgets a connection after an error, so that the next call asks the Sentinels again. The other kinds reconnect by themselves.
+    /// Drops a failed connection, so that the next call asks the Sentinels again. The other kinds reconnect by themselves.
     pub(super) async fn discard(&self, failed: &RedisConnection) {
         if let (RedisConnector::Sentinel(sentinels), RedisConnection::Master(number, _)) = (self, failed) {
             let mut connection = sentinels.connection.lock().await;
@@ -139,16 +139,14 @@ impl RedisConnector {
         }
     }
 
-    /// Why the URL does not fit the server that it names; `None` if it does.
+    /// Why the server cannot serve the brand by this kind of URL, as a message that says what to do; `None` when it can.
     ///
     /// # Errors
     /// That of the server.
-    pub(super) async fn misfit(&self) -> RedisResult<Option<String>> {
+    pub(super) async fn find_problem(&self) -> RedisResult<Option<String>> {
         let RedisConnection::Server(mut server) = self.connection().await? else { return Ok(None) };
-        // Every user may run HELLO.
-        let reply: HashMap<String, Value> = redis::cmd("HELLO").query_async(&mut server).await?;
-        let word = |key: &str| reply.get(key).and_then(|value| redis::from_redis_value_ref::<String>(value).ok());
-        Ok(match (word("mode").as_deref(), word("role").as_deref()) {
+        let ServerInfo { mode, role } = ServerInfo::read(&mut server).await?;
+        Ok(match (mode.as_deref(), role.as_deref()) {
             (Some("cluster"), _) => {
                 Some("is a node of a Redis Cluster: write [redis] url as redis+cluster://HOST:PORT,HOST:PORT".to_owned())
             }
@@ -165,13 +163,28 @@ impl RedisConnector {
         })
     }
 
-    /// Whether another server may be the master by now.
-    pub(super) fn finds_masters(&self) -> bool {
+    pub(super) fn is_sentinel(&self) -> bool {
         matches!(self, RedisConnector::Sentinel(_))
     }
 
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self, RedisConnector::Cluster { .. })
+    }
+}
+
+/// What a server says of itself in its reply to HELLO, which every user may run.
+struct ServerInfo {
+    /// `standalone`, `cluster` or `sentinel`.
+    mode: Option<String>,
+    /// `master` or `replica`.
+    role: Option<String>,
+}
+
+impl ServerInfo {
+    async fn read(connection: &mut impl ConnectionLike) -> RedisResult<ServerInfo> {
+        let reply: HashMap<String, Value> = redis::cmd("HELLO").query_async(connection).await?;
+        let word = |key: &str| reply.get(key).and_then(|value| redis::from_redis_value_ref(value).ok());
+        Ok(ServerInfo { mode: word("mode"), role: word("role") })
     }
 }
 
@@ -181,7 +194,7 @@ impl Sentinels {
         if let (number, Some(connection)) = &*open {
             return Ok(RedisConnection::Master(*number, connection.clone()));
         }
-        // A Sentinel that is gone must not delay the others, and one that is behind names a master that is none any more.
+        // An unreachable Sentinel must not delay the others, and an outdated one names a former master.
         let mut attempts = Vec::new();
         for sentinel in &self.clients {
             attempts.push(Box::pin(self.connect_through(sentinel)));
@@ -208,9 +221,7 @@ impl Sentinels {
             None => Client::open(master)?,
         };
         let mut connection = master.get_multiplexed_async_connection_with_config(&self.config).await?;
-        let reply: HashMap<String, Value> = redis::cmd("HELLO").query_async(&mut connection).await?;
-        let role = reply.get("role").and_then(|value| redis::from_redis_value_ref::<String>(value).ok());
-        match role.as_deref() {
+        match ServerInfo::read(&mut connection).await?.role.as_deref() {
             Some("master") => Ok(connection),
             _ => Err(RedisError::from((ErrorKind::Client, "the server that the Sentinel names is not the master yet"))),
         }
@@ -239,7 +250,7 @@ fn certificates(config: &RedisConfig) -> Result<TlsCertificates> {
     Ok(TlsCertificates { client_tls, root_cert })
 }
 
-/// The longest time that a call may take, including the connection and for a master that is gone the question who follows it.
+/// The time limit of a call, including the connection and the query for the master.
 pub(super) fn time_limit(config: &RedisConfig) -> Duration {
     config.connect_timeout + config.response_timeout
 }

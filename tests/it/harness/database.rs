@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use tokio_postgres::error::DbError;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
 /// Runs statements on a new connection and returns the rows as psql prints them unaligned: columns separated by `|`, NULL empty.
@@ -16,7 +15,7 @@ pub(super) fn run(config: &Config, sql: &str) -> Result<String, String> {
         let driver = tokio::spawn(connection);
         let result = client.simple_query(sql).await;
         drop(client);
-        // The server has no connection of this statement any more.
+        // Until the server has received the end of the connection.
         drop(driver.await);
         result
     };
@@ -41,8 +40,7 @@ fn line(row: &SimpleQueryRow) -> String {
 fn message(error: &tokio_postgres::Error) -> String {
     let Some(error) = error.as_db_error() else { return error.to_string() };
     let detail = error.detail().map(|detail| format!("\nDETAIL:  {detail}"));
-    let severity = DbError::severity(error);
-    format!("{severity}:  {}{}", error.message(), detail.unwrap_or_default())
+    format!("{}:  {}{}", error.severity(), error.message(), detail.unwrap_or_default())
 }
 
 /// The databases that new ones are copied from, by what they contain.
@@ -53,7 +51,7 @@ impl Templates {
     /// The name of the database with this content, after creating it once.
     pub(super) fn get(&self, content: &str, create: impl FnOnce() -> String) -> String {
         let template = {
-            // A panic of another test leaves no half-made entry.
+            // A panic of another test leaves no incomplete entry.
             let mut templates = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             templates.entry(content.to_owned()).or_default().clone()
         };

@@ -3,6 +3,7 @@
 //! The tests share one set of servers; a test that stops a server uses a dedicated set. All stop with this process.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +65,7 @@ impl Services {
         Services::start(name, &[])
     }
 
-    /// A set of servers for one test, whose PostgreSQL also listens on a port of 127.0.0.1, and rejects all who come from there.
+    /// A set of servers for one test, whose PostgreSQL also listens on a port of 127.0.0.1 and rejects connections to it.
     pub(crate) fn with_tcp(name: &str) -> Arc<Services> {
         let port: &'static str = super::brand_file::free_port().to_string().leak();
         Services::start(name, vec!["--fast", "--tcp", port].leak())
@@ -73,6 +74,12 @@ impl Services {
     /// Where PostgreSQL keeps its data and configuration.
     pub(crate) fn postgres_data(&self) -> &Path {
         Path::new(self.setting("PG_DATA"))
+    }
+
+    /// Makes the user of PostgreSQL the owner of a file or directory.
+    pub(crate) fn give_to_postgres(&self, path: &Path) {
+        let data = std::fs::metadata(self.postgres_data()).expect("it exists");
+        std::os::unix::fs::chown(path, Some(data.uid()), Some(data.gid())).expect("the test may change the owner");
     }
 
     pub(crate) fn postgres_port(&self) -> &str {

@@ -51,7 +51,9 @@ impl CommandOutput {
 impl Site {
     /// A new database with migrated schemas of these brands, on the shared servers.
     pub(crate) fn new(brands: &[&str]) -> Site {
-        Site::copied(Services::shared(), brands, &brands.join(" "), Site::migrate_first)
+        Site::copied(Services::shared(), brands, &brands.join(" "), |site| {
+            site.migrate().success();
+        })
     }
 
     /// A new, empty database and the files.
@@ -76,10 +78,6 @@ impl Site {
         let site = Site::without_database(services, brands);
         site.services.copy_database(&site.database, &template);
         site
-    }
-
-    fn migrate_first(&self) {
-        self.migrate().success();
     }
 
     /// The files for a database that does not exist yet.
