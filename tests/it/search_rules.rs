@@ -3,7 +3,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Gateway, Site, eventually_async, request};
+use crate::harness::{Client, Gateway, Site, TableLock, eventually_async, request};
 
 const SHOP: &str = r#"{"id":"moscow","city":"Москва","country":"Россия","countryCode":"RU"}
 {"id":"spb","city":"Санкт-Петербург","country":"Россия","countryCode":"RU"}
@@ -216,4 +216,40 @@ async fn items_that_are_not_shown_are_not_pinned() {
     site.sql_as("dexar", "delete from item where item_id = 24").expect("deleted");
     await_found(&dexar, "чайник", &[21, 23, 22]).await;
     assert_eq!(site.sql_as("dexar", "select count(*) from search_pin").as_deref(), Ok("2"));
+}
+
+#[test]
+fn items_pinned_at_the_same_moment_have_places_of_their_own() {
+    let site = Site::new(&["dexar"]);
+    site.import_text("dexar", "shop.jsonl", SHOP, &[]).success();
+    let items = ["21", "22", "23", "24", "31", "32"];
+    std::thread::scope(|scope| {
+        for item in items {
+            let site = &site;
+            scope.spawn(move || staff(site, &["pins", "add", "--query", "чайник"], &["--item", item]));
+        }
+    });
+    let listed: Value = serde_json::from_str(&staff(&site, &["pins", "list"], &["--json"])).expect("JSON");
+    let places: Vec<Value> = listed.as_array().expect("a list").iter().map(|pin| pin["position"].clone()).collect();
+    assert_eq!(places, [json!(1), json!(2), json!(3), json!(4), json!(5), json!(6)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn item_that_is_deleted_while_it_is_pinned_is_unknown() {
+    let site = Site::new(&["dexar"]);
+    site.import_text("dexar", "shop.jsonl", SHOP, &[]).success();
+    let lock = TableLock::on_item(&site, "dexar", 31).await;
+    let add = ["search", "pins", "add", "--brand", "dexar", "--query", "чайник", "--item", "31"];
+    std::thread::scope(|scope| {
+        let pinned = scope.spawn(|| site.run(&add).failure(1));
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                lock.await_waiting(1).await;
+                lock.execute("delete from dexar.item where item_id = 31").await;
+                lock.release().await;
+            });
+        });
+        let output = pinned.join().expect("the command ended");
+        assert!(output.contains("dexar: There is no such item."), "{output}");
+    });
 }

@@ -29,6 +29,10 @@ pub(crate) fn shipped() -> &'static [SynonymLine] {
 pub(crate) const MAX_PHRASE_WORDS: usize = 4;
 
 const MAX_LINE_CHARS: usize = 500;
+const MAX_PHRASES_PER_SIDE: usize = 20;
+
+/// Of a phrase; further ones are not searched for. It bounds what a query costs.
+const MAX_ALTERNATIVES: usize = 32;
 
 /// A valid line of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,10 +103,14 @@ impl SynonymLine {
 
     /// What lines share that say the same.
     pub fn key(&self) -> String {
-        let from = sorted_keys(&self.from).join(", ");
+        let side = |phrases: &[String]| {
+            let mut keys = sorted_keys(phrases);
+            keys.dedup();
+            keys.join(", ")
+        };
         match &self.to {
-            None => from,
-            Some(to) => format!("{from} => {}", sorted_keys(to).join(", ")),
+            None => side(&self.from),
+            Some(to) => format!("{} => {}", side(&self.from), side(to)),
         }
     }
 }
@@ -117,7 +125,11 @@ fn phrases(list: &str) -> Result<Vec<String>, String> {
         1..=MAX_PHRASE_WORDS => Ok(text.to_owned()),
         _ => Err(format!("{text}: expected at most {MAX_PHRASE_WORDS} words")),
     });
-    phrases.collect()
+    let phrases = phrases.collect::<Result<Vec<String>, String>>()?;
+    match phrases.len() {
+        ..=MAX_PHRASES_PER_SIDE => Ok(phrases),
+        _ => Err(format!("expected at most {MAX_PHRASES_PER_SIDE} phrases")),
+    }
 }
 
 fn sorted_keys(phrases: &[String]) -> Vec<String> {
@@ -185,7 +197,8 @@ impl Synonyms {
         for source in &from {
             let alternatives = self.alternatives.entry(source.clone()).or_default();
             for target in to.as_ref().unwrap_or(&from) {
-                if target != source && !alternatives.contains(target) {
+                let is_new = target != source && !alternatives.contains(target);
+                if is_new && alternatives.len() < MAX_ALTERNATIVES {
                     alternatives.push(target.clone());
                 }
             }
@@ -246,6 +259,18 @@ mod tests {
         assert!(problems[3].contains("at most 4 words"), "{problems:?}");
         assert!(problems[4].contains("different phrases"), "{problems:?}");
         assert!(SynonymLine::parse(&format!("а, {}", "б".repeat(MAX_LINE_CHARS))).is_err());
+        let group = |count: usize| (0..count).map(|number| format!("сл{number}")).collect::<Vec<_>>().join(", ");
+        assert!(SynonymLine::parse(&group(MAX_PHRASES_PER_SIDE)).is_ok());
+        assert!(SynonymLine::parse(&group(MAX_PHRASES_PER_SIDE + 1)).is_err());
+        assert!(SynonymLine::parse(&format!("а => {}", group(MAX_PHRASES_PER_SIDE + 1))).is_err());
+    }
+
+    #[test]
+    fn phrase_has_a_bounded_number_of_alternatives_the_first_ones() {
+        let lines: String = (0..100).map(|number| format!("кружка => чашка{number}\n")).collect();
+        let synonyms = list(&lines);
+        let alternatives = synonyms.of(&stems(&["кружка"]));
+        assert_eq!((alternatives.len(), &alternatives[0]), (MAX_ALTERNATIVES, &stems(&["чашка0"])));
     }
 
     #[test]
@@ -253,6 +278,7 @@ mod tests {
         let key = |line: &str| SynonymLine::parse(line).expect("valid").key();
         assert_eq!(key("Ёлка ,  Ель"), key("ель, елка"));
         assert_eq!(key("b, a => d, c"), key("a,b=>c,d"));
+        assert_eq!(key("a, A => b, b"), key("a => b"));
         assert_ne!(key("a, b"), key("a => b"));
         assert_ne!(key("a => b"), key("b => a"));
     }

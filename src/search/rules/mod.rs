@@ -36,6 +36,9 @@ impl SearchRules {
 /// A row of the table of synonyms.
 struct StoredSynonym {
     key: String,
-    line: SynonymLine,
+    /// The line as it was written.
+    text: String,
+    /// `None`: this version of the program does not accept the line, so that it is not used.
+    line: Option<SynonymLine>,
     is_active: bool,
 }

@@ -1,12 +1,13 @@
 //! Pinned and buried items of queries.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::pin::Pin;
 pub use super::pin::{Placement, StoredPin};
-use super::store;
+use super::store::{self, PinRow, RuleLock};
 use crate::catalog::CatalogId;
 use crate::foundation::error::{Error, Result};
+use crate::platform::postgres::Executor;
 use crate::search::query::query_key::query_key;
 use crate::tenant::brand::Brand;
 
@@ -53,6 +54,9 @@ impl Pins {
         }
         for of_query in pins.values_mut() {
             of_query.sort_by_key(|pin| (pin.placement, pin.item_id));
+            // For the same reason an item may be there twice.
+            let mut seen = HashSet::new();
+            of_query.retain(|pin| seen.insert(pin.item_id));
         }
         Pins(pins)
     }
@@ -77,27 +81,35 @@ pub async fn add(brand: &Brand, pin: &NewPin) -> Result<PinOutcome> {
         return Ok(PinOutcome::NoWords);
     }
     let transaction = brand.transaction().await?;
-    store::lock_pins(&transaction).await?;
+    store::lock(&transaction, brand.name(), RuleLock::Pins).await?;
     let item_id = store::item_id(&transaction, &pin.item).await?.ok_or_else(|| Error::not_found("item"))?;
-    let others = store::pins_of(&transaction, &key).await?;
-    let others: Vec<Pin> = others.into_iter().filter(|other| other.item_id != item_id).collect();
-    let placement = match pin.placement {
-        Some(placement) => placement,
-        None => match next_position(&others) {
-            Some(position) => Placement::Position(position),
-            None => return Ok(PinOutcome::NoPlace),
-        },
+    let (own, others): (Vec<PinRow>, Vec<PinRow>) =
+        rows_of(&transaction, &key).await?.into_iter().partition(|row| row.pin.item_id == item_id);
+    let placement = pin.placement.or_else(|| next_position(&others).map(Placement::Position));
+    let refusal = match placement {
+        None => Some(PinOutcome::NoPlace),
+        Some(_) if others.len() >= MAX_PINS_PER_QUERY => Some(PinOutcome::TooMany),
+        Some(_) => None,
     };
-    if others.len() >= MAX_PINS_PER_QUERY {
-        return Ok(PinOutcome::TooMany);
-    }
+    let (Some(placement), None) = (placement, &refusal) else {
+        transaction.rollback().await?;
+        return Ok(refusal.unwrap_or(PinOutcome::NoPlace));
+    };
+    store::delete_pins(&transaction, own.iter().filter(|row| row.key != key)).await?;
     store::put_pin(&transaction, &key, &pin.query, Pin { item_id, placement }).await?;
     transaction.commit().await?;
     Ok(PinOutcome::Placed { item_id, placement })
 }
 
-fn next_position(pins: &[Pin]) -> Option<u16> {
-    let positions = pins.iter().filter_map(|pin| match pin.placement {
+/// The rows of the queries with this key; what other versions of the program stored may have another one.
+async fn rows_of(client: &impl Executor, key: &str) -> Result<Vec<PinRow>> {
+    let mut rows = store::pin_rows(client).await?;
+    rows.retain(|row| query_key(&row.query) == key);
+    Ok(rows)
+}
+
+fn next_position(rows: &[PinRow]) -> Option<u16> {
+    let positions = rows.iter().filter_map(|row| match row.pin.placement {
         Placement::Position(position) => Some(position),
         Placement::Buried => None,
     });
@@ -110,8 +122,11 @@ fn next_position(pins: &[Pin]) -> Option<u16> {
 /// # Errors
 /// An unavailable database.
 pub async fn list(brand: &Brand, query: Option<&str>) -> Result<Vec<StoredPin>> {
-    let key = query.map(query_key);
-    store::list_pins(&brand.postgres().await?, key.as_deref()).await
+    let mut pins = store::list_pins(&brand.postgres().await?).await?;
+    if let Some(key) = query.map(query_key) {
+        pins.retain(|pin| query_key(&pin.query) == key);
+    }
+    Ok(pins)
 }
 
 /// Pins and buries an item of the query no longer, or all of its items; returns how many there were.
@@ -119,12 +134,16 @@ pub async fn list(brand: &Brand, query: Option<&str>) -> Result<Vec<StoredPin>> 
 /// # Errors
 /// 404 for an item that does not exist.
 pub async fn remove(brand: &Brand, query: &str, item: Option<&CatalogId>) -> Result<u64> {
-    let client = brand.postgres().await?;
-    let item_id = match item {
-        Some(item) => Some(store::item_id(&client, item).await?.ok_or_else(|| Error::not_found("item"))?),
-        None => None,
-    };
-    store::delete_pins(&client, &query_key(query), item_id).await
+    let transaction = brand.transaction().await?;
+    store::lock(&transaction, brand.name(), RuleLock::Pins).await?;
+    let mut rows = rows_of(&transaction, &query_key(query)).await?;
+    if let Some(item) = item {
+        let item_id = store::item_id(&transaction, item).await?.ok_or_else(|| Error::not_found("item"))?;
+        rows.retain(|row| row.pin.item_id == item_id);
+    }
+    let removed = store::delete_pins(&transaction, rows.iter()).await?;
+    transaction.commit().await?;
+    Ok(removed)
 }
 
 #[cfg(test)]
@@ -145,6 +164,7 @@ mod tests {
             ("домами чайник", 2, Placement::Position(4)),
             ("чайник дом", 1, Placement::Position(2)),
             ("чайник", 9, Placement::Position(1)),
+            ("чайники", 9, Placement::Buried),
         ]);
         let ids = |typed: &str, corrected| pins.of(typed, corrected).iter().map(|pin| pin.item_id).collect::<Vec<_>>();
         assert_eq!(ids("купить чайник в дом", None), [1, 2, 3]);
@@ -156,7 +176,7 @@ mod tests {
 
     #[test]
     fn next_place_is_after_the_last_pinned_item() {
-        let pin = |placement| Pin { item_id: 1, placement };
+        let pin = |placement| PinRow { key: String::new(), query: String::new(), pin: Pin { item_id: 1, placement } };
         assert_eq!(next_position(&[]), Some(1));
         assert_eq!(next_position(&[pin(Placement::Position(3)), pin(Placement::Buried)]), Some(4));
         assert_eq!(next_position(&[pin(Placement::Position(MAX_POSITION))]), None);

@@ -5,16 +5,15 @@ use tokio_postgres::{Client, Row};
 use super::StoredSynonym;
 use super::pin::{Pin, Placement, StoredPin};
 use crate::catalog::CatalogId;
-use crate::foundation::error::{Error, Result};
+use crate::foundation::error::Result;
 use crate::platform::postgres::Executor;
 use crate::search::query::synonyms::SynonymLine;
 
 const OWN_SYNONYMS: &str = "select synonym_key, line, is_active from search_synonym order by synonym_id";
 
-/// As [`own_synonyms`], over a connection of its own. A line that this version of the program does not understand is left out.
+/// As [`own_synonyms`], over a connection of its own.
 pub(super) async fn synonyms(client: &Client) -> Result<Vec<StoredSynonym>> {
-    let rows = client.query(OWN_SYNONYMS, &[]).await?;
-    Ok(rows.iter().filter_map(|row| read_synonym(row).ok()).collect())
+    client.query(OWN_SYNONYMS, &[]).await?.iter().map(read_synonym).collect()
 }
 
 /// The rows in the order in which they were added.
@@ -24,19 +23,32 @@ pub(super) async fn own_synonyms(client: &impl Executor) -> Result<Vec<StoredSyn
 }
 
 fn read_synonym(row: &Row) -> Result<StoredSynonym> {
-    let line: String = row.try_get("line")?;
-    let parsed = SynonymLine::parse(&line);
+    let text: String = row.try_get("line")?;
     Ok(StoredSynonym {
         key: row.try_get("synonym_key")?,
-        line: parsed.map_err(|problem| Error::internal(format!("search_synonym: {line:?}: {problem}")))?,
+        line: SynonymLine::parse(&text).ok(),
         is_active: row.try_get("is_active")?,
+        text,
     })
 }
 
-/// Makes other changes of the synonyms wait for the end of the transaction; readers do not wait.
-pub(super) async fn lock_synonyms(client: &impl Executor) -> Result<()> {
-    let statement = client.prepare_cached("lock table search_synonym in share row exclusive mode").await?;
-    client.execute(&statement, &[]).await?;
+/// What is changed one after the other.
+#[derive(Clone, Copy)]
+pub(super) enum RuleLock {
+    Synonyms,
+    Pins,
+}
+
+/// Makes other changes of the same rules of the brand wait for the end of the transaction. A lock of the table would make imports wait
+/// as well, which delete the pins of the items that they delete.
+pub(super) async fn lock(client: &impl Executor, brand: &str, rules: RuleLock) -> Result<()> {
+    // All brands of a database share the keys.
+    let key = match rules {
+        RuleLock::Synonyms => format!("brandgate:search_synonym:{brand}"),
+        RuleLock::Pins => format!("brandgate:search_pin:{brand}"),
+    };
+    let statement = client.prepare_cached("select pg_advisory_xact_lock(hashtextextended($1, 0))").await?;
+    client.execute(&statement, &[&key]).await?;
     Ok(())
 }
 
@@ -82,23 +94,29 @@ fn placement(position: Option<i32>) -> Placement {
     position.map_or(Placement::Buried, |position| Placement::Position(u16::try_from(position).unwrap_or(u16::MAX)))
 }
 
-/// Makes other changes of pinned items wait for the end of the transaction; readers do not wait.
-pub(super) async fn lock_pins(client: &impl Executor) -> Result<()> {
-    let statement = client.prepare_cached("lock table search_pin in share row exclusive mode").await?;
-    client.execute(&statement, &[]).await?;
-    Ok(())
-}
-
-/// The numeric id of an item, listed or not.
+/// The numeric id of an item, listed or not; in a transaction it is not deleted before the end.
 pub(super) async fn item_id(client: &impl Executor, key: &CatalogId) -> Result<Option<i64>> {
-    let statement = client.prepare_cached("select item_id from item where item_id = $1 or id = $2").await?;
+    let statement =
+        client.prepare_cached("select item_id from item where item_id = $1 or id = $2 for key share").await?;
     let (number, id) = key.number_and_id();
     Ok(client.query_opt(&statement, &[&number, &id]).await?.map(|row| row.get("item_id")))
 }
 
-pub(super) async fn pins_of(client: &impl Executor, query_key: &str) -> Result<Vec<Pin>> {
-    let statement = client.prepare_cached("select item_id, position from search_pin where query_key = $1").await?;
-    client.query(&statement, &[&query_key]).await?.iter().map(read_pin).collect()
+/// A row of the table of pinned items.
+pub(super) struct PinRow {
+    pub(super) key: String,
+    pub(super) query: String,
+    pub(super) pin: Pin,
+}
+
+/// The rows of all queries.
+pub(super) async fn pin_rows(client: &impl Executor) -> Result<Vec<PinRow>> {
+    let statement = client.prepare_cached("select query_key, query, item_id, position from search_pin").await?;
+    let rows = client.query(&statement, &[]).await?;
+    let rows = rows
+        .iter()
+        .map(|row| Ok(PinRow { key: row.try_get("query_key")?, query: row.try_get("query")?, pin: read_pin(row)? }));
+    rows.collect()
 }
 
 pub(super) async fn put_pin(client: &impl Executor, query_key: &str, query: &str, pin: Pin) -> Result<()> {
@@ -116,17 +134,16 @@ pub(super) async fn put_pin(client: &impl Executor, query_key: &str, query: &str
     Ok(())
 }
 
-/// Of all queries, or of the one with this key.
-pub(super) async fn list_pins(client: &impl Executor, query_key: Option<&str>) -> Result<Vec<StoredPin>> {
+/// Of all queries, by query and place.
+pub(super) async fn list_pins(client: &impl Executor) -> Result<Vec<StoredPin>> {
     let statement = client
         .prepare_cached(
             r"select p.query, p.item_id, p.position, i.name, l.item_id is not null as is_listed
              from search_pin p join item i using (item_id) left join listed_item l using (item_id)
-             where $1::text is null or p.query_key = $1
              order by p.query_key, p.position nulls last, p.item_id",
         )
         .await?;
-    let rows = client.query(&statement, &[&query_key]).await?;
+    let rows = client.query(&statement, &[]).await?;
     let pins = rows.iter().map(|row| {
         Ok(StoredPin {
             query: row.try_get("query")?,
@@ -139,10 +156,14 @@ pub(super) async fn list_pins(client: &impl Executor, query_key: Option<&str>) -
     pins.collect()
 }
 
-/// Of one item, or of all; returns how many there were.
-pub(super) async fn delete_pins(client: &impl Executor, query_key: &str, item_id: Option<i64>) -> Result<u64> {
+/// Deletes these rows; returns how many there were.
+pub(super) async fn delete_pins<'p>(client: &impl Executor, rows: impl Iterator<Item = &'p PinRow>) -> Result<u64> {
     let statement = client
-        .prepare_cached("delete from search_pin where query_key = $1 and ($2::bigint is null or item_id = $2)")
+        .prepare_cached(
+            r"delete from search_pin p using unnest($1::text[], $2::bigint[]) d (query_key, item_id)
+             where p.query_key = d.query_key and p.item_id = d.item_id",
+        )
         .await?;
-    Ok(client.execute(&statement, &[&query_key, &item_id]).await?)
+    let (keys, items): (Vec<&str>, Vec<i64>) = rows.map(|row| (row.key.as_str(), row.pin.item_id)).unzip();
+    Ok(client.execute(&statement, &[&keys, &items]).await?)
 }

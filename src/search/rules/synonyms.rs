@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::store::RuleLock;
 use super::{StoredSynonym, store};
 use crate::foundation::error::Result;
 pub use crate::search::query::synonyms::SynonymLine;
@@ -17,7 +18,7 @@ pub struct ListedSynonym {
     pub line: String,
     /// Whether it is one of the lines that every brand begins with.
     pub is_shipped: bool,
-    /// A shipped line may be switched off.
+    /// Whether it is used: a shipped line may be switched off, and an own one was perhaps written for another version of the program.
     pub is_active: bool,
 }
 
@@ -50,7 +51,7 @@ pub struct SynonymImport {
 
 /// The lines that are used: the shop's own, then the shipped ones that are not switched off.
 pub(super) fn effective(stored: &[StoredSynonym]) -> Vec<SynonymLine> {
-    let own = stored.iter().filter(|own| own.is_active).map(|own| own.line.clone());
+    let own = stored.iter().filter(|own| own.is_active).filter_map(|own| own.line.clone());
     let known: HashSet<&str> = stored.iter().map(|own| own.key.as_str()).collect();
     let others = shipped().iter().filter(|line| !known.contains(line.key().as_str()));
     own.chain(others.cloned()).collect()
@@ -63,7 +64,7 @@ pub(super) fn effective(stored: &[StoredSynonym]) -> Vec<SynonymLine> {
 pub async fn list(brand: &Brand) -> Result<Vec<ListedSynonym>> {
     let stored = store::own_synonyms(&brand.postgres().await?).await?;
     let own = stored.iter().filter(|own| own.is_active);
-    let own = own.map(|own| ListedSynonym { line: own.line.text().to_owned(), is_shipped: false, is_active: true });
+    let own = own.map(|own| ListedSynonym { line: own.text.clone(), is_shipped: false, is_active: own.line.is_some() });
     let own_keys: HashSet<&str> = stored.iter().filter(|own| own.is_active).map(|own| own.key.as_str()).collect();
     let off: HashSet<&str> = stored.iter().filter(|own| !own.is_active).map(|own| own.key.as_str()).collect();
     let others = shipped().iter().map(|line| (line, line.key())).filter(|(_, key)| !own_keys.contains(key.as_str()));
@@ -86,7 +87,7 @@ fn is_shipped(key: &str) -> bool {
 pub async fn add(brand: &Brand, line: &SynonymLine) -> Result<SynonymChange> {
     let key = line.key();
     let transaction = brand.transaction().await?;
-    store::lock_synonyms(&transaction).await?;
+    store::lock(&transaction, brand.name(), RuleLock::Synonyms).await?;
     let change = match (is_shipped(&key), store::own_synonyms(&transaction).await?) {
         (true, stored) => match stored.iter().find(|own| own.key == key) {
             Some(own) if !own.is_active => {
@@ -113,7 +114,7 @@ pub async fn add(brand: &Brand, line: &SynonymLine) -> Result<SynonymChange> {
 pub async fn remove(brand: &Brand, line: &SynonymLine) -> Result<SynonymChange> {
     let key = line.key();
     let transaction = brand.transaction().await?;
-    store::lock_synonyms(&transaction).await?;
+    store::lock(&transaction, brand.name(), RuleLock::Synonyms).await?;
     let stored = store::own_synonyms(&transaction).await?;
     let is_off = stored.iter().any(|own| own.key == key && !own.is_active);
     let change = match is_shipped(&key) {
@@ -138,7 +139,7 @@ pub async fn remove(brand: &Brand, line: &SynonymLine) -> Result<SynonymChange> 
 pub async fn import(brand: &Brand, lines: &[SynonymLine], replace: bool) -> Result<Option<SynonymImport>> {
     let shipped_keys: HashSet<String> = shipped().iter().map(SynonymLine::key).collect();
     let transaction = brand.transaction().await?;
-    store::lock_synonyms(&transaction).await?;
+    store::lock(&transaction, brand.name(), RuleLock::Synonyms).await?;
     let mut stored = store::own_synonyms(&transaction).await?;
     let mut wanted = HashSet::new();
     let distinct: Vec<&SynonymLine> = lines.iter().filter(|line| wanted.insert(line.key())).collect();
@@ -177,7 +178,7 @@ mod tests {
 
     fn stored(line: &str, is_active: bool) -> StoredSynonym {
         let line = SynonymLine::parse(line).expect("valid");
-        StoredSynonym { key: line.key(), line, is_active }
+        StoredSynonym { key: line.key(), text: line.text().to_owned(), line: Some(line), is_active }
     }
 
     #[test]
@@ -189,5 +190,7 @@ mod tests {
         assert_eq!(lines[1], second);
         assert_eq!(lines.len(), shipped().len());
         assert!(!lines.contains(&first));
+        let of_another_version = StoredSynonym { line: None, ..stored("самокат, скутер", true) };
+        assert_eq!(effective(&[of_another_version]).len(), shipped().len());
     }
 }
