@@ -71,18 +71,47 @@ impl<'f> ResolvedFilters<'f> {
 
     /// Whether the item at this position of the segment passes.
     pub(crate) fn pass(&self, snapshot: &IndexSnapshot, segment: u32, document: u32) -> bool {
+        self.obstacle(snapshot, segment, document).is_none()
+    }
+
+    /// The first filter that the item at this position of the segment does not pass.
+    pub(crate) fn obstacle(&self, snapshot: &IndexSnapshot, segment: u32, document: u32) -> Option<Obstacle> {
         let columns = &snapshot.segments[segment as usize].segment.columns;
         let at = document as usize;
         let price = columns.prices[at];
-        let Some(wanted_tags) = &self.tags else { return false };
-        self.categories.as_ref().is_none_or(|pass| pass[columns.categories[at] as usize])
-            && self.region_sets.as_ref().is_none_or(|pass| pass[columns.regions[at] as usize])
-            && self.filters.price_min.is_none_or(|min| price >= min)
-            && self.filters.price_max.is_none_or(|max| price <= max)
-            && (!self.filters.in_stock || columns.in_stock[at])
-            && (!self.filters.discounted || columns.discounted[at])
-            && wanted_tags.iter().all(|tag| columns.tags(at).contains(tag))
+        let Some(wanted_tags) = &self.tags else { return Some(Obstacle::Tags) };
+        if self.categories.as_ref().is_some_and(|pass| !pass[columns.categories[at] as usize]) {
+            return Some(Obstacle::Category);
+        }
+        if self.region_sets.as_ref().is_some_and(|pass| !pass[columns.regions[at] as usize]) {
+            return Some(Obstacle::Region);
+        }
+        if self.filters.price_min.is_some_and(|min| price < min) {
+            return Some(Obstacle::PriceMin);
+        }
+        if self.filters.price_max.is_some_and(|max| price > max) {
+            return Some(Obstacle::PriceMax);
+        }
+        if self.filters.in_stock && !columns.in_stock[at] {
+            return Some(Obstacle::InStock);
+        }
+        if self.filters.discounted && !columns.discounted[at] {
+            return Some(Obstacle::Discounted);
+        }
+        (!wanted_tags.iter().all(|tag| columns.tags(at).contains(tag))).then_some(Obstacle::Tags)
     }
+}
+
+/// A filter that an item does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    Category,
+    Region,
+    PriceMin,
+    PriceMax,
+    InStock,
+    Discounted,
+    Tags,
 }
 
 /// All items, as matches without a score.

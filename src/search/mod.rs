@@ -4,9 +4,11 @@
 //! full text, in every language with its own stemming.
 
 mod build;
+pub mod explain;
 mod follower;
 pub(crate) mod http;
 mod index;
+mod intent;
 mod listing;
 mod live;
 mod placement;
@@ -29,6 +31,7 @@ use self::live::PublishedIndex;
 use self::placement::ResultList;
 use self::query::price::PriceLimits;
 use self::query::understand::{Query, understand};
+use self::ranking::{Observer, Unobserved};
 use self::request::ListParameters;
 use self::rules::Pin;
 use crate::catalog::item::{self, Item};
@@ -109,7 +112,8 @@ pub(crate) async fn find(
         None => index.rules.pins.of(typed, query.corrected.as_deref()),
         Some(_) => &[],
     };
-    let (results, categories) = results(snapshot, &query, filters, pins);
+    let filters = with_price_limits(filters, query.price);
+    let (results, categories) = results(snapshot, &query, &filters, pins, &mut Unobserved);
     let facets = if with_facets { listing::facets(snapshot, results.iter()) } else { FacetCounts::default() };
     let total = i64::try_from(results.len()).unwrap_or(i64::MAX);
     let (items, language) = load_page(cx, snapshot, results, parameters.sort, page).await?;
@@ -134,17 +138,22 @@ fn with_price_limits(mut filters: Filters, limits: PriceLimits) -> Filters {
     filters
 }
 
-/// The results that pass the filters and the query's own price limits, and the categories that the query says.
-fn results(snapshot: &IndexSnapshot, query: &Query, filters: Filters, pins: &[Pin]) -> (ResultList, Vec<u32>) {
+/// The results that pass the filters, which have the query's own price limits, and the categories that the query says.
+fn results(
+    snapshot: &IndexSnapshot,
+    query: &Query,
+    filters: &Filters,
+    pins: &[Pin],
+    observer: &mut impl Observer,
+) -> (ResultList, Vec<u32>) {
     if query.words.is_empty() && query.price == PriceLimits::default() {
         return (ResultList::default(), Vec::new());
     }
-    let filters = with_price_limits(filters, query.price);
-    let resolved = listing::ResolvedFilters::new(snapshot, &filters);
+    let resolved = listing::ResolvedFilters::new(snapshot, filters);
     let pass = |segment, document| resolved.pass(snapshot, segment, document);
     let (matches, categories) = match query.words.is_empty() {
-        true => (listing::all_items(snapshot, &filters), Vec::new()),
-        false => ranking::matches(snapshot, query, pass),
+        true => (listing::all_items(snapshot, filters), Vec::new()),
+        false => ranking::matches(snapshot, query, pass, observer),
     };
     (ResultList::new(snapshot, matches, pins, pass), categories)
 }
@@ -226,7 +235,8 @@ pub(crate) async fn suggest(cx: &RequestContext, text: &str, count: usize) -> Re
     let query = understand(snapshot, &index.rules.synonyms, text, false);
     let filters = Filters { region: cx.region.clone(), ..Filters::default() };
     let pins = index.rules.pins.of(text, query.corrected.as_deref());
-    let (results, said) = results(snapshot, &query, filters, pins);
+    let filters = with_price_limits(filters, query.price);
+    let (results, said) = results(snapshot, &query, &filters, pins, &mut Unobserved);
     let queries = suggest::completions(&index, text, &query, count);
     let categories = suggest::categories(snapshot, &said, text, &results, MAX_CATEGORIES);
     let page = Page { count: i64::try_from(count).unwrap_or(i64::MAX), skip: 0 };

@@ -4,7 +4,7 @@ use super::index::snapshot::IndexSnapshot;
 use super::live::PublishedIndex;
 use super::placement::ResultList;
 use super::query::understand::{Query, understand};
-use super::ranking;
+use super::ranking::{self, Unobserved};
 use super::text::fold::fold;
 
 /// How many completions are tried.
@@ -44,7 +44,7 @@ pub(crate) fn completions(index: &PublishedIndex, typed: &str, query: &Query, co
 /// Whether some item has all words.
 fn finds_all(index: &PublishedIndex, text: &str) -> bool {
     let query = understand(&index.snapshot, &index.rules.synonyms, text, true);
-    let (matches, _) = ranking::matches(&index.snapshot, &query, |_, _| true);
+    let (matches, _) = ranking::matches(&index.snapshot, &query, |_, _| true, &mut Unobserved);
     matches.iter().any(|found| found.missing == 0)
 }
 

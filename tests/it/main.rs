@@ -80,6 +80,7 @@ mod reviews;
 mod round_trips;
 mod routes;
 mod search;
+mod search_explain;
 mod search_rules;
 mod session;
 mod shared_connections;

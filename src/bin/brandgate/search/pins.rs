@@ -31,7 +31,7 @@ pub(crate) struct PinListArguments {
     #[arg(long)]
     brand: String,
     /// List only the items of this query
-    #[arg(long, value_parser = query)]
+    #[arg(long, value_parser = super::query)]
     query: Option<String>,
     /// Print a JSON array of objects: query, item, name, position, buried, listed
     #[arg(long)]
@@ -44,7 +44,7 @@ pub(crate) struct PinArguments {
     #[arg(long)]
     brand: String,
     /// The query; other forms of its words in any order are the same query
-    #[arg(long, value_parser = query)]
+    #[arg(long, value_parser = super::query)]
     query: String,
     /// The item, given by its number or its text id
     #[arg(long, value_parser = answers::item)]
@@ -63,7 +63,7 @@ pub(crate) struct PinRemoveArguments {
     #[arg(long)]
     brand: String,
     /// The query; other forms of its words in any order are the same query
-    #[arg(long, value_parser = query)]
+    #[arg(long, value_parser = super::query)]
     query: String,
     /// The item, given by its number or its text id
     #[arg(long, value_parser = answers::item, required_unless_present = "all")]
@@ -71,14 +71,6 @@ pub(crate) struct PinRemoveArguments {
     /// Remove all items of the query
     #[arg(long, conflicts_with = "item")]
     all: bool,
-}
-
-fn query(text: &str) -> Result<String, String> {
-    let query = text.trim();
-    match (1..=512).contains(&query.chars().count()) && !query.contains('\0') {
-        true => Ok(query.to_owned()),
-        false => Err("expected a query of 1 to 512 characters".to_owned()),
-    }
 }
 
 /// # Errors
