@@ -71,18 +71,47 @@ impl<'f> ResolvedFilters<'f> {
 
     /// Whether the item at this position of the segment passes.
     pub(crate) fn pass(&self, snapshot: &IndexSnapshot, segment: u32, document: u32) -> bool {
+        self.obstacle(snapshot, segment, document).is_none()
+    }
+
+    /// The first filter that the item at this position of the segment does not pass.
+    pub(crate) fn obstacle(&self, snapshot: &IndexSnapshot, segment: u32, document: u32) -> Option<Obstacle> {
         let columns = &snapshot.segments[segment as usize].segment.columns;
         let at = document as usize;
         let price = columns.prices[at];
-        let Some(wanted_tags) = &self.tags else { return false };
-        self.categories.as_ref().is_none_or(|pass| pass[columns.categories[at] as usize])
-            && self.region_sets.as_ref().is_none_or(|pass| pass[columns.regions[at] as usize])
-            && self.filters.price_min.is_none_or(|min| price >= min)
-            && self.filters.price_max.is_none_or(|max| price <= max)
-            && (!self.filters.in_stock || columns.in_stock[at])
-            && (!self.filters.discounted || columns.discounted[at])
-            && wanted_tags.iter().all(|tag| columns.tags(at).contains(tag))
+        let Some(wanted_tags) = &self.tags else { return Some(Obstacle::Tags) };
+        if self.categories.as_ref().is_some_and(|pass| !pass[columns.categories[at] as usize]) {
+            return Some(Obstacle::Category);
+        }
+        if self.region_sets.as_ref().is_some_and(|pass| !pass[columns.regions[at] as usize]) {
+            return Some(Obstacle::Region);
+        }
+        if self.filters.price_min.is_some_and(|min| price < min) {
+            return Some(Obstacle::PriceMin);
+        }
+        if self.filters.price_max.is_some_and(|max| price > max) {
+            return Some(Obstacle::PriceMax);
+        }
+        if self.filters.in_stock && !columns.in_stock[at] {
+            return Some(Obstacle::InStock);
+        }
+        if self.filters.discounted && !columns.discounted[at] {
+            return Some(Obstacle::Discounted);
+        }
+        (!wanted_tags.iter().all(|tag| columns.tags(at).contains(tag))).then_some(Obstacle::Tags)
     }
+}
+
+/// A filter that an item does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    Category,
+    Region,
+    PriceMin,
+    PriceMax,
+    InStock,
+    Discounted,
+    Tags,
 }
 
 /// All items, as matches without a score.
@@ -92,24 +121,23 @@ pub(crate) fn all_items(snapshot: &IndexSnapshot, filters: &Filters) -> Vec<Matc
     for (segment, live) in (0_u32..).zip(&snapshot.segments) {
         for document in 0..u32::try_from(live.segment.len()).unwrap_or(u32::MAX) {
             if live.is_live(document) && resolved.pass(snapshot, segment, document) {
-                items.push(Match { segment, document, score: 0.0, missing: 0, is_name: false });
+                items.push(Match::without_score(segment, document));
             }
         }
     }
     items
 }
 
-/// The ids of a page of the matches in this order: without a sort by relevance, or in the order of the shop for a list without
-/// scores.
+/// A page of the matches in this order: without a sort by relevance, or in the order of the shop for a list without scores.
 pub(crate) fn page(
     snapshot: &IndexSnapshot,
     mut matches: Vec<Match>,
     sort: Option<Sort>,
     skip: usize,
     count: usize,
-) -> Vec<i64> {
+) -> Vec<Match> {
     let compare = |a: &Match, b: &Match| compare(snapshot, sort, a, b);
-    if skip >= matches.len() {
+    if skip >= matches.len() || count == 0 {
         return Vec::new();
     }
     let end = skip.saturating_add(count).min(matches.len());
@@ -118,7 +146,8 @@ pub(crate) fn page(
         matches.truncate(end);
     }
     matches.sort_unstable_by(compare);
-    matches[skip..end].iter().map(|found| item_id(snapshot, found)).collect()
+    matches.drain(..skip);
+    matches
 }
 
 pub(crate) fn item_id(snapshot: &IndexSnapshot, found: &Match) -> i64 {
@@ -157,7 +186,7 @@ pub(crate) struct FacetCounts {
     pub(crate) prices: Option<(i64, i64)>,
 }
 
-pub(crate) fn facets(snapshot: &IndexSnapshot, matches: &[Match]) -> FacetCounts {
+pub(crate) fn facets<'m>(snapshot: &IndexSnapshot, matches: impl Iterator<Item = &'m Match>) -> FacetCounts {
     let mut categories: HashMap<u32, u32> = HashMap::new();
     let mut tags: HashMap<u32, u32> = HashMap::new();
     let mut prices: Option<(i64, i64)> = None;

@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use super::index::snapshot::IndexSnapshot;
-use super::query::synonyms::Synonyms;
+use super::rules::SearchRules;
 use crate::config::SearchConfig;
 use crate::foundation::error::{Error, Result};
 use crate::tenant::brand::Brand;
@@ -19,7 +19,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The state of the index at a version of the change log.
 pub(crate) struct PublishedIndex {
     pub(crate) snapshot: IndexSnapshot,
-    pub(crate) synonyms: Arc<Synonyms>,
+    pub(crate) rules: Arc<SearchRules>,
     pub(crate) version: Version,
 }
 

@@ -3,14 +3,19 @@
 //! The index is derived from PostgreSQL and follows its changes. While it is being built, the database is searched by
 //! full text, in every language with its own stemming.
 
+mod build;
+pub mod explain;
 mod follower;
 pub(crate) mod http;
 mod index;
+mod intent;
 mod listing;
 mod live;
+mod placement;
 mod query;
 mod ranking;
 mod request;
+pub mod rules;
 mod spelling;
 mod store;
 mod suggest;
@@ -23,10 +28,12 @@ pub use follower::follow;
 use self::index::snapshot::IndexSnapshot;
 use self::listing::{FacetCounts, Filters, Sort};
 use self::live::PublishedIndex;
+use self::placement::ResultList;
 use self::query::price::PriceLimits;
 use self::query::understand::{Query, understand};
-use self::ranking::Match;
+use self::ranking::{Observer, Unobserved};
 use self::request::ListParameters;
+use self::rules::Pin;
 use crate::catalog::item::{self, Item};
 use crate::catalog::{CatalogId, Page};
 use crate::foundation::error::{Error, Result};
@@ -99,12 +106,17 @@ pub(crate) async fn find(
         None => live::ready_index(&cx.brand).await?,
     };
     let snapshot = &index.snapshot;
-    let query = understand(snapshot, &index.synonyms, query, exact);
+    let (typed, query) = (query, understand(snapshot, &index.rules.synonyms, query, exact));
     let Some(filters) = parameters.filters(snapshot) else { return none_found(index) };
-    let (matches, categories) = matching(snapshot, &query, filters);
-    let facets = if with_facets { listing::facets(snapshot, &matches) } else { FacetCounts::default() };
-    let total = i64::try_from(matches.len()).unwrap_or(i64::MAX);
-    let (items, language) = load_page(cx, snapshot, matches, parameters.sort, page).await?;
+    let pins = match parameters.sort {
+        None => index.rules.pins.of(typed, query.corrected.as_deref()),
+        Some(_) => &[],
+    };
+    let filters = with_price_limits(filters, query.price);
+    let (results, categories) = results(snapshot, &query, &filters, pins, &mut Unobserved);
+    let facets = if with_facets { listing::facets(snapshot, results.iter()) } else { FacetCounts::default() };
+    let total = i64::try_from(results.len()).unwrap_or(i64::MAX);
+    let (items, language) = load_page(cx, snapshot, results, parameters.sort, page).await?;
     let corrected = query.corrected.filter(|_| total > 0);
     let categories = categories.into_iter().take(MAX_CATEGORIES).collect();
     Ok(Hits { items, total, language, corrected, found: Some(Found { index, categories, facets }) })
@@ -115,35 +127,49 @@ fn none_found(index: Arc<PublishedIndex>) -> Result<Hits> {
     Ok(Hits { items: Vec::new(), total: 0, language: Language::Ru, corrected: None, found: Some(found) })
 }
 
-/// The matches that pass the filters and the query's own price limits, and the categories that the query says.
-fn matching(snapshot: &IndexSnapshot, query: &Query, mut filters: Filters) -> (Vec<Match>, Vec<u32>) {
+/// The filters with the query's own price limits.
+fn with_price_limits(mut filters: Filters, limits: PriceLimits) -> Filters {
     let tighter = |a: Option<i64>, b: Option<i64>, choose: fn(i64, i64) -> i64| match (a, b) {
         (Some(a), Some(b)) => Some(choose(a, b)),
         (a, b) => a.or(b),
     };
-    filters.price_min = tighter(filters.price_min, query.price.min, i64::max);
-    filters.price_max = tighter(filters.price_max, query.price.max, i64::min);
+    filters.price_min = tighter(filters.price_min, limits.min, i64::max);
+    filters.price_max = tighter(filters.price_max, limits.max, i64::min);
+    filters
+}
+
+/// The results that pass the filters, which have the query's own price limits, and the categories that the query says.
+fn results(
+    snapshot: &IndexSnapshot,
+    query: &Query,
+    filters: &Filters,
+    pins: &[Pin],
+    observer: &mut impl Observer,
+) -> (ResultList, Vec<u32>) {
     if query.words.is_empty() && query.price == PriceLimits::default() {
-        return (Vec::new(), Vec::new());
+        return (ResultList::default(), Vec::new());
     }
-    if query.words.is_empty() {
-        return (listing::all_items(snapshot, &filters), Vec::new());
-    }
-    let resolved = listing::ResolvedFilters::new(snapshot, &filters);
-    ranking::matches(snapshot, query, |segment, document| resolved.pass(snapshot, segment, document))
+    let resolved = listing::ResolvedFilters::new(snapshot, filters);
+    let pass = |segment, document| resolved.pass(snapshot, segment, document);
+    let (matches, categories) = match query.words.is_empty() {
+        true => (listing::all_items(snapshot, filters), Vec::new()),
+        false => ranking::matches(snapshot, query, pass, observer),
+    };
+    (ResultList::new(snapshot, matches, pins, pass), categories)
 }
 
 /// Reads the items of a page, in its order.
 async fn load_page(
     cx: &RequestContext,
     snapshot: &IndexSnapshot,
-    matches: Vec<Match>,
+    results: ResultList,
     sort: Option<Sort>,
     page: Page,
 ) -> Result<(Vec<Item>, Language)> {
     let skip = usize::try_from(page.skip).unwrap_or(usize::MAX);
     let count = usize::try_from(page.count).unwrap_or(0);
-    let ids = listing::page(snapshot, matches, sort, skip, count);
+    let found = results.page(snapshot, sort, skip, count);
+    let ids: Vec<i64> = found.iter().map(|found| listing::item_id(snapshot, found)).collect();
     if ids.is_empty() {
         return Ok((Vec::new(), Language::Ru));
     }
@@ -168,8 +194,8 @@ pub(crate) async fn category_items(
     page: Page,
 ) -> Result<(Vec<Item>, Language, Arc<PublishedIndex>)> {
     let index = live::ready_index(&cx.brand).await?;
-    let matches = items_of_category(&index.snapshot, key, parameters)?;
-    let (items, language) = load_page(cx, &index.snapshot, matches, parameters.sort, page).await?;
+    let items = items_of_category(&index.snapshot, key, parameters)?;
+    let (items, language) = load_page(cx, &index.snapshot, items, parameters.sort, page).await?;
     Ok((items, language, index))
 }
 
@@ -179,16 +205,17 @@ pub(crate) async fn category_items(
 /// 404 for a category that does not exist or is hidden.
 pub(crate) async fn category_facets(cx: &RequestContext, key: &str, parameters: &ListParameters) -> Result<Found> {
     let index = live::ready_index(&cx.brand).await?;
-    let matches = items_of_category(&index.snapshot, key, parameters)?;
-    let facets = listing::facets(&index.snapshot, &matches);
+    let items = items_of_category(&index.snapshot, key, parameters)?;
+    let facets = listing::facets(&index.snapshot, items.iter());
     Ok(Found { index, categories: Vec::new(), facets })
 }
 
-fn items_of_category(snapshot: &IndexSnapshot, key: &str, parameters: &ListParameters) -> Result<Vec<Match>> {
+fn items_of_category(snapshot: &IndexSnapshot, key: &str, parameters: &ListParameters) -> Result<ResultList> {
     let key = CatalogId::parse(key);
     let category = key.and_then(|key| snapshot.categories.find(&key)).ok_or_else(|| Error::not_found("category"))?;
     let filters = parameters.filters(snapshot).unwrap_or_default();
-    Ok(listing::all_items(snapshot, &Filters { category: Some(category), ..filters }))
+    let items = listing::all_items(snapshot, &Filters { category: Some(category), ..filters });
+    Ok(ResultList::new(snapshot, items, &[], |_, _| true))
 }
 
 /// Suggestions for a half-typed query.
@@ -205,12 +232,14 @@ pub(crate) struct Suggestions {
 pub(crate) async fn suggest(cx: &RequestContext, text: &str, count: usize) -> Result<Suggestions> {
     let index = live::ready_index(&cx.brand).await?;
     let snapshot = &index.snapshot;
-    let query = understand(snapshot, &index.synonyms, text, false);
+    let query = understand(snapshot, &index.rules.synonyms, text, false);
     let filters = Filters { region: cx.region.clone(), ..Filters::default() };
-    let (matches, said) = matching(snapshot, &query, filters);
+    let pins = index.rules.pins.of(text, query.corrected.as_deref());
+    let filters = with_price_limits(filters, query.price);
+    let (results, said) = results(snapshot, &query, &filters, pins, &mut Unobserved);
     let queries = suggest::completions(&index, text, &query, count);
-    let categories = suggest::categories(snapshot, &said, text, &matches, MAX_CATEGORIES);
+    let categories = suggest::categories(snapshot, &said, text, &results, MAX_CATEGORIES);
     let page = Page { count: i64::try_from(count).unwrap_or(i64::MAX), skip: 0 };
-    let (items, language) = load_page(cx, snapshot, matches, None, page).await?;
+    let (items, language) = load_page(cx, snapshot, results, None, page).await?;
     Ok(Suggestions { queries, categories, items, language, index })
 }

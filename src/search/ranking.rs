@@ -1,15 +1,12 @@
 //! Ranking: which items match a query, and in what order.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashMap;
 
-use crate::search::index::categories::Categories;
 use crate::search::index::segment::{IMPACT_STEP, Segment};
 use crate::search::index::snapshot::{IndexSnapshot, LiveSegment};
-use crate::search::query::reading::{QueryWord, Reading, ReadingKind, Term};
+use crate::search::intent::Intent;
+use crate::search::query::reading::{Reading, Term};
 use crate::search::query::understand::Query;
-use crate::search::text::stem::stem;
 
 /// A matching item.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,6 +22,13 @@ pub(crate) struct Match {
     pub(crate) is_name: bool,
 }
 
+impl Match {
+    /// An item of a list that no words were searched for.
+    pub(crate) fn without_score(segment: u32, document: u32) -> Match {
+        Match { segment, document, score: 0.0, missing: 0, is_name: false }
+    }
+}
+
 /// With fewer items that have all words, items that lack one are found too.
 const ENOUGH: usize = 10;
 
@@ -32,19 +36,11 @@ const ENOUGH: usize = 10;
 const LENGTH_PENALTY: f32 = 0.02;
 const MIN_LENGTH_FACTOR: f32 = 0.7;
 
-/// How much an item gains whose category's name the query says.
-const INTENT: f32 = 0.8;
-/// The same for a category above the item's.
-const PARENT_INTENT: f32 = 0.4;
-
-/// A category is named by a search that says at least this much of its name.
-const MIN_SAID_OF_NAME: f32 = 0.74;
-
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static SCRATCH: RefCell<Vec<Scratch>> = RefCell::default();
 }
 
-/// Accumulators, kept between queries so that they are not allocated for each.
+/// Accumulators of a segment, kept between queries so that they are not allocated for each.
 #[derive(Default)]
 struct Scratch {
     scores: Vec<f32>,
@@ -55,11 +51,51 @@ struct Scratch {
     word_touched: Vec<u32>,
 }
 
+/// A segment, by its position in the snapshot, and an item, by its position in the segment.
+pub(crate) type Location = (u32, u32);
+
+/// What the score of an item is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ScoreParts {
+    /// The sum over the words: for each the best reading's weight times the field's, times how rare the word is.
+    pub(crate) words: f32,
+    /// Less for names with words that the query does not have.
+    pub(crate) length_factor: f32,
+    /// More for categories whose name the query says.
+    pub(crate) intent_factor: f32,
+    /// The share of the query's words that the item has.
+    pub(crate) coverage: f32,
+}
+
+impl ScoreParts {
+    pub(crate) fn score(&self) -> f32 {
+        self.words * self.length_factor * self.intent_factor * self.coverage * self.coverage
+    }
+}
+
+/// Receives the parts of scores while they are computed. Words and readings are given by their positions in the query.
+pub(crate) trait Observer {
+    /// A reading of a word applies to an item, with this weight of the fields that have it.
+    fn reading(&mut self, _word: usize, _reading: usize, _at: Location, _field_weight: f32) {}
+
+    /// An item has a word, which is as rare as this.
+    fn word(&mut self, _word: usize, _at: Location, _rarity: f32) {}
+
+    /// An item has enough of the words.
+    fn item(&mut self, _at: Location, _parts: &ScoreParts) {}
+}
+
+/// Of requests: nothing observes them.
+pub(crate) struct Unobserved;
+
+impl Observer for Unobserved {}
+
 /// The matching items that pass, in no order, and the categories whose name the query says, the best first.
 pub(crate) fn matches(
     snapshot: &IndexSnapshot,
     query: &Query,
     pass: impl Fn(u32, u32) -> bool,
+    observer: &mut impl Observer,
 ) -> (Vec<Match>, Vec<u32>) {
     let known = query.words.iter().filter(|word| !word.readings.is_empty()).count();
     if known == 0 {
@@ -68,9 +104,10 @@ pub(crate) fn matches(
     let intent = Intent::of(&snapshot.categories, &query.words);
     let mut found = Vec::new();
     SCRATCH.with_borrow_mut(|scratch| {
-        for (number, live) in snapshot.segments.iter().enumerate() {
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            scratch.collect(number, live, query, &intent, snapshot.len(), &mut found);
+        scratch.resize_with(scratch.len().max(snapshot.segments.len()), Scratch::default);
+        add_words(snapshot, query, scratch, observer);
+        for ((number, live), scratch) in (0..).zip(&snapshot.segments).zip(scratch) {
+            scratch.collect(number, live, query, &intent, &mut found, observer);
         }
     });
     found.retain(|found| pass(found.segment, found.document));
@@ -86,7 +123,31 @@ pub(crate) fn matches(
     (found, intent.said())
 }
 
-fn allowed_missing(words: usize) -> u8 {
+/// Adds what each word says of each item: the best of its readings, times how rare the word is in all segments.
+fn add_words(snapshot: &IndexSnapshot, query: &Query, scratch: &mut [Scratch], observer: &mut impl Observer) {
+    for (live, scratch) in snapshot.segments.iter().zip(&mut *scratch) {
+        scratch.make_room(live.segment.len());
+    }
+    for (position, word) in query.words.iter().enumerate() {
+        let mut frequency = 0;
+        for ((number, live), scratch) in (0..).zip(&snapshot.segments).zip(&mut *scratch) {
+            for (reading_position, reading) in word.readings.iter().enumerate() {
+                scratch.add_reading(&live.segment, reading, |document, field_weight| {
+                    observer.reading(position, reading_position, (number, document), field_weight);
+                });
+            }
+            frequency += scratch.word_touched.len();
+        }
+        let (total, frequency) = (snapshot.len() as f32, frequency as f32);
+        let rarity = (1.0 + (total - frequency + 0.5) / (frequency + 0.5)).ln();
+        for (number, scratch) in (0..).zip(&mut scratch[..snapshot.segments.len()]) {
+            scratch.add_word(rarity, |document| observer.word(position, (number, document), rarity));
+        }
+    }
+}
+
+/// How many words an item may lack.
+pub(crate) fn allowed_missing(words: usize) -> u8 {
     match words {
         ..=1 => 0,
         2..=3 => 1,
@@ -96,22 +157,22 @@ fn allowed_missing(words: usize) -> u8 {
 }
 
 impl Scratch {
+    fn make_room(&mut self, items: usize) {
+        self.scores.resize(self.scores.len().max(items), 0.0);
+        self.counts.resize(self.counts.len().max(items), 0);
+        self.word_scores.resize(self.word_scores.len().max(items), 0.0);
+    }
+
+    /// Takes out the items that have enough of the words.
     fn collect(
         &mut self,
         number: u32,
         live: &LiveSegment,
         query: &Query,
         intent: &Intent,
-        total_items: usize,
         found: &mut Vec<Match>,
+        observer: &mut impl Observer,
     ) {
-        let segment = &*live.segment;
-        self.scores.resize(self.scores.len().max(segment.len()), 0.0);
-        self.counts.resize(self.counts.len().max(segment.len()), 0);
-        self.word_scores.resize(self.word_scores.len().max(segment.len()), 0.0);
-        for word in &query.words {
-            self.add_word(segment, word, total_items);
-        }
         let words = query.words.len();
         let allowed = allowed_missing(words);
         for document in self.touched.drain(..) {
@@ -123,28 +184,26 @@ impl Scratch {
             if missing > usize::from(allowed) || !live.is_live(document) {
                 continue;
             }
-            let columns = &segment.columns;
+            let columns = &live.segment.columns;
             let extra = usize::from(columns.name_words[at]).saturating_sub(count);
-            let length_factor = (1.0 - LENGTH_PENALTY * extra as f32).max(MIN_LENGTH_FACTOR);
-            let coverage = count as f32 / words as f32;
+            let parts = ScoreParts {
+                words: score,
+                length_factor: (1.0 - LENGTH_PENALTY * extra as f32).max(MIN_LENGTH_FACTOR),
+                intent_factor: intent.factor(columns.categories[at]),
+                coverage: count as f32 / words as f32,
+            };
+            observer.item((number, document), &parts);
             found.push(Match {
                 segment: number,
                 document,
-                score: score * length_factor * intent.factor(columns.categories[at]) * coverage * coverage,
+                score: parts.score(),
                 missing: u8::try_from(missing).unwrap_or(u8::MAX),
                 is_name: columns.name_hashes[at] == query.name_hash,
             });
         }
     }
 
-    /// Adds what one word says of each item: the best of its readings, times how rare the word is.
-    fn add_word(&mut self, segment: &Segment, word: &QueryWord, total_items: usize) {
-        for reading in &word.readings {
-            self.add_reading(segment, reading);
-        }
-        let frequency = self.word_touched.len() as f32;
-        let total = total_items.max(segment.len()) as f32;
-        let rarity = (1.0 + (total - frequency + 0.5) / (frequency + 0.5)).ln();
+    fn add_word(&mut self, rarity: f32, mut observe: impl FnMut(u32)) {
         for document in self.word_touched.drain(..) {
             let at = document as usize;
             if self.counts[at] == 0 {
@@ -153,24 +212,29 @@ impl Scratch {
             self.counts[at] += 1;
             self.scores[at] += self.word_scores[at] * rarity;
             self.word_scores[at] = 0.0;
+            observe(document);
         }
     }
 
-    fn add_reading(&mut self, segment: &Segment, reading: &Reading) {
+    fn add_reading(&mut self, segment: &Segment, reading: &Reading, mut observe: impl FnMut(u32, f32)) {
         let step = IMPACT_STEP * reading.weight;
+        let mut add = |document: u32, impact: u8| {
+            self.raise(document, f32::from(impact) * step);
+            observe(document, f32::from(impact) * IMPACT_STEP);
+        };
         match reading.terms.as_slice() {
             [] => {}
             [term] => {
                 for word in words_of(segment, term) {
                     let postings = segment.postings(word);
                     for (document, impact) in postings.documents.iter().zip(postings.impacts) {
-                        self.raise(*document, f32::from(*impact) * step);
+                        add(*document, *impact);
                     }
                 }
             }
             terms => {
                 for (document, impact) in intersection(segment, terms) {
-                    self.raise(document, f32::from(impact) * step);
+                    add(document, impact);
                 }
             }
         }
@@ -218,90 +282,4 @@ fn intersection(segment: &Segment, terms: &[Term]) -> Vec<(u32, u8)> {
         }
     }
     found
-}
-
-/// Whether a reading of a word may name a category. A word that exists says nothing of the longer ones that begin with it: "tea" is
-/// no "team".
-fn names_category(word: &QueryWord, reading: &Reading) -> bool {
-    match reading.kind {
-        ReadingKind::Number => false,
-        ReadingKind::Prefix => word.readings.iter().all(|other| other.kind != ReadingKind::Typed),
-        _ => true,
-    }
-}
-
-/// How much of the categories' names a query says.
-struct Intent {
-    /// Factors of categories other than 1.
-    factors: HashMap<u32, f32>,
-    said: Vec<(f32, u32)>,
-}
-
-impl Intent {
-    fn of(categories: &Categories, words: &[QueryWord]) -> Intent {
-        // For each name of a category, the weight with which each of its stems is said.
-        let mut said: HashMap<(u32, u8), (f32, u32)> = HashMap::new();
-        for word in words {
-            let mut of_word: HashMap<(u32, u8), f32> = HashMap::new();
-            for reading in word.readings.iter().filter(|reading| names_category(word, reading)) {
-                for term in &reading.terms {
-                    let stem = match term {
-                        Term::Word(word) => stem(word),
-                        Term::Stem(stem) => Cow::Borrowed(stem.as_str()),
-                    };
-                    for name in categories.with_stem(&stem) {
-                        let weight = of_word.entry(*name).or_default();
-                        *weight = weight.max(reading.weight);
-                    }
-                }
-            }
-            for (name, weight) in of_word {
-                let (sum, count) = said.entry(name).or_default();
-                *sum += weight;
-                *count += 1;
-            }
-        }
-        let mut coverage: HashMap<u32, f32> = HashMap::new();
-        let mut best_said: HashMap<u32, f32> = HashMap::new();
-        for ((category, name), (sum, count)) in said {
-            let stems = categories.get(category).stems[usize::from(name)].len() as f32;
-            let of_name = (sum / stems).min(1.0);
-            let of_query = count as f32 / words.len() as f32;
-            let covered = coverage.entry(category).or_default();
-            *covered = covered.max(of_name * (0.5 + 0.5 * of_query));
-            if of_name >= MIN_SAID_OF_NAME && count as f32 >= stems {
-                let best = best_said.entry(category).or_default();
-                *best = best.max(of_name * of_query);
-            }
-        }
-        let mut fully_said: Vec<(f32, u32)> = best_said.into_iter().map(|(category, said)| (said, category)).collect();
-        fully_said.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let mut factors = HashMap::new();
-        for (category, covered) in &coverage {
-            factors.insert(*category, INTENT * covered);
-        }
-        if coverage.is_empty() {
-            return Intent { factors, said: fully_said };
-        }
-        // A category inherits from those above it.
-        let mut inherited = Vec::new();
-        for category in 0..u32::try_from(categories.len()).unwrap_or(u32::MAX) {
-            let own = factors.get(&category).copied().unwrap_or(0.0);
-            let above = categories.path(category).skip(1).filter_map(|parent| coverage.get(&parent));
-            let best = above.fold(own, |best, covered| best.max(PARENT_INTENT * covered));
-            if best > own {
-                inherited.push((category, best));
-            }
-        }
-        factors.extend(inherited);
-        Intent { factors, said: fully_said }
-    }
-
-    fn factor(&self, category: u32) -> f32 {
-        1.0 + self.factors.get(&category).copied().unwrap_or(0.0)
-    }
-
-    fn said(&self) -> Vec<u32> {
-        self.said.iter().map(|(_, category)| *category).collect()
-    }
 }

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Row};
 use super::index::builder::IndexedItem;
 use super::index::categories::{Categories, CategoryInput};
 use super::index::snapshot::{RegionSets, Tags};
-use crate::catalog::Page;
+use crate::catalog::{CatalogId, Page};
 use crate::foundation::error::Result;
 use crate::foundation::language::Language;
 use crate::foundation::money;
@@ -94,6 +94,36 @@ pub(super) async fn index_items_after(client: &Client, after: i64, limit: i64) -
 pub(super) async fn index_items(client: &Client, ids: &[i64]) -> Result<Vec<ItemRow>> {
     let rows = client.query(include_str!("index_items.sql"), &[&ids]).await?;
     rows.iter().map(ItemRow::read).collect()
+}
+
+/// Whether visitors may see an item.
+pub(super) struct ItemState {
+    pub item_id: i64,
+    pub name: String,
+    pub is_visible: bool,
+    /// Its category and all above it.
+    pub is_category_shown: bool,
+}
+
+/// `None` for an item that does not exist.
+pub(super) async fn item_state(client: &Client, key: &CatalogId) -> Result<Option<ItemState>> {
+    let (number, id) = key.number_and_id();
+    let row = client
+        .query_opt(
+            "select i.item_id, i.name, i.visible, coalesce(n.shown, false) as shown
+             from item i left join category n on n.category_id = i.node_id where i.item_id = $1 or i.id = $2",
+            &[&number, &id],
+        )
+        .await?;
+    let state = row.map(|row| {
+        Ok(ItemState {
+            item_id: row.try_get("item_id")?,
+            name: row.try_get("name")?,
+            is_visible: row.try_get("visible")?,
+            is_category_shown: row.try_get("shown")?,
+        })
+    });
+    state.transpose()
 }
 
 impl ItemRow {

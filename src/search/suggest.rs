@@ -2,8 +2,9 @@
 
 use super::index::snapshot::IndexSnapshot;
 use super::live::PublishedIndex;
+use super::placement::ResultList;
 use super::query::understand::{Query, understand};
-use super::ranking::{self, Match};
+use super::ranking::{self, Unobserved};
 use super::text::fold::fold;
 
 /// How many completions are tried.
@@ -42,8 +43,8 @@ pub(crate) fn completions(index: &PublishedIndex, typed: &str, query: &Query, co
 
 /// Whether some item has all words.
 fn finds_all(index: &PublishedIndex, text: &str) -> bool {
-    let query = understand(&index.snapshot, &index.synonyms, text, true);
-    let (matches, _) = ranking::matches(&index.snapshot, &query, |_, _| true);
+    let query = understand(&index.snapshot, &index.rules.synonyms, text, true);
+    let (matches, _) = ranking::matches(&index.snapshot, &query, |_, _| true, &mut Unobserved);
     matches.iter().any(|found| found.missing == 0)
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn categories(
     snapshot: &IndexSnapshot,
     said: &[u32],
     typed: &str,
-    matches: &[Match],
+    results: &ResultList,
     count: usize,
 ) -> Vec<u32> {
     let mut found: Vec<u32> = said.to_vec();
@@ -66,7 +67,7 @@ pub(crate) fn categories(
         }
     }
     let has_items = |category: &u32| {
-        matches.iter().any(|found| {
+        results.iter().any(|found| {
             let columns = &snapshot.segments[found.segment as usize].segment.columns;
             snapshot.categories.path(columns.categories[found.document as usize]).any(|above| above == *category)
         })

@@ -81,6 +81,8 @@ mod reviews;
 mod round_trips;
 mod routes;
 mod search;
+mod search_explain;
+mod search_rules;
 mod session;
 mod shared_connections;
 mod shortage;

@@ -19,6 +19,7 @@ mod process_role;
 mod questions;
 mod reload;
 mod reviews;
+mod search;
 mod serve;
 mod supervisor;
 mod systemd;
@@ -99,6 +100,9 @@ enum OfBrands {
     /// List, answer and hide questions about items
     #[command(subcommand)]
     Questions(questions::QuestionsCommand),
+    /// Decide about a brand's searches: synonyms, and items that a query shows first or last
+    #[command(subcommand)]
+    Search(search::SearchCommand),
     /// List and retry queued and failed emails and receipts
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
@@ -178,6 +182,7 @@ impl OfBrands {
             OfBrands::Catalog(command) => catalog::run(&brands, command).await,
             OfBrands::Reviews(command) => reviews::run(&brands, command).await.map(succeeded),
             OfBrands::Questions(command) => questions::run(&brands, command).await.map(succeeded),
+            OfBrands::Search(command) => search::run(&brands, command).await.map(succeeded),
             OfBrands::Outbox(command) => outbox::run(&brands, command).await.map(succeeded),
         }
     }

@@ -34,15 +34,53 @@ pub(crate) struct IndexedItem {
     pub(crate) tag_numbers: Vec<u32>,
 }
 
-const NAME: f32 = 1.0;
-const FIRST_WORD: f32 = 1.15;
-const BRAND: f32 = 0.8;
-const TAG: f32 = 0.6;
-const CATEGORY: f32 = 0.55;
-const TRANSLATION: f32 = 0.5;
-const FIELD: f32 = 0.35;
-const DESCRIPTION: f32 = 0.2;
-const PATH: f32 = 0.2;
+/// Where an item has a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum IndexedField {
+    /// The first word of the name.
+    FirstWord,
+    Name,
+    Brand,
+    Tag,
+    Category,
+    TranslatedName,
+    /// A value of a field, or a keyword of the shop's feed.
+    Value,
+    Description,
+    /// A category above the item's.
+    CategoryAbove,
+}
+
+impl IndexedField {
+    /// The words for it in explanations.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            IndexedField::FirstWord => "first word of the name",
+            IndexedField::Name => "name",
+            IndexedField::Brand => "brand",
+            IndexedField::Tag => "tag",
+            IndexedField::Category => "category",
+            IndexedField::TranslatedName => "translated name",
+            IndexedField::Value => "field or keyword",
+            IndexedField::Description => "description",
+            IndexedField::CategoryAbove => "category above",
+        }
+    }
+
+    /// How much a word says there.
+    pub(crate) fn weight(self) -> f32 {
+        match self {
+            IndexedField::FirstWord => 1.15,
+            IndexedField::Name => 1.0,
+            IndexedField::Brand => 0.8,
+            IndexedField::Tag => 0.6,
+            IndexedField::Category => 0.55,
+            IndexedField::TranslatedName => 0.5,
+            IndexedField::Value => 0.35,
+            IndexedField::Description | IndexedField::CategoryAbove => 0.2,
+        }
+    }
+}
 
 /// The number of a quantity says less than the quantity.
 const BARE_NUMBER: f32 = 0.6;
@@ -86,22 +124,7 @@ impl SegmentBuilder {
         self.current.clear();
         let name_tokens = tokenize(&item.name);
         let hash = name_hash(&name_tokens);
-        for (number, token) in name_tokens.iter().enumerate() {
-            self.add_token(token, if number == 0 { FIRST_WORD } else { NAME });
-        }
-        for (texts, weight) in [
-            (&item.translated_names, TRANSLATION),
-            (&item.brands, BRAND),
-            (&item.tags, TAG),
-            (&item.fields, FIELD),
-            (&item.descriptions, DESCRIPTION),
-        ] {
-            for text in texts {
-                for token in tokenize(text).iter().take(MAX_DESCRIPTION_TOKENS) {
-                    self.add_token(token, weight);
-                }
-            }
-        }
+        visit_tokens(&item, &name_tokens, |field, token| self.add_token(token, field.weight()));
         self.add_category(item.category);
         for (word, weight) in &self.current {
             let impact = (weight.min(255.0 * IMPACT_STEP) / IMPACT_STEP).round().max(1.0) as u8;
@@ -163,7 +186,7 @@ impl SegmentBuilder {
     fn words_of_path(&self, category: u32) -> Vec<(String, f32)> {
         let mut words = Vec::new();
         for (level, position) in self.categories.path(category).enumerate() {
-            let weight = if level == 0 { CATEGORY } else { PATH };
+            let weight = level_field(level).weight();
             words.extend(self.categories.get(position).words.iter().map(|word| (word.clone(), weight)));
         }
         words
@@ -186,6 +209,53 @@ impl SegmentBuilder {
         offsets.push(u32::try_from(documents.len()).unwrap_or(u32::MAX));
         Segment { columns: self.columns, vocabulary: Vocabulary::new(sorted), offsets, documents, impacts }
     }
+}
+
+/// The field of the words of a category's name: of the item's own category (level 0), or of one above it.
+fn level_field(level: usize) -> IndexedField {
+    if level == 0 { IndexedField::Category } else { IndexedField::CategoryAbove }
+}
+
+/// Visits the tokens of an item's own texts.
+fn visit_tokens(item: &IndexedItem, name_tokens: &[Token], mut visit: impl FnMut(IndexedField, &Token)) {
+    for (number, token) in name_tokens.iter().enumerate() {
+        visit(if number == 0 { IndexedField::FirstWord } else { IndexedField::Name }, token);
+    }
+    for (texts, field) in [
+        (&item.translated_names, IndexedField::TranslatedName),
+        (&item.brands, IndexedField::Brand),
+        (&item.tags, IndexedField::Tag),
+        (&item.fields, IndexedField::Value),
+        (&item.descriptions, IndexedField::Description),
+    ] {
+        for text in texts {
+            for token in tokenize(text).iter().take(MAX_DESCRIPTION_TOKENS) {
+                visit(field, token);
+            }
+        }
+    }
+}
+
+/// The fields of an item that have a word which satisfies `is_meant`, the weightiest first.
+pub(crate) fn fields_with(
+    item: &IndexedItem,
+    categories: &Categories,
+    is_meant: impl Fn(&str) -> bool,
+) -> Vec<IndexedField> {
+    let mut fields = Vec::new();
+    visit_tokens(item, &tokenize(&item.name), |field, token| {
+        if is_meant(&token.text) || token.number.as_deref().is_some_and(&is_meant) {
+            fields.push(field);
+        }
+    });
+    for (level, position) in categories.path(item.category).enumerate() {
+        if categories.get(position).words.iter().any(|word| is_meant(word)) {
+            fields.push(level_field(level));
+        }
+    }
+    fields.sort_unstable();
+    fields.dedup();
+    fields
 }
 
 /// A hash that two texts share which have the same tokens.

@@ -104,6 +104,16 @@ impl IndexSnapshot {
         self.segments.iter().map(|live| live.segment.len()).sum()
     }
 
+    /// The segment of an item and its position there, if it is in the index.
+    pub(crate) fn find_item(&self, item_id: i64) -> Option<(u32, u32)> {
+        self.segments.iter().zip(0..).find_map(|(live, number)| {
+            // Segments are built in the order of the numbers.
+            let at = live.segment.columns.item_ids.binary_search(&item_id).ok()?;
+            let document = u32::try_from(at).ok()?;
+            live.is_live(document).then_some((number, document))
+        })
+    }
+
     /// The number of items with a form of the stem; those with two forms count twice.
     pub(crate) fn frequency(&self, stem: &str) -> u32 {
         let of_segment =

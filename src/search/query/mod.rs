@@ -2,6 +2,7 @@
 
 pub(crate) mod corrections;
 pub(crate) mod price;
+pub(crate) mod query_key;
 pub(crate) mod reading;
 pub(crate) mod readings;
 pub(crate) mod stop_words;

@@ -18,6 +18,22 @@ pub(crate) enum ReadingKind {
 }
 
 impl ReadingKind {
+    /// The word for it in explanations.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ReadingKind::Typed => "typed",
+            ReadingKind::Number => "number",
+            ReadingKind::Prefix => "prefix",
+            ReadingKind::Abbreviation => "abbreviation",
+            ReadingKind::Synonym => "synonym",
+            ReadingKind::Joined => "joined",
+            ReadingKind::Split => "split",
+            ReadingKind::Sound => "sound",
+            ReadingKind::Transliteration => "transliteration",
+            ReadingKind::Slip => "slip",
+        }
+    }
+
     /// Whether another word than the typed one was searched for.
     pub(crate) fn is_correction(self) -> bool {
         use ReadingKind::{Slip, Sound, Split, Transliteration};

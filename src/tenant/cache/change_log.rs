@@ -19,8 +19,13 @@ const MAX_CHANGES: usize = 4_096;
 pub(crate) enum CatalogChange {
     /// Those that contain this item.
     Item(i64),
+    /// Those of searches: the shop changed its synonyms or pinned items, and no item.
+    SearchRules,
     Everything,
 }
+
+/// In `catalog_change`, in place of the number of an item: [`CatalogChange::SearchRules`].
+pub(super) const SEARCH_RULES_ID: i64 = 0;
 
 /// In the item ids of a response: any change of an item affects it, such as of one that is counted or sorted without being shown.
 pub(crate) const ANY_ITEM: i64 = 0;
@@ -85,6 +90,7 @@ impl ChangeLog {
         let unchecked = usize::try_from(since.checked_sub(first)?).ok()?;
         let is_affected = log.range(unchecked..).any(|change| match change {
             CatalogChange::Everything => true,
+            CatalogChange::SearchRules => item_ids.first() == Some(&ANY_ITEM),
             CatalogChange::Item(id) => item_ids.first() == Some(&ANY_ITEM) || item_ids.binary_search(id).is_ok(),
         });
         (!is_affected).then_some(version)
@@ -110,6 +116,10 @@ mod tests {
         log.record([CatalogChange::Item(9)]);
         assert_eq!(log.unchanged_until(&[ANY_ITEM, 3], before), None, "depends on every item");
         assert_eq!(log.since(before), Some((vec![CatalogChange::Item(9)], log.version())));
+        let before = log.version();
+        log.record([CatalogChange::SearchRules]);
+        assert_eq!(log.unchanged_until(&[ANY_ITEM], before), None, "a search");
+        assert_eq!(log.unchanged_until(&[3], before), Some(log.version()), "a list of items");
         let before = log.version();
         log.record([CatalogChange::Everything]);
         assert_eq!(log.unchanged_until(&[], before), None);

@@ -18,7 +18,7 @@ use crate::foundation::clock::Clock;
 use crate::foundation::error::{Error, Result, ResultExt};
 use crate::platform::postgres::{self, DatabaseMonitor};
 use crate::tenant::cache::Cache;
-use crate::tenant::cache::change_log::CatalogChange;
+use crate::tenant::cache::change_log::{CatalogChange, SEARCH_RULES_ID};
 
 /// The polling interval without a notification.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -130,8 +130,11 @@ impl Position {
         for row in &rows {
             let Some(change_id) = row.try_get::<_, Option<i64>>("change_id")? else { continue };
             if self.seen.insert(change_id, row.try_get("xact")?).is_none() {
-                let item_id = row.try_get::<_, Option<i64>>("item_id")?;
-                changes.push(item_id.map_or(CatalogChange::Everything, CatalogChange::Item));
+                changes.push(match row.try_get::<_, Option<i64>>("item_id")? {
+                    None => CatalogChange::Everything,
+                    Some(SEARCH_RULES_ID) => CatalogChange::SearchRules,
+                    Some(item_id) => CatalogChange::Item(item_id),
+                });
             }
         }
         if let Some(row) = rows.first() {

@@ -1,23 +1,33 @@
-//! A table lock that makes statements wait.
+//! A lock of a table or a row that makes statements wait.
 
 use tokio_postgres::NoTls;
 
 use super::services::eventually_async;
 use super::site::Site;
 
-/// A transaction that locks a table exclusively.
+/// A transaction that locks the table of items, or one of its rows, exclusively.
 pub(crate) struct TableLock(tokio_postgres::Client);
 
 impl TableLock {
     pub(crate) async fn on_items(site: &Site, brand: &str) -> TableLock {
+        TableLock::with(site, &format!("lock table {brand}.item in access exclusive mode")).await
+    }
+
+    pub(crate) async fn on_item(site: &Site, brand: &str, item_id: i64) -> TableLock {
+        TableLock::with(site, &format!("select from {brand}.item where item_id = {item_id} for update")).await
+    }
+
+    async fn with(site: &Site, lock: &str) -> TableLock {
         let url = site.services.admin_url(&site.database);
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("the server is up");
         tokio::spawn(async move { drop(connection.await) });
-        client
-            .batch_execute(&format!("begin; lock table {brand}.item in access exclusive mode"))
-            .await
-            .expect("the lock is free");
+        client.batch_execute(&format!("begin; {lock}")).await.expect("the lock is free");
         TableLock(client)
+    }
+
+    /// Runs a statement in the transaction.
+    pub(crate) async fn execute(&self, statement: &str) {
+        self.0.batch_execute(statement).await.expect("no other transaction is in the way");
     }
 
     /// The number of waiting statements of pools: of requests and jobs.
