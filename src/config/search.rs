@@ -13,6 +13,8 @@ pub struct SearchConfig {
     pub first_build: Duration,
     /// For an index that alone can answer, before the request fails.
     pub ready: Duration,
+    /// How many searches are computed at once; 0: as many as the machine has cores.
+    pub threads: usize,
 }
 
 pub(super) fn read_search(root: &Section<'_, '_>) -> SearchConfig {
@@ -32,6 +34,10 @@ pub(super) fn read_search(root: &Section<'_, '_>) -> SearchConfig {
         ready: section
             .key("ready_ms", "How long facets, suggestions, and filtered or sorted pages wait for the index before they fail with 503.")
             .milliseconds(1..=60_000, 10_000),
+        threads: section
+            .key("threads", "How many searches are computed at once, beside all other requests; 0: as many as the machine has cores.")
+            .needs_restart()
+            .number(0..=256, 0) as usize,
     };
     section.finish();
     search

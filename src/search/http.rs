@@ -83,7 +83,7 @@ pub(crate) async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<
     let found = hits.found.as_ref();
     let index = found.map(|found| &*found.index);
     let categories = found.map(|found| links(&found.index.snapshot.categories, &found.categories, cx.language));
-    let facets = found.filter(|_| with_facets).map(|found| facets(&found.index.snapshot, &found.facets, cx.language));
+    let facets = found.filter(|_| with_facets).map(|found| facets(&found.index.snapshot, &found.facets, &cx));
     let found = SearchPage {
         items: hits.items,
         total: hits.total,
@@ -133,7 +133,7 @@ pub(crate) async fn category_facets(cx: RequestContext, req: ApiRequest) -> Resu
     let parameters = ListParameters::read(&req, cx.region.as_deref())?;
     let version = cx.brand.cache.version();
     let found = super::category_facets(&cx, req.param("id"), &parameters).await?;
-    let facets = facets(&found.index.snapshot, &found.facets, cx.language);
+    let facets = facets(&found.index.snapshot, &found.facets, &cx);
     let language = used_language(Language::Ru, &facets.categories);
     response(&facets, language, Some(&found.index), version)
 }
@@ -166,14 +166,16 @@ fn used_language<'c>(of_items: Language, categories: impl IntoIterator<Item = &'
     languages.find(|language| *language != Language::Ru).unwrap_or(Language::Ru)
 }
 
-fn facets<'s>(snapshot: &'s IndexSnapshot, counts: &FacetCounts, language: Language) -> Facets<'s> {
+/// Without the categories that are not available in the request's region.
+fn facets<'s>(snapshot: &'s IndexSnapshot, counts: &FacetCounts, cx: &RequestContext) -> Facets<'s> {
     let (min, max) = counts.prices.unwrap_or_default();
     let roubles = |kopecks: i64| Exact(Decimal::new(kopecks, 2));
-    let categories = counts.categories.iter();
+    let is_available = |position: u32| snapshot.categories.is_available(position, cx.region.as_deref());
+    let categories = counts.categories.iter().filter(|(position, _)| is_available(*position));
     let tags = counts.tags.iter();
     Facets {
         categories: categories
-            .map(|(position, count)| link(&snapshot.categories, *position, language, Some(*count)))
+            .map(|(position, count)| link(&snapshot.categories, *position, cx.language, Some(*count)))
             .collect(),
         tags: tags.map(|(number, count)| TagCount { tag: snapshot.tags.name(*number), count: *count }).collect(),
         price: PriceRange { min: roubles(min), max: roubles(max) },

@@ -4,6 +4,7 @@
 //! full text, in every language with its own stemming.
 
 mod build;
+mod computation;
 pub mod explain;
 mod follower;
 pub(crate) mod http;
@@ -105,26 +106,55 @@ pub(crate) async fn find(
         None if parameters.is_plain() && !with_facets => return find_in_database(cx, query, page).await,
         None => live::ready_index(&cx.brand).await?,
     };
+    let (typed, wanted) = (query.to_owned(), parameters.clone());
+    let searched = {
+        let index = index.clone();
+        computation::compute(&cx.brand, move || search(&index, &typed, &wanted, exact, with_facets, page)).await?
+    };
+    let Searched { ids, total, corrected, categories, facets } = searched;
+    let (items, language) = load_items(cx, &ids).await?;
+    Ok(Hits { items, total, language, corrected, found: Some(Found { index, categories, facets }) })
+}
+
+/// What a search of the index finds.
+#[derive(Default)]
+struct Searched {
+    /// Of the page.
+    ids: Vec<i64>,
+    total: i64,
+    corrected: Option<String>,
+    categories: Vec<u32>,
+    facets: FacetCounts,
+}
+
+fn search(
+    index: &PublishedIndex,
+    typed: &str,
+    parameters: &ListParameters,
+    exact: bool,
+    with_facets: bool,
+    page: Page,
+) -> Searched {
     let snapshot = &index.snapshot;
-    let (typed, query) = (query, understand(snapshot, &index.rules.synonyms, query, exact));
-    let Some(filters) = parameters.filters(snapshot) else { return none_found(index) };
+    let query = understand(snapshot, &index.rules.synonyms, typed, exact);
+    let Some(filters) = parameters.filters(snapshot) else { return Searched::default() };
     let pins = match parameters.sort {
         None => index.rules.pins.of(typed, query.corrected.as_deref()),
         Some(_) => &[],
     };
     let filters = with_price_limits(filters, query.price);
-    let (results, categories) = results(snapshot, &query, &filters, pins, &mut Unobserved);
+    let (results, mut categories) = results(snapshot, &query, &filters, pins, &mut Unobserved);
     let facets = if with_facets { listing::facets(snapshot, results.iter()) } else { FacetCounts::default() };
     let total = i64::try_from(results.len()).unwrap_or(i64::MAX);
-    let (items, language) = load_page(cx, snapshot, results, parameters.sort, page).await?;
-    let corrected = query.corrected.filter(|_| total > 0);
-    let categories = categories.into_iter().take(MAX_CATEGORIES).collect();
-    Ok(Hits { items, total, language, corrected, found: Some(Found { index, categories, facets }) })
-}
-
-fn none_found(index: Arc<PublishedIndex>) -> Result<Hits> {
-    let found = Found { index, categories: Vec::new(), facets: FacetCounts::default() };
-    Ok(Hits { items: Vec::new(), total: 0, language: Language::Ru, corrected: None, found: Some(found) })
+    categories.retain(|position| snapshot.categories.is_available(*position, filters.region.as_deref()));
+    categories.truncate(MAX_CATEGORIES);
+    Searched {
+        ids: page_ids(snapshot, results, parameters.sort, page),
+        total,
+        corrected: query.corrected.filter(|_| total > 0),
+        categories,
+        facets,
+    }
 }
 
 /// The filters with the query's own price limits.
@@ -158,22 +188,20 @@ fn results(
     (ResultList::new(snapshot, matches, pins, pass), categories)
 }
 
-/// Reads the items of a page, in its order.
-async fn load_page(
-    cx: &RequestContext,
-    snapshot: &IndexSnapshot,
-    results: ResultList,
-    sort: Option<Sort>,
-    page: Page,
-) -> Result<(Vec<Item>, Language)> {
+/// The items of a page, in its order.
+fn page_ids(snapshot: &IndexSnapshot, results: ResultList, sort: Option<Sort>, page: Page) -> Vec<i64> {
     let skip = usize::try_from(page.skip).unwrap_or(usize::MAX);
     let count = usize::try_from(page.count).unwrap_or(0);
     let found = results.page(snapshot, sort, skip, count);
-    let ids: Vec<i64> = found.iter().map(|found| listing::item_id(snapshot, found)).collect();
+    found.iter().map(|found| listing::item_id(snapshot, found)).collect()
+}
+
+/// Reads these items, in their order.
+async fn load_items(cx: &RequestContext, ids: &[i64]) -> Result<(Vec<Item>, Language)> {
     if ids.is_empty() {
         return Ok((Vec::new(), Language::Ru));
     }
-    item::load_list(&cx.brand.postgres().await?, &ids, cx.language).await
+    item::load_list(&cx.brand.postgres().await?, ids, cx.language).await
 }
 
 async fn find_in_database(cx: &RequestContext, query: &str, page: Page) -> Result<Hits> {
@@ -194,8 +222,12 @@ pub(crate) async fn category_items(
     page: Page,
 ) -> Result<(Vec<Item>, Language, Arc<PublishedIndex>)> {
     let index = live::ready_index(&cx.brand).await?;
-    let items = items_of_category(&index.snapshot, key, parameters)?;
-    let (items, language) = load_page(cx, &index.snapshot, items, parameters.sort, page).await?;
+    let (searched, key, wanted) = (index.clone(), key.to_owned(), parameters.clone());
+    let ids = computation::compute(&cx.brand, move || {
+        let items = items_of_category(&searched.snapshot, &key, &wanted);
+        items.map(|items| page_ids(&searched.snapshot, items, wanted.sort, page))
+    });
+    let (items, language) = load_items(cx, &ids.await??).await?;
     Ok((items, language, index))
 }
 
@@ -205,8 +237,12 @@ pub(crate) async fn category_items(
 /// 404 for a category that does not exist or is hidden.
 pub(crate) async fn category_facets(cx: &RequestContext, key: &str, parameters: &ListParameters) -> Result<Found> {
     let index = live::ready_index(&cx.brand).await?;
-    let items = items_of_category(&index.snapshot, key, parameters)?;
-    let facets = listing::facets(&index.snapshot, items.iter());
+    let (searched, key, wanted) = (index.clone(), key.to_owned(), parameters.clone());
+    let facets = computation::compute(&cx.brand, move || {
+        let items = items_of_category(&searched.snapshot, &key, &wanted);
+        items.map(|items| listing::facets(&searched.snapshot, items.iter()))
+    });
+    let facets = facets.await??;
     Ok(Found { index, categories: Vec::new(), facets })
 }
 
@@ -231,15 +267,29 @@ pub(crate) struct Suggestions {
 /// At most `count` suggestions of each kind.
 pub(crate) async fn suggest(cx: &RequestContext, text: &str, count: usize) -> Result<Suggestions> {
     let index = live::ready_index(&cx.brand).await?;
+    let (searched, text, region) = (index.clone(), text.to_owned(), cx.region.clone());
+    let suggested = computation::compute(&cx.brand, move || suggest_from(&searched, &text, region, count));
+    let (queries, categories, ids) = suggested.await?;
+    let (items, language) = load_items(cx, &ids).await?;
+    Ok(Suggestions { queries, categories, items, language, index })
+}
+
+/// Completed queries, categories, and the numbers of items.
+fn suggest_from(
+    index: &PublishedIndex,
+    text: &str,
+    region: Option<String>,
+    count: usize,
+) -> (Vec<String>, Vec<u32>, Vec<i64>) {
     let snapshot = &index.snapshot;
     let query = understand(snapshot, &index.rules.synonyms, text, false);
-    let filters = Filters { region: cx.region.clone(), ..Filters::default() };
+    let of_region = Filters { region, ..Filters::default() };
     let pins = index.rules.pins.of(text, query.corrected.as_deref());
-    let filters = with_price_limits(filters, query.price);
+    let filters = with_price_limits(of_region.clone(), query.price);
     let (results, said) = results(snapshot, &query, &filters, pins, &mut Unobserved);
-    let queries = suggest::completions(&index, text, &query, count);
-    let categories = suggest::categories(snapshot, &said, text, &results, MAX_CATEGORIES);
+    let queries = suggest::completions(index, text, &query, &of_region, count);
+    let region = of_region.region.as_deref();
+    let categories = suggest::categories(snapshot, &said, text, &results, region, MAX_CATEGORIES);
     let page = Page { count: i64::try_from(count).unwrap_or(i64::MAX), skip: 0 };
-    let (items, language) = load_page(cx, snapshot, results, None, page).await?;
-    Ok(Suggestions { queries, categories, items, language, index })
+    (queries, categories, page_ids(snapshot, results, None, page))
 }

@@ -109,7 +109,13 @@ mod tests {
 
     /// Items 1 to `count`, which the shop's order lists by number.
     fn shop(count: i64) -> (IndexSnapshot, Vec<Match>) {
-        let category = CategoryInput { category_id: 1, id: "cat_1".to_owned(), parent_id: None, names: Vec::new() };
+        let category = CategoryInput {
+            category_id: 1,
+            id: "cat_1".to_owned(),
+            parent_id: None,
+            names: Vec::new(),
+            regions: Vec::new(),
+        };
         let categories = Arc::new(Categories::new(vec![category]));
         let mut builder = SegmentBuilder::new(categories.clone());
         for item_id in 1..=count {

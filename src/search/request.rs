@@ -14,7 +14,7 @@ use crate::http::request::ApiRequest;
 const MAX_PRICE: Decimal = Decimal::from_parts(1_316_134_911, 2_328, 0, false, 0);
 
 /// The sort and the filters of a request, validated but not looked up yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct ListParameters {
     pub(crate) sort: Option<Sort>,
     category: Option<CatalogId>,

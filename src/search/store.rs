@@ -36,8 +36,9 @@ pub(super) async fn find(
 pub(super) async fn index_categories(client: &Client) -> Result<Vec<CategoryInput>> {
     let rows = client
         .query(
-            "select category_id, id, parent_id, name, translations from category where shown
-             order by cardinality(path), category_id",
+            "select category_id, id, parent_id, name, translations,
+                    array(select region_id from category_region r where r.category_id = c.category_id) as regions
+             from category c where shown order by cardinality(path), category_id",
             &[],
         )
         .await?;
@@ -51,6 +52,7 @@ pub(super) async fn index_categories(client: &Client) -> Result<Vec<CategoryInpu
             id: row.try_get("id")?,
             parent_id: row.try_get("parent_id")?,
             names,
+            regions: row.try_get("regions")?,
         })
     });
     categories.collect()

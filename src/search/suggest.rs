@@ -1,6 +1,7 @@
 //! Suggestions for a half-typed query: completed queries, categories and items.
 
 use super::index::snapshot::IndexSnapshot;
+use super::listing::{Filters, ResolvedFilters};
 use super::live::PublishedIndex;
 use super::placement::ResultList;
 use super::query::understand::{Query, understand};
@@ -12,8 +13,14 @@ const MAX_TRIED: usize = 24;
 
 const MAX_COMPLETED_WORDS: usize = 2_000;
 
-/// Queries that complete the typed one and find something, the most promising first.
-pub(crate) fn completions(index: &PublishedIndex, typed: &str, query: &Query, count: usize) -> Vec<String> {
+/// Queries that complete the typed one and find something that passes the filters, the most promising first.
+pub(crate) fn completions(
+    index: &PublishedIndex,
+    typed: &str,
+    query: &Query,
+    filters: &Filters,
+    count: usize,
+) -> Vec<String> {
     let snapshot = &index.snapshot;
     let folded = fold(query.corrected.as_deref().unwrap_or(typed));
     let text = folded.trim();
@@ -22,7 +29,7 @@ pub(crate) fn completions(index: &PublishedIndex, typed: &str, query: &Query, co
     if last.is_empty() {
         return completions;
     }
-    if query.corrected.is_some() && finds_all(index, text) {
+    if query.corrected.is_some() && finds_all(index, text, filters) {
         completions.push(text.to_owned());
     }
     let words = snapshot.words(|segment| segment.vocabulary.with_prefix(last, MAX_COMPLETED_WORDS));
@@ -33,7 +40,9 @@ pub(crate) fn completions(index: &PublishedIndex, typed: &str, query: &Query, co
             break;
         }
         let completed = if before.is_empty() { known.word.clone() } else { format!("{before} {}", known.word) };
-        if !completions.contains(&completed) && (before.is_empty() || finds_all(index, &completed)) {
+        // Some item has a word of the vocabulary.
+        let is_found = before.is_empty() && *filters == Filters::default();
+        if !completions.contains(&completed) && (is_found || finds_all(index, &completed, filters)) {
             completions.push(completed);
         }
     }
@@ -41,19 +50,24 @@ pub(crate) fn completions(index: &PublishedIndex, typed: &str, query: &Query, co
     completions
 }
 
-/// Whether some item has all words.
-fn finds_all(index: &PublishedIndex, text: &str) -> bool {
-    let query = understand(&index.snapshot, &index.rules.synonyms, text, true);
-    let (matches, _) = ranking::matches(&index.snapshot, &query, |_, _| true, &mut Unobserved);
+/// Whether some item that passes the filters has all words.
+fn finds_all(index: &PublishedIndex, text: &str, filters: &Filters) -> bool {
+    let snapshot = &index.snapshot;
+    let query = understand(snapshot, &index.rules.synonyms, text, true);
+    let resolved = ResolvedFilters::new(snapshot, filters);
+    let pass = |segment, document| resolved.pass(snapshot, segment, document);
+    let (matches, _) = ranking::matches(snapshot, &query, pass, &mut Unobserved);
     matches.iter().any(|found| found.missing == 0)
 }
 
-/// The categories whose names the query says or begins, at most `count`; those without items are left out.
+/// The categories whose names the query says or begins, at most `count`; those that are not available in the region, or without
+/// results, are left out.
 pub(crate) fn categories(
     snapshot: &IndexSnapshot,
     said: &[u32],
     typed: &str,
     results: &ResultList,
+    region: Option<&str>,
     count: usize,
 ) -> Vec<u32> {
     let mut found: Vec<u32> = said.to_vec();
@@ -72,5 +86,6 @@ pub(crate) fn categories(
             snapshot.categories.path(columns.categories[found.document as usize]).any(|above| above == *category)
         })
     };
-    found.into_iter().filter(has_items).take(count).collect()
+    let is_available = |category: &u32| snapshot.categories.is_available(*category, region);
+    found.into_iter().filter(|category| is_available(category) && has_items(category)).take(count).collect()
 }

@@ -91,7 +91,6 @@ async fn body_that_is_refused_is_not_invited() {
         ("POST /nowhere", "Content-Length: 2\r\n", "404 Not Found"),
         ("POST /ping", "Transfer-Encoding: chunked\r\n", "405 Method Not Allowed"),
         ("POST /cart", "Content-Length: 262145\r\n", "413 Payload Too Large"),
-        ("POST /cart", "Content-Length: 2\r\nX-Region: \u{44f}\r\n", "400 Bad Request"),
     ] {
         let response = send(target, &format!("{headers}Expect: 100-continue\r\n")).await;
         assert!(response.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{target} {headers:?}: {response:?}");

@@ -208,6 +208,47 @@ async fn regions_and_languages_apply() {
 }
 
 #[tokio::test]
+async fn what_a_region_hides_is_not_named() {
+    let site = Site::new(&["dexar"]);
+    let shop = r#"{"id":"moscow","city":"Москва","country":"Россия","countryCode":"RU"}
+{"id":"spb","city":"Санкт-Петербург","country":"Россия","countryCode":"RU"}
+{"categoryID":1,"name":"Посуда","parentID":0,"id":"cat_dishes","regions":["moscow"]}
+{"categoryID":2,"name":"Чайники","parentID":1,"id":"sub_kettles"}
+{"categoryID":3,"name":"Чайные наборы","parentID":0,"id":"cat_sets"}
+{"itemID":21,"categoryID":2,"name":"Чайник заварочный","price":900}
+{"itemID":22,"categoryID":2,"name":"Чайка фарфоровая","price":800,"regions":["moscow"]}
+{"itemID":31,"categoryID":3,"name":"Набор к чайнику","price":700}
+"#;
+    site.import_text("dexar", "shop.jsonl", shop, &[]).success();
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    await_index(&client).await;
+    let named = |list: &Value| -> Vec<String> {
+        let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter().map(|category| category["id"].as_str().expect("an id").to_owned()).collect()
+    };
+    for (region, said, begun, counted, completed) in [
+        ("moscow", &["sub_kettles"][..], &["sub_kettles", "cat_sets"][..], &["cat_sets", "sub_kettles"][..], true),
+        ("spb", &[], &["cat_sets"], &["cat_sets"], false),
+    ] {
+        let get = async |path: &str| client.send(request(path).region(region)).await.ok_json();
+        let found = get(&path("/searchitems", "чайники", "&facets=true")).await;
+        let mut facets = named(&found["facets"]["categories"]);
+        facets.sort();
+        assert_eq!(
+            (named(&found["categories"]), facets),
+            (said.iter().map(|id| id.to_string()).collect(), counted.iter().map(|id| id.to_string()).collect()),
+            "{region}"
+        );
+        let suggested = get(&path("/suggest", "чай", "")).await;
+        assert_eq!(named(&suggested["categories"]), begun, "{region}");
+        let queries = suggested["queries"].as_array().expect("a list");
+        assert_eq!(queries.contains(&json!("чайка")), completed, "{region}: {queries:?}");
+        assert!(queries.contains(&json!("чайник")), "{region}: {queries:?}");
+    }
+}
+
+#[tokio::test]
 async fn word_that_exists_comes_before_longer_ones() {
     let site = Site::new(&["dexar"]);
     let shop = r#"{"categoryID":1,"name":"Team games","parentID":0}

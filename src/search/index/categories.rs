@@ -14,6 +14,8 @@ pub(crate) struct CategoryInput {
     pub(crate) id: String,
     pub(crate) parent_id: Option<i64>,
     pub(crate) names: Vec<(Language, String)>,
+    /// None: available everywhere.
+    pub(crate) regions: Vec<String>,
 }
 
 pub(crate) struct CategoryEntry {
@@ -22,6 +24,7 @@ pub(crate) struct CategoryEntry {
     names: Vec<(Language, String)>,
     folded_names: Vec<String>,
     pub(crate) parent: Option<u32>,
+    regions: Vec<String>,
     /// The words of all its names.
     pub(crate) words: Vec<String>,
     /// The stems of each of its names.
@@ -77,6 +80,7 @@ impl Categories {
                 names: input.names,
                 folded_names,
                 parent,
+                regions: input.regions,
                 words,
                 stems,
             });
@@ -113,6 +117,15 @@ impl Categories {
     pub(crate) fn path(&self, position: u32) -> impl Iterator<Item = u32> {
         let upwards = std::iter::successors(Some(position), |at| self.entries[*at as usize].parent);
         upwards.take(MAX_DEPTH)
+    }
+
+    /// Whether the category and all above it are available in this region; without a region they are.
+    pub(crate) fn is_available(&self, position: u32, region: Option<&str>) -> bool {
+        let Some(region) = region else { return true };
+        self.path(position).all(|at| {
+            let regions = &self.get(at).regions;
+            regions.is_empty() || regions.iter().any(|available| available == region)
+        })
     }
 
     /// The categories with a name that has this stem, and the number of the name.

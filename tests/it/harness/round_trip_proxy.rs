@@ -47,7 +47,7 @@ async fn forward(mut client: TcpStream, mut server: UnixStream, round_trips: Arc
     let requests = async {
         let mut buffer = vec![0; 1 << 16];
         // The connections that listen for catalogue changes and that fill the search index read independently of requests.
-        const BACKGROUND: [&[u8]; 2] = [b"listen ", b"translations from category where shown"];
+        const BACKGROUND: [&[u8]; 2] = [b"listen ", b"from category c where shown"];
         let mut is_background = false;
         while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
             let mut batch = buffer[..read].to_vec();
