@@ -13,6 +13,7 @@ mod listing;
 mod live;
 mod placement;
 mod query;
+pub mod query_counts;
 mod ranking;
 mod request;
 pub mod rules;
