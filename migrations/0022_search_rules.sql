@@ -54,7 +54,7 @@ create trigger search_pin_note_deleted after delete on search_pin referencing ol
 create table search_query_count (
     -- in the brand's time zone
     day           date not null,
-    -- folded, with single blanks; never with what looks like an email address or a phone number
+    -- folded, with single blanks; never one with what looks like an email address, a user name or a phone number
     query         text not null,
     searches      bigint not null,
     -- those of them that found no item

@@ -16,7 +16,7 @@ use crate::foundation::error::Result;
 use crate::platform::failure_streak::FailureStreak;
 use crate::platform::postgres::is_unavailable;
 use crate::tenant::brand::Brand;
-use crate::{books, cart, catalog, mail, payments, telegram};
+use crate::{books, cart, catalog, mail, payments, search, telegram};
 
 type JobFuture = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
 
@@ -60,6 +60,12 @@ static JOBS: &[Job] = &[
         name: "forget addresses",
         interval: Duration::from_secs(600),
         run: |brand| Box::pin(async move { payments::forget_addresses(&brand).await }),
+    },
+    // Deletes old counts of searches.
+    Job {
+        name: "forget searches",
+        interval: Duration::from_secs(600),
+        run: |brand| Box::pin(async move { search::query_counts::delete_old(&brand).await }),
     },
     // Checks once a night that the stored data agrees.
     Job {

@@ -1,10 +1,10 @@
-//! Settings and reader of `[search]`, how long requests wait for the search index.
+//! Settings and reader of `[search]`: how long requests wait for the search index, and how searches are counted.
 
 use std::time::Duration;
 
 use super::toml_reader::Section;
 
-/// How long requests wait for the search index.
+/// How long requests wait for the search index, and how searches are counted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchConfig {
     /// For the latest changes of the catalogue, before the database is searched instead.
@@ -15,10 +15,17 @@ pub struct SearchConfig {
     pub ready: Duration,
     /// How many searches are computed at once; 0: as many as the machine has cores.
     pub threads: usize,
+    /// Between two writes of the counts of searches.
+    pub count_interval: Duration,
+    /// How many different queries are counted a day, and kept in memory between two writes.
+    pub counted_queries: u32,
+    /// How many days the counts of searches are kept.
+    pub report_days: u32,
 }
 
 pub(super) fn read_search(root: &Section<'_, '_>) -> SearchConfig {
-    let help = "How long requests wait for the search index, which is built in memory after a start and follows the catalogue.";
+    let help = "How long requests wait for the search index, which is built in memory after a start and follows the catalogue; and how searches \
+                are counted, without anything of who searched, for `brandgate search report`.";
     let section = root.section("search", help);
     let search = SearchConfig {
         catch_up: section
@@ -38,6 +45,13 @@ pub(super) fn read_search(root: &Section<'_, '_>) -> SearchConfig {
             .key("threads", "How many searches are computed at once, beside all other requests; 0: as many as the machine has cores.")
             .needs_restart()
             .number(0..=256, 0) as usize,
+        count_interval: section
+            .key("count_interval_s", "Seconds between two writes of the counts of searches into the database.")
+            .seconds(1..=3_600, 60),
+        counted_queries: section
+            .key("counted_queries", "How many different queries are counted a day, and kept in memory between two writes; further ones are not.")
+            .number(1..=1_000_000, 10_000),
+        report_days: section.key("report_days", "Days for which the counts of searches are kept.").number(1..=3_650, 90),
     };
     section.finish();
     search

@@ -4,7 +4,8 @@
 //!
 //! - It contains nothing of the request that it was made for: no origin, request id or cookie.
 
-use std::sync::OnceLock;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -18,6 +19,23 @@ use crate::foundation::language::Language;
 use crate::http::content_encoding::{self, ContentCoding};
 use crate::http::response_headers::ResponseHeaders;
 
+/// What is to be done each time that a response is sent, for as long as it is cached.
+#[derive(Clone)]
+pub struct ResponseHook(Arc<dyn Fn() + Send + Sync>);
+
+impl ResponseHook {
+    /// `run` must not block: it runs while a client waits.
+    pub fn new(run: impl Fn() + Send + Sync + 'static) -> ResponseHook {
+        ResponseHook(Arc::new(run))
+    }
+}
+
+impl fmt::Debug for ResponseHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseHook")
+    }
+}
+
 pub struct CachedResponse {
     /// The ids of the items that it shows, ascending.
     pub item_ids: Box<[i64]>,
@@ -25,6 +43,8 @@ pub struct CachedResponse {
     pub route: &'static str,
     /// Whether it must not be cached: it may change soon without a change of the catalogue.
     pub is_provisional: bool,
+    /// Runs for each GET that it answers, also with 304.
+    pub hook: Option<ResponseHook>,
     json: Bytes,
     language: Language,
     representations: [Representation; 4],
@@ -49,7 +69,15 @@ impl CachedResponse {
             etag: coding.etag(&hash),
             encoded: OnceLock::new(),
         });
-        CachedResponse { item_ids: item_ids.into(), route, is_provisional: false, json, language, representations }
+        CachedResponse {
+            item_ids: item_ids.into(),
+            route,
+            is_provisional: false,
+            hook: None,
+            json,
+            language,
+            representations,
+        }
     }
 
     /// The uncompressed body.
@@ -69,6 +97,9 @@ impl CachedResponse {
 
     /// The response to one request. A stale one has `Warning: 110` (RFC 7234, 5.5.1; RFC 9111 has no replacement).
     pub fn respond(&self, request: &ResponseHeaders<'_>, is_stale: bool) -> Response<Full<Bytes>> {
+        if let Some(ResponseHook(run)) = self.hook.as_ref().filter(|_| request.method == Method::GET) {
+            run();
+        }
         let coding = ContentCoding::negotiate(request.headers, self.json.len());
         let representation = &self.representations[coding as usize];
         let mut headers = HeaderMap::with_capacity(16);

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::foundation::error::{Error, Kind, Result, ResultExt};
 use crate::foundation::language::Language;
-use crate::http::cached_response::CachedResponse;
+use crate::http::cached_response::{CachedResponse, ResponseHook};
 use crate::http::cookie::SetCookie;
 use crate::http::response_headers::ResponseHeaders;
 
@@ -30,6 +30,7 @@ enum Caching {
         item_ids: Vec<i64>,
         /// Whether it may change soon without a change of the catalogue.
         is_provisional: bool,
+        hook: Option<ResponseHook>,
     },
 }
 
@@ -77,7 +78,7 @@ impl ApiResponse {
     /// 200 with JSON of the catalogue in this language that shows these items, the same for every client.
     pub fn catalogue(value: &impl Serialize, language: Language, item_ids: Vec<i64>) -> Result<ApiResponse> {
         Ok(ApiResponse {
-            caching: Caching::Catalogue { language, item_ids, is_provisional: false },
+            caching: Caching::Catalogue { language, item_ids, is_provisional: false, hook: None },
             ..ApiResponse::json(value)?
         })
     }
@@ -90,15 +91,23 @@ impl ApiResponse {
         self
     }
 
+    /// Runs the hook each time that the response of the catalogue is sent, also from the cache.
+    pub fn with_hook(mut self, value: Option<ResponseHook>) -> ApiResponse {
+        if let Caching::Catalogue { hook, .. } = &mut self.caching {
+            *hook = value;
+        }
+        self
+    }
+
     /// The response in the form in which it is cached.
     ///
     /// # Errors
     /// It was not made by [`ApiResponse::catalogue`], although its route is cached.
     pub fn into_cached(self, route: &'static str) -> Result<CachedResponse> {
         match self.caching {
-            Caching::Catalogue { language, item_ids, is_provisional } => {
+            Caching::Catalogue { language, item_ids, is_provisional, hook } => {
                 let mut response = CachedResponse::new(self.body, language, item_ids, route);
-                response.is_provisional = is_provisional;
+                (response.is_provisional, response.hook) = (is_provisional, hook);
                 Ok(response)
             }
             Caching::NoStore => Err(Error::internal("a cached route returned a response that must not be cached")),
@@ -197,8 +206,10 @@ impl ApiResponse {
     /// Adds caching, content coding and the headers that every response has.
     pub fn finish(self, request: &ResponseHeaders<'_>) -> Response<Full<Bytes>> {
         let ApiResponse { status, mut body, caching, mut headers, .. } = self;
-        if let Caching::Catalogue { language, item_ids, .. } = caching {
-            return CachedResponse::new(body, language, item_ids, "").respond(request, false);
+        if let Caching::Catalogue { language, item_ids, hook, .. } = caching {
+            let mut response = CachedResponse::new(body, language, item_ids, "");
+            response.hook = hook;
+            return response.respond(request, false);
         }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(VARY, HeaderValue::from_static("Origin"));

@@ -7,12 +7,14 @@ use super::index::categories::Categories;
 use super::index::snapshot::IndexSnapshot;
 use super::listing::FacetCounts;
 use super::live::PublishedIndex;
+use super::query_counts;
 use super::request::{ListParameters, flag};
 use crate::catalog::item::{Item, ItemSummary};
 use crate::catalog::{self, Page};
 use crate::foundation::error::{Result, ResultExt};
 use crate::foundation::language::Language;
 use crate::foundation::money::Exact;
+use crate::http::cached_response::ResponseHook;
 use crate::http::request::ApiRequest;
 use crate::http::response::ApiResponse;
 use crate::tenant::cache::change_log::{ANY_ITEM, Version};
@@ -80,6 +82,9 @@ pub(crate) async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<
     let (exact, with_facets) = (flag(&req, "exact")?, flag(&req, "facets")?);
     let version = cx.brand.cache.version();
     let hits = super::find(&cx, query, &parameters, exact, with_facets, page).await?;
+    // What changes the list of the same search is no other search.
+    let is_counted = page.skip == 0 && !exact && parameters.is_plain();
+    let counter = is_counted.then(|| query_counts::counter(&cx.brand, query, hits.total == 0)).flatten();
     let found = hits.found.as_ref();
     let index = found.map(|found| &*found.index);
     let categories = found.map(|found| links(&found.index.snapshot.categories, &found.categories, cx.language));
@@ -95,7 +100,7 @@ pub(crate) async fn search_items(cx: RequestContext, req: ApiRequest) -> Result<
     };
     let links = found.categories.iter().chain(found.facets.iter().flat_map(|facets| &facets.categories));
     let language = used_language(hits.language, links);
-    response(&found, language, index, version)
+    Ok(response(&found, language, index, version)?.with_hook(counter.map(ResponseHook::new)))
 }
 
 /// `GET /suggest?search=…&count=8`: completed queries, categories and items for a half-typed query.

@@ -14,6 +14,7 @@ mod listing;
 mod live;
 mod placement;
 mod query;
+pub mod query_counts;
 mod ranking;
 mod request;
 pub mod rules;
@@ -32,9 +33,10 @@ use self::live::PublishedIndex;
 use self::placement::ResultList;
 use self::query::price::PriceLimits;
 use self::query::understand::{Query, understand};
-use self::ranking::{Observer, Unobserved};
+use self::ranking::{Match, Observer, Unobserved};
 use self::request::ListParameters;
 use self::rules::Pin;
+use self::text::fold::fold;
 use crate::catalog::item::{self, Item};
 use crate::catalog::{CatalogId, Page};
 use crate::foundation::error::{Error, Result};
@@ -45,6 +47,9 @@ const MAX_QUERY_CHARS: usize = 512;
 
 /// How many categories a search names.
 const MAX_CATEGORIES: usize = 3;
+
+/// Of the items that a query finds by their prices alone.
+const PRICE_ONLY_SCORE: f32 = 1.0;
 
 /// A page of matching items.
 pub(crate) struct Hits {
@@ -73,7 +78,8 @@ pub(crate) struct Found {
 pub(crate) fn check_query(text: Option<&str>) -> Result<&str> {
     let bad = |message: &'static str| Error::malformed("bad_search", message);
     let text = text.unwrap_or_default().trim();
-    if text.is_empty() {
+    // Folded, a text of invisible characters alone is blank.
+    if fold(text).trim().is_empty() {
         return Err(bad("search: expected the words to look for"));
     }
     if text.chars().count() > MAX_QUERY_CHARS {
@@ -182,7 +188,11 @@ fn results(
     let resolved = listing::ResolvedFilters::new(snapshot, filters);
     let pass = |segment, document| resolved.pass(snapshot, segment, document);
     let (matches, categories) = match query.words.is_empty() {
-        true => (listing::all_items(snapshot, filters), Vec::new()),
+        // With a score, goods in stock come first, as in every search.
+        true => {
+            let items = listing::all_items(snapshot, filters).into_iter();
+            (items.map(|found| Match { score: PRICE_ONLY_SCORE, ..found }).collect(), Vec::new())
+        }
         false => ranking::matches(snapshot, query, pass, observer),
     };
     (ResultList::new(snapshot, matches, pins, pass), categories)

@@ -18,7 +18,7 @@ pub(crate) struct Match {
     pub(crate) score: f32,
     /// How many words of the query are missing.
     pub(crate) missing: u8,
-    /// Whether the query is the item's name.
+    /// Whether the query is the item's name in some language.
     pub(crate) is_name: bool,
 }
 
@@ -198,7 +198,7 @@ impl Scratch {
                 document,
                 score: parts.score(),
                 missing: u8::try_from(missing).unwrap_or(u8::MAX),
-                is_name: columns.name_hashes[at] == query.name_hash,
+                is_name: columns.name_hashes[at].contains(&query.name_hash),
             });
         }
     }

@@ -123,6 +123,9 @@ async fn search_needs_a_valid_query() {
         "search=",
         "search=+",
         "search=%20%09%0a",
+        // Invisible characters.
+        "search=%e2%80%8b",
+        "search=%ef%bb%bf+%c2%ad",
         "query=x",
         "search=a%00b",
         "search=%00",

@@ -82,6 +82,7 @@ mod round_trips;
 mod routes;
 mod search;
 mod search_explain;
+mod search_report;
 mod search_rules;
 mod session;
 mod shared_connections;

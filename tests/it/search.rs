@@ -93,6 +93,8 @@ async fn queries_are_read_as_they_were_meant() {
     }
     let exact = client.json(&path("/searchitems", "чайнк", "&exact=true")).await;
     assert_eq!(exact["total"], 0);
+    let by_price = client.json(&path("/searchitems", "от 200 до 3000", "")).await;
+    assert_eq!(ids(&by_price["items"]), [21, 23, 22], "in stock first");
     let exact = client.json(&path("/searchitems", "чайники", "&exact=true")).await;
     assert_eq!(ids(&exact["items"]), [21, 23, 22], "in stock first");
 }
@@ -263,6 +265,24 @@ async fn word_that_exists_comes_before_longer_ones() {
     for base in ["/searchitems", "/suggest"] {
         let found = client.json(&path(base, "tea", "")).await;
         assert_eq!(found["items"][0]["itemID"], 21, "{base}: {:?}", ids(&found["items"]));
+    }
+}
+
+#[tokio::test]
+async fn item_whose_name_in_any_language_is_the_query_comes_first() {
+    let site = Site::new(&["dexar"]);
+    let shop = r#"{"categoryID":1,"name":"Дом","parentID":0,"id":"cat_home"}
+{"itemID":11,"categoryID":1,"name":"Candle holder","price":10,"quantity":5,"translations":{"hy":{"name":"Մոմ դնելու տակդիր"}}}
+{"itemID":12,"categoryID":1,"name":"Свеча","price":10,"quantity":5,"translations":{"en":{"name":"Candle"},"hy":{"name":"Մոմ"}}}
+{"itemID":13,"categoryID":1,"name":"Свеча восковая","price":10,"quantity":5,"priority":9,"translations":{"en":{"name":"Wax candle"},"hy":{"name":"Մոմ մեղրամոմից"}}}
+"#;
+    site.import_text("dexar", "shop.jsonl", shop, &[]).success();
+    let gateway = site.start();
+    let client = gateway.client("dexar");
+    await_index(&client).await;
+    for query in ["candle", "Մոմ", "свеча"] {
+        let found = client.json(&path("/searchitems", query, "")).await;
+        assert_eq!(found["items"][0]["itemID"], 12, "{query}: {:?}", ids(&found["items"]));
     }
 }
 

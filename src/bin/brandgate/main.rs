@@ -100,7 +100,7 @@ enum OfBrands {
     /// List, answer and hide questions about items
     #[command(subcommand)]
     Questions(questions::QuestionsCommand),
-    /// Decide about a brand's searches: synonyms, and items that a query shows first or last
+    /// Decide about a brand's searches, explain them, and report what visitors search for
     #[command(subcommand)]
     Search(search::SearchCommand),
     /// List and retry queued and failed emails and receipts

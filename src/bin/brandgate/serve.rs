@@ -7,7 +7,7 @@ use std::sync::Arc;
 use brandgate::config::{LoadedBrands, UnavailableConfig};
 use brandgate::platform::postgres::Purpose;
 use brandgate::routes::{SharedRoutes, routes};
-use brandgate::search;
+use brandgate::search::{self, query_counts};
 use brandgate::server::brand_listener::BrandListener;
 use brandgate::server::shutdown::Shutdown;
 use brandgate::server::unavailable_listener::UnavailableListener;
@@ -17,6 +17,7 @@ use brandgate::tenant::brand::Brand;
 use brandgate::tenant::brands::SharedBrands;
 use brandgate::tenant::reload::ConfigSource;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use crate::process_role::ProcessRole;
@@ -82,6 +83,8 @@ impl ProcessRole for Gateway {
                     let file = brand.config.tls.certificate.display();
                     tracing::error!(brand = brand.name(), "{file} {problem}: browsers refuse it");
                 }
+                let counted = listener.clone();
+                tokio::spawn(query_counts::keep_writing(move || counted.brand()));
                 endpoint.listener = Some(listener);
                 endpoint.is_following = true;
                 brand.follow_catalog_changes();
@@ -166,6 +169,11 @@ impl ProcessRole for Gateway {
         self.shutdown.run(drain.unwrap_or_default(), self.has_inherited_sockets).await;
         self.serving.close();
         self.serving.wait().await;
+        let mut writes = JoinSet::new();
+        for brand in brands.iter().filter(|brand| brand.is_ready()) {
+            writes.spawn(query_counts::write_rest(brand.clone()));
+        }
+        writes.join_all().await;
     }
 }
 

@@ -5,9 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::categories::Categories;
-use super::columns::{Columns, ItemColumns};
+use super::columns::{Columns, ItemColumns, NameHashes};
 use super::segment::{IMPACT_STEP, Segment};
 use super::vocabulary::Vocabulary;
+use crate::foundation::language::Language;
 use crate::search::text::fold::fold;
 use crate::search::text::tokens::{Token, tokenize};
 
@@ -123,7 +124,10 @@ impl SegmentBuilder {
         let document = u32::try_from(self.columns.len()).unwrap_or(u32::MAX);
         self.current.clear();
         let name_tokens = tokenize(&item.name);
-        let hash = name_hash(&name_tokens);
+        let mut name_hashes: NameHashes = [name_hash(&name_tokens); Language::ALL.len()];
+        for (hash, name) in name_hashes[1..].iter_mut().zip(&item.translated_names) {
+            *hash = name_hash(&tokenize(name));
+        }
         visit_tokens(&item, &name_tokens, |field, token| self.add_token(token, field.weight()));
         self.add_category(item.category);
         for (word, weight) in &self.current {
@@ -140,7 +144,7 @@ impl SegmentBuilder {
             discounted: item.discounted,
             regions: item.regions,
             name: fold(&item.name).into(),
-            name_hash: hash,
+            name_hashes,
             name_words: u8::try_from(name_tokens.len()).unwrap_or(u8::MAX),
             tags: item.tag_numbers,
         });

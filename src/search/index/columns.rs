@@ -1,5 +1,10 @@
 //! What filters, sorts and facets read of an item, one column each.
 
+use crate::foundation::language::Language;
+
+/// Of the name in each language; the Russian one stands for those that an item does not have.
+pub(crate) type NameHashes = [u64; Language::ALL.len()];
+
 /// The columns of a segment's items, by the position of the item in the segment.
 #[derive(Default)]
 pub(crate) struct Columns {
@@ -17,8 +22,8 @@ pub(crate) struct Columns {
     pub(crate) regions: Vec<u32>,
     /// The folded name, for the order by name.
     pub(crate) names: Vec<Box<str>>,
-    /// Hash of the name's tokens, to recognize a query that is the name.
-    pub(crate) name_hashes: Vec<u64>,
+    /// Hashes of the tokens of the name in each language, to recognize a query that is the name.
+    pub(crate) name_hashes: Vec<NameHashes>,
     /// How many words the name has.
     pub(crate) name_words: Vec<u8>,
     tag_offsets: Vec<u32>,
@@ -36,7 +41,7 @@ pub(crate) struct ItemColumns {
     pub(crate) discounted: bool,
     pub(crate) regions: u32,
     pub(crate) name: Box<str>,
-    pub(crate) name_hash: u64,
+    pub(crate) name_hashes: NameHashes,
     pub(crate) name_words: u8,
     pub(crate) tags: Vec<u32>,
 }
@@ -56,7 +61,7 @@ impl Columns {
         self.discounted.push(row.discounted);
         self.regions.push(row.regions);
         self.names.push(row.name);
-        self.name_hashes.push(row.name_hash);
+        self.name_hashes.push(row.name_hashes);
         self.name_words.push(row.name_words);
         self.tag_offsets.push(u32::try_from(self.tags.len()).unwrap_or(u32::MAX));
         self.tags.extend(row.tags);

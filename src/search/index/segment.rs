@@ -36,7 +36,7 @@ impl Segment {
     /// The estimated size in memory.
     pub(crate) fn bytes(&self) -> usize {
         const BYTES_PER_WORD: usize = 110;
-        const BYTES_PER_ITEM: usize = 110;
+        const BYTES_PER_ITEM: usize = 126;
         self.documents.len() * 5 + self.vocabulary.len() * BYTES_PER_WORD + self.len() * BYTES_PER_ITEM
     }
 }

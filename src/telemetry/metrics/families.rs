@@ -146,6 +146,7 @@ metrics! {
         cache_lookups: Counter [result] "Lookups in the response cache: hit, miss, or stale while PostgreSQL is unavailable";
         cache_entries: Gauge [] "Responses in the cache";
         cache_size_bytes: Gauge in Bytes [] "Memory used by the response cache";
+        search_queries_uncounted: Counter [] "Searches that `brandgate search report` lacks, because there were more different queries than [search] counted_queries";
         postgresql_connections: Gauge [state] "PostgreSQL connections of the pool (open, idle), requests that wait for one (waited_for), and shared connections";
         up: Gauge [part] "Whether a dependency of the brand works; postgresql_writes: PostgreSQL is not read-only; postgresql_connections: it accepts new connections";
         clock_offset_seconds: FloatGauge in Seconds [] "How far the clock of PostgreSQL, which decides on expiry, is ahead of this machine's";

@@ -103,6 +103,7 @@ impl Metrics {
         for quota in quotas {
             self.rate_limited(quota);
         }
+        self.search_queries_uncounted();
     }
 
     /// Counts a response. `route` is a pattern of the router, or empty when no route matched.

@@ -1,7 +1,8 @@
-//! `brandgate search`: what the shop decides about its searches.
+//! `brandgate search`: what the shop decides about its searches, and what it learns of them.
 
 mod explain;
 mod pins;
+mod report;
 mod synonyms;
 
 use brandgate::config::BrandConfig;
@@ -17,6 +18,8 @@ pub(crate) enum SearchCommand {
     /// Explain a search: how each word is read, why the first ten results stand where they stand, and why an item is not among them.
     /// The index is built for it from the database, so no gateway needs to run
     Explain(explain::ExplainArguments),
+    /// Report by day what visitors search for most, and what they do not find
+    Report(report::ReportArguments),
 }
 
 /// Parses the text of a search.
@@ -35,5 +38,6 @@ pub(crate) async fn run(brands: &[BrandConfig], command: SearchCommand) -> Resul
         SearchCommand::Synonyms(command) => synonyms::run(brands, command).await,
         SearchCommand::Pins(command) => pins::run(brands, command).await,
         SearchCommand::Explain(arguments) => explain::run(brands, arguments).await,
+        SearchCommand::Report(arguments) => report::run(brands, arguments).await,
     }
 }
