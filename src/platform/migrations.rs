@@ -38,6 +38,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V19__personal_data_and_books", include_str!("../../migrations/0019_personal_data_and_books.sql")),
     ("V20__stock_movement_causes", include_str!("../../migrations/0020_stock_movement_causes.sql")),
     ("V21__feed_fields", include_str!("../../migrations/0021_feed_fields.sql")),
+    ("V23__category_sources", include_str!("../../migrations/0023_category_sources.sql")),
 ];
 
 /// The number and name of every migration.
