@@ -19,7 +19,7 @@ DENY := .dev/tools/bin/cargo-deny
 CARGO_DEB_VERSION := 3.8.0
 CARGO_DEB := .dev/tools/bin/cargo-deb
 
-.PHONY: help run build test browser-test interop-test screenshots systemd-test reference deb deb-test lint bench torture clean-dev
+.PHONY: help run build test browser-test interop-test feeds-test screenshots systemd-test reference deb deb-test lint bench torture clean-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,10 +31,11 @@ build: ## Build the release binaries
 	@tests/env/packages.sh rust cc ca
 	@cargo build --release --locked
 
-test: ## Run all tests: Rust tests on private services, the units under systemd, public libraries, both shops in Chromium
-	@tests/env/packages.sh rust cc ca postgresql pgbouncer redis openssl curl ss chromium node certutil emoji systemd
+test: ## Run all tests: Rust tests on private services, the units under systemd, feeds, public libraries, both shops in Chromium
+	@tests/env/packages.sh rust cc ca postgresql pgbouncer redis openssl curl ss chromium node certutil emoji systemd lxml
 	@cargo test --locked -- --test-threads=$(TEST_THREADS)
 	@tests/systemd/run.sh "$(TARGET_DIR)/debug"
+	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/feeds/compare.py "$(TARGET_DIR)/debug"
 	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/interop/run.sh "$(TARGET_DIR)/debug"
 	@tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/browser/run.sh
 	@echo 'make test: all tests passed'
@@ -44,6 +45,11 @@ browser-test: ## Test the shops in Chromium, against make run
 
 interop-test: ## Test with public libraries and tools, against make run
 	@exec tests/interop/run.sh "$(TARGET_DIR)/release"
+
+feeds-test: ## Import feeds and compare every item with what lxml reads (FEEDS='DIRECTORY FILE moscow=FILE,spb=FILE' for others)
+	@tests/env/packages.sh rust cc ca postgresql redis openssl curl ss lxml
+	@cargo build --locked
+	@exec tests/env/throwaway.sh "$(TARGET_DIR)/debug" tests/feeds/compare.py "$(TARGET_DIR)/debug" $(FEEDS)
 
 screenshots: ## Take the screenshots of the README
 	@tests/env/packages.sh rust cc ca

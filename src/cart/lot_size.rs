@@ -27,6 +27,11 @@ impl LotSize {
         quantity >= self.min && (quantity - self.min) % self.step == 0
     }
 
+    /// The largest quantity of at most `units` that is sold at once; 0 when none is.
+    pub(crate) fn largest(self, units: i32) -> i32 {
+        if units < self.min { 0 } else { units - (units - self.min) % self.step }
+    }
+
     /// 422 for another quantity, with the rule; `name` is the beginning of its message.
     pub(crate) fn error(self, name: &str) -> Error {
         let LotSize { min, step } = self;
@@ -53,5 +58,7 @@ mod tests {
         assert_eq!(sold(Some(10), None), [10, 11, 12]);
         assert_eq!(sold(None, Some(5)), [5, 10]);
         assert_eq!(sold(Some(4), Some(3)), [4, 7, 10]);
+        let packs = LotSize::new(Some(4), Some(3));
+        assert_eq!([0, 3, 4, 6, 7, 12].map(|units| packs.largest(units)), [0, 0, 4, 4, 7, 10]);
     }
 }

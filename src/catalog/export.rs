@@ -85,7 +85,8 @@ const CATEGORIES: &str = r"
     select jsonb_strip_nulls(jsonb_build_object(
                'categoryID', c.category_id, 'id', c.id, 'parentID', coalesce(c.parent_id, 0), 'name', c.name,
                'icon', c.icon, 'wideBanner', c.wide_banner, 'projectId', c.project_id, 'priority', c.priority,
-               'visible', c.visible, 'translations', c.translations,
+               'visible', c.visible, 'translations', c.translations, 'source', nullif(c.source, ''),
+               'sourceNumber', c.source_number,
                'regions', array(select region_id from category_region r where r.category_id = c.category_id order by 1)
            ))::text
     from category c order by cardinality(c.path), c.category_id";

@@ -39,6 +39,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V20__stock_movement_causes", include_str!("../../migrations/0020_stock_movement_causes.sql")),
     ("V21__feed_fields", include_str!("../../migrations/0021_feed_fields.sql")),
     ("V22__search_rules", include_str!("../../migrations/0022_search_rules.sql")),
+    ("V23__category_sources", include_str!("../../migrations/0023_category_sources.sql")),
 ];
 
 /// The number and name of every migration.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::database_failures::sessions;
-use crate::harness::{Client, Gateway, Site, eventually};
+use crate::harness::{Client, Gateway, Site, eventually, eventually_async};
 use crate::import::table;
 
 /// A complete catalogue whose names, prices and number of items identify its generation.
@@ -97,7 +97,11 @@ async fn readers_see_the_old_or_the_new_catalogue_and_no_mixture() {
     };
     let (first, second) = tokio::join!(read(gateway.client("novo")), read(gateway.client("novo").http1()));
     import.await.expect("every import succeeds");
-    assert_eq!(read_generations(&gateway.client("novo")).await, [8; 4], "the last import is visible");
+    let client = gateway.client("novo");
+    eventually_async("the last import is visible", 10, async || {
+        (read_generations(&client).await == [8; 4]).then_some(())
+    })
+    .await;
     let generations: BTreeSet<u64> = first.iter().chain(&second).copied().collect();
     assert!(first.len() > 20 && generations.len() > 2, "the catalogue changed while it was read: {generations:?}");
 }

@@ -207,6 +207,82 @@ fn an_export_restores_sources_and_hidden_items() {
     assert_eq!(fresh.export("dexar"), export);
 }
 
+/// The category of an item: number, name, name of its parent.
+fn category_of(site: &Site, id: &str) -> (u64, Value, Value) {
+    let item = item(site, id);
+    let shop = exported(site, "dexar");
+    let categories = shop["categories"].as_array().expect("a list");
+    let find = |key: &str, value: &Value| categories.iter().find(|category| category[key] == *value);
+    let category = match item.get("subcategoryId") {
+        Some(id) => find("id", id),
+        None => find("categoryID", &item["categoryID"]),
+    };
+    let category = category.expect("a category");
+    let parent = find("categoryID", &category["parentID"]).map_or(Value::Null, |parent| parent["name"].clone());
+    (category["categoryID"].as_u64().expect("a number"), category["name"].clone(), parent)
+}
+
+#[test]
+fn categories_of_two_sources_do_not_overwrite_each_other() {
+    let site = shop();
+    let own = category_of(&site, "item_1111");
+    let supplier = |categories: &str, offers: &[String], options: &[&str]| {
+        let text = format!(
+            "<yml_catalog><shop><categories>{categories}</categories><offers>{}</offers></shop></yml_catalog>",
+            offers.concat()
+        );
+        site.import_text("dexar", "feed.xml", text, &[&["--source", "stones"], options].concat()).success()
+    };
+    let in_501 = |offer: String| offer.replace("<categoryId>500", "<categoryId>501");
+    let offers = [offer("1", "Бетон М-100", PRICE), in_501(offer("2", "Щебень мелкий", PRICE))];
+    let tree = "<category id='501' parentId='500'>Щебень</category><category id='500'>Бетон</category>";
+    let output = supplier(tree, &offers, &[]);
+    let reason = "its number is that of another category, of the brand itself: it gets another one (category cat_500)";
+    assert!(output.contains(reason), "{output}");
+    assert_eq!(category_of(&site, "item_1111"), own);
+    let concrete = category_of(&site, "item_1");
+    assert_eq!((&concrete.1, concrete.0 > 1 << 52), (&json!("Бетон"), true));
+    assert_eq!(category_of(&site, "item_2"), (501, json!("Щебень"), json!("Бетон")));
+
+    assert_eq!(table(&supplier(tree, &offers, &["--replace"])), [[0; 3]; 4], "the same file changes nothing");
+    let moved = in_501(offer("1", "Бетон М-100", PRICE)).replace("501", "500").replace(">100<", ">90<");
+    assert_eq!(table(&supplier("", &[moved], &[]))[2], [0, 1, 0], "a delta names its categories, too");
+    assert_eq!(category_of(&site, "item_1"), concrete);
+
+    let export = site.export("dexar");
+    let fresh = Site::new(&["dexar"]);
+    fresh.import_text("dexar", "export.json", &export, &["--strict"]).success();
+    assert_eq!(fresh.export("dexar"), export);
+
+    let renamed = "<category id='500'>Посуда</category>";
+    assert_eq!(table(&supplier(renamed, &[offer("3", "Кружка", PRICE)], &[]))[1], [0, 1, 0]);
+    assert_eq!(category_of(&site, "item_3").0, concrete.0, "the number of the source keeps its meaning");
+    let shared = "<yml_catalog><shop><categories><category id='500'>посуда</category></categories><offers>".to_owned()
+        + &offer("4", "Блюдце", PRICE)
+        + "</offers></shop></yml_catalog>";
+    site.import_text("dexar", "other.xml", shared, &["--source", "cups"]).success();
+    assert_eq!(category_of(&site, "item_4"), own, "of the same name it is the same category");
+
+    let refused = "<yml_catalog><shop><categories><category id='501'>Ложки</category></categories><offers>".to_owned()
+        + &in_501(offer("5", "Ложка", PRICE))
+        + "</offers></shop></yml_catalog>";
+    let output = site.import_text("dexar", "own.xml", refused, &[]).failure(3);
+    assert!(output.contains("of the source stones (category cat_501)"), "{output}");
+    assert!(output.contains("names no category that exists (item_5)"), "{output}");
+}
+
+#[test]
+fn a_complete_import_removes_only_categories_of_its_source() {
+    let site = shop();
+    site.import_text("dexar", "more.jsonl", r#"{"categoryID":600,"name":"Скоро в продаже","parentID":0}"#, &[])
+        .success();
+    let tools = feed(&site, "a.xml", &[offer("7", "Пила", PRICE)]);
+    site.import("dexar", &["--source", "tools", &tools]).success();
+    let output = site.import("dexar", &["--source", "tools", "--replace", &tools]).success();
+    assert_eq!(table(&output)[1], [0; 3]);
+    assert_eq!(exported(&site, "dexar")["categories"].as_array().map(Vec::len), Some(2));
+}
+
 #[test]
 fn prune_deletes_what_was_hidden_long_ago() {
     let site = shop();

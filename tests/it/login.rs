@@ -204,6 +204,20 @@ async fn logins_on_two_devices_merge_both_carts_up_to_the_stock() {
 }
 
 #[tokio::test]
+async fn a_login_leaves_whole_packs_in_the_cart() {
+    let setup = Setup::new();
+    let packs = "update item set min_quantity = 2, step_quantity = 2 where item_id = 12 returning 1";
+    setup.site.sql_as("dexar", packs).expect("updated");
+    let (first, second) = (setup.browser(), setup.browser());
+    first.add_to_cart(12, 2).await;
+    second.add_to_cart(12, 4).await;
+    let anna = anna();
+    log_in(&setup.sandbox, "dexar", &first, &anna).await;
+    log_in(&setup.sandbox, "dexar", &second, &anna).await;
+    assert_eq!(first.cart().await, [(12, 4)], "six are more than the five in stock, and five are no pairs");
+}
+
+#[tokio::test]
 async fn a_crash_between_approval_and_claim_loses_nothing() {
     let setup = Setup::new();
     let browser = setup.browser();

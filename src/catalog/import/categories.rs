@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
-use tokio_postgres::Transaction;
 use tokio_postgres::error::DbError;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Transaction};
 
+use super::ImportOptions;
+use super::category_sources::{self, Meanings, Owners};
 use super::category_tree::{Existing, ResolvedCategory, repair_tree, resolve};
 use super::record::{CategoryRecord, RecordProblem};
 use super::report::{ChangeCounts, ImportReport};
@@ -15,12 +17,15 @@ use crate::foundation::error::{Error, Result};
 pub(super) async fn merge(
     transaction: &Transaction<'_>,
     records: Vec<CategoryRecord>,
+    options: &ImportOptions,
     report: &mut ImportReport,
 ) -> Result<(ChangeCounts, Vec<i64>)> {
+    let rows = transaction.query(CATEGORIES, &[]).await?;
+    let (records, meanings) = category_sources::assign(records, &owners(&rows), options, report);
+    write_meanings(transaction, &meanings).await?;
     if records.is_empty() {
         return Ok((ChangeCounts::default(), Vec::new()));
     }
-    let rows = transaction.query("select category_id, id, coalesce(parent_id, 0) as parent from category", &[]).await?;
     let existing = Existing {
         numbers: rows.iter().map(|row| (row.get("id"), row.get("category_id"))).collect(),
         parents: rows.iter().map(|row| (row.get("category_id"), row.get("parent"))).collect(),
@@ -34,6 +39,42 @@ pub(super) async fn merge(
     changed.extend(merge_regions(transaction, &old, report).await?);
     Ok((ChangeCounts { new: new.len() as u64, changed: changed.len() as u64, removed: 0 }, imported))
 }
+
+fn owners(rows: &[Row]) -> Owners {
+    let mut owners = Owners::default();
+    for row in rows {
+        let (number, source): (i64, String) = (row.get("category_id"), row.get("source"));
+        if let Some(source_number) = row.get("source_number") {
+            owners.renumbered.insert((source.clone(), source_number), number);
+        }
+        owners.numbers.insert(row.get("id"), number);
+        owners.of.insert(number, (source, row.get("name")));
+    }
+    owners
+}
+
+/// Creates the table `import_category_meaning`, which the items are resolved with: the number or the id of a category in the files, and
+/// the category that it means.
+async fn write_meanings(transaction: &Transaction<'_>, meanings: &Meanings) -> Result<()> {
+    transaction.batch_execute(CREATE_MEANING).await?;
+    let (numbers, of_numbers): (Vec<i64>, Vec<i64>) = meanings.of_numbers.iter().unzip();
+    let (ids, of_ids): (Vec<&str>, Vec<i64>) = meanings.of_ids.iter().map(|(id, meant)| (id.as_str(), *meant)).unzip();
+    transaction.execute(INSERT_MEANINGS, &[&numbers, &of_numbers, &ids, &of_ids]).await?;
+    Ok(transaction.batch_execute("analyze import_category_meaning").await?)
+}
+
+const CATEGORIES: &str = r"
+    select category_id, id, name, coalesce(parent_id, 0) as parent, source, source_number from category";
+
+const CREATE_MEANING: &str = r"
+    create temporary table import_category_meaning (number bigint unique, id text unique, category_id bigint not null)
+    on commit drop";
+
+const INSERT_MEANINGS: &str = r"
+    insert into import_category_meaning (number, id, category_id)
+    select n.number, null, n.category_id from unnest($1::bigint[], $2::bigint[]) n (number, category_id)
+    union all
+    select null, n.id, n.category_id from unnest($3::text[], $4::bigint[]) n (id, category_id)";
 
 /// Categories that are not in the files may be below a moved one and become too deep.
 fn map_depth_error(error: Error) -> Error {
@@ -58,6 +99,8 @@ struct Columns<'a> {
     priorities: Vec<Option<i32>>,
     visible: Vec<Option<bool>>,
     translations: Vec<Option<&'a str>>,
+    sources: Vec<Option<&'a str>>,
+    source_numbers: Vec<Option<i64>>,
 }
 
 fn columns(categories: &[ResolvedCategory]) -> Columns<'_> {
@@ -73,12 +116,14 @@ fn columns(categories: &[ResolvedCategory]) -> Columns<'_> {
         priorities: categories.iter().map(|c| c.record.priority).collect(),
         visible: categories.iter().map(|c| c.record.visible).collect(),
         translations: record(|r| r.translations.as_deref()),
+        sources: record(|r| r.source.as_deref()),
+        source_numbers: categories.iter().map(|c| c.record.source_number).collect(),
     }
 }
 
 impl Columns<'_> {
     /// In the order of `unnest` in both statements.
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 10] {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 12] {
         [
             &self.numbers,
             &self.ids,
@@ -90,6 +135,8 @@ impl Columns<'_> {
             &self.priorities,
             &self.visible,
             &self.translations,
+            &self.sources,
+            &self.source_numbers,
         ]
     }
 }
@@ -99,12 +146,14 @@ async fn insert(transaction: &Transaction<'_>, new: &[ResolvedCategory]) -> Resu
     transaction
         .execute(
             r"insert into category (category_id, id, parent_id, name, icon, wide_banner, project_id, priority, visible,
-                                   translations)
+                                   translations, source, source_number)
              select n.category_id, n.id, nullif(n.parent_id, 0), n.name, n.icon, n.wide_banner, n.project_id,
-                    coalesce(n.priority, 0), coalesce(n.visible, true), coalesce(n.translations::jsonb, '{}')
+                    coalesce(n.priority, 0), coalesce(n.visible, true), coalesce(n.translations::jsonb, '{}'),
+                    coalesce(n.source, ''), n.source_number
              from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
-                         $8::integer[], $9::boolean[], $10::text[])
-                  n (category_id, id, parent_id, name, icon, wide_banner, project_id, priority, visible, translations)",
+                         $8::integer[], $9::boolean[], $10::text[], $11::text[], $12::bigint[])
+                  n (category_id, id, parent_id, name, icon, wide_banner, project_id, priority, visible, translations, source,
+                     source_number)",
             &c.parameters(),
         )
         .await?;

@@ -355,6 +355,8 @@ fn read_category(fields: &mut Fields, nested_in: Option<&CatalogId>) -> Result<C
         visible: fields.boolean("visible")?,
         regions: fields.region_ids()?,
         translations: fields.translations(&["name"])?,
+        source: fields.source()?,
+        source_number: fields.number("sourceNumber")?,
     })
 }
 

@@ -86,7 +86,8 @@ async fn merge_files(
         regions: merge_regions(transaction, &staged.regions, report).await?,
         ..ImportSummary::default()
     };
-    let (changes, imported_categories) = categories::merge(transaction, staged.categories.clone(), report).await?;
+    let (changes, imported_categories) =
+        categories::merge(transaction, staged.categories.clone(), options, report).await?;
     summary.categories = changes;
     let no_records = FileRecords::default();
     if !options.older {
@@ -106,7 +107,8 @@ async fn merge_files(
         let rejected = (staged.rejected_numbers.as_slice(), staged.rejected_ids.as_slice());
         scope.retire(transaction, rejected, rules.max_removed_percent, &mut summary).await?;
         if has_categories {
-            summary.categories.removed = retire::remove_categories(transaction, &imported_categories).await?;
+            summary.categories.removed =
+                retire::remove_categories(transaction, &options.source, &imported_categories).await?;
         }
     }
     summary.items.changed = transaction.query_one(COUNT_CHANGED, &[]).await?.get::<_, i64>(0) as u64;

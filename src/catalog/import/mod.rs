@@ -12,6 +12,7 @@
 
 mod categories;
 mod category_path;
+mod category_sources;
 mod category_tree;
 mod counts;
 mod csv;
@@ -43,7 +44,7 @@ use tokio_postgres::Client;
 
 use crate::config::BrandConfig;
 use crate::foundation::count::counted;
-use crate::foundation::error::{Error, Result};
+use crate::foundation::error::{Error, Result, ResultExt};
 use crate::platform::postgres;
 
 use counts::CountTime;
@@ -53,6 +54,7 @@ pub use file_time::parse_time;
 use merge::MergeRules;
 use reading::ReadRules;
 use record::RecordProblem;
+use report::ChangeCounts;
 pub use report::{ImportReport, ImportSummary};
 use stage::StagedRecords;
 
@@ -155,7 +157,8 @@ pub async fn run(
         if summary.items.removed > 0 {
             counts::delete_unused(&client, &brand.import).await?;
         }
-        if let Err(error) = maintain_tables(brand, &client).await {
+        let ChangeCounts { new, changed, removed } = summary.items;
+        if let Err(error) = maintain_tables(brand, &client, new + changed + removed).await {
             tracing::warn!(brand = brand.name, %error, "failed to analyze the tables after the import; autovacuum will do it");
         }
     }
@@ -273,8 +276,12 @@ async fn apply_counts(brand: &BrandConfig, client: &mut Client) -> Result<()> {
 }
 
 /// After many new rows the planner needs statistics of the new sizes, and the pending list of the search index (GIN,
-/// searched row by row) has to be merged. Both run at the same time, on two connections.
-async fn maintain_tables(brand: &BrandConfig, client: &Client) -> Result<()> {
+/// searched row by row) has to be merged. Both run at the same time, on two connections. Neither is worth its time, which grows with the
+/// table, after a change of few items: autovacuum does it then.
+async fn maintain_tables(brand: &BrandConfig, client: &Client, changes: u64) -> Result<()> {
+    if !client.query_one(ARE_MANY, &[&i64::try_from(changes).or_internal()?]).await?.get::<_, bool>(0) {
+        return Ok(());
+    }
     let other = postgres::connect(&brand.database).await?;
     tokio::try_join!(
         client.batch_execute("analyze region, category, category_region, item, item_stock, item_region, review"),
@@ -282,6 +289,10 @@ async fn maintain_tables(brand: &BrandConfig, client: &Client) -> Result<()> {
     )?;
     Ok(())
 }
+
+/// Whether so many changes are a twentieth of the items that the statistics know of; without statistics, any are.
+const ARE_MANY: &str = r"
+    select $1::bigint > 0 and $1::bigint * 20 >= reltuples from pg_class where oid = 'item'::regclass";
 
 #[cfg(test)]
 mod fuzz_tests;

@@ -117,6 +117,10 @@ pub(crate) struct CategoryRecord {
     pub regions: Option<Vec<String>>,
     /// JSON object by language: `{"en":{"name":"…"}}`.
     pub translations: Option<String>,
+    /// The source that it belongs to, in an export; otherwise that of the import.
+    pub source: Option<String>,
+    /// Its number in the files of its source, where that is another one.
+    pub source_number: Option<i64>,
 }
 
 /// The stock of an item. A count and a level exclude each other: either replaces both columns.

@@ -1,5 +1,6 @@
 -- Resolves the item records of file $1 (the feed of region $2, or null) from the source $3 into the temporary table import_ready: the
--- item's number and id, its category and subcategory, whether it exists, and the problem that rejects the record. Every
+-- item's number and id, its category and subcategory, whether it exists, and the problem that rejects the record.
+-- import_category_meaning says what the files of this source mean by some categories. Every
 -- lookup is by a primary key or unique index; wide columns stay in import_item and are joined by row_no later.
 create temporary table import_ready on commit drop as
 with numbered as (
@@ -29,13 +30,19 @@ with numbered as (
     left join import_touched t on t.item_id = s.item_id
     left join lateral (
         select c.category_id from (
-            select n.number, null::text as id, n.position from unnest(s.category_numbers) with ordinality n (number, position)
+            select coalesce(m.category_id, n.number) as number, null::text as id, n.position
+            from unnest(s.category_numbers) with ordinality n (number, position)
+            left join import_category_meaning m on m.number = n.number
             union all
-            select null, n.id, n.position + 1000 from unnest(s.category_ids) with ordinality n (id, position)
+            select m.category_id, case when m.id is null then n.id end, n.position + 1000
+            from unnest(s.category_ids) with ordinality n (id, position)
+            left join import_category_meaning m on m.id = n.id
         ) n join category c on c.category_id = n.number or c.id = n.id
         order by n.position limit 1
     ) named on true
-    left join category sub on sub.id = s.subcategory
+    left join import_category_meaning m on m.id = s.subcategory
+    left join category meant on meant.category_id = m.category_id
+    left join category sub on sub.id = case when m.id is null then s.subcategory else meant.id end
 )
 select r.item_id, r.row_no, r.known, r.final_id, r.later_feed, r.price, r.first_price, r.named_subcategory_id,
        coalesce(r.named_category_id, top.category_id) as category_id,

@@ -67,9 +67,9 @@ impl Scope {
     }
 }
 
-/// Removes the categories that are in no file, unless they contain an item or a category that stays; returns how many.
-pub(super) async fn remove_categories(transaction: &Transaction<'_>, imported: &[i64]) -> Result<u64> {
-    Ok(transaction.execute(REMOVE_CATEGORIES, &[&imported]).await?)
+/// Removes the categories of the source that are in no file, unless they contain an item or a category that stays; returns how many.
+pub(super) async fn remove_categories(transaction: &Transaction<'_>, source: &str, imported: &[i64]) -> Result<u64> {
+    Ok(transaction.execute(REMOVE_CATEGORIES, &[&imported, &source]).await?)
 }
 
 const COUNT_OFFERED: &str = r"
@@ -109,7 +109,7 @@ const NOTE_LEFT: &str = r"
 const REMOVE_CATEGORIES: &str = r"
     with kept as (
         select distinct unnest(d.path) as category_id from category d
-        where d.category_id = any ($1)
+        where d.source <> $2 or d.category_id = any ($1)
            or exists (select from item i where i.category_id = d.category_id)
            or exists (select from item i where i.subcategory_id = d.category_id)
     )

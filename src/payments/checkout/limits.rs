@@ -60,11 +60,20 @@ fn check_units(line: &OrderLine, offered: &Offered, limits: &OrderLimits) -> Res
     let Some(stock) = offered.stock else { return Ok(()) };
     let own = limit_of(limits.visitor, stock);
     let shared = limit_of(limits.all_visitors, stock).saturating_sub(offered.held_by_visitors).max(0);
-    let left = own.min(shared).min(offered.available);
+    let most = own.min(offered.available);
+    // What is sold in packs is ordered in whole ones.
+    let left = offered.lot_size.largest(most.min(shared));
     if line.quantity <= left {
         return Ok(());
     }
     let message = match left {
+        0 if most > 0 && offered.lot_size.largest(most) == 0 => {
+            let smallest = offered.lot_size.min;
+            format!(
+                "Only {most} of {} can be ordered without a login, and it is sold from {smallest}; please log in.",
+                line.name
+            )
+        }
         0 => format!(
             "Other visitors are paying for {} at the moment; please log in, or try again in a few minutes.",
             line.name
@@ -165,6 +174,19 @@ mod tests {
             let refused = Some(("hold_limit", json!(left), json!(true)));
             assert_eq!(checked(left + 1, 1, 0, true, &offered), refused, "{stock} {held}");
         }
+    }
+
+    #[test]
+    fn a_visitor_holds_whole_packs() {
+        use crate::cart::LotSize;
+        let packs = |stock, held| Offered { lot_size: LotSize::new(Some(4), Some(3)), ..offer(stock, held) };
+        // A fifth of the stock, in packs.
+        for (stock, held, quantity, left) in [(30, 0, 7, 4), (45, 0, 10, 7), (10, 0, 4, 0), (30, 12, 4, 0)] {
+            let refused = Some(("hold_limit", json!(left), json!(true)));
+            assert_eq!(checked(quantity, 1, 0, true, &packs(stock, held)), refused, "{stock} {held}");
+        }
+        assert_eq!(checked(7, 1, 0, true, &packs(45, 0)), None);
+        assert_eq!(checked(4, 1, 0, false, &packs(10, 0)), None, "a user may");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::catalog::import::money;
 use crate::catalog::import::record::MAX_PRICE;
+use crate::catalog::import::{SOURCE_NAME_RULE, is_source_name};
 use crate::foundation::money::decimal_from_json;
 use crate::foundation::whole_number;
 use crate::http::request::MAX_SAFE_INTEGER;
@@ -75,6 +76,14 @@ impl Fields {
         match self.filled_text(key)? {
             Some(id) if id.chars().count() > 200 => Err(format!("{key}: at most 200 characters")),
             id => Ok(id),
+        }
+    }
+
+    /// The member that an export has for what belongs to a named source.
+    pub(super) fn source(&mut self) -> Field<String> {
+        match self.text("source")? {
+            Some(name) if !is_source_name(&name) => Err(format!("source: {SOURCE_NAME_RULE}")),
+            name => Ok(name),
         }
     }
 

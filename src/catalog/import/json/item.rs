@@ -8,7 +8,7 @@ use super::fields::{Fields, MAX_OBJECTS_BYTES, check_size};
 use crate::catalog::CatalogId;
 use crate::catalog::import::money::UnitPrice;
 use crate::catalog::import::record::{ItemRecord, MAX_LOT, MAX_PRICE, Stock};
-use crate::catalog::import::{SOURCE_NAME_RULE, is_source_name, stock};
+use crate::catalog::import::stock;
 use crate::foundation::hex;
 use crate::foundation::money::discounted;
 use crate::foundation::vat::{self, VAT_RATES};
@@ -68,7 +68,7 @@ pub(super) fn read(fields: &mut Fields) -> Result<(ItemRecord, Option<String>), 
         translations: defects.keep(fields.translations(&["name", "simpleDescription"])),
         regions: defects.keep(fields.region_ids()),
         reviews: defects.keep(reviews(fields, &author)),
-        source: defects.keep(source(fields)),
+        source: defects.keep(fields.source()),
         retired_at: defects.keep(timestamp(fields, "retiredAt")),
         defect: defects.text(),
     };
@@ -89,14 +89,6 @@ impl Defects {
 
     fn text(self) -> Option<String> {
         (!self.0.is_empty()).then(|| self.0.join("; "))
-    }
-}
-
-/// The member that an export has for items of a named source.
-fn source(fields: &mut Fields) -> Result<Option<String>, String> {
-    match fields.text("source")? {
-        Some(name) if !is_source_name(&name) => Err(format!("source: {SOURCE_NAME_RULE}")),
-        name => Ok(name),
     }
 }
 

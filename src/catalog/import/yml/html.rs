@@ -14,12 +14,13 @@ pub(super) fn description(html: &str, max_chars: usize) -> String {
     if !html.contains('<') && has_markup(&plain) { self::plain(&plain, max_chars) } else { plain }
 }
 
-/// A name or a value of a feed as text: many shops escape it twice, and put formatting tags around it.
+/// A name or a value of a feed as text: many shops escape it twice, and put formatting tags around it, also before they escape it.
 pub(super) fn decode_again(value: &str) -> Cow<'_, str> {
     if has_markup(value) {
         Cow::Owned(plain(value, usize::MAX))
     } else if value.contains('&') {
-        Cow::Owned(text::decode(value))
+        let decoded = text::decode(value);
+        Cow::Owned(if has_markup(&decoded) { plain(&decoded, usize::MAX) } else { decoded })
     } else {
         Cow::Borrowed(value)
     }
@@ -275,6 +276,7 @@ mod tests {
             ("Кабель<br/>5 м", "Кабель\n5 м"),
             ("a < b & c; x <5 кг, <br", "a < b & c; x <5 кг, <br"),
             ("&amp;amp;", "&amp;"),
+            ("5&amp;nbsp;к &lt;br&gt;\n&nbsp;&lt;br&gt; на &lt;b&gt;15&lt;/b&gt;", "5 к\n\nна 15"),
         ] {
             assert_eq!(decode_again(text), plain);
         }
