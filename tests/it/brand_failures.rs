@@ -171,13 +171,9 @@ const BREAKAGES: [Breakage; 14] = [
 
 /// Undoes every [`Breakage`].
 fn mend(site: &mut Site, good: &BrandFile) {
-    // Not written through a link.
-    std::fs::remove_file(site.brand_path("novo")).expect("it is there");
     let novo = good.clone();
     site.change_brand("novo", |brand| *brand = novo);
-    // The process may read it at any moment, and must not find it empty.
-    let new = site.directory.write("credentials/new", password_of("novo"));
-    std::fs::rename(&new, new.with_file_name("novo.database-password")).expect("the same directory");
+    site.directory.write("credentials/novo.database-password", password_of("novo"));
     site.sql_as("novo", "alter table if exists aside rename to refinery_schema_history").expect("its own table");
 }
 

@@ -47,11 +47,15 @@ impl TestDirectory {
     /// Writes a file and returns its path; credentials get mode 0600.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
-        std::fs::create_dir_all(path.parent().expect("a parent directory")).expect("writable");
-        std::fs::write(&path, content).expect("writable");
+        let (parent, file_name) = (path.parent().expect("a parent directory"), path.file_name().expect("a name"));
+        std::fs::create_dir_all(parent).expect("writable");
+        // A running program may read the file at any moment, and finds the old or the new one.
+        let new = parent.join(format!(".{}.new", file_name.to_string_lossy()));
+        std::fs::write(&new, content).expect("writable");
         if name.starts_with("credentials/") {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("the test owns the file");
+            std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).expect("the test owns the file");
         }
+        std::fs::rename(&new, &path).expect("the same directory");
         path
     }
 }
