@@ -269,7 +269,7 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 }
 
 /// An item of a cart: `quantity` is the cart's, `remainings` the level of the units that are `available` to its owner; with `None`,
-/// the stored level.
+/// the stored level. The item may be hidden.
 pub(crate) fn read_cart_line(
     card: &Row,
     language: Language,
@@ -278,6 +278,7 @@ pub(crate) fn read_cart_line(
 ) -> Result<(Item, Language)> {
     let (mut item, language) = Item::read(card, language)?;
     item.quantity = Some(quantity);
+    item.visible = card.try_get("is_visible")?;
     if let Some(available) = available {
         item.remainings = Some(stock_level(available).to_owned());
     }

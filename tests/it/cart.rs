@@ -165,7 +165,10 @@ async fn line_of_a_hidden_item_is_kept() {
     browser.send("POST", &json!({"itemID": 11, "quantity": 2})).await.ok_json();
     site.import_text("dexar", "hide.jsonl", r#"{"itemID":11,"visible":false}"#, &[]).success();
     let cart = browser.cart().await;
-    assert_eq!((&cart[0]["quantity"], &cart[0]["remainings"]), (&json!(2), &json!("out")));
+    assert_eq!(
+        (&cart[0]["quantity"], &cart[0]["remainings"], &cart[0]["visible"]),
+        (&json!(2), &json!("out"), &json!(false))
+    );
     assert_eq!(browser.send("POST", &json!({"itemID": 11})).await.error_code(404), "not_found");
     assert_eq!(left_of(&browser.send("PATCH", &json!({"itemID": 11, "quantity": 3})).await), json!(0));
     browser.send("PATCH", &json!({"itemID": 11, "quantity": 0})).await.ok_json();
